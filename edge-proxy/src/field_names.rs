@@ -5,6 +5,7 @@
 //! looked up.
 
 use crate::Name;
+use crate::name_class::NameClass;
 
 /// Returns the byte as it counts in comparisons: letters in lower case, digits, and `-` for everything else.
 const fn fold(b: u8) -> u8 {
@@ -32,8 +33,7 @@ pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
 /// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are legal (RFC 9110 §5.1), but
 /// programs disagree about them; they are not forwarded.
 pub fn is_portable(name: &[u8]) -> bool {
-    let wrong = |b: u8| !(b.is_ascii_alphanumeric() | (b == b'-') | (b == b'_'));
-    !name.is_empty() && !name.iter().fold(false, |found, b| found | wrong(*b))
+    NameClass::of(name).is_portable()
 }
 
 /// Returns the field that a backend could take this name for.

@@ -4,6 +4,7 @@
 //! run of bytes and a list of positions in it. This needs no allocation per field and keeps the spelling of names for
 //! HTTP/1.1. Names that matter to a proxy are recognised once, when a field is added.
 
+use crate::name_class::NameClass;
 use std::fmt;
 
 /// Field names with a meaning for the proxy. All others are [`Name::Other`].
@@ -45,8 +46,11 @@ pub enum Name {
 impl Name {
     /// Recognises a name, ignoring case.
     pub fn of(name: &[u8]) -> Self {
+        let Some(first) = name.first().map(|b| b | 0x20) else { return Self::Other };
+        if !is_begun_by(first, name.len()) {
+            return Self::Other;
+        }
         // Length and first letter leave at most one candidate, with one exception.
-        let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Self::Other };
         let known: (&[u8], Self) = match (name.len(), first) {
             (2, b't') => (b"te", Self::Te),
             (3, b'v') => (b"via", Self::Via),
@@ -88,10 +92,61 @@ impl Name {
     }
 }
 
+/// For the five low bits of a first letter: a bit for each length of a known name that begins with it. Most names are none of
+/// them, and are told by this alone.
+static LENGTHS: [u32; 32] = {
+    let names = [
+        "alt-svc",
+        "connection",
+        "content-length",
+        "date",
+        "early-data",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "sec-websocket-accept",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+    ];
+    let mut lengths = [0; 32];
+    let mut i = 0;
+    while i < names.len() {
+        lengths[names[i].as_bytes()[0] as usize & 0x1f] |= 1 << names[i].len();
+        i += 1;
+    }
+    // All that begins with X-Forwarded- is known.
+    lengths[b'x' as usize & 0x1f] |= u32::MAX << "x-forwarded-".len();
+    lengths
+};
+
+/// Returns whether a known name can begin with this small letter and have this length.
+fn is_begun_by(first: u8, len: usize) -> bool {
+    // Longer than any but one that begins with X-Forwarded-.
+    let len = len.min(31);
+    LENGTHS[usize::from(first & 0x1f)] >> len & 1 != 0
+}
+
 /// Bytes reserved for the fields that a proxy adds to most messages.
 const ADDED: usize = 256;
-const ADDED_FIELDS: usize = 10;
+/// Bytes of most messages' fields, those that a proxy adds among them.
+const USUAL_BYTES: usize = 768;
+/// Fields of most messages, those that a proxy adds among them.
+const USUAL_FIELDS: usize = 24;
 
+/// A field by its position in the buffer. Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
 #[derive(Clone, Copy)]
 struct FieldEntry {
     name_at: u32,
@@ -99,10 +154,23 @@ struct FieldEntry {
     value_len: u32,
     name_len: u16,
     id: Name,
+    class: NameClass,
+}
+
+impl FieldEntry {
+    fn of<'a>(&self, buf: &'a [u8]) -> Field<'a> {
+        let (name_at, value_at) = (self.name_at as usize, self.value_at as usize);
+        Field {
+            id: self.id,
+            name: &buf[name_at..name_at + usize::from(self.name_len)],
+            value: &buf[value_at..value_at + self.value_len as usize],
+            class: self.class,
+        }
+    }
 }
 
 /// One field, borrowed from its section.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Field<'a> {
     /// The recognised name.
     pub id: Name,
@@ -110,7 +178,18 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// The value, without surrounding whitespace.
     pub value: &'a [u8],
+    /// The kinds of characters in the name.
+    pub(crate) class: NameClass,
 }
+
+/// The class follows from the name.
+impl PartialEq for Field<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for Field<'_> {}
 
 impl fmt::Debug for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,22 +209,43 @@ impl fmt::Debug for Field<'_> {
 /// fields.remove(Name::XForwardedFor);
 /// assert_eq!(fields.len(), 1);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     buf: Vec<u8>,
     items: Vec<FieldEntry>,
+    /// A bit for each [`Name`] that was added: where it is not set, no field has that name.
+    added: u32,
+}
+
+/// Returns the bit of a name in [`Fields::added`].
+const fn bit(id: Name) -> u32 {
+    1 << id as u32
+}
+
+impl Clone for Fields {
+    fn clone(&self) -> Self {
+        Self { buf: self.buf.clone(), items: self.items.clone(), added: self.added }
+    }
+
+    /// Copies into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.buf.clone_from(&source.buf);
+        self.items.clone_from(&source.items);
+        self.added = source.added;
+    }
 }
 
 impl Fields {
     /// Creates an empty section.
     pub const fn new() -> Self {
-        Self { buf: Vec::new(), items: Vec::new() }
+        Self { buf: Vec::new(), items: Vec::new(), added: 0 }
     }
 
     /// Removes every field and keeps the memory for the next message.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.items.clear();
+        self.added = 0;
     }
 
     /// Returns the number of fields.
@@ -160,46 +260,51 @@ impl Fields {
 
     /// Appends a field without validation: a caller that reads from the network validates first.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let name_at = self.buf.len();
-        self.buf.extend_from_slice(name);
-        self.buf.extend_from_slice(value);
-        self.push_range(name_at, name.len(), name_at + name.len(), value.len());
+        self.push_known(Name::of(name), NameClass::of(name), name, value);
     }
 
     /// Appends a field whose name is already recognised.
-    pub(crate) fn push_known(&mut self, id: Name, name: &[u8], value: &[u8]) {
+    pub(crate) fn push_known(&mut self, id: Name, class: NameClass, name: &[u8], value: &[u8]) {
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
         self.buf.extend_from_slice(value);
-        self.items.push(FieldEntry {
-            name_at: name_at as u32,
-            value_at: (name_at + name.len()) as u32,
-            value_len: value.len() as u32,
-            name_len: name.len() as u16,
-            id,
-        });
+        self.push_range((id, class), (name_at, name.len()), (name_at + name.len(), value.len()));
     }
 
-    /// Copies a block of header lines into the buffer, for [`Fields::push_range`] to refer to. Returns its offset.
-    pub(crate) fn push_block(&mut self, block: &[u8]) -> usize {
-        let at = self.buf.len();
-        // Includes room for the fields that a proxy adds.
+    /// Makes room for the fields of a usual message.
+    pub(crate) fn reserve(&mut self) {
+        self.buf.reserve(USUAL_BYTES);
+        self.items.reserve(USUAL_FIELDS);
+    }
+
+    /// Returns the offset that the next block of header lines will have.
+    pub(crate) fn next_block(&mut self) -> usize {
+        self.items.reserve(USUAL_FIELDS);
+        self.buf.len()
+    }
+
+    /// Copies a block of header lines into the buffer, for [`Fields::push_range`] to refer to.
+    pub(crate) fn push_block(&mut self, block: &[u8]) {
         self.buf.reserve(block.len() + ADDED);
-        self.items.reserve(ADDED_FIELDS + block.len() / 32);
         self.buf.extend_from_slice(block);
-        at
     }
 
-    /// Appends a field whose bytes are already in the buffer.
-    pub(crate) fn push_range(&mut self, name_at: usize, name_len: usize, value_at: usize, value_len: usize) {
-        // Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
-        let id = Name::of(&self.buf[name_at..name_at + name_len]);
+    /// Appends a field by the positions and lengths of its name and value in the buffer. They must be there when a field is
+    /// next read.
+    pub(crate) fn push_range(
+        &mut self,
+        (id, class): (Name, NameClass),
+        (name_at, name_len): (usize, usize),
+        (value_at, value_len): (usize, usize),
+    ) {
+        self.added |= bit(id);
         self.items.push(FieldEntry {
             name_at: name_at as u32,
             value_at: value_at as u32,
             value_len: value_len as u32,
             name_len: name_len as u16,
             id,
+            class,
         });
     }
 
@@ -209,22 +314,23 @@ impl Fields {
     }
 
     fn field(&self, item: &FieldEntry) -> Field<'_> {
-        let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
-        Field {
-            id: item.id,
-            name: &self.buf[name_at..name_at + usize::from(item.name_len)],
-            value: &self.buf[value_at..value_at + item.value_len as usize],
-        }
+        item.of(&self.buf)
     }
 
     /// Returns the value of the first field of this name.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
-        self.items.iter().find(|item| item.id == id).map(|item| self.field(item).value)
+        self.all(id).next()
     }
 
     /// Iterates over the values of all fields of this name, in order.
     pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
+        let items = if self.was_added(id) { &self.items[..] } else { &[] };
+        items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
+    }
+
+    /// Returns whether a field of this name was added. It may have been removed since.
+    pub(crate) const fn was_added(&self, id: Name) -> bool {
+        self.added & bit(id) != 0
     }
 
     /// Returns the value of the first field of this name, ignoring case.
@@ -234,12 +340,15 @@ impl Fields {
 
     /// Returns whether a field of this name is present.
     pub fn contains(&self, id: Name) -> bool {
-        self.items.iter().any(|item| item.id == id)
+        self.was_added(id) && self.items.iter().any(|item| item.id == id)
     }
 
     /// Removes all fields of this name.
     pub fn remove(&mut self, id: Name) {
-        self.items.retain(|item| item.id != id);
+        if self.was_added(id) {
+            self.items.retain(|item| item.id != id);
+            self.added &= !bit(id);
+        }
     }
 
     /// Removes all fields of this name, ignoring case.
@@ -250,14 +359,7 @@ impl Fields {
     /// Keeps the fields for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let buf = &self.buf;
-        self.items.retain(|item| {
-            let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
-            keep(Field {
-                id: item.id,
-                name: &buf[name_at..name_at + usize::from(item.name_len)],
-                value: &buf[value_at..value_at + item.value_len as usize],
-            })
-        });
+        self.items.retain(|item| keep(item.of(buf)));
     }
 
     /// Returns the size of the section as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field (RFC 9113

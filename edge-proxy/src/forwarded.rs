@@ -1,7 +1,6 @@
 //! The Forwarded field (RFC 7239).
 
 use crate::grammar::{is_token, trim};
-use crate::section::digits;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -106,17 +105,43 @@ fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     Err(MalformedForwarded)
 }
 
+/// For each octet: its digits with a dot behind them, and their number with it.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8];
+        let skip = if octet < 10 {
+            2
+        } else if octet < 100 {
+            1
+        } else {
+            0
+        };
+        let mut at = skip;
+        while at < 3 {
+            table[octet].0[at - skip] = digits[at];
+            at += 1;
+        }
+        table[octet].1 = (4 - skip) as u8;
+        octet += 1;
+    }
+    table
+};
+
 /// Appends an address. Each request writes its client's several times, for which the standard formatting is too slow.
 pub(crate) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write;
     match address {
         IpAddr::V4(address) => {
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(digits(octet.into(), &mut [0; 20]));
+            let (mut text, mut n) = ([0; 16], 0);
+            for octet in address.octets() {
+                let (digits, len) = OCTETS[usize::from(octet)];
+                text[n..n + 4].copy_from_slice(&digits);
+                n += usize::from(len);
             }
+            // Without the last dot.
+            out.extend_from_slice(&text[..n - 1]);
         }
         // Writing to memory does not fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),
@@ -194,6 +219,16 @@ mod tests {
             "for=[::1]",
         ] {
             assert_eq!(parse(line.as_bytes()), Err(MalformedForwarded), "{line}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let address = IpAddr::from([octet, 255 - octet, 0, octet]);
+            let mut out = b"for=".to_vec();
+            write_address(address, &mut out);
+            assert_eq!(out, format!("for={address}").as_bytes());
         }
     }
 

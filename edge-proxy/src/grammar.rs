@@ -1,6 +1,7 @@
 //! Character classes of HTTP (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
 
-static TOKEN: [bool; 256] = {
+/// For each byte: whether it may be in a token.
+pub(crate) static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut i = 0usize;
     while i < 256 {
@@ -39,11 +40,6 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
 }
 
-/// Returns whether `bytes` is a token without capital letters, as field names are in HTTP/2 and HTTP/3.
-pub(crate) fn is_lower_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)] | byte.is_ascii_uppercase())
-}
-
 /// Returns whether `bytes` is a valid field value: no control characters except tab.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))
@@ -67,6 +63,11 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
+    trim_end(bytes)
+}
+
+/// Removes spaces and tabs at the end.
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }

@@ -114,7 +114,7 @@ pub enum BodyLength {
 /// The parser of each version guarantees: `method` and `target` are valid; `authority` is the one name of the request,
 /// without user information; the framing is unambiguous and in `body`; fields are well-formed. Fields that frame a
 /// message (Transfer-Encoding, Content-Length, and Host) are not in `fields`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The version of the request.
     pub version: Version,
@@ -130,6 +130,31 @@ pub struct RequestHead {
     pub fields: Fields,
     /// The length of the content.
     pub body: BodyLength,
+}
+
+impl Clone for RequestHead {
+    fn clone(&self) -> Self {
+        Self {
+            version: self.version,
+            method: self.method.clone(),
+            authority: self.authority.clone(),
+            target: self.target.clone(),
+            upgrade: self.upgrade.clone(),
+            fields: self.fields.clone(),
+            body: self.body,
+        }
+    }
+
+    /// Copies into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.version = source.version;
+        self.method.clone_from(&source.method);
+        self.authority.clone_from(&source.authority);
+        self.target.clone_from(&source.target);
+        self.upgrade.clone_from(&source.upgrade);
+        self.fields.clone_from(&source.fields);
+        self.body = source.body;
+    }
 }
 
 impl RequestHead {

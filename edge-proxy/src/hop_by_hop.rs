@@ -44,10 +44,14 @@ pub fn strip(fields: &mut Fields) {
     if !present {
         return;
     }
-    let nominated = nominated.index();
-    fields.retain(|field| {
-        !(concerns_hop(field) || field.id != Name::EarlyData && nominated.contains(field.name))
-    });
+    if nominated.is_empty() {
+        fields.retain(|field| !concerns_hop(field));
+    } else {
+        let nominated = nominated.index();
+        fields.retain(|field| {
+            !(concerns_hop(field) || field.id != Name::EarlyData && nominated.contains(field.name))
+        });
+    }
     if trailers {
         fields.push(b"TE", b"trailers");
     }
@@ -56,7 +60,7 @@ pub fn strip(fields: &mut Fields) {
 /// Returns whether this is a field of one connection, or one that a backend could take for it.
 fn concerns_hop(field: Field<'_>) -> bool {
     match field.id {
-        Name::Other if field.name.contains(&b'_') => always(folded(field.name)),
+        Name::Other if field.class.has_underscore() => always(folded(field.name)),
         id => always(id),
     }
 }
@@ -76,6 +80,10 @@ impl Nominated {
     fn push(&mut self, name: &[u8]) {
         push_folded(name, &mut self.names);
         self.ends.push(self.names.len());
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -31,8 +31,9 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
         let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
         (host, port, HostKind::Address)
     } else {
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
+        let colon = authority.bytes().position(|b| b == b':');
+        let (host, port) = match colon {
+            Some(at) => (&authority[..at], Some(&authority[at + 1..])),
             None => (authority, None),
         };
         let digit = host.as_bytes().first().is_some_and(u8::is_ascii_digit);
@@ -53,19 +54,30 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
     Some((host, port, kind))
 }
 
+/// For each byte: whether it may be in a label of a host name.
+static LABEL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0usize;
+    while i < 256 {
+        table[i] = (i as u8).is_ascii_alphanumeric() || i as u8 == b'-' || i as u8 == b'_';
+        i += 1;
+    }
+    table
+};
+
 /// Returns whether `name` is a valid host name; one trailing dot is allowed.
 fn is_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let mut label = 0;
-    for byte in name.bytes() {
-        match byte {
-            b'.' if label == 0 => return false,
-            b'.' => label = 0,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label += 1,
-            _ => return false,
+    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    let mut begin = 0;
+    for (at, byte) in name.iter().enumerate() {
+        if !LABEL[usize::from(*byte)] {
+            if *byte != b'.' || at == begin || at - begin > 63 {
+                return false;
+            }
+            begin = at + 1;
         }
     }
-    label > 0 && name.len() <= 253
+    begin < name.len() && name.len() - begin <= 63 && name.len() <= 253
 }
 
 /// Normalises a host for comparison: lower case, no trailing dot.

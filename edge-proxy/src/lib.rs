@@ -105,6 +105,7 @@ mod head;
 #[doc(hidden)]
 pub mod hop_by_hop;
 pub mod host;
+mod name_class;
 mod prefixed;
 #[doc(hidden)]
 pub mod priority;
@@ -112,6 +113,7 @@ pub mod priority;
 pub mod proxy_protocol;
 pub mod rate;
 mod reason;
+mod scan;
 mod section;
 #[cfg(feature = "server")]
 mod server;

@@ -2,7 +2,9 @@
 //! 9114 §4.2, §4.3).
 
 use crate::field_names::is_same;
-use crate::grammar::{decimal, is_field_value, is_lower_token, is_target, is_token};
+use crate::grammar::{decimal, is_target, is_token};
+use crate::name_class::NameClass;
+use crate::scan::value_end;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
 /// The limits of a field section.
@@ -58,11 +60,12 @@ impl Spent {
 /// Checks that a regular field is allowed in a message: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Whitespace
 /// around a value is not part of it in any version, so a section that contains it was not made by a correct
 /// implementation.
-fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, BadSection> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    let wrong = !is_lower_token(name)
+    let class = NameClass::of(name);
+    let wrong = !class.is_lower_token()
         || name.len() > usize::from(u16::MAX)
-        || !(value.is_empty() || is_field_value(value))
+        || value_end(value) != value.len()
         || blank(value.first())
         || blank(value.last())
         || match id {
@@ -75,7 +78,7 @@ fn check(id: Name, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
             Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
             _ => false,
         };
-    if wrong { Err(Malformed) } else { Ok(()) }
+    if wrong { Err(Malformed) } else { Ok(class) }
 }
 
 #[derive(Default)]
@@ -129,8 +132,10 @@ pub(crate) struct RequestSection {
 
 impl RequestSection {
     pub(crate) fn new(version: Version, limits: SectionLimits) -> Self {
+        let mut head = RequestHead::new(version);
+        head.fields.reserve();
         Self {
-            head: RequestHead::new(version),
+            head,
             pseudo: Pseudo::default(),
             spent: Spent::new(limits),
             regular: false,
@@ -150,7 +155,7 @@ impl RequestSection {
         }
         self.regular = true;
         let id = Name::of(name);
-        check(id, name, value)?;
+        let class = check(id, name, value)?;
         match id {
             Name::Host => {
                 let host = std::str::from_utf8(value).map_err(|_| Malformed)?;
@@ -172,7 +177,7 @@ impl RequestSection {
                 }
                 self.cookie.extend_from_slice(value);
             }
-            _ => self.head.fields.push_known(id, name, value),
+            _ => self.head.fields.push_known(id, class, name, value),
         }
         Ok(())
     }
@@ -238,9 +243,9 @@ impl TrailerSection {
         self.spent.count(name, value)?;
         let id = Name::of(name);
         // Pseudo-header fields are not allowed in trailers; a colon is not part of a token.
-        check(id, name, value)?;
+        let class = check(id, name, value)?;
         if may_be_trailer(id, name) {
-            self.fields.push_known(id, name, value);
+            self.fields.push_known(id, class, name, value);
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ fn says(bytes: &'static [u8]) -> SocketAddr {
 
 #[test]
 fn a_failure_names_its_target_and_its_cause() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = testkit::nobody();
     let (status, error) = failure(Upstream::new("service", tcp(gone)));
     assert_eq!((&status[..], error), ("502", format!("{gone}: connection refused")));
     let name = Target::Tcp { host: "no-such-host.invalid".into(), port: 80 };
@@ -220,9 +220,7 @@ fn a_pinned_certificate_needs_no_authority_and_no_name() {
 
 #[test]
 fn ejection_and_return_are_told_once_with_the_cause() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = testkit::nobody();
     let mut upstream = Upstream::new("service", tcp(address));
     upstream.health.rules.eject = Duration::from_millis(300);
     let notes = Arc::new(Notes::default());

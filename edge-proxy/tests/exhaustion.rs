@@ -125,9 +125,9 @@ fn a_second_program_does_not_share_addresses() {
             other => panic!("{other:?}"),
         }
     }
-    // Only the port of UDP is taken.
-    let taken = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-    let address = taken.local_addr().unwrap();
+    // Only the port of UDP is taken. The system gives it to no other test's socket of TCP by itself.
+    let address = testkit::nobody();
+    let taken = std::net::UdpSocket::bind(address).unwrap();
     assert!(matches!(start(Listener::tls(address).http3(true)), Err(StartError::Listen { .. })));
     drop(taken);
     let other = start(Listener::tls(address).http3(true)).unwrap();

@@ -6,7 +6,7 @@ use edge_proxy::decide::{
     RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_proxy::trace_context::{Context, Sampling, received};
-use edge_proxy::{Snapshot, proxy_protocol};
+use edge_proxy::{Name, Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -64,25 +64,27 @@ fn decide_behind_hops(count: u32) {
     }
 }
 
-/// Rewrites the fields of a request; includes the copy of the head.
+/// Rewrites the fields of a request; includes the copy of the head into memory that is there.
 fn fields(count: u32) {
-    let (snapshot, facts, head) = (snapshot(), facts("203.0.113.7:40000"), http::request());
-    let decision = decide(&snapshot, &facts, &head);
+    let (snapshot, facts, received) = (snapshot(), facts("203.0.113.7:40000"), http::request());
+    let decision = decide(&snapshot, &facts, &received);
+    let mut head = received.clone();
     for _ in 0..count {
-        let mut head = head.clone();
+        head.clone_from(&received);
         request_fields(&decision, black_box(&facts), false, &mut head);
-        assert!(black_box(head).fields.get_named(b"X-Real-IP").is_some());
+        assert!(black_box(&head).fields.contains(Name::XRealIp));
     }
 }
 
-/// Rewrites the fields of a response; includes the copy of the head.
+/// Rewrites the fields of a response; includes the copy of the fields into memory that is there.
 fn answer_fields(count: u32) {
     let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
     let decision = decide(&snapshot, &facts, &http::request());
+    let mut head = response.clone();
     for _ in 0..count {
-        let mut head = response.clone();
+        head.fields.clone_from(&response.fields);
         response_fields(&decision, black_box(&facts), Some("h3=\":443\"; ma=86400"), &mut head);
-        assert!(black_box(head).fields.get_named(b"Alt-Svc").is_some());
+        assert!(black_box(&head).fields.contains(Name::AltSvc));
     }
 }
 

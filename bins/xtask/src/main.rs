@@ -9,6 +9,7 @@ mod conformance;
 mod cycles;
 mod dist;
 mod flake;
+mod full;
 mod fuzz;
 mod go;
 mod homelab;
@@ -38,6 +39,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test          install what the tests need, then run every check
+  full [STEP…]  run the long form of everything, or the named steps, and write the report into bins/xtask/full.md; takes hours
   applications  drive real applications behind an edge and a node, each by its own client
   homelab [-- --two-edges]
                 build the programs and run the scenario of the example hosts in network namespaces of this machine, or that
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
     let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let outcome = match (command.as_deref(), extra.as_slice()) {
         (Some("test"), []) => steps::test(),
+        (Some("full"), named) => full::run(named),
         (Some("applications"), ["--", arguments @ ..] | arguments) => {
             tools::install().and_then(|()| applications::all(arguments))
         }

@@ -5,6 +5,7 @@ use crate::client_address::Source;
 use crate::config::{FieldEdits, ForwardedAs, TrustedHeader};
 use crate::fields::Field;
 use crate::host::split_authority;
+use crate::name_class::NameClass;
 use crate::section::{digits, may_be_trailer};
 use crate::{Fields, Name, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop, tailnet};
 
@@ -138,8 +139,8 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
 
 /// Returns whether a field of a client's goes on to the service, edits aside.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
-    let Field { id, name, .. } = field;
-    if !field_names::is_portable(name) {
+    let Field { id, name, class, .. } = field;
+    if !class.is_portable() {
         return false;
     }
     // Identities come from those who were asked here, never from the request; a hop may have passed a claim on.
@@ -154,11 +155,11 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
         | Name::XForwardedPort
         | Name::XForwardedProto
         | Name::Proxy => false,
-        Name::XForwarded => trusted && !name.contains(&b'_'),
+        Name::XForwarded => trusted && !class.has_underscore(),
         // Outside of an upgrade it means nothing, and the upgrade has exactly one.
         Name::SecWebSocketKey => decision.upgrade.is_some(),
         // Another spelling of any name that a proxy acts upon.
-        Name::Other => !name.contains(&b'_') || field_names::folded(name) == Name::Other,
+        Name::Other => !class.has_underscore() || field_names::folded(name) == Name::Other,
         _ => true,
     }
 }
@@ -170,7 +171,8 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
     let proto = if https { "https" } else { "http" };
     let host = client.told.host.as_deref().unwrap_or(authority);
     let port = client.told.port.unwrap_or_else(|| {
-        let written = split_authority(host).and_then(|(_, port, _)| port);
+        let written =
+            host.contains(':').then(|| split_authority(host)).flatten().and_then(|(_, port, _)| port);
         written.unwrap_or(if https { 443 } else { 80 })
     });
     let mut value = Vec::with_capacity(128);
@@ -182,15 +184,20 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
         }
         forwarded::write_address(address, &mut value);
     }
-    fields.push_known(Name::XForwardedFor, b"X-Forwarded-For", &value);
+    fields.push_known(Name::XForwardedFor, NameClass::PLAIN, b"X-Forwarded-For", &value);
     value.clear();
     forwarded::write_address(client.address, &mut value);
-    fields.push_known(Name::XRealIp, b"X-Real-IP", &value);
-    fields.push_known(Name::XForwardedProto, b"X-Forwarded-Proto", proto.as_bytes());
+    fields.push_known(Name::XRealIp, NameClass::PLAIN, b"X-Real-IP", &value);
+    fields.push_known(Name::XForwardedProto, NameClass::PLAIN, b"X-Forwarded-Proto", proto.as_bytes());
     if !host.is_empty() {
-        fields.push_known(Name::XForwardedHost, b"X-Forwarded-Host", host.as_bytes());
+        fields.push_known(Name::XForwardedHost, NameClass::PLAIN, b"X-Forwarded-Host", host.as_bytes());
     }
-    fields.push_known(Name::XForwardedPort, b"X-Forwarded-Port", digits(port.into(), &mut [0; 20]));
+    fields.push_known(
+        Name::XForwardedPort,
+        NameClass::PLAIN,
+        b"X-Forwarded-Port",
+        digits(port.into(), &mut [0; 20]),
+    );
     value.clear();
     let mut chain = client.chain().take(told);
     if let Some(first) = chain.next() {
@@ -199,5 +206,5 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
     for hop in chain {
         forwarded::write(hop, None, None, &mut value);
     }
-    fields.push_known(Name::Forwarded, b"Forwarded", &value);
+    fields.push_known(Name::Forwarded, NameClass::PLAIN, b"Forwarded", &value);
 }

@@ -234,14 +234,16 @@ fn site_of<'h, 's>(
     let Some((host, _, kind)) = split_authority(&head.authority) else {
         return unknown(Reason::BadAuthority);
     };
-    let host = match (kind, host.parse::<IpAddr>()) {
-        (HostKind::Address, Ok(address)) => Cow::Owned(address.to_string()),
-        _ => normalized(host),
-    };
+    let address = if kind == HostKind::Address { host.parse::<IpAddr>().ok() } else { None };
+    let host = address.map_or_else(|| normalized(host), |address| Cow::Owned(address.to_string()));
     let asked = snapshot.site_at(&host, facts.listener);
     if facts.transport.is_secure() {
         // The handshake selected a site, and with it the certificate and the rules (RFC 9110 §7.4, §15.5.20).
-        let chosen = facts.sni.and_then(|sni| snapshot.site_at(&normalized(sni), facts.listener));
+        let chosen = match facts.sni {
+            // Mostly they are spelt alike.
+            Some(sni) if sni == host => asked,
+            sni => sni.and_then(|sni| snapshot.site_at(&normalized(sni), facts.listener)),
+        };
         return match asked {
             Some(site) if chosen == Some(site) => Ok((site, host)),
             _ => Err(refuse(421, Reason::AuthorityNotCovered)),

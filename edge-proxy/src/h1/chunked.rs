@@ -1,6 +1,7 @@
 //! A decoder and validator for chunked content (RFC 9112 §7.1). Extensions are skipped and never forwarded.
 
 use crate::grammar::{is_field_value, is_token, trim};
+use crate::name_class::NameClass;
 use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
@@ -203,7 +204,7 @@ impl Chunks {
         }
         let id = Name::of(name);
         if may_be_trailer(id, name) {
-            self.trailers.push_known(id, name, trim(value));
+            self.trailers.push_known(id, NameClass::of(name), name, trim(value));
         }
         Ok(Some(end + 1))
     }

@@ -1,8 +1,9 @@
 //! Parsers for the heads of requests and responses.
 
-use super::repair;
+use super::{plain, repair};
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
 use crate::host::split_authority;
+use crate::name_class::NameClass;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use memchr::{memchr, memmem};
 
@@ -153,7 +154,8 @@ fn section(
         return incomplete(buf, start, limits);
     };
     let block = &buf[start..start + length];
-    let base = fields.push_block(block);
+    let base = fields.next_block();
+    fields.push_block(block);
     let (mut at, mut lines) = (0, 0);
     while at < block.len() {
         lines += 1;
@@ -167,9 +169,10 @@ fn section(
         if !is_token(name) || name.len() > usize::from(u16::MAX) || !is_field_value(value) {
             return Err(BadHead::Field);
         }
+        let known = (Name::of(name), NameClass::of(name));
         let value = trim(value);
         let value_at = base + at + (value.as_ptr() as usize - text.as_ptr() as usize);
-        fields.push_range(base + at, colon, value_at, value.len());
+        fields.push_range(known, (base + at, colon), (value_at, value.len()));
         at = end + 2;
     }
     Ok(Some(start + block.len() + 2))
@@ -231,6 +234,19 @@ fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
 /// # Errors
 /// [`BadHead`]: respond with [`BadHead::status`] and close, or close without a response.
 pub fn request(
+    buf: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<Option<FoundRequest>, BadHead> {
+    head.clear();
+    match plain::request(buf, limits, head) {
+        Some(found) => Ok(Some(found)),
+        None => strict_request(buf, limits, head),
+    }
+}
+
+/// The same for any head: says what is wrong, or that bytes are missing.
+pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
@@ -414,6 +430,10 @@ pub fn response(
     method: &Method,
     head: &mut ResponseHead,
 ) -> Result<Option<FoundResponse>, BadHead> {
+    head.clear();
+    if let Some(found) = plain::response(buf, limits, method, head) {
+        return Ok(Some(found));
+    }
     match strict_response(buf, limits, method, head) {
         Err(why) => repair::response(buf, limits, method, head, why),
         found => found,

@@ -22,6 +22,7 @@
 mod chunked;
 mod head;
 mod keep_alive;
+mod plain;
 mod repair;
 mod write;
 

@@ -30,12 +30,48 @@ struct Tables {
     first: [u32; LONGEST + 1],
     count: [u32; LONGEST + 1],
     offset: [u32; LONGEST + 1],
-    /// For each value of the next eight bits: symbol and length of a word of at most eight bits; length 0 if the word
-    /// is longer.
-    short: [(u8, u8); 256],
 }
 
 static TABLES: Tables = build();
+
+/// The bits by which [`PAIRS`] is looked up.
+const PAIR_BITS: u32 = 12;
+
+/// For each value of the next twelve bits: the words that are whole in them, two at most. From the lowest bit up: eight bits of
+/// the first symbol, eight of the second, four of the length of both together, four of the length of the first, and their number.
+/// 0 if the first word is longer.
+static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
+
+const fn pairs() -> [u32; 1 << PAIR_BITS] {
+    let mut pairs = [0; 1 << PAIR_BITS];
+    let mut value = 0usize;
+    while value < pairs.len() {
+        // Without the first word the second is looked up in the bits that are left; zeros behind them are not counted.
+        let (first, len) = word(value as u32, PAIR_BITS);
+        if len > 0 {
+            let rest = (value << len) & ((1 << PAIR_BITS) - 1);
+            let (second, more) = word(rest as u32, PAIR_BITS - len);
+            let count = if more > 0 { 2 } else { 1 };
+            pairs[value] = first as u32 | (second as u32) << 8 | (len + more) << 16 | len << 20 | count << 24;
+        }
+        value += 1;
+    }
+    pairs
+}
+
+/// Returns the symbol whose word begins a value of [`PAIR_BITS`] bits and is not longer than `most`, and its length. The length
+/// is 0 if there is none.
+const fn word(value: u32, most: u32) -> (u8, u32) {
+    let mut len = 1;
+    while len <= most {
+        let at = (value >> (PAIR_BITS - len)).wrapping_sub(TABLES.first[len as usize]);
+        if at < TABLES.count[len as usize] {
+            return (TABLES.sorted[(TABLES.offset[len as usize] + at) as usize], len);
+        }
+        len += 1;
+    }
+    (0, 0)
+}
 
 const fn build() -> Tables {
     let lengths = &LENGTHS;
@@ -45,7 +81,6 @@ const fn build() -> Tables {
         first: [0; LONGEST + 1],
         count: [0; LONGEST + 1],
         offset: [0; LONGEST + 1],
-        short: [(0, 0); 256],
     };
     let (mut word, mut at, mut len) = (0u32, 0usize, 1usize);
     while len <= LONGEST {
@@ -57,13 +92,6 @@ const fn build() -> Tables {
             if lengths[symbol] as usize == len {
                 t.words[symbol] = word;
                 t.sorted[at] = symbol as u8;
-                if len <= 8 {
-                    let mut low = 0;
-                    while low < 1 << (8 - len) {
-                        t.short[((word as usize) << (8 - len)) | low] = (symbol as u8, len as u8);
-                        low += 1;
-                    }
-                }
                 word += 1;
                 at += 1;
             }
@@ -80,57 +108,102 @@ const fn build() -> Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHuffman;
 
+/// Symbols that are decoded between two looks at the room for them: as many words as 64 bits can hold, and one that is written as
+/// the second of a pair and is none.
+const ROOM: usize = 16;
+
 /// Decodes `input` and appends the result.
+///
+/// # Errors
+/// The code is invalid. Nothing is appended then.
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
-    // The bits available, from the top of `bits` downwards.
-    let (mut bits, mut have) = (0u64, 0u32);
-    let mut input = input;
-    out.reserve(input.len() * 8 / 5);
-    // While eight bytes are left, as many as fit are taken at once. The bits of the next byte that also fit are written
-    // again with that byte, in the same place.
-    while let Some(chunk) = input.first_chunk::<8>() {
-        bits |= u64::from_be_bytes(*chunk) >> have;
-        let taken = (64 - have) / 8;
-        input = &input[taken as usize..];
-        have += 8 * taken;
-        while have >= LONGEST as u32 {
-            let (symbol, len) = TABLES.short[(bits >> 56) as usize];
-            let found = if len != 0 { Some((symbol, u32::from(len))) } else { long(bits) };
-            let (symbol, len) = found.ok_or(InvalidHuffman)?;
-            out.push(symbol);
-            bits <<= len;
-            have -= len;
+    let begin = out.len();
+    // The shortest word has five bits.
+    out.resize(begin + input.len() * 8 / 5 + ROOM, 0);
+    let length = decode_into(input, &mut out[begin..]);
+    out.truncate(begin + length.unwrap_or(0));
+    length.map(drop).ok_or(InvalidHuffman)
+}
+
+/// Decodes into `text`, which has room for all of it and [`ROOM`] more. Returns the length, or `None` if the code is invalid.
+fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
+    // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written again with
+    // that byte, in the same place.
+    let (mut bits, mut have, mut at) = (0u64, 0u32, 0usize);
+    while !input.is_empty() {
+        let word = input.first_chunk().map_or_else(|| partial(input), |chunk| u64::from_be_bytes(*chunk));
+        bits |= word >> have;
+        let taken = ((64 - have as usize) / 8).min(input.len());
+        input = &input[taken..];
+        have += 8 * taken as u32;
+        let room = text.get_mut(at..)?.first_chunk_mut::<ROOM>()?;
+        let mut n = 0;
+        while have >= PAIR_BITS {
+            let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
+            let used = if pair != 0 {
+                room[n % ROOM] = pair as u8;
+                room[(n + 1) % ROOM] = (pair >> 8) as u8;
+                n += (pair >> 24) as usize;
+                pair >> 16 & 0xf
+            } else if have >= LONGEST as u32 {
+                let (symbol, len) = long(bits)?;
+                room[n % ROOM] = symbol;
+                n += 1;
+                len
+            } else {
+                break;
+            };
+            bits <<= used;
+            have -= used;
         }
+        at += n;
     }
-    loop {
-        while have <= 56
-            && let Some((b, rest)) = input.split_first()
-        {
-            bits |= u64::from(*b) << (56 - have);
-            have += 8;
-            input = rest;
+    // What is left is less than a long word. Zeros follow it.
+    let room = text.get_mut(at..)?.first_chunk_mut::<ROOM>()?;
+    let mut n = 0;
+    while have > 0 {
+        let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
+        let (both, first) = (pair >> 16 & 0xf, pair >> 20 & 0xf);
+        let (symbol, len) = if pair == 0 { long(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
+        if len > have {
+            // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
+            let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;
+            return padding.then_some(at + n);
         }
-        if have == 0 {
-            return Ok(());
+        room[n % ROOM] = symbol;
+        let used = if both > first && both <= have {
+            room[(n + 1) % ROOM] = (pair >> 8) as u8;
+            n += 2;
+            both
+        } else {
+            n += 1;
+            len
+        };
+        bits <<= used;
+        have -= used;
+    }
+    Some(at + n)
+}
+
+/// Returns fewer than eight bytes from the top of a word downwards.
+fn partial(bytes: &[u8]) -> u64 {
+    let end = 64 - 8 * bytes.len() as u32;
+    // Where the first and the last bytes overlap they are the same.
+    match (bytes.first_chunk(), bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk(), bytes) {
+        (Some(first), Some(last), ..) => {
+            u64::from(u32::from_be_bytes(*first)) << 32 | u64::from(u32::from_be_bytes(*last)) << end
         }
-        let (symbol, len) = TABLES.short[(bits >> 56) as usize];
-        let found = if len != 0 { Some((symbol, u32::from(len))) } else { long(bits) };
-        if let Some((symbol, len)) = found
-            && len <= have
-        {
-            out.push(symbol);
-            bits <<= len;
-            have -= len;
-            continue;
+        (_, _, Some(first), Some(last), _) => {
+            u64::from(u16::from_be_bytes(*first)) << 48 | u64::from(u16::from_be_bytes(*last)) << end
         }
-        // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
-        return if have < 8 && bits >> (64 - have) == (1 << have) - 1 { Ok(()) } else { Err(InvalidHuffman) };
+        (.., [one]) => u64::from(*one) << 56,
+        _ => 0,
     }
 }
 
-/// Finds a word of more than eight bits.
+/// Finds a word of more than twelve bits.
 fn long(bits: u64) -> Option<(u8, u32)> {
-    for len in 9..=LONGEST {
+    for len in PAIR_BITS as usize + 1..=LONGEST {
         let word = (bits >> (64 - len)) as u32;
         let nth = word.wrapping_sub(TABLES.first[len]);
         if nth < TABLES.count[len] {

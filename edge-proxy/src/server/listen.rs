@@ -11,6 +11,8 @@ use std::time::Duration;
 const BACKLOG: i32 = 4096;
 /// Kernel buffers of a QUIC socket, in bytes; the kernel may give less.
 const UDP_BUFFER: usize = 2 * 1024 * 1024;
+/// How often a port of 0 is tried until the system gives one that is free for TCP and UDP.
+const PORT_ATTEMPTS: usize = 16;
 
 /// A socket that shares its port with those of the other workers.
 fn shared(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -151,9 +153,23 @@ pub(crate) fn open(
     workers: usize,
     inherited: &mut Inherited,
 ) -> io::Result<OpenSockets> {
-    let (address, tcp, taken) = tcp(listener, workers, inherited)?;
-    let udp = udp(listener, address, workers, inherited)?;
-    Ok(OpenSockets { address, tcp, udp, inherited: taken })
+    let mut attempts = 1;
+    loop {
+        let (address, tcp, taken) = tcp(listener, workers, inherited)?;
+        match udp(listener, address, workers, inherited) {
+            Ok(udp) => return Ok(OpenSockets { address, tcp, udp, inherited: taken }),
+            // A port that the system chose for TCP can be in use for UDP. It is asked for another one.
+            Err(why)
+                if listener.address.port() == 0
+                    && !taken
+                    && why.kind() == io::ErrorKind::AddrInUse
+                    && attempts < PORT_ATTEMPTS =>
+            {
+                attempts += 1;
+            }
+            Err(why) => return Err(why),
+        }
+    }
 }
 
 /// Returns whether a listener waits for its interface or for an address of it, which may come at any time.

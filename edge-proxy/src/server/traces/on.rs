@@ -6,6 +6,7 @@ use super::random::Random;
 use crate::config::{PathMatch, Target, Upstream};
 use crate::decide::{Decision, RequestContext};
 use crate::host::split_authority;
+use crate::name_class::NameClass;
 use crate::server::metrics::SpanMetrics;
 use crate::server::observe::AccessRecord;
 use crate::server::upstream::UpstreamError;
@@ -171,9 +172,9 @@ impl Trace<'_> {
         head.fields.remove(Name::Traceparent);
         head.fields.remove(Name::Tracestate);
         let context = Context { span, ..begun.context };
-        head.fields.push_known(Name::Traceparent, b"traceparent", &context.to_bytes());
+        head.fields.push_known(Name::Traceparent, NameClass::PLAIN, b"traceparent", &context.to_bytes());
         if !begun.state.is_empty() {
-            head.fields.push_known(Name::Tracestate, b"tracestate", &begun.state);
+            head.fields.push_known(Name::Tracestate, NameClass::PLAIN, b"tracestate", &begun.state);
         }
         begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
     }

@@ -1,0 +1,181 @@
+//! `cargo xtask full`: the long form of everything, and the report of it that stands in the tree.
+//!
+//! The report is a table with a row for each step: when and at which commit it last ran, what it said last, and how long it took.
+//! Steps that are named on the command line replace their rows only.
+
+use crate::process::{Outcome, root};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// A step: its name, the command that runs it alone, and variables of its environment.
+struct LongStep {
+    name: &'static str,
+    command: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+}
+
+const STEPS: &[LongStep] = &[
+    xtask("test", &["xtask", "test"]),
+    xtask("conformance", &["xtask", "conformance"]),
+    xtask("homelab", &["xtask", "homelab"]),
+    xtask("homelab-two-edges", &["xtask", "homelab", "--", "--two-edges"]),
+    xtask("applications", &["xtask", "applications"]),
+    xtask("boot", &["xtask", "boot", "--full"]),
+    xtask("dist", &["xtask", "dist"]),
+    xtask("book", &["xtask", "book"]),
+    xtask("import-random", &["xtask", "import-random", "2000"]),
+    LongStep {
+        name: "mailer-oracle",
+        command: &["test", "--locked", "-p", "smtp-config", "--test", "oracle", "--test", "sessions"],
+        env: &[("SMTP_CONFIG_ORACLE", "full")],
+    },
+    xtask("soak", &["xtask", "soak", "--minutes", "10"]),
+    xtask("fuzz", &["xtask", "fuzz", "--minutes", "1"]),
+    xtask("bench", &["xtask", "bench"]),
+];
+
+const fn xtask(name: &'static str, command: &'static [&'static str]) -> LongStep {
+    LongStep { name, command, env: &[] }
+}
+
+const HEAD: &str = "\
+# The long form of the tests
+
+`cargo xtask full` runs the long form of every check and writes this table; `cargo xtask full STEP…` runs the named steps and
+replaces their rows. A row holds for the commit that it names.
+
+| step | command | result | seconds | commit | date | the last line that it printed |
+|-|-|-|-|-|-|-|
+";
+
+/// The table of the last runs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Report(Vec<(String, String)>);
+
+impl Report {
+    /// Parses the rows of a report by their step. Rows of steps that are not known are left out.
+    fn parse(text: &str) -> Self {
+        let name = |line: &str| {
+            line.strip_prefix("| ").and_then(|line| line.split_once(" |")).map(|(name, _)| name.to_owned())
+        };
+        let rows = text.lines().filter_map(|line| Some((name(line)?, line.to_owned())));
+        Self(rows.filter(|(name, _)| STEPS.iter().any(|step| step.name == name)).collect())
+    }
+
+    fn set(&mut self, name: &str, row: String) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), row));
+    }
+
+    /// Formats the report, its rows in the order of the steps.
+    fn to_text(&self) -> String {
+        let mut text = HEAD.to_owned();
+        for step in STEPS {
+            match self.0.iter().find(|(name, _)| name == step.name) {
+                Some((_, row)) => writeln!(text, "{row}"),
+                None => writeln!(text, "| {} | `{}` | not run | | | | |", step.name, shown(step)),
+            }
+            .expect("a string takes it");
+        }
+        text
+    }
+}
+
+/// Runs every step, or those that are named, whatever becomes of each, and writes the report.
+pub(crate) fn run(named: &[&str]) -> Outcome {
+    if let Some(unknown) = named.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        let known: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        return Err(format!("{unknown} is not a step: {}", known.join(", ")));
+    }
+    let mut failed = Vec::new();
+    for step in STEPS.iter().filter(|step| named.is_empty() || named.contains(&step.name)) {
+        println!("xtask: full: {} …", step.name);
+        let began = Instant::now();
+        let (passed, last) = walk(step)?;
+        if !passed {
+            failed.push(step.name);
+        }
+        let row = format!(
+            "| {} | `{}` | {} | {} | {} | {} | {} |",
+            step.name,
+            shown(step),
+            if passed { "passed" } else { "**failed**" },
+            began.elapsed().as_secs(),
+            said("git", &["describe", "--always", "--dirty", "--exclude", "*"])?,
+            said("date", &["-u", "+%Y-%m-%d"])?,
+            last.replace('|', "\\|"),
+        );
+        // Written after each step, so that what ran is kept when a later one is interrupted.
+        let path = path();
+        let mut report = Report::parse(&std::fs::read_to_string(&path).unwrap_or_default());
+        report.set(step.name, row);
+        std::fs::write(&path, report.to_text()).map_err(|why| format!("{}: {why}", path.display()))?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("full: failed: {}", failed.join(", "))) }
+}
+
+fn path() -> PathBuf {
+    root().join("bins/xtask/full.md")
+}
+
+/// Returns the command as one types it.
+fn shown(step: &LongStep) -> String {
+    let env = step.env.iter().map(|(name, value)| format!("{name}={value} "));
+    format!("{}cargo {}", env.collect::<String>(), step.command.join(" "))
+}
+
+/// Runs a step and shows its output. Returns whether it passed, and its last line.
+fn walk(step: &LongStep) -> Result<(bool, String), String> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(step.command).envs(step.env.iter().copied()).current_dir(root());
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|why| format!("{command:?}: {why}"))?;
+    let mut last = String::new();
+    let output = child.stdout.take().expect("it is piped");
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.map_err(|why| format!("{command:?}: {why}"))?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if !line.trim().is_empty() {
+            line.trim().clone_into(&mut last);
+        }
+    }
+    let _ = std::io::stdout().flush();
+    let status = child.wait().map_err(|why| format!("{command:?}: {why}"))?;
+    Ok((status.success(), last))
+}
+
+/// Returns the first line that a command prints.
+fn said(program: &str, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(args).current_dir(root()).output();
+    let output = output.map_err(|why| format!("{program}: {why}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_replaced_and_kept_in_order() {
+        let mut report = Report::parse("| soak | earlier |\n| gone | x |\n| bench | b |\n");
+        report.set("soak", "| soak | new |".into());
+        let text = report.to_text();
+        assert!(
+            text.contains("| soak | new |") && !text.contains("earlier") && !text.contains("gone"),
+            "{text}"
+        );
+        assert!(text.contains("| book | `cargo xtask book` | not run |"), "{text}");
+        assert!(text.find("| soak |") < text.find("| bench | b |"), "{text}");
+        assert_eq!(Report::parse(&text).to_text(), text);
+    }
+
+    /// The committed report has the steps that there are.
+    #[test]
+    fn the_report_is_up_to_date() {
+        let text = std::fs::read_to_string(path()).expect("the report");
+        assert_eq!(Report::parse(&text).to_text(), text, "cargo xtask full writes it");
+    }
+}

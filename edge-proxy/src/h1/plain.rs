@@ -1,0 +1,290 @@
+//! Heads as almost all of them are, read in one pass: one line end, complete, within the limits, without anything unusual.
+//!
+//! What is not such a head is left to the readers in [`super::head`], which say what is wrong with it. Whatever is read here, they
+//! read alike; a property holds both against each other.
+
+use super::head::{FoundRequest, FoundResponse, HeadLimits, ResponseBody};
+use crate::grammar::{decimal, list, trim_end};
+use crate::host::split_authority;
+use crate::name_class::NameClass;
+use crate::scan::{name_end, target_end, value_end};
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
+
+/// Framing and connection options of a section.
+#[derive(Default)]
+struct Section<'a> {
+    /// The end of the empty line.
+    end: usize,
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    upgrade: bool,
+    expects_continue: bool,
+}
+
+/// Parses a complete section. Fields that frame the message are left out of `fields`; for a response Host is one like others.
+/// After `None` the content of `fields` is unspecified.
+fn section<'a>(
+    buf: &'a [u8],
+    start: usize,
+    limits: &HeadLimits,
+    request: bool,
+    fields: &mut Fields,
+) -> Option<Section<'a>> {
+    let mut found = Section::default();
+    let base = fields.next_block();
+    let (mut at, mut lines) = (start, 0);
+    loop {
+        let rest = &buf[at..];
+        if rest.starts_with(b"\r\n") {
+            break;
+        }
+        lines += 1;
+        let (name_len, class) = match name_end(rest) {
+            n if rest.get(n) == Some(&b':') => (n, NameClass::PLAIN),
+            _ => NameClass::of_token(rest),
+        };
+        if name_len == 0 || lines > limits.fields || rest.get(name_len) != Some(&b':') {
+            return None;
+        }
+        let mut begin = name_len + 1;
+        while matches!(rest.get(begin), Some(b' ' | b'\t')) {
+            begin += 1;
+        }
+        let end = begin + value_end(&rest[begin..]);
+        if !rest[end..].starts_with(b"\r\n") || name_len > usize::from(u16::MAX) {
+            return None;
+        }
+        let (name, value) = (&rest[..name_len], trim_end(&rest[begin..end]));
+        let id = Name::of(name);
+        let mut framing = false;
+        match id {
+            Name::Host if request => {
+                framing = true;
+                if found.host.replace(value).is_some() {
+                    return None;
+                }
+            }
+            Name::ContentLength => {
+                framing = true;
+                if found.length.replace(decimal(value)?).is_some() {
+                    return None;
+                }
+            }
+            Name::TransferEncoding => {
+                framing = true;
+                if found.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return None;
+                }
+                found.chunked = true;
+            }
+            Name::Connection => {
+                for option in list(value) {
+                    found.close |= option.eq_ignore_ascii_case(b"close");
+                    found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
+            }
+            Name::Expect => found.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+        if !framing {
+            let position = base + at - start;
+            fields.push_range((id, class), (position, name_len), (position + begin, value.len()));
+        }
+        at += end + 2;
+    }
+    fields.push_block(&buf[start..at]);
+    found.end = at + 2;
+    (!(found.chunked && found.length.is_some()) && found.end - start <= limits.bytes).then_some(found)
+}
+
+/// Parses a request head of HTTP/1.1 with a target in origin form.
+pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Option<FoundRequest> {
+    let space = buf.iter().take(8).position(|b| *b == b' ')?;
+    let method = Method::parse(&buf[..space])?;
+    let target_at = space + 1;
+    let length = target_end(&buf[target_at..]);
+    let (target, rest) = buf[target_at..].split_at(length);
+    if !target.starts_with(b"/")
+        || length > limits.target
+        || !rest.starts_with(b" HTTP/1.1\r\n")
+        || method == Method::Connect
+    {
+        return None;
+    }
+    let found = section(buf, target_at + length + 11, limits, true, &mut head.fields)?;
+    let host = std::str::from_utf8(found.host?).ok()?;
+    if found.upgrade && head.fields.was_added(Name::Upgrade)
+        || !host.is_empty() && split_authority(host).is_none()
+    {
+        return None;
+    }
+    head.version = Version::Http11;
+    head.method = method;
+    head.target.push_str(std::str::from_utf8(target).ok()?);
+    head.authority.push_str(host);
+    head.body = match (found.chunked, found.length) {
+        (true, _) => BodyLength::Unknown,
+        (false, Some(0) | None) => BodyLength::None,
+        (false, Some(length)) => BodyLength::Exact(length),
+    };
+    Some(FoundRequest { used: found.end, keep_alive: !found.close, expects_continue: found.expects_continue })
+}
+
+/// Parses a response head of HTTP/1.1 whose content follows.
+pub(super) fn response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+) -> Option<FoundResponse> {
+    let buf = &buf[..buf.len().min(limits.bytes)];
+    let rest = buf.strip_prefix(b"HTTP/1.1 ")?;
+    let status = decimal(rest.get(..3)?)?;
+    if rest.get(3) != Some(&b' ') {
+        return None;
+    }
+    let line_end = 12 + value_end(&rest[3..]);
+    if !buf[line_end..].starts_with(b"\r\n") || !(200..=999).contains(&status) {
+        return None;
+    }
+    head.status = status as u16;
+    if head.is_bodiless(method) {
+        return None;
+    }
+    let found = section(buf, line_end + 2, limits, false, &mut head.fields)?;
+    let (body, framing) = match (found.chunked, found.length) {
+        (true, _) => (BodyLength::Unknown, ResponseBody::Chunked),
+        (false, Some(length)) => (BodyLength::Exact(length), ResponseBody::Exact(length)),
+        (false, None) => (BodyLength::Unknown, ResponseBody::UntilClose),
+    };
+    head.body = body;
+    let keep_alive = !found.close && framing != ResponseBody::UntilClose;
+    Some(FoundResponse { used: found.end, keep_alive, framing, repaired: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::{strict_request, strict_response};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Lines of heads, usual and unusual.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let usual = prop::sample::select(vec![
+            "Host: a.test",
+            "host:a.test:8443",
+            "Host: ",
+            "Accept: */*",
+            "Content-Length: 5",
+            "content-length: 0",
+            "Content-Length: +5",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: gzip",
+            "Connection: close",
+            "Connection: keep-alive, Upgrade",
+            "Upgrade: websocket",
+            "Expect: 100-continue",
+            "X_Under: \t a b\t ",
+            "X-Tab: a\tb",
+            "X-Ünder: é",
+            "X-Long: 0123456789abcdef0123456789abcdef",
+            "X-Empty:",
+            "X-Blank : 1",
+            " folded",
+            "no colon",
+            "X-Cr: a\rb",
+            "X-Nul: a\0b",
+            "X-Del: \x7f",
+            "Via: 1.1 x",
+        ])
+        .prop_map(|line| line.as_bytes().to_vec());
+        let any = proptest::collection::vec(any::<u8>(), 0..12);
+        prop_oneof![12 => usual, 1 => any]
+    }
+
+    fn head(first: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+        let end = prop_oneof![20 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r")];
+        let lines = proptest::collection::vec((line(), end), 0..8);
+        let after = prop_oneof![3 => Just(&b"\r\n"[..]), 1 => Just(&b"\r\nrest"[..]), 1 => Just(&b""[..])];
+        (prop::sample::select(first), lines, after).prop_map(|(first, lines, after)| {
+            let mut bytes = first.as_bytes().to_vec();
+            for (line, end) in lines {
+                bytes.extend_from_slice(&line);
+                bytes.extend_from_slice(end.as_bytes());
+            }
+            bytes.extend_from_slice(after);
+            bytes
+        })
+    }
+
+    const REQUESTS: &[&str] = &[
+        "GET / HTTP/1.1\r\n",
+        "POST /a?b HTTP/1.1\r\n",
+        "BREW /pot HTTP/1.1\r\n",
+        "GET /a#b HTTP/1.1\r\n",
+        "GET /\u{e9} HTTP/1.1\r\n",
+        "GET * HTTP/1.1\r\n",
+        "OPTIONS * HTTP/1.1\r\n",
+        "GET http://a.test/ HTTP/1.1\r\n",
+        "CONNECT a.test:443 HTTP/1.1\r\n",
+        "CONNECT /a HTTP/1.1\r\n",
+        "GET / HTTP/1.0\r\n",
+        "GET /  HTTP/1.1\r\n",
+        "\r\nGET / HTTP/1.1\r\n",
+        "GET /0123456789abcdef0123456789abcdef HTTP/1.1\r\n",
+    ];
+    const RESPONSES: &[&str] = &[
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 \r\n",
+        "HTTP/1.1 200\r\n",
+        "HTTP/1.1 2000 OK\r\n",
+        "HTTP/1.1 204 No Content\r\n",
+        "HTTP/1.1 304 Not Modified\r\n",
+        "HTTP/1.1 100 Continue\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n",
+        "HTTP/1.0 200 OK\r\n",
+        "HTTP/1.1 404 Nicht da: \u{e4}\r\n",
+        "HTTP/1.1 200 O\x01K\r\n",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        /// What is read in one pass is what the strict readers read, to the byte, with limits that are met or not.
+        #[test]
+        fn both_read_alike(
+            bytes in head(REQUESTS),
+            answer in head(RESPONSES),
+            limits in (10usize..200, 0usize..8, 1usize..40),
+            method in prop::sample::select(vec![Method::Get, Method::Head]),
+        ) {
+            for limits in [HeadLimits { bytes: limits.0, fields: limits.1, target: limits.2 }, HeadLimits::default()] {
+                let (mut one, mut other) = (RequestHead::new(Version::Http11), RequestHead::new(Version::Http11));
+                if let Some(found) = request(&bytes, &limits, &mut one) {
+                    prop_assert_eq!(strict_request(&bytes, &limits, &mut other), Ok(Some(found)));
+                    prop_assert_eq!(one, other);
+                }
+                let (mut one, mut other) = (ResponseHead::default(), ResponseHead::default());
+                if let Some(found) = response(&answer, &limits, &method, &mut one) {
+                    prop_assert_eq!(strict_response(&answer, &limits, &method, &mut other), Ok(Some(found)));
+                    prop_assert_eq!(one, other);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn usual_heads_are_read_here() {
+        let bytes = b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: */*\r\n\r\n";
+        let found = request(bytes, &HeadLimits::default(), &mut RequestHead::new(Version::Http11));
+        assert_eq!(found.map(|found| found.used), Some(bytes.len()));
+        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        let found = response(bytes, &HeadLimits::default(), &Method::Get, &mut ResponseHead::default());
+        assert_eq!(
+            found.map(|found| (found.used, found.framing)),
+            Some((bytes.len(), ResponseBody::Exact(5)))
+        );
+    }
+}

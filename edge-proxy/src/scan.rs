@@ -1,0 +1,123 @@
+//! Searches for bytes that end a part of a head, eight bytes at a time.
+//!
+//! A word of eight bytes is tested by arithmetic that sets the top bit of each byte it looks for. A carry can set the bit of a
+//! byte above a byte that was found, but never below one, and only the lowest is asked for.
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const TOPS: u64 = ONES << 7;
+
+/// Marks bytes below `limit`, which is at most 0x80.
+const fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & TOPS
+}
+
+/// Marks bytes equal to `byte`.
+const fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * byte as u64), 1)
+}
+
+/// Returns the position of the first byte that `wrong` accepts, or the length. `marks` sets the top bit of such bytes in a word.
+#[inline]
+fn first(bytes: &[u8], marks: impl Fn(u64) -> u64, wrong: impl Fn(u8) -> bool) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let found = marks(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    let tail = rest.iter().position(|byte| wrong(*byte));
+    bytes.len() - rest.len() + tail.unwrap_or(rest.len())
+}
+
+/// Returns the position of the first byte that ends a field value: a control character other than tab. The length, if there is
+/// none.
+#[inline]
+pub(crate) fn value_end(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at +=
+            first(&bytes[at..], |word| below(word, b' ') | equal(word, 0x7f), |byte| byte.is_ascii_control());
+        if bytes.get(at) != Some(&b'\t') {
+            return at;
+        }
+        at += 1;
+    }
+}
+
+/// Returns the position of the first byte that is not part of a request target: everything but visible ASCII, and `#`. The
+/// length, if there is none.
+#[inline]
+pub(crate) fn target_end(bytes: &[u8]) -> usize {
+    first(
+        bytes,
+        |word| below(word, b'!') | equal(word, 0x7f) | equal(word, b'#') | (word & TOPS),
+        |byte| !byte.is_ascii_graphic() || byte == b'#',
+    )
+}
+
+/// Marks bytes of at least `limit`. All bytes of the word are below 0x80.
+const fn at_least(word: u64, limit: u8) -> u64 {
+    (word + ONES * (0x80 - limit as u64)) & TOPS
+}
+
+/// Marks bytes from `from` to `to`. All bytes of the word are below 0x80, and so no carry crosses a byte: every mark is right.
+const fn within(word: u64, from: u8, to: u8) -> u64 {
+    at_least(word, from) & !at_least(word, to + 1)
+}
+
+/// Returns the position of the first byte that is no letter, no digit and no `-`. The length, if there is none.
+#[inline]
+pub(crate) fn name_end(bytes: &[u8]) -> usize {
+    let marks = |word: u64| {
+        let ascii = word & !TOPS;
+        let letters = within(ascii | (ONES << 5), b'a', b'z');
+        // With its sixth bit set, a capital is a small letter, and so is nothing else.
+        let plain = letters | within(ascii, b'0', b'9') | within(ascii, b'-', b'-');
+        (!plain | word) & TOPS
+    };
+    first(bytes, marks, |byte| !(byte.is_ascii_alphanumeric() || byte == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bytes near the limits, and any others.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![
+            8 => b'a'..=b'z',
+            4 => prop_oneof![b'A'..=b'Z', b'0'..=b'9', Just(b'-'), Just(b'@'), Just(b'['), Just(b'`'), Just(b'{')],
+            4 => prop_oneof![Just(0x7f), Just(0x80), Just(0xff), Just(0x1f), Just(b' '), Just(b'!'), Just(b'#')],
+            2 => prop_oneof![Just(b'\t'), Just(b'\r'), Just(b'\n'), Just(0)],
+            1 => any::<u8>(),
+        ]
+    }
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for byte in 0..=255 {
+            for at in 0..9 {
+                let mut bytes = *b"abcdefghi";
+                bytes[at] = byte;
+                let end = |wrong: bool| if wrong { at } else { bytes.len() };
+                assert_eq!(value_end(&bytes), end(byte.is_ascii_control() && byte != b'\t'), "{byte}");
+                assert_eq!(target_end(&bytes), end(!byte.is_ascii_graphic() || byte == b'#'), "{byte}");
+                assert_eq!(name_end(&bytes), end(!byte.is_ascii_alphanumeric() && byte != b'-'), "{byte}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_as_byte_by_byte(bytes in proptest::collection::vec(byte(), 0..40)) {
+            let value = bytes.iter().position(|b| b.is_ascii_control() && *b != b'\t');
+            prop_assert_eq!(value_end(&bytes), value.unwrap_or(bytes.len()));
+            let target = bytes.iter().position(|b| !(b'!'..=b'~').contains(b) || *b == b'#');
+            prop_assert_eq!(target_end(&bytes), target.unwrap_or(bytes.len()));
+            let name = bytes.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'-'));
+            prop_assert_eq!(name_end(&bytes), name.unwrap_or(bytes.len()));
+        }
+    }
+}
