@@ -160,4 +160,5 @@ pub use server::{
         SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
         StoreFuture,
     },
+    tls::TlsParameters,
 };

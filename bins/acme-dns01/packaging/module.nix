@@ -42,6 +42,12 @@ let
         CF_ZONE_API_TOKEN_FILE) where another token reads the zones. systemd reads them; not paths of the store.
       '';
     };
+    dnsResolver = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "1.1.1.1:53";
+      description = "The resolver to ask, with its port; the system's unless given. Those of all certificates are asked for each.";
+    };
     environmentFile = mkOption {
       type = types.nullOr types.str;
       default = null;
@@ -151,7 +157,8 @@ let
       (builtins.filter isCloudflare certs));
     certificate = builtins.attrValues (builtins.mapAttrs (name: cert: single cert name) cfg.certs);
   };
-  merged = written // cfg.settings // {
+  resolvers = lib.unique (builtins.filter (resolver: resolver != null) (map (cert: cert.dnsResolver) certs));
+  merged = written // lib.optionalAttrs (resolvers != [ ]) { dns = { inherit resolvers; }; } // cfg.settings // {
     authority = written.authority // (cfg.settings.authority or { });
     provider = written.provider // (cfg.settings.provider or { });
     certificate = written.certificate ++ (cfg.settings.certificate or [ ]);

@@ -10,7 +10,7 @@ use acme_dns01::simulate::{IncidentKind, Scenario, play};
 use acme_dns01::{Spec, Time, format_duration};
 use clap::CommandFactory;
 use cli_support::finding::{Place, fix};
-use cli_support::outcome::{Done, Failure, chain};
+use cli_support::outcome::{Done, Failure, chain, counted, ok};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -207,7 +207,11 @@ async fn check(
     findings.extend(unknown_groups.iter().map(|group| {
         Finding::fault("group", format!("there is no group `{group}`: create it, or correct the name"))
     }));
-    Ok(self::findings(&findings, as_json))
+    let done = self::findings(&findings, as_json);
+    if !as_json && done == Done::Fine {
+        println!("{}", ok("configuration", &counted(findings.len(), "check")));
+    }
+    Ok(done)
 }
 
 fn findings(findings: &[Finding], as_json: bool) -> Done {

@@ -77,6 +77,27 @@ impl Failure {
     }
 }
 
+/// Returns the line by which every program reports that a check found nothing: `edge.toml: OK: 2 listeners, 1 site`.
+///
+/// ```
+/// use cli_support::outcome::ok;
+/// assert_eq!(ok("databases.toml", "2 roles"), "databases.toml: OK: 2 roles");
+/// assert_eq!(ok("app.ini", ""), "app.ini: OK");
+/// ```
+pub fn ok(subject: impl std::fmt::Display, details: &str) -> String {
+    if details.is_empty() { format!("{subject}: OK") } else { format!("{subject}: OK: {details}") }
+}
+
+/// Formats a count with its noun in singular or plural.
+///
+/// ```
+/// use cli_support::outcome::counted;
+/// assert_eq!((counted(1, "rule").as_str(), counted(2, "rule").as_str()), ("1 rule", "2 rules"));
+/// ```
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Joins an error and its causes with colons. A cause that is already part of the text is not repeated.
 pub fn chain(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();

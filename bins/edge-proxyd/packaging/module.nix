@@ -21,14 +21,18 @@ let
   format = pkgs.formats.toml { };
   place = "/etc/edge-proxyd/edge.toml";
   program = lib.getExe' cfg.package "edge-proxyd";
+  # Every key of the file is an option, so that a misspelt one is found where it is written.
+  schema = builtins.fromJSON (builtins.readFile ./edge.schema.json);
+  typed = import ../../packaging/nix/schema.nix { inherit lib; };
+  settings = typed.compact cfg.settings;
 
-  sites = lib.mapAttrsToList (_: site: lib.filterAttrs (_: value: value != null) site) cfg.sites;
-  listeners = cfg.settings.listen or [ ];
+  sites = map typed.compact (builtins.attrValues cfg.sites);
+  listeners = settings.listen or [ ];
   secure = lib.filter (listener: listener.tls or false) listeners;
   written = lib.recursiveUpdate
     (lib.optionalAttrs (secure != [ ]) { certificates.folder = cfg.certificates; })
-    cfg.settings;
-  generated = format.generate "edge.toml" (written // { site = sites ++ (cfg.settings.site or [ ]); });
+    settings;
+  generated = format.generate "edge.toml" (written // { site = sites ++ (settings.site or [ ]); });
   # A mistake fails the build; files and secrets of the host are looked at when the service starts.
   file = pkgs.runCommandLocal "edge.toml" { file = generated; } ''
     ${program} check --no-files --errors-only --config ${generated}
@@ -62,10 +66,9 @@ in
     sites = mkOption {
       default = { };
       example = { "git.example.org".upstream = "http://100.64.0.2:80"; };
-      description = "The sites, with any key of [[site]] in the configuration. Requests for other names are refused.";
+      description = "The sites, with the keys of [[site]] in the configuration as options. Requests for other names are refused.";
       type = types.attrsOf (types.submodule ({ name, ... }: {
-        freeformType = format.type;
-        options = {
+        options = typed.optionsOf schema.properties.site.items // {
           name = mkOption { type = types.str; default = name; description = "The name in logs and counters."; };
           hosts = mkOption { type = types.listOf types.str; default = [ name ]; description = "The names of the site."; };
         };
@@ -83,9 +86,9 @@ in
       description = "Opens the ports of settings.listen in the firewall: TCP, and UDP for HTTP/3.";
     };
     settings = mkOption {
-      type = format.type;
+      type = typed.typeOf schema;
       default = { };
-      description = "The configuration, with any key; its sites are added to `sites`.";
+      description = "The configuration, with its keys as options; its sites are added to `sites`.";
     };
   };
 
@@ -96,7 +99,7 @@ in
         message = "services.edgeProxy.settings.listen is empty: at least one listener is required.";
       }
       {
-        assertion = !(cfg.settings ? acme) || !(config.systemd.services ? acme-dns01);
+        assertion = !(settings ? acme) || !(config.systemd.services ? acme-dns01);
         message = "services.edgeProxy.settings.acme and security.acmeDns01 would both write certificates: remove one of them.";
       }
     ];
@@ -110,7 +113,7 @@ in
     users.users.edge-proxy = { isSystemUser = true; group = cfg.group; };
     users.groups.${cfg.group} = { };
     systemd.tmpfiles.rules =
-      lib.optionals (cfg.settings ? acme) [ "d ${cfg.certificates} :0755 :edge-proxy :${cfg.group} -" ];
+      lib.optionals (settings ? acme) [ "d ${cfg.certificates} :0755 :edge-proxy :${cfg.group} -" ];
 
     systemd.services.edge-proxyd = {
       description = "Edge proxy";

@@ -6,6 +6,7 @@ use crate::service::control::Takeover;
 use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
+use cli_support::verbosity::Verbosity;
 use edge_proxy::tailnet::Who;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
     after_help = cli_support::usage::EXIT_CODES
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -15,9 +15,11 @@ pub(crate) fn warning(text: impl Display) {
     say(4, &text);
 }
 
-/// Reports an event of normal operation.
+/// Reports an event of normal operation, unless the process is quiet.
 pub(crate) fn info(text: impl Display) {
-    say(6, &text);
+    if !cli_support::verbosity::is_quiet() {
+        say(6, &text);
+    }
 }
 
 fn say(priority: u8, text: &dyn Display) {

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;
     }
-    let command = cli_support::usage::parse::<cli::Cli>("edge-proxyd").command;
+    let cli::Cli { verbosity, command } = cli_support::usage::parse::<cli::Cli>("edge-proxyd");
+    verbosity.apply();
     // A daemon goes on when nobody reads its output.
     if !matches!(command, cli::Command::Run(_)) {
         cli_support::pipe::exit_on_broken_pipe();

@@ -106,7 +106,7 @@ fn the_log_the_secrets_and_the_addresses_are_tried() {
     // An address that this machine does not have.
     let output = check(folder, &plain(SITE).replace("127.0.0.1:", "192.0.2.1:"), &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && said.contains("cannot listen on 192.0.2.1"), "{said}");
+    assert!(output.status.code() == Some(3) && said.contains("cannot listen on 192.0.2.1"), "{said}");
     // One whose interface is still to come.
     let text = plain(&format!("interface = \"tailscale9\"\n{SITE}"));
     warns(folder, &text, "served as soon as its interface has it");

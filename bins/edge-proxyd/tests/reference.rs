@@ -29,6 +29,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("status", "The status; null if the client got no response."),
     ("target", "Path and query."),
     ("time", "The end of the request: RFC 3339, UTC."),
+    ("tls_cipher", "The cipher suite of TLS by its IANA name; null over plain HTTP and over QUIC."),
+    ("tls_version", "The version of TLS, `TLSv1.3` or `TLSv1.2`; null over plain HTTP."),
     ("upstream", "The upstream that the request was sent to."),
     ("user_agent", "The field User-Agent."),
     ("version", "The version of HTTP."),
@@ -146,4 +148,19 @@ fn the_reference_is_what_the_program_has() {
             assert!(wanted.contains(&format!("| `{family}` |")), "{word} does not exist");
         }
     }
+}
+
+#[test]
+fn the_schema_of_the_nixos_module_is_that_of_the_program() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_edge-proxyd")).arg("schema").output().expect("it was built");
+    let wanted = String::from_utf8(output.stdout).expect("UTF-8");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/edge.schema.json");
+    if std::env::var_os("WRITE_REFERENCES").is_some() {
+        std::fs::write(path, &wanted).expect("a file");
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap_or_default() == wanted,
+        "packaging/edge.schema.json is old: run this test with WRITE_REFERENCES=1"
+    );
 }

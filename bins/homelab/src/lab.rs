@@ -35,12 +35,12 @@ pub(crate) struct Lab {
 }
 
 /// DNS records for mail.
-const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
+pub(crate) const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
     @ TXT \"v=spf1 ip4:203.0.113.25 include:spf.mailjet.com -all\"\n\
     _dmarc TXT \"v=DMARC1; p=reject; adkim=s\"";
 
 /// Returns the DKIM records that both services require.
-fn domain_keys() -> Result<String, String> {
+pub(crate) fn domain_keys() -> Result<String, String> {
     let script =
         "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | openssl pkey -pubout | grep -v ^-";
     let output =

@@ -7,6 +7,7 @@ mod edges;
 mod facts;
 mod front;
 mod host;
+mod internet;
 mod lab;
 mod outside;
 mod postgres;
@@ -132,6 +133,18 @@ fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<Ended
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("init") {
         host::init();
+    }
+    // The internet of `cargo xtask boot`.
+    if let [_, mode, folder] = std::env::args().collect::<Vec<_>>().as_slice()
+        && mode == "internet"
+    {
+        return match internet::serve(Path::new(folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("homelab internet: {why}");
+                ExitCode::FAILURE
+            }
+        };
     }
     match run() {
         Ok(true) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use crate::front::Front;
 use crate::topology::{Address, NAME_SERVER, Topology, WEB};
 use std::sync::Arc;
-use testkit::{CloudflareMock, Knot, Pebble, PebbleVersion};
+use testkit::{Authority, CloudflareMock, Knot, Pebble, PebbleVersion};
 
 /// The zone of the hosts.
 pub(crate) const ZONE: &str = "example.org";
@@ -30,6 +30,11 @@ pub(crate) struct Outside {
 impl Outside {
     /// Starts the servers. All names of the zone get the edges' addresses; `more` adds records.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
+        topology.internet.within(|| Self::here(&topology.public_authority, edges, more))
+    }
+
+    /// Starts the servers in the network of this thread, with certificates of this authority.
+    pub(crate) fn here(authority: &Authority, edges: &[Address], more: &str) -> Result<Self, String> {
         let mut owners = String::new();
         for name in ["@", "*", "eniac", "*.eniac"] {
             for edge in edges {
@@ -37,18 +42,15 @@ impl Outside {
             }
         }
         owners.push_str(more);
-        let (knot, cloudflare, pebble, front) = topology.internet.within(|| {
-            let mut zones = vec![(ZONE, owners.as_str())];
-            zones.extend(REST);
-            let server: std::net::SocketAddrV4 = NAME_SERVER.parse().expect("an address");
-            let knot = Knot::start_at(*server.ip(), server.port(), &zones, &[]);
-            let cloudflare = CloudflareMock::start(&[ZONE]);
-            let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
-            let ca = (pebble.address(), pebble.tls_root());
-            let front = Front::start(WEB, &topology.public_authority, ca, cloudflare.clone(), ZONE)?;
-            Ok::<_, String>((knot, cloudflare, pebble, front))
-        })?;
-        let issuing_root = topology.internet.within(|| pebble.issuing_root());
+        let mut zones = vec![(ZONE, owners.as_str())];
+        zones.extend(REST);
+        let server: std::net::SocketAddrV4 = NAME_SERVER.parse().expect("an address");
+        let knot = Knot::start_at(*server.ip(), server.port(), &zones, &[]);
+        let cloudflare = CloudflareMock::start(&[ZONE]);
+        let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
+        let ca = (pebble.address(), pebble.tls_root());
+        let front = Front::start(WEB, authority, ca, cloudflare.clone(), ZONE)?;
+        let issuing_root = pebble.issuing_root();
         Ok(Self { front, cloudflare, knot, pebble, issuing_root })
     }
 

@@ -65,6 +65,7 @@ let
     str = one "string" builtins.isString;
     bool = one "boolean" builtins.isBool;
     int = one "signed integer" builtins.isInt;
+    number = one "number" (value: builtins.isInt value || builtins.isFloat value);
     port = one "16 bit unsigned integer" (value: builtins.isInt value && value >= 0 && value <= 65535);
     path = one "absolute path" (value: builtins.substring 0 1 (toString value) == "/");
     package = one "package" (value: builtins.isString value || isAttrs value);
@@ -83,6 +84,15 @@ let
       name = "null or ${type.name}";
       check = value: value == null || type.check value;
       merge = at: values: if builtins.all (value: value == null) values then null else type.merge at values;
+    };
+    # The first type that takes all definitions.
+    oneOf = alternatives: {
+      name = concatStringsSep " or " (map (type: type.name) alternatives);
+      check = value: builtins.any (type: type.check value) alternatives;
+      merge = at: values:
+        let fitting = filter (type: builtins.all type.check values) alternatives; in
+        if fitting == [ ] then throw "The option `${concatStringsSep "." at}' has definitions of different types."
+        else single at (head fitting) values;
     };
     listOf = type: {
       name = "list of ${type.name}";

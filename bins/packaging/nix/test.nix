@@ -140,6 +140,22 @@ let
       services.pgEnsure.hba.services = [ { database = "vaultwarden"; role = "vaultwarden"; } ];
     }
   ];
+  aliased = evaluated [
+    ./aliases.nix
+    {
+      services.postgresql.package = pkgs.postgresql_18;
+      services.forgejo.enable = true;
+      modules.services.database.postgresql.ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden"; } ];
+      modules.services.git.forgejo.mailer = {
+        from = "forge@example.org"; host = "mail.example.org"; port = 465; passwordFile = "/run/secrets/forgejo-smtp";
+      };
+    }
+  ];
+  # Whether an edge with these options beside a valid site is refused.
+  refused = more: !(builtins.tryEval (builtins.deepSeq (edgeFile (evaluated [
+    { services.edgeProxy = { enable = true; settings.listen = [ { address = "127.0.0.1:80"; } ]; sites.a.upstream = "http://127.0.0.1:3000"; }; }
+    { services.edgeProxy = more; }
+  ])).value true)).success;
   acmeCommand = vps.systemd.services.acme-dns01.serviceConfig.ExecStart;
   manifest = builtins.head matrix.systemd.services.pg-ensure.restartTriggers;
 
@@ -171,6 +187,22 @@ let
     # What is wrong is refused: an option that there is not, a type, two that write certificates, nothing to listen on.
     assert ensure (!(builtins.tryEval (edgeFile (evaluated [ { services.edgeProxy = { enable = true; sits = { }; }; } ])).value).success)
       "an option that there is not was taken";
+    assert ensure (!(refused { })) "a valid edge is refused";
+    assert ensure (refused { sites.a.upstraem = "http://127.0.0.1:3000"; }) "a misspelt key of a site was taken";
+    assert ensure (refused { sites.a.route = [ { path = "/"; uptsream = "a"; } ]; }) "a misspelt key of a route was taken";
+    assert ensure (refused { settings.listen = [ { adress = "127.0.0.1:81"; } ]; }) "a misspelt key of a listener was taken";
+    assert ensure (refused { settings.log.fromat = "json"; }) "a misspelt key of the log was taken";
+    assert ensure (refused { sites.a.plain = "srve"; }) "a misspelt word was taken";
+    assert ensure (refused { sites.a.body_limit = true; }) "a boolean was taken for a size";
+    # Other names of the same options.
+    assert same "modules.services.database.postgresql.ensures"
+      (map (entry: entry.name) (builtins.head aliased.systemd.services.pg-ensure.restartTriggers).value.ensure) [ "vaultwarden" ];
+    assert ensure (lib.hasInfix "smtp-config apply" aliased.systemd.services.forgejo.preStart) "modules.services.git.forgejo.mailer";
+    assert same "modules.services.git.forgejo.mailer: passwordFile"
+      aliased.systemd.services.forgejo.serviceConfig.LoadCredential [ "forgejo-mailer:/run/secrets/forgejo-smtp" ];
+    assert same "certs.NAME.dnsResolver"
+      (evaluated [ { security.acmeDns01.certs.a = { dnsResolver = "9.9.9.9:53"; group = "nginx"; }; } ]).security.acmeDns01.certs.a.dnsResolver
+      "9.9.9.9:53";
     assert ensure
       (!(builtins.tryEval (builtins.deepSeq (evaluated [ { security.acmeDns01.certs.a.extraDomainNames = "b"; } ]).security.acmeDns01.certs true)).success)
       "a text was taken for a list";

@@ -10,7 +10,7 @@ use crate::report::{self, Shown};
 use crate::runtime::block_on;
 use crate::saved::Saved;
 use clap::CommandFactory;
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, counted, ok};
 use cli_support::progress::Progress;
 use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome};
 use pg_ensure::manifest::{Format, write};
@@ -73,7 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 if args.json {
                     println!("{}", json!({"result": "valid"}));
                 } else {
-                    println!("valid: {} roles, {} databases", desired.roles.len(), desired.databases.len());
+                    let (roles, databases) = (desired.roles.len(), desired.databases.len());
+                    let details = format!("{}, {}", counted(roles, "role"), counted(databases, "database"));
+                    println!("{}", ok(manifest.display(), &details));
                 }
                 return Ok(Done::Fine);
             }
@@ -82,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             if args.json {
                 println!("{}", report::plan_json(&plan));
             } else if plan.is_empty() {
-                println!("as it should be");
+                println!("{}", ok(manifest.display(), "nothing to do"));
                 report::print_rest(&plan);
             } else {
                 report::print_plan(&plan);

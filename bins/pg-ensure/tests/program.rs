@@ -50,14 +50,14 @@ fn plan_apply_check_generate_and_wait() {
         );
         let to = connect(&postgres);
         expect(&["wait", "--connect", &to], 0, &["ready"]);
-        expect(&["check", &manifest, "--offline"], 0, &["valid: 2 roles, 2 databases"]);
+        expect(&["check", &manifest, "--offline"], 0, &[": OK: 2 roles, 2 databases"]);
         let plan =
             expect(&["plan", &manifest, "--connect", &to], 3, &["CREATE ROLE \"vaultwarden\" LOGIN", "adds"]);
         assert!(!plan.contains("correct horse") && !plan.contains("4096:"), "{plan}");
         expect(&["check", &manifest, "--connect", &to], 3, &["CREATE DATABASE \"forgejo\""]);
         expect(&["apply", &manifest, "--connect", &to], 0, &["applied: 5 steps"]);
         expect(&["apply", &manifest, "--connect", &to], 0, &["unchanged: 0 steps"]);
-        expect(&["check", &manifest, "--connect", &to], 0, &["as it should be"]);
+        expect(&["check", &manifest, "--connect", &to], 0, &[": OK: nothing to do"]);
         expect(&["plan", &manifest, "--connect", &to, "--json"], 0, &["\"steps\":[]"]);
         for (format, name) in [("toml", "all.toml"), ("json", "all.json")] {
             let generated = expect(&["generate", "--connect", &to, "--format", format], 0, &["vaultwarden"]);
@@ -285,7 +285,7 @@ fn the_program_may_be_killed() {
         child.wait().expect("it ends");
     }
     expect(&["apply", &manifest, "--connect", &to], 0, &["steps"]);
-    expect(&["check", &manifest, "--connect", &to], 0, &["as it should be"]);
+    expect(&["check", &manifest, "--connect", &to], 0, &[": OK: nothing to do"]);
 }
 
 /// The commands of the README, as they stand there.
@@ -305,7 +305,7 @@ fn the_quick_start_of_the_readme_provisions_a_throwaway_server() {
     let output = output.expect("a shell");
     let said = text(&output);
     assert!(output.status.success(), "{said}");
-    for words in ["CREATE ROLE \"vaultwarden\" LOGIN", "applied: 3 steps", "as it should be"] {
+    for words in ["CREATE ROLE \"vaultwarden\" LOGIN", "applied: 3 steps", ": OK: nothing to do"] {
         assert!(said.contains(words), "{words}: {said}");
     }
 }

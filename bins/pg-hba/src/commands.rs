@@ -5,7 +5,7 @@ use crate::manual::MANUAL;
 use crate::structured::rule;
 use crate::{explain, files, hosts, ident, install, matrix, server};
 use cli_support::finding::Place;
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, counted, ok};
 use pg_hba::{
     Analysis, Attempt, Diff, Finding, Knowledge, Network, Replication, Rule, Server, Severity, Transport,
     Version, analyze, diff, render,
@@ -127,6 +127,9 @@ fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Re
             })
             .collect();
         println!("{}", json!({"findings": list}));
+    } else if findings.is_empty() {
+        let rules = document.rules().map_or(0, |rules| rules.len());
+        println!("{}", ok(path.display(), &counted(rules, "rule")));
     } else {
         for finding in &findings {
             let Place { file, line, column, .. } = place(path, finding);

@@ -1,7 +1,7 @@
 //! `hosts`: a pg_hosts.conf checked, and the entry for a client shown.
 
 use crate::files::{self, Disk};
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, ok};
 use pg_hba::{Host, Hosts};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -40,7 +40,8 @@ pub(crate) fn run(path: &Path, asked: Asked<'_>, as_json: bool) -> Result<Done, 
             None => println!("no entry: the handshake of {who} fails; add a line for it, or one for *"),
         }
     } else {
-        println!("valid: {} entries; they count where ssl_sni is on", hosts.hosts().len());
+        let entries = hosts.hosts().len();
+        println!("{}", ok(path.display(), &format!("{entries} entries; they count where ssl_sni is on")));
     }
     let refused = decision.is_some_and(|(_, found)| found.is_none() && !hosts.hosts().is_empty());
     Ok(if refused { Done::Differences } else { Done::Fine })

@@ -43,7 +43,7 @@ fn render_check_explain_diff_and_matrix() {
     let policy = write(folder.path(), "policy.toml", POLICY);
     let rendered = expect(&["render", "--policy", &policy], 0, &["# Managed by pg-hba", "forgejo"]);
     let file = write(folder.path(), "pg_hba.conf", &rendered);
-    expect(&["check", &file], 0, &[]);
+    expect(&["check", &file], 0, &[": OK: "]);
     expect(
         &["explain", &file, "--db", "forgejo", "--user", "backup", "--from", "100.64.1.2"],
         0,
@@ -283,7 +283,7 @@ fn what_19_announces_is_known() {
     expect(&["check", &radius, "--next", "19"], 3, &["radius"]);
     let hosts = "db.example.org db.crt db.key\n/no_sni/ old.crt old.key\n";
     let hosts = write(folder.path(), "pg_hosts.conf", hosts);
-    expect(&["hosts", &hosts], 0, &["valid: 2 entries"]);
+    expect(&["hosts", &hosts], 0, &[": OK: 2 entries"]);
     expect(&["hosts", &hosts, "--sni", "DB.example.org"], 0, &["line 1", "db.crt"]);
     expect(&["hosts", &hosts, "--no-sni"], 0, &["line 2", "old.crt"]);
     expect(&["hosts", &hosts, "--sni", "other"], 3, &["no entry"]);

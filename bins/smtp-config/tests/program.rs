@@ -66,7 +66,7 @@ fn render_check_and_explain() {
     expect(&["explain", &enabled, "--json"], 0, &["\"secret\":true", "\"from\":\"line 3\""]);
     let off = write(folder.path(), "off.ini", "[mailer]\nPROTOCOL = SMTPS\n", 0o600);
     expect(&["explain", &off], 0, &["sends no mail"]);
-    expect(&["check", &off], 0, &[]);
+    expect(&["check", &off], 0, &[": OK"]);
     let fatal = write(folder.path(), "fatal.ini", "[mailer]\nENABLED = true\nUSER = key\n", 0o600);
     expect(
         &["explain", &fatal],

@@ -8,7 +8,7 @@ use crate::progress::Lines;
 use crate::service::{Parent, Systemd};
 use crate::views;
 use clap::CommandFactory;
-use cli_support::outcome::{Done, Failure, chain};
+use cli_support::outcome::{Done, Failure, chain, ok};
 use pg_upgrade::{
     Outcome, Rehearsing, Services, State, Stopping, Upgrade, UpgradeError, collect, html, passes, report,
 };
@@ -159,6 +159,9 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
         println!("{}", json!({"findings": views::findings(&findings), "passes": passes(&findings)}));
     } else {
         print!("{}", views::findings_text(&findings));
+        if passes(&findings) {
+            println!("{}", ok("cluster", "nothing stands in the way of an upgrade"));
+        }
     }
     Ok(if passes(&findings) { Done::Fine } else { Done::Differences }.into())
 }

@@ -7,7 +7,7 @@ dpkg --install /srv/packages/*.deb > /srv/install.log 2>&1 || { cat /srv/install
 rm /usr/sbin/policy-rc.d
 install -m 0644 /srv/edge.toml /etc/edge-proxyd/edge.toml
 install -m 0600 /dev/null /etc/edge-proxyd/cloudflare-token
-echo token > /etc/edge-proxyd/cloudflare-token
+echo cloudflare-token > /etc/edge-proxyd/cloudflare-token
 mkdir -p /etc/secrets /etc/systemd/system/edge-proxyd.service.d /etc/systemd/system/pg-ensure.service.d
 cat > /etc/systemd/system/edge-proxyd.service.d/credentials.conf <<END
 [Service]
@@ -18,11 +18,13 @@ cat > /etc/systemd/system/pg-ensure.service.d/credentials.conf <<END
 [Service]
 LoadCredential=app-db:/etc/secrets/app-db
 END
-cat > /etc/pg-ensure/manifest.toml <<END
+cat > /srv/manifest.toml <<END
 [[ensure]]
 name = "app"
 password = "credential:app-db"
 END
+cp /srv/manifest.toml /etc/pg-ensure/manifest.toml
+chmod +x /srv/exec-provider
 cat > /etc/systemd/system/origin.service <<END
 [Service]
 ExecStart=/usr/bin/python3 /srv/origin.py

@@ -36,11 +36,17 @@ fn folder() -> PathBuf {
     root().join("examples/book")
 }
 
+/// Reads a page.
+pub(crate) fn page(name: &str) -> Result<String, String> {
+    let path = folder().join(name);
+    std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))
+}
+
 /// A fenced block: the words after its fence, its first line, and its content.
-struct Block {
-    info: String,
+pub(crate) struct Block {
+    pub(crate) info: String,
     line: usize,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// Checks the book with the programs of the debug build, and the links of the workspace's other documents.
@@ -144,7 +150,8 @@ fn unlisted() -> Result<Vec<String>, String> {
     Ok(missing.map(|name| format!("SUMMARY.md: {name} is not in it")).collect())
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+/// Returns the fenced blocks of a page.
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in text.lines().enumerate() {
@@ -165,8 +172,8 @@ fn valid(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> O
     // Secrets of an example are not on this machine.
     let secret = work.join("secret");
     let path = work.join(file);
-    let text = text.replace("/run/secrets/forgejo-db", &secret.display().to_string());
-    let text = text.replace("/run/secrets/forgejo-smtp", &secret.display().to_string());
+    let text = text.replace("/etc/pg-ensure/forgejo-db", &secret.display().to_string());
+    let text = text.replace("/etc/forgejo/smtp-password", &secret.display().to_string());
     let written = std::fs::write(&secret, "correct horse\n").and_then(|()| std::fs::write(&path, text));
     let written = written.and_then(|()| {
         std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
@@ -187,7 +194,7 @@ fn valid(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> O
 
 /// Returns the words of a command of ours, without what stands before and behind it.
 fn command(line: &str) -> Option<Vec<String>> {
-    let line = line.trim().trim_start_matches("sudo ");
+    let line = line.trim().trim_start_matches("sudo ").trim_start_matches("-u postgres ");
     let line = line.split(" > ").next()?.split(" | ").next()?;
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     PROGRAMS.contains(&words.first()?.as_str()).then_some(words)

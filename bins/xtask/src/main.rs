@@ -101,6 +101,7 @@ fn main() -> ExitCode {
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("boot"), []) => boot::whole(false),
         (Some("boot"), ["--full"]) => boot::whole(true),
+        (Some("boot"), ["--book"]) => boot::read_book(),
         // Nothing is built: for work on the steps themselves.
         (Some("boot"), ["--built"]) => boot::prove(),
         (Some("dist"), []) => dist::release(),

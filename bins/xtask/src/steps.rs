@@ -50,6 +50,7 @@ pub(crate) fn test() -> Outcome {
     package::prove()?;
     dist::debug()?;
     boot::prove()?;
+    boot::read_book()?;
     nix::prove(None)?;
     flake::prove()?;
     conformance::quick()?;

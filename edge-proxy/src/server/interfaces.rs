@@ -1,4 +1,4 @@
-//! Listeners whose interface comes and goes.
+//! Listeners whose interface comes and goes, or whose address is late.
 //!
 //! A socket is bound to an interface by its index, and one that is made anew under the same name has another: the socket hears
 //! nothing any more, and nobody says so. A tunnel's interface ends with its daemon, and comes minutes after the start of the
@@ -64,15 +64,16 @@ impl Watched {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ProxyState { listeners, addresses, held, .. } = &mut *state;
         for held in held {
-            let Some(interface) = held.listener.interface.clone() else { continue };
-            let index = sys::interface_index(&interface);
-            if index.is_some() && index == held.index {
+            let was = held.is_serving();
+            let interface = held.listener.interface.clone();
+            let index = interface.as_deref().and_then(sys::interface_index);
+            // A socket without an interface is not deaf when its address goes, and comes back.
+            if was && (interface.is_none() || index.is_some() && index == held.index) {
                 continue;
             }
-            let was = held.is_serving();
-            let why = match index {
-                None => Some(format!("there is no interface {interface}")),
-                Some(_) => self.open(held, index).err().map(|why| why.to_string()),
+            let why = match (&interface, index) {
+                (Some(interface), None) => Some(format!("there is no interface {interface}")),
+                _ => self.open(held, index).err().map(|why| why.to_string()),
             };
             if why.is_some() && was {
                 self.tell(held, None);
@@ -87,7 +88,7 @@ impl Watched {
             // Once each way.
             if why.is_none() || was {
                 let address = held.address;
-                let interface = Some(interface.as_str());
+                let interface = interface.as_deref();
                 self.observer.listener(&ListenerEvent { address, interface, why: why.as_deref() });
             }
         }

@@ -172,10 +172,13 @@ pub(crate) fn open(
     }
 }
 
-/// Returns whether a listener waits for its interface or for an address of it, which may come at any time.
+/// Returns whether a listener waits for its address or its interface, which may come at any time.
 pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
-    listener.interface.is_some()
-        && matches!(why.raw_os_error(), Some(libc::ENODEV | libc::EADDRNOTAVAIL | libc::ENXIO))
+    match why.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => true,
+        Some(libc::ENODEV | libc::ENXIO) => listener.interface.is_some(),
+        _ => false,
+    }
 }
 
 /// Binds an inherited socket to the listener's interface, as one that is opened here is.

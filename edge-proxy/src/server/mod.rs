@@ -30,7 +30,7 @@ mod socket;
 mod splice;
 mod sys;
 mod tailscale;
-mod tls;
+pub(crate) mod tls;
 mod tls13;
 mod traces;
 mod turns;

@@ -1,6 +1,7 @@
 //! Events for the embedder: one record per request, one per rejected connection, and changes of the proxy's state.
 
 use super::resumption::SharedEvent;
+use super::tls::TlsParameters;
 use super::upstream::TargetEvent;
 use crate::{Method, Reason, RequestHead, Version};
 use std::io;
@@ -90,6 +91,8 @@ pub struct AccessRecord<'a> {
     pub peer: SocketAddr,
     /// The version of HTTP.
     pub version: Version,
+    /// The version and cipher suite of TLS; `None` over plain HTTP.
+    pub tls: Option<TlsParameters>,
     /// The method of the request.
     pub method: &'a Method,
     /// Host, with a port if the client wrote one.

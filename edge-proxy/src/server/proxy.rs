@@ -38,7 +38,7 @@ pub struct ListenerStatus {
     pub address: SocketAddr,
     /// The interface of the listener.
     pub interface: Option<String>,
-    /// True if it is served. One with an interface waits for it, and for its address.
+    /// True if it is served. One whose address or interface is not there yet waits for it.
     pub serving: bool,
 }
 

@@ -6,6 +6,7 @@ mod idioms;
 use crate::cli::{CheckArgs, Exit};
 use crate::config;
 use cli_support::finding::{self, Finding, Place, Severity};
+use cli_support::outcome::{counted, ok};
 use edge_proxy::config::Config;
 use serde_json::json;
 use std::path::Path;
@@ -41,11 +42,6 @@ impl Findings {
     }
 }
 
-/// Formats a count with its noun in singular or plural.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let (settings, snapshot) = match config::load(&args.config) {
         Ok(loaded) => loaded,
@@ -58,7 +54,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
                 if args.json {
                     println!("{}", json!({ "ok": true, "problems": [], "warnings": [], "findings": [] }));
                 } else {
-                    println!("{}: configuration OK, except for files that it names", args.config.display());
+                    println!("{}", ok(args.config.display(), "except for files that it names"));
                 }
                 return Exit::Done;
             }
@@ -112,11 +108,12 @@ fn report(file: &Path, findings: &Findings, config: &Config) {
             0 => String::new(),
             count => format!("; {}", counted(count, "warning")),
         };
-        println!(
-            "{file}: configuration OK: {}, {}, {}{warnings}",
+        let details = format!(
+            "{}, {}, {}{warnings}",
             counted(config.listeners.len(), "listener"),
             counted(config.sites.len(), "site"),
             counted(config.upstreams.len(), "upstream")
         );
+        println!("{}", ok(file, &details));
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
             "files": held.as_ref().is_some_and(|held| held.landlock.files()),
             "ports": held.as_ref().is_some_and(|held| held.landlock.ports()),
             "signals": held.as_ref().is_some_and(|held| held.landlock.signals()),
+            "shadow": held.as_ref().is_none_or(|held| held.shadow),
             "calls": held.as_ref().is_some_and(|held| held.seccomp.is_ok()),
             "programs": held.as_ref().map_or_else(Vec::new, |held| held.programs.clone()),
             "read": paths(&needs.read),

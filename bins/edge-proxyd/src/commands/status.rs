@@ -116,7 +116,7 @@ fn print(report: &Report) {
         listeners.row([
             listener.address.clone(),
             listener.interface.clone().unwrap_or_else(|| "any".into()),
-            if listener.serving { "served" } else { "waits for its interface" }.to_owned(),
+            if listener.serving { "served" } else { "waits for its address" }.to_owned(),
         ]);
     }
     let mut targets =

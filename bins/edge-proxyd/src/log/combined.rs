@@ -3,21 +3,11 @@
 use super::LogRecord;
 use super::time::Date;
 use std::io::Write;
+use std::net::IpAddr;
+use std::time::SystemTime;
 
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
-    let date = Date::of(line.time);
-    // Writing to memory does not fail.
-    let _ = write!(
-        out,
-        "{} - - [{:02}/{}/{}:{:02}:{:02}:{:02} +0000] \"",
-        line.client,
-        date.day,
-        date.month_name(),
-        date.year,
-        date.hour,
-        date.minute,
-        date.second
-    );
+    begin(line.time, line.client, out);
     escaped(line.method.as_bytes(), out);
     out.push(b' ');
     escaped(line.target.as_bytes(), out);
@@ -27,6 +17,40 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\" \"");
     escaped(line.user_agent.unwrap_or(b"-"), out);
     out.extend_from_slice(b"\"\n");
+}
+
+/// Writes a line for a connection without a request: `what`, a name and a word stand in the place of the request.
+pub(super) fn connection(
+    (time, client): (SystemTime, IpAddr),
+    what: [&str; 3],
+    (status, sent): (Option<u16>, u64),
+    out: &mut Vec<u8>,
+) {
+    begin(time, client, out);
+    for (at, word) in what.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        escaped(word.as_bytes(), out);
+    }
+    let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    // Writing to memory does not fail.
+    let _ = writeln!(out, "\" {status} {sent} \"-\" \"-\"");
+}
+
+/// Writes the line up to the quotation mark before the request.
+fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
+    let date = Date::of(time);
+    let _ = write!(
+        out,
+        "{client} - - [{:02}/{}/{}:{:02}:{:02}:{:02} +0000] \"",
+        date.day,
+        date.month_name(),
+        date.year,
+        date.hour,
+        date.minute,
+        date.second
+    );
 }
 
 /// Escapes characters that could end a part or a line as `\xNN`.

@@ -15,6 +15,8 @@ struct Object<'a> {
     authority: &'a str,
     target: &'a str,
     version: &'a str,
+    tls_version: Option<&'a str>,
+    tls_cipher: Option<&'a str>,
     status: Option<u16>,
     received: u64,
     sent: u64,
@@ -39,6 +41,8 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         authority: line.authority,
         target: line.target,
         version: line.version,
+        tls_version: line.tls.map(|tls| tls.version),
+        tls_cipher: line.tls.and_then(|tls| tls.cipher),
         status: line.status,
         received: line.received,
         sent: line.sent,
@@ -57,7 +61,8 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text.
+/// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text, and numbers
+/// without exponents, which many readers of logs do not know.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Escaping;
 
@@ -77,6 +82,10 @@ const fn is_unsafe(c: char) -> bool {
 }
 
 impl serde_json::ser::Formatter for Escaping {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        write!(writer, "{value}")
+    }
+
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,

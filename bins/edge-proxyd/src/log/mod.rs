@@ -1,6 +1,7 @@
 //! The access log: one line per request, as JSON or in the combined format.
 
 mod combined;
+mod connection;
 mod json;
 mod time;
 mod writer;
@@ -41,6 +42,8 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) authority: &'a str,
     pub(crate) target: &'a str,
     pub(crate) version: &'a str,
+    /// The version and cipher suite of TLS.
+    pub(crate) tls: Option<edge_proxy::TlsParameters>,
     /// The status; `None` if the client got no response.
     pub(crate) status: Option<u16>,
     pub(crate) received: u64,
@@ -81,6 +84,7 @@ mod tests {
             authority: "git.example.org",
             target: "/a\"b",
             version: "HTTP/2",
+            tls: None,
             status: Some(200),
             received: 0,
             sent: 12,
@@ -119,7 +123,20 @@ mod tests {
         assert_eq!(value["time"], "2026-11-06T21:20:00.123Z");
         assert_eq!(value["client"], "203.0.113.7");
         assert_eq!(value["duration"], 0.0015);
+        assert!(value["tls_version"].is_null() && value["tls_cipher"].is_null());
         assert_eq!(value["target"], "/a\"b");
+    }
+
+    #[test]
+    fn durations_are_plain_decimals() {
+        for (micros, wanted) in
+            [(8, "0.000008"), (1500, "0.0015"), (2_000_000, "2"), (86_400_000_000, "86400"), (0, "0")]
+        {
+            let mut out = Vec::new();
+            LogRecord { duration: Duration::from_micros(micros), ..line(b"x") }.write(Format::Json, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains(&format!("\"duration\":{wanted},")), "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The writer of the log. Workers format lines; a separate thread writes them, so that a slow disk never slows a
 //! request.
 
-use super::{Format, LogRecord};
+use super::{Format, LogRecord, connection};
 use crate::journal;
 use edge_proxy::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,
@@ -242,6 +242,7 @@ impl Observer for Writer {
             authority: record.authority,
             target: record.target,
             version: &record.version.to_string(),
+            tls: record.tls,
             status: record.status,
             received: record.received,
             sent: record.sent,
@@ -277,36 +278,14 @@ impl Observer for Writer {
         if self.format == Format::Off {
             return;
         }
-        let value = serde_json::json!({
-            "time": super::time::Date::of(SystemTime::now()).to_string(),
-            "forwarded": record.upstream,
-            "client": record.client.ip(),
-            "peer": record.peer,
-            "listener": record.listener.map_or_else(|| record.local.to_string(), str::to_owned),
-            "sni": record.sni,
-            "received": record.received,
-            "sent": record.sent,
-            "duration": record.duration.as_micros() as f64 / 1e6,
-            "reason": record.reason.map(Reason::as_str),
-        });
-        self.send(format!("{value}\n").into_bytes());
+        self.send(connection::forwarded(record, SystemTime::now(), self.format));
     }
 
     fn turned_away(&self, record: &ConnectionRejected<'_>) {
         if !self.rejected || self.format == Format::Off {
             return;
         }
-        let value = serde_json::json!({
-            "time": super::time::Date::of(SystemTime::now()).to_string(),
-            "turned_away": record.reason.as_str(),
-            "peer": record.peer,
-            "listener": record.local,
-            "sni": record.sni,
-            "transport": if record.quic { "quic" } else { "tcp" },
-        });
-        let mut line = super::json::escaped(&value);
-        line.push(b'\n');
-        self.send(line);
+        self.send(connection::Rejected::from(record).line(SystemTime::now(), self.format));
     }
 }
 

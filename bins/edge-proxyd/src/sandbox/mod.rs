@@ -25,6 +25,9 @@ pub(crate) struct Held {
     pub(crate) programs: Vec<&'static str>,
     /// True if outbound connections are restricted.
     pub(crate) connect: bool,
+    /// True if this process can read `/etc/shadow`, as root can: the C library needs `/etc`, whose files are replaced while the
+    /// process runs, so that the folder is granted.
+    pub(crate) shadow: bool,
 }
 
 impl Held {
@@ -50,7 +53,8 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Held>, String> {
         Enforced::Nothing("[acme] runs external programs, whose needs are unknown")
     };
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
-    let held = Held { landlock, seccomp, programs, connect: needs.connect.is_some() };
+    let shadow = std::fs::File::open("/etc/shadow").is_ok();
+    let held = Held { landlock, seccomp, programs, connect: needs.connect.is_some(), shadow };
     if mode == Mode::Require && !held.whole() {
         return Err(format!("[sandbox] mode = \"require\", but the sandbox is incomplete: {held}"));
     }
@@ -68,7 +72,7 @@ impl fmt::Display for Held {
         match &self.landlock {
             Enforced::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
             Enforced::Version(version) => {
-                write!(f, "Landlock {version} (listed files only), ")?;
+                write!(f, "Landlock {version} (listed files and folders only), ")?;
                 match (self.landlock.ports(), self.connect) {
                     (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,
                     (true, false) => {
@@ -80,6 +84,9 @@ impl fmt::Display for Held {
                     f.write_str(", signals unrestricted (needs Linux 6.12)")?;
                 }
             }
+        }
+        if self.shadow {
+            f.write_str("; /etc/shadow is readable: run as an account of its own, as the unit does")?;
         }
         match &self.seccomp {
             Ok(()) => f.write_str("; seccomp on")?,

@@ -210,7 +210,7 @@ fn listeners(page: &mut String, report: &Report) {
         .iter()
         .map(|listener| {
             let (class, state) =
-                if listener.serving { ("good", "served") } else { ("bad", "waits for its interface") };
+                if listener.serving { ("good", "served") } else { ("bad", "waits for its address") };
             vec![
                 escaped(&listener.address),
                 escaped(listener.interface.as_deref().unwrap_or("any")),

@@ -32,7 +32,7 @@ pub(crate) struct Report {
 pub(crate) struct ListenerReport {
     pub(crate) address: String,
     pub(crate) interface: Option<String>,
-    /// True if it is served; one with an interface waits for it.
+    /// True if it is served; one whose address or interface is not there yet waits for it.
     pub(crate) serving: bool,
 }
 

@@ -97,6 +97,47 @@ fn what_was_not_named_cannot_be_done() {
     assert_eq!(errors(&value), [Some(EPERM); 2], "{value:#}");
 }
 
+/// `/etc` is granted as a folder, so that the account alone decides about /etc/shadow. Both are told as they are.
+#[test]
+fn what_is_said_of_etc_shadow_is_what_can_be_done() {
+    let inside = Inside::new("");
+    let value = inside.attempts(&["read:/etc/shadow", "read:/root/.profile", "read:/var/log"]);
+    let [shadow, ..] = errors(&value)[..] else { panic!("{value:#}") };
+    assert_eq!(value["shadow"].as_bool(), Some(shadow.is_none()), "{value:#}");
+    let output = Command::new(PROGRAM)
+        .args(["sandbox", "--config"])
+        .arg(inside.folder.path().join("conf/edge.toml"))
+        .output()
+        .expect("it was built");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().next().expect("a line");
+    assert_eq!(first.contains("/etc/shadow is readable"), shadow.is_none(), "{text}");
+    assert!(text.lines().any(|line| line == "reads: /etc"), "{text}");
+    if landlock() >= 1 {
+        assert_eq!(errors(&value)[1..], [Some(EACCES); 2], "{value:#}");
+    }
+    // As an account without rights of its own, as under the unit, it is closed.
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if root {
+        let config = inside.folder.path();
+        // That account may not reach the program where it was built.
+        let program = config.join("edge-proxyd");
+        std::fs::copy(PROGRAM, &program).expect("a file");
+        let open = Command::new("chmod").args(["-R", "a+rX"]).arg(config).status();
+        assert!(open.expect("chmod runs").success());
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args(["sandbox", "--json", "--try", "read:/etc/shadow", "--config"])
+            .arg(config.join("conf/edge.toml"))
+            .output()
+            .expect("setpriv runs");
+        let value: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!((value["shadow"].as_bool(), &errors(&value)[..]), (Some(false), &[Some(EACCES)][..]));
+    }
+}
+
 #[test]
 fn off_is_off() {
     // Otherwise the refusals above would prove nothing.

@@ -3,7 +3,7 @@
 use crate::args::{Args, FailOn};
 use crate::files::{forgejo_account, parse, read, secret_file_state};
 use cli_support::finding::Place;
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, ok};
 use serde_json::json;
 use smtp_config::{
     Finding, INCOMING, Password, SECTION, Severity, check, effective, effective_incoming, secret_file,
@@ -29,6 +29,8 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     if args.json {
         let list: Vec<_> = findings.iter().map(|finding| shown(file, finding)).collect();
         println!("{}", json!({"findings": list}));
+    } else if findings.is_empty() {
+        println!("{}", ok(file.display(), &format!("Forgejo {} takes it as it is", version.0)));
     } else {
         for finding in &findings {
             let gap = if finding.line.is_some() { "" } else { " " };

@@ -1,5 +1,6 @@
 //! A machine: its root, its first process, and commands that run on it.
 
+use super::internet::Internet;
 use super::{copy, given};
 use crate::process::Outcome;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,24 @@ use std::time::{Duration, Instant};
 /// The longest time that a boot or a shutdown takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The library that sets the clock of a process.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 pub(super) struct Machine {
     folder: PathBuf,
     root: PathBuf,
     container: Option<Child>,
+    internet: Option<Internet>,
 }
 
 impl Machine {
-    /// Lays out a machine on a copy of `base`, with these packages.
-    pub(super) fn new(base: &Path, folder: &Path, packages: &[PathBuf]) -> Result<Self, String> {
+    /// Lays out a machine on a copy of `base`, with these packages in /srv/packages, and runs the script of this name on it.
+    pub(super) fn new(
+        base: &Path,
+        folder: &Path,
+        packages: &[PathBuf],
+        script: &str,
+    ) -> Result<Self, String> {
         let (root, upper, work) = (folder.join("root"), folder.join("upper"), folder.join("work"));
         for part in [&root, &upper, &work] {
             std::fs::create_dir_all(part).map_err(|why| format!("{}: {why}", part.display()))?;
@@ -25,17 +35,20 @@ impl Machine {
         let layers =
             format!("lowerdir={},upperdir={},workdir={}", base.display(), upper.display(), work.display());
         quiet(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
-        let machine = Self { folder: folder.to_owned(), root, container: None };
+        let machine = Self { folder: folder.to_owned(), root, container: None, internet: None };
         let place = machine.root.join("srv/packages");
         std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
         for package in packages {
             copy(package, &place.join(package.file_name().unwrap_or_default()))?;
         }
-        for file in ["origin.py", "load.py", "edge.toml", "machine.sh"] {
-            copy(&given().join(file), &machine.root.join("srv").join(file))?;
+        let files = std::fs::read_dir(given()).map_err(|why| format!("{}: {why}", given().display()))?;
+        for file in files.filter_map(Result::ok) {
+            copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
         }
+        // A clock of its own for a unit.
+        copy(Path::new(FAKETIME), &machine.root.join("srv/libfaketimeMT.so.1"))?;
         let mut lay_out = container(&machine.root);
-        quiet(lay_out.args(["--pipe", "sh", "/srv/machine.sh"]).stdin(Stdio::null()))?;
+        quiet(lay_out.args(["--pipe", "sh", &format!("/srv/{script}")]).stdin(Stdio::null()))?;
         Ok(machine)
     }
 
@@ -62,6 +75,19 @@ impl Machine {
         }
     }
 
+    /// Connects it to the internet, whose names it resolves and whose servers it trusts from then on, until it is shut down.
+    pub(super) fn connect(&mut self) -> Outcome {
+        let folder = self.folder.join("internet");
+        let init = self.init().ok_or("the machine has no first process")?;
+        self.internet = Some(Internet::start(&folder, init)?);
+        let put = |name: &str, place: &str| copy(&folder.join(name), &self.root.join(place));
+        put("roots.pem", "usr/local/share/ca-certificates/internet.crt")?;
+        put("issuing.pem", "srv/issuing.pem")?;
+        put("mail-password", "srv/mail-password")?;
+        self.run("update-ca-certificates > /dev/null 2>&1; rm -f /etc/resolv.conf; echo nameserver 203.0.113.53 > /etc/resolv.conf")
+            .map(drop)
+    }
+
     /// Shuts it down and boots it again.
     pub(super) fn reboot(&mut self) -> Outcome {
         // Its connection ends with it.
@@ -79,6 +105,7 @@ impl Machine {
     }
 
     fn wait(&mut self) -> Outcome {
+        self.internet = None;
         let Some(mut container) = self.container.take() else { return Ok(()) };
         let until = Instant::now() + PATIENCE;
         loop {
@@ -163,6 +190,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        self.internet = None;
         if let Some(init) = self.init() {
             let _ = Command::new("kill").args(["-KILL", &init.to_string()]).status();
         }
@@ -182,7 +210,7 @@ fn container(root: &Path) -> Command {
     command
 }
 
-fn quiet(command: &mut Command) -> Outcome {
+pub(super) fn quiet(command: &mut Command) -> Outcome {
     let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
     if output.status.success() {
         return Ok(());

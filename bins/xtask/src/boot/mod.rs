@@ -3,8 +3,13 @@
 //! The machine is a container of systemd-nspawn with its own process, network and cgroup namespaces, on a copy of a root that
 //! `cargo xtask tools` makes. Everything runs as on a real machine: units, sandboxes, credentials, packages.
 
+mod book;
 mod full;
+mod internet;
+mod issued;
 mod machine;
+mod options;
+mod packages;
 mod short;
 
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
@@ -54,20 +59,36 @@ pub(crate) fn whole(full: bool) -> Outcome {
 
 /// Boots the programs that are already built, in the long form.
 pub(crate) fn prove_in_full() -> Outcome {
-    live("boot, in full", full::STEPS)
+    let steps: Vec<Step> = [full::STEPS, issued::STEPS, packages::STEPS].concat();
+    live("boot, in full", MACHINE, &steps)
 }
 
 /// Boots the programs that are already built, in the short form.
 pub(crate) fn prove() -> Outcome {
-    live("boot", short::STEPS)
+    live("boot", MACHINE, short::STEPS)
+}
+
+/// Follows the pages of the book on a machine that has nothing but the packages.
+pub(crate) fn read_book() -> Outcome {
+    live("book", "reader.sh", book::STEPS)
+}
+
+/// The script that lays out the machine of the other forms.
+const MACHINE: &str = "machine.sh";
+
+/// Returns the steps of all forms.
+fn steps() -> impl Iterator<Item = &'static Step> {
+    [short::STEPS, full::STEPS, issued::STEPS, packages::STEPS].into_iter().flatten()
 }
 
 /// Boots a machine and takes it through these steps, each of which finds it as the one before left it.
-fn live(what: &str, steps: &[Step]) -> Outcome {
+fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
     let began = Instant::now();
     let folder = target().join("boot");
+    // That of a run that failed.
+    let _ = std::fs::remove_dir_all(&folder);
     let packages = crate::package::build(&target().join("debug"), &folder.join("packages"), "none")?;
-    let mut machine = Machine::new(&base(), &folder, &packages)?;
+    let mut machine = Machine::new(&base(), &folder, &packages, script)?;
     machine.boot()?;
     println!("xtask: {what}: the machine is up after {} s", began.elapsed().as_secs());
     for (name, seen) in steps {

@@ -6,7 +6,12 @@ use crate::process::Outcome;
 
 pub(super) const STEPS: &[Step] = &[
     ("[acme] keeps its files under the unit, and the site is served", acme),
+    (
+        "every option of the other programs is known, and what it needs of its unit is shown",
+        super::options::complete,
+    ),
     ("a listener waits for its interface, and survives that it is made anew", interface),
+    ("a listener waits for its address", address),
     ("an application starts when its database's secret comes", late_secret),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
     ("a reload of pg-ensure has the credentials of the unit", reload_pg_ensure),
@@ -14,6 +19,7 @@ pub(super) const STEPS: &[Step] = &[
     ("a takeover refuses nobody, and the service goes on", takeover),
     ("a reload that is refused fails, and one that needs a new process gets it", reload),
     ("an update of the package is in force at once", update),
+    ("the log is rotated, and written on", rotation),
     ("the journal has priorities", priorities),
     ("no two units that conflict are enabled by the presets", presets),
     ("the socket unit hands over exactly the listeners' addresses", socket_unit),
@@ -60,6 +66,14 @@ fn interface(machine: &mut Machine) -> Outcome {
     machine.until(10, "! ss -Hltn 'sport = :8081' | grep .")?;
     machine.run(INTERFACE)?;
     machine.until(10, BOUND)
+}
+
+fn address(machine: &mut Machine) -> Outcome {
+    let bound = "ss -Hltn 'sport = :8082' | grep '100.64.0.7:8082'";
+    machine.run(&format!("! {bound} && {SERVES}"))?;
+    machine.run("ip addr add 100.64.0.7/32 dev lo")?;
+    machine.until(10, bound)?;
+    machine.run("curl -sS --fail --max-time 5 -H 'Host: a.test' http://100.64.0.7:8082/").map(drop)
 }
 
 fn late_secret(machine: &mut Machine) -> Outcome {
@@ -141,6 +155,14 @@ fn update(machine: &mut Machine) -> Outcome {
         return Err("the update changed the owner of /var/lib/acme".to_owned());
     }
     Ok(())
+}
+
+fn rotation(machine: &mut Machine) -> Outcome {
+    machine
+        .run("logrotate --force /etc/logrotate.d/edge-proxyd && test -s /var/log/edge-proxyd/access.log.1")?;
+    machine.until(10, &format!("{SERVES} && grep a.test /var/log/edge-proxyd/access.log"))?;
+    let owner = machine.run("stat -c '%U:%G' /var/log/edge-proxyd/access.log")?;
+    if owner == "edge-proxy:acme" { Ok(()) } else { Err(format!("the log belongs to {owner}")) }
 }
 
 fn priorities(machine: &mut Machine) -> Outcome {

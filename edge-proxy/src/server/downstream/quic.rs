@@ -9,6 +9,7 @@ use crate::server::downstream::h3::{
 use crate::server::exchange::{Connection, serve};
 use crate::server::limits::sketch::ConnectionPermit;
 use crate::server::observe::ConnectionRejected;
+use crate::server::tls::TlsParameters;
 use crate::server::worker::Worker;
 use crate::{Reason, RequestHead, host};
 use std::net::SocketAddr;
@@ -97,6 +98,7 @@ impl Service for H3Service {
             interface: self.interface.clone(),
             listener: self.listener.clone(),
             certificate: None,
+            tls: Some(TlsParameters::QUIC),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }
     }

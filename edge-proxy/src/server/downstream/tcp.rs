@@ -14,7 +14,7 @@ use crate::server::relay;
 use crate::server::resumption::{self, OfferedSession};
 use crate::server::socket::Socket;
 use crate::server::sys;
-use crate::server::tls::{Hello, TlsStream, read_hello, send_alert};
+use crate::server::tls::{Hello, TlsParameters, TlsStream, read_hello, send_alert};
 use crate::server::worker::Worker;
 use crate::{Reason, host, proxy_protocol};
 use socket2::SockRef;
@@ -172,6 +172,7 @@ async fn connection(
         interface: interface.map(Rc::from),
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
+        tls: None,
         certificate: None,
     };
     let mut already = Vec::new();
@@ -350,9 +351,12 @@ async fn handshake(
     };
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
+    connection.tls = TlsParameters::of(&tls);
     let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
+        // After a HelloRetryRequest they are known only now.
+        connection.tls = connection.tls.or_else(|| stream.tls().and_then(|tls| TlsParameters::of(tls)));
     }
     if let Some(auth) = client_auth {
         let chain = stream.tls().and_then(|tls| tls.peer_certificates()).unwrap_or_default();

@@ -4,6 +4,7 @@ use crate::CertificateContext;
 use crate::decide::{RequestContext, Transport};
 use crate::server::client_auth::ProvenCertificate;
 use crate::server::runtime::Runtime;
+use crate::server::tls::TlsParameters;
 use crate::tailnet::Identities;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,6 +20,8 @@ pub(crate) struct Connection {
     /// The name of the listener that accepted the connection.
     pub(crate) listener: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
+    /// The version and cipher suite of TLS, once they are negotiated.
+    pub(crate) tls: Option<TlsParameters>,
     /// The client certificate, if the handshake asked for one.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,
 }

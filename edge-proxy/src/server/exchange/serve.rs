@@ -102,6 +102,7 @@ pub(crate) async fn serve<D: Downstream>(
         client: decision.client.address,
         peer: connection.peer,
         version: head.version,
+        tls: connection.tls,
         method: &head.method,
         authority: &head.authority,
         target: &head.target,

@@ -2,6 +2,7 @@
 //! distinguished. After a TLS 1.3 handshake, the own record layer takes over.
 
 mod accept;
+mod parameters;
 mod secrets;
 mod session;
 mod stream;
@@ -9,5 +10,6 @@ mod stream;
 mod tests;
 
 pub(crate) use accept::{Hello, read_hello, send_alert};
+pub use parameters::TlsParameters;
 pub(crate) use secrets::SecretCapture;
 pub(crate) use stream::TlsStream;

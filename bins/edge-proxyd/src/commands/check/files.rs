@@ -130,6 +130,11 @@ fn address(listener: &Listener, findings: &mut Findings) {
         match why.kind() {
             // Most likely by the process that already serves this configuration.
             io::ErrorKind::AddrInUse => {}
+            io::ErrorKind::AddrNotAvailable if listener.interface.is_none() => {
+                findings.warning(format!(
+                    "{text}: served as soon as an interface has it (ip address shows which there are)"
+                ));
+            }
             _ if listener.interface.is_some() && why.kind() != io::ErrorKind::PermissionDenied => {
                 findings.warning(format!("{text}: served as soon as its interface has it"));
             }

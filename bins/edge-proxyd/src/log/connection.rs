@@ -1,0 +1,101 @@
+//! The lines of connections: forwarded byte for byte, or rejected before a request.
+
+use super::time::Date;
+use super::{Format, combined, json};
+use edge_proxy::{ConnectionRejected, ForwardRecord, Reason};
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// Returns the line of a connection that was forwarded, including its line feed. In the combined format the request is
+/// `FORWARD UPSTREAM REASON`.
+pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Format) -> Vec<u8> {
+    let reason = record.reason.map(Reason::as_str);
+    if format == Format::Combined {
+        let mut out = Vec::new();
+        let what = ["FORWARD", record.upstream, reason.unwrap_or("-")];
+        combined::connection((time, record.client.ip()), what, (None, record.sent), &mut out);
+        return out;
+    }
+    line(&serde_json::json!({
+        "time": Date::of(time).to_string(),
+        "forwarded": record.upstream,
+        "client": record.client.ip(),
+        "peer": record.peer,
+        "listener": record.listener.map_or_else(|| record.local.to_string(), str::to_owned),
+        "sni": record.sni,
+        "received": record.received,
+        "sent": record.sent,
+        "duration": record.duration.as_micros() as f64 / 1e6,
+        "reason": reason,
+    }))
+}
+
+/// A connection that was rejected.
+pub(super) struct Rejected<'a> {
+    peer: SocketAddr,
+    listener: SocketAddr,
+    sni: Option<&'a str>,
+    quic: bool,
+    reason: &'static str,
+}
+
+impl<'a> From<&ConnectionRejected<'a>> for Rejected<'a> {
+    fn from(record: &ConnectionRejected<'a>) -> Self {
+        let ConnectionRejected { peer, local: listener, sni, quic, reason, .. } = *record;
+        Self { peer, listener, sni, quic, reason: reason.as_str() }
+    }
+}
+
+impl Rejected<'_> {
+    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON` or
+    /// `QUIC NAME REASON`, and the status is 444, that of a request without a response.
+    pub(super) fn line(&self, time: SystemTime, format: Format) -> Vec<u8> {
+        let Self { peer, listener, sni, quic, reason } = self;
+        if format == Format::Combined {
+            let mut out = Vec::new();
+            let what = [if *quic { "QUIC" } else { "TCP" }, sni.unwrap_or("-"), reason];
+            combined::connection((time, peer.ip()), what, (Some(444), 0), &mut out);
+            return out;
+        }
+        line(&serde_json::json!({
+            "time": Date::of(time).to_string(),
+            "turned_away": reason,
+            "peer": peer,
+            "listener": listener,
+            "sni": sni,
+            "transport": if *quic { "quic" } else { "tcp" },
+        }))
+    }
+}
+
+fn line(value: &serde_json::Value) -> Vec<u8> {
+    let mut line = json::escaped(value);
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn rejected_connections_have_the_format_of_the_log_and_a_time() {
+        let record = Rejected {
+            peer: ([203, 0, 113, 66], 40_000).into(),
+            listener: ([192, 0, 2, 1], 443).into(),
+            sni: Some("un\"known\u{202e}.example.org"),
+            quic: true,
+            reason: Reason::UnknownName.as_str(),
+        };
+        let time = UNIX_EPOCH + Duration::from_millis(1_794_000_000_123);
+        let text = |format| String::from_utf8(record.line(time, format)).expect("UTF-8");
+        assert_eq!(
+            text(Format::Combined),
+            "203.0.113.66 - - [06/Nov/2026:21:20:00 +0000] \"QUIC un\\x22known\\xe2\\x80\\xae.example.org unknown-name\" 444 0 \"-\" \"-\"\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).expect("JSON");
+        assert_eq!(json["time"], "2026-11-06T21:20:00.123Z");
+        assert_eq!((&json["turned_away"], &json["transport"]), (&"unknown-name".into(), &"quic".into()));
+    }
+}

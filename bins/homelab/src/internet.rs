@@ -1,0 +1,61 @@
+//! The internet alone, for a machine that is none of the hosts: `homelab internet FOLDER`.
+//!
+//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, a name server
+//! and mail, until its standard input ends. Writes the root of its servers (`roots.pem`) and that of the CA's certificates
+//! (`issuing.pem`) into the folder.
+
+use crate::front::forward;
+use crate::lab::{MAIL, MAIL_PASSWORD, domain_keys};
+use crate::outside::{Outside, ZONE};
+use crate::topology::{PACMAN, STALWART};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use testkit::mail::{Pair, Postfix};
+use testkit::{AcmeDnsMock, Authority};
+
+/// The addresses of its servers.
+const ADDRESSES: [&str; 4] = ["203.0.113.25/24", "203.0.113.53/24", "203.0.113.80/24", "203.0.113.81/24"];
+/// The address of the acme-dns, whose registration is for `registration.example.org`.
+const ACME_DNS: &str = "203.0.113.81:80";
+/// The names of which only the acme-dns writes the challenges.
+const DELEGATED: &str = "_acme-challenge.delegated CNAME registration";
+
+/// Serves until standard input ends.
+pub(crate) fn serve(folder: &Path) -> Result<(), String> {
+    println!("waiting");
+    let began = Instant::now();
+    while !std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|all| all.contains("eth0:")) {
+        if began.elapsed() > Duration::from_secs(30) {
+            return Err("no interface eth0 came within 30 s".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut script = "ip link set lo up && ip link set eth0 up".to_owned();
+    for address in ADDRESSES {
+        script.push_str(&format!(" && ip addr add {address} dev eth0"));
+    }
+    let status = Command::new("sh").args(["-c", &script]).status().map_err(|why| why.to_string())?;
+    if !status.success() {
+        return Err(format!("{script}: {status}"));
+    }
+    let authority = Authority::named("the internet of a test");
+    let mail = format!("{MAIL}\n{}\n{DELEGATED}", domain_keys()?);
+    let outside = Outside::here(&authority, &[PACMAN], &mail)?;
+    let acme_dns = AcmeDnsMock::start(&outside.knot, ZONE, "registration.example.org");
+    let address = acme_dns.base().trim_start_matches("http://");
+    forward(ACME_DNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;
+    let pair = Pair::write(folder, "mail.example.org", &authority.issue(&["mail.example.org"]));
+    let postfix = Postfix::start_for(&pair, "forge", MAIL_PASSWORD, "forge");
+    forward(STALWART, ([127, 0, 0, 1], postfix.smtps).into())?;
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))
+    };
+    write("roots.pem", authority.root())?;
+    write("issuing.pem", &outside.issuing_root)?;
+    write("mail-password", MAIL_PASSWORD)?;
+    println!("ready");
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    Ok(())
+}

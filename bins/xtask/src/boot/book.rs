@@ -1,0 +1,112 @@
+//! The pages of the book, followed on a fresh machine: their files are written, their commands run, and the result is used.
+
+use super::Step;
+use super::machine::Machine;
+use crate::book::{blocks, page};
+use crate::process::Outcome;
+
+pub(super) const STEPS: &[Step] = &[
+    ("Install, on Debian", install),
+    ("The first site", first_site),
+    ("Forgejo behind it, SSH and mail too", forgejo),
+    ("two sites with certificates, SSH, a database and mail", result),
+    ("the same after a boot", after_boot),
+];
+
+/// The secrets that a reader types, by the file that they go into.
+const SECRETS: &[(&str, &str)] = &[
+    ("/cloudflare", "/srv/token"),
+    ("/forgejo-db", "/srv/database-password"),
+    ("/smtp-password", "/srv/mail-password"),
+];
+/// Commands whose exit code 3 is part of the page: there is something to do, or to read.
+const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " --dry-run"];
+
+fn install(machine: &mut Machine) -> Outcome {
+    machine.connect()?;
+    let text = page("install.md")?;
+    let section = text
+        .split("\n## ")
+        .find(|section| section.starts_with("Debian"))
+        .ok_or("install.md has no Debian")?;
+    follow(machine, section)
+}
+
+fn first_site(machine: &mut Machine) -> Outcome {
+    follow(machine, &page("first-site.md")?)?;
+    machine.until(60, &served("git"))?;
+    machine.until(5, &served("vault"))
+}
+
+fn forgejo(machine: &mut Machine) -> Outcome {
+    follow(machine, &page("forgejo.md")?)
+}
+
+/// Writes the files of a page and runs its commands, in order, as a reader in their home folder.
+fn follow(machine: &Machine, text: &str) -> Outcome {
+    for block in blocks(text) {
+        let mut words = block.info.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("sh"), _) => {
+                let lines: Vec<String> = block.text.lines().filter_map(command).collect();
+                machine.run(&format!("cd /home/reader\nset -x\n{}", lines.join("\n")))?;
+            }
+            (Some(_), Some(file)) => {
+                let text = block.text.replace('\'', "'\\''");
+                machine.run(&format!("printf %s '{text}' > /home/reader/{file}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns a line as it is run here: secrets come from files instead of the terminal, and some may end with 3.
+fn command(line: &str) -> Option<String> {
+    if line.starts_with("cargo ") {
+        return None;
+    }
+    let mut line = line.to_owned();
+    if let Some((_, secret)) =
+        SECRETS.iter().find(|(file, _)| line.contains("/dev/stdin") && line.ends_with(file))
+    {
+        line = format!("{line} < {secret}");
+    }
+    if line.contains("apt-get install") {
+        // The answer to its question.
+        line.push_str(" <<< y");
+    }
+    let differs = DIFFERENCES.iter().any(|part| line.contains(part));
+    Some(if differs { format!("{line} || test $? -eq 3") } else { line })
+}
+
+fn served(name: &str) -> String {
+    format!(
+        "curl -sS --max-time 10 --fail --cacert /srv/issuing.pem --resolve {name}.example.org:443:127.0.0.1 https://{name}.example.org/ \
+         | grep '{name}.example.org 127.0.0.1'"
+    )
+}
+
+fn result(machine: &mut Machine) -> Outcome {
+    machine.run(&served("git"))?;
+    machine.run(&served("vault"))?;
+    machine.run(
+        "curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' -H 'Host: git.example.org' http://127.0.0.1/ | grep '308 https://git.example.org/'",
+    )?;
+    // Others get no byte.
+    machine.run("! curl -sk --resolve other.example.org:443:127.0.0.1 https://other.example.org/")?;
+    machine
+        .until(10, "socat -T 5 - TCP:203.0.113.1:2222 < /dev/null | grep 'SSH-2.0-Forgejo 203.0.113.1'")?;
+    machine.run(
+        "PGPASSWORD='correct horse' psql -h 127.0.0.1 -U forgejo forgejo -c 'create table once (a int)'",
+    )?;
+    machine.run("grep -E '^SMTP_ADDR *= mail.example.org' /etc/forgejo/app.ini && grep -E '^PROTOCOL *= smtps' /etc/forgejo/app.ini")?;
+    machine.run("! grep -rF \"$(cat /srv/mail-password)\" /var/log /home/reader").map(drop)
+}
+
+fn after_boot(machine: &mut Machine) -> Outcome {
+    machine.reboot()?;
+    machine.active(60, &["edge-proxyd", "pg-ensure", "services"])?;
+    machine.until(20, &served("git"))?;
+    machine.run("PGPASSWORD='correct horse' psql -h 127.0.0.1 -U forgejo forgejo -c 'table once'").map(drop)
+}

@@ -1,0 +1,55 @@
+//! The internet of a machine: a CA, Cloudflare's API, an acme-dns, a name server and mail, by the programs of this host in a
+//! network namespace of their own, at the other end of the machine's interface `eth0`.
+
+use crate::process::target;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// The running servers. They end when this is dropped.
+pub(super) struct Internet {
+    child: Child,
+}
+
+impl Internet {
+    /// Starts the servers and connects a machine by the number of its first process. The roots of their certificates and the
+    /// password of the mail account are in the folder then.
+    pub(super) fn start(folder: &Path, init: u32) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        let mut command = Command::new("unshare");
+        command.arg("--net").arg(target().join("debug/homelab")).arg("internet").arg(folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|why| format!("unshare: {why}"))?;
+        let out = child.stdout.take().ok_or("no output")?;
+        let internet = Self { child };
+        let mut lines = BufReader::new(out).lines();
+        hear(&mut lines, "waiting")?;
+        let script = format!(
+            "ip link add eth0 netns {} type veth peer name eth0 netns {init} && \
+             nsenter --target {init} --net sh -c 'ip addr add 203.0.113.1/24 dev eth0 && ip link set eth0 up'",
+            internet.child.id()
+        );
+        let status = Command::new("sh").args(["-c", &script]).status().map_err(|why| why.to_string())?;
+        if !status.success() {
+            return Err(format!("{script}: {status}"));
+        }
+        hear(&mut lines, "ready")?;
+        Ok(internet)
+    }
+}
+
+/// Waits for a line.
+fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<(), String> {
+    match lines.next() {
+        Some(Ok(line)) if line == wanted => Ok(()),
+        other => Err(format!("the internet does not start: {other:?} instead of {wanted:?}")),
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        // Its servers end, and remove their folders, when its input ends.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
