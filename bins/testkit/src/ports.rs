@@ -1,15 +1,21 @@
 //! Ports for servers that cannot choose a free port themselves.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 
 /// The lowest port. The range lies below the ephemeral ports of Linux (`net.ipv4.ip_local_port_range` begins at 32768),
 /// so no outgoing connection and no server with an ephemeral port can take a port between its selection and its use.
 const FROM: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// Returns a port that is free for TCP and UDP. Another test may get the same one of 12,000 by chance.
+/// The ports that this process was given.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Returns a port that is free for TCP and UDP, and another one each time. The test of another process may get the same one of
+/// 12,000 by chance.
 ///
 /// # Panics
 /// If none is free.
@@ -20,7 +26,8 @@ pub fn free_port() -> u16 {
         let any = RandomState::new().build_hasher().finish();
         let port = FROM + u16::try_from(any % u64::from(COUNT)).expect("less than COUNT");
         let at = (Ipv4Addr::LOCALHOST, port);
-        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+        let is_free = TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+        if is_free && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return port;
         }
     }
