@@ -103,9 +103,9 @@ const ACME: &[(Need, &[&str])] = &[
 ];
 
 /// A program, its subcommand under the unit, and its options by need.
-type Program = (&'static str, &'static str, &'static [(Need, &'static [&'static str])]);
+type UnitCommand = (&'static str, &'static str, &'static [(Need, &'static [&'static str])]);
 
-const COMMANDS: &[Program] = &[
+const COMMANDS: &[UnitCommand] = &[
     (
         "acme-dns01",
         "run",
