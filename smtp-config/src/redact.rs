@@ -1,5 +1,7 @@
 //! Values that must not be shown, by key and by form.
 
+use std::net::Ipv6Addr;
+
 /// Tells if a key of any section holds a secret.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
@@ -20,8 +22,23 @@ pub fn carries_credentials(value: &str) -> bool {
         let Some((before, _)) = word.rsplit_once('@') else { return false };
         let user = before.rsplit_once("://").map_or(before, |(_, user)| user);
         // A token alone may stand before the @ of a URL, as may user:password of anything.
-        user.contains(':') || before.contains("://")
+        without_addresses(user).contains(':') || before.contains("://")
     })
+}
+
+/// Returns a text without the IPv6 addresses in brackets that are in it: their colons are not those of `user:password`.
+fn without_addresses(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        rest = after;
+        match after.split_once(']') {
+            Some((inner, end)) if inner.trim_start_matches("IPv6:").parse::<Ipv6Addr>().is_ok() => rest = end,
+            _ => out.push('['),
+        }
+    }
+    out + rest
 }
 
 /// Returns a value that may be shown beside its key.
@@ -36,4 +53,36 @@ pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
 /// Returns a value that is shown without its key, such as a host; a stand-in for one that carries credentials.
 pub(crate) fn visible(value: &str) -> &str {
     if carries_credentials(value) { "(not shown)" } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_told_from_addresses() {
+        for hidden in [
+            "smtps://forge:pw@mail",
+            "root:pw@/session",
+            "root:pw@[::1]:25",
+            "https://token@host",
+            "host password=x",
+            "root:[pw]@host",
+            "[root:pw]@host",
+            "[root:pw@[::1]",
+        ] {
+            assert!(carries_credentials(hidden), "{hidden}");
+        }
+        for shown in [
+            "Forge <a@b>",
+            "a@[::1]",
+            "Forge <a@[::1]@b>",
+            "a@[IPv6:2001:db8::1]@b",
+            "mail:25",
+            "[::1]:25",
+            "smtp://mail:465",
+        ] {
+            assert!(!carries_credentials(shown), "{shown}");
+        }
+    }
 }

@@ -577,6 +577,24 @@ async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
     let checks = examine(&mailer, None, &world.options()).await;
     assert_eq!(verdict(&checks, "password"), Verdict::Warning, "{checks:#?}");
 
+    // Forgejo would use NTLM, which is not tried: no all-clear.
+    const NTLM: &[(&str, &str)] = &[
+        ("EHLO", "250-mail\r\n250 AUTH NTLM\r\n"),
+        ("MAIL", "250 fine\r\n"),
+        ("RCPT", "250 fine\r\n"),
+        ("RSET", "250 fine\r\n"),
+        ("QUIT", "221 bye\r\n"),
+    ];
+    let port = scripted(Some(config.clone()), "220 mail\r\n", NTLM).await;
+    let checks =
+        examine(&read(&self::mailer(port, Protocol::Smtps)), Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Warning, "{checks:#?}");
+    assert_eq!(verdict(&checks, "mail-from"), Verdict::Skipped, "{checks:#?}");
+    let port = scripted(None, "220 mail\r\n", NTLM).await;
+    let checks =
+        examine(&read(&self::mailer(port, Protocol::Smtp)), Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Fail, "{checks:#?}");
+
     const NO_QUIT: &[(&str, &str)] = &[
         ("EHLO", "250 mail\r\n"),
         ("MAIL", "250 fine\r\n"),

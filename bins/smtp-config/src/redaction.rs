@@ -4,26 +4,60 @@ use cli_support::diff::unified;
 use smtp_config::ini::{Ini, Key};
 use smtp_config::{carries_credentials, shown};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
+/// Lines around a difference that are shown with it, and some more.
+const MARGIN: usize = 8;
+
 /// Returns the difference of two files, without secrets and without the text of comments, which may hold some.
-pub(crate) fn shown_diff(old: &str, new: &str, file: &Path) -> String {
-    if old == new {
+pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
+    let before = old.text();
+    if before == new {
         return String::new();
     }
-    let lines: HashSet<&str> = old.lines().collect();
-    unified(&redacted(old, &lines), &redacted(new, &lines), &file.display().to_string())
+    let Ok(after) = Ini::parse(new) else { return String::new() };
+    let lines: HashSet<&str> = before.lines().collect();
+    let (first, second) = differing(before, new);
+    unified(&redacted(old, &lines, &first), &redacted(&after, &lines, &second), &file.display().to_string())
 }
 
-/// Returns a file without its secrets. One that the old file does not have is marked as new.
-fn redacted(text: &str, old: &HashSet<&str>) -> String {
-    let Ok(ini) = Ini::parse(text) else { return String::new() };
-    let mut out = String::with_capacity(text.len());
+/// Returns the parts in which two texts differ, in whole lines, with a margin.
+fn differing(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
+    let same = |(one, other): &(&str, &str)| one == other;
+    let ahead: Vec<usize> = old
+        .split_inclusive('\n')
+        .zip(new.split_inclusive('\n'))
+        .take_while(same)
+        .map(|(line, _)| line.len())
+        .collect();
+    let start: usize = ahead.iter().take(ahead.len().saturating_sub(MARGIN)).sum();
+    let (rest, other) = (&old[start..], &new[start..]);
+    let mut behind: Vec<usize> = Vec::new();
+    let (mut ours, mut theirs) = (rest.split_inclusive('\n').rev(), other.split_inclusive('\n').rev());
+    while let (Some(line), Some(there)) = (ours.next(), theirs.next())
+        && line == there
+    {
+        behind.push(line.len());
+    }
+    let end: usize = behind.iter().take(behind.len().saturating_sub(MARGIN)).sum();
+    (start..old.len() - end, start..new.len() - end)
+}
+
+/// Returns a file without its secrets, with empty lines outside of a part of it. A secret that the old file does not have is
+/// marked as new.
+fn redacted(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
+    let text = ini.text();
+    let mut out = String::with_capacity(part.len() * 2);
     let mut from = 0;
     for entry in ini.entries() {
-        comments(&mut out, &text[from..entry.span.start]);
+        comments(&mut out, text, from..entry.span.start, part);
         from = entry.span.end;
         let lines = &text[entry.span.clone()];
+        if entry.span.end <= part.start || entry.span.start >= part.end {
+            out.extend(std::iter::repeat_n('\n', lines.matches('\n').count().max(1)));
+            continue;
+        }
         let raw = ini.section(&entry.section).and_then(|held| held.key(&entry.key)).map_or("", Key::raw);
         let secret = shown(&entry.key, raw).is_none() || carries_credentials(lines);
         if secret {
@@ -41,15 +75,20 @@ fn redacted(text: &str, old: &HashSet<&str>) -> String {
             }
         }
     }
-    comments(&mut out, &text[from..]);
+    comments(&mut out, text, from..text.len(), part);
     out
 }
 
-/// Copies lines, comments without their text.
-fn comments(out: &mut String, text: &str) {
-    for line in text.lines() {
+/// Copies lines between entries, comments without their text, and nothing outside of a part.
+fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<usize>) {
+    let outside = between.end <= part.start || between.start >= part.end;
+    for line in text[between].lines() {
         let comment = line.trim_start().starts_with(['#', ';']);
-        out.push_str(if comment { "# (comment not shown)" } else { line });
+        out.push_str(match () {
+            () if outside => "",
+            () if comment => "# (comment not shown)",
+            () => line,
+        });
         out.push('\n');
     }
 }
@@ -74,10 +113,30 @@ mod tests {
                    HOST = redis://:redissecret4@localhost\nX = 1 # smtp pw is hunter2\n[mailer]\nSMTP_PWD = pwdsecret3\n\
                    SMTP_ADDR = smtps://forge:urlsecret@mail\n; the password is hunter2\nPASSWD = `old\nsecret5`\n";
         let new = format!("{old}USER = forge\nPASSWD = newsecret6\n");
-        let diff = shown_diff(old, &new, Path::new("app.ini"));
+        let read = |text: &str| Ini::parse(text).expect("it is read");
+        let diff = shown_diff(&read(old), &new, Path::new("app.ini"));
         for secret in ["secret", "hunter2"] {
             assert!(!diff.contains(secret), "{diff}");
         }
         assert!(diff.contains("+USER = forge") && diff.contains("+PASSWD = (not shown, new)"), "{diff}");
+    }
+    /// Only what differs is looked at, and the lines have the numbers that they have in the file.
+    #[test]
+    fn a_difference_in_the_middle_is_shown_as_in_the_whole() {
+        let many: String =
+            (0..200).map(|number| format!("[s{number}]\nA = {number}\nPASSWD = secret{number}\n")).collect();
+        let read = |text: &str| Ini::parse(text).expect("it is read");
+        let old = many.clone();
+        let new = many.replace("A = 100\n", "A = 100\nB = `two\nlines`\n").replace("secret101", "other101");
+        let diff = shown_diff(&read(&old), &new, Path::new("app.ini"));
+        let expected = "--- app.ini\n+++ app.ini\n@@ -300,10 +300,12 @@\n PASSWD = (not shown)\n [s100]\n A = 100\n+B = `two\n+lines`\n \
+                        PASSWD = (not shown)\n [s101]\n A = 101\n-PASSWD = (not shown)\n+PASSWD = (not shown, new)\n [s102]\n A = 102\n \
+                        PASSWD = (not shown)\n";
+        assert_eq!(diff, expected);
+        for (old, new) in
+            [("", "A = 1\n"), ("A = 1\n", ""), ("A = 1", "A = 1\n\n"), ("A = 1\n", "A = 1\nA = 1\n")]
+        {
+            assert!(shown_diff(&read(old), new, Path::new("x")).starts_with("--- x"), "{old:?} {new:?}");
+        }
     }
 }

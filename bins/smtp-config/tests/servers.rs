@@ -107,6 +107,18 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     let trace = [&["trace"], &wire[..], &["--settings", &settings, "--server"]].concat();
     run(&trace, 0, &["file:", "PASSWD_URI", "AUTH PLAIN", "taken:", "one secret, all the way"]);
 
+    // A server that cannot be reached, or that refuses the account, says nothing about the secret.
+    for (address, account) in [("127.0.0.2", "forge"), ("127.0.0.1", "somebody")] {
+        let text = format!("{three}user = \"{account}\"\npassword = \"file:{secret}\"\n");
+        let settings = write(folder.path(), "followed.toml", &text, 0o600);
+        let ini = after.replace("USER = forge", &format!("USER = {account}"));
+        let ini = write(folder.path(), "followed.ini", &ini, 0o600);
+        let wire = ["--app-ini", &ini, "--roots", &roots, "--address", address];
+        let trace = [&["trace"], &wire[..], &["--settings", &settings, "--server"]].concat();
+        let said = run(&trace, 3, &["the secret is the same as far as it could be followed"]);
+        assert!(!said.contains("changes on its way"), "{said}");
+    }
+
     // A certificate that is for another name: nothing is sent, and that is said.
     let misnamed = Pair::write(folder.path(), "misnamed", &authority.issue(&["other.example.org"]));
     let other = Postfix::start(&misnamed, "forge", PASSWORD);

@@ -57,7 +57,7 @@ pub(super) fn run(
         }
     };
     // Of a large file the difference takes long, so it is made only where it is shown.
-    let diff = if args.json || dry_run { shown_diff(&text, &edited, file) } else { String::new() };
+    let diff = if args.json || dry_run { shown_diff(&ini, &edited, file) } else { String::new() };
     if args.json {
         println!("{}", json!({"result": result, "file": file, "keys": changed, "diff": diff}));
     } else {

@@ -6,7 +6,7 @@ use crate::redaction::shown_diff;
 use cli_support::outcome::{Done, Failure};
 use cli_support::replace::replace;
 use serde_json::json;
-use smtp_config::{Change, Version, edit, migrate, shown};
+use smtp_config::{Change, Version, edit_parsed, migrate, shown};
 use std::path::Path;
 
 pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
@@ -17,7 +17,7 @@ pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Do
         Failure::Configuration(text)
     })?;
     let changes: Vec<Change> = done.iter().map(|step| step.change.clone()).collect();
-    let edited = edit(&text, &changes).map_err(|why| Failure::Configuration(why.to_string()))?;
+    let (edited, _) = edit_parsed(&ini, &changes).map_err(|why| Failure::Configuration(why.to_string()))?;
     let result = match (edited == text, dry_run) {
         (true, _) => "unchanged",
         (false, true) => "would change",
@@ -26,7 +26,7 @@ pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Do
             "changed"
         }
     };
-    let diff = shown_diff(&text, &edited, file);
+    let diff = shown_diff(&ini, &edited, file);
     if args.json {
         let steps: Vec<_> = done
             .iter()
