@@ -2,6 +2,7 @@
 
 use super::across::take_inventory;
 use super::before::Reached;
+use super::beside::beside_data;
 use super::condition::committed;
 use super::configuration::{self, access_files};
 use super::error::{At, UpgradeError};
@@ -15,7 +16,7 @@ use crate::facts::Hba;
 use crate::step::Reindexing;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Run<'_> {
     /// The new server: private before the switch, everybody's after it.
@@ -245,72 +246,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
-fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
-    let mut names: Vec<PathBuf> =
-        ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
-    names.extend(named_in_hosts(data));
-    for file in &configuration.files {
-        for setting in crate::settings(&file.text) {
-            let named = [
-                "ssl_cert_file",
-                "ssl_key_file",
-                "ssl_ca_file",
-                "ssl_crl_file",
-                "ssl_dh_params_file",
-                "krb_server_keyfile",
-            ];
-            if named.contains(&setting.name.as_str()) {
-                names.push(PathBuf::from(&setting.value));
-            }
-        }
-    }
-    // Rules may name files of users and databases, and include others.
-    for rules in ["pg_hba.conf", "pg_ident.conf"] {
-        names.extend(named_in_rules(data, Path::new(rules), 0));
-    }
-    names.retain(|name| name.is_relative() && data.join(name).is_file());
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// The files that `pg_hosts.conf` of 19 names: lists of host names, certificates, keys and authorities.
-fn named_in_hosts(data: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(data.join("pg_hosts.conf")).unwrap_or_default();
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    lines
-        .flat_map(|line| line.split([' ', '\t', ',']).filter(|word| !word.is_empty()).take(64))
-        .map(|word| PathBuf::from(word.trim_matches('"').trim_start_matches('@')))
-        .collect()
-}
-
-fn named_in_rules(data: &Path, rules: &Path, depth: u32) -> Vec<PathBuf> {
-    let text = fs::read_to_string(data.join(rules)).unwrap_or_default();
-    if depth > 10 {
-        return Vec::new();
-    }
-    let mut names = Vec::new();
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
-        let clean = |word: &str| PathBuf::from(word.trim_matches('"'));
-        match words[..] {
-            ["include" | "include_if_exists", file] => {
-                names.extend(named_in_rules(data, &clean(file), depth + 1));
-                names.push(clean(file));
-            }
-            ["include_dir", folder] => {
-                for name in files::names(&data.join(clean(folder))) {
-                    names.push(clean(folder).join(name));
-                }
-            }
-            _ => names.extend(words.iter().filter_map(|word| word.strip_prefix('@')).map(clean)),
-        }
-    }
-    names
 }
 
 /// Takes the inventory of a running server.

@@ -4,6 +4,7 @@ mod across;
 mod after;
 mod back;
 mod before;
+mod beside;
 mod condition;
 mod configuration;
 mod error;

@@ -64,8 +64,18 @@ fn places(major: Major) -> Vec<PathBuf> {
         PathBuf::from(format!("/usr/lib/postgresql{major}/bin")),
         PathBuf::from(format!("/opt/postgresql/{major}/bin")),
     ];
-    // NixOS: with plugins before without, newer minor versions before older ones.
-    let mut store: Vec<(bool, Vec<u32>, PathBuf)> = files::names(Path::new("/nix/store"))
+    places.extend(packages(Path::new("/nix/store"), major));
+    places.extend(wheels());
+    if let Some(path) = std::env::var_os("PATH") {
+        places.extend(std::env::split_paths(&path).filter(|path| path.is_absolute()));
+    }
+    places
+}
+
+/// Programs in nixpkgs' packages: with plugins before without, newer minor versions before older ones. Other outputs of a package,
+/// such as `-lib` and `-doc`, have none.
+fn packages(store: &Path, major: Major) -> Vec<PathBuf> {
+    let mut found: Vec<(bool, Vec<u32>, PathBuf)> = files::names(store)
         .into_iter()
         .filter_map(|name| {
             let package = name.split_once('-')?.1;
@@ -73,16 +83,11 @@ fn places(major: Major) -> Vec<PathBuf> {
             let version = plugins.or_else(|| package.strip_prefix("postgresql-"))?;
             let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
             let numbers = numbers.filter(|numbers| numbers.first() == Some(&major.number()))?;
-            Some((plugins.is_some(), numbers, Path::new("/nix/store").join(&name).join("bin")))
+            Some((plugins.is_some(), numbers, store.join(&name).join("bin")))
         })
         .collect();
-    store.sort_by(|a, b| b.cmp(a));
-    places.extend(store.into_iter().map(|(_, _, path)| path));
-    places.extend(wheels());
-    if let Some(path) = std::env::var_os("PATH") {
-        places.extend(std::env::split_paths(&path).filter(|path| path.is_absolute()));
-    }
-    places
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, _, path)| path).collect()
 }
 
 /// Programs in Python's wheels: `<site-packages>/<package>/pginstall/bin`.
@@ -190,4 +195,36 @@ fn extensions(folder: &Path) -> Option<Vec<String>> {
     let controls: Vec<String> =
         names.iter().filter_map(|name| name.strip_suffix(".control")).map(str::to_owned).collect();
     (!controls.is_empty()).then_some(controls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The store of NixOS, with the outputs of its packages side by side.
+    #[test]
+    fn programs_are_found_among_the_packages_of_nixpkgs() {
+        let store = tempfile::tempdir().expect("a folder");
+        for name in [
+            "1aaa-postgresql-17.5",
+            "2bbb-postgresql-17.10",
+            "3ccc-postgresql-and-plugins-17.6",
+            "4ddd-postgresql-18.1",
+            "5eee-postgresql-17.10-lib",
+            "6fff-postgresql-17.10-doc",
+            "7ggg-postgresql-17.10.drv",
+            "8hhh-postgresql-jdbc-42.7.1",
+            "postgresql-17.9",
+        ] {
+            fs::create_dir(store.path().join(name)).expect("a folder");
+        }
+        let found: Vec<String> = packages(store.path(), Major::try_from(17).expect("a version"))
+            .iter()
+            .map(|path| path.strip_prefix(store.path()).expect("below it").display().to_string())
+            .collect();
+        let expected =
+            ["3ccc-postgresql-and-plugins-17.6/bin", "2bbb-postgresql-17.10/bin", "1aaa-postgresql-17.5/bin"];
+        assert_eq!(found, expected);
+        assert!(packages(Path::new("/nowhere/at/all"), Major::try_from(17).expect("a version")).is_empty());
+    }
 }
