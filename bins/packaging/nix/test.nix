@@ -137,7 +137,6 @@ let
     {
       services.postgresql.package = pkgs.postgresql_18;
       services.postgresql.ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden"; } ];
-      modules.services.database.postgresql.ensures = [ { name = "paperless"; passwordFile = "/run/secrets/paperless"; } ];
       services.pgEnsure.hba.services = [ { database = "vaultwarden"; role = "vaultwarden"; } ];
     }
   ];
@@ -176,9 +175,9 @@ let
     assert ensure (vps.networking.firewall.allowedUDPPorts == [ 443 ]) "the firewall's ports for UDP";
     assert ensure (matrix.networking.firewall.allowedTCPPorts == [ ]) "a firewall that nobody asked to open";
     assert ensure (vps.users.users.edge-proxy.group == "acme" && vps.users.users.acme.isSystemUser) "accounts";
-    # The other names of the list turn the service on; the rules of a policy are the server's.
+    # The other name of the list turns the service on; the rules of a policy are the server's.
     assert same "services.postgresql.ensures"
-      (map (entry: entry.name) (builtins.head ruled.systemd.services.pg-ensure.restartTriggers).value.ensure) [ "vaultwarden" "paperless" ];
+      (map (entry: entry.name) (builtins.head ruled.systemd.services.pg-ensure.restartTriggers).value.ensure) [ "vaultwarden" ];
     assert ensure (ruled.services.postgresql.settings.hba_file == "${ruled.services.pgEnsure.hbaFile}") "the rules of the policy";
     assert ensure
       (builtins.length (complaints (evaluated [

@@ -6,8 +6,8 @@
 #     ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden-db"; } ];
 #   };
 #
-# `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql. `services.postgresql.ensures` and
-# `modules.services.database.postgresql.ensures` are other names of `ensures`, and turn the service on by themselves.
+# `ensureDatabases` and `ensureUsers` mean what they mean in services.postgresql. `services.postgresql.ensures` is another name
+# of `ensures`, and turns the service on by itself.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.pgEnsure;
@@ -89,8 +89,7 @@ let
   users = builtins.attrValues
     (builtins.foldl' add { } (map known (cfg.ensureUsers ++ adopted.ensureUsers)));
 
-  named = config.services.postgresql.ensures ++ config.modules.services.database.postgresql.ensures;
-  ensures = cfg.ensures ++ named;
+  ensures = cfg.ensures ++ config.services.postgresql.ensures;
 
   # Rendered and checked when the system is built, so that a policy with a fault never reaches a server.
   major = lib.versions.major config.services.postgresql.package.version;
@@ -213,15 +212,9 @@ in
     default = [ ];
     description = "Another name of services.pgEnsure.ensures, which it turns on.";
   };
-  # For configurations that had a module of their own there: theirs is removed, and what it was told stays as it is.
-  options.modules.services.database.postgresql.ensures = mkOption {
-    type = types.listOf ensure;
-    default = [ ];
-    description = "Another name of services.pgEnsure.ensures, which it turns on.";
-  };
 
   config = mkMerge [
-    (mkIf (named != [ ]) { services.pgEnsure.enable = mkDefault true; })
+    (mkIf (config.services.postgresql.ensures != [ ]) { services.pgEnsure.enable = mkDefault true; })
     (mkIf (cfg.enable && cfg.hba != null) { services.postgresql.settings.hba_file = mkForce "${cfg.hbaFile}"; })
     (mkIf cfg.enable {
       assertions = map

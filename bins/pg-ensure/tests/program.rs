@@ -405,11 +405,7 @@ let
       { name = "forgejo"; ensureClauses = { createdb = true; }; }
     ];
   };
-  own.ensures = [ { name = "paperless"; passwordFile = null; database = null; } ];
-  module = import MODULE {
-    config = { services = { pgEnsure = cfg; inherit postgresql; }; modules.services.database.postgresql = own; };
-    inherit lib pkgs;
-  };
+  module = import MODULE { config.services = { pgEnsure = cfg; inherit postgresql; }; inherit lib pkgs; };
   service = module.config.systemd.services.pg-ensure;
 in
 {
@@ -460,8 +456,7 @@ fn the_nixos_module_makes_a_manifest_that_the_program_takes() {
     let sql = "SELECT string_agg(datname || '=' || pg_get_userbyid(datdba), ' ' ORDER BY datname) FROM pg_database \
                WHERE NOT datistemplate";
     let owners = postgres.session().query(sql).expect("rows")[0][0].clone();
-    let expected = "forgejo=forgejo immich=immich mesh=head-scale nextcloud=nextcloud \
-                    paperless=paperless postgres=postgres shared=postgres vaultwarden=vaultwarden";
+    let expected = "forgejo=forgejo immich=immich mesh=head-scale nextcloud=nextcloud postgres=postgres shared=postgres vaultwarden=vaultwarden";
     assert_eq!(owners.as_deref(), Some(expected));
     assert_eq!(run("check").status.code(), Some(0));
 }
