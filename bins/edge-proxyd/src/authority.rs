@@ -1,7 +1,8 @@
-//! A certificate authority of one's own, for `demo` and `try`.
+//! A certificate authority of one's own, for `demo`, `try` and `import --prove`.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use std::fs;
 use std::io;
@@ -29,6 +30,20 @@ impl Authority {
     /// Returns the root certificate as PEM.
     pub(crate) fn root(&self) -> &str {
         &self.root
+    }
+
+    /// Writes a key pair of a client with this common name.
+    pub(crate) fn issue_client(&self, folder: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        fs::create_dir_all(folder)?;
+        write(&folder.join("key.pem"), &key.serialize_pem())?;
+        write(&folder.join("fullchain.pem"), &certificate.pem())?;
+        Ok(())
     }
 
     /// Writes a key pair for these names in the layout of `/var/lib/acme`.

@@ -59,12 +59,12 @@ A known ≈ of edge-proxyd: it does not answer a QUIC packet of an unknown versi
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
     let nginx = tools_folder().join("newer-nginx");
-    if nginx.join("usr/sbin/nginx").exists() {
+    if nginx.join("usr/lib/nginx/modules/ngx_stream_module.so").exists() {
         println!("xtask: nginx with HTTP/3: there");
     } else {
         let mut unpack = Command::new("sh");
         unpack.args(["-c", &format!("{FETCH}{NGINX}")]);
-        unpack.env("home", &nginx).env("suite", SUITE).env("packages", "nginx");
+        unpack.env("home", &nginx).env("suite", SUITE).env("packages", "nginx libnginx-mod-stream");
         step("nginx with HTTP/3: unpacking", unpack)?;
     }
     let stamp = packages().join("installed");

@@ -78,6 +78,8 @@ pub(super) struct Edits {
     values: Vec<(String, String)>,
     /// True if no protocol may be switched to.
     pub(super) no_upgrade: bool,
+    /// True if clients may switch to any protocol.
+    pub(super) any_upgrade: bool,
     said: Vec<(Harm, Directive, String)>,
 }
 
@@ -143,6 +145,7 @@ pub(super) fn request(scope: &Scope) -> Edits {
         let lower = name.to_ascii_lowercase();
         if CONNECTION.contains(&lower.as_str()) {
             edits.no_upgrade |= lower == "upgrade" && value.is_empty();
+            edits.any_upgrade |= lower == "upgrade" && value == "$http_upgrade";
             continue;
         }
         let itself = format!("$http_{}", lower.replace('-', "_"));
@@ -205,6 +208,15 @@ pub(super) fn response(scope: &Scope) -> Edits {
     dedup(&mut edits.remove);
     edits
 }
+
+/// Returns whether a server is that of headscale, by its words: its clients switch to protocols of their own.
+pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
+    let named = |text: &String| text.contains("headscale") || text.trim_end_matches('/') == "/ts2021";
+    block.iter().any(|one| one.arguments.iter().any(named) || serves_headscale(one.inner()))
+}
+
+/// The protocols that clients of headscale switch to, besides WebSocket.
+pub(super) const OF_HEADSCALE: &str = "upgrade = [\"websocket\", \"tailscale-control-protocol\", \"DERP\"]";
 
 /// Returns the part of a client certificate that a variable stands for.
 pub(super) fn of_certificate(value: &str) -> Option<&'static str> {

@@ -338,3 +338,6 @@ const LIMITS: &[(&[&str], &str)] = &[
     ),
     (&["limit_except"], "methods were limited"),
 ];
+
+#[cfg(test)]
+mod guide;

@@ -38,6 +38,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fields::serves_headscale;
 pub(crate) use notes::{Harm, Note};
 pub(crate) use parse::{Directive, ParseError, parse};
 pub(crate) use pattern::{Rest, Shape, shapes};
@@ -90,6 +91,10 @@ pub(crate) struct Outline {
     pub(crate) targets: Vec<String>,
     /// The header that carries the client's address.
     pub(crate) header: Option<String>,
+    /// Addresses with HTTP/3.
+    pub(crate) quic: Vec<SocketAddr>,
+    /// The servers of `stream`, whose hosts are those that names in the handshake decide about.
+    pub(crate) forwards: Vec<OutlinedServer>,
 }
 
 /// What the file itself does not say.
@@ -221,6 +226,16 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
             .collect(),
         header: Some(edge.real_ip.header().to_owned()).filter(|_| edge.real_ip.is_set()),
         servers: std::mem::take(&mut edge.servers),
+        quic: edge.listens.iter().filter(|one| one.quic).map(|one| one.address).collect(),
+        forwards: edge
+            .forwarded
+            .iter()
+            .map(|one| OutlinedServer {
+                hosts: one.by_name.iter().flat_map(|(hosts, _)| hosts.clone()).collect(),
+                addresses: one.listens.iter().map(|listen| listen.address).collect(),
+                directive: one.directive.clone(),
+            })
+            .collect(),
     };
     Import { text: write::text(&edge), notes: notes.sorted(), sites, outline }
 }

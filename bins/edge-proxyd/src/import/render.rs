@@ -50,6 +50,8 @@ impl Guards<'_> {
             let edits = fields::request(scope);
             if edits.no_upgrade {
                 keys.push("upgrade = []".into());
+            } else if edits.any_upgrade && scope.headscale {
+                keys.push(fields::OF_HEADSCALE.into());
             }
             keys.extend(edits.key("request_headers", "set", &[]));
             keys.extend(scope.cookies());

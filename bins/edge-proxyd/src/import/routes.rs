@@ -119,18 +119,20 @@ impl Patterns<'_, '_> {
     fn cells(&self) -> BTreeSet<Paths> {
         let mut cells = BTreeSet::new();
         for location in self.locations {
-            match &location.place {
+            let path = match &location.place {
                 Matching::Exact(path) => {
                     cells.insert(Paths::Exact(path.clone()));
+                    path
                 }
                 Matching::Prefix(path, _) => {
                     cells.insert(Paths::Begins(path.clone()));
-                    // nginx sends /a to /a/, if /a/ is forwarded.
-                    if path.len() > 1 && path.ends_with('/') {
-                        cells.insert(Paths::Exact(path.trim_end_matches('/').to_owned()).clone());
-                    }
+                    path
                 }
-                Matching::Pattern(..) => {}
+                Matching::Pattern(..) => continue,
+            };
+            // nginx sends /a to /a/, if /a/ is forwarded.
+            if path.len() > 1 && path.ends_with('/') {
+                cells.insert(Paths::Exact(path.trim_end_matches('/').to_owned()));
             }
         }
         for shape in
@@ -222,10 +224,11 @@ impl Patterns<'_, '_> {
         if let Some(location) = find(&Matching::Exact(path.to_owned())) {
             return Some(location.handling.clone());
         }
-        // `location /a/` with a service: nginx completes /a.
+        // `location /a/` or `location = /a/` with a service: nginx completes /a.
         let folder = format!("{path}/");
         let of = |path: &str| [true, false].map(|first| Matching::Prefix(path.to_owned(), first));
-        let location = of(&folder).iter().find_map(find)?;
+        let whole = find(&Matching::Exact(folder.clone()));
+        let location = whole.or_else(|| of(&folder).iter().find_map(find))?;
         if !location.completes || of(path).iter().any(|place| find(place).is_some()) {
             return None;
         }
@@ -252,8 +255,12 @@ impl Patterns<'_, '_> {
                 Action::Respond { status, .. } => (400..500).contains(status),
                 Action::Forward { .. } | Action::Redirect { .. } => false,
             };
-            let forwards = matches!(handling.action, Action::Forward { .. });
-            if !refuses && (guard.is_empty() || guard == other_guard) || !forwards {
+            let shows = match &handling.action {
+                Action::Forward { .. } => true,
+                Action::Respond { status, .. } => (200..300).contains(status),
+                Action::Drop | Action::Redirect { .. } => false,
+            };
+            if !refuses && (guard.is_empty() || guard == other_guard) || !shows {
                 notes.different(
                     pattern.directive,
                     "expressions are taken over as beginnings of paths; what matches within others goes the way of the others",

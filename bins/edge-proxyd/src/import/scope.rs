@@ -39,6 +39,8 @@ pub(super) struct Scope {
     pub(super) tls: Vec<(&'static str, String)>,
     /// True if only nginx itself may ask, also in locations within.
     pub(super) internal: bool,
+    /// True within a server of headscale.
+    pub(super) headscale: bool,
     /// `ssl_verify_client`, unless it is off.
     pub(super) verify_client: Option<Directive>,
     pub(super) client_ca: Option<String>,
@@ -79,6 +81,7 @@ impl Default for Scope {
             real_ip: RealIp::default(),
             tls: Vec::new(),
             internal: false,
+            headscale: false,
             verify_client: None,
             client_ca: None,
             crl: None,

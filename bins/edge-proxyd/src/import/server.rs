@@ -3,6 +3,7 @@
 use super::action::{Action, Handling, refusal};
 use super::auth;
 use super::error_pages::Pages;
+use super::fields;
 use super::location::Locations;
 use super::notes::Notes;
 use super::parse::Directive;
@@ -45,6 +46,7 @@ pub(super) fn convert(
     notes: &mut Notes,
 ) -> Body {
     let mut scope = around.scope.enter(block);
+    scope.headscale = fields::serves_headscale(block);
     let phase = phase::run(block, &mut variables, &mut scope, notes);
     let mut early = false;
     let mut files = None;

@@ -12,6 +12,7 @@ use edge_proxy::host::HostPattern;
 /// A listener that forwards.
 #[derive(Clone, Debug)]
 pub(super) struct StreamServer {
+    pub(super) directive: Directive,
     pub(super) listens: Vec<Listen>,
     /// The upstream; none if names decide.
     pub(super) upstream: Option<String>,
@@ -72,6 +73,7 @@ fn server(
     notes: &mut Notes,
 ) -> Option<StreamServer> {
     let mut found = StreamServer {
+        directive: server.clone(),
         listens: Vec::new(),
         upstream: None,
         lists: Lists::default(),

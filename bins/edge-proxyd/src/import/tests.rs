@@ -1,5 +1,7 @@
 //! Configurations as people write them, and what becomes of them.
 
+mod places;
+
 use super::{Harm, Import, Options, import, parse};
 use toml::{Table, Value};
 
@@ -90,18 +92,6 @@ fn a_server_at_a_private_address_stays_there() {
     assert_eq!(bound("www.test"), ["https-203.0.113.1"]);
     assert_eq!(bound("admin.test"), ["https-100.64.0.2"]);
     assert_eq!(bound("metrics.test"), ["http-100.64.0.2"]);
-}
-
-#[test]
-fn what_only_nginx_itself_may_ask_is_closed_with_what_is_within_it() {
-    let text = format!(
-        "server {{ listen 80; server_name a.test; {APP} location /in/ {{ internal; proxy_pass http://127.0.0.1:1;\n\
-         location /in/deep/ {{ proxy_pass http://127.0.0.1:2; }} }} }}"
-    );
-    let found = imported(&text);
-    let site = site(&found, "a.test");
-    assert_eq!(route(&site, "/in/")["respond"]["status"].as_integer(), Some(404));
-    assert!(!found.text.contains("127.0.0.1:2"), "{}", found.text);
 }
 
 #[test]

@@ -1,22 +1,58 @@
-//! The client: asks one request from one address, over plain TCP or TLS.
+//! The client: asks one request from one address, over plain TCP, TLS or QUIC.
 
-use super::job::{Probe, Received, Reply};
+use super::job::{Probe, Received, Reply, Shown, Version};
+use super::modern;
 use super::recorder::RECORD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest wait for an answer to content that is announced and never sent: who wants it waits too.
+const WITHOUT_CONTENT: Duration = Duration::from_secs(1);
+
+/// The line that is sent where no HTTP is forwarded.
+pub(super) const LINE: &str = "hello";
+
+/// The settings of clients, by the certificate that they show.
+pub(super) struct Clients {
+    without: Arc<ClientConfig>,
+    known: Arc<ClientConfig>,
+    foreign: Arc<ClientConfig>,
+}
 
 /// Asks a request. An answer that does not come is none.
-pub(super) fn ask(request: &Probe, tls: &Arc<ClientConfig>) -> Reply {
-    connected(request).and_then(|stream| answer(request, tls, stream)).unwrap_or_default()
+pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
+    let tls = match request.certificate {
+        None => &clients.without,
+        Some(Shown::Known) => &clients.known,
+        Some(Shown::Foreign) => &clients.foreign,
+    };
+    let reply = match request.version {
+        Version::Http1 => connected(request).and_then(|stream| answer(request, tls, stream)),
+        Version::Http2 => connected(request).and_then(|stream| modern::http2(request, tls, stream)),
+        Version::Http3 => modern::http3(request, tls),
+        Version::Text => connected(request).and_then(text),
+    };
+    reply.unwrap_or_default()
+}
+
+/// Sends a line, and returns what the service got.
+fn text(mut stream: TcpStream) -> Option<Reply> {
+    stream.write_all(format!("{LINE}\n").as_bytes()).ok()?;
+    let mut got = String::new();
+    stream.read_to_string(&mut got).ok()?;
+    let (name, line): (String, String) = serde_json::from_str(got.trim()).ok()?;
+    Some(Reply { service: Some(Received { name, line, fields: Vec::new() }), ..Reply::default() })
 }
 
 /// Connects from the address of the request.
@@ -26,7 +62,9 @@ fn connected(request: &Probe) -> Option<TcpStream> {
     socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
     socket.connect_timeout(&request.to.into(), PATIENCE).ok()?;
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let announces = |(name, value): &(String, String)| name == "Content-Length" && value != "0";
+    let patience = if request.fields.iter().any(announces) { WITHOUT_CONTENT } else { PATIENCE };
+    stream.set_read_timeout(Some(patience)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
     Some(stream)
 }
@@ -55,7 +93,8 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     for (name, value) in &request.fields {
         head += &format!("{name}: {value}\r\n");
     }
-    head += "Connection: close\r\n\r\n";
+    let switches = request.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection"));
+    head += if switches { "\r\n" } else { "Connection: close\r\n\r\n" };
     stream.write_all(head.as_bytes()).ok()?;
     stream.flush().ok()?;
     let mut got = Vec::new();
@@ -76,11 +115,17 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
             .filter_map(|line| line.split_once(':'))
             .find_map(|(known, value)| known.eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned()))
     };
-    Some(Reply {
-        status: head.get(9..12).and_then(|status| status.parse().ok()),
+    Some(reply_of(head.get(9..12).and_then(|status| status.parse().ok()), field))
+}
+
+/// Builds a reply from a status and fields.
+pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<String>) -> Reply {
+    Reply {
+        status,
         location: field("location"),
         service: field(RECORD).and_then(|hex| received(&hex)),
-    })
+        unspoken: false,
+    }
 }
 
 /// Reads what a recorder received.
@@ -95,13 +140,21 @@ fn received(hex: &str) -> Option<Received> {
     Some(Received { name, line, fields })
 }
 
-/// Returns the settings of a client that takes any certificate: who answers is decided by the namespace.
-pub(super) fn tls() -> Option<Arc<ClientConfig>> {
+/// Returns the settings of clients that take any certificate: who answers is decided by the namespace. Their own are in this
+/// folder.
+pub(super) fn clients(folder: &Path) -> Option<Clients> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(schemes)));
-    Some(Arc::new(config.with_no_client_auth()))
+    let showing = |name: &str| {
+        let folder = folder.join("clients").join(name);
+        let chain = CertificateDer::pem_file_iter(folder.join("fullchain.pem")).ok()?.flatten().collect();
+        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).ok()?;
+        config.clone().with_client_auth_cert(chain, key).ok().map(Arc::new)
+    };
+    let (known, foreign) = (showing("known")?, showing("foreign")?);
+    Some(Clients { known, foreign, without: Arc::new(config.with_no_client_auth()) })
 }
 
 /// A verifier that accepts every certificate, for peers within a namespace.

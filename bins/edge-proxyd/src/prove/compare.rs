@@ -1,6 +1,6 @@
 //! Comparison of answers.
 
-use super::job::{Probe, Reply};
+use super::job::{Probe, Reply, Shown, Version};
 use super::paths::place;
 use crate::import::{Directive, Harm, Outline, OutlinedServer};
 use std::net::SocketAddr;
@@ -58,7 +58,11 @@ pub(super) fn differences(
         let server = server(request, outline);
         let one = Difference {
             harm,
-            place: server.map_or_else(|| "no server".into(), |server| place(server, &request.path)),
+            place: match (server, forward(request, outline)) {
+                (Some(server), _) => place(server, &request.path),
+                (None, Some(forward)) => forward.place(),
+                (None, None) => "no server".into(),
+            },
             request: shown(request),
             nginx: told(nginx),
             edge: told(edge),
@@ -86,6 +90,10 @@ fn refused(answer: &Reply) -> bool {
 
 /// Returns the harm of a difference; none if both answer alike, or as it is documented.
 fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Harm> {
+    // Each speaks what it speaks: HTTP/2 is always on here.
+    if nginx.unspoken || edge.unspoken {
+        return None;
+    }
     // Challenges over HTTP are not served, or are redirected with everything else.
     if nginx.service.is_none() && edge.service.is_none() && request.path.contains("well-known/acme-challenge")
     {
@@ -104,7 +112,7 @@ fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Opti
         (false, true) => {
             // Unknown names are dropped, requests for another name than that of the handshake are sent back, and paths
             // with several readings are refused where one is guarded.
-            let unknown = server(request, outline).is_none();
+            let unknown = server(request, outline).is_none() && forward(request, outline).is_none();
             let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
             let spelt =
                 request.path.contains('%') || request.path.contains("//") || request.path.contains("/..");
@@ -127,7 +135,11 @@ fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Opti
                 .fields
                 .iter()
                 .filter(|(name, value)| !OWN.contains(&name.as_str()) && !passed(name, value));
+            // WebSocket passes here without being named, and nothing else does.
+            let switches = request.fields.iter().any(|(name, _)| name == "Upgrade");
+            let upgrade = one.field("upgrade").filter(|_| switches);
             one.name == other.name
+                && (upgrade.is_none() || upgrade == other.field("upgrade"))
                 && one.line == other.line
                 && fields
                     .clone()
@@ -176,7 +188,26 @@ fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     find(&exact).or_else(|| find(&below))
 }
 
+/// Returns the server of `stream` at the address of a request, if it forwards the name.
+fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
+    let has = |host: &String| {
+        *host == request.host || host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end))
+    };
+    let at = |address: &SocketAddr| {
+        address.port() == request.to.port()
+            && (address.ip() == request.to.ip() || address.ip().is_unspecified())
+    };
+    let found = outline
+        .forwards
+        .iter()
+        .find(|one| one.addresses.iter().any(at) && (one.hosts.is_empty() || one.hosts.iter().any(has)));
+    found.map(|one| &one.directive)
+}
+
 fn shown(request: &Probe) -> String {
+    if request.version == Version::Text {
+        return format!("a connection to {} from {}", request.to, request.from);
+    }
     let scheme = if request.tls { "https" } else { "http" };
     let mut text = format!(
         "{} {scheme}://{}{} at {} from {}",
@@ -185,6 +216,16 @@ fn shown(request: &Probe) -> String {
     if request.tls && request.sni.as_deref() != Some(request.host.as_str()) {
         text += &format!(", SNI {}", request.sni.as_deref().unwrap_or("none"));
     }
+    match request.version {
+        Version::Http1 | Version::Text => {}
+        Version::Http2 => text += ", HTTP/2",
+        Version::Http3 => text += ", HTTP/3",
+    }
+    match request.certificate {
+        None => {}
+        Some(Shown::Known) => text += ", with a client certificate",
+        Some(Shown::Foreign) => text += ", with a client certificate of another authority",
+    }
     for (name, value) in &request.fields {
         text += &format!(", {name}: {value}");
     }
@@ -192,7 +233,12 @@ fn shown(request: &Probe) -> String {
 }
 
 fn told(answer: &Reply) -> String {
-    let Some(status) = answer.status else { return "closes the connection".into() };
+    let Some(status) = answer.status else {
+        return match &answer.service {
+            Some(service) => format!("forwards to {}, which got `{}`", service.name, service.line),
+            None => "closes the connection".into(),
+        };
+    };
     let mut text = status.to_string();
     if let Some(to) = &answer.location {
         text += &format!(" to {to}");

@@ -29,6 +29,26 @@ pub(super) struct Recorder {
     pub(super) name: String,
 }
 
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Version {
+    #[default]
+    Http1,
+    Http2,
+    Http3,
+    /// A line of text, which is no HTTP.
+    Text,
+}
+
+/// The certificate that a client shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Shown {
+    /// One of the authority that servers know.
+    Known,
+    /// One of another authority.
+    Foreign,
+}
+
 /// A request of one client to one listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Probe {
@@ -41,6 +61,8 @@ pub(super) struct Probe {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) fields: Vec<(String, String)>,
+    pub(super) version: Version,
+    pub(super) certificate: Option<Shown>,
 }
 
 /// The answer to a request. The default is none: the connection was closed.
@@ -49,6 +71,8 @@ pub(super) struct Reply {
     pub(super) status: Option<u16>,
     pub(super) location: Option<String>,
     pub(super) service: Option<Received>,
+    /// True if the server does not speak the version.
+    pub(super) unspoken: bool,
 }
 
 /// The request that reached a service.

@@ -5,6 +5,8 @@
 mod client;
 mod compare;
 mod job;
+mod modern;
+mod modules;
 mod paths;
 mod recorder;
 mod requests;
@@ -16,7 +18,8 @@ pub(crate) use side::side;
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Harm, Options, import};
 use compare::Difference;
-use job::{Job, Reply};
+use job::{Job, Probe, Reply, Shown, Version};
+use serde::Serialize;
 use serde_json::json;
 use stage::Stage;
 use std::io::Write;
@@ -26,8 +29,9 @@ use std::process::{Command, Stdio};
 /// Proves the import of a configuration, and prints where both differ.
 pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportArgs) -> Exit {
     match run(directives, options, &args.nginx, args.requests) {
-        Ok((found, asked, left_out)) => {
-            report(&found, asked, left_out, args.json);
+        Ok(proof) => {
+            let found = &proof.found;
+            report(&proof, args.json);
             if found.is_empty() { Exit::Done } else { Exit::Differs }
         }
         Err(why) => {
@@ -37,18 +41,52 @@ pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportAr
     }
 }
 
-/// Returns the differences, the number of requests, and that of requests beyond the bound.
-fn run(
-    directives: &[Directive],
-    options: &Options,
-    nginx: &Path,
-    most: usize,
-) -> Result<(Vec<Difference>, usize, usize), String> {
+/// The outcome of a comparison.
+struct Proof {
+    found: Vec<Difference>,
+    /// The number of requests.
+    asked: usize,
+    /// The number of requests beyond the bound.
+    left_out: usize,
+    /// True if `stream` was left out.
+    without_stream: bool,
+    /// How many requests of each kind reached a service through nginx.
+    reached: Reached,
+}
+
+/// The requests that reached a service through nginx.
+#[derive(Debug, Default, Serialize)]
+struct Reached {
+    http1: usize,
+    http2: usize,
+    http3: usize,
+    tcp: usize,
+    with_certificate: usize,
+}
+
+impl Reached {
+    fn of(asked: &[Probe], answers: &[Reply]) -> Self {
+        let mut found = Self::default();
+        for (request, _) in asked.iter().zip(answers).filter(|(_, answer)| answer.service.is_some()) {
+            *match request.version {
+                Version::Http1 => &mut found.http1,
+                Version::Http2 => &mut found.http2,
+                Version::Http3 => &mut found.http3,
+                Version::Text => &mut found.tcp,
+            } += 1;
+            found.with_certificate += usize::from(request.certificate == Some(Shown::Known));
+        }
+        found
+    }
+}
+
+/// Runs both sides and compares their answers.
+fn run(directives: &[Directive], options: &Options, nginx: &Path, most: usize) -> Result<Proof, String> {
     possible()?;
     let folder = tempfile::tempdir().map_err(|why| format!("no temporary folder: {why}"))?;
     // What both sides read is staged: certificates, passwords and sockets of its own.
     let outline = import(directives, options).outline;
-    let stage = Stage::new(folder.path(), directives, &outline)?;
+    let stage = Stage::new(folder.path(), nginx, directives, &outline)?;
     let staged = import(&stage.directives, options);
     let (asked, left_out) = requests::requests(&staged.outline, most);
     let config = folder.path().join("edge.toml");
@@ -61,7 +99,10 @@ fn run(
         folder: folder.path().display().to_string(),
         addresses: stage.addresses(&staged.outline, &asked),
         recorders: stage.recorders.clone(),
-        listens: staged.outline.listens.iter().map(|(address, ..)| *address).collect(),
+        listens: {
+            let forwards = staged.outline.forwards.iter().flat_map(|one| one.addresses.clone());
+            staged.outline.listens.iter().map(|(address, ..)| *address).chain(forwards).collect()
+        },
         requests: asked.clone(),
     };
     let own =
@@ -99,7 +140,8 @@ fn run(
         theirs.map_err(|_| "the comparison broke off".to_owned())?.map_err(|why| format!("nginx: {why}"))?;
     let ours = ours.map_err(|why| format!("edge-proxyd: {why}"))?;
     let found = compare::differences(&asked, &theirs, &ours, &staged.outline);
-    Ok((found, asked.len(), left_out))
+    let reached = Reached::of(&asked, &theirs);
+    Ok(Proof { reached, found, asked: asked.len(), left_out, without_stream: stage.without_stream })
 }
 
 /// The namespaces of a side.
@@ -135,7 +177,8 @@ fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, Strin
 /// The differences that are shown for one place.
 const SHOWN: usize = 3;
 
-fn report(found: &[Difference], asked: usize, left_out: usize, as_json: bool) {
+fn report(proof: &Proof, as_json: bool) {
+    let Proof { found, asked, left_out, without_stream, reached } = proof;
     let mut out = std::io::stdout();
     // The reader may have closed its end of the pipe.
     if as_json {
@@ -143,7 +186,11 @@ fn report(found: &[Difference], asked: usize, left_out: usize, as_json: bool) {
             .iter()
             .map(|one| json!({ "harm": one.harm.word(), "place": one.place, "request": one.request, "nginx": one.nginx, "edge_proxyd": one.edge }))
             .collect();
-        let _ = writeln!(out, "{}", json!({ "requests": asked, "left_out": left_out, "differences": all }));
+        let _ = writeln!(
+            out,
+            "{}",
+            json!({ "requests": asked, "left_out": left_out, "without_stream": without_stream, "reached": reached, "differences": all })
+        );
         return;
     }
     for harm in Harm::ALL {
@@ -169,11 +216,17 @@ fn report(found: &[Difference], asked: usize, left_out: usize, as_json: bool) {
             }
         }
     }
-    let beyond = if left_out > 0 { format!("; {left_out} more were left out") } else { String::new() };
+    let beyond = if *left_out > 0 { format!("; {left_out} more were left out") } else { String::new() };
     let same = if found.is_empty() {
         "both answer alike".into()
     } else {
         format!("{} are answered otherwise", found.len())
     };
+    if *without_stream {
+        let _ = writeln!(
+            out,
+            "stream was not compared: this nginx has no module for it (Debian: libnginx-mod-stream, and its load_module)"
+        );
+    }
     let _ = writeln!(out, "{asked} requests were asked: {same}{beyond}");
 }

@@ -1,5 +1,6 @@
 //! Recorders: they stand for services, answer every request, and tell which request they got.
 
+use super::client::LINE;
 use super::job::Recorder;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -109,19 +110,45 @@ fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
     config.with_no_client_auth().with_single_cert(chain, key).ok().map(Arc::new)
 }
 
-fn accepted(stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
+/// Serves what a connection begins with: TLS, HTTP, or a line of text; before it there may be a PROXY header in text form.
+fn accepted(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-    let mut first = [0];
-    match stream.peek(&mut first) {
-        // A handshake record.
-        Ok(1) if first[0] == 0x16 => {
-            if let Ok(connection) = ServerConnection::new(tls) {
-                serve(StreamOwned::new(connection, stream), name);
+    let mut client = String::new();
+    loop {
+        let mut first = [0; 6];
+        match stream.peek(&mut first) {
+            // A handshake record.
+            Ok(1..) if first[0] == 0x16 => {
+                if let Ok(connection) = ServerConnection::new(tls) {
+                    serve(StreamOwned::new(connection, stream), name);
+                }
+                return;
             }
+            Ok(1..) if first == *b"PROXY " && client.is_empty() => {
+                let header = line(&mut stream);
+                client = format!("client {} ", header.split(' ').nth(2).unwrap_or_default());
+            }
+            Ok(1..) if first.starts_with(LINE.as_bytes()) => {
+                let got = line(&mut stream);
+                let _ = write!(stream, "{}", serde_json::json!([name, format!("{client}{got}")]));
+                return;
+            }
+            Ok(6..) => return serve(stream, name),
+            // The rest is on its way.
+            Ok(1..) => std::thread::sleep(Duration::from_millis(2)),
+            _ => return,
         }
-        Ok(1) => serve(stream, name),
-        _ => {}
     }
+}
+
+/// Reads a line, byte by byte: what follows it is not for this reader.
+fn line(stream: &mut TcpStream) -> String {
+    let mut got = Vec::new();
+    let mut byte = [0];
+    while got.len() < 256 && matches!(stream.read(&mut byte), Ok(1)) && byte[0] != b'\n' {
+        got.push(byte[0]);
+    }
+    String::from_utf8_lossy(&got).trim().to_owned()
 }
 
 /// Answers requests on a connection until it ends.

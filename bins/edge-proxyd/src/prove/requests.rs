@@ -1,9 +1,9 @@
 //! The requests that both sides are asked: names, paths, methods, clients, headers, schemes and names that differ.
 
-use super::job::Probe;
+use super::job::{Probe, Shown, Version};
 use super::paths::{Sample, limit_of, samples};
 use super::recorder::DENIED;
-use crate::import::{Directive, Outline, net_of};
+use crate::import::{Directive, Outline, OutlinedServer, net_of, serves_headscale};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A client that no range of a configuration has, unless it has all.
@@ -15,6 +15,7 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
     let mut facts = Facts::default();
     servers.iter().for_each(|server| facts.read(server.inner()));
+    facts.tailscale = facts.upgrades && servers.iter().any(|server| serves_headscale(server.inner()));
     let listens = listens(outline);
     for one in &outline.servers {
         let (hosts, server) = (&one.hosts, &one.directive);
@@ -39,6 +40,9 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     for listen in &listens {
         all[1].push(basic(listen, "unknown.invalid"));
     }
+    for forward in &outline.forwards {
+        forwarded(forward, &mut all[0]);
+    }
     let [plain, facts, others] = all;
     let (mut found, mut left_out) = evenly(plain, most);
     for more in [facts, others] {
@@ -47,6 +51,29 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
         left_out += beyond;
     }
     (found, left_out)
+}
+
+/// Asks for what is forwarded as it comes: a line of text, or TLS by each name.
+fn forwarded(forward: &OutlinedServer, all: &mut Vec<Probe>) {
+    let mut facts = Facts::default();
+    facts.read(forward.directive.inner());
+    let ends: Vec<(SocketAddr, bool, bool)> =
+        forward.addresses.iter().map(|address| (*address, !forward.hosts.is_empty(), false)).collect();
+    for end in reached(&ends) {
+        let names: Vec<String> = match forward.hosts.as_slice() {
+            [] => vec![String::new()],
+            hosts => hosts.iter().map(|host| named(host)).chain(["unknown.invalid".into()]).collect(),
+        };
+        for name in names {
+            let mut one = basic(&end, &name);
+            if forward.hosts.is_empty() {
+                (one.version, one.sni) = (Version::Text, None);
+            }
+            let clients = facts.clients.iter().filter(|client| client.is_ipv4() == one.to.is_ipv4());
+            all.extend(clients.map(|client| Probe { from: *client, ..one.clone() }));
+            all.push(one);
+        }
+    }
 }
 
 /// Returns as many as `most`, spread over the whole, and the number of the others.
@@ -90,6 +117,26 @@ fn server_requests(
                 }
             }
         }
+        if get.tls {
+            all[1].push(Probe { version: Version::Http2, ..get.clone() });
+            if outline.quic.iter().any(|one| one.port() == get.to.port()) && !get.proxied {
+                all[1].push(Probe { version: Version::Http3, ..get.clone() });
+            }
+            if facts.certificates {
+                for shown in [Shown::Known, Shown::Foreign] {
+                    all[1].push(Probe { certificate: Some(shown), ..get.clone() });
+                    let forged = with(&get, "X-Client-Verified", "SUCCESS");
+                    all[2].push(Probe { certificate: Some(shown), version: Version::Http2, ..forged });
+                }
+            }
+        }
+        if facts.upgrades {
+            all[1].push(with(&with(&get, "Upgrade", "websocket"), "Connection", "Upgrade"));
+        }
+        if facts.tailscale {
+            let post = Probe { method: "POST".into(), ..get.clone() };
+            all[1].push(with(&with(&post, "Upgrade", CONTROL), "Connection", "Upgrade"));
+        }
         if facts.asks {
             all[1].push(with(&get, DENIED, "1"));
             all[1].push(with(&with(&get, DENIED, "1"), "Remote-User", "forged"));
@@ -126,7 +173,14 @@ struct Facts {
     clients: Vec<IpAddr>,
     asks: bool,
     passwords: bool,
+    certificates: bool,
+    /// True if protocols may be switched to, and if headscale's is one of them.
+    upgrades: bool,
+    tailscale: bool,
 }
+
+/// The protocol of clients of headscale.
+const CONTROL: &str = "tailscale-control-protocol";
 
 impl Facts {
     fn read(&mut self, block: &[Directive]) {
@@ -134,6 +188,10 @@ impl Facts {
             match one.name.as_str() {
                 "allow" | "deny" | "set_real_ip_from" => self.client(one.first()),
                 "auth_request" => self.asks |= one.first() != "off",
+                "ssl_verify_client" => self.certificates |= one.first() != "off",
+                "proxy_set_header" if one.first().eq_ignore_ascii_case("upgrade") => {
+                    self.upgrades |= one.arguments.get(1).is_some_and(|value| value.contains('$'));
+                }
                 "auth_basic" => self.passwords |= one.first() != "off",
                 "if" => one.arguments.iter().for_each(|text| self.client(text.trim_matches(['(', ')']))),
                 _ => {}
@@ -158,16 +216,21 @@ impl Facts {
     }
 }
 
-/// Returns where clients connect to: a listener for every address is reached by one that no other has.
+/// Returns where clients connect to.
 fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
+    reached(&outline.listens)
+}
+
+/// Returns an address for each listener: one for every address is reached by one that no other has.
+fn reached(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
     let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     let mut found = Vec::new();
-    for (address, tls, proxied) in &outline.listens {
+    for (address, tls, proxied) in listens {
         let both = |other: &(SocketAddr, bool, bool)| {
             other.0.is_ipv4() && other.0.port() == address.port() && other.0.ip().is_unspecified()
         };
-        if address.is_ipv6() && address.ip().is_unspecified() && outline.listens.iter().any(both) {
+        if address.is_ipv6() && address.ip().is_unspecified() && listens.iter().any(both) {
             continue;
         }
         let ip = match address.ip() {
@@ -199,5 +262,7 @@ fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Probe {
         method: "GET".into(),
         path: "/".into(),
         fields: Vec::new(),
+        version: Version::Http1,
+        certificate: None,
     }
 }

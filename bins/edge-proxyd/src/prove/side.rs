@@ -38,7 +38,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     network(&job)?;
     let folder = Path::new(&job.folder);
     recorder::name_server(&std::fs::read_to_string(&job.hosts).unwrap_or_default());
-    let tls = client::tls().ok_or("no TLS")?;
+    let clients = client::clients(folder).ok_or("no certificates of clients")?;
     let mut server = start(&job)?;
     // After it: a server may refuse ports on which others listen.
     for recorder in &job.recorders {
@@ -50,7 +50,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
         if Instant::now() > until {
             return Err(format!("asking took longer than {} s", LONGEST.as_secs()));
         }
-        answers.push(client::ask(request, &tls));
+        answers.push(client::ask(request, &clients));
     }
     let _ = server.0.kill();
     Ok(answers)

@@ -1,6 +1,7 @@
 //! The stage: a copy of the configuration whose certificates, passwords, sockets and name servers are its own.
 
 use super::job::{Probe, Recorder};
+use super::modules::Modules;
 use crate::authority::Authority;
 use crate::import::{Directive, Outline};
 use std::collections::BTreeMap;
@@ -15,8 +16,6 @@ const DROPPED: &[&str] = &[
     "access_log",
     "daemon",
     "error_log",
-    "http2",
-    "http3",
     "http3_hq",
     "lock_file",
     "master_process",
@@ -42,20 +41,28 @@ const DROPPED: &[&str] = &[
     "worker_rlimit_core",
     "worker_rlimit_nofile",
     "working_directory",
-    // Other protocols than HTTP are not asked.
     "mail",
-    "stream",
 ];
 
 /// A staged configuration.
 pub(super) struct Stage {
     pub(super) directives: Vec<Directive>,
     pub(super) recorders: Vec<Recorder>,
+    /// True if nginx has no module for `stream`, which is left out then.
+    pub(super) without_stream: bool,
 }
 
 impl Stage {
     /// Writes the stage into a folder.
-    pub(super) fn new(folder: &Path, directives: &[Directive], outline: &Outline) -> Result<Self, String> {
+    pub(super) fn new(
+        folder: &Path,
+        nginx: &Path,
+        directives: &[Directive],
+        outline: &Outline,
+    ) -> Result<Self, String> {
+        let streams = directives.iter().any(|one| one.name == "stream");
+        let modules = Modules::of(nginx, directives);
+        let without_stream = streams && !modules.have_stream(nginx, folder);
         let text = folder.display().to_string();
         let write = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text)
@@ -107,10 +114,17 @@ impl Stage {
             .map_err(|why| format!("no certificates: {why}"))?;
         std::fs::create_dir_all(folder.join("sockets"))
             .map_err(|why| format!("no folder for sockets: {why}"))?;
+        let foreign = Authority::new("Another authority").map_err(|why| why.to_string())?;
+        for (name, authority) in [("known", &authority), ("foreign", &foreign)] {
+            let folder = folder.join("clients").join(name);
+            authority.issue_client(&folder, name).map_err(|why| format!("no certificates: {why}"))?;
+        }
         write("ca.pem", authority.root())?;
         write("users", USERS)?;
         write("hosts", &hosts)?;
         let mut directives: Vec<Directive> = directives.iter().filter_map(|one| staged(one, &text)).collect();
+        modules.place(&mut directives);
+        directives.retain(|one| one.name != "stream" || !without_stream);
         shared_ports(&mut directives, &mut Vec::new());
         for directive in directives.iter_mut().filter(|one| one.name == "http") {
             defaults(directive, &text);
@@ -123,7 +137,7 @@ impl Stage {
         }
         directives.iter().for_each(|one| written(one, &mut conf, &text));
         write("nginx.conf", &conf)?;
-        Ok(Self { directives, recorders })
+        Ok(Self { directives, recorders, without_stream })
     }
 
     /// Returns the addresses that both sides need.
@@ -152,7 +166,6 @@ fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
         return None;
     }
     match directive.name.as_str() {
-        "listen" if directive.arguments.iter().any(|one| one == "quic") => return None,
         "ssl_certificate" | "proxy_ssl_certificate" => {
             found.arguments = vec![format!("{folder}/certificates/all/fullchain.pem")];
         }
@@ -195,6 +208,9 @@ fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
             } else {
                 address
             };
+            // The same address over UDP is another.
+            let quic = one.arguments.iter().any(|option| option == "quic");
+            let address = if quic { format!("quic {address}") } else { address };
             if !seen.contains(&address) {
                 seen.push(address);
                 one.arguments.push("reuseport".into());

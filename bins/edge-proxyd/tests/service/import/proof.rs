@@ -15,7 +15,12 @@ fn wrapper(folder: &Path) -> PathBuf {
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let path = folder.join("nginx");
-    std::fs::write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).expect("a file");
+    let module = PathBuf::from(command.get_args().last().expect("the path of nginx"))
+        .with_file_name("../lib/nginx/modules/ngx_stream_module.so");
+    assert!(module.exists(), "{} is missing: cargo xtask tools installs it", module.display());
+    let script =
+        format!("#!/bin/sh\nexec {} -g 'load_module {};' \"$@\"\n", words.join(" "), module.display());
+    std::fs::write(&path, script).expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     path
 }
@@ -61,7 +66,7 @@ fn the_corpus_answers_as_nginx_does_or_is_closed() {
     assert!(files.len() >= 60, "{}", files.len());
     at_once(&files, |file| {
         let text = std::fs::read_to_string(file).expect("a file");
-        let output = prove(&nginx, file, 3000);
+        let output = prove(&nginx, file, OF_CORPUS);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {said}", file.display());
         let none: Vec<String> = Vec::new();
@@ -80,13 +85,16 @@ fn the_corpus_answers_as_nginx_does_or_is_closed() {
     });
 }
 
+/// The requests that a file of the corpus is asked: most have fewer.
+const OF_CORPUS: u32 = 300;
+
 /// The requests that a random configuration is asked: more configurations find more than more requests do.
 const OF_RANDOM: u32 = 400;
 
 /// How many random configurations are proven; `IMPORT_CASES` sets another number, and `IMPORT_SEED` the first seed.
 fn cases() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    (number("IMPORT_SEED").unwrap_or(1), number("IMPORT_CASES").unwrap_or(12))
+    (number("IMPORT_SEED").unwrap_or(1), number("IMPORT_CASES").unwrap_or(8))
 }
 
 #[test]
@@ -127,7 +135,7 @@ fn a_service_of_the_machine_is_not_reached_by_a_proof() {
         "server {{ listen 80; server_name a.test; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
     );
     std::fs::write(&file, text).expect("a file");
-    let output = prove(&nginx, &file, 3000);
+    let output = prove(&nginx, &file, OF_CORPUS);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let asked = service.accept().map_err(|why| why.kind());
     assert!(matches!(asked, Err(std::io::ErrorKind::WouldBlock)), "{asked:?}");
@@ -163,6 +171,34 @@ fn without_namespaces_a_proof_is_refused() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && said.contains("refused"), "{said}");
     }
+}
+
+#[test]
+fn other_versions_certificates_and_tcp_reach_services() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nginx = wrapper(folder.path());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service/import/corpus");
+    for (file, kinds) in [
+        ("http3.conf", &["http1", "http2", "http3"][..]),
+        ("mutual-tls-http2.conf", &["http2", "with_certificate"]),
+        ("stream-ssh.conf", &["http1", "tcp"]),
+        // TLS that is passed through reaches the service as HTTP within it.
+        ("stream-names.conf", &["http1"]),
+    ] {
+        let output = prove(&nginx, &corpus.join(file), OF_CORPUS);
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        for kind in kinds {
+            assert!(found["reached"][kind].as_u64().is_some_and(|count| count > 0), "{file} {kind}: {found}");
+        }
+    }
+    // A way that only one version has is a difference of that version.
+    let file = folder.path().join("site.conf");
+    let text = "server {\n  listen 443 ssl;\n  listen 443 quic reuseport;\n  http2 on;\n  server_name a.test;\n  \
+                location / {\n    if ($http3 = \"\") { return 403; }\n    proxy_pass http://127.0.0.1:1;\n  }\n}\n";
+    std::fs::write(&file, text).expect("a file");
+    let output = prove(&nginx, &file, OF_CORPUS);
+    let closed = differences(&output, "closed");
+    assert!(!closed.is_empty() && closed.iter().all(|one| one.contains(", HTTP/3")), "{closed:#?}");
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Requests over HTTP/2 and HTTP/3.
+
+use super::client::{PATIENCE, reply_of};
+use super::job::{Probe, Reply};
+use bytes::Buf;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+/// The reply of a server that does not speak the version.
+fn unspoken() -> Option<Reply> {
+    Some(Reply { unspoken: true, ..Reply::default() })
+}
+
+/// Asks over HTTP/2, on a connection that is established.
+pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    waiting(async {
+        stream.set_nonblocking(true).ok()?;
+        let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+        let name = ServerName::try_from(request.sni.clone()?).ok()?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+        let stream = match connector.connect(name, stream).await {
+            Ok(stream) => stream,
+            // A server without it may end the handshake (RFC 7301 §3.2).
+            Err(why) if why.to_string().contains("NoApplicationProtocol") => return unspoken(),
+            Err(_) => return None,
+        };
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return unspoken();
+        }
+        let (send, connection) = h2::client::handshake(stream).await.ok()?;
+        let driving = tokio::spawn(connection);
+        let (response, _) = send.ready().await.ok()?.send_request(message(request)?, true).ok()?;
+        let answer = response.await.ok()?;
+        driving.abort();
+        Some(read(&answer))
+    })
+}
+
+/// Asks over HTTP/3.
+pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    waiting(async {
+        let socket = Socket::new(Domain::for_address(request.to), Type::DGRAM, None).ok()?;
+        socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let mut endpoint =
+            quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket.into(), runtime).ok()?;
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).ok()?;
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        let connection = endpoint.connect(request.to, request.sni.as_deref()?).ok()?.await.ok()?;
+        let (mut driver, mut send) = h3::client::new(h3_quinn::Connection::new(connection)).await.ok()?;
+        let driving = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+        let mut stream = send.send_request(message(request)?).await.ok()?;
+        stream.finish().await.ok()?;
+        let answer = stream.recv_response().await.ok()?;
+        while let Ok(Some(mut part)) = stream.recv_data().await {
+            part.advance(part.remaining());
+        }
+        driving.abort();
+        Some(read(&answer))
+    })
+}
+
+/// Runs one exchange within the usual time.
+fn waiting(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await.ok().flatten() })
+}
+
+fn message(request: &Probe) -> Option<http::Request<()>> {
+    let target = format!("https://{}{}", request.host, request.path);
+    let mut message = http::Request::builder().method(request.method.as_str()).uri(target);
+    for (name, value) in &request.fields {
+        message = message.header(name, value);
+    }
+    message.body(()).ok()
+}
+
+fn read<B>(answer: &http::Response<B>) -> Reply {
+    let field =
+        |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));
+    reply_of(Some(answer.status().as_u16()), field)
+}

@@ -1,0 +1,61 @@
+//! The modules of the user's nginx.
+
+use crate::import::Directive;
+use std::path::Path;
+use std::process::Command;
+
+/// The modules that a configuration loads.
+#[derive(Debug, Default)]
+pub(super) struct Modules {
+    /// The files to load.
+    loaded: Vec<String>,
+    /// The folder of modules; empty if it is not known.
+    folder: String,
+}
+
+impl Modules {
+    /// Reads them from the configuration and from what nginx says of itself.
+    pub(super) fn of(nginx: &Path, directives: &[Directive]) -> Self {
+        let mut found = Self::default();
+        let loads: Vec<&Directive> = directives.iter().filter(|one| one.name == "load_module").collect();
+        if loads.is_empty() {
+            return found;
+        }
+        let output = Command::new(nginx).arg("-V").output();
+        let said =
+            output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
+        let folder = said.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="));
+        found.folder = folder.unwrap_or_default().to_owned();
+        found.loaded = loads.iter().map(|one| found.path(one.first())).collect();
+        found
+    }
+
+    /// Returns the path of a module: a relative one is below the folder of nginx, not that of the stage.
+    fn path(&self, file: &str) -> String {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        if file.starts_with('/') || self.folder.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{}/{name}", self.folder)
+        }
+    }
+
+    /// Writes the paths into directives.
+    pub(super) fn place(&self, directives: &mut [Directive]) {
+        for one in directives.iter_mut().filter(|one| one.name == "load_module") {
+            one.arguments = vec![self.path(one.first())];
+        }
+    }
+
+    /// Asks nginx whether it has `stream` with them.
+    pub(super) fn have_stream(&self, nginx: &Path, folder: &Path) -> bool {
+        let file = folder.join("modules.conf");
+        let loads: String = self.loaded.iter().map(|path| format!("load_module \"{path}\";\n")).collect();
+        let text = format!("{loads}pid \"{}/modules.pid\";\nevents {{}}\nstream {{}}\n", folder.display());
+        let tried = std::fs::write(&file, text).ok().and_then(|()| {
+            let mut command = Command::new(nginx);
+            command.arg("-t").arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]).output().ok()
+        });
+        tried.is_some_and(|output| output.status.success())
+    }
+}
