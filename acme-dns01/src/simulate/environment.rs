@@ -1,0 +1,315 @@
+//! The simulated world around a machine: its CA, its DNS, and a store that outlives it.
+
+use crate::ledger::{Entry, Ledger};
+use crate::lifetime::{CertificateInfo, RenewalInfo};
+use crate::machine::{AcmeError, Action, Authorization, ErrorKind, Event, Order, Record, Spec, Status, Txt};
+use crate::name::Name;
+use crate::time::{DAY, Time};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// xorshift: what is random here needs no more.
+#[derive(Clone, Debug)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides.max(1)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SimulatedOrder {
+    pub(super) names: Vec<Name>,
+    /// Valid authorizations, of as many as there are names.
+    pub(super) valid: BTreeSet<usize>,
+    pub(super) triggered: BTreeSet<usize>,
+    pub(super) issued: bool,
+    pub(super) at: Time,
+}
+
+/// Everything around a machine: its CA and its DNS.
+#[derive(Debug)]
+pub(super) struct Environment {
+    pub(super) orders: Vec<SimulatedOrder>,
+    /// The newest order for the same names that is still open.
+    pub(super) open: HashMap<Vec<Name>, usize>,
+    /// Authorizations that are valid, and until when.
+    pub(super) authorized: HashMap<String, Time>,
+    /// Time for which a valid authorization is reused.
+    pub(super) reuse: Duration,
+    pub(super) retry_after: Duration,
+    pub(super) txt: BTreeSet<(String, String)>,
+    pub(super) accounts: usize,
+    pub(super) lists_orders: bool,
+    pub(super) lifetime: Duration,
+    /// The CA is away until then.
+    pub(super) away: Time,
+    pub(super) ari: bool,
+    /// Certificates made before this are revoked: ARI says to replace them at once.
+    pub(super) revoked_before: Time,
+    pub(super) served: Ledger,
+    pub(super) limited: u64,
+    pub(super) triggers_twice: usize,
+    pub(super) serial: u64,
+}
+
+impl Environment {
+    pub(super) fn new(lists_orders: bool) -> Self {
+        Self {
+            orders: Vec::new(),
+            open: HashMap::new(),
+            authorized: HashMap::new(),
+            reuse: Duration::ZERO,
+            retry_after: Duration::from_secs(6 * 3600),
+            txt: BTreeSet::new(),
+            accounts: 0,
+            lists_orders,
+            lifetime: DAY * 90,
+            away: Time::default(),
+            ari: true,
+            revoked_before: Time::default(),
+            served: Ledger::default(),
+            limited: 0,
+            triggers_twice: 0,
+            serial: 0,
+        }
+    }
+
+    fn order(&self, number: usize) -> Order {
+        let made = &self.orders[number];
+        let status = match (made.issued, made.valid.len() == made.names.len()) {
+            (true, _) => Status::Valid,
+            (_, true) => Status::Ready,
+            _ => Status::Pending,
+        };
+        Order {
+            url: format!("order/{number}"),
+            status,
+            authorizations: (0..made.names.len())
+                .map(|name| format!("authorization/{number}/{name}"))
+                .collect(),
+            finalize: format!("finalize/{number}"),
+            certificate: made.issued.then(|| format!("certificate/{number}")),
+            problem: None,
+            retry_after: None,
+        }
+    }
+
+    fn open_order(&self, names: &[Name]) -> Option<usize> {
+        self.open.get(names).copied()
+    }
+
+    fn new_order(&mut self, spec: &Spec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
+        if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
+            // As Boulder does.
+            return Ok(self.order(number));
+        }
+        if self.served.permit(now, "ca", &spec.names, exempt, &spec.limits).is_err() {
+            self.limited += 1;
+            let retry_after = Some(Duration::from_secs(3600));
+            return Err(AcmeError::new(ErrorKind::RateLimited, "too many").after(retry_after));
+        }
+        let (authority, names) = ("ca".to_owned(), spec.names.clone());
+        self.served.record(
+            Entry::Order { at: now, authority, names, exempt, void: false },
+            now,
+            &spec.limits,
+        );
+        let reused = |name: &Name| self.authorized.get(name.base()).is_some_and(|until| now < *until);
+        let valid = (0..spec.names.len()).filter(|at| reused(&spec.names[*at])).collect();
+        self.open.insert(spec.names.clone(), self.orders.len());
+        self.orders.push(SimulatedOrder {
+            names: spec.names.clone(),
+            valid,
+            triggered: BTreeSet::new(),
+            issued: false,
+            at: now,
+        });
+        Ok(self.order(self.orders.len() - 1))
+    }
+
+    /// Returns the lifetime of a new certificate: profiles of Let's Encrypt have their own.
+    fn lifetime_of(&self, spec: &Spec) -> Duration {
+        match spec.profile.as_deref() {
+            Some("shortlived") => Duration::from_secs(160 * 3600),
+            Some("tlsserver") => self.lifetime.min(DAY * 45),
+            _ => self.lifetime,
+        }
+    }
+
+    /// Answers an action. Its effect takes place before the answer.
+    pub(super) fn answer(
+        &mut self,
+        action: &Action,
+        spec: &Spec,
+        now: Time,
+        store: &mut SimulatedStore,
+    ) -> Event {
+        let gone = |why: &str| Event::Error(AcmeError::new(ErrorKind::OrderGone, why));
+        let away = now < self.away;
+        let numbers =
+            |url: &str| -> Vec<usize> { url.split('/').filter_map(|part| part.parse().ok()).collect() };
+        match action {
+            Action::Directory { .. }
+            | Action::Account { .. }
+            | Action::NewOrder { .. }
+            | Action::FindOrder
+            | Action::FetchOrder { .. }
+            | Action::FetchAuthorization { .. }
+            | Action::Trigger { .. }
+            | Action::Finalize { .. }
+            | Action::Download { .. }
+            | Action::Restore { .. }
+            | Action::RenewalInfo { .. }
+                if away =>
+            {
+                Event::Error(AcmeError::new(ErrorKind::Transient, "the CA is away"))
+            }
+            Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: self.ari },
+            Action::Account { .. } => {
+                // The key is stored first, so that it finds the same account again.
+                if !store.account {
+                    store.account = true;
+                    self.accounts += 1;
+                }
+                Event::Account
+            }
+            Action::Preflight { .. } => Event::Clear,
+            Action::Key => {
+                if store.pending_key.is_none() {
+                    store.keys += 1;
+                    store.pending_key = Some(store.keys);
+                }
+                Event::Key { public_key: store.pending_key.unwrap_or_default().to_string() }
+            }
+            Action::NewOrder { replaces } => {
+                let exempt = replaces.is_some() && self.ari;
+                self.new_order(spec, exempt, now).map_or_else(Event::Error, Event::Order)
+            }
+            Action::FindOrder => match self.open_order(&spec.names).filter(|_| self.lists_orders) {
+                Some(number) => Event::Order(self.order(number)),
+                None => Event::NoOrder,
+            },
+            Action::FetchOrder { url } => match numbers(url).first() {
+                Some(number) if *number < self.orders.len() => Event::Order(self.order(*number)),
+                _ => gone("no such order"),
+            },
+            Action::FetchAuthorization { url } => {
+                let [number, name] = numbers(url)[..] else { return gone("no such authorization") };
+                let made = &mut self.orders[number];
+                if made.triggered.contains(&name) {
+                    // Seen by the CA at the second look.
+                    made.valid.insert(name);
+                    self.authorized.insert(made.names[name].base().to_owned(), now.after(self.reuse));
+                }
+                let processing = made.triggered.contains(&name);
+                Event::Authorization(Authorization {
+                    url: url.clone(),
+                    name: made.names[name].base().to_owned(),
+                    status: if made.valid.contains(&name) { Status::Valid } else { Status::Pending },
+                    challenge: Some(format!("challenge/{number}/{name}")),
+                    challenge_status: if processing { Status::Processing } else { Status::Pending },
+                    value: format!("value-{number}-{name}"),
+                    problem: None,
+                    retry_after: None,
+                })
+            }
+            Action::Locate { name } => Event::Located(Txt {
+                provider: "dns".to_owned(),
+                zone: "zone".to_owned(),
+                name: name.clone(),
+                value: String::new(),
+                id: None,
+                published: false,
+            }),
+            Action::Publish(txt) => {
+                self.txt.insert((txt.name.clone(), txt.value.clone()));
+                Event::Published { id: None }
+            }
+            Action::Unpublish(txt) => {
+                self.txt.remove(&(txt.name.clone(), txt.value.clone()));
+                Event::Done
+            }
+            Action::Verify(wanted) => {
+                let all = wanted.iter().all(|txt| self.txt.contains(&(txt.name.clone(), txt.value.clone())));
+                if all { Event::Visible } else { Event::NotVisible("a record is missing".to_owned()) }
+            }
+            Action::Trigger { challenge } => {
+                let [number, name] = numbers(challenge)[..] else { return gone("no such challenge") };
+                let made = &mut self.orders[number];
+                let at = made.names[name].challenge();
+                if !self.txt.contains(&(at, format!("value-{number}-{name}"))) {
+                    return gone("the CA does not see the record");
+                }
+                if !made.triggered.insert(name) {
+                    self.triggers_twice += 1;
+                }
+                Event::Done
+            }
+            Action::Finalize { order, .. } => {
+                let number = numbers(order)[0];
+                let made = &mut self.orders[number];
+                made.issued = true;
+                self.open.remove(&made.names);
+                Event::Order(self.order(number))
+            }
+            Action::Download { .. } => {
+                self.serial += 1;
+                let (begin, end) = (now.before(Duration::from_secs(3600)), now.after(self.lifetime_of(spec)));
+                let mut held = CertificateInfo::new(spec.names.clone(), begin, end);
+                held.serial = self.serial.to_string();
+                held.public_key = store.pending_key.unwrap_or_default().to_string();
+                spec.key_type.as_str().clone_into(&mut held.key_type);
+                held.ari = Some(format!("{}.{}", spec.id, self.serial));
+                held.authority = Some("ca".to_owned());
+                held.profile.clone_from(&spec.profile);
+                store.staged = Some(held.clone());
+                Event::Staged(Box::new(held))
+            }
+            Action::Restore { .. } => gone("no such certificate"),
+            Action::Install => {
+                store.installed = store.staged.clone();
+                store.pending_key = None;
+                Event::Done
+            }
+            Action::RenewalInfo { .. } => {
+                let held = store.installed.clone();
+                let info = held.filter(|_| self.ari).map(|held| {
+                    if held.not_before < self.revoked_before {
+                        return RenewalInfo {
+                            start: held.not_before,
+                            end: now.before(DAY),
+                            explanation: None,
+                        };
+                    }
+                    let two_thirds = held.not_before.after(held.lifetime() * 2 / 3);
+                    RenewalInfo {
+                        start: two_thirds.before(held.lifetime() / 60),
+                        end: two_thirds.after(held.lifetime() / 60),
+                        explanation: None,
+                    }
+                });
+                Event::RenewalInfo { info, retry_after: Some(self.retry_after), date: Some(now) }
+            }
+            Action::Deploy | Action::Rollback | Action::Journal(_) | Action::Note(_) | Action::Alert(_) => {
+                Event::Done
+            }
+            Action::Wait { .. } => Event::Done,
+        }
+    }
+}
+
+/// The store, which outlives a machine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SimulatedStore {
+    pub(super) journal: Vec<Record>,
+    pub(super) account: bool,
+    pub(super) pending_key: Option<u32>,
+    pub(super) keys: u32,
+    pub(super) staged: Option<CertificateInfo>,
+    pub(super) installed: Option<CertificateInfo>,
+}

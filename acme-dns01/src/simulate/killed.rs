@@ -1,0 +1,87 @@
+//! A machine that is killed, and started again from its journal.
+
+use super::environment::{Environment, Random, SimulatedStore};
+use crate::ledger::{Ledger, Limits};
+use crate::machine::{Action, Event, Machine, Spec, State};
+use crate::name::Name;
+use crate::time::Time;
+use std::time::Duration;
+
+/// Results of a run with kills.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KillReport {
+    /// Orders that the CA made.
+    pub orders: usize,
+    /// Certificates that the CA issued.
+    pub certificates: usize,
+    /// TXT records of ours that are left.
+    pub leftover: usize,
+    /// Accounts that the CA made.
+    pub accounts: usize,
+    /// TXT records of others that are left, of one.
+    pub foreign: usize,
+    /// Challenges that were triggered after the CA had begun to validate.
+    pub triggers_twice: usize,
+}
+
+/// One first certificate, by a machine that is killed: each number is after how many actions, before or after the action
+/// had its effect (odd: the effect is there, but nobody heard of it).
+#[must_use]
+pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
+    let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    let spec = Spec::new(names, "ca");
+    let mut random = Random(seed | 1);
+    let mut environment = Environment::new(lists_orders);
+    let foreign = ("_acme-challenge.example.org".to_owned(), "of somebody else".to_owned());
+    environment.txt.insert(foreign.clone());
+    let mut store = SimulatedStore::default();
+    let mut ledger = Ledger::default();
+    let mut now = Time::from_secs(1_800_000_000);
+    let mut kills = kills.iter();
+    let mut left = kills.next().copied();
+    let mut machine = Machine::new(spec.clone(), State::default());
+    for _ in 0..20_000 {
+        let action = machine.poll(now, &ledger);
+        if let Action::Wait { until, .. } = &action {
+            let state = machine.state();
+            if machine.rests() && state.held.is_some() && !state.undeployed && state.txt.is_empty() {
+                break;
+            }
+            now = (*until).max(now.after(Duration::from_millis(1 + random.below(50))));
+            continue;
+        }
+        let kill = left == Some(0);
+        left = match left {
+            Some(0) => kills.next().copied(),
+            left => left.map(|left| left - 1),
+        };
+        // Half of the kills come before the effect, half after it.
+        let effect = !kill || random.below(2) == 0;
+        let mut event = Event::Done;
+        if effect {
+            match &action {
+                Action::Journal(record) => store.journal.push(record.clone()),
+                Action::Note(entry) => ledger.record(entry.clone(), now, &Limits::default()),
+                action => event = environment.answer(action, &spec, now, &mut store),
+            }
+        }
+        if kill {
+            now = now.after(Duration::from_secs(1 + random.below(4000)));
+            machine = Machine::new(spec.clone(), State::replay(&store.journal));
+        } else {
+            machine.handle(event, now);
+        }
+    }
+    let foreign_left = usize::from(environment.txt.remove(&foreign));
+    KillReport {
+        orders: environment.orders.len(),
+        certificates: environment.orders.iter().filter(|made| made.issued).count(),
+        leftover: environment.txt.len(),
+        accounts: environment.accounts,
+        foreign: foreign_left,
+        triggers_twice: environment.triggers_twice,
+    }
+}

@@ -1,0 +1,326 @@
+//! A simulated CA, DNS and clock: ten years of renewals in seconds, and machines that are killed anywhere.
+//!
+//! Everything is deterministic: the same seed gives the same years.
+
+mod environment;
+mod killed;
+
+pub use killed::{KillReport, killed};
+
+use crate::ledger::Ledger;
+use crate::machine::{Action, Alert, Event, Machine, Record, Spec, State};
+use crate::name::Name;
+use crate::time::{DAY, Time};
+use environment::{Environment, Random, SimulatedStore};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+/// Results of a simulation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Orders in all.
+    pub orders: u64,
+    /// Orders in the busiest week.
+    pub most_orders_a_week: u64,
+    /// Shortest remaining lifetime of any certificate at its renewal.
+    pub nearest_miss: Duration,
+    /// Certificates that expired.
+    pub expired: u64,
+    /// Requests that the CA refused because of a limit.
+    pub limited: u64,
+    /// Requests that were not made, because the ledger said no.
+    pub spared: u64,
+    /// TXT records that were left.
+    pub leftover: usize,
+    /// Events of the simulated world, in order.
+    pub events: Vec<(Time, &'static str)>,
+    /// Certificates that expired or met a limit, in order; the first hundred.
+    pub incidents: Vec<Incident>,
+}
+
+/// Harm to one certificate in a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Incident {
+    /// Time in the simulated world.
+    pub at: Time,
+    /// Id of the certificate.
+    pub certificate: String,
+    /// Kind of the harm.
+    pub kind: IncidentKind,
+}
+
+/// Kind of an [`Incident`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IncidentKind {
+    /// It expired before it was renewed.
+    Expired,
+    /// The CA refused its order because of a limit.
+    Refused,
+    /// The ledger held its order back; the limit.
+    HeldBack(String),
+}
+
+/// Events of a simulated decade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scenario {
+    /// The calendar that Let's Encrypt announced: 64 days from 2027-02-10, 45 days and authorizations that are reused for
+    /// 7 hours from 2028-02-16; with outages and a mass revocation.
+    #[default]
+    Announced,
+    /// From 90 over 64 and 45 to 6 days within three years, with outages, weeks without ARI and mass revocations.
+    Shrinking,
+}
+
+const INCIDENTS: usize = 100;
+
+impl Report {
+    fn incident(&mut self, at: Time, certificate: &str, kind: IncidentKind) {
+        if self.incidents.len() < INCIDENTS {
+            self.incidents.push(Incident { at, certificate: certificate.to_owned(), kind });
+        }
+    }
+}
+
+/// A change of the simulated world: its time, a description, its effect.
+type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
+
+/// One certificate of this lifetime for so many days, on a machine whose clock is ahead (or behind, if negative) by so many
+/// seconds. The CA's clock is right, and so are the times in the result. With `restarts`, nothing but the journal lives longer
+/// than six hours, as under a timer.
+#[must_use]
+pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
+    let begin = Time::from_secs(1_795_000_000);
+    let end = begin.after(DAY * days);
+    let ahead = ahead.saturating_mul(1000);
+    let spec = Spec::new("host.example.org".parse::<Name>().ok(), "ca");
+    let mut environment = Environment::new(false);
+    environment.lifetime = lifetime;
+    let mut store = SimulatedStore::default();
+    let mut ledger = Ledger::default();
+    let mut machine = Machine::new(spec.clone(), State::default());
+    let mut result = Report { nearest_miss: lifetime, ..Report::default() };
+    let mut now = begin;
+    while now < end {
+        let local = now.shifted(ahead);
+        let action = machine.poll(local, &ledger);
+        let event = match &action {
+            Action::Wait { until, .. } => {
+                let next = until.shifted(-ahead).max(now.after(Duration::from_secs(1)));
+                let timer = now.after(Duration::from_secs(6 * 3600));
+                if restarts && machine.rests() {
+                    now = timer;
+                    machine = Machine::new(spec.clone(), State::replay(&store.journal));
+                } else {
+                    now = next;
+                }
+                if let Some(held) = &store.installed {
+                    let left = held.not_after.since(now);
+                    result.nearest_miss = result.nearest_miss.min(left);
+                    result.expired += u64::from(left.is_zero());
+                }
+                continue;
+            }
+            Action::Journal(record) => {
+                store.journal.push(record.clone());
+                Event::Done
+            }
+            Action::Note(entry) => {
+                ledger.record(entry.clone(), local, &spec.limits);
+                Event::Done
+            }
+            Action::Alert(Alert::Clock { .. }) => {
+                result.events.push((now, "the clock is off"));
+                Event::Done
+            }
+            action => environment.answer(action, &spec, now, &mut store),
+        };
+        machine.handle(event, local);
+        // Nothing is instant; a machine that never waits comes to an end too.
+        now = now.after(Duration::from_millis(50));
+    }
+    result.orders = environment.orders.len() as u64;
+    result.limited = environment.limited;
+    result.leftover = environment.txt.len();
+    result
+}
+
+/// Ten years of this many certificates, from 90 over 64 and 45 to 6 days, with outages of the CA, weeks without ARI and a
+/// mass revocation.
+#[must_use]
+pub fn decade(certificates: usize, seed: u64) -> Report {
+    let specs: Vec<Spec> = (0..certificates)
+        .map(|number| {
+            let name = format!("host{number}.domain{}.example.org", number % 5);
+            let mut spec = Spec::new(name.parse::<Name>().ok(), "ca");
+            spec.plan.turn = u16::try_from(number * 997 % 1000).unwrap_or(500);
+            spec
+        })
+        .collect();
+    decade_of(&specs, seed)
+}
+
+/// Ten years of these certificates, all from one authority.
+#[must_use]
+pub fn decade_of(specs: &[Spec], seed: u64) -> Report {
+    play(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
+}
+
+/// Plays a scenario over these certificates, all from one authority, from `begin` on for ten years.
+///
+/// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
+#[must_use]
+pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Report {
+    let mut environment = Environment::new(false);
+    if specs.len() > 100 {
+        environment.retry_after = DAY;
+    }
+    let mut ledger = Ledger::default();
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut result = Report { nearest_miss: DAY * 3650, ..Report::default() };
+    let mut machines: Vec<(Machine, SimulatedStore, Spec)> = specs
+        .iter()
+        .map(|spec| {
+            let mut spec = spec.clone();
+            spec.authorities = vec!["ca".to_owned()];
+            spec.directories.clear();
+            (Machine::new(spec.clone(), State::default()), SimulatedStore::default(), spec)
+        })
+        .collect();
+    let changes = calendar(scenario, begin);
+    let mut coming = changes.iter().peekable();
+    let end = begin.after(DAY * 3650);
+    let mut queue: BinaryHeap<Reverse<(Time, usize)>> =
+        (0..machines.len()).map(|at| Reverse((begin, at))).collect();
+    while let Some(Reverse((now, next))) = queue.pop() {
+        if now >= end {
+            break;
+        }
+        while let Some((_, what, change)) = coming.next_if(|(at, ..)| now >= *at) {
+            change(&mut environment, now);
+            result.events.push((now, *what));
+        }
+        let (machine, store, spec) = &mut machines[next];
+        let wake = step(machine, store, spec, &mut environment, &mut ledger, now, &mut result);
+        // Nothing in the world is exact to the second.
+        let later = Duration::from_secs(random.below(30));
+        queue.push(Reverse((wake.max(now.after(Duration::from_secs(1))).after(later), next)));
+    }
+    for (machine, ..) in &machines {
+        if machine.state().held.as_ref().is_none_or(|held| held.not_after <= end) {
+            result.expired += 1;
+            result.incident(end, &machine.spec().id, IncidentKind::Expired);
+        }
+    }
+    result.orders = environment.orders.len() as u64;
+    result.limited = environment.limited;
+    result.leftover = environment.txt.len();
+    let mut week: VecDeque<Time> = VecDeque::new();
+    for made in &environment.orders {
+        week.push_back(made.at);
+        while week.front().is_some_and(|first| made.at.since(*first) > DAY * 7) {
+            week.pop_front();
+        }
+        result.most_orders_a_week = result.most_orders_a_week.max(week.len() as u64);
+    }
+    result
+}
+
+/// Runs a machine until it waits. Returns until when.
+fn step(
+    machine: &mut Machine,
+    store: &mut SimulatedStore,
+    spec: &Spec,
+    environment: &mut Environment,
+    ledger: &mut Ledger,
+    now: Time,
+    result: &mut Report,
+) -> Time {
+    loop {
+        let action = machine.poll(now, ledger);
+        let event = match &action {
+            Action::Wait { until, why } => {
+                if why.contains("limit") {
+                    result.spared += 1;
+                    result.incident(now, &spec.id, IncidentKind::HeldBack(why.clone()));
+                }
+                return *until;
+            }
+            Action::Journal(Record::Installed { .. }) => {
+                if let Some(before) = &machine.state().held {
+                    let left = before.not_after.since(now);
+                    result.nearest_miss = result.nearest_miss.min(left);
+                    if left.is_zero() {
+                        result.expired += 1;
+                        result.incident(before.not_after, &spec.id, IncidentKind::Expired);
+                    }
+                }
+                Event::Done
+            }
+            Action::Note(entry) => {
+                ledger.record(entry.clone(), now, &spec.limits);
+                Event::Done
+            }
+            action => {
+                let limited = environment.limited;
+                let event = environment.answer(action, spec, now, store);
+                if environment.limited > limited {
+                    result.incident(now, &spec.id, IncidentKind::Refused);
+                }
+                event
+            }
+        };
+        machine.handle(event, now);
+    }
+}
+
+fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
+    let day = |day: u32| begin.after(DAY * day);
+    let date = |text: &str| Time::parse_rfc3339(text).unwrap_or_default();
+    let mut changes: Vec<CalendarChange> = match scenario {
+        Scenario::Announced => vec![
+            (begin, "90 days; authorizations are reused for 30 days", |environment, _| {
+                environment.reuse = DAY * 30;
+            }),
+            (
+                date("2027-02-10T00:00:00Z"),
+                "64 days; authorizations are reused for 10 days",
+                |environment, _| {
+                    (environment.lifetime, environment.reuse) = (DAY * 64, DAY * 10);
+                },
+            ),
+            (
+                date("2028-02-16T00:00:00Z"),
+                "45 days; authorizations are reused for 7 hours",
+                |environment, _| {
+                    (environment.lifetime, environment.reuse) = (DAY * 45, Duration::from_secs(7 * 3600));
+                },
+            ),
+            (day(150), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
+            (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
+        ],
+        Scenario::Shrinking => vec![
+            (day(70), "the CA is away for 3 days", |environment, now| environment.away = now.after(DAY * 3)),
+            (day(80), "64 days", |environment, _| environment.lifetime = DAY * 64),
+            (day(300), "no ARI", |environment, _| environment.ari = false),
+            (day(400), "ARI again", |environment, _| environment.ari = true),
+            (day(445), "45 days", |environment, _| environment.lifetime = DAY * 45),
+            (day(700), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(1000), "6 days", |environment, _| environment.lifetime = DAY * 6 + DAY * 2 / 3),
+            (day(1100), "the CA is away for a day", |environment, now| environment.away = now.after(DAY)),
+            (day(1500), "mass revocation", |environment, now| environment.revoked_before = now),
+            (day(2000), "no ARI", |environment, _| environment.ari = false),
+            (day(2600), "ARI again", |environment, _| environment.ari = true),
+            (day(3000), "the CA is away for 30 hours", |environment, now| {
+                environment.away = now.after(DAY + DAY / 4);
+            }),
+        ],
+    };
+    changes.sort_by_key(|(at, ..)| *at);
+    changes
+}

@@ -1,0 +1,96 @@
+//! The outage that a rehearsal predicts, held against outages of the same cluster under load.
+//!
+//! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times.
+
+use crate::lab::{Lab, Made, succeed, until};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use testkit::postgres::as_account;
+
+/// A client of pgbench that works until it is dropped.
+struct Load(Child);
+
+impl Load {
+    fn start(lab: &Lab, seconds: u32) -> Self {
+        let mut command = pgbench(lab);
+        // A fixed rate, so that the load is the same beside the rehearsal and before each outage.
+        command.args(["-n", "-c", "2", "-R", "200", "-T", &seconds.to_string(), "postgres"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let load = Self(command.spawn().expect("pgbench starts"));
+        until("pgbench works", || {
+            lab.ask("postgres", "SELECT count(*) FROM pgbench_history")
+                .parse::<u64>()
+                .is_ok_and(|rows| rows > 0)
+        });
+        load
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It has ended by itself where its server did.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn pgbench(lab: &Lab) -> Command {
+    let mut command = as_account(&lab.old_bin.join("pgbench"));
+    command.arg("-h").arg(lab.socket_folder()).args(["-p", &lab.port.to_string(), "-U", "postgres"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn copied(from: &Path, to: &Path) {
+    succeed(Command::new("cp").args(["-a", "--"]).arg(from).arg(to));
+}
+
+#[test]
+fn outages_under_load_are_as_long_as_rehearsed() {
+    let full = std::env::var("UPGRADE_INTERVAL").is_ok_and(|value| value == "full");
+    // A unit of the scale is 15 MB; nine of ten outages must be within the bounds.
+    let (scale, outages, within) = if full { ("68", 10, 9) } else { ("2", 1, 0) };
+    let mut made = Made::new("17", "18");
+    made.settings = "fsync = off\nmax_wal_size = 4GB\n";
+    let lab = Lab::new(&made);
+    lab.start_old();
+    succeed(pgbench(&lab).args(["-i", "-q", "-s", scale, "postgres"]));
+    let size: u64 = lab.ask("postgres", "SELECT pg_database_size('postgres')").parse().expect("a size");
+    assert!(!full || size > 1 << 30, "{size}");
+    lab.stop_old();
+    let kept = lab.base.join("kept");
+    copied(&lab.old(), &kept);
+
+    lab.start_old();
+    let load = Load::start(&lab, 3600);
+    let told = lab.run(&["rehearse", "--json"]).expect(0).json();
+    let bound = |name: &str| told["outage_ms"][name].as_u64().unwrap_or_else(|| panic!("{told}"));
+    let (shortest, longest) = (bound("shortest"), bound("longest"));
+    assert!(shortest > 0 && longest <= 2 * shortest, "{told}");
+    drop(load);
+
+    let mut seen = Vec::new();
+    for _ in 0..outages {
+        if !lab.live(&lab.old()) {
+            lab.start_old();
+        }
+        let load = Load::start(&lab, 3600);
+        let arguments = ["run", "--stop", "--backup-exists", "a copy of the folder", "--json"];
+        let record = lab.run(&arguments).expect(0).json();
+        drop(load);
+        seen.push(record["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{record}")));
+        let rows: u64 =
+            lab.ask("postgres", "SELECT count(*) FROM pgbench_history").parse().expect("a number");
+        assert!(rows > 0, "what pgbench wrote is there");
+        lab.pg_ctl(&lab.new_bin, &lab.new_data(), &["stop", "-w", "-m", "immediate"]);
+        for folder in [lab.old(), lab.new_data(), lab.work()] {
+            fs::remove_dir_all(&folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
+        }
+        copied(&kept, &lab.old());
+    }
+    let inside = seen.iter().filter(|outage| (shortest..=longest).contains(*outage)).count();
+    println!("rehearsed {shortest} to {longest} ms over {} MB, then {seen:?} ms", size >> 20);
+    assert!(inside >= within, "{inside} of {outages} are within {shortest} to {longest} ms: {seen:?}");
+    assert!(seen.iter().all(|outage| *outage > 0), "{seen:?}");
+}

@@ -1,0 +1,157 @@
+//! From the manifest as written to the desired state as meant.
+
+mod databases;
+mod grants;
+mod roles;
+
+use super::dto::Word;
+use super::{Manifest, Problem, Problems};
+use crate::desired::{Desired, Membership, Presence, Subject, Why};
+use crate::name::{Name, Text};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A function that reads a secret by its reference, such as `file:/run/secrets/x`.
+pub type Resolver<'a> = dyn FnMut(&str) -> Result<SecretString, String> + 'a;
+
+impl Manifest {
+    /// The desired state. Every secret is read, and everything that is wrong is found before any server is asked.
+    ///
+    /// # Errors
+    /// With all that is wrong, each with its place.
+    pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<Desired, Problems> {
+        let mut work = Resolution {
+            manifest: self,
+            secrets,
+            desired: Desired::new(),
+            problems: Vec::new(),
+            places: BTreeMap::new(),
+        };
+        work.document();
+        let Resolution { desired, mut problems, places, .. } = work;
+        // What refers to something broken would only be said twice.
+        if problems.is_empty() {
+            for invalid in desired.validate() {
+                let place = places.get(&invalid.subject).cloned();
+                let place = place.unwrap_or_default();
+                problems.push(self.problem(place.of(&invalid.why), invalid.to_string()));
+            }
+        }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        if problems.is_empty() { Ok(desired) } else { Err(Problems(problems)) }
+    }
+}
+
+/// The source span of a declaration, and of those of its values that can contradict others.
+#[derive(Clone, Debug, Default)]
+struct SourceSpan {
+    name: Range<usize>,
+    fields: Vec<(&'static str, Range<usize>)>,
+}
+
+impl SourceSpan {
+    fn of(&self, why: &Why) -> Range<usize> {
+        let field = match why {
+            Why::Password(_) => "password",
+            Why::UnknownRole { what, .. } | Why::RoleLeaves { what, .. } => what,
+            Why::ConnectionLimit(_) => "connection_limit",
+            Why::DatabaseLeaves(_) | Why::TemplateCircle(_) => "template",
+            _ => "",
+        };
+        let found = self.fields.iter().find(|(name, _)| *name == field);
+        found.map_or_else(|| self.name.clone(), |(_, span)| span.clone())
+    }
+}
+
+/// The fields that are there, with their places.
+fn fields<const N: usize>(
+    all: [(&'static str, Option<Range<usize>>); N],
+) -> Vec<(&'static str, Range<usize>)> {
+    all.into_iter().filter_map(|(name, span)| span.map(|span| (name, span))).collect()
+}
+
+struct Resolution<'a, 'r> {
+    manifest: &'a Manifest,
+    secrets: &'a mut Resolver<'r>,
+    desired: Desired,
+    problems: Vec<Problem>,
+    places: BTreeMap<Subject, SourceSpan>,
+}
+
+impl Resolution<'_, '_> {
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.push(self.manifest.problem(span, message.into()));
+    }
+
+    fn name(&mut self, word: &Word) -> Option<Name> {
+        match Name::new(word.as_ref()) {
+            Ok(name) => Some(name),
+            Err(why) => {
+                self.wrong(word.span(), why.to_string());
+                None
+            }
+        }
+    }
+
+    fn maybe(&mut self, word: Option<&Word>) -> Option<Name> {
+        word.and_then(|word| self.name(word))
+    }
+
+    fn text(&mut self, word: Option<&Word>) -> Option<Text> {
+        let word = word?;
+        match Text::new(word.as_ref()) {
+            Ok(text) => Some(text),
+            Err(why) => {
+                self.wrong(word.span(), why.to_string());
+                None
+            }
+        }
+    }
+
+    /// Keeps the place of something, which must be there once.
+    fn place(
+        &mut self,
+        subject: Subject,
+        name: Range<usize>,
+        fields: Vec<(&'static str, Range<usize>)>,
+    ) -> bool {
+        if let Some(before) = self.places.get(&subject) {
+            let line = self.manifest.problem(before.name.clone(), String::new()).line;
+            self.wrong(name, format!("{subject} is declared twice; the first time in line {line}"));
+            return false;
+        }
+        self.places.insert(subject, SourceSpan { name, fields });
+        true
+    }
+
+    fn document(&mut self) {
+        let document = &self.manifest.document;
+        for role in &document.external {
+            if let Some(role) = self.name(role) {
+                self.desired.external(role);
+            }
+        }
+        document.role.iter().for_each(|role| self.role(role));
+        for membership in &document.membership {
+            let names = (self.name(&membership.role), self.name(&membership.member));
+            let (Some(role), Some(member)) = names else { continue };
+            let wanted = Membership {
+                presence: presence(membership.absent),
+                admin: membership.admin,
+                inherit: membership.inherit,
+                set: membership.set,
+            };
+            self.membership(role, member, wanted, membership.member.span());
+        }
+        document.database.iter().for_each(|database| self.database(database));
+        document.ensure.iter().for_each(|ensure| self.ensure(ensure));
+        document.grant.iter().for_each(|grant| self.grant(grant));
+        document.default_privileges.iter().for_each(|grant| self.default_grant(grant));
+        self.settings(None, None, &document.settings);
+    }
+}
+
+fn presence(absent: bool) -> Presence {
+    if absent { Presence::Absent } else { Presence::Present }
+}
