@@ -1,15 +1,4 @@
 //! An account at a CA, and the requests that it signs.
-//!
-//! The order path goes through instant-acme where the account's key is ES256; an account of another client gets such a key before
-//! its first order. What instant-acme 0.8 lacks, and would need:
-//!
-//! - a key that is durable before its account is registered, together with contacts or an external account: `create_from_key` that
-//!   takes [both](Acme::register);
-//! - a change of the key in which both keys are durable before: `update_key` that takes the [new key](Account::change_key);
-//! - a deactivation that looks at the answer: [`Account::deactivate`];
-//! - the list of an account's orders: [`Account::find_order`];
-//! - alternate chains, and a chain by its URL alone, long after its order: [`Account::certificate`];
-//! - the directory's `meta`, and renewal information without an account and without Retry-After: [`Acme`].
 
 use super::acme::{Acme, OrderRequest};
 use super::answer::{links, order, read, status, words};
@@ -26,6 +15,18 @@ const PAGES: usize = 100;
 const LISTED: usize = 50;
 
 /// A registered account: its key, its URL and the client of its authority.
+///
+/// The order path goes through instant-acme where the account's key is ES256; the engine gives an account of another client such
+/// a key before its first order. What instant-acme 0.8 lacks is done here, and would need:
+///
+/// - a key that is durable before its account is registered, together with contacts or an external account: a `create_from_key`
+///   that takes [both](Acme::register);
+/// - a change of the key in which both keys are durable before: an `update_key` that takes the [new key](Account::change_key);
+/// - a deactivation that looks at the answer: [`Account::deactivate`];
+/// - the list of an account's orders: [`Account::find_order`];
+/// - alternate chains, and a chain by its URL alone, long after its order: [`Account::certificate`];
+/// - the directory's `meta` ([`Acme::directory`]), and renewal information without an account and without Retry-After
+///   ([`Acme::renewal_info`]).
 #[derive(Debug)]
 pub struct Account {
     acme: Acme,

@@ -1,6 +1,7 @@
 //! The outage that a rehearsal predicts, held against outages of the same cluster under load.
 //!
-//! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times.
+//! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times, and holds the bounds. That needs a
+//! machine that does nothing else: other work stretches the rehearsal and each outage by different amounts.
 
 use crate::lab::{Lab, Made, succeed, until};
 use std::fs;
