@@ -104,6 +104,7 @@ fn main() -> ExitCode {
         (Some("boot"), ["--book"]) => boot::read_book(),
         // Nothing is built: for work on the steps themselves.
         (Some("boot"), ["--built"]) => boot::prove(),
+        (Some("boot"), ["--built", part]) => boot::prove_some(part),
         (Some("dist"), []) => dist::release(),
         (Some("dist"), ["--debug"]) => dist::debug(),
         (Some("dist"), ["--programs", folder]) => dist::of(std::path::Path::new(folder)),

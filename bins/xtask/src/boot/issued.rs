@@ -7,7 +7,7 @@ use crate::process::Outcome;
 pub(super) const STEPS: &[Step] = &[
     ("certificates by [acme] of edge-proxyd, from each provider", by_edge),
     ("certificates by acme-dns01, from each provider", by_daemon),
-    ("certificates are kept by a daemon whose clock is in 2040", in_2040),
+    ("the daemon goes on while its clock is in 2040", in_2040),
 ];
 
 /// The services that have to be reloaded, each a file that says so.
@@ -51,7 +51,8 @@ fn by_edge(machine: &mut Machine) -> Outcome {
 
 /// The one provider that is on the real internet fails for that reason, and not for one of the unit's.
 fn unreachable_is_said(machine: &Machine, unit: &str) -> Outcome {
-    let log = format!("journalctl -b -u {unit} -o cat");
+    let log =
+        format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat");
     machine.until(
         60,
         &format!("{log} | grep 'hosted.example.org' | grep -iE 'desec|dns|resolve|request|connect'"),
