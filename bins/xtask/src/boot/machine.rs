@@ -52,6 +52,11 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Returns its root on this host.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Boots it, and waits until its services were started.
     pub(super) fn boot(&mut self) -> Outcome {
         let log = self.folder.join("console.log");

@@ -11,6 +11,7 @@ mod machine;
 mod options;
 mod packages;
 mod short;
+mod upgrade;
 
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use machine::Machine;
@@ -59,13 +60,13 @@ pub(crate) fn whole(full: bool) -> Outcome {
 
 /// Boots the programs that are already built, in the long form.
 pub(crate) fn prove_in_full() -> Outcome {
-    let steps: Vec<Step> = [full::STEPS, issued::STEPS, packages::STEPS].concat();
+    let steps: Vec<Step> = [full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
     live("boot, in full", MACHINE, &steps)
 }
 
 /// Boots the programs that are already built, and takes them through the steps of the long form that have this in their names.
 pub(crate) fn prove_some(part: &str) -> Outcome {
-    let all = [full::STEPS, issued::STEPS, packages::STEPS].concat();
+    let all = [full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
     let steps: Vec<Step> = all
         .iter()
         .enumerate()
@@ -90,7 +91,7 @@ const MACHINE: &str = "machine.sh";
 
 /// Returns the steps of all forms.
 fn steps() -> impl Iterator<Item = &'static Step> {
-    [short::STEPS, full::STEPS, issued::STEPS, packages::STEPS].into_iter().flatten()
+    [short::STEPS, full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].into_iter().flatten()
 }
 
 /// Boots a machine and takes it through these steps, each of which finds it as the one before left it.

@@ -41,7 +41,7 @@ const PROOFS: &[(Need, &str)] = &[
     (Need::State, "certificates"),
     (Need::Program, "certificates"),
     (Need::Manager, "certificates"),
-    (Need::DropIn, "certificates"),
+    (Need::DropIn, "PostgreSQL is upgraded by the unit"),
     (Need::Socket, "an application starts when its database's secret comes"),
     (Need::Rules, "pg-ensure installs rules under its unit"),
 ];

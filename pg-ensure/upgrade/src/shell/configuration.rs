@@ -123,6 +123,11 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
             for file in names.iter().filter(|name| name.ends_with(".conf") && !name.starts_with('.')) {
                 read(folder, &target.join(file), depth + 1, texts, left);
             }
+            let is_empty = !texts.iter().any(|(name, _)| name.starts_with(&target));
+            if is_empty && folder.join(&target).is_dir() {
+                // The server does not start if the folder is missing, as Debian's conf.d without files would be.
+                texts.push((target.join(".included"), "# include_dir needs this folder.\n".to_owned()));
+            }
         } else {
             read(folder, &target, depth + 1, texts, left);
         }
@@ -253,4 +258,26 @@ fn from_conf(folder: &Path, name: &str) -> Option<PathBuf> {
     let text = fs::read_to_string(folder.join("postgresql.conf")).ok()?;
     let found = settings(&text).into_iter().rfind(|setting| setting.name == name)?;
     Some(folder.join(found.value)).filter(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The configuration of Debian's clusters includes a folder that has no files.
+    #[test]
+    fn an_included_folder_without_files_is_carried() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("conf.d")).expect("a folder");
+        fs::write(folder.path().join("postgresql.conf"), "include_dir = 'conf.d'\ninclude_dir 'gone'\n")
+            .expect("a file");
+        let read_all = || {
+            let (mut texts, mut left) = (Vec::new(), Vec::new());
+            read(folder.path(), Path::new("postgresql.conf"), 0, &mut texts, &mut left);
+            texts.into_iter().map(|(name, _)| name.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(read_all(), ["postgresql.conf", "conf.d/.included"]);
+        fs::write(folder.path().join("conf.d/own.conf"), "work_mem = 4MB\n").expect("a file");
+        assert_eq!(read_all(), ["postgresql.conf", "conf.d/own.conf"]);
+    }
 }
