@@ -5,34 +5,53 @@ use super::machine::{Machine, quiet};
 use crate::process::{Outcome, tools_folder};
 use std::process::Command;
 
-pub(super) const STEPS: &[Step] =
-    &[("PostgreSQL is upgraded by the unit, before the new server starts", upgrade)];
+pub(super) const STEPS: &[Step] = &[("PostgreSQL is upgraded by the unit, with its sandbox", upgrade)];
 
-/// The cluster that the upgrade makes.
-const NEW: &str = "/var/lib/postgresql/18/main";
+/// A cluster apart from Debian's own, whose minor version may be newer than any 18 here.
+const OLD: &str = "/var/lib/postgresql/apart/17/main";
+const NEW: &str = "/var/lib/postgresql/apart/18/main";
+
+/// Returns a script that runs commands of a cluster while its server is up.
+fn serving(version: u32, data: &str, commands: &str) -> String {
+    let bin = format!("/opt/postgresql-{version}/bin");
+    format!(
+        "{bin}/pg_ctl -D {data} -w -l /run/cluster/log -o '-k /run/cluster -h \"\"' start > /dev/null\n\
+         {commands}\n{bin}/pg_ctl -D {data} -w stop > /dev/null\n"
+    )
+}
+
+/// Runs a script as the owner of the clusters.
+fn as_owner(machine: &Machine, script: &str) -> Result<String, String> {
+    machine.run(&format!("cat > /run/cluster/script <<'END'\nset -eu\n{script}\nEND\nrunuser -u postgres -- sh /run/cluster/script < /dev/null"))
+}
 
 fn upgrade(machine: &mut Machine) -> Outcome {
-    let (from, to) = (tools_folder().join("postgresql-18"), machine.root().join("opt/postgresql-18"));
-    quiet(Command::new("cp").arg("-a").arg(&from).arg(&to))?;
-    machine.run("chown -R root: /opt/postgresql-18; install -d -o postgres /run/cluster")?;
-    // The new version's programs here are built without TLS.
-    machine.run("sed -i 's/^ssl = on/ssl = off/' /etc/postgresql/17/main/postgresql.conf")?;
-    // A backup in a folder of its own needs a drop-in; everything else is as shipped.
+    for version in ["postgresql-17", "postgresql-18"] {
+        let place = machine.root().join("opt").join(version);
+        quiet(Command::new("cp").arg("-a").arg(tools_folder().join(version)).arg(place))?;
+    }
+    machine.run("chown -R root: /opt/postgresql-*; install -d -o postgres /run/cluster /srv/backup")?;
+    let rows = serving(
+        17,
+        OLD,
+        "psql -h /run/cluster -qc 'create table kept as select generate_series(1, 1000) as n'",
+    );
+    as_owner(
+        machine,
+        &format!("mkdir -p {OLD}\n/opt/postgresql-17/bin/initdb -D {OLD} > /dev/null\n{rows}"),
+    )?;
+    // A backup in a folder of its own needs a drop-in, as do clusters apart; everything else is as shipped.
     machine.run(
-        "install -d -o postgres -m 0700 /srv/backup; mkdir -p /run/systemd/system/upgrade-pg-cluster@17-18.service.d; \
+        "mkdir -p /run/systemd/system/upgrade-pg-cluster@17-18.service.d; \
          printf '[Service]\\nReadWritePaths=/srv/backup\\nExecStart=\\nExecStart=@/usr/bin/upgrade-pg-cluster upgrade-pg-cluster-17-18 run \
-         --until commit --new-bin /opt/postgresql-18/bin --backup-dump /srv/backup/all.sql --jobs 2 --amcheck full\\n' \
+         --until commit --base /var/lib/postgresql/apart --old-bin /opt/postgresql-17/bin --new-bin /opt/postgresql-18/bin \
+         --backup-dump /srv/backup/all.sql --jobs 2 --amcheck full\\n' \
              > /run/systemd/system/upgrade-pg-cluster@17-18.service.d/boot.conf; systemctl daemon-reload",
     )?;
     machine
-        .run("systemctl stop postgresql@17-main postgresql && systemctl start upgrade-pg-cluster@17-18")?;
-    machine.run(&format!("test $(cat {NEW}/PG_VERSION) = 18 && systemctl is-active upgrade-pg-cluster@17-18 && test -s /srv/backup/all.sql"))?;
-    // The new cluster has what the old one had.
-    machine.run(&format!(
-        "runuser -u postgres -- sh -c \"/opt/postgresql-18/bin/pg_ctl -D {NEW} -w -o '-k /run/cluster' start && \
-         psql -h /run/cluster -Atc \\\"select datname from pg_database where datname = 'app'\\\" | grep app; \
-         /opt/postgresql-18/bin/pg_ctl -D {NEW} -w stop\" < /dev/null > /srv/upgraded.log 2>&1 || {{ cat /srv/upgraded.log; exit 1; }}; \
-         grep -w app /srv/upgraded.log"
-    ))
-    .map(drop)
+        .run("systemctl start upgrade-pg-cluster@17-18 && systemctl is-active upgrade-pg-cluster@17-18")?;
+    machine.run(&format!("test $(cat {NEW}/PG_VERSION) = 18 && test -s /srv/backup/all.sql"))?;
+    let count =
+        as_owner(machine, &serving(18, NEW, "psql -h /run/cluster -Atc 'select count(*) from kept'"))?;
+    if count == "1000" { Ok(()) } else { Err(format!("the new cluster has {count:?} rows")) }
 }
