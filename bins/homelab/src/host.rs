@@ -85,8 +85,12 @@ impl Host {
         let group = std::fs::read_to_string("/etc/group").map_err(said)?;
         let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/nonexistent:/bin/false\n");
         let accounts = [("edge-proxy", EDGE), ("dovecot-reader", MEMBER), ("stranger", STRANGER)];
-        write("passwd", passwd + &accounts.map(|(name, id)| account(name, id)).concat())?;
-        write("group", format!("{group}acme:x:{ACME_GROUP}:edge-proxy,dovecot-reader\n"))?;
+        let names = accounts.map(|(name, _)| name);
+        write("passwd", without(&passwd, &names) + &accounts.map(|(name, id)| account(name, id)).concat())?;
+        write(
+            "group",
+            format!("{}acme:x:{ACME_GROUP}:edge-proxy,dovecot-reader\n", without(&group, &["acme"])),
+        )?;
         let at = folder.display();
         let script = format!(
             "set -e\nmount --make-rprivate /\n\
@@ -217,6 +221,13 @@ impl Drop for Host {
     }
 }
 
+/// Returns /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts of its own, and the first
+/// line of a name counts.
+fn without(text: &str, names: &[&str]) -> String {
+    let own = |line: &&str| line.split(':').next().is_none_or(|name| !names.contains(&name));
+    text.lines().filter(own).flat_map(|line| [line, "\n"]).collect()
+}
+
 fn hear(errors: ChildStderr) -> Receiver<String> {
     let (sender, said) = channel();
     std::thread::spawn(move || {
@@ -280,5 +291,16 @@ pub(crate) fn init() -> ! {
         if rustix::process::wait(rustix::process::WaitOptions::empty()).is_err() {
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_the_machine_do_not_stand_before_those_of_a_host() {
+        let group = "root:x:0:\nacme:x:1500:somebody\npostgres:x:1501:\nacmes:x:7:\n";
+        assert_eq!(without(group, &["acme"]), "root:x:0:\npostgres:x:1501:\nacmes:x:7:\n");
     }
 }

@@ -2,7 +2,7 @@
 //! programs have; and mdBook renders it.
 
 use crate::links;
-use crate::process::{Outcome, root, step, target};
+use crate::process::{Outcome, root, step, target, tools_folder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,10 +118,20 @@ pub(crate) fn render() -> Outcome {
     }
     copy(&folder().join("dashboard.json"), &source.join("dashboard.json"), &[])?;
     copy(&folder().join("book.toml"), &work.join("book.toml"), &[])?;
-    if Command::new("mdbook").arg("--version").output().is_err() {
-        return Err("mdbook is missing: cargo install --locked mdbook".into());
+    let mdbook = tools_folder().join("bin/mdbook");
+    if !mdbook.exists() {
+        return Err(format!("{} is missing: cargo xtask tools", mdbook.display()));
     }
-    step("book", Command::new("mdbook").args(["build", "--dest-dir", "html"]).arg(&work))
+    let html = work.join("html");
+    step("book", Command::new(mdbook).args(["build", "--dest-dir"]).arg(&html).arg(&work))?;
+    for page in links::documents(&folder())? {
+        let page = html.join(page.file_name().unwrap_or_default()).with_extension("html");
+        let is_listed = page.file_stem().is_some_and(|name| name != "SUMMARY" && name != "README");
+        if is_listed && !page.exists() {
+            return Err(format!("book: {} was not rendered", page.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what a program lacks of that by which all of them are one family.

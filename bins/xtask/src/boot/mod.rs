@@ -81,6 +81,19 @@ pub(crate) fn prove() -> Outcome {
     live("boot", MACHINE, short::STEPS)
 }
 
+/// Boots the programs that are already built with the Debian packages of an earlier version in this folder: each version starts with
+/// the state of the other.
+pub(crate) fn prove_previous(folder: &Path) -> Outcome {
+    let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let previous: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "deb")).collect();
+    if previous.is_empty() {
+        return Err(format!("{} has no packages", folder.display()));
+    }
+    live_with("boot, with an earlier version", MACHINE, packages::PREVIOUS, &previous)
+}
+
 /// Follows the pages of the book on a machine that has nothing but the packages.
 pub(crate) fn read_book() -> Outcome {
     live("book", "reader.sh", book::STEPS)
@@ -96,12 +109,18 @@ fn steps() -> impl Iterator<Item = &'static Step> {
 
 /// Boots a machine and takes it through these steps, each of which finds it as the one before left it.
 fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
+    live_with(what, script, steps, &[])
+}
+
+/// The same, with packages of an earlier version in /srv/previous.
+fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> Outcome {
     let began = Instant::now();
     let folder = target().join("boot");
     // That of a run that failed.
     let _ = std::fs::remove_dir_all(&folder);
     let packages = crate::package::build(&target().join("debug"), &folder.join("packages"), "none")?;
     let mut machine = Machine::new(&base(), &folder, &packages, script)?;
+    machine.put("srv/previous", previous)?;
     machine.boot()?;
     println!("xtask: {what}: the machine is up after {} s", began.elapsed().as_secs());
     for (name, seen) in steps {

@@ -183,12 +183,12 @@ pub(super) fn complete(machine: &mut Machine) -> Outcome {
     let document = root().join("bins/acme-dns01/CONFIG.md");
     let text = std::fs::read_to_string(&document).map_err(|why| format!("{}: {why}", document.display()))?;
     let keys = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(key, _)| key));
-    compare("acme-dns01.toml", keys.collect(), ACME, &mut faults);
+    compare("acme-dns01.toml", &keys.collect(), ACME, &mut faults);
     for (program, command, table) in COMMANDS {
         let help = machine.run(&format!("{program} {command} --help"))?;
         let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let lines: BTreeSet<&str> = words.filter(|word| word.starts_with("--") && word.len() > 2).collect();
-        compare(program, lines, table, &mut faults);
+        compare(program, &lines, table, &mut faults);
     }
     let needs = ACME.iter().chain(COMMANDS.iter().flat_map(|(_, _, table)| *table)).map(|(need, _)| *need);
     for need in needs.collect::<BTreeSet<_>>() {
@@ -201,7 +201,7 @@ pub(super) fn complete(machine: &mut Machine) -> Outcome {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
-fn compare(what: &str, found: BTreeSet<&str>, table: &[(Need, &[&str])], faults: &mut Vec<String>) {
+fn compare(what: &str, found: &BTreeSet<&str>, table: &[(Need, &[&str])], faults: &mut Vec<String>) {
     let known: BTreeSet<&str> = table.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     faults.extend(
         found.difference(&known).map(|name| format!("{what}: {name}: its need of the unit is not known")),

@@ -44,6 +44,32 @@ fn alone(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
+/// The steps with packages of an earlier version, which lie in /srv/previous.
+pub(super) const PREVIOUS: &[Step] = &[(
+    "an earlier version starts with the state of this one, and this one with that of an earlier",
+    previous,
+)];
+
+fn previous(machine: &mut Machine) -> Outcome {
+    machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db; systemctl enable --now acme-dns01")?;
+    machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+    machine.until(20, SERVES)?;
+    // There and back again; the configuration is the administrator's.
+    for folder in ["/srv/previous", "/srv/packages"] {
+        machine
+            .run(&format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null"))?;
+        machine.run("systemctl restart edge-proxyd acme-dns01 pg-ensure")?;
+        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+        machine.until(20, SERVES)?;
+        let own = "cmp <(dpkg-deb --fsys-tarfile FOLDER/edge-proxyd_*.deb | tar -xO ./usr/bin/edge-proxyd) /proc/$(systemctl show --value -p MainPID edge-proxyd)/exe";
+        machine.run(&own.replace("FOLDER", folder))?;
+        machine.reboot()?;
+        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+        machine.until(20, SERVES)?;
+    }
+    Ok(())
+}
+
 /// The accounts of a machine's people: `acme` is somebody's login, and there are groups of the same names.
 const OWN: &str = "groupadd --gid 1500 acme; useradd --uid 1500 --gid acme --create-home --shell /bin/bash acme; \
                    groupadd --gid 1501 edge-proxy; echo keep > /home/acme/file; chown acme:acme /home/acme/file";
