@@ -206,5 +206,5 @@ fn compare(what: &str, found: &BTreeSet<&str>, table: &[(Need, &[&str])], faults
     faults.extend(
         found.difference(&known).map(|name| format!("{what}: {name}: its need of the unit is not known")),
     );
-    faults.extend(known.difference(&found).map(|name| format!("{what}: {name} does not exist")));
+    faults.extend(known.difference(found).map(|name| format!("{what}: {name} does not exist")));
 }
