@@ -4,6 +4,7 @@
 //! machine that does nothing else: other work stretches the rehearsal and each outage by different amounts.
 
 use crate::lab::{Lab, Made, succeed, until};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -47,6 +48,17 @@ fn copied(from: &Path, to: &Path) {
     succeed(Command::new("cp").args(["-a", "--"]).arg(from).arg(to));
 }
 
+/// Returns how long each step took, in milliseconds.
+fn spans(steps: &Value) -> String {
+    let steps = steps.as_array().map(Vec::as_slice).unwrap_or_default();
+    let span = |step: &Value| {
+        let took = step["ended"].as_u64().zip(step["began"].as_u64()).map(|(ended, began)| ended - began);
+        let took = took.or_else(|| step["ms"].as_u64()).unwrap_or_default();
+        format!("{} {took}", step["step"].as_str().unwrap_or_default())
+    };
+    steps.iter().map(span).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn outages_under_load_are_as_long_as_rehearsed() {
     let full = std::env::var("UPGRADE_INTERVAL").is_ok_and(|value| value == "full");
@@ -71,6 +83,8 @@ fn outages_under_load_are_as_long_as_rehearsed() {
     assert!(shortest > 0 && longest <= 2 * shortest, "{told}");
     drop(load);
 
+    println!("rehearsed {shortest} to {longest} ms over {} MB: {}", size >> 20, spans(&told["steps"]));
+
     let mut seen = Vec::new();
     for _ in 0..outages {
         if !lab.live(&lab.old()) {
@@ -80,6 +94,7 @@ fn outages_under_load_are_as_long_as_rehearsed() {
         let arguments = ["run", "--stop", "--backup-exists", "a copy of the folder", "--json"];
         let record = lab.run(&arguments).expect(0).json();
         drop(load);
+        println!("without a server {} ms: {}", record["downtime_ms"], spans(&record["history"]));
         seen.push(record["downtime_ms"].as_u64().unwrap_or_else(|| panic!("{record}")));
         let rows: u64 =
             lab.ask("postgres", "SELECT count(*) FROM pgbench_history").parse().expect("a number");
@@ -91,7 +106,6 @@ fn outages_under_load_are_as_long_as_rehearsed() {
         copied(&kept, &lab.old());
     }
     let inside = seen.iter().filter(|outage| (shortest..=longest).contains(*outage)).count();
-    println!("rehearsed {shortest} to {longest} ms over {} MB, then {seen:?} ms", size >> 20);
     assert!(inside >= within, "{inside} of {outages} are within {shortest} to {longest} ms: {seen:?}");
     assert!(seen.iter().all(|outage| *outage > 0), "{seen:?}");
 }
