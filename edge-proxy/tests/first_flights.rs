@@ -195,6 +195,48 @@ fn d6_a_long_chain_arrives_within_the_limit() {
     });
 }
 
+/// Relays between one client and the edge until it is dropped, without the datagrams of these numbers on the way back.
+async fn losing(edge: SocketAddr, lost: Vec<usize>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    far.connect(edge).await.unwrap();
+    let address = near.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut up, mut down, mut client, mut count) = ([0; 2000], [0; 2000], None, 0);
+        loop {
+            tokio::select! {
+                Ok((n, from)) = near.recv_from(&mut up) => {
+                    client = Some(from);
+                    far.send(&up[..n]).await.unwrap();
+                }
+                Ok(n) = far.recv(&mut down) => {
+                    if !lost.contains(&count) {
+                        near.send_to(&down[..n], client.unwrap()).await.unwrap();
+                    }
+                    count += 1;
+                }
+            }
+        }
+    });
+    (address, task)
+}
+
+#[test]
+fn a_long_chain_arrives_whichever_datagrams_are_lost() {
+    let edge = with_a_long_chain();
+    run(async {
+        let pairs = (0..6).flat_map(|one| (one..6).map(move |other| vec![one, other]));
+        for lost in pairs.chain([vec![0, 1, 2], vec![1, 2, 3, 4], vec![3, 4, 5, 6, 7]]) {
+            let (address, relay) = losing(edge.tls(), lost.clone()).await;
+            let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let connecting = endpoint.connect_with(quic(edge.root()), address, "a.test").unwrap();
+            let connected = tokio::time::timeout(Duration::from_secs(8), connecting).await;
+            connected.unwrap_or_else(|_| panic!("not in time without {lost:?}")).expect("a connection");
+            relay.abort();
+        }
+    });
+}
+
 #[test]
 fn d20_connections_of_a_client_are_counted_when_its_address_is_proved() {
     let origin = Origin::simple();

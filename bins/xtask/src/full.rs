@@ -23,6 +23,7 @@ const STEPS: &[LongStep] = &[
     xtask("homelab", &["xtask", "homelab"]),
     xtask("homelab-two-edges", &["xtask", "homelab", "--", "--two-edges"]),
     xtask("applications", &["xtask", "applications"]),
+    xtask("network", &["xtask", "network"]),
     xtask("boot", &["xtask", "boot", "--full"]),
     xtask("dist", &["xtask", "dist"]),
     xtask("book", &["xtask", "book"]),

@@ -19,6 +19,7 @@ mod import_corpus;
 mod instructions;
 mod links;
 mod minutes;
+mod network;
 mod nix;
 mod package;
 mod postgres;
@@ -64,6 +65,9 @@ usage: cargo xtask COMMAND
   flake         only check that flake.nix has the programs, with a stand-in for nixpkgs
   fuzz [--minutes N] [--at-once] [TARGET…]
                 run every fuzz target, or these, for N minutes each (1), one after another or concurrently
+  network [-- --quick|--only ROW]
+                measure edge-proxyd beside nginx and Caddy over links with delay, loss, queues and changes of address; without
+                arguments everything, written into edge-proxy/NETWORK.md. Needs root
   conformance   run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md
                 (the former name, judges, still works)
   screenshots [--again]
@@ -98,6 +102,9 @@ fn main() -> ExitCode {
         (Some("full"), named) => full::run(named),
         (Some("applications"), ["--", arguments @ ..] | arguments) => {
             tools::install().and_then(|()| applications::all(arguments))
+        }
+        (Some("network"), ["--", arguments @ ..] | arguments) => {
+            tools::install().and_then(|()| network::all(arguments))
         }
         (Some("homelab"), ["--", arguments @ ..] | arguments) => homelab::whole(arguments),
         (Some("package"), []) => package::release(),

@@ -3,8 +3,8 @@
 use crate::process::{Outcome, cargo, step};
 use crate::registry::LIBRARIES;
 use crate::{
-    advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, nix,
-    package, prose, purity, registry, testing, tools,
+    advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
+    nix, package, prose, purity, registry, testing, tools,
 };
 use std::process::Command;
 use std::time::Instant;
@@ -31,11 +31,10 @@ pub(crate) fn test() -> Outcome {
     purity::check()?;
     prose::check()?;
     cycles::check()?;
-    for library in LIBRARIES {
-        let args =
-            ["clippy", "--locked", "--no-default-features", "--package", library, "--", "-D", "warnings"];
-        step(&format!("clippy {library} without its features"), cargo(&args))?;
-    }
+    // In one run, so that what several of them need is checked once.
+    let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
+    plain.args(LIBRARIES.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
+    step("clippy: the libraries without their features", plain)?;
     // Clippy has checked the benchmarks; they are built only to measure.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
@@ -50,6 +49,9 @@ pub(crate) fn test() -> Outcome {
         }
     }
     scenarios.push(applications::begin()?);
+    if left_out.may("network") {
+        scenarios.push(network::begin()?);
+    }
     instructions::run(&[])?;
     package::prove()?;
     dist::debug()?;

@@ -1,17 +1,32 @@
-//! The tests: built once, then run one program after another, except those that mostly wait for servers, which run
-//! concurrently.
+//! The tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that measure
+//! run alone, after the others.
 
 use crate::process::{Outcome, cargo, root, step, target};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
-/// Test programs that mostly wait, by package folder and name: two rows that run beside each other. None of them
-/// measures anything.
-const BESIDE: [&[(&str, &str)]; 2] = [
-    &[("acme-dns01", "issue"), ("acme-dns01", "simulation"), ("bins/acme-dns01", "program")],
-    &[("bins/upgrade-pg-cluster", "upgrade"), ("pg-ensure", "servers"), ("bins/pg-ensure", "program")],
+/// Programs that run at a time. Each has threads of its own.
+const AT_ONCE: usize = 3;
+
+/// Test programs that measure time or memory, by package folder and name. They run one after another.
+const ALONE: &[(&str, &str)] = &[
+    ("edge-proxy", "edge_proxy"),
+    ("edge-proxy", "fairness"),
+    ("edge-proxy", "idle"),
+    ("edge-proxy", "load"),
+    ("bins/edge-proxyd", "service"),
+];
+
+/// Test programs that take longest. They begin first, so that none of them is left over at the end.
+const FIRST: &[(&str, &str)] = &[
+    ("acme-dns01", "issue"),
+    ("bins/upgrade-pg-cluster", "upgrade"),
+    ("edge-proxy", "clients"),
+    ("acme-dns01", "simulation"),
+    ("pg-ensure", "servers"),
 ];
 
 /// A test program.
@@ -62,29 +77,42 @@ impl Program {
 /// Builds and runs all test programs; a failure does not stop the others.
 pub(crate) fn run() -> Outcome {
     let programs = build()?;
-    let beside = BESIDE.map(|row| {
-        row.iter()
-            .map(|which| {
-                let found = programs.iter().find(|program| program.is(*which));
-                found.cloned().ok_or_else(|| format!("{which:?} is not a test program"))
-            })
-            .collect::<Result<Vec<_>, _>>()
-    });
-    let [one, other] = beside;
-    let (one, other) = (one?, other?);
-    let mut failed = Vec::new();
-    for program in programs.iter().filter(|program| !one.contains(program) && !other.contains(program)) {
-        failed.extend(step(&format!("tests of {}", program.label()), program.command()).err());
+    for which in ALONE.iter().chain(FIRST) {
+        if programs.iter().all(|program| !program.is(*which)) {
+            return Err(format!("{which:?} is not a test program"));
+        }
     }
-    let rows = std::thread::scope(|scope| {
-        [&one, &other]
-            .map(|row| scope.spawn(|| row.iter().filter_map(|program| aside(program).err()).collect()))
-            .map(|row| row.join().unwrap_or_else(|_| vec!["a row of tests panicked".to_owned()]))
-    });
-    failed.extend(rows.into_iter().flat_map(|row: Vec<String>| row));
+    let (alone, mut together): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|program| ALONE.iter().any(|which| program.is(*which)));
+    let turn = |program: &Program| FIRST.iter().position(|which| program.is(*which)).unwrap_or(FIRST.len());
+    together.sort_by_key(turn);
+    let mut failed = concurrently(&together);
+    failed.extend(
+        alone
+            .iter()
+            .filter_map(|program| step(&format!("tests of {}", program.label()), program.command()).err()),
+    );
     let examples = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
     failed.extend(step("tests in the documentation", examples).err());
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
+}
+
+/// Runs programs, [`AT_ONCE`] of them at a time in their order, and returns what failed.
+fn concurrently(programs: &[Program]) -> Vec<String> {
+    let (waiting, failed) = (Mutex::new(programs.iter()), Mutex::new(Vec::new()));
+    let next = || waiting.lock().expect("nobody panics with it").next();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(program) = next() {
+                    if let Err(why) = aside(program) {
+                        failed.lock().expect("nobody panics with it").push(why);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().expect("nobody panics with it")
 }
 
 /// Builds all test programs.
@@ -115,7 +143,9 @@ fn aside(program: &Program) -> Outcome {
     let began = Instant::now();
     let status = program.command().stdin(Stdio::null()).stdout(file).stderr(errors).status();
     let status = status.map_err(|why| format!("{}: {why}", program.path.display()))?;
-    print!("xtask: output of the tests of {label}:\n{}", std::fs::read_to_string(&said).map_err(why)?);
+    // One write, so that the output of two programs does not mix.
+    let output = std::fs::read_to_string(&said).map_err(why)?;
+    print!("xtask: output of the tests of {label}:\n{output}");
     if !status.success() {
         return Err(format!("tests of {label}: {} ended with {status}", program.path.display()));
     }

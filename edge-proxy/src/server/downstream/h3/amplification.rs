@@ -2,6 +2,10 @@
 //!
 //! quinn-proto asks before a datagram whether the limit is reached, and not whether the datagram would pass it. Here the one that
 //! would is held back until the client has sent more, which its own timer has it do.
+//!
+//! The address is validated by the first datagram from it that names a connection ID of this side (§8.1): an ID has 64 bits that
+//! nobody can guess, and was sent to that address alone. That is earlier than the end of the handshake, which can take more
+//! datagrams of this side than the limit allows.
 
 use quinn_proto::Transmit;
 
@@ -13,6 +17,7 @@ const FACTOR: u64 = 3;
 pub(super) struct AmplificationLimit {
     received: u64,
     sent: u64,
+    lifted: bool,
     held: Option<(Transmit, Vec<u8>)>,
 }
 
@@ -22,10 +27,20 @@ impl AmplificationLimit {
         self.received += bytes as u64;
     }
 
+    /// The address is validated.
+    pub(super) fn lift(&mut self) {
+        self.lifted = true;
+    }
+
+    /// Returns true if the address is validated.
+    pub(super) const fn is_lifted(&self) -> bool {
+        self.lifted
+    }
+
     /// Counts a datagram to the client, or returns false if it would pass the limit.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
-        let may = sent <= self.received.saturating_mul(FACTOR);
+        let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);
         if may {
             self.sent = sent;
         }
@@ -42,10 +57,10 @@ impl AmplificationLimit {
         self.held.is_some()
     }
 
-    /// Takes the datagram that was held back, if it may be sent now; `validated` lifts the limit.
-    pub(super) fn release(&mut self, validated: bool) -> Option<(Transmit, Vec<u8>)> {
+    /// Takes the datagram that was held back, if it may be sent now.
+    pub(super) fn release(&mut self) -> Option<(Transmit, Vec<u8>)> {
         let size = self.held.as_ref()?.0.size;
-        if validated || self.may_send(size) { self.held.take() } else { None }
+        if self.may_send(size) { self.held.take() } else { None }
     }
 }
 

@@ -408,15 +408,17 @@ fn next_transmit(
 ) -> Option<quic::Transmit> {
     out.clear();
     let Some(limit) = amplification else { return quic.poll_transmit(now, segments, out) };
-    let validated = !quic.is_handshaking();
-    if let Some((transmit, content)) = limit.release(validated) {
+    if !quic.is_handshaking() {
+        limit.lift();
+    }
+    if let Some((transmit, content)) = limit.release() {
         out.extend_from_slice(&content);
         return Some(transmit);
     }
     if limit.holds() {
         return None;
     }
-    if validated {
+    if limit.is_lifted() {
         *amplification = None;
         return quic.poll_transmit(now, segments, out);
     }

@@ -45,7 +45,7 @@ impl<S: Service> Engine<S> {
         };
         match self.handover.owner(destination) {
             Owner::Here => {
-                self.feed(datagram, None);
+                self.feed(datagram, None, true);
             }
             Owner::Other(worker) if direct => self.handover.send(worker, datagram),
             Owner::Other(_) => {}
@@ -59,7 +59,7 @@ impl<S: Service> Engine<S> {
             Offer::Drop(None) => {}
             Offer::Drop(Some(why)) => self.service.dropped(peer, why),
             Offer::Pass(datagram) => {
-                self.feed(datagram, None);
+                self.feed(datagram, None, false);
             }
             Offer::Hello { flow, sni, datagrams } => {
                 let hello = match self.shutdown {
@@ -88,7 +88,7 @@ impl<S: Service> Engine<S> {
         }
         if hello != HelloVerdict::Silent {
             for datagram in datagrams {
-                match self.feed(datagram, Some((&flow, hello))) {
+                match self.feed(datagram, Some((&flow, hello)), false) {
                     Fed::Nothing => {}
                     Fed::New => added = true,
                     // The answer comes with another connection id, and this one again if that gets lost.
@@ -101,8 +101,8 @@ impl<S: Service> Engine<S> {
     }
 
     /// Passes a datagram to QUIC. It creates a connection only if `admit` names the client, or if it has the token of a
-    /// Retry, which only admitted clients were sent.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>) -> Fed {
+    /// Retry, which only admitted clients were sent. `ours` is whether it names a connection ID that was made here.
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> Fed {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, data } = datagram;
         let length = data.len();
@@ -112,6 +112,10 @@ impl<S: Service> Engine<S> {
                 if let Some(Some(entry)) = self.conns.get_mut(handle.0) {
                     if let Some(limit) = &mut entry.amplification {
                         limit.received(length);
+                        // The ID is known only to who receives at the address that it was sent to.
+                        if ours && remote == entry.flow.0 {
+                            limit.lift();
+                        }
                     }
                     entry.cell.state.borrow_mut().quic.handle_event(event);
                     entry.cell.touch();
