@@ -85,9 +85,11 @@ pub fn normalize(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A host pattern of a site: one name, or every name below one.
+/// A host pattern of a site: one name, every name below one, or every host that no other pattern has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
+    /// `*`: every name and address that no other pattern has.
+    Any,
     /// Exactly this name or address, normalised.
     Exact(String),
     /// `*.` and this name: every name below it at any depth, but not the name itself.
@@ -104,8 +106,11 @@ pub struct InvalidHost {
 }
 
 impl HostPattern {
-    /// Parses `example.org`, `*.example.org`, or an address.
+    /// Parses `example.org`, `*.example.org`, an address, or `*`.
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
         let invalid = || InvalidHost { text: text.into() };
         let (wild, name) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
@@ -133,6 +138,7 @@ impl std::str::FromStr for HostPattern {
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Any => f.write_str("*"),
             Self::Exact(name) => f.write_str(name),
             Self::Below(name) => write!(f, "*.{name}"),
         }

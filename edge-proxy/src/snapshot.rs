@@ -26,6 +26,7 @@ pub struct Snapshot {
     config: Config,
     exact: HashMap<String, Vec<usize>>,
     below: HashMap<String, Vec<usize>>,
+    any: Vec<usize>,
     sites: Vec<SiteIndex>,
     identities: Vec<String>,
     passes_through: bool,
@@ -49,10 +50,14 @@ impl Snapshot {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
-        let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+        let (mut exact, mut below, mut any) = (HashMap::new(), HashMap::new(), Vec::new());
         for (i, site) in config.sites.iter().enumerate() {
             for host in &site.hosts {
                 let (names, name) = match host {
+                    HostPattern::Any => {
+                        any.push(i);
+                        continue;
+                    }
                     HostPattern::Exact(name) => (&mut exact, name),
                     HostPattern::Below(name) => (&mut below, name),
                 };
@@ -63,7 +68,7 @@ impl Snapshot {
         let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
         let identities = identities(&config);
         let passes_through = config.sites.iter().any(|site| site.passthrough.is_some());
-        Ok(Self { config, exact, below, sites, identities, passes_through })
+        Ok(Self { config, exact, below, any, sites, identities, passes_through })
     }
 
     /// Returns the configuration that the snapshot was made from.
@@ -72,7 +77,7 @@ impl Snapshot {
     }
 
     /// Returns the position of the site for this host, normalised by [`host::normalize`](crate::host::normalize), at a
-    /// listener: the site with exactly this name, or else the one with the longest `*.` pattern above it.
+    /// listener: the site with exactly this name, or else the one with the longest `*.` pattern above it, or else the one with `*`.
     ///
     /// The name is looked up first and the listener asked after that: a name that is bound to other listeners exists at none of
     /// the rest, also where a wildcard of a site without such a bound would cover it.
@@ -92,8 +97,9 @@ impl Snapshot {
         if let Some(sites) = self.exact.get(normalized_host) {
             return Some(sites);
         }
+        let any = Some(self.any.as_slice()).filter(|any| !any.is_empty() && !normalized_host.is_empty());
         if self.below.is_empty() {
-            return None;
+            return any;
         }
         let mut rest = normalized_host;
         while let Some((_, above)) = rest.split_once('.') {
@@ -102,7 +108,7 @@ impl Snapshot {
             }
             rest = above;
         }
-        None
+        any
     }
 
     /// Returns true if TLS of some site is passed through.
@@ -265,6 +271,39 @@ impl std::error::Error for ConfigErrors {}
 mod tests {
     use super::*;
     use crate::config::Route;
+
+    #[test]
+    fn the_rest_is_of_the_site_with_an_asterisk() {
+        let site = |name: &str, host: &str| {
+            Site::new(name, vec![host.parse().unwrap()])
+                .route(Route::new(PathMatch::Prefix("/".into()), Action::Drop))
+        };
+        let mut git = site("git", "git.example.org");
+        git.listen = vec!["tailnet".into()];
+        let listener = crate::config::Listener::plain(([127, 0, 0, 1], 80).into()).named("tailnet");
+        let config = Config {
+            sites: vec![site("rest", "*"), site("org", "*.example.org"), git],
+            listeners: vec![listener],
+            ..Config::default()
+        };
+        let snapshot = Snapshot::new(config.clone()).unwrap();
+        for (host, listener, found) in [
+            ("example.com", None, Some(0)),
+            ("192.0.2.1", None, Some(0)),
+            ("::1", None, Some(0)),
+            ("wiki.example.org", None, Some(1)),
+            ("git.example.org", Some("tailnet"), Some(2)),
+            // What its owner keeps to a listener is nobody else's at the others.
+            ("git.example.org", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(snapshot.site_at(host, listener), found, "{host}");
+        }
+        let twice = Config { sites: vec![site("a", "*"), site("b", "*")], ..Config::default() };
+        assert!(Snapshot::new(twice).is_err());
+        assert!("*".parse::<HostPattern>().is_ok_and(|any| any.to_string() == "*"));
+        assert!("*x".parse::<HostPattern>().is_err() && "*.".parse::<HostPattern>().is_err());
+    }
 
     #[test]
     fn exact_then_the_longest_suffix() {

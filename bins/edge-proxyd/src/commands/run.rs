@@ -20,7 +20,6 @@ pub(crate) use certificates::missing;
 use cli_support::outcome::chain;
 use confined::Confined;
 use edge_proxy::Proxy;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervise::{Ending, Signals, Supervisor};
@@ -56,11 +55,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     let control = control::open(handed.control.take(), args.control.clone());
     let Matched { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
     let confined = Confined::enter(args, settings)?;
-    let log = Writer::open(settings.log.format, settings.log.file.as_deref(), settings.log.rejected)
-        .map_err(|why| {
-            let path = settings.log.file.as_deref().unwrap_or(Path::new("standard output"));
-            format!("cannot open the access log {}: {why}", path.display())
-        })?;
+    let log = Writer::open(&settings.log).map_err(|why| format!("cannot open the access log {why}"))?;
     let log = Arc::new(log);
     let switches = Switches::open(state(args));
     let mut config = settings.proxy.clone();

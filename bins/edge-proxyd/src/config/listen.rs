@@ -6,7 +6,7 @@ use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
 use super::upstream::{REFERRED, referred_tcp};
-use crate::log::Format;
+use crate::log::{Format, Template};
 use edge_proxy::config::{
     Congestion, Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
     Upstream,
@@ -79,6 +79,8 @@ pub(super) static LOG: &[Key] = &[
     Key::new("format", Kind::Word(&const { words(&FORMATS) })),
     Key::new("file", Kind::Path),
     Key::new("rejected", Kind::Boolean),
+    Key::new("template", Kind::Text),
+    Key::new("sites", Kind::Named(&Kind::Path)),
 ];
 
 const FORMATS: [(&str, Format); 3] =
@@ -344,8 +346,31 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     address
 }
 
+/// Reports logs of sites that are none.
+pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_proxy::config::Config) {
+    let known = || proxy.sites.iter().map(|site| site.name.as_str());
+    for (site, _) in log.sites.iter().filter(|(site, _)| !known().any(|name| name == site)) {
+        let hint = nearest(site, known()).map_or_else(
+            || "write the `name` of a site, which is its first host unless it has one".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        table.wrong("sites", &format!("no site has the name `{site}`: {hint}"));
+    }
+}
+
 pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
+    let sites = table.table("sites").map(|table| {
+        table.all().filter_map(|(name, value)| Some((name.to_owned(), value.path()?))).collect()
+    });
+    let template = table
+        .get("template")
+        .and_then(|value| Template::parse(value.text()?).map_err(|why| value.wrong(&why)).ok());
+    if template.is_some() && table.get("format").is_some() {
+        table.wrong("format", "excludes `template`: write one of the two");
+    }
     let log = LogSettings {
+        template,
+        sites: sites.unwrap_or_default(),
         format: table.get("format").and_then(|value| value.one_of(&FORMATS)).unwrap_or_default(),
         file: table.get("file").and_then(|value| value.path()),
         rejected: table.get("rejected").and_then(|value| value.boolean()).unwrap_or(false),

@@ -29,7 +29,7 @@ pub(crate) use sandbox::{Connect, Mode, Sandbox};
 pub(crate) use schema::schema;
 pub(crate) use tracing::Traces;
 
-use crate::log::Format;
+use crate::log::{Format, Template};
 use cli_support::finding::Findings;
 use document::{Document, Table};
 use edge_proxy::config::{Config, ListenerKind};
@@ -81,6 +81,10 @@ pub(crate) struct LogSettings {
     pub(crate) file: Option<PathBuf>,
     /// True if rejected connections are logged too.
     pub(crate) rejected: bool,
+    /// The format of requests, in place of `format`.
+    pub(crate) template: Option<Template>,
+    /// The files of sites that have their own, by name.
+    pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
 /// Reads and validates a file.
@@ -187,6 +191,9 @@ fn settings(
     let status = root.table("status").and_then(|status| listen::status(&status));
     let sandbox = root.table("sandbox").map(|table| sandbox::sandbox(&table)).unwrap_or_default();
     let shared = root.table("shared").and_then(|table| shared::shared(&table));
+    if let Some(table) = root.table("log") {
+        listen::log_sites(&table, &log, &proxy);
+    }
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
         root.wrong(

@@ -138,7 +138,7 @@ pub(super) fn sites(
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
     table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
-    let host = "not a valid host: expected a name such as example.org or *.example.org, without scheme, port or path";
+    let host = "not a valid host: expected a name such as example.org or *.example.org, or * for what no other site has, without scheme, port or path";
     let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parsed(host)).collect();
     let name = table.get("name").and_then(|value| value.text()).map(String::from);
     let name =

@@ -62,6 +62,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[tailnet]", "remember", "'60'", "10s"),
     ("[tailnet]", "tell", "'no'", "expected true or false"),
     ("[certificates]", "folder", "'acme'", "begin with /"),
+    ("[log]", "template", "'{clinet}'", "did you mean {client}?"),
+    ("[log]", "sites", "{ nosuch = '/var/log/x' }", "no site has the name `nosuch`"),
     ("[log]", "format", "'jsn'", "did you mean `json`?"),
     ("[log]", "file", "'access.log'", "begin with /"),
     ("[log]", "rejected", "'true'", "expected true or false"),

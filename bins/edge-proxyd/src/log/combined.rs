@@ -54,7 +54,7 @@ fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Escapes characters that could end a part or a line as `\xNN`.
-fn escaped(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escaped(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {
             b'"' | b'\\' | ..0x20 | 0x7f.. => {

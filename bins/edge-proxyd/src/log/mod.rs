@@ -3,9 +3,11 @@
 mod combined;
 mod connection;
 mod json;
+mod template;
 mod time;
 mod writer;
 
+pub(crate) use template::Template;
 pub(crate) use writer::Writer;
 
 use std::net::{IpAddr, SocketAddr};
@@ -75,7 +77,7 @@ impl LogRecord<'_> {
 mod tests {
     use super::*;
 
-    fn line(user_agent: &[u8]) -> LogRecord<'_> {
+    pub(super) fn line(user_agent: &[u8]) -> LogRecord<'_> {
         LogRecord {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_000_123),
             client: [203, 0, 113, 7].into(),

@@ -1,12 +1,14 @@
 //! The writer of the log. Workers format lines; a separate thread writes them, so that a slow disk never slows a
 //! request.
 
-use super::{Format, LogRecord, connection};
+use super::{Format, LogRecord, Template, connection};
+use crate::config::LogSettings;
 use crate::journal;
 use edge_proxy::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,
     SharedEvent, TargetChange, TargetEvent, WorkerFailure,
 };
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -21,7 +23,16 @@ const WAITING: usize = 8192;
 /// The writer of the access log.
 pub(crate) struct Writer {
     format: Format,
+    /// The format of requests, in place of `format`.
+    template: Option<Template>,
     rejected: bool,
+    log: Queue,
+    /// The logs of sites that have their own, by name.
+    sites: BTreeMap<String, Queue>,
+}
+
+/// The lines on the way to a file, which a thread writes.
+struct Queue {
     lines: SyncSender<Vec<u8>>,
     lost: Arc<AtomicU64>,
     /// Set when the file must be reopened after it was renamed.
@@ -30,7 +41,47 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens the log. Without a file, lines go to standard output.
-    pub(crate) fn open(format: Format, file: Option<&Path>, rejected: bool) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// A file cannot be opened; the error names it.
+    pub(crate) fn open(settings: &LogSettings) -> io::Result<Self> {
+        let open = |file: Option<&Path>| {
+            Queue::open(file).map_err(|why| {
+                let path = file.unwrap_or(Path::new("standard output"));
+                io::Error::new(why.kind(), format!("{}: {why}", path.display()))
+            })
+        };
+        let sites = settings.sites.iter().map(|(site, file)| Ok((site.clone(), open(Some(file))?)));
+        Ok(Self {
+            format: settings.format,
+            template: settings.template.clone(),
+            rejected: settings.rejected,
+            sites: sites.collect::<io::Result<_>>()?,
+            log: open(settings.file.as_deref())?,
+        })
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        std::iter::once(&self.log).chain(self.sites.values())
+    }
+
+    /// Reopens the files before the next line; a renamed file is left alone.
+    pub(crate) fn reopen(&self) {
+        self.queues().for_each(Queue::reopen);
+    }
+
+    /// Returns the number of lines lost because the disk was too slow or full.
+    pub(crate) fn lost(&self) -> u64 {
+        self.queues().map(|queue| queue.lost.load(Ordering::Relaxed)).sum()
+    }
+
+    fn send(&self, line: Vec<u8>) {
+        self.log.send(line);
+    }
+}
+
+impl Queue {
+    fn open(file: Option<&Path>) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(WAITING);
         let reopen = Arc::new(AtomicBool::new(false));
@@ -39,19 +90,13 @@ impl Writer {
         std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write(&receiver, out, path.as_deref(), &asked, &counted))?;
-        Ok(Self { format, rejected, lines, lost, reopen })
+        Ok(Self { lines, lost, reopen })
     }
 
-    /// Reopens the file before the next line; a renamed file is left alone.
-    pub(crate) fn reopen(&self) {
+    fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
         // An empty line wakes the thread and writes nothing.
         self.send(Vec::new());
-    }
-
-    /// Returns the number of lines lost because the disk was too slow or full.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
     }
 
     fn send(&self, line: Vec<u8>) {
@@ -234,7 +279,7 @@ impl Observer for Writer {
             return;
         }
         let mut line = Vec::with_capacity(384);
-        LogRecord {
+        let record = LogRecord {
             time: SystemTime::now(),
             client: record.client,
             peer: record.peer,
@@ -255,9 +300,12 @@ impl Observer for Writer {
             request_id: record.request_id,
             referer: record.head.fields.get_named(b"referer"),
             user_agent: record.head.fields.get_named(b"user-agent"),
+        };
+        match &self.template {
+            Some(template) => template.write(&record, &mut line),
+            None => record.write(self.format, &mut line),
         }
-        .write(self.format, &mut line);
-        self.send(line);
+        record.site.and_then(|site| self.sites.get(site)).unwrap_or(&self.log).send(line);
     }
 
     fn worker_failed(&self, failure: &WorkerFailure<'_>) {

@@ -84,6 +84,7 @@ impl Needs {
             .read
             .extend(settings.tracing.iter().flat_map(crate::config::Traces::paths).map(|file| folder(&file)));
         needs.append.extend(settings.log.file.as_deref().map(folder));
+        needs.append.extend(settings.log.sites.iter().map(|(_, file)| folder(file)));
         needs.append.extend(settings.sandbox.write.iter().cloned());
         needs.listen.extend(settings.proxy.listeners.iter().map(|listener| listener.address.port()));
         match &settings.status {

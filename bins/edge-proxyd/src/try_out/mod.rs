@@ -5,7 +5,8 @@ mod target;
 
 use crate::authority::Authority;
 use crate::cli::Exit;
-use crate::log::{Format, Writer};
+use crate::config::LogSettings;
+use crate::log::Writer;
 use cli_support::outcome::chain;
 use cli_support::replace::Replacement;
 use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
@@ -57,8 +58,8 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     // The key of the authority stays in memory: who trusts ca.pem trusts this run only.
     let authority = Authority::new("edge-proxyd try, this run only")?;
     Replacement::new().mode(0o644).write(&root, authority.root().as_bytes())?;
-    let observer: Arc<dyn Observer> =
-        if args.json { Arc::new(Writer::open(Format::Json, None, true)?) } else { Arc::new(Shown) };
+    let log = LogSettings { rejected: true, ..LogSettings::default() };
+    let observer: Arc<dyn Observer> = if args.json { Arc::new(Writer::open(&log)?) } else { Arc::new(Shown) };
     let (config, certificates) = site(args, &authority, &temporary.path().join("acme"))?;
     let proxy = Proxy::builder().config(config).certificates(certificates).observer(observer).workers(1);
     let proxy = proxy.start().map_err(|why| match args.port {

@@ -2,6 +2,7 @@
 
 mod control;
 mod import;
+mod logs;
 mod maintenance;
 mod sandbox;
 mod shared;

@@ -314,6 +314,9 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     let named = |pattern: &&edge_proxy::host::HostPattern| Some(pattern.to_string().as_str()) == host;
     let why = match site.hosts.iter().find(named) {
         Some(pattern) => format!("exact match of the host {pattern}"),
+        None if site.hosts.contains(&edge_proxy::host::HostPattern::Any) => {
+            "the site of hosts that no other site has, or the longest matching pattern".into()
+        }
         None => "longest matching pattern".into(),
     };
     Answer::new(&site.name, why)
