@@ -150,9 +150,14 @@ fn render_has_every_form() {
     );
     let file_variable = format!("FORGEJO__mailer__PASSWD__FILE={secret}");
     with("environment", "11", &[&file_variable, "FORGEJO__email_0X2E_incoming__PASSWORD__FILE="]);
-    let nix = with("nixos", "11", &["secrets.mailer.PASSWD = ", "secrets.\"email.incoming\".PASSWORD = "]);
-    let nix = &nix[nix.find('{').expect("an expression")..nix.rfind('}').expect("its end") + 1];
-    assert!(rnix::Root::parse(nix).errors().is_empty(), "{nix}");
+    // systemd reads the files of secrets, as root: for every version, also for those that could read the file themselves.
+    for forgejo in ["11", "15"] {
+        let words = ["secrets.mailer.PASSWD = ", "secrets.\"email.incoming\".PASSWORD = "];
+        let nix = with("nixos", forgejo, &words);
+        assert!(!nix.contains("_URI"), "{nix}");
+        let nix = &nix[nix.find('{').expect("an expression")..nix.rfind('}').expect("its end") + 1];
+        assert!(rnix::Root::parse(nix).errors().is_empty(), "{nix}");
+    }
     expect(
         &["render", "--settings", &file, "--forgejo", "7"],
         2,
