@@ -135,15 +135,24 @@ impl Patterns<'_, '_> {
                 cells.insert(Paths::Exact(path.trim_end_matches('/').to_owned()));
             }
         }
-        for shape in
-            self.before.iter().chain(&self.expressions).filter_map(|pattern| pattern.shapes).flatten()
-        {
-            let path = encoded(&shape.literal);
-            if path.starts_with('/') {
-                cells.insert(match shape.rest {
-                    Rest::Nothing if shape.anchored => Paths::Exact(path),
-                    _ => Paths::Begins(path),
+        for pattern in self.before.iter().chain(&self.expressions) {
+            for shape in pattern.shapes.unwrap_or_default() {
+                let path = encoded(&shape.literal);
+                let mut add = |path: String| {
+                    cells.insert(match shape.rest {
+                        Rest::Nothing if shape.anchored => Paths::Exact(path),
+                        _ => Paths::Begins(path),
+                    });
+                };
+                // As the location around it is spelt, where letter case does not count.
+                let rest = pattern.within.filter(|_| pattern.ignore_case).and_then(|within| {
+                    let (begin, rest) = path.split_at_checked(within.len())?;
+                    begin.eq_ignore_ascii_case(within).then(|| format!("{within}{rest}"))
                 });
+                rest.into_iter().for_each(&mut add);
+                if path.starts_with('/') {
+                    add(path);
+                }
             }
         }
         cells.retain(|paths| !matches!(paths, Paths::Exact(path) if path.is_empty()));

@@ -35,6 +35,15 @@ fn the_path_of_a_folder_is_completed_for_exact_locations_too() {
 }
 
 #[test]
+fn an_expression_without_letter_case_matches_as_the_location_around_it_is_spelt() {
+    let text = "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1; }\n\
+        location /Admin { proxy_pass http://127.0.0.1:2; location ~* ^/admin$ { return 404; } } }";
+    let found = imported(text);
+    let (_, rest) = found.text.split_once("exact = \"/Admin\"\n").unwrap_or_else(|| panic!("{}", found.text));
+    assert!(rest.starts_with("respond = { status = 404 }"), "{}", found.text);
+}
+
+#[test]
 fn headscale_s_clients_switch_to_protocols_of_their_own() {
     let app = "location / { proxy_pass http://127.0.0.1:1; proxy_set_header Upgrade $http_upgrade; }";
     let text = format!(
