@@ -4,6 +4,7 @@ use super::{PROGRAM, nginx, random};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -199,6 +200,26 @@ fn other_versions_certificates_and_tcp_reach_services() {
     let output = prove(&nginx, &file, OF_CORPUS);
     let closed = differences(&output, "closed");
     assert!(!closed.is_empty() && closed.iter().all(|one| one.contains(", HTTP/3")), "{closed:#?}");
+}
+
+#[test]
+fn a_proof_needs_no_rights() {
+    assert!(rustix::process::geteuid().is_root(), "this test becomes another account, which needs root");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("a mode");
+    let nginx = wrapper(folder.path());
+    // The account may not be able to read the folder that programs are built in.
+    let program = folder.path().join("edge-proxyd");
+    std::fs::copy(PROGRAM, &program).expect("a copy");
+    let file = folder.path().join("site.conf");
+    let text = "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1; }\n\
+                location /in/ { allow 10.0.0.0/8; deny all; proxy_pass http://127.0.0.1:1; } }";
+    std::fs::write(&file, text).expect("a file");
+    let mut command = Command::new(&program);
+    command.args(["import", "--prove", "--nginx"]).arg(&nginx).arg(&file).env("TMPDIR", folder.path());
+    let output = command.uid(65_534).gid(65_534).output().expect("it is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
 }
 
 #[test]
