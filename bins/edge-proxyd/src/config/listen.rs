@@ -1,12 +1,12 @@
 //! Readers for `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
 
-use super::{LogSettings, StatusAddress};
+use super::StatusAddress;
 
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
 use super::upstream::{REFERRED, referred_tcp};
-use crate::log::{Format, Template};
+use crate::log::{Format, LogSettings, Template};
 use edge_proxy::config::{
     Congestion, Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,
     Upstream,

@@ -29,7 +29,7 @@ pub(crate) use sandbox::{Connect, Mode, Sandbox};
 pub(crate) use schema::schema;
 pub(crate) use tracing::Traces;
 
-use crate::log::{Format, Template};
+use crate::log::LogSettings;
 use cli_support::finding::Findings;
 use document::{Document, Table};
 use edge_proxy::config::{Config, ListenerKind};
@@ -70,21 +70,6 @@ pub(crate) enum StatusAddress {
     Loopback(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
-}
-
-/// The access log.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct LogSettings {
-    /// The format of lines.
-    pub(crate) format: Format,
-    /// The file of the log. `None` is standard output.
-    pub(crate) file: Option<PathBuf>,
-    /// True if rejected connections are logged too.
-    pub(crate) rejected: bool,
-    /// The format of requests, in place of `format`.
-    pub(crate) template: Option<Template>,
-    /// The files of sites that have their own, by name.
-    pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
 /// Reads and validates a file.

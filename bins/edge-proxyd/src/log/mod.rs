@@ -11,6 +11,7 @@ pub(crate) use template::Template;
 pub(crate) use writer::Writer;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// The format of lines.
@@ -33,6 +34,21 @@ impl Format {
             Self::Off => "off",
         }
     }
+}
+
+/// The settings of the access log.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct LogSettings {
+    /// The format of lines.
+    pub(crate) format: Format,
+    /// The file of the log. `None` is standard output.
+    pub(crate) file: Option<PathBuf>,
+    /// True if rejected connections are logged too.
+    pub(crate) rejected: bool,
+    /// The format of requests, in place of `format`.
+    pub(crate) template: Option<Template>,
+    /// The files of sites that have their own, by name.
+    pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
 /// The log line of one request.

@@ -1,8 +1,7 @@
 //! The writer of the log. Workers format lines; a separate thread writes them, so that a slow disk never slows a
 //! request.
 
-use super::{Format, LogRecord, Template, connection};
-use crate::config::LogSettings;
+use super::{Format, LogRecord, LogSettings, Template, connection};
 use crate::journal;
 use edge_proxy::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, Observer, Reason,

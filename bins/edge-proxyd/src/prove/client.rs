@@ -1,6 +1,6 @@
 //! The client: asks one request from one address, over plain TCP, TLS or QUIC.
 
-use super::job::{Probe, Received, Reply, Shown, Version};
+use super::job::{LINE, Presented, Probe, Received, Reply, Version};
 use super::modern;
 use super::recorder::RECORD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -20,9 +20,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest wait for an answer to content that is announced and never sent: who wants it waits too.
 const WITHOUT_CONTENT: Duration = Duration::from_secs(1);
 
-/// The line that is sent where no HTTP is forwarded.
-pub(super) const LINE: &str = "hello";
-
 /// The settings of clients, by the certificate that they show.
 pub(super) struct Clients {
     without: Arc<ClientConfig>,
@@ -34,8 +31,8 @@ pub(super) struct Clients {
 pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     let tls = match request.certificate {
         None => &clients.without,
-        Some(Shown::Known) => &clients.known,
-        Some(Shown::Foreign) => &clients.foreign,
+        Some(Presented::Known) => &clients.known,
+        Some(Presented::Foreign) => &clients.foreign,
     };
     let reply = match request.version {
         Version::Http1 => connected(request).and_then(|stream| answer(request, tls, stream)),

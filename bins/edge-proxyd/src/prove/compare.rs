@@ -1,6 +1,6 @@
 //! Comparison of answers.
 
-use super::job::{Probe, Reply, Shown, Version};
+use super::job::{Presented, Probe, Reply, Version};
 use super::paths::place;
 use crate::import::{Directive, Harm, Outline, OutlinedServer};
 use std::net::SocketAddr;
@@ -223,8 +223,8 @@ fn shown(request: &Probe) -> String {
     }
     match request.certificate {
         None => {}
-        Some(Shown::Known) => text += ", with a client certificate",
-        Some(Shown::Foreign) => text += ", with a client certificate of another authority",
+        Some(Presented::Known) => text += ", with a client certificate",
+        Some(Presented::Foreign) => text += ", with a client certificate of another authority",
     }
     for (name, value) in &request.fields {
         text += &format!(", {name}: {value}");

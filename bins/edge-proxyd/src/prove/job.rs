@@ -29,6 +29,9 @@ pub(super) struct Recorder {
     pub(super) name: String,
 }
 
+/// The line that is sent where no HTTP is forwarded.
+pub(super) const LINE: &str = "hello";
+
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Version {
@@ -42,7 +45,7 @@ pub(super) enum Version {
 
 /// The certificate that a client shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Shown {
+pub(super) enum Presented {
     /// One of the authority that servers know.
     Known,
     /// One of another authority.
@@ -62,7 +65,7 @@ pub(super) struct Probe {
     pub(super) path: String,
     pub(super) fields: Vec<(String, String)>,
     pub(super) version: Version,
-    pub(super) certificate: Option<Shown>,
+    pub(super) certificate: Option<Presented>,
 }
 
 /// The answer to a request. The default is none: the connection was closed.

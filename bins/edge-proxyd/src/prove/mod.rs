@@ -18,7 +18,7 @@ pub(crate) use side::side;
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Harm, Options, import};
 use compare::Difference;
-use job::{Job, Probe, Reply, Shown, Version};
+use job::{Job, Presented, Probe, Reply, Version};
 use serde::Serialize;
 use serde_json::json;
 use stage::Stage;
@@ -74,7 +74,7 @@ impl Reached {
                 Version::Http3 => &mut found.http3,
                 Version::Text => &mut found.tcp,
             } += 1;
-            found.with_certificate += usize::from(request.certificate == Some(Shown::Known));
+            found.with_certificate += usize::from(request.certificate == Some(Presented::Known));
         }
         found
     }

@@ -1,7 +1,6 @@
 //! Recorders: they stand for services, answer every request, and tell which request they got.
 
-use super::client::LINE;
-use super::job::Recorder;
+use super::job::{LINE, Recorder};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

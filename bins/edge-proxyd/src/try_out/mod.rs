@@ -5,8 +5,7 @@ mod target;
 
 use crate::authority::Authority;
 use crate::cli::Exit;
-use crate::config::LogSettings;
-use crate::log::Writer;
+use crate::log::{LogSettings, Writer};
 use cli_support::outcome::chain;
 use cli_support::replace::Replacement;
 use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
