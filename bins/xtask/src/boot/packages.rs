@@ -51,20 +51,20 @@ pub(super) const PREVIOUS: &[Step] = &[(
 )];
 
 fn previous(machine: &mut Machine) -> Outcome {
-    machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db; systemctl enable --now acme-dns01")?;
-    machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+    machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
+    machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
     machine.until(20, SERVES)?;
     // There and back again; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
         machine
             .run(&format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null"))?;
-        machine.run("systemctl restart edge-proxyd acme-dns01 pg-ensure")?;
-        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+        machine.run("systemctl restart edge-proxyd pg-ensure")?;
+        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
         machine.until(20, SERVES)?;
         let own = "cmp <(dpkg-deb --fsys-tarfile FOLDER/edge-proxyd_*.deb | tar -xO ./usr/bin/edge-proxyd) /proc/$(systemctl show --value -p MainPID edge-proxyd)/exe";
         machine.run(&own.replace("FOLDER", folder))?;
         machine.reboot()?;
-        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd", "acme-dns01"])?;
+        machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
         machine.until(20, SERVES)?;
     }
     Ok(())
