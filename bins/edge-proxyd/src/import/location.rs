@@ -155,10 +155,11 @@ impl<'d> Locations<'d> {
                 scope.close(&at, "holds for some paths of the location only", notes);
             }
         }
-        let action = if let Some(action) = phase.action {
-            action
-        } else if scope.internal {
+        // Before anything that the location does itself.
+        let action = if scope.internal {
             Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() }
+        } else if let Some(action) = phase.action {
+            action
         } else if let Some(pass) = &content.pass {
             match forward(pass, place, phase.prefix, &mut scope, upstreams, notes) {
                 Ok(action) => action,
