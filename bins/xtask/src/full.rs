@@ -30,8 +30,26 @@ const STEPS: &[LongStep] = &[
     xtask("import-random", &["xtask", "import-random", "2000"]),
     LongStep {
         name: "mailer-oracle",
-        command: &["test", "--locked", "-p", "smtp-config", "--test", "oracle", "--test", "sessions"],
+        // Optimised, since it compares millions of sections.
+        command: &[
+            "--config",
+            "profile.dev.package.smtp-config.opt-level=2",
+            "test",
+            "--locked",
+            "-p",
+            "smtp-config",
+            "--all-features",
+            "--test",
+            "oracle",
+            "--test",
+            "sessions",
+        ],
         env: &[("SMTP_CONFIG_ORACLE", "full")],
+    },
+    LongStep {
+        name: "rehearsal",
+        command: &["test", "--locked", "-p", "upgrade-pg-cluster", "--test", "upgrade", "interval"],
+        env: &[("UPGRADE_INTERVAL", "full")],
     },
     xtask("soak", &["xtask", "soak", "--minutes", "10"]),
     xtask("fuzz", &["xtask", "fuzz", "--minutes", "1"]),

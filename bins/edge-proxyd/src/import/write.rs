@@ -239,27 +239,33 @@ fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<S
 /// path is another for nginx, and guarded by the other.
 fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
-    if one.guard.is_empty() || one.any_case || !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+    let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    if one.guard.is_empty() || one.any_case || !spelt(path) {
         return None;
     }
-    // In another spelling, only routes without letters of their own are around it.
-    let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
-    let around = routes
-        .iter()
-        .filter_map(|(other, rendered)| match other {
-            Paths::Begins(begin)
-                if other != paths
-                    && path.starts_with(begin.as_str())
-                    && (!spelt(begin) || rendered.any_case) =>
-            {
-                Some((begin.len(), rendered))
-            }
-            _ => None,
-        })
-        .max_by_key(|(length, _)| *length);
-    let open = around.is_some_and(|(_, around)| {
+    let is_open = |around: &Rendered| {
         around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
-    });
+    };
+    // Around every spelling there is the longest of the routes without letters of their own; around some of them are those
+    // that are the beginning of such a spelling.
+    let (mut always, mut sometimes): (Option<(usize, &Rendered)>, Vec<&Rendered>) = (None, Vec::new());
+    for (other, rendered) in routes.iter().filter(|(other, _)| other != paths) {
+        let same =
+            |begin: &str| path.get(..begin.len()).is_some_and(|found| found.eq_ignore_ascii_case(begin));
+        match other {
+            Paths::Begins(begin) if same(begin) && spelt(begin) && !rendered.any_case => {
+                sometimes.push(rendered)
+            }
+            Paths::Begins(begin) if same(begin) => {
+                if always.is_none_or(|(length, _)| length <= begin.len()) {
+                    always = Some((begin.len(), rendered));
+                }
+            }
+            Paths::Exact(other) if other.eq_ignore_ascii_case(path) => sometimes.push(rendered),
+            Paths::Begins(_) | Paths::Exact(_) => {}
+        }
+    }
+    let open = always.is_some_and(|(_, around)| is_open(around)) && sometimes.into_iter().all(is_open);
     (!open).then(|| "case = \"exact\"".into())
 }
 
