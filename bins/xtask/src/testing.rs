@@ -22,8 +22,9 @@ const ALONE: &[(&str, &str)] = &[
 
 /// Test programs that take longest. They begin first, so that none of them is left over at the end.
 const FIRST: &[(&str, &str)] = &[
-    ("acme-dns01", "issue"),
     ("bins/upgrade-pg-cluster", "upgrade"),
+    ("bins/acme-dns01", "program"),
+    ("acme-dns01", "issue"),
     ("edge-proxy", "clients"),
     ("acme-dns01", "simulation"),
     ("pg-ensure", "servers"),
