@@ -70,6 +70,7 @@ let
     filterAttrs = keep: set: builtins.listToAttrs (builtins.concatMap
       (name: if keep name set.${name} then [ { inherit name; value = set.${name}; } ] else [ ]) (builtins.attrNames set));
     optionals = condition: list: if condition then list else [ ];
+    optionalAttrs = condition: set: if condition then set else { };
     concatMap = builtins.concatMap;
     unique = builtins.foldl' (seen: x: if builtins.elem x seen then seen else seen ++ [ x ]) [ ];
     getExe' = package: name: "${package}/bin/${name}";
