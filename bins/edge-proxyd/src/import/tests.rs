@@ -399,7 +399,8 @@ fn letter_case_counts_where_a_route_lets_in_more_than_what_is_around_it() {
          location /admin/ { deny 10.0.0.1; proxy_pass http://127.0.0.1:1; } }";
     assert_eq!(route(&site(&imported(text), "a.test"), "/admin/")["case"].as_str(), Some("exact"));
     // In small letters it is within another location.
-    let text = "server { listen 80; server_name a.test; satisfy any; location / { proxy_pass http://127.0.0.1:1; }
+    let text =
+        "server { listen 80; server_name a.test; satisfy any; location / { proxy_pass http://127.0.0.1:1; }
         location = /Admin { allow 10.1.0.0/16; limit_except GET { deny all; } proxy_pass http://127.0.0.1:2; }
         location /a { auth_basic x; auth_basic_user_file users; proxy_pass http://127.0.0.1:3; } }";
     assert_eq!(route(&site(&imported(text), "a.test"), "/Admin")["case"].as_str(), Some("exact"));
