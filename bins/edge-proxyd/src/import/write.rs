@@ -254,7 +254,7 @@ fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Op
             |begin: &str| path.get(..begin.len()).is_some_and(|found| found.eq_ignore_ascii_case(begin));
         match other {
             Paths::Begins(begin) if same(begin) && spelt(begin) && !rendered.any_case => {
-                sometimes.push(rendered)
+                sometimes.push(rendered);
             }
             Paths::Begins(begin) if same(begin) => {
                 if always.is_none_or(|(length, _)| length <= begin.len()) {
