@@ -532,6 +532,49 @@ async fn a_trusted_self_signed_certificate_is_accepted_as_go_does() {
     assert!(done.sends && done.leaks, "{done:#?}");
 }
 
+/// openssl as a server, until it is dropped.
+struct OpenSsl(std::process::Child);
+
+impl Drop for OpenSsl {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_tls_1_2_with_cbc_alone_is_said_to_be_beyond_the_doctor() {
+    let world = World::new();
+    let folder = world.folder.path();
+    let make =
+        "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=mail.example.org -out cbc.pem -keyout cbc.key";
+    let mut openssl = std::process::Command::new("/usr/bin/openssl");
+    let made = openssl.args(make.split(' ')).current_dir(folder).output();
+    let made = made.expect("openssl is installed: cargo xtask tools");
+    assert!(made.status.success(), "{made:?}");
+    let port = testkit::free_port();
+    let serve = format!(
+        "s_server -accept 127.0.0.1:{port} -tls1_2 -cipher AES128-SHA -cert cbc.pem -key cbc.key -quiet"
+    );
+    let child = std::process::Command::new("/usr/bin/openssl")
+        .args(serve.split(' '))
+        .current_dir(folder)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let _server = OpenSsl(child.expect("openssl"));
+    let begin = std::time::Instant::now();
+    while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(begin.elapsed().as_secs() < 20, "openssl does not listen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let checks = examine(&read(&mailer(port, Protocol::Smtps)), Some(&password()), &world.options()).await;
+    assert_eq!(verdict(&checks, "tls"), Verdict::Fail, "{checks:#?}");
+    assert!(detail(&checks, "tls").contains("suites with CBC, which cannot be tried here"), "{checks:#?}");
+    assert_eq!(verdict(&checks, "authentication"), Verdict::Skipped);
+}
+
 #[tokio::test]
 async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
     let world = World::new();
