@@ -195,19 +195,24 @@ fn d6_a_long_chain_arrives_within_the_limit() {
     });
 }
 
-/// Relays between one client and the edge until it is dropped, without the datagrams of these numbers on the way back.
+/// Relays between one client and the edge until it is aborted, without the datagrams of these numbers on the way back. After the
+/// first flight no Initial packet passes: a client that has the keys of the handshake sends small probes then, as ngtcp2 does.
 async fn losing(edge: SocketAddr, lost: Vec<usize>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     far.connect(edge).await.unwrap();
     let address = near.local_addr().unwrap();
     let task = tokio::spawn(async move {
-        let (mut up, mut down, mut client, mut count) = ([0; 2000], [0; 2000], None, 0);
+        let (mut up, mut down, mut client, mut sent, mut count) = ([0; 2000], [0; 2000], None, 0, 0);
         loop {
             tokio::select! {
                 Ok((n, from)) = near.recv_from(&mut up) => {
                     client = Some(from);
-                    far.send(&up[..n]).await.unwrap();
+                    let initial = up[0] & 0xf0 == 0xc0;
+                    if !initial || sent < 2 {
+                        far.send(&up[..n]).await.unwrap();
+                    }
+                    sent += 1;
                 }
                 Ok(n) = far.recv(&mut down) => {
                     if !lost.contains(&count) {
@@ -222,11 +227,10 @@ async fn losing(edge: SocketAddr, lost: Vec<usize>) -> (SocketAddr, tokio::task:
 }
 
 #[test]
-fn a_long_chain_arrives_whichever_datagrams_are_lost() {
+fn a_long_chain_arrives_although_the_client_s_probes_are_small() {
     let edge = with_a_long_chain();
     run(async {
-        let pairs = (0..6).flat_map(|one| (one..6).map(move |other| vec![one, other]));
-        for lost in pairs.chain([vec![0, 1, 2], vec![1, 2, 3, 4], vec![3, 4, 5, 6, 7]]) {
+        for lost in [vec![], vec![3], vec![5], vec![3, 5]] {
             let (address, relay) = losing(edge.tls(), lost.clone()).await;
             let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
             let connecting = endpoint.connect_with(quic(edge.root()), address, "a.test").unwrap();
