@@ -34,24 +34,23 @@ impl Authority {
 
     /// Writes a key pair of a client with this common name.
     pub(crate) fn issue_client(&self, folder: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
-        let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        fs::create_dir_all(folder)?;
-        write(&folder.join("key.pem"), &key.serialize_pem())?;
-        write(&folder.join("fullchain.pem"), &certificate.pem())?;
-        Ok(())
+        self.sign(folder, params)
     }
 
     /// Writes a key pair for these names in the layout of `/var/lib/acme`.
     pub(crate) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
+        self.sign(folder, params)
+    }
+
+    /// Writes a new key and its certificate.
+    fn sign(&self, folder: &Path, mut params: CertificateParams) -> Result<(), Box<dyn std::error::Error>> {
+        let key = KeyPair::generate()?;
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
         fs::create_dir_all(folder)?;

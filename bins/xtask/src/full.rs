@@ -123,7 +123,7 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
             shown(step),
             if passed { "passed" } else { "**failed**" },
             began.elapsed().as_secs(),
-            said("git", &["describe", "--always", "--dirty", "--exclude", "*"])?,
+            commit()?,
             said("date", &["-u", "+%Y-%m-%d"])?,
             last.replace('|', "\\|"),
         );
@@ -138,6 +138,13 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
 
 fn path() -> PathBuf {
     root().join("bins/xtask/full.md")
+}
+
+/// Returns the commit that is checked out. It is marked if files besides the report were changed.
+fn commit() -> Result<String, String> {
+    let commit = said("git", &["describe", "--always", "--exclude", "*"])?;
+    let changed = said("git", &["status", "--porcelain", "--", ".", ":!bins/xtask/full.md"])?;
+    Ok(if changed.is_empty() { commit } else { format!("{commit}-dirty") })
 }
 
 /// Returns the command as one types it.

@@ -2,30 +2,42 @@
 
 use crate::cli::{Exit, ReloadArgs};
 use crate::service::control::{self, ControlContent, ReloadRequest};
+use std::path::Path;
 use std::time::Duration;
 
 /// The longest wait for the outcome: a new process has less time to serve.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &ReloadArgs) -> Exit {
-    let path = args.control.clone().unwrap_or_else(control::default_path);
     let request = ControlContent::Reload(ReloadRequest { takeover: args.takeover });
-    let answer = match control::ask(&path, &request, PATIENCE) {
+    asked("reload", (args.control.as_deref(), args.json), &request, PATIENCE)
+}
+
+/// Asks the running process for a command of this name, and reports the outcome. `control` is the socket, if it is given, and
+/// whether the outcome is printed as JSON.
+pub(super) fn asked(
+    command: &str,
+    (control, json): (Option<&Path>, bool),
+    request: &ControlContent,
+    patience: Duration,
+) -> Exit {
+    let path = control.map_or_else(control::default_path, Path::to_owned);
+    let answer = match control::ask(&path, request, patience) {
         Ok(answer) => answer,
         Err(why) => {
             eprintln!(
-                "edge-proxyd reload: {}: {why}: is edge-proxyd running, and did it start with this control socket?",
+                "edge-proxyd {command}: {}: {why}: is edge-proxyd running, and did it start with this control socket?",
                 path.display()
             );
             return Exit::Failed;
         }
     };
-    if args.json {
+    if json {
         // Contains only text and numbers, so serialisation cannot fail.
         println!("{}", serde_json::to_string(&answer).unwrap_or_default());
     } else {
         for line in &answer.lines {
-            if answer.ok { println!("{line}") } else { eprintln!("edge-proxyd reload: {line}") }
+            if answer.ok { println!("{line}") } else { eprintln!("edge-proxyd {command}: {line}") }
         }
     }
     match (answer.ok, answer.invalid) {
