@@ -15,7 +15,7 @@ import time
 from link import SERVER
 
 # By the length of the chain that a handshake takes.
-NAMES = {"small.test": 0, "middle.test": 60, "large.test": 180}
+NAMES = {"small.test": 0, "middle.test": 60, "large.test": 180, "huge.test": 420}
 EDGE, NGINX, CADDY = 443, 444, 445
 ORIGIN = 8080
 CHUNK = bytes(65536)
