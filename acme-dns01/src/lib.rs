@@ -43,6 +43,15 @@ pub mod live;
 #[cfg(feature = "client")]
 pub mod store;
 
+#[cfg(feature = "dns-update")]
+pub use dns_update;
+#[cfg(feature = "mail")]
+pub use lettre;
+#[cfg(feature = "postgres")]
+pub use tokio_postgres;
+#[cfg(feature = "client")]
+pub use {bytes, http, rustls, secrecy, serde_json, tokio};
+
 /// Returns an error with its causes, each once, for a line of text.
 #[cfg(feature = "client")]
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

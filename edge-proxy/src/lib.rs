@@ -13,8 +13,7 @@
 //! [`Proxy::builder`] takes listeners, sites, upstreams, a certificate resolver and an [`Observer`]. [`ProxyHandle`] is the handle
 //! of the proxy, which serves on threads of its own. This example answers on a free loopback port:
 //!
-#![cfg_attr(feature = "server", doc = "```")]
-#![cfg_attr(not(feature = "server"), doc = "```ignore")]
+//! ```
 //! use edge_proxy::Proxy;
 //! use edge_proxy::config::{Action, Listener, PathMatch, Plain, Response, Route, Site};
 //! use std::io::{Read, Write};
@@ -39,30 +38,12 @@
 //!
 //! # Deciding without serving
 //!
-//! The policy is a total function over plain values. Without the feature `server` the crate is only that, and its dependency
-//! tree has no async runtime:
-//!
-//! ```
-//! use edge_proxy::config::{Config, Route, Site, Target, Upstream};
-//! use edge_proxy::decide::{RequestContext, Verdict, decide};
-//! use edge_proxy::{RequestHead, Snapshot, Version};
-//!
-//! let mut config = Config::default();
-//! config.sites.push(Site::new("git", vec!["git.example.org".parse()?]).route(Route::forward("forgejo")));
-//! config.upstreams.push(Upstream::new("forgejo", Target::Tcp { host: "100.64.0.2".into(), port: 80 }));
-//! let snapshot = Snapshot::new(config)?;
-//!
-//! let mut head = RequestHead::new(Version::Http11);
-//! head.authority = "git.example.org".into();
-//! head.target = "/".into();
-//! let facts = RequestContext::tls("203.0.113.7:40000".parse()?, "git.example.org");
-//! assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! The policy is a total function over plain values: [`decide`](mod@decide) and [`config`], re-exported from the crate
+//! [`edge-policy`](edge_policy), and the codecs of [`edge-http`](edge_http). Both are without I/O and have no async runtime in their
+//! dependency trees.
 //!
 //! # Features
 //!
-//! - `server` (default): the I/O shell. It adds tokio, rustls with aws-lc-rs, quinn-proto, and h2 for HTTP/2 upstreams.
 //! - `opentelemetry`: tracing. Each request and each upstream attempt is a span, exported to a collector by OTLP over HTTP. The
 //!   trace context is accepted from trusted proxies and propagated to upstreams. It adds no dependency.
 //!
@@ -72,93 +53,73 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// Modules that are hidden from the documentation are public for fuzzing and measurements only: they may change in any release.
-pub mod auth;
-pub mod balance;
-mod base64;
-pub mod client_address;
-mod client_certificate;
-#[macro_use]
-mod codes;
-#[doc(hidden)]
-pub mod compression;
-pub mod config;
-pub mod decide;
-pub mod early_data;
-pub mod error_body;
-pub mod field_names;
-mod fields;
-#[doc(hidden)]
-pub mod flood;
-#[doc(hidden)]
-pub mod forwarded;
-#[doc(hidden)]
-pub mod grammar;
-#[doc(hidden)]
-pub mod h1;
-#[doc(hidden)]
-pub mod h2;
-#[doc(hidden)]
-pub mod h3;
-pub mod handler;
-mod head;
-#[doc(hidden)]
-pub mod hop_by_hop;
-pub mod host;
-mod name_class;
-mod prefixed;
-#[doc(hidden)]
-pub mod priority;
-#[doc(hidden)]
-pub mod proxy_protocol;
-pub mod rate;
-mod reason;
-mod scan;
-mod section;
-#[cfg(feature = "server")]
-mod server;
-mod sha1;
-mod snapshot;
-mod static_table;
-pub mod tailnet;
-mod ticket_schedule;
-#[doc(hidden)]
-pub mod trace_context;
-#[doc(hidden)]
-pub mod websocket;
+mod body;
+mod bound_sockets;
+mod buffer;
+mod builder;
+mod certificates;
+mod client_auth;
+mod date;
+mod deadline;
+mod descriptors;
+mod downstream;
+mod error;
+mod exchange;
+mod ids;
+mod interfaces;
+mod ktls;
+mod lifecycle;
+mod limits;
+mod listen;
+mod metrics;
+mod observe;
+mod passwords;
+mod proxy;
+mod proxy_state;
+mod relay;
+mod resumption;
+mod runtime;
+mod socket;
+mod splice;
+mod sys;
+mod tailscale;
+mod tls;
+mod tls13;
+mod traces;
+mod turns;
+mod upstream;
+mod view;
+mod worker;
 
 /// The examples of the README, which are compiled with the tests of the documentation.
-#[cfg(all(doctest, feature = "server"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use edge_http;
+pub use edge_policy;
 pub use ipnet;
-#[cfg(feature = "server")]
 pub use rustls;
 
-pub use client_certificate::{CertificateContext, ClientCertificate};
-pub use fields::{Field, Fields, Name};
-pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
-pub use reason::{Reason, UnknownReason};
-pub use snapshot::{ConfigError, ConfigErrors, ConfigPath, Snapshot, nearest};
-pub use ticket_schedule::{ScheduleError, TicketSchedule};
-
-#[cfg(feature = "server")]
-pub use server::{
-    Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError,
-    builder::{Builder, Proxy},
-    certificates::{CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport},
-    client_auth::ClientCertificatesError,
-    error::StartError,
-    metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics},
-    observe::{
-        AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, NoopObserver, Observer,
-        WorkerFailure,
-    },
-    proxy::{ListenerStatus, ProxyHandle, WorkerStatus},
-    resumption::{
-        SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
-        StoreFuture,
-    },
-    tls::TlsParameters,
+pub use edge_http::{BodyLength, Field, Fields, Method, Name, RequestHead, ResponseHead, Version};
+pub use edge_policy::{
+    CertificateContext, ClientCertificate, ConfigError, ConfigErrors, ConfigPath, Reason, ScheduleError,
+    Snapshot, TicketSchedule, UnknownReason, config, decide, handler,
 };
+
+pub use builder::{Builder, Proxy};
+pub use certificates::{CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport};
+pub use client_auth::ClientCertificatesError;
+pub use error::StartError;
+pub use metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics};
+pub use observe::{
+    AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, NoopObserver, Observer,
+    WorkerFailure,
+};
+pub use proxy::{ListenerStatus, ProxyHandle, WorkerStatus};
+pub use resumption::{
+    SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
+    StoreFuture,
+};
+pub use tls::TlsParameters;
+pub use upstream::{Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError};

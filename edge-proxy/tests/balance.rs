@@ -1,6 +1,6 @@
 //! Several targets: the distribution of requests, the failure of a target, and its effect on clients.
 
-use edge_proxy::balance::health::Availability;
+use edge_policy::balance::health::Availability;
 use edge_proxy::config::{
     Balance, Check, Config, HashKey, Listener, Maintenance, Plain, Response, Route, Site, Target, Upstream,
 };

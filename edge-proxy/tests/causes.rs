@@ -335,7 +335,7 @@ fn node(authority: &Authority, folder: &Path) -> ProxyHandle {
                 return Some((answer(name), head));
             };
             let mut switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ".to_vec();
-            switch.extend_from_slice(&edge_proxy::websocket::accept(key.as_bytes()));
+            switch.extend_from_slice(&edge_http::websocket::accept(key.as_bytes()));
             switch.extend_from_slice(b"\r\n\r\nhello");
             Some((switch, bytes.len()))
         });

@@ -1,8 +1,8 @@
 //! Third-party clients through the edge: a browser, curl, Python's gRPC and WebSocket.
-#![cfg(feature = "server")]
 
+use edge_http::websocket;
 use edge_proxy::config::{Listener, Protocol, Route, Site, Target, Upstream};
-use edge_proxy::{Certificates, Proxy, ProxyHandle, websocket};
+use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

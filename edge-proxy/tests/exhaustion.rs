@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Edge, read_until};
-use edge_proxy::balance::health::Availability;
+use edge_policy::balance::health::Availability;
 use edge_proxy::config::{Check, Listener};
 use edge_proxy::{AcceptEvent, Observer, Proxy, StartError};
 use std::io::Write;

@@ -3,12 +3,12 @@
 mod common;
 
 use common::{http1, tls};
-use edge_proxy::auth::basic::users;
+use edge_policy::auth::basic::users;
+use edge_policy::rate::Rate;
 use edge_proxy::config::{
     Action, Auth, BasicAuth, Compression, Config, ForwardAuth, Hsts, PathMatch, Response, Route, Target,
     Upstream,
 };
-use edge_proxy::rate::Rate;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;

@@ -1,8 +1,6 @@
 //! Memory of ten thousand idle TLS connections. The proxy and its clients are separate processes, so that only the
 //! proxy's memory is measured.
 
-#![cfg(feature = "server")]
-
 mod common;
 
 use common::{Edge, read_until, tls};

@@ -39,7 +39,7 @@ fn origin() -> SocketAddr {
                 let mut said =
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
                         .to_vec();
-                said.extend_from_slice(&edge_proxy::websocket::accept(key.as_bytes()));
+                said.extend_from_slice(&edge_http::websocket::accept(key.as_bytes()));
                 said.extend_from_slice(b"\r\n\r\n");
                 stream.write_all(&said).unwrap();
                 while let Ok(n @ 1..) = stream.read(&mut part) {

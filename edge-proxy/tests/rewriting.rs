@@ -102,7 +102,7 @@ fn error_pages_of_the_proxy_and_of_services() {
             page(&[502], "<p>down", false),
         ];
         let mut secret = forward("/secret");
-        let users = edge_proxy::auth::basic::users(
+        let users = edge_policy::auth::basic::users(
             "ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq",
         );
         secret.auth =

@@ -1,7 +1,5 @@
 //! Streaming content: without delay, in both directions, of any length, with only a few buffers in memory.
 
-#![cfg(feature = "server")]
-
 mod common;
 
 use common::wire2::{End, Field, Http2};

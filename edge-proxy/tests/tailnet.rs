@@ -2,8 +2,8 @@
 
 mod common;
 
+use edge_policy::tailnet::Who;
 use edge_proxy::config::{Tailnet, Trust};
-use edge_proxy::tailnet::Who;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixListener;

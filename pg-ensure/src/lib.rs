@@ -27,5 +27,13 @@ pub use name::{ContainsNul, MAX_IDENTIFIER, Name, NameError, Text};
 pub use object::{Local, NotASetting, Object, Setting};
 pub use plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Plan, Risk, Step};
 pub use scram::{DEFAULT_ITERATIONS, MAX_VERIFIER, PasswordError, Verifier, VerifierError};
+pub use secrecy;
 pub use time::{NotATime, ValidUntil};
 pub use version::{TooOld, Version};
+
+#[cfg(any(feature = "client", feature = "manifest"))]
+pub use serde_json;
+#[cfg(feature = "client")]
+pub use tokio_postgres;
+#[cfg(feature = "manifest")]
+pub use toml;

@@ -50,3 +50,7 @@ pub use server::{Capability, Server, UnknownVersion, Version};
 pub use shadow::{Shadowed, shadowed};
 pub use space::Undecided;
 pub use token::{Field, Span, Token};
+
+pub use ipnet;
+#[cfg(feature = "install")]
+pub use tokio_postgres;

@@ -57,6 +57,8 @@ pub use redact::{carries_credentials, is_secret_key, shown};
 pub use reply::{Reply, ReplyError, reply};
 pub use reply_to::{ReplyToError, TOKEN, reply_to};
 pub use route::{Impossible, Route, by_app_ini, by_environment_file, by_uri, choose};
+#[cfg(feature = "doctor")]
+pub use rustls;
 pub use secrecy;
 pub use secret_uri::{SecretUriError, secret_path};
 pub use section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting};

@@ -7,7 +7,7 @@ use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
 use cli_support::verbosity::Verbosity;
-use edge_proxy::tailnet::Who;
+use edge_policy::tailnet::Who;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,14 +1,14 @@
 //! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services send them.
 
 use crate::Path;
-use edge_proxy::flood::Meter;
-use edge_proxy::h1::{self, Chunks, HeadLimits, ResponseFraming};
-use edge_proxy::h2::frame::{self as h2_frame, FrameHeader};
-use edge_proxy::h2::{hpack, response as h2};
-use edge_proxy::h3::qpack;
-use edge_proxy::h3::request::{RequestDecoder, RequestItem};
-use edge_proxy::h3::{SectionLimits, frame, response as h3};
-use edge_proxy::{Method, RequestHead, ResponseHead, Version};
+use edge_http::flood::Meter;
+use edge_http::h1::{self, Chunks, HeadLimits, ResponseFraming};
+use edge_http::h2::frame::{self as h2_frame, FrameHeader};
+use edge_http::h2::{hpack, response as h2};
+use edge_http::h3::qpack;
+use edge_http::h3::request::{RequestDecoder, RequestItem};
+use edge_http::h3::{SectionLimits, frame, response as h3};
+use edge_http::{Method, RequestHead, ResponseHead, Version};
 use std::hint::black_box;
 
 pub(crate) const PATHS: &[Path] = &[

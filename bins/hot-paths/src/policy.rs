@@ -1,12 +1,14 @@
 //! Decisions about requests, clients and upstream fields, and about logins to PostgreSQL.
 
 use crate::{Path, http};
-use edge_proxy::config::{Config, Listener, Route, Site, Target, Upstream};
-use edge_proxy::decide::{
+use edge_http::Name;
+use edge_http::proxy_protocol;
+use edge_http::trace_context::{Context, Sampling, received};
+use edge_policy::Snapshot;
+use edge_policy::config::{Config, Listener, Route, Site, Target, Upstream};
+use edge_policy::decide::{
     RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
-use edge_proxy::trace_context::{Context, Sampling, received};
-use edge_proxy::{Name, Snapshot, proxy_protocol};
 use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;

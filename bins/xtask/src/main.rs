@@ -31,6 +31,7 @@ mod screenshots;
 mod soak;
 mod source;
 mod steps;
+mod surface;
 mod testing;
 mod tools;
 mod units;
@@ -90,6 +91,7 @@ usage: cargo xtask COMMAND
   deny          only check dependencies with cargo-deny; ADVISORY_DB is the folder of a copy of the database of advisories, for
                 where that cannot be reached
   cycles        only check that the files of each crate do not import each other in cycles
+  surface       only compare the public items of the libraries with the lists in the tree; --write writes the lists
 ";
 
 fn main() -> ExitCode {
@@ -149,6 +151,8 @@ fn main() -> ExitCode {
         (Some("prose"), []) => prose::check(),
         (Some("deny"), []) => advisories::check(),
         (Some("cycles"), []) => cycles::check(),
+        (Some("surface"), []) => surface::run(false),
+        (Some("surface"), ["--write"]) => surface::run(true),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -5,7 +5,8 @@
 use crate::process::{Outcome, cargo};
 
 /// The crates whose cores do no I/O.
-const PURE: &[&str] = &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
+const PURE: &[&str] =
+    &["acme-dns01", "edge-http", "edge-policy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
 
 /// Packages that a pure core must not depend on.
 const IMPURE: &[&str] = &[

@@ -8,8 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The published libraries.
-pub(crate) const LIBRARIES: &[&str] =
-    &["acme-dns01", "edge-proxy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
+pub(crate) const LIBRARIES: &[&str] = &[
+    "acme-dns01",
+    "edge-proxy",
+    "edge-http",
+    "edge-policy",
+    "pg-ensure",
+    "pg-hba",
+    "pg-upgrade",
+    "smtp-config",
+];
 
 /// The published programs.
 pub(crate) const PROGRAMS: &[&str] = &[
@@ -51,10 +59,14 @@ pub(crate) fn prove() -> Outcome {
 }
 
 /// Libraries that lie inside the folder of another, after which they are unpacked.
-const NESTED: &[(&str, &str)] = &[("pg-upgrade", "pg-ensure/upgrade")];
+const NESTED: &[(&str, &str)] = &[
+    ("edge-http", "edge-proxy/http"),
+    ("edge-policy", "edge-proxy/policy"),
+    ("pg-upgrade", "pg-ensure/upgrade"),
+];
 
 /// Returns the folder that a package is built from.
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     if let Some((_, folder)) = NESTED.iter().find(|(nested, _)| *nested == name) {
         return folder.into();
     }

@@ -4,7 +4,7 @@ use crate::process::{Outcome, cargo, step};
 use crate::registry::LIBRARIES;
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
-    nix, package, prose, purity, registry, testing, tools,
+    nix, package, prose, purity, registry, surface, testing, tools,
 };
 use std::process::Command;
 use std::time::Instant;
@@ -64,6 +64,7 @@ pub(crate) fn test() -> Outcome {
     nix::prove(None)?;
     flake::prove()?;
     conformance::quick()?;
+    surface::run(false)?;
     step(
         "documentation",
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])

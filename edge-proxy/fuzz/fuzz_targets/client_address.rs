@@ -1,10 +1,10 @@
 //! Whatever a header contains, only verified addresses are returned.
 #![no_main]
 
-use edge_proxy::Fields;
-use edge_proxy::tailnet::TailnetIdentity;
-use edge_proxy::client_address::{MAX_HOPS, restore};
-use edge_proxy::config::{Trust, TrustedHeader};
+use edge_http::Fields;
+use edge_policy::tailnet::TailnetIdentity;
+use edge_policy::client_address::{MAX_HOPS, restore};
+use edge_policy::config::{Trust, TrustedHeader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! A parsed line has only what the grammar allows, and never more elements than commas allow.
 #![no_main]
 
-use edge_proxy::forwarded::parse;
+use edge_http::forwarded::parse;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,11 +1,11 @@
 //! Request streams and control streams parse the same however they are split.
 #![no_main]
 
-use edge_proxy::h3::control::ControlStream;
-use edge_proxy::h3::qpack::{QpackDecoder, write_field, write_prefix};
-use edge_proxy::h3::request::{RequestItem, RequestDecoder};
-use edge_proxy::h3::{Fault, SectionLimits, frame};
-use edge_proxy::{Fields, RequestHead};
+use edge_http::h3::control::ControlStream;
+use edge_http::h3::qpack::{QpackDecoder, write_field, write_prefix};
+use edge_http::h3::request::{RequestItem, RequestDecoder};
+use edge_http::h3::{Fault, SectionLimits, frame};
+use edge_http::{Fields, RequestHead};
 use libfuzzer_sys::fuzz_target;
 
 type Message = (Option<RequestHead>, Vec<u8>, Option<Fields>);
@@ -42,9 +42,9 @@ fn check(stream: &[u8], step: usize) {
     assert_eq!(read(stream, step), whole);
     if let Ok((head, ..)) = whole {
         let head = head.expect("no end without a head");
-        assert!(edge_proxy::host::split_authority(&head.authority).is_some());
+        assert!(edge_http::host::split_authority(&head.authority).is_some());
         for field in head.fields.iter() {
-            assert!(edge_proxy::grammar::is_token(field.name));
+            assert!(edge_http::grammar::is_token(field.name));
             assert!(!field.value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
         }
     }

@@ -2,7 +2,7 @@
 //! decoding again.
 #![no_main]
 
-use edge_proxy::h2::hpack::{HpackDecoder, InvalidBlock, write_field, write_no_table};
+use edge_http::h2::hpack::{HpackDecoder, InvalidBlock, write_field, write_no_table};
 use libfuzzer_sys::fuzz_target;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;

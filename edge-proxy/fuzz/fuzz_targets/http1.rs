@@ -1,8 +1,8 @@
 //! Heads and chunks from untrusted peers: never a panic, and accepted input is the same when it is parsed again.
 #![no_main]
 
-use edge_proxy::h1::{Chunks, HeadLimits, request, response};
-use edge_proxy::{Method, RequestHead, ResponseHead, Version};
+use edge_http::h1::{Chunks, HeadLimits, request, response};
+use edge_http::{Method, RequestHead, ResponseHead, Version};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! A parsed header is the same when it is formatted and parsed again, and no prefix of it is accepted.
 #![no_main]
 
-use edge_proxy::proxy_protocol::{parse, v1, v2};
+use edge_http::proxy_protocol::{parse, v1, v2};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

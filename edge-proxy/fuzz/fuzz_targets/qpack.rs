@@ -2,8 +2,8 @@
 //! split; Huffman codes are inverted.
 #![no_main]
 
-use edge_proxy::h3::Fault;
-use edge_proxy::h3::qpack::{
+use edge_http::h3::Fault;
+use edge_http::h3::qpack::{
     QpackDecoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
 };
 use libfuzzer_sys::fuzz_target;

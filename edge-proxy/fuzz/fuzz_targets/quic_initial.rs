@@ -1,8 +1,8 @@
 //! The first flight of an untrusted client: headers, frames, and the ClientHello.
 #![no_main]
 
-use edge_proxy::h3::client_hello;
-use edge_proxy::h3::initial::{CryptoBuffer, long_header};
+use edge_http::h3::client_hello;
+use edge_http::h3::initial::{CryptoBuffer, long_header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -2,8 +2,8 @@
 //! line of the input is a field; those that begin with `=` are tracestate.
 #![no_main]
 
-use edge_proxy::Fields;
-use edge_proxy::trace_context::{Context, MAX_MEMBERS, MAX_STATE, received, state};
+use edge_http::Fields;
+use edge_http::trace_context::{Context, MAX_MEMBERS, MAX_STATE, received, state};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

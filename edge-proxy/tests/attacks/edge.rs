@@ -1,7 +1,7 @@
 //! A proxy with one site in front of a recording origin, and raw clients.
 
+use edge_http::host::HostPattern;
 use edge_proxy::config::{Listener, Plain, Route, Site, Target, Upstream};
-use edge_proxy::host::HostPattern;
 use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -3,8 +3,8 @@
 use crate::edge::{Edge, site};
 use crate::wire3::{Answer, End, Field, Http3, data, headers, request, run};
 use bytes::Bytes;
+use edge_http::h3::frame;
 use edge_proxy::config::{Action, PathMatch, Protocol, Route, Target, Upstream};
-use edge_proxy::h3::frame;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use testkit::Origin;
@@ -305,7 +305,7 @@ fn echo() -> SocketAddr {
                 let head = String::from_utf8(head).unwrap();
                 assert!(head.starts_with("GET /ws HTTP/1.1\r\n"), "{head}");
                 let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-                let accept = edge_proxy::websocket::accept(key.as_bytes());
+                let accept = edge_http::websocket::accept(key.as_bytes());
                 let mut said =
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
                         .to_vec();

@@ -10,10 +10,10 @@ pub(crate) mod wire2;
 #[path = "wire3.rs"]
 pub(crate) mod wire3;
 
+use edge_http::host::HostPattern;
 use edge_proxy::config::{
     Action, Config, Limits, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
 };
-use edge_proxy::host::HostPattern;
 use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 // Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
-use edge_proxy::h3::qpack::huffman;
+use edge_http::h3::qpack::huffman;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

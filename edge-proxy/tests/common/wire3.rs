@@ -3,8 +3,8 @@
 // Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
-use edge_proxy::h3::qpack::{QpackDecoder, write_prefix};
-use edge_proxy::h3::{frame, varint};
+use edge_http::h3::qpack::{QpackDecoder, write_prefix};
+use edge_http::h3::{frame, varint};
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use crate::common::wire3::{self, Answer, End, Field, Http3, headers};
 use crate::{Target, seen};
-use edge_proxy::h3::varint;
+use edge_http::h3::varint;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};

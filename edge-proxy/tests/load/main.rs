@@ -1,8 +1,6 @@
 //! Load and abuse: each attack runs while another client is served. Asserts that the other client waits for a bounded
 //! time only, the proxy's memory stays below a ceiling, and the offender's connection is closed.
 
-#![cfg(feature = "server")]
-
 #[path = "../common/mod.rs"]
 mod common;
 mod http2;

@@ -3,10 +3,10 @@
 //!
 //!     cargo run -p examples --bin edge_client_address -- 100.64.0.2 "6.6.6.6, 203.0.113.7"
 
+use edge_policy::client_address::restore;
+use edge_policy::tailnet::TailnetIdentity;
 use edge_proxy::Fields;
-use edge_proxy::client_address::restore;
 use edge_proxy::config::Trust;
-use edge_proxy::tailnet::TailnetIdentity;
 use std::error::Error;
 use std::net::SocketAddr;
 

@@ -3,11 +3,11 @@
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use super::upstream::{REFERRED, referred};
-use edge_proxy::auth::basic::users;
+use edge_policy::auth::basic::users;
+use edge_policy::rate::Rate;
 use edge_proxy::config::{
     Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits, Site, Upstream,
 };
-use edge_proxy::rate::Rate;
 
 /// Well-known authentication services: name, path, fields.
 const SERVICES: [(&str, &str, &[&str]); 2] = [

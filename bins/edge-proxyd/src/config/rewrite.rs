@@ -59,7 +59,7 @@ fn prefixes(value: &Value<'_, '_>) -> Vec<PrefixRule> {
 /// Reads the name of a field.
 pub(super) fn field_name(value: &Value<'_, '_>) -> Option<String> {
     let name = value.text()?;
-    if !edge_proxy::grammar::is_token(name.as_bytes()) {
+    if !edge_http::grammar::is_token(name.as_bytes()) {
         value.wrong("not a valid field name: expected letters, digits and -");
         return None;
     }

@@ -224,7 +224,7 @@ fn address(value: &Value<'_, '_>) -> Option<Address> {
         schemes.iter().find_map(|(begin, scheme, port)| {
             let rest = text.strip_prefix(begin)?;
             let rest = rest.strip_suffix('/').unwrap_or(rest);
-            let (host, written, _) = edge_proxy::host::split_authority(rest)?;
+            let (host, written, _) = edge_http::host::split_authority(rest)?;
             if *port == 0 && written.is_none() {
                 return None;
             }

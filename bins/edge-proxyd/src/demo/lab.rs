@@ -2,8 +2,8 @@
 
 use super::origin::{self, Memory};
 use crate::authority::Authority;
+use edge_http::host::HostPattern;
 use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
-use edge_proxy::host::HostPattern;
 use edge_proxy::{Certificates, ConnectionRejected, Observer, Proxy, ProxyHandle, Reason};
 use std::error::Error;
 use std::net::SocketAddr;

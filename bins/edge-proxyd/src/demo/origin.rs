@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 mod base64_accept {
     /// Returns the response to a WebSocket key (RFC 6455 §4.2.2).
     pub(super) fn accept_key(key: &str) -> String {
-        String::from_utf8_lossy(&edge_proxy::websocket::accept(key.as_bytes())).into_owned()
+        String::from_utf8_lossy(&edge_http::websocket::accept(key.as_bytes())).into_owned()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern;
-use edge_proxy::host::HostPattern;
+use edge_http::host::HostPattern;
 
 /// The names of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Password files: their hashes, of which edge-proxyd takes those that resist guessing.
 
 use super::parse::Directive;
-use edge_proxy::auth::basic::users;
+use edge_policy::auth::basic::users;
 use std::path::{Path, PathBuf};
 
 /// The users of a file.

@@ -7,7 +7,7 @@ use super::ranges::{Lists, Rule, everyone, lists, net_of};
 use super::times::{duration, milliseconds};
 use super::upstream::{Block, Upstreams};
 use super::variables::Variables;
-use edge_proxy::host::HostPattern;
+use edge_http::host::HostPattern;
 
 /// A listener that forwards.
 #[derive(Clone, Debug)]

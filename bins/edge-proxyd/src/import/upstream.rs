@@ -4,7 +4,7 @@ use super::notes::Notes;
 use super::parse::Directive;
 use super::scope::Scope;
 use super::times::{duration, milliseconds};
-use edge_proxy::host::split_authority;
+use edge_http::host::split_authority;
 use std::collections::BTreeMap;
 
 /// The content of an `upstream NAME { … }` block.

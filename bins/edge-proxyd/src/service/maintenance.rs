@@ -78,7 +78,7 @@ impl Switches {
     /// There is no such site, it cannot be switched, or the file cannot be written; then nothing has changed.
     pub(crate) fn set(&mut self, config: &Config, asked: &str, on: bool) -> Result<String, String> {
         let by_host = |host: &str| {
-            let host = edge_proxy::host::normalize(host);
+            let host = edge_http::host::normalize(host);
             config.sites.iter().find(|site| site.hosts.iter().any(|known| known.to_string() == host))
         };
         let site = config.sites.iter().find(|site| site.name == asked).or_else(|| by_host(asked));
@@ -94,7 +94,7 @@ impl Switches {
             None if !on && self.sites.contains(asked) => asked,
             None => {
                 let known = || config.sites.iter().map(|site| site.name.as_str());
-                let hint = edge_proxy::nearest(asked, known()).map_or_else(
+                let hint = edge_policy::nearest(asked, known()).map_or_else(
                     || format!("the sites are {}", known().collect::<Vec<_>>().join(", ")),
                     |near| format!("did you mean `{near}`?"),
                 );

@@ -3,8 +3,8 @@
 
 use super::{Watched, metrics, page};
 use crate::config::StatusAddress;
-use edge_proxy::h1::{HeadLimits, request};
-use edge_proxy::host::split_authority;
+use edge_http::h1::{HeadLimits, request};
+use edge_http::host::split_authority;
 use edge_proxy::{Method, RequestHead, Version};
 use std::io;
 use std::net::IpAddr;

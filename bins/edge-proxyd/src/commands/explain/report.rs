@@ -2,11 +2,11 @@
 
 use super::certificate::Known;
 use crate::cli::ExplainArgs;
+use edge_http::host::{normalize, split_authority};
+use edge_policy::early_data::Early;
+use edge_policy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
 use edge_proxy::config::{CertificateMode, Listener, ListenerKind, PathMatch, Reject};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
-use edge_proxy::early_data::Early;
-use edge_proxy::host::{normalize, split_authority};
-use edge_proxy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
 use edge_proxy::{CertificateContext, ClientCertificate, Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
@@ -311,10 +311,10 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
         let why = decision.verdict.reason().map(|reason| reason.description().to_owned());
         return Answer::new("none", why.unwrap_or_default());
     };
-    let named = |pattern: &&edge_proxy::host::HostPattern| Some(pattern.to_string().as_str()) == host;
+    let named = |pattern: &&edge_http::host::HostPattern| Some(pattern.to_string().as_str()) == host;
     let why = match site.hosts.iter().find(named) {
         Some(pattern) => format!("exact match of the host {pattern}"),
-        None if site.hosts.contains(&edge_proxy::host::HostPattern::Any) => {
+        None if site.hosts.contains(&edge_http::host::HostPattern::Any) => {
             "the site of hosts that no other site has, or the longest matching pattern".into()
         }
         None => "longest matching pattern".into(),

@@ -1,7 +1,7 @@
 //! The request that `explain` decides about, as a parser would produce it.
 
 use crate::cli::ExplainArgs;
-use edge_proxy::grammar::{decimal, is_field_value, is_target, is_token, trim};
+use edge_http::grammar::{decimal, is_field_value, is_target, is_token, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
 /// Sets the arguments that a URL stands for.

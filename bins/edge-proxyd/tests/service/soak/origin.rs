@@ -1,6 +1,6 @@
 //! An origin that can die and return on the same port.
 
-use edge_proxy::websocket;
+use edge_http::websocket;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,0 +1,262 @@
+//! `cargo xtask surface`: the public items of each library, listed in a file of the tree, so that a change of them is seen in review.
+//!
+//! The list is made from rustdoc's JSON. Its beginning names the crates whose types are part of it; each must be re-exported, since a
+//! program that gives such a type needs the same version of that crate.
+
+use crate::process::{Outcome, cargo, root, step, target};
+use crate::registry::{self, LIBRARIES};
+use public_api::{Builder, PublicApi};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The file in the folder of each library.
+const FILE: &str = "public-items.txt";
+
+/// Crates that every program has.
+const STANDARD: &[&str] = &["alloc", "core", "std"];
+
+/// Checks the lists, or writes them.
+pub(crate) fn run(write: bool) -> Outcome {
+    document()?;
+    let mut wrong = String::new();
+    for library in LIBRARIES {
+        let listed = list(library)?;
+        let path = root().join(registry::folder(library)).join(FILE);
+        if write {
+            fs::write(&path, &listed.text).map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        if kept != listed.text {
+            wrong.push_str(&difference(library, &kept, &listed.text));
+        }
+        for foreign in &listed.missing {
+            let _ = writeln!(wrong, "{library}: types of `{foreign}` are public, and it is not re-exported");
+        }
+        wrong.push_str(&undocumented(library)?);
+        wrong.push_str(&removed(library, &listed.text)?);
+        println!("xtask: {library}: {} public items", listed.count);
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the public items changed; `cargo xtask surface --write` writes the lists:\n{wrong}"))
+}
+
+/// Has rustdoc describe the libraries as JSON.
+fn document() -> Outcome {
+    let folder = target().join("surface");
+    let wrapper = folder.join("rustdoc");
+    // Only rustdoc is told, since build scripts that saw the variable would build everything again.
+    let script = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&wrapper, script))
+        .and_then(|()| fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)))
+        .map_err(|why| format!("{}: {why}", wrapper.display()))?;
+    let mut command = cargo(&["doc", "--no-deps", "--all-features", "--locked", "--quiet"]);
+    command.args(LIBRARIES.iter().flat_map(|library| ["--package", library]));
+    command.env("RUSTDOC", &wrapper).env("RUSTDOCFLAGS", "-Z unstable-options --output-format json");
+    step("surface: describing the libraries", command)
+}
+
+/// The public items of a library.
+struct Listed {
+    text: String,
+    count: usize,
+    /// Foreign crates in it that are not re-exported.
+    missing: Vec<String>,
+}
+
+fn list(library: &str) -> Result<Listed, String> {
+    let name = library.replace('-', "_");
+    let path = target().join("doc").join(format!("{name}.json"));
+    let api: PublicApi = Builder::from_rustdoc_json(&path)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .omit_auto_derived_impls(true)
+        .build()
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    let items: Vec<String> = api.items().map(ToString::to_string).collect();
+    let foreign = foreign(&name, &items);
+    let exported = |other: &str| {
+        // Crates that another one re-exports.
+        let other = match other {
+            "rustls_pki_types" => "rustls",
+            "serde_spanned" => "toml",
+            other => other,
+        };
+        items.contains(&format!("pub use {name}::{other}"))
+    };
+    let missing = foreign.iter().filter(|other| !exported(other)).cloned().collect();
+    let named = |item: &&String| is_definition(item);
+    let count = items.iter().filter(named).count();
+    let mut text =
+        format!("# Public items of {library}, with all features: `cargo xtask surface --write`.\n");
+    let foreign: Vec<&str> = foreign.iter().map(String::as_str).collect();
+    let _ = writeln!(
+        text,
+        "# Foreign crates: {}.\n",
+        if foreign.is_empty() { "none".into() } else { foreign.join(", ") }
+    );
+    items.iter().for_each(|item| text.push_str(&format!("{item}\n")));
+    Ok(Listed { text, count, missing })
+}
+
+/// Returns whether a line of the list defines an item: a module, type, trait, function, constant or macro, and not a field, variant, method
+/// or implementation of one.
+fn is_definition(item: &str) -> bool {
+    let words = item.strip_prefix("#[non_exhaustive] ").unwrap_or(item);
+    let Some(rest) = words.strip_prefix("pub ") else { return false };
+    let rest = ["const ", "unsafe ", "async "]
+        .iter()
+        .fold(rest, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
+    let kind = rest.split(' ').next().unwrap_or_default();
+    match kind {
+        "mod" | "struct" | "enum" | "trait" | "type" | "macro" | "union" | "static" | "proc" => true,
+        // A free function is in a module, a method in a type, whose name has a capital letter.
+        "fn" => {
+            let path = rest[3..].split(['(', '<']).next().unwrap_or_default();
+            path.rsplit("::").nth(1).is_some_and(|owner| !owner.starts_with(char::is_uppercase))
+        }
+        _ => false,
+    }
+}
+
+/// Returns the crates, other than this one and the standard ones, whose items the lines name.
+fn foreign(own: &str, items: &[String]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for item in items.iter().filter(|item| !item.starts_with("pub use ")) {
+        for part in item.split(|c: char| !(c.is_alphanumeric() || "_:".contains(c))) {
+            let Some((root, _)) = part.trim_start_matches(':').split_once("::") else { continue };
+            let is_crate =
+                !root.is_empty() && root.chars().all(|c| c.is_lowercase() || c.is_numeric() || c == '_');
+            if is_crate && root != own && !STANDARD.contains(&root) {
+                found.insert(root.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Returns the lines that only one of two texts has.
+fn difference(library: &str, kept: &str, made: &str) -> String {
+    let lines = |text: &'_ str| text.lines().map(str::to_owned).collect::<BTreeSet<String>>();
+    let (kept, made) = (lines(kept), lines(made));
+    let mut text = String::new();
+    kept.difference(&made).for_each(|line| text.push_str(&format!("{library}: - {line}\n")));
+    made.difference(&kept).for_each(|line| text.push_str(&format!("{library}: + {line}\n")));
+    text
+}
+
+/// Names the features of a library that neither its manifest nor its front page describes.
+fn undocumented(library: &str) -> Result<String, String> {
+    let folder = root().join(registry::folder(library));
+    let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
+    let manifest = read(folder.join("Cargo.toml"))?;
+    // The README is the front page of most.
+    let front = read(folder.join("src/lib.rs"))? + &read(folder.join("README.md"))?;
+    let mut text = String::new();
+    let features = manifest.split_once("[features]\n").map_or("", |(_, rest)| rest);
+    let features = features.split("\n[").next().unwrap_or_default();
+    let mut described = false;
+    for line in features.lines() {
+        let name =
+            line.split_once(" = ").map(|(name, _)| name).filter(|name| !name.starts_with([' ', '#', ']']));
+        match name {
+            Some("default") | None => {}
+            Some(name) => {
+                let without_effect = manifest.contains(&format!("## `{name}`: without effect"));
+                if !described || !(without_effect || front.contains(&format!("`{name}`"))) {
+                    let _ = writeln!(
+                        text,
+                        "{library}: the feature `{name}` is not described in Cargo.toml and on the front page"
+                    );
+                }
+            }
+        }
+        described = line.starts_with("##");
+    }
+    Ok(text)
+}
+
+/// Names the items that the last release of this version's series had and that are gone (semantic versioning: a new minor version before
+/// 1.0, a new major version after).
+fn removed(library: &str, made: &str) -> Result<String, String> {
+    let folder = registry::folder(library);
+    let manifest = root().join(&folder).join("Cargo.toml");
+    let manifest = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap_or_default();
+    let version = version.trim_matches('"');
+    let series = series(version);
+    let listed = Command::new("git")
+        .args(["tag", "--list", &format!("{library}-v{series}.*")])
+        .current_dir(root())
+        .output();
+    let tags = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let Some(tag) = tags.lines().max_by_key(|tag| patch(tag)) else { return Ok(String::new()) };
+    let path = Path::new(&folder).join(FILE);
+    let shown =
+        Command::new("git").args(["show", &format!("{tag}:{}", path.display())]).current_dir(root()).output();
+    let before = shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let mut text = String::new();
+    for line in
+        before.lines().filter(|line| !line.starts_with('#') && !made.lines().any(|other| other == *line))
+    {
+        let _ =
+            writeln!(text, "{library}: {tag} had `{line}`: {version} is compatible with it by its number");
+    }
+    Ok(text)
+}
+
+/// Returns the numbers of a version that compatible ones share.
+fn series(version: &str) -> String {
+    let mut parts = version.split('.');
+    match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+        ("0", minor) => format!("0.{minor}"),
+        (major, _) => major.to_owned(),
+    }
+}
+
+/// Returns the last number of a tag.
+fn patch(tag: &str) -> u64 {
+    tag.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions() {
+        for (item, is) in [
+            ("pub mod edge_proxy", true),
+            ("pub struct edge_proxy::Proxy", true),
+            ("#[non_exhaustive] pub enum edge_proxy::Cause", true),
+            ("pub edge_proxy::Cause::Refused", false),
+            ("pub fn edge_proxy::Proxy::builder() -> edge_proxy::Builder", false),
+            ("pub const fn edge_policy::decide::hello(a: u8) -> bool", true),
+            ("impl edge_proxy::Proxy", false),
+            ("pub edge_proxy::Config::limits: edge_proxy::Limits", false),
+        ] {
+            assert_eq!(is_definition(item), is, "{item}");
+        }
+    }
+
+    #[test]
+    fn foreign_crates() {
+        let items = [
+            "pub use a::rustls".to_owned(),
+            "pub fn a::f(ipnet::IpNet, &core::str, alloc::vec::Vec<a::B>) -> core::result::Result<rustls_pki_types::X, a::E>".to_owned(),
+        ];
+        assert_eq!(foreign("a", &items), BTreeSet::from(["ipnet".to_owned(), "rustls_pki_types".to_owned()]));
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!((series("0.3.2").as_str(), series("2.1.0").as_str()), ("0.3", "2"));
+        assert_eq!((patch("edge-http-v0.1.12"), patch("x")), (12, 0));
+    }
+}

@@ -1,0 +1,158 @@
+//! The content of errors that the proxy answers itself: a line, in the form that the client asks for.
+
+use crate::Fields;
+use crate::grammar::{list, trim};
+use crate::h1::reason_phrase;
+
+/// A form of content that is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Html,
+    Json,
+    Problem,
+    Text,
+}
+
+/// In the order in which they are preferred where the client has no preference.
+const FORMS: [(Form, &[u8]); 4] = [
+    (Form::Text, b"text/plain"),
+    (Form::Html, b"text/html"),
+    (Form::Json, b"application/json"),
+    (Form::Problem, b"application/problem+json"),
+];
+
+/// Makes the media type and the content for a status, by the request's Accept (RFC 9110 §12.5.1). It names no product.
+///
+/// ```
+/// use edge_http::{Fields, error_body};
+///
+/// let mut fields = Fields::new();
+/// assert_eq!(error_body::of(413, &fields), ("text/plain; charset=utf-8", "413 Content Too Large\n".into()));
+/// fields.push(b"Accept", b"application/json, text/plain;q=0.5");
+/// let json = "{\"status\":413,\"title\":\"Content Too Large\"}\n";
+/// assert_eq!(error_body::of(413, &fields), ("application/json", json.into()));
+/// ```
+pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
+    let phrase = match reason_phrase(status) {
+        "" => "Error",
+        phrase => phrase,
+    };
+    let json = || format!("{{\"status\":{status},\"title\":\"{phrase}\"}}\n");
+    match form(request) {
+        Form::Html => (
+            "text/html; charset=utf-8",
+            format!(
+                "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{status} {phrase}</title><h1>{status} {phrase}</h1></html>\n"
+            ),
+        ),
+        Form::Json => ("application/json", json()),
+        Form::Problem => ("application/problem+json", json()),
+        Form::Text => ("text/plain; charset=utf-8", format!("{status} {phrase}\n")),
+    }
+}
+
+/// The form with the highest weight; text where none is acceptable.
+fn form(request: &Fields) -> Form {
+    let mut best = (0, Form::Text);
+    for (form, media) in FORMS {
+        let weight = weight(request, media);
+        if weight > best.0 {
+            best = (weight, form);
+        }
+    }
+    best.1
+}
+
+/// The weight of a media type in thousandths, by the most specific range that matches. Named types come before those that only a range
+/// covers: browsers accept everything and want a page.
+fn weight(request: &Fields, media: &[u8]) -> u32 {
+    let mut found: Option<(u8, u32)> = None;
+    for line in values(request) {
+        for item in list(line) {
+            let mut parts = item.split(|byte| *byte == b';').map(trim);
+            let range = parts.next().unwrap_or_default();
+            let specific = specificity(range, media);
+            let weight = parts.find_map(quality).unwrap_or(1000);
+            if let Some(specific) = specific
+                && found.is_none_or(|(known, _)| specific >= known)
+            {
+                found = Some((specific, weight));
+            }
+        }
+    }
+    match found {
+        Some((_, 0)) | None => 0,
+        // A named type is wanted more than whatever a range covers.
+        Some((2, weight)) => weight + 1000,
+        Some((_, weight)) => weight,
+    }
+}
+
+/// The values of Accept.
+fn values(request: &Fields) -> impl Iterator<Item = &[u8]> {
+    request.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept")).map(|field| field.value)
+}
+
+/// Returns the specificity of a range for a type, if it matches.
+fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
+    if range.eq_ignore_ascii_case(media) {
+        return Some(2);
+    }
+    match range.strip_suffix(b"/*") {
+        Some(b"*") => Some(0),
+        Some(kind) => media
+            .split(|byte| *byte == b'/')
+            .next()
+            .is_some_and(|own| own.eq_ignore_ascii_case(kind))
+            .then_some(1),
+        None => None,
+    }
+}
+
+/// The weight of `q=0.5` in thousandths. One that is malformed is 0.
+fn quality(parameter: &[u8]) -> Option<u32> {
+    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
+    let text = std::str::from_utf8(value).ok()?;
+    let weight = text.parse::<f32>().unwrap_or(0.0);
+    Some(if (0.0..=1.0).contains(&weight) { (weight * 1000.0) as u32 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn chosen(accept: &str) -> &'static str {
+        let fields: Fields = [(&b"accept"[..], accept.as_bytes())].into_iter().collect();
+        of(404, &fields).0
+    }
+
+    #[test]
+    fn what_clients_ask_for() {
+        for (accept, media) in [
+            ("*/*", "text/plain; charset=utf-8"),
+            ("", "text/plain; charset=utf-8"),
+            ("image/avif,image/webp", "text/plain; charset=utf-8"),
+            // Browsers, npm, git, Docker.
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+            ("application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*", "application/json"),
+            ("application/x-git-receive-pack-result", "text/plain; charset=utf-8"),
+            ("application/problem+json", "application/problem+json"),
+            ("text/html;q=0, */*;q=0.1", "text/plain; charset=utf-8"),
+            ("text/*;q=0.5, application/json;q=0.4", "application/json"),
+            ("text/*;q=0.5, application/*;q=0.4", "text/plain; charset=utf-8"),
+            ("TEXT/HTML", "text/html; charset=utf-8"),
+        ] {
+            assert_eq!(chosen(accept), media, "{accept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_wish_gets_an_answer(accept: Vec<u8>, status in 400_u16..600) {
+            let fields: Fields = [(&b"accept"[..], &accept[..])].into_iter().collect();
+            let (_, content) = of(status, &fields);
+            prop_assert!(content.contains(&status.to_string()) && content.ends_with('\n'));
+        }
+    }
+}

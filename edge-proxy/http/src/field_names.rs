@@ -1,0 +1,94 @@
+//! Field names as backends compare them.
+//!
+//! CGI, WSGI, Rack and PHP turn a field's name into a variable's: letters become capitals, and whatever is no letter or
+//! digit becomes `_`. Two names that end up as one variable are one name here, wherever fields are stripped, vouched for or
+//! looked up.
+
+use crate::Name;
+use crate::name_class::NameClass;
+
+/// Returns the byte as it counts in comparisons: letters in lower case, digits, and `-` for everything else.
+const fn fold(b: u8) -> u8 {
+    if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
+}
+
+/// Returns whether a backend could take one name for the other. Every name is the same as itself.
+///
+/// ```
+/// use edge_http::field_names::is_same;
+///
+/// assert!(is_same(b"Remote_User", b"remote-user"));
+/// assert!(is_same(b"Remote~User", b"remote-user"));
+/// assert!(!is_same(b"RemoteUser", b"remote-user"));
+/// ```
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
+}
+
+/// Returns whether a backend could take the name for another spelling of the second.
+pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
+    is_same(name, of) && !name.eq_ignore_ascii_case(of)
+}
+
+/// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are legal (RFC 9110 §5.1), but
+/// programs disagree about them; they are not forwarded.
+pub fn is_portable(name: &[u8]) -> bool {
+    NameClass::of(name).is_portable()
+}
+
+/// Returns the field that a backend could take this name for.
+pub fn folded(name: &[u8]) -> Name {
+    // Longer than every known name; names of a known prefix are known by that.
+    let mut buf = [0; 24];
+    let n = name.len().min(buf.len());
+    buf.iter_mut().zip(name).for_each(|(to, from)| *to = fold(*from));
+    Name::of(&buf[..n])
+}
+
+/// Appends the name as [`is_same`] compares it.
+pub(crate) fn push_folded(name: &[u8], to: &mut Vec<u8>) {
+    to.extend(name.iter().map(|b| fold(*b)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The variable that CGI makes of a name (RFC 3875 §4.1.18, as lighttpd does it for every byte).
+    fn variable(name: &[u8]) -> Vec<u8> {
+        name.iter().map(|b| if b.is_ascii_alphanumeric() { b.to_ascii_uppercase() } else { b'_' }).collect()
+    }
+
+    #[test]
+    fn known_names_are_found_in_every_spelling() {
+        for name in ["transfer-encoding", "content-length", "x-forwarded-for", "early-data", "x-real-ip"] {
+            for separator in ["_", ".", "~", "!"] {
+                let spelt = name.replace('-', separator).to_uppercase();
+                assert_eq!(folded(spelt.as_bytes()), Name::of(name.as_bytes()), "{spelt}");
+            }
+        }
+        assert_eq!(folded(b"X_Forwarded_Any-Thing.That~is!long"), Name::XForwarded);
+        assert_eq!(folded(b"content_length_of_something_else"), Name::Other);
+    }
+
+    #[test]
+    fn portable_names() {
+        assert!(is_portable(b"X-Request_ID1"));
+        for name in ["", "a.b", "a~b", "a!b", "a|b", "a b", "a'b"] {
+            assert!(!is_portable(name.as_bytes()), "{name}");
+        }
+    }
+
+    proptest! {
+        /// Names are the same exactly if CGI makes the same variable of them.
+        #[test]
+        fn same_as_cgi(a in "[a-cA-C_.~!-]{0,6}", b in "[a-cA-C_.~!-]{0,6}") {
+            prop_assert_eq!(is_same(a.as_bytes(), b.as_bytes()), variable(a.as_bytes()) == variable(b.as_bytes()));
+            let (mut x, mut y) = (Vec::new(), Vec::new());
+            push_folded(a.as_bytes(), &mut x);
+            push_folded(b.as_bytes(), &mut y);
+            prop_assert_eq!(x == y, is_same(a.as_bytes(), b.as_bytes()));
+        }
+    }
+}

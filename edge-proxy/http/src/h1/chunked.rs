@@ -1,0 +1,211 @@
+//! A decoder and validator for chunked content (RFC 9112 §7.1). Extensions are skipped and never forwarded.
+
+use crate::grammar::{is_field_value, is_token, trim};
+use crate::name_class::NameClass;
+use crate::section::may_be_trailer;
+use crate::{Fields, Name};
+use memchr::memchr;
+
+/// The longest chunk-size line with its extensions, in bytes.
+const LINE: usize = 256;
+/// The extension bytes allowed in one message. More would be a way to keep the proxy busy for nothing.
+const EXTENSIONS: usize = 16 * 1024;
+/// The bytes and fields allowed in a trailer section.
+const TRAILER_BYTES: usize = 8 * 1024;
+const TRAILER_FIELDS: usize = 32;
+
+/// The reason chunked content is refused. The message must not be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadChunk {
+    /// The size is not a hexadecimal number, or overflows.
+    #[error("malformed chunk size")]
+    Size,
+    /// A bare LF, a CR without LF, or a control character in an extension.
+    #[error("malformed chunk line")]
+    Line,
+    /// The data is longer than its size.
+    #[error("chunk data does not end where its size says")]
+    Data,
+    /// A trailer field is malformed.
+    #[error("malformed trailer")]
+    Trailer,
+    /// Too many bytes of extensions or trailers.
+    #[error("chunk extensions or trailers too large")]
+    TooLarge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChunkState {
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailer,
+    End,
+}
+
+/// The progress of decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of framing at the front of the buffer, which are consumed.
+    pub framing: usize,
+    /// Bytes of data that follow. The caller reports what it took by [`Chunks::took`].
+    pub data: usize,
+    /// True if the content is complete.
+    pub ended: bool,
+}
+
+/// A decoder for chunked content.
+///
+/// ```
+/// use edge_http::h1::Chunks;
+///
+/// let wire = b"3\r\nabc\r\n0\r\n\r\n";
+/// let mut chunks = Chunks::new();
+/// let step = chunks.walk(wire)?;
+/// assert_eq!((step.framing, step.data), (3, 3));
+/// chunks.took(3);
+/// assert!(chunks.walk(&wire[6..])?.ended);
+/// # Ok::<(), edge_http::h1::BadChunk>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    state: ChunkState,
+    extensions: usize,
+    trailer_bytes: usize,
+    trailers: Fields,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chunks {
+    /// Creates a decoder that expects the first chunk size.
+    pub const fn new() -> Self {
+        Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
+    }
+
+    /// Decodes the bytes that come next.
+    ///
+    /// # Errors
+    /// [`BadChunk`] as soon as a byte is wrong.
+    pub fn walk(&mut self, buf: &[u8]) -> Result<Progress, BadChunk> {
+        let mut at = 0;
+        loop {
+            let rest = &buf[at..];
+            match self.state {
+                ChunkState::Size => match self.size_line(rest)? {
+                    Some((used, 0)) => {
+                        at += used;
+                        self.state = ChunkState::Trailer;
+                    }
+                    Some((used, size)) => {
+                        at += used;
+                        self.state = ChunkState::Data(size);
+                    }
+                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                },
+                ChunkState::Data(left) => {
+                    let data = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    return Ok(Progress { framing: at, data, ended: false });
+                }
+                ChunkState::DataEnd => match rest {
+                    [b'\r', b'\n', ..] => {
+                        at += 2;
+                        self.state = ChunkState::Size;
+                    }
+                    [] | [b'\r'] => return Ok(Progress { framing: at, data: 0, ended: false }),
+                    _ => return Err(BadChunk::Data),
+                },
+                ChunkState::Trailer => match self.trailer_line(rest)? {
+                    Some(used) => at += used,
+                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                },
+                ChunkState::End => return Ok(Progress { framing: at, data: 0, ended: true }),
+            }
+        }
+    }
+
+    /// Reports that `n` bytes of data were taken from the buffer.
+    pub fn took(&mut self, n: usize) {
+        if let ChunkState::Data(left) = self.state {
+            let left = left.saturating_sub(n as u64);
+            self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) };
+        }
+    }
+
+    /// Returns the trailers that may be forwarded, once the content has ended.
+    pub const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// Parses a chunk-size line. Returns its length in bytes, and the size.
+    fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, BadChunk> {
+        let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        if digits > 15 || (digits == 0 && !buf.is_empty()) {
+            return Err(BadChunk::Size);
+        }
+        let after = &buf[digits..];
+        match after.first() {
+            None => return Ok(None),
+            // Whitespace between size and extension is tolerated by some and not by others (RFC 9112 §7.1.1).
+            Some(b'\r' | b';') => {}
+            Some(_) => return Err(BadChunk::Size),
+        }
+        let Some(end) = memchr(b'\n', after) else {
+            let extension = after.strip_suffix(b"\r").unwrap_or(after);
+            return if !is_field_value(extension) {
+                Err(BadChunk::Line)
+            } else if after.len() > LINE {
+                Err(BadChunk::TooLarge)
+            } else {
+                Ok(None)
+            };
+        };
+        let Some(extension) = after[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        if !is_field_value(extension) {
+            return Err(BadChunk::Line);
+        }
+        self.extensions += extension.len();
+        if end > LINE || self.extensions > EXTENSIONS {
+            return Err(BadChunk::TooLarge);
+        }
+        let size = buf[..digits]
+            .iter()
+            .fold(0u64, |sum, b| sum << 4 | u64::from((*b as char).to_digit(16).unwrap_or(0)));
+        Ok(Some((digits + end + 1, size)))
+    }
+
+    /// Parses one line of the trailer section, or the empty line that ends it.
+    fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, BadChunk> {
+        let Some(end) = memchr(b'\n', buf) else {
+            return if self.trailer_bytes + buf.len() > TRAILER_BYTES {
+                Err(BadChunk::TooLarge)
+            } else {
+                Ok(None)
+            };
+        };
+        let Some(text) = buf[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        if text.is_empty() {
+            self.state = ChunkState::End;
+            return Ok(Some(end + 1));
+        }
+        self.trailer_bytes += end + 1;
+        if self.trailer_bytes > TRAILER_BYTES || self.trailers.len() >= TRAILER_FIELDS {
+            return Err(BadChunk::TooLarge);
+        }
+        let colon = memchr(b':', text).ok_or(BadChunk::Trailer)?;
+        let (name, value) = (&text[..colon], &text[colon + 1..]);
+        if !is_token(name) || !is_field_value(value) {
+            return Err(BadChunk::Trailer);
+        }
+        let id = Name::of(name);
+        if may_be_trailer(id, name) {
+            self.trailers.push_known(id, NameClass::of(name), name, trim(value));
+        }
+        Ok(Some(end + 1))
+    }
+}

@@ -1,0 +1,493 @@
+//! Parsers for the heads of requests and responses.
+
+use super::{plain, repair};
+use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
+use crate::host::split_authority;
+use crate::name_class::NameClass;
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
+use memchr::{memchr, memmem};
+
+/// The limits of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The longest header section in bytes, without the request line.
+    pub bytes: usize,
+    /// The highest number of fields.
+    pub fields: usize,
+    /// The longest request target in bytes.
+    pub target: usize,
+}
+
+impl Default for HeadLimits {
+    /// Returns 16 KiB, 100 fields, and a target of 32 KiB.
+    fn default() -> Self {
+        Self { bytes: 16 * 1024, fields: 100, target: 32 * 1024 }
+    }
+}
+
+/// Bytes of a request line besides its target: a method of at most 32 bytes, two blanks, the version.
+const REQUEST_LINE: usize = 48;
+
+/// The reason a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHead {
+    /// The first bytes are not a request at all. The connection is closed without a response.
+    #[error("not HTTP")]
+    NotHttp,
+    /// A line ends in a bare LF, or contains a bare CR or NUL.
+    #[error("a line does not end in CR LF")]
+    LineEnd,
+    /// The request or status line is malformed.
+    #[error("malformed first line")]
+    FirstLine,
+    /// A version other than HTTP/1.0 and HTTP/1.1.
+    #[error("unsupported version of HTTP")]
+    Version,
+    /// The target is malformed.
+    #[error("malformed request target")]
+    Target,
+    /// The target exceeds the limit.
+    #[error("request target too long")]
+    TargetTooLong,
+    /// A field line is malformed: no colon, whitespace before it, line folding, or a control character.
+    #[error("malformed field line")]
+    Field,
+    /// More fields or bytes than the limits allow.
+    #[error("header section too large")]
+    TooLarge,
+    /// Host is missing, repeated, malformed, or differs from an absolute target (RFC 9112 §3.2).
+    #[error("Host missing, repeated, malformed or different from the target")]
+    Host,
+    /// Content-Length is not a plain number, or is repeated.
+    #[error("malformed or repeated Content-Length")]
+    ContentLength,
+    /// Transfer-Encoding is not exactly `chunked`, is repeated, or is used in HTTP/1.0.
+    #[error("unacceptable Transfer-Encoding")]
+    TransferEncoding,
+    /// Both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
+    #[error("both Content-Length and Transfer-Encoding")]
+    BothLengths,
+}
+
+impl BadHead {
+    /// Returns the status of the response, or `None` to close without one.
+    pub const fn status(self) -> Option<u16> {
+        match self {
+            Self::NotHttp => None,
+            Self::TargetTooLong => Some(414),
+            Self::TooLarge => Some(431),
+            Self::Version => Some(505),
+            _ => Some(400),
+        }
+    }
+}
+
+/// A complete request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRequest {
+    /// The length of the head in bytes.
+    pub used: usize,
+    /// True if the connection persists after this request.
+    pub keep_alive: bool,
+    /// True if the client waits for 100 (Continue) before it sends content.
+    pub expects_continue: bool,
+}
+
+/// A complete response head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundResponse {
+    /// The length of the head in bytes.
+    pub used: usize,
+    /// True if the connection persists after this response.
+    pub keep_alive: bool,
+    /// The framing of the content on the wire.
+    pub framing: ResponseBody,
+    /// True if line ends or whitespace had to be repaired. The connection must not be used again, whatever a later head says.
+    pub repaired: bool,
+}
+
+/// The framing of response content on the wire (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// No content follows.
+    None,
+    /// Content of this many bytes.
+    Exact(u64),
+    /// Chunked transfer coding.
+    Chunked,
+    /// Everything until the connection closes.
+    UntilClose,
+}
+
+/// The framing and connection options in the fields.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    hosts: usize,
+    expects_continue: bool,
+}
+
+/// Returns the end of the next line without CR LF, or `None` if it is incomplete.
+fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
+    match memchr(b'\n', &buf[at..]) {
+        Some(0) => Err(BadHead::LineEnd),
+        Some(length) if buf[at + length - 1] != b'\r' => Err(BadHead::LineEnd),
+        Some(length) => Ok(Some(at + length - 1)),
+        None => Ok(None),
+    }
+}
+
+/// Parses field lines into `fields` up to the empty line. Returns the end of the head, or `None` if it is incomplete.
+fn section(
+    buf: &[u8],
+    start: usize,
+    limits: &HeadLimits,
+    fields: &mut Fields,
+) -> Result<Option<usize>, BadHead> {
+    // The line before the section ended in CR LF, so an empty section is found like any other.
+    let Some(length) = memmem::find(&buf[start - 2..], b"\r\n\r\n") else {
+        return incomplete(buf, start, limits);
+    };
+    let block = &buf[start..start + length];
+    let base = fields.next_block();
+    fields.push_block(block);
+    let (mut at, mut lines) = (0, 0);
+    while at < block.len() {
+        lines += 1;
+        if lines > limits.fields {
+            return Err(BadHead::TooLarge);
+        }
+        let end = line(block, at)?.ok_or(BadHead::LineEnd)?;
+        let text = &block[at..end];
+        let colon = memchr(b':', text).ok_or(BadHead::Field)?;
+        let (name, value) = (&text[..colon], &text[colon + 1..]);
+        if !is_token(name) || name.len() > usize::from(u16::MAX) || !is_field_value(value) {
+            return Err(BadHead::Field);
+        }
+        let known = (Name::of(name), NameClass::of(name));
+        let value = trim(value);
+        let value_at = base + at + (value.as_ptr() as usize - text.as_ptr() as usize);
+        fields.push_range(known, (base + at, colon), (value_at, value.len()));
+        at = end + 2;
+    }
+    Ok(Some(start + block.len() + 2))
+}
+
+/// Checks whether an incomplete section can still become a valid one.
+fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, BadHead> {
+    let (mut at, mut lines) = (start, 0);
+    while let Some(end) = line(buf, at)? {
+        lines += 1;
+        if lines > limits.fields {
+            return Err(BadHead::TooLarge);
+        }
+        at = end + 2;
+    }
+    Ok(None)
+}
+
+/// Extracts framing and connection options from the fields.
+fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
+    let mut found = Framing::default();
+    for field in fields.iter() {
+        match field.id {
+            Name::ContentLength => {
+                if found.length.is_some() {
+                    return Err(BadHead::ContentLength);
+                }
+                found.length = Some(decimal(field.value).ok_or(BadHead::ContentLength)?);
+            }
+            Name::TransferEncoding => {
+                if found.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadHead::TransferEncoding);
+                }
+                found.chunked = true;
+            }
+            Name::Connection => {
+                for option in list(field.value) {
+                    found.close |= option.eq_ignore_ascii_case(b"close");
+                    found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                }
+            }
+            Name::Host => found.hosts += 1,
+            Name::Expect => found.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+    }
+    if found.chunked && found.length.is_some() {
+        return Err(BadHead::BothLengths);
+    }
+    Ok(found)
+}
+
+/// Parses a request head at the front of `buf`.
+///
+/// `Ok(None)` means that more bytes are needed. `head` is filled; after an error or `None` its content is unspecified.
+/// Host, Content-Length and Transfer-Encoding are removed from the fields; `authority` and `body` hold them.
+///
+/// # Errors
+/// [`BadHead`]: respond with [`BadHead::status`] and close, or close without a response.
+pub fn request(
+    buf: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<Option<FoundRequest>, BadHead> {
+    head.clear();
+    match plain::request(buf, limits, head) {
+        Some(found) => Ok(Some(found)),
+        None => strict_request(buf, limits, head),
+    }
+}
+
+/// The same for any head: says what is wrong, or that bytes are missing.
+pub(super) fn strict_request(
+    buf: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<Option<FoundRequest>, BadHead> {
+    head.clear();
+    // One empty line before the request line is ignored (RFC 9112 §2.2).
+    let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+    // What is not the target of a request line: a method, two blanks, the version.
+    let most = start + limits.target + REQUEST_LINE + limits.bytes;
+    let whole = &buf[..buf.len().min(most)];
+    let truncated = buf.len() >= most;
+    let more = || if truncated { Err(BadHead::TooLarge) } else { Ok(None) };
+
+    if !begins_like_a_request(&whole[start..]) {
+        return Err(BadHead::NotHttp);
+    }
+    let Some(end) = line(whole, start)? else {
+        let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
+        return if first > limits.target + REQUEST_LINE { Err(BadHead::TargetTooLong) } else { more() };
+    };
+    let (target, version) = request_line(&whole[start..end], limits, head)?;
+    head.version = version;
+    let section_limit = (end + 2).saturating_add(limits.bytes);
+    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else {
+        return if whole.len() >= section_limit { Err(BadHead::TooLarge) } else { more() };
+    };
+    if used > section_limit {
+        return Err(BadHead::TooLarge);
+    }
+    let found = framing(&mut head.fields)?;
+
+    if found.chunked && version == Version::Http10 {
+        return Err(BadHead::TransferEncoding);
+    }
+    head.body = match (found.chunked, found.length) {
+        (true, _) => BodyLength::Unknown,
+        (false, Some(0) | None) => BodyLength::None,
+        (false, Some(length)) => BodyLength::Exact(length),
+    };
+    authority(&found, target, head)?;
+    if found.upgrade && version == Version::Http11 {
+        let protocols: Vec<&[u8]> = head.fields.all(Name::Upgrade).collect();
+        if !protocols.is_empty()
+            && let Ok(protocols) = String::from_utf8(protocols.join(&b", "[..]))
+        {
+            head.upgrade = Some(protocols.into());
+        }
+    }
+    head.fields
+        .retain(|field| !matches!(field.id, Name::Host | Name::ContentLength | Name::TransferEncoding));
+    let keep_alive = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
+    Ok(Some(FoundRequest {
+        used,
+        keep_alive,
+        expects_continue: found.expects_continue && version == Version::Http11,
+    }))
+}
+
+/// Returns whether the bytes so far can begin a request line: a method and a space.
+fn begins_like_a_request(bytes: &[u8]) -> bool {
+    let method = &bytes[..memchr(b' ', bytes).unwrap_or(bytes.len()).min(33)];
+    bytes.is_empty() || (method.len() <= 32 && is_token(method))
+        // A bare line end is an error, but the client does speak HTTP.
+        || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
+}
+
+/// The authority within an absolute target.
+enum TargetAuthority {
+    None,
+    Some(std::ops::Range<usize>),
+}
+
+/// Parses the request line into method and target. Returns the authority of an absolute target.
+fn request_line(
+    line: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<(Option<String>, Version), BadHead> {
+    let first = memchr(b' ', line).ok_or(BadHead::FirstLine)?;
+    let rest = &line[first + 1..];
+    let second = memchr(b' ', rest).ok_or(BadHead::FirstLine)?;
+    let (target, version) = (&rest[..second], &rest[second + 1..]);
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        other
+            if other.len() == 8
+                && other.starts_with(b"HTTP/")
+                && other[5].is_ascii_digit()
+                && other[6] == b'.' =>
+        {
+            return Err(BadHead::Version);
+        }
+        _ => return Err(BadHead::FirstLine),
+    };
+    head.method = Method::parse(&line[..first]).ok_or(BadHead::FirstLine)?;
+    if target.len() > limits.target {
+        return Err(BadHead::TargetTooLong);
+    }
+    if !is_target(target) || memchr(b'#', target).is_some() {
+        return Err(BadHead::Target);
+    }
+    // Visible ASCII, as just checked.
+    let target = std::str::from_utf8(target).map_err(|_| BadHead::Target)?;
+    let found = absolute(target);
+    let authority = match (&found, &head.method) {
+        (TargetAuthority::Some(range), _) => {
+            let path = &target[range.end..];
+            match path.as_bytes().first() {
+                Some(b'/') => head.target.push_str(path),
+                Some(b'?') => {
+                    head.target.push('/');
+                    head.target.push_str(path);
+                }
+                Some(_) => return Err(BadHead::Target),
+                None if head.method == Method::Options => head.target.push('*'),
+                None => head.target.push('/'),
+            }
+            Some(target[range.clone()].to_owned())
+        }
+        (TargetAuthority::None, Method::Connect) => {
+            // The authority form (RFC 9112 §3.2.3), which the policy refuses later with its own reason.
+            head.target.push('*');
+            Some(target.to_owned())
+        }
+        (TargetAuthority::None, _) if target.starts_with('/') || target == "*" => {
+            head.target.push_str(target);
+            None
+        }
+        (TargetAuthority::None, _) => return Err(BadHead::Target),
+    };
+    Ok((authority, version))
+}
+
+/// Finds the authority in an absolute target with an http or https scheme.
+fn absolute(target: &str) -> TargetAuthority {
+    let at = match target.find("://") {
+        Some(at)
+            if target[..at].eq_ignore_ascii_case("http") || target[..at].eq_ignore_ascii_case("https") =>
+        {
+            at + 3
+        }
+        _ => return TargetAuthority::None,
+    };
+    let end = target[at..].find(['/', '?']).map_or(target.len(), |length| at + length);
+    TargetAuthority::Some(at..end)
+}
+
+/// Determines the authority of the request: one Host that agrees with an absolute target (RFC 9112 §3.2).
+fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) -> Result<(), BadHead> {
+    let required = usize::from(head.version == Version::Http11);
+    if found.hosts > 1 || found.hosts < required {
+        return Err(BadHead::Host);
+    }
+    let host = head.fields.get(Name::Host).unwrap_or_default();
+    let host = std::str::from_utf8(host).map_err(|_| BadHead::Host)?;
+    if !host.is_empty() && split_authority(host).is_none() {
+        return Err(BadHead::Host);
+    }
+    if let Some(target) = target {
+        if split_authority(&target).is_none() || (found.hosts == 1 && !target.eq_ignore_ascii_case(host)) {
+            return Err(BadHead::Host);
+        }
+        head.authority = target;
+    } else {
+        head.authority.push_str(host);
+    }
+    Ok(())
+}
+
+/// Parses a response head at the front of `buf`. `method` is the request's, which decides whether content follows.
+///
+/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are removed from the fields. Lines that end in a bare LF
+/// and blanks before a colon are repaired (RFC 9112 §2.2, §5.1), unless the content is chunked.
+///
+/// # Errors
+/// [`BadHead`]: the upstream cannot be trusted, and the client gets 502.
+pub fn response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+) -> Result<Option<FoundResponse>, BadHead> {
+    head.clear();
+    if let Some(found) = plain::response(buf, limits, method, head) {
+        return Ok(Some(found));
+    }
+    match strict_response(buf, limits, method, head) {
+        Err(why) => repair::response(buf, limits, method, head, why),
+        found => found,
+    }
+}
+
+/// The same without repair.
+pub(super) fn strict_response(
+    buf: &[u8],
+    limits: &HeadLimits,
+    method: &Method,
+    head: &mut ResponseHead,
+) -> Result<Option<FoundResponse>, BadHead> {
+    head.clear();
+    let whole = &buf[..buf.len().min(limits.bytes)];
+    let more = || if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
+    if !whole.starts_with(&b"HTTP/1."[..whole.len().min(7)]) {
+        return Err(BadHead::NotHttp);
+    }
+    let Some(end) = line(whole, 0)? else { return more() };
+    let first = &whole[..end];
+    let version = match first.get(..9) {
+        Some(b"HTTP/1.1 ") => Version::Http11,
+        Some(b"HTTP/1.0 ") => Version::Http10,
+        _ => return Err(BadHead::FirstLine),
+    };
+    let digits = first.get(9..12).ok_or(BadHead::FirstLine)?;
+    if !matches!(first.get(12), None | Some(b' ')) || !is_field_value(&first[12..]) {
+        return Err(BadHead::FirstLine);
+    }
+    head.status = match decimal(digits) {
+        Some(status @ 100..=999) => status as u16,
+        _ => return Err(BadHead::FirstLine),
+    };
+    let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else { return more() };
+    let found = framing(&mut head.fields)?;
+    if found.chunked && version == Version::Http10 {
+        return Err(BadHead::TransferEncoding);
+    }
+    let bodiless = head.is_bodiless(method);
+    let framing = match (bodiless, found.chunked, found.length) {
+        (true, _, _) => ResponseBody::None,
+        (false, true, _) => ResponseBody::Chunked,
+        (false, false, Some(length)) => ResponseBody::Exact(length),
+        (false, false, None) => ResponseBody::UntilClose,
+    };
+    head.body = match (found.chunked, found.length) {
+        // The length of HEAD and 304 is worth forwarding; 1xx and 204 have no length (RFC 9110 §8.6).
+        _ if head.status < 200 || head.status == 204 => BodyLength::None,
+        (false, Some(length)) => BodyLength::Exact(length),
+        (false, None) if bodiless => BodyLength::None,
+        _ => BodyLength::Unknown,
+    };
+    head.fields.retain(|field| !matches!(field.id, Name::ContentLength | Name::TransferEncoding));
+    let persistent = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
+    let keep_alive = persistent && framing != ResponseBody::UntilClose && head.status != 101;
+    Ok(Some(FoundResponse { used, keep_alive, framing, repaired: false }))
+}

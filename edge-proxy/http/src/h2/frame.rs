@@ -1,0 +1,135 @@
+//! Frame layout (RFC 9113 §4.1, §6).
+
+/// The DATA frame: content.
+pub const DATA: u8 = 0;
+/// The HEADERS frame: the beginning of a field section.
+pub const HEADERS: u8 = 1;
+/// The PRIORITY frame, which is deprecated.
+pub const PRIORITY: u8 = 2;
+/// The RST_STREAM frame: aborts a stream.
+pub const RST_STREAM: u8 = 3;
+/// The SETTINGS frame: parameters of the connection.
+pub const SETTINGS: u8 = 4;
+/// The PUSH_PROMISE frame, which a client must not send.
+pub const PUSH_PROMISE: u8 = 5;
+/// The PING frame: tests whether the peer is alive.
+pub const PING: u8 = 6;
+/// The GOAWAY frame: no further streams are accepted.
+pub const GOAWAY: u8 = 7;
+/// The WINDOW_UPDATE frame: allows the peer to send more.
+pub const WINDOW_UPDATE: u8 = 8;
+/// The CONTINUATION frame: more of a field section.
+pub const CONTINUATION: u8 = 9;
+/// A priority that changes (RFC 9218 §7.1).
+pub const PRIORITY_UPDATE: u8 = 0x10;
+
+/// Flag of DATA and HEADERS: the stream ends here.
+pub const END_STREAM: u8 = 0x1;
+/// Flag of SETTINGS and PING: an acknowledgement.
+pub const ACK: u8 = 0x1;
+/// Flag of HEADERS and CONTINUATION: the field section ends here.
+pub const END_HEADERS: u8 = 0x4;
+/// Flag of DATA and HEADERS: padding follows.
+pub const PADDED: u8 = 0x8;
+/// Flag of HEADERS: priority fields come first.
+pub const PRIORITIZED: u8 = 0x20;
+
+/// The client connection preface (RFC 9113 §3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The largest payload unless a peer allows more (RFC 9113 §6.5.2).
+pub const MAX_PAYLOAD: u32 = 16_384;
+
+/// The settings that are read or sent (RFC 9113 §6.5.2, RFC 8441 §3).
+pub mod setting {
+    /// True if server push is allowed: 0 or 1.
+    pub const ENABLE_PUSH: u16 = 2;
+    /// The highest number of concurrent streams.
+    pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+    /// The initial window of each stream.
+    pub const INITIAL_WINDOW_SIZE: u16 = 4;
+    /// The largest payload of a frame.
+    pub const MAX_FRAME_SIZE: u16 = 5;
+    /// The largest field section: names, values and 32 bytes per field.
+    pub const MAX_HEADER_LIST_SIZE: u16 = 6;
+    /// True if extended CONNECT is supported.
+    pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The payload length, below 2^24.
+    pub length: u32,
+    /// The frame type.
+    pub kind: u8,
+    /// The flags, whose meaning depends on the type.
+    pub flags: u8,
+    /// The stream, below 2^31; 0 is the connection.
+    pub stream: u32,
+}
+
+impl FrameHeader {
+    /// The length on the wire in bytes.
+    pub const LEN: usize = 9;
+
+    /// Parses a frame header, if it is complete. The reserved bit is ignored (RFC 9113 §4.1).
+    ///
+    /// ```
+    /// use edge_http::h2::frame::{FrameHeader, PING};
+    ///
+    /// let header = FrameHeader::read(&[0, 0, 8, 6, 0, 0, 0, 0, 0]).unwrap();
+    /// assert_eq!(header, FrameHeader { length: 8, kind: PING, flags: 0, stream: 0 });
+    /// assert_eq!(FrameHeader::read(&[0, 0, 8]), None);
+    /// ```
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let [a, b, c, kind, flags, id @ ..] = *bytes.first_chunk::<9>()?;
+        Some(Self {
+            length: u32::from_be_bytes([0, a, b, c]),
+            kind,
+            flags,
+            stream: u32::from_be_bytes(id) & 0x7fff_ffff,
+        })
+    }
+
+    /// Appends the frame header.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let [_, a, b, c] = self.length.to_be_bytes();
+        let [d, e, f, g] = self.stream.to_be_bytes();
+        out.extend_from_slice(&[a, b, c, self.kind, self.flags, d, e, f, g]);
+    }
+
+    /// Returns whether this flag is set.
+    pub const fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Appends a whole frame with a short payload.
+pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    FrameHeader { length: payload.len() as u32, kind, flags, stream }.write(out);
+    out.extend_from_slice(payload);
+}
+
+/// Removes the padding from a payload (RFC 9113 §6.1). `None` if the padding exceeds the payload.
+pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
+    if !header.has(PADDED) {
+        return Some(payload);
+    }
+    let (padding, rest) = payload.split_first()?;
+    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+}
+
+/// Iterates over the pairs in a SETTINGS payload, whose length must be a multiple of six.
+pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
+    payload
+        .as_chunks::<6>()
+        .0
+        .iter()
+        .map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])))
+}
+
+/// Returns the first four bytes of a payload as an integer.
+pub fn word(payload: &[u8]) -> u32 {
+    payload.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}

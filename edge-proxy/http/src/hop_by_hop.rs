@@ -1,0 +1,215 @@
+//! Hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
+
+use crate::field_names::{folded, is_same, push_folded};
+use crate::fields::Field;
+use crate::grammar::list;
+use crate::{Fields, Name};
+use std::collections::HashSet;
+
+/// Removes hop-by-hop fields: Connection, the fields it nominates, and those that are always hop-by-hop. `TE: trailers`
+/// is kept, written anew. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
+///
+/// ```
+/// use edge_http::{Fields, hop_by_hop};
+///
+/// let mut fields = Fields::new();
+/// fields.push(b"Connection", b"close, X-Secret");
+/// fields.push(b"X-Secret", b"1");
+/// fields.push(b"Accept", b"*/*");
+/// hop_by_hop::strip(&mut fields);
+/// assert_eq!(fields.len(), 1);
+/// ```
+pub fn strip(fields: &mut Fields) {
+    // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
+    let mut nominated = Nominated::default();
+    let mut present = false;
+    let mut trailers = false;
+    for field in fields.iter() {
+        match field.id {
+            Name::Connection => {
+                present = true;
+                for name in list(field.value) {
+                    if !always(Name::of(name)) && !is_option(name) {
+                        nominated.push(name);
+                    }
+                }
+            }
+            Name::Te => {
+                present = true;
+                trailers |= list(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            }
+            _ => present |= concerns_hop(field),
+        }
+    }
+    if !present {
+        return;
+    }
+    if nominated.is_empty() {
+        fields.retain(|field| !concerns_hop(field));
+    } else {
+        let nominated = nominated.index();
+        fields.retain(|field| {
+            !(concerns_hop(field) || field.id != Name::EarlyData && nominated.contains(field.name))
+        });
+    }
+    if trailers {
+        fields.push(b"TE", b"trailers");
+    }
+}
+
+/// Returns whether this is a field of one connection, or one that a backend could take for it.
+fn concerns_hop(field: Field<'_>) -> bool {
+    match field.id {
+        Name::Other if field.class.has_underscore() => always(folded(field.name)),
+        id => always(id),
+    }
+}
+
+/// The names in Connection, as backends compare them.
+#[derive(Default)]
+struct Nominated {
+    names: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// Up to this many names are looked at one after another; of more there is an index, so that a long list costs no more
+/// than its length.
+const FEW: usize = 8;
+
+impl Nominated {
+    fn push(&mut self, name: &[u8]) {
+        push_folded(name, &mut self.names);
+        self.ends.push(self.names.len());
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| &self.names[begin..*end])
+    }
+
+    fn index(&self) -> FieldIndex<'_> {
+        let many = self.ends.len() > FEW;
+        FieldIndex { nominated: self, many: many.then(|| self.iter().collect()) }
+    }
+}
+
+struct FieldIndex<'a> {
+    nominated: &'a Nominated,
+    many: Option<HashSet<&'a [u8]>>,
+}
+
+impl FieldIndex<'_> {
+    fn contains(&self, name: &[u8]) -> bool {
+        match &self.many {
+            None => self.nominated.iter().any(|nominated| is_same(nominated, name)),
+            Some(names) => {
+                let mut folded = Vec::with_capacity(name.len());
+                push_folded(name, &mut folded);
+                names.contains(&folded[..])
+            }
+        }
+    }
+}
+
+/// Returns whether a field of this name is hop-by-hop even if it is not nominated. Those that frame a message are
+/// among them, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
+const fn always(id: Name) -> bool {
+    matches!(
+        id,
+        Name::Connection
+            | Name::ContentLength
+            | Name::Host
+            | Name::KeepAlive
+            | Name::ProxyAuthenticate
+            | Name::ProxyAuthorization
+            | Name::ProxyConnection
+            | Name::Te
+            | Name::TransferEncoding
+            | Name::Upgrade
+    )
+}
+
+/// Returns whether this connection option names no field.
+fn is_option(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"close")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(fields: &[(&str, &str)]) -> Vec<String> {
+        let mut fields: Fields =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        strip(&mut fields);
+        fields.iter().map(|field| format!("{field:?}")).collect()
+    }
+
+    #[test]
+    fn nominated_and_standing() {
+        let left = stripped(&[
+            ("connection", "Keep-Alive, x-a ,, X-B"),
+            ("Connection", "x-c"),
+            ("X-A", "1"),
+            ("x-b", "2"),
+            ("X-C", "3"),
+            ("X-D", "4"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Upgrade", "h2c"),
+            ("Trailer", "X-E"),
+        ]);
+        assert_eq!(left, ["X-D: 4", "Trailer: X-E"]);
+    }
+
+    #[test]
+    fn te_trailers_stays_alone() {
+        assert_eq!(stripped(&[("TE", "gzip, trailers"), ("Connection", "TE")]), ["TE: trailers"]);
+        assert!(stripped(&[("TE", "gzip")]).is_empty());
+    }
+
+    #[test]
+    fn early_data_stays() {
+        assert_eq!(stripped(&[("Connection", "Early-Data"), ("Early-Data", "1")]), ["Early-Data: 1"]);
+    }
+
+    #[test]
+    fn other_spellings_go_too() {
+        let left = stripped(&[
+            ("Content_Length", "5"),
+            ("Transfer_Encoding", "chunked"),
+            ("Keep_Alive", "1"),
+            ("Proxy_Connection", "keep-alive"),
+            ("Connection", "X-Nominated"),
+            ("x_nominated", "1"),
+            ("Content_Type", "text/plain"),
+        ]);
+        assert_eq!(left, ["Content_Type: text/plain"]);
+        assert!(stripped(&[("Transfer_Encoding", "chunked")]).is_empty(), "also without Connection");
+    }
+
+    #[test]
+    fn a_long_list_costs_no_more_than_its_length() {
+        let long = "a,".repeat(7200);
+        let took = |count: usize| {
+            let mut fields = Fields::new();
+            fields.push(b"Connection", long.as_bytes());
+            (0..count).for_each(|n| fields.push(format!("X-Field-{n}").as_bytes(), b"1"));
+            // The best of several, so that whatever else the machine does is left out.
+            let one = || {
+                let mut fields = fields.clone();
+                let begin = std::time::Instant::now();
+                strip(&mut fields);
+                assert_eq!(fields.len(), count);
+                begin.elapsed()
+            };
+            (0..20).map(|_| one()).min().unwrap()
+        };
+        let (few, many) = (took(2), took(96));
+        assert!(many < few * 4, "{few:?} for 2 fields, {many:?} for 96");
+    }
+}

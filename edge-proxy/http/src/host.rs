@@ -1,0 +1,146 @@
+//! Host names: comparison, and the patterns of sites.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The kind of host in an authority or SNI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// A host name such as `example.org`.
+    Name,
+    /// A raw IP address.
+    Address,
+}
+
+/// Splits an authority into host and port, and classifies the host as a name or a raw address.
+///
+/// `None` for anything that is neither: user information, an empty host, other characters than letters, digits, `-`,
+/// `_` and `.`, empty labels, more than 253 bytes, a port that is not a number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
+///
+/// ```
+/// use edge_http::host::{split_authority, HostKind};
+///
+/// assert_eq!(split_authority("Example.org:8443"), Some(("Example.org", Some(8443), HostKind::Name)));
+/// assert_eq!(split_authority("[::1]"), Some(("::1", None, HostKind::Address)));
+/// assert_eq!(split_authority("user@example.org"), None);
+/// ```
+pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)> {
+    let (host, port, kind) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+        (host, port, HostKind::Address)
+    } else {
+        let colon = authority.bytes().position(|b| b == b':');
+        let (host, port) = match colon {
+            Some(at) => (&authority[..at], Some(&authority[at + 1..])),
+            None => (authority, None),
+        };
+        let digit = host.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        let address = digit && host.parse::<Ipv4Addr>().is_ok();
+        let kind = if address { HostKind::Address } else { HostKind::Name };
+        if kind == HostKind::Name && !is_name(host) {
+            return None;
+        }
+        (host, port, kind)
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        Some(_) => return None,
+    };
+    Some((host, port, kind))
+}
+
+/// For each byte: whether it may be in a label of a host name.
+static LABEL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0usize;
+    while i < 256 {
+        table[i] = (i as u8).is_ascii_alphanumeric() || i as u8 == b'-' || i as u8 == b'_';
+        i += 1;
+    }
+    table
+};
+
+/// Returns whether `name` is a valid host name; one trailing dot is allowed.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    let mut begin = 0;
+    for (at, byte) in name.iter().enumerate() {
+        if !LABEL[usize::from(*byte)] {
+            if *byte != b'.' || at == begin || at - begin > 63 {
+                return false;
+            }
+            begin = at + 1;
+        }
+    }
+    begin < name.len() && name.len() - begin <= 63 && name.len() <= 253
+}
+
+/// Normalises a host for comparison: lower case, no trailing dot.
+pub fn normalize(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// A host pattern of a site: one name, every name below one, or every host that no other pattern has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `*`: every name and address that no other pattern has.
+    Any,
+    /// Exactly this name or address, normalised.
+    Exact(String),
+    /// `*.` and this name: every name below it at any depth, but not the name itself.
+    Below(String),
+}
+
+/// An error for a text that is not a valid host pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
+)]
+pub struct InvalidHost {
+    text: String,
+}
+
+impl HostPattern {
+    /// Parses `example.org`, `*.example.org`, an address, or `*`.
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let invalid = || InvalidHost { text: text.into() };
+        let (wild, name) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if !wild && let Ok(address) = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+            return Ok(Self::Exact(address.to_string()));
+        }
+        match split_authority(name) {
+            Some((host, None, HostKind::Name)) if wild => Ok(Self::Below(normalize(host))),
+            Some((host, None, HostKind::Name)) => Ok(Self::Exact(normalize(host))),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl std::str::FromStr for HostPattern {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+        }
+    }
+}

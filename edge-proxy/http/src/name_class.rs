@@ -1,0 +1,69 @@
+//! Kinds of characters in field names.
+
+use crate::grammar::TOKEN;
+
+/// The kinds of characters in a field name, found when the name is read, so that they are not searched again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameClass(u8);
+
+/// For each byte: what it makes of a name.
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0usize;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = match b {
+            b'_' => NameClass::UNDERSCORE,
+            b'A'..=b'Z' => NameClass::CAPITAL,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => 0,
+            _ if TOKEN[i] => NameClass::UNPORTABLE,
+            _ => NameClass::NO_TOKEN | NameClass::UNPORTABLE,
+        };
+        i += 1;
+    }
+    table
+};
+
+impl NameClass {
+    const UNDERSCORE: u8 = 1;
+    const UNPORTABLE: u8 = 2;
+    const CAPITAL: u8 = 4;
+    const NO_TOKEN: u8 = 8;
+
+    /// The class of a name of letters, digits and `-`.
+    pub const PLAIN: Self = Self(Self::CAPITAL);
+
+    /// Returns the class of a name. An empty one is no token.
+    pub fn of(name: &[u8]) -> Self {
+        let empty = if name.is_empty() { Self::NO_TOKEN | Self::UNPORTABLE } else { 0 };
+        Self(name.iter().fold(empty, |class, b| class | CLASSES[usize::from(*b)]))
+    }
+
+    /// Returns the length of the token at the beginning, and its class.
+    pub fn of_token(bytes: &[u8]) -> (usize, Self) {
+        let mut class = 0;
+        for (at, b) in bytes.iter().enumerate() {
+            let this = CLASSES[usize::from(*b)];
+            if this & Self::NO_TOKEN != 0 {
+                return (at, Self(class));
+            }
+            class |= this;
+        }
+        (bytes.len(), Self(class))
+    }
+
+    /// Returns whether the name is a token without capital letters, as names are in HTTP/2 and HTTP/3.
+    pub const fn is_lower_token(self) -> bool {
+        self.0 & (Self::NO_TOKEN | Self::CAPITAL) == 0
+    }
+
+    /// Returns whether the name consists of letters, digits, `-` and `_` only.
+    pub const fn is_portable(self) -> bool {
+        self.0 & Self::UNPORTABLE == 0
+    }
+
+    /// Returns whether the name has a `_`.
+    pub const fn has_underscore(self) -> bool {
+        self.0 & Self::UNDERSCORE != 0
+    }
+}

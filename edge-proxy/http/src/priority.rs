@@ -1,0 +1,146 @@
+//! Priorities of responses, as requested by clients (RFC 9218).
+
+/// The default urgency (RFC 9218 §4.1).
+pub const DEFAULT_URGENCY: u8 = 3;
+
+/// The priority of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority {
+    /// The urgency, from 0, sent first, to 7, sent when nothing else is pending.
+    pub urgency: u8,
+    /// True if the client can use parts of the content before it is complete.
+    pub incremental: bool,
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self { urgency: DEFAULT_URGENCY, incremental: false }
+    }
+}
+
+impl Priority {
+    /// Parses the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members `u` and
+    /// `i` are known. Members that are unknown, of another type or out of range are ignored (RFC 9218 §4). A value that is not
+    /// a dictionary is ignored as a whole, so the result is the default.
+    pub fn parse(value: &[u8]) -> Self {
+        read(value).unwrap_or_default()
+    }
+}
+
+impl Priority {
+    /// Parses the `priority` field of a request.
+    pub fn of(head: &crate::RequestHead) -> Self {
+        head.fields.get_named(b"priority").map(Self::parse).unwrap_or_default()
+    }
+}
+
+fn read(value: &[u8]) -> Option<Priority> {
+    let mut found = Priority::default();
+    let mut rest = value.trim_ascii();
+    while !rest.is_empty() {
+        let (member, after) = split_member(rest)?;
+        let member = member.trim_ascii();
+        let (item, _parameters) = split_once(member, b';').unwrap_or((member, b""));
+        let (key, item) = match split_once(item.trim_ascii_end(), b'=') {
+            Some((key, item)) => (key, item),
+            None => (item.trim_ascii_end(), &b"?1"[..]),
+        };
+        if !is_key(key) || item.is_empty() {
+            return None;
+        }
+        match (key, item) {
+            // Out of range or of another type: ignored, and an earlier value of the same key too (RFC 8941 §3.2).
+            (b"u", [digit @ b'0'..=b'7']) => found.urgency = digit - b'0',
+            (b"u", _) => found.urgency = DEFAULT_URGENCY,
+            (b"i", b"?1") => found.incremental = true,
+            (b"i", _) => found.incremental = false,
+            _ => {}
+        }
+        match after {
+            None => break,
+            // A member must follow a comma.
+            Some(after) => {
+                rest = after.trim_ascii_start();
+                if rest.is_empty() {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Returns the first member and the rest after its comma. A comma in a string is not a separator.
+fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in rest.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return Some((&rest[..at], Some(&rest[at + 1..]))),
+            0x20..=0x7e | b'\t' => {}
+            _ => return None,
+        }
+    }
+    (!quoted).then_some((rest, None))
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let found = memchr::memchr(at, bytes)?;
+    Some((&bytes[..found], &bytes[found + 1..]))
+}
+
+/// Returns whether these bytes are a key (RFC 8941 §3.1.2).
+fn is_key(bytes: &[u8]) -> bool {
+    let first = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || *byte == b'*');
+    first
+        && bytes.iter().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.' | b'*')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn values_of_clients() {
+        let cases: &[(&str, u8, bool)] = &[
+            ("", 3, false),
+            ("u=0", 0, false),
+            ("u=5, i", 5, true),
+            ("i, u=7", 7, true),
+            ("u=1,i=?1", 1, true),
+            ("u=1, i=?0", 1, false),
+            ("u=8", 3, false),
+            ("u=-1, i", 3, true),
+            ("u=2;x=1, i;y", 2, true),
+            ("x=\"a, u=0\", u=6", 6, false),
+            ("u=0, u=4", 4, false),
+            ("u", 3, false),
+            ("u=0,", 3, false),
+            ("U=0", 3, false),
+            ("u=0, \"", 3, false),
+            ("u=0\u{7f}", 3, false),
+        ];
+        for (value, urgency, incremental) in cases {
+            let expected = Priority { urgency: *urgency, incremental: *incremental };
+            assert_eq!(Priority::parse(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn urgencies_are_in_range(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            prop_assert!(Priority::parse(&value).urgency <= 7);
+        }
+
+        #[test]
+        fn unknown_members_change_nothing(urgency in 0u8..8, key in "[a-hj-tv-z][a-z0-9_.*-]{0,8}", text in "[ -!#-\\[\\]-~]{0,12}") {
+            let value = format!("{key}=\"{text}\", u={urgency};{key}, i");
+            prop_assert_eq!(Priority::parse(value.as_bytes()), Priority { urgency, incremental: true });
+        }
+    }
+}

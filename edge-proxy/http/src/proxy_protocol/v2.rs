@@ -1,0 +1,214 @@
+//! PROXY protocol version 2: binary, with extensions (TLVs).
+
+use super::{Error, ProxyHeader, crc32c, same_family};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The longest header that [`parse`] accepts, including its first 16 bytes.
+pub const MAX: usize = 4096;
+
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+const FIXED: usize = 16;
+const CRC32C: u8 = 3;
+
+/// Parses a header of at most [`MAX`] bytes. Returns it with its length; `None` while bytes are missing.
+///
+/// # Errors
+/// The bytes cannot become a valid header.
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
+    parse_up_to(bytes, MAX)
+}
+
+/// Parses a header of at most `max` bytes.
+///
+/// # Errors
+/// The bytes cannot become a valid header.
+pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usize)>, Error> {
+    let known = bytes.len().min(SIGNATURE.len());
+    if bytes[..known] != SIGNATURE[..known] {
+        return Err(Error::Missing);
+    }
+    if bytes.get(12).is_some_and(|b| !matches!(b, 0x20 | 0x21)) {
+        return Err(Error::Unknown);
+    }
+    let Some(fixed) = bytes.first_chunk::<FIXED>() else {
+        return Ok(None);
+    };
+    let length = FIXED + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
+    if length > max {
+        return Err(Error::TooLong);
+    }
+    let Some(whole) = bytes.get(..length) else {
+        return Ok(None);
+    };
+    // LOCAL: the addresses of the connection apply, and the rest is discarded (§2.2).
+    let header = if fixed[12] == 0x20 { ProxyHeader::Local } else { proxied(whole, fixed[13])? };
+    Ok(Some((header, length)))
+}
+
+fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
+    let body = &whole[FIXED..];
+    let (header, addresses) = match family {
+        0x00 => (ProxyHeader::Local, 0),
+        0x11 => {
+            let raw = body.first_chunk::<12>().ok_or(Error::Address)?;
+            let ip = |at: usize| IpAddr::V4(Ipv4Addr::new(raw[at], raw[at + 1], raw[at + 2], raw[at + 3]));
+            (pair(ip(0), ip(4), &raw[8..]), 12)
+        }
+        0x21 => {
+            let raw = body.first_chunk::<36>().ok_or(Error::Address)?;
+            let ip = |at: usize| {
+                let mut octets = [0; 16];
+                octets.copy_from_slice(&raw[at..at + 16]);
+                IpAddr::V6(Ipv6Addr::from(octets))
+            };
+            (pair(ip(0), ip(16), &raw[32..]), 36)
+        }
+        // The address of a Unix socket is of no use here, and datagrams were not what this connection carries: a receiver may take both for
+        // unspecified (§2.2).
+        0x12 | 0x22 | 0x31 | 0x32 => {
+            let length = match family {
+                0x12 => 12,
+                0x22 => 36,
+                _ => 216,
+            };
+            if body.len() < length {
+                return Err(Error::Address);
+            }
+            (ProxyHeader::Local, length)
+        }
+        _ => return Err(Error::Unknown),
+    };
+    extensions(whole, FIXED + addresses)?;
+    Ok(header)
+}
+
+fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    ProxyHeader::Proxied {
+        source: SocketAddr::new(source, port(0)),
+        destination: SocketAddr::new(destination, port(2)),
+    }
+}
+
+/// Walks the extensions, which must fill their space, and verifies the checksum if there is one.
+fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
+    let mut checked = false;
+    while at < whole.len() {
+        let [kind, high, low] = *whole[at..].first_chunk::<3>().ok_or(Error::Extension)?;
+        let value_at = at + 3;
+        let end = value_at + usize::from(u16::from_be_bytes([high, low]));
+        let value = whole.get(value_at..end).ok_or(Error::Extension)?;
+        if kind == CRC32C {
+            let Ok(stated) = <[u8; 4]>::try_from(value) else {
+                return Err(Error::Extension);
+            };
+            if std::mem::replace(&mut checked, true) {
+                return Err(Error::Extension);
+            }
+            // The checksum is computed with its own bytes as zeros (§2.2.4).
+            let sum = crc32c::of(&[&whole[..value_at], &[0; 4], &whole[end..]]);
+            if sum != u32::from_be_bytes(stated) {
+                return Err(Error::Checksum);
+            }
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// Appends a header, with a checksum. Addresses of different families are both written as IPv6.
+///
+/// ```
+/// use edge_http::proxy_protocol::{ProxyHeader, v2};
+///
+/// let header = ProxyHeader::Proxied {
+///     source: "192.0.2.1:40000".parse().unwrap(),
+///     destination: "192.0.2.2:443".parse().unwrap(),
+/// };
+/// let mut bytes = Vec::new();
+/// v2::write(&header, &mut bytes);
+/// assert_eq!(v2::parse(&bytes), Ok(Some((header, bytes.len()))));
+/// ```
+pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(SIGNATURE);
+    match *header {
+        ProxyHeader::Local => out.extend_from_slice(&[0x20, 0, 0, 0]),
+        ProxyHeader::Proxied { source, destination } => {
+            match same_family(source.ip(), destination.ip()) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => {
+                    out.extend_from_slice(&[0x21, 0x11, 0, 12 + 7]);
+                    out.extend_from_slice(&from.octets());
+                    out.extend_from_slice(&to.octets());
+                }
+                (from, to) => {
+                    out.extend_from_slice(&[0x21, 0x21, 0, 36 + 7]);
+                    for ip in [from, to] {
+                        if let IpAddr::V6(ip) = ip {
+                            out.extend_from_slice(&ip.octets());
+                        }
+                    }
+                }
+            }
+            out.extend_from_slice(&source.port().to_be_bytes());
+            out.extend_from_slice(&destination.port().to_be_bytes());
+            out.extend_from_slice(&[CRC32C, 0, 4]);
+            let sum = crc32c::of(&[&out[start..], &[0; 4]]);
+            out.extend_from_slice(&sum.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend_from_slice(&[command, family]);
+        bytes.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    const V4: [u8; 12] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 80, 1, 187];
+
+    #[test]
+    fn headers_are_strict() {
+        let body = |extra: &[u8]| [&V4[..], extra].concat();
+        assert!(matches!(parse(&header(0x21, 0x11, &V4)), Ok(Some((ProxyHeader::Proxied { .. }, 28)))));
+        assert_eq!(parse(&header(0x20, 0x55, &[9; 5])), Ok(Some((ProxyHeader::Local, 21))));
+        assert_eq!(parse(&header(0x21, 0x00, &[])), Ok(Some((ProxyHeader::Local, 16))));
+        assert_eq!(parse(&header(0x11, 0x11, &V4)), Err(Error::Unknown));
+        assert_eq!(parse(&header(0x22, 0x11, &V4)), Err(Error::Unknown));
+        assert_eq!(
+            parse(&header(0x21, 0x12, &V4)),
+            Ok(Some((ProxyHeader::Local, 28))),
+            "datagrams are unspecified"
+        );
+        assert_eq!(parse(&header(0x21, 0x22, &V4)), Err(Error::Address));
+        assert_eq!(parse(&header(0x21, 0x13, &V4)), Err(Error::Unknown));
+        assert_eq!(parse(&header(0x21, 0x11, &V4[..11])), Err(Error::Address));
+        assert_eq!(parse(&header(0x21, 0x21, &V4)), Err(Error::Address));
+        assert!(parse(&header(0x21, 0x11, &body(&[4, 0, 2, 0, 0]))).unwrap().is_some());
+        assert_eq!(parse(&header(0x21, 0x11, &body(&[4, 0, 3, 0, 0]))), Err(Error::Extension));
+        assert_eq!(parse(&header(0x21, 0x11, &body(&[4, 0]))), Err(Error::Extension));
+        assert_eq!(parse(&header(0x21, 0x11, &body(&[3, 0, 4, 0, 0, 0, 0]))), Err(Error::Checksum));
+        assert_eq!(parse(&header(0x21, 0x11, &body(&[3, 0, 3, 0, 0, 0]))), Err(Error::Extension));
+        assert_eq!(parse(&header(0x21, 0x11, &[0; 4081])), Err(Error::TooLong));
+        assert_eq!(parse(b"\r\n\r\nGET"), Err(Error::Missing));
+    }
+
+    #[test]
+    fn every_byte_is_under_the_checksum() {
+        let mut bytes = Vec::new();
+        let address = "192.0.2.1:80".parse().unwrap();
+        write(&ProxyHeader::Proxied { source: address, destination: address }, &mut bytes);
+        for at in FIXED..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            // Changing the type or length of the extension may make it another one, or none.
+            assert!(!matches!(parse(&changed), Ok(Some(_))) || at == bytes.len() - 7, "{at}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Field sections of HTTP/2 and HTTP/3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC
+//! 9114 §4.2, §4.3).
+
+use crate::field_names::is_same;
+use crate::grammar::{decimal, is_target, is_token};
+use crate::name_class::NameClass;
+use crate::scan::value_end;
+use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
+
+/// The limits of a field section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SectionLimits {
+    /// The largest size in bytes: names, values, and 32 bytes per field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
+    pub section: usize,
+    /// The highest number of fields.
+    pub fields: usize,
+}
+
+impl Default for SectionLimits {
+    fn default() -> Self {
+        Self { section: 16 * 1024, fields: 128 }
+    }
+}
+
+/// The reason a field section is not a valid request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSection {
+    /// The message is malformed.
+    Malformed,
+    /// The section exceeds the limits.
+    TooLarge,
+    /// Host and `:authority` name different hosts.
+    TwoAuthorities,
+    /// A plain CONNECT, which is meant for a forward proxy.
+    Connect,
+}
+
+use BadSection::Malformed;
+
+/// The usage counted against the limits.
+struct Spent {
+    limits: SectionLimits,
+    bytes: usize,
+    fields: usize,
+}
+
+impl Spent {
+    const fn new(limits: SectionLimits) -> Self {
+        Self { limits, bytes: 0, fields: 0 }
+    }
+
+    fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.bytes += name.len() + value.len() + 32;
+        self.fields += 1;
+        let over = self.bytes > self.limits.section || self.fields > self.limits.fields;
+        if over { Err(BadSection::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// Checks that a regular field is allowed in a message: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Whitespace
+/// around a value is not part of it in any version, so a section that contains it was not made by a correct
+/// implementation.
+fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, BadSection> {
+    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    let class = NameClass::of(name);
+    let wrong = !class.is_lower_token()
+        || name.len() > usize::from(u16::MAX)
+        || value_end(value) != value.len()
+        || blank(value.first())
+        || blank(value.last())
+        || match id {
+            // Connection-specific fields, which do not exist in these versions.
+            Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::TransferEncoding
+            | Name::Upgrade => true,
+            Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
+            _ => false,
+        };
+    if wrong { Err(Malformed) } else { Ok(class) }
+}
+
+#[derive(Default)]
+struct Pseudo {
+    method: Option<Method>,
+    scheme: bool,
+    authority: Option<String>,
+    path: Option<String>,
+    protocol: Option<Box<str>>,
+}
+
+impl Pseudo {
+    fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), BadSection> {
+            // Repeated, or syntactically wrong.
+            match value {
+                Some(value) if place.is_none() => *place = Some(value),
+                _ => return Err(Malformed),
+            }
+            Ok(())
+        }
+        let text = |value: &[u8]| {
+            is_target(value).then(|| std::str::from_utf8(value).ok().map(str::to_owned)).flatten()
+        };
+        match name {
+            b":method" => once(&mut self.method, Method::parse(value)),
+            b":scheme" if !self.scheme => {
+                // A TLS terminator in front of an HTTP/2 connection may report that its outer side was plain.
+                let plain = version == Version::Http2 && value.eq_ignore_ascii_case(b"http");
+                self.scheme = plain || value.eq_ignore_ascii_case(b"https");
+                if self.scheme { Ok(()) } else { Err(Malformed) }
+            }
+            b":authority" => once(&mut self.authority, text(value)),
+            b":path" => once(&mut self.path, text(value)),
+            b":protocol" if is_token(value) => once(&mut self.protocol, text(value).map(Into::into)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// A request head, built line by line.
+pub struct RequestSection {
+    head: RequestHead,
+    pseudo: Pseudo,
+    spent: Spent,
+    regular: bool,
+    named: Option<String>,
+    length: Option<u64>,
+    cookie: Vec<u8>,
+}
+
+impl RequestSection {
+    /// Begins the head of a request.
+    pub fn new(version: Version, limits: SectionLimits) -> Self {
+        let mut head = RequestHead::new(version);
+        head.fields.reserve();
+        Self {
+            head,
+            pseudo: Pseudo::default(),
+            spent: Spent::new(limits),
+            regular: false,
+            named: None,
+            length: None,
+            cookie: Vec::new(),
+        }
+    }
+
+    /// Takes the next line. After an error, no further line may be passed.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.spent.count(name, value)?;
+        if name.first() == Some(&b':') {
+            // Pseudo-header fields come first.
+            let first = !self.regular;
+            return if first { self.pseudo.set(self.head.version, name, value) } else { Err(Malformed) };
+        }
+        self.regular = true;
+        let id = Name::of(name);
+        let class = check(id, name, value)?;
+        match id {
+            Name::Host => {
+                let host = std::str::from_utf8(value).map_err(|_| Malformed)?;
+                if self.named.replace(host.to_owned()).is_some() {
+                    return Err(BadSection::TwoAuthorities);
+                }
+            }
+            Name::ContentLength => {
+                let value = decimal(value).ok_or(Malformed)?;
+                if self.length.replace(value).is_some() {
+                    return Err(Malformed);
+                }
+            }
+            // A cookie may have been split into several fields, and must be joined before it is forwarded (RFC 9113
+            // §8.2.3, RFC 9114 §4.2.1).
+            Name::Other if name == b"cookie" => {
+                if !self.cookie.is_empty() {
+                    self.cookie.extend_from_slice(b"; ");
+                }
+                self.cookie.extend_from_slice(value);
+            }
+            _ => self.head.fields.push_known(id, class, name, value),
+        }
+        Ok(())
+    }
+
+    /// Completes the head. `ended` tells whether the stream ended with it.
+    pub fn finish(self, ended: bool) -> Result<RequestHead, BadSection> {
+        let Self { mut head, pseudo, named, length, cookie, .. } = self;
+        if !cookie.is_empty() {
+            head.fields.push(b"cookie", &cookie);
+        }
+        let method = pseudo.method.ok_or(Malformed)?;
+        // If both are present they must agree; one of them must be present and not empty.
+        let authority = match (pseudo.authority, named) {
+            (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(BadSection::TwoAuthorities),
+            (Some(a), _) => a,
+            (None, Some(b)) if method != Method::Connect => b,
+            (None, _) => return Err(Malformed),
+        };
+        if host::split_authority(&authority).is_none() {
+            return Err(Malformed);
+        }
+        if method == Method::Connect && pseudo.protocol.is_none() {
+            // It has neither scheme nor path. Well-formed or not, this is not a forward proxy.
+            let malformed = pseudo.scheme || pseudo.path.is_some();
+            return Err(if malformed { Malformed } else { BadSection::Connect });
+        }
+        let path = pseudo.path.ok_or(Malformed)?;
+        let origin_form = path.starts_with('/') && !path.contains('#');
+        let asterisk = path == "*" && method == Method::Options;
+        if !pseudo.scheme || !(origin_form || asterisk) {
+            return Err(Malformed);
+        }
+        if pseudo.protocol.is_some() && (method != Method::Connect || length.is_some()) {
+            return Err(Malformed);
+        }
+        head.body = match length {
+            Some(length) if ended && length > 0 => return Err(Malformed),
+            Some(length) => BodyLength::Exact(length),
+            None if ended => BodyLength::None,
+            None => BodyLength::Unknown,
+        };
+        head.method = method;
+        head.authority = authority;
+        head.target = path;
+        head.upgrade = pseudo.protocol;
+        Ok(head)
+    }
+}
+
+/// Request trailers, built line by line. Fields that are not allowed in trailers are left out (RFC 9110 §6.5.1).
+pub struct TrailerSection {
+    fields: Fields,
+    spent: Spent,
+}
+
+impl TrailerSection {
+    /// Begins the trailers of a request.
+    pub const fn new(limits: SectionLimits) -> Self {
+        Self { fields: Fields::new(), spent: Spent::new(limits) }
+    }
+
+    /// Takes the next line.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+        self.spent.count(name, value)?;
+        let id = Name::of(name);
+        // Pseudo-header fields are not allowed in trailers; a colon is not part of a token.
+        let class = check(id, name, value)?;
+        if may_be_trailer(id, name) {
+            self.fields.push_known(id, class, name, value);
+        }
+        Ok(())
+    }
+
+    /// Returns the fields that are allowed in trailers.
+    pub fn finish(self) -> Fields {
+        self.fields
+    }
+}
+
+/// Returns whether a response field has no place in HTTP/2 and HTTP/3 because it is connection-specific or expressed by
+/// the framing.
+pub(crate) const fn is_left_out(id: Name) -> bool {
+    matches!(
+        id,
+        Name::Connection
+            | Name::ContentLength
+            | Name::Host
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::Te
+            | Name::TransferEncoding
+            | Name::Upgrade
+    )
+}
+
+/// Returns the three digits of a status.
+pub(crate) fn status_digits(status: u16) -> [u8; 3] {
+    let status = status.min(999);
+    [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
+}
+
+/// Formats a number as decimal digits.
+pub fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// Field names not allowed in trailers, besides `content-…` and those with a meaning for a proxy.
+const NO_TRAILERS: [&[u8]; 13] = [
+    b"authorization",
+    b"cache-control",
+    b"cookie",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"range",
+    b"set-cookie",
+];
+
+/// Returns whether a field may be sent after the content (RFC 9110 §6.5.1), ignoring case: nothing that frames, routes,
+/// authenticates or conditions a message, and nothing that a proxy vouches for.
+pub fn may_be_trailer(id: Name, name: &[u8]) -> bool {
+    const CONTENT: &[u8] = b"content-";
+    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same(begin, CONTENT));
+    id == Name::Other
+        && crate::field_names::folded(name) == Name::Other
+        && !of_content
+        && !NO_TRAILERS.iter().any(|other| is_same(name, other))
+}

@@ -1,0 +1,319 @@
+//! Choice of one target among several.
+
+use super::health::Availability;
+use crate::config::Balance;
+
+/// The set of targets already tried for one request, by position: a bit set of 64, the highest number of targets of an
+/// upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TriedTargets(u64);
+
+impl TriedTargets {
+    /// Adds a target to the set.
+    pub const fn add(&mut self, target: usize) {
+        self.0 |= 1 << (target & 63);
+    }
+
+    /// Returns whether this target was tried.
+    pub const fn contains(self, target: usize) -> bool {
+        self.0 >> (target & 63) & 1 == 1
+    }
+}
+
+/// The state of one target at the moment of choosing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The availability of the target.
+    pub availability: Availability,
+    /// The requests in flight at the target.
+    pub in_flight: u32,
+    /// The hash of its address, by [`hash()`].
+    pub identity: u64,
+    /// Its share of the requests, at least 1.
+    pub weight: u16,
+    /// True if it is used only while no other target can be.
+    pub backup: bool,
+}
+
+impl Candidate {
+    /// The candidate for a position without a target.
+    pub const NONE: Self =
+        Self { availability: Availability::Down, in_flight: 0, identity: 0, weight: 1, backup: false };
+}
+
+/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so that
+/// two proxies with the same targets choose alike.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let fnv = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    mix(fnv)
+}
+
+/// The finaliser of splitmix64: every bit of the input changes every bit of the output.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Chooses the target for one request. `None` if every usable target was tried.
+///
+/// Healthy targets come first, by the configured balance and their weights, and backups after them. If none is left, an ejected
+/// target is used: its service may have recovered, and the alternative is an error anyway. A target that an active health check found down is never
+/// used. `turn` counts requests; `key` is the hash key of the request for [`Balance::Hash`].
+///
+/// ```
+/// use edge_policy::balance::health::Availability;
+/// use edge_policy::balance::{Candidate, TriedTargets, choose, hash};
+/// use edge_policy::config::Balance;
+///
+/// let target = |name: &str, in_flight| {
+///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()), ..Candidate::NONE }
+/// };
+/// let targets = [target("a", 2), target("b", 1)];
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, TriedTargets::default()), Some(0));
+/// assert_eq!(choose(Balance::RoundRobin, &targets, 1, 0, TriedTargets::default()), Some(1));
+/// assert_eq!(choose(Balance::LeastConnections, &targets, 0, 0, TriedTargets::default()), Some(1));
+/// ```
+pub fn choose(
+    balance: Balance,
+    targets: &[Candidate],
+    turn: usize,
+    key: u64,
+    tried: TriedTargets,
+) -> Option<usize> {
+    use Availability::{Ejected, Trial, Well};
+    let classes =
+        [(false, Trial), (false, Well), (true, Trial), (true, Well), (false, Ejected), (true, Ejected)];
+    classes.into_iter().find_map(|(backup, class)| {
+        let usable = |at: &usize| {
+            let target = &targets[*at];
+            target.backup == backup && target.availability == class && !tried.contains(*at)
+        };
+        // Starts at the turn, so that equal targets are used in rotation.
+        let from = if targets.is_empty() { 0 } else { turn % targets.len() };
+        let mut in_turn = (from..targets.len()).chain(0..from).filter(usable);
+        let equal = targets.iter().all(|target| target.weight == 1);
+        match balance {
+            // A target due for a trial gets one request, whatever the balance.
+            _ if class == Trial => in_turn.next(),
+            Balance::RoundRobin if equal => in_turn.next(),
+            Balance::RoundRobin => weighted(targets, usable, turn),
+            Balance::LeastConnections => in_turn.min_by_key(|at| {
+                let target = &targets[*at];
+                (u64::from(target.in_flight) << 32) / u64::from(target.weight.max(1))
+            }),
+            // Rendezvous hashing: the highest score wins, so that a target that leaves moves only its own keys.
+            Balance::Hash(_) if equal => in_turn.max_by_key(|at| mix(targets[*at].identity ^ key)),
+            Balance::Hash(_) => {
+                in_turn.max_by(|a, b| score(&targets[*a], key).total_cmp(&score(&targets[*b], key)))
+            }
+        }
+    })
+}
+
+/// Chooses by turns that each usable target has in proportion to its weight, spread over the round.
+fn weighted(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
+    let weight = |at: usize| usize::from(targets[at].weight.max(1));
+    let round: usize = (0..targets.len()).filter(&usable).map(weight).sum();
+    let mut slot = (turn % round.max(1)) * stride(round) % round.max(1);
+    (0..targets.len()).filter(usable).find(|at| {
+        let mine = slot < weight(*at);
+        slot = slot.saturating_sub(weight(*at));
+        mine
+    })
+}
+
+/// Returns the step that visits each place of a round once, and no neighbours one after the other: about the golden section of
+/// the round, without a common divisor with it.
+fn stride(round: usize) -> usize {
+    let divisor = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    (1..=round * 618 / 1000).rev().find(|step| divisor(*step, round) == 1).unwrap_or(1)
+}
+
+/// Returns the score of a target for a key in weighted rendezvous hashing.
+fn score(target: &Candidate, key: u64) -> f64 {
+    let uniform = ((mix(target.identity ^ key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(target.weight.max(1)) / uniform.ln()
+}
+
+/// Returns the target that a client is kept at by its cookie: the one with this identity, unless it was tried or cannot be
+/// used.
+pub fn kept(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
+    let usable = |target: &Candidate| {
+        target.identity == identity && matches!(target.availability, Availability::Well | Availability::Trial)
+    };
+    targets.iter().position(usable).filter(|at| !tried.contains(*at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HashKey;
+    use proptest::prelude::*;
+
+    fn availability() -> impl Strategy<Value = Availability> {
+        prop_oneof![
+            Just(Availability::Well),
+            Just(Availability::Trial),
+            Just(Availability::Ejected),
+            Just(Availability::Down),
+        ]
+    }
+
+    fn balance() -> impl Strategy<Value = Balance> {
+        prop_oneof![
+            Just(Balance::RoundRobin),
+            Just(Balance::LeastConnections),
+            Just(Balance::Hash(HashKey::Client)),
+        ]
+    }
+
+    fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+        proptest::collection::vec((availability(), 0u32..9), 0..10).prop_map(|all| {
+            let candidate = |(at, (availability, in_flight)): (usize, (Availability, u32))| Candidate {
+                availability,
+                in_flight,
+                identity: hash(at.to_string().as_bytes()),
+                ..Candidate::NONE
+            };
+            all.into_iter().enumerate().map(candidate).collect()
+        })
+    }
+
+    fn well(weight: u16) -> Candidate {
+        Candidate { availability: Availability::Well, weight, ..Candidate::NONE }
+    }
+
+    #[test]
+    fn backups_come_after_everything_healthy() {
+        let backup = Candidate { backup: true, ..well(1) };
+        let ejected = Candidate { availability: Availability::Ejected, ..well(1) };
+        for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Hash(HashKey::Client)] {
+            let choose =
+                |targets: &[Candidate], turn| choose(balance, targets, turn, 7, TriedTargets::default());
+            for turn in 0..4 {
+                assert_eq!(choose(&[backup, well(1)], turn), Some(1));
+                assert_eq!(choose(&[ejected, backup], turn), Some(1));
+                assert_eq!(choose(&[Candidate::NONE, backup], turn), Some(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_kept_while_its_target_can_be_used() {
+        let named = |identity, availability| Candidate { availability, identity, ..well(1) };
+        let targets = [named(1, Availability::Well), named(2, Availability::Ejected)];
+        let mut tried = TriedTargets::default();
+        assert_eq!(kept(&targets, 1, tried), Some(0));
+        assert_eq!(kept(&targets, 2, tried), None);
+        assert_eq!(kept(&targets, 3, tried), None);
+        tried.add(0);
+        assert_eq!(kept(&targets, 1, tried), None);
+    }
+
+    proptest! {
+        /// A round has each target as often as its weight says, and no target waits longer than its share of the round twice.
+        #[test]
+        fn weights_are_shares(weights in proptest::collection::vec(1_u16..8, 1..6)) {
+            let targets: Vec<_> = weights.iter().map(|weight| well(*weight)).collect();
+            let round: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+            let mut got = vec![0_u16; weights.len()];
+            for turn in 0..round {
+                got[choose(Balance::RoundRobin, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1;
+            }
+            if weights.iter().any(|weight| *weight > 1) {
+                prop_assert_eq!(got, weights);
+            }
+        }
+
+        /// Hashing gives each target keys in proportion to its weight.
+        #[test]
+        fn keys_follow_weights(weight in 2_u16..6) {
+            let target = |at: u64, weight| Candidate { identity: hash(&at.to_be_bytes()), ..well(weight) };
+            let targets = [target(1, weight), target(2, 1)];
+            let of_first = (0..4000_u32).filter(|client| {
+                let key = hash(&client.to_be_bytes());
+                choose(Balance::Hash(HashKey::Client), &targets, 0, key, TriedTargets::default()) == Some(0)
+            }).count() as f64;
+            let share = f64::from(weight) / f64::from(weight + 1);
+            prop_assert!((of_first / 4000.0 - share).abs() < 0.05, "{of_first}");
+        }
+
+        #[test]
+        fn all_that_may_be_used_are_tried_once_and_no_other(
+            targets in candidates(), balance in balance(), turn in any::<usize>(), key in any::<u64>(),
+        ) {
+            let mut tried = TriedTargets::default();
+            let mut order = Vec::new();
+            while let Some(at) = choose(balance, &targets, turn, key, tried) {
+                prop_assert!(!tried.contains(at));
+                tried.add(at);
+                order.push(targets[at].availability);
+            }
+            prop_assert!(!order.contains(&Availability::Down));
+            let usable = targets.iter().filter(|t| t.availability != Availability::Down).count();
+            prop_assert_eq!(order.len(), usable);
+            // Ejected targets come last.
+            let first = order.iter().position(|a| *a == Availability::Ejected).unwrap_or(order.len());
+            prop_assert!(order[first..].iter().all(|a| *a == Availability::Ejected));
+        }
+
+        #[test]
+        fn a_target_that_goes_moves_only_its_own_keys(count in 2usize..9, gone in 0usize..9, keys in proptest::collection::vec(any::<u64>(), 50)) {
+            let gone = gone % count;
+            let mut targets: Vec<_> = (0..count).map(|at| Candidate {
+                availability: Availability::Well,
+                in_flight: 0,
+                identity: hash(at.to_string().as_bytes()),
+                ..Candidate::NONE
+            }).collect();
+            let by_hash = |targets: &[Candidate], key| {
+                choose(Balance::Hash(HashKey::Client), targets, 0, key, TriedTargets::default()).unwrap()
+            };
+            let before: Vec<_> = keys.iter().map(|key| by_hash(&targets, *key)).collect();
+            targets[gone].availability = Availability::Down;
+            for (key, before) in keys.iter().zip(before) {
+                let after = by_hash(&targets, *key);
+                prop_assert!(after != gone);
+                prop_assert!(before == gone || before == after);
+            }
+        }
+
+        #[test]
+        fn equals_get_equal_shares(count in 1usize..9) {
+            let targets = vec![Candidate { availability: Availability::Well, ..Candidate::NONE }; count];
+            for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+                let mut got = vec![0; count];
+                (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1);
+                prop_assert!(got.iter().all(|n| *n == 3));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_spread_evenly() {
+        let targets: Vec<_> = (0..4)
+            .map(|at| Candidate {
+                availability: Availability::Well,
+                in_flight: 0,
+                weight: 1,
+                backup: false,
+                identity: hash(format!("http://10.0.0.{at}:80").as_bytes()),
+            })
+            .collect();
+        let mut got = [0u32; 4];
+        for client in 0..4000u32 {
+            let key = hash(&client.to_be_bytes());
+            got[choose(Balance::Hash(HashKey::Client), &targets, 0, key, TriedTargets::default())
+                .unwrap()] += 1;
+        }
+        assert!(got.iter().all(|n| (850..1150).contains(n)), "{got:?}");
+    }
+}

@@ -1,0 +1,319 @@
+//! The walk from hop to hop through the trusted header.
+
+use super::{ClientAddress, ForwardedInfo, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, parse_entry};
+use crate::config::{Trust, TrustedHeader};
+use crate::tailnet::{Identities, TailnetIdentity};
+use edge_http::grammar::trim;
+use edge_http::{Fields, Name, forwarded, host};
+use std::net::{IpAddr, SocketAddr};
+
+/// Restores the client's address. `source` is the peer, or the address in its accepted PROXY header; `interface` is the
+/// one the connection arrived on; `identities` are tailscaled's answers for the source and for hops in the header.
+/// [`unasked`] tells which hops to look up.
+///
+/// ```
+/// use edge_policy::config::Trust;
+/// use edge_policy::tailnet::TailnetIdentity;
+/// use edge_http::Fields;
+/// use edge_policy::client_address::restore;
+///
+/// let trust = Trust { ranges: vec!["100.64.0.0/10".parse().unwrap()], ..Trust::default() };
+/// let mut fields = Fields::new();
+/// // The client wrote the first entry, the edge added the second.
+/// fields.push(b"X-Forwarded-For", b"10.0.0.1, 203.0.113.7");
+/// let client = restore(&trust, "100.64.0.2:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
+/// assert_eq!(client.address.to_string(), "203.0.113.7");
+/// // The header of an untrusted peer is ignored.
+/// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
+/// assert_eq!(client.address.to_string(), "198.51.100.1");
+/// ```
+pub fn restore<'i>(
+    trust: &Trust,
+    source: SocketAddr,
+    interface: Option<&str>,
+    identities: impl Into<Identities<'i>>,
+    fields: &Fields,
+) -> ClientAddress {
+    let identities = identities.into();
+    let mut client = ClientAddress {
+        address: source.ip().to_canonical(),
+        port: Some(source.port()),
+        via: Vec::new(),
+        source: Source::Connection,
+        stop: Stop::Untrusted,
+        told: ForwardedInfo::default(),
+    };
+    if !is_in_range(trust, client.address) {
+        return client;
+    }
+    if trust.interface.as_deref().is_some_and(|wanted| interface != Some(wanted)) {
+        client.stop = Stop::WrongInterface;
+        return client;
+    }
+    if !is_one_of(trust, identities.source) {
+        client.stop = Stop::WrongIdentity;
+        return client;
+    }
+    client.told = told(fields);
+    client.stop = match &trust.header {
+        TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, &mut client),
+        TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, &mut client),
+        header @ TrustedHeader::XRealIp => {
+            one_address(fields.all(Name::XRealIp), header.clone(), &mut client)
+        }
+        header @ TrustedHeader::Custom(name) => {
+            let values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+            one_address(values.map(|field| field.value), header.clone(), &mut client)
+        }
+    };
+    client
+}
+
+/// Returns the hop at which the walk stopped because its identity was not looked up. The caller looks it up, adds the
+/// answer to `identities` and calls again until `None`. At most [`MAX_ASKED`] hops are returned, so that a long header
+/// cannot cause many lookups.
+pub fn unasked<'i>(
+    trust: &Trust,
+    source: SocketAddr,
+    interface: Option<&str>,
+    identities: impl Into<Identities<'i>>,
+    fields: &Fields,
+) -> Option<IpAddr> {
+    let identities = identities.into();
+    if trust.who.is_empty() || identities.hops.len() >= MAX_ASKED {
+        return None;
+    }
+    let client = restore(trust, source, interface, identities, fields);
+    let asks = client.stop == Stop::WrongIdentity && !client.via.is_empty();
+    Some(client.address).filter(|hop| asks && identities.of(*hop).is_none())
+}
+
+fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
+    trust.ranges.iter().any(|range| range.contains(&address))
+}
+
+/// Returns the reason the walk ends at an address that a hop wrote, or `None` if the walk goes on because the address
+/// is a trusted proxy.
+fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Stop> {
+    if !is_in_range(trust, address) {
+        return Some(Stop::Untrusted);
+    }
+    let identity = identities.of(address).unwrap_or_default();
+    (!is_one_of(trust, identity)).then_some(Stop::WrongIdentity)
+}
+
+/// Returns whether this identity is one of the trusted proxies'.
+fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
+    if trust.who.is_empty() {
+        return true;
+    }
+    match identity {
+        TailnetIdentity::Known(node) => trust.who.iter().any(|who| who.is(node)),
+        TailnetIdentity::Nobody | TailnetIdentity::Unasked => false,
+        TailnetIdentity::Unreachable => trust.fallback,
+    }
+}
+
+/// Makes this address the client, and the previous client a hop.
+fn step(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
+    client.via.insert(0, client.address);
+    (client.address, client.port, client.source) = (address, port, Source::Header(header));
+}
+
+fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut ClientAddress) -> Stop {
+    let mut bytes = 0;
+    for line in fields.all(Name::XForwardedFor).rev() {
+        for entry in line.rsplit(|b| *b == b',') {
+            bytes += entry.len() + 1;
+            if bytes > MAX_BYTES || client.via.len() >= MAX_HOPS {
+                return Stop::TooLong;
+            }
+            let Some(found) = parse_entry(trim(entry)) else {
+                return Stop::Garbage;
+            };
+            step(client, found, TrustedHeader::XForwardedFor);
+            if let Some(stop) = end(trust, identities, found.0) {
+                return stop;
+            }
+        }
+    }
+    Stop::End
+}
+
+fn walk_forwarded(
+    trust: &Trust,
+    identities: Identities<'_>,
+    fields: &Fields,
+    client: &mut ClientAddress,
+) -> Stop {
+    let mut bytes = 0;
+    // The last element is the client's own connection to the hop; further left are earlier connections.
+    for line in fields.all(Name::Forwarded).rev() {
+        bytes += line.len();
+        if bytes > MAX_BYTES {
+            return Stop::TooLong;
+        }
+        // A quoted string may contain commas, so a line can only be parsed from its left. A line that does not parse as
+        // a whole is ignored.
+        let Ok(elements) = forwarded::parse(line) else {
+            return Stop::Garbage;
+        };
+        for element in elements.iter().rev() {
+            if client.via.len() >= MAX_HOPS {
+                return Stop::TooLong;
+            }
+            let Some(found) = element.node.as_deref().and_then(parse_entry) else {
+                return Stop::Garbage;
+            };
+            step(client, found, TrustedHeader::Forwarded);
+            if let Some(proto) = &element.proto {
+                client.told.https = https(proto);
+            }
+            if let Some(host) = &element.host {
+                client.told.host = authority(host);
+            }
+            if let Some(stop) = end(trust, identities, found.0) {
+                return stop;
+            }
+        }
+    }
+    Stop::End
+}
+
+fn one_address<'v>(
+    mut values: impl Iterator<Item = &'v [u8]>,
+    header: TrustedHeader,
+    client: &mut ClientAddress,
+) -> Stop {
+    match (values.next(), values.next()) {
+        (None, _) => Stop::End,
+        // A trusted proxy writes one field. With two, one of them may be forged.
+        (Some(_), Some(_)) => Stop::Garbage,
+        (Some(value), None) => match parse_entry(trim(value)) {
+            Some(found) => {
+                step(client, found, header);
+                Stop::Untrusted
+            }
+            None => Stop::Garbage,
+        },
+    }
+}
+
+/// Returns the parameters a trusted proxy reported besides addresses. A duplicate field is ignored.
+fn told(fields: &Fields) -> ForwardedInfo {
+    let one = |id| {
+        let mut values = fields.all(id);
+        match (values.next(), values.next()) {
+            (Some(value), None) => Some(trim(value)),
+            _ => None,
+        }
+    };
+    ForwardedInfo {
+        https: one(Name::XForwardedProto).and_then(https),
+        host: one(Name::XForwardedHost).and_then(authority),
+        port: one(Name::XForwardedPort).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
+    }
+}
+
+fn https(proto: &[u8]) -> Option<bool> {
+    if proto.eq_ignore_ascii_case(b"https") {
+        Some(true)
+    } else if proto.eq_ignore_ascii_case(b"http") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn authority(value: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(value).ok()?;
+    host::split_authority(text).map(|_| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(header: TrustedHeader) -> Trust {
+        Trust {
+            ranges: ["100.64.0.0/10", "fd7a:115c:a1e0::/48"].map(|range| range.parse().unwrap()).into(),
+            header,
+            ..Trust::default()
+        }
+    }
+
+    fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, Stop, usize) {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let client = restore(&trust(header), peer.parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
+        (client.address.to_string(), client.stop, client.via.len())
+    }
+
+    const HOP: &str = "100.64.0.2:1";
+
+    #[test]
+    fn x_forwarded_for() {
+        let restored =
+            |peer, value| restored(TrustedHeader::XForwardedFor, peer, &[("X-Forwarded-For", value)]);
+        let is = |ip: &str, stop, via| (ip.to_string(), stop, via);
+        assert_eq!(restored(HOP, "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
+        assert_eq!(restored(HOP, "6.6.6.6, 203.0.113.7, 100.64.0.9"), is("203.0.113.7", Stop::Untrusted, 2));
+        assert_eq!(restored("203.0.113.1:1", "6.6.6.6"), is("203.0.113.1", Stop::Untrusted, 0));
+        assert_eq!(restored("[::ffff:100.64.0.2]:1", "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
+        assert_eq!(restored(HOP, "6.6.6.6, unknown"), is("100.64.0.2", Stop::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6, "), is("100.64.0.2", Stop::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6,_x,100.64.0.9"), is("100.64.0.9", Stop::Garbage, 1));
+        assert_eq!(restored(HOP, "100.64.0.9"), is("100.64.0.9", Stop::End, 1));
+        let many = vec!["100.64.0.9"; 40].join(",");
+        assert_eq!(restored(HOP, &many), is("100.64.0.9", Stop::TooLong, MAX_HOPS));
+        let padded = format!("6.6.6.6,{}100.64.0.9", " ".repeat(MAX_BYTES));
+        assert_eq!(restored(HOP, &padded), is("100.64.0.2", Stop::TooLong, 0));
+    }
+
+    #[test]
+    fn lines_are_joined_and_headers_never_merged() {
+        let fields = [
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("Forwarded", "for=7.7.7.7"),
+            ("x-forwarded-for", "203.0.113.7"),
+        ];
+        assert_eq!(restored(TrustedHeader::XForwardedFor, HOP, &fields).0, "203.0.113.7");
+        assert_eq!(restored(TrustedHeader::Forwarded, HOP, &fields).0, "7.7.7.7");
+        assert_eq!(restored(TrustedHeader::XRealIp, HOP, &fields), ("100.64.0.2".into(), Stop::End, 0));
+    }
+
+    #[test]
+    fn the_forwarded_field() {
+        let restored = |value| restored(TrustedHeader::Forwarded, HOP, &[("Forwarded", value)]);
+        assert_eq!(restored("for=6.6.6.6, for=\"[2001:db8::7]:80\";proto=https").0, "2001:db8::7");
+        assert_eq!(restored("for=6.6.6.6, for=_x").1, Stop::Garbage);
+        // A forged open quote must not swallow what the trusted proxy added.
+        assert_eq!(restored("for=6.6.6.6;x=\", for=203.0.113.7"), ("100.64.0.2".into(), Stop::Garbage, 0));
+        assert_eq!(
+            restored("for=6.6.6.6;x=\", for=\"203.0.113.7\""),
+            ("100.64.0.2".into(), Stop::Garbage, 0)
+        );
+    }
+
+    #[test]
+    fn one_x_real_ip_only() {
+        let real = |fields: &[(&str, &str)]| restored(TrustedHeader::XRealIp, HOP, fields);
+        assert_eq!(real(&[("X-Real-IP", "203.0.113.7")]).0, "203.0.113.7");
+        assert_eq!(real(&[("X-Real-IP", "6.6.6.6"), ("X-Real-IP", "203.0.113.7")]).1, Stop::Garbage);
+    }
+
+    #[test]
+    fn a_range_counts_only_on_its_interface() {
+        let trust = Trust { interface: Some("tailscale0".into()), ..trust(TrustedHeader::XForwardedFor) };
+        let fields: Fields = [(&b"X-Forwarded-For"[..], &b"203.0.113.7"[..])].into_iter().collect();
+        let restore =
+            |interface| restore(&trust, HOP.parse().unwrap(), interface, TailnetIdentity::Unasked, &fields);
+        assert_eq!(restore(Some("tailscale0")).stop, Stop::Untrusted);
+        for other in [None, Some("eth0"), Some("")] {
+            let client = restore(other);
+            assert_eq!(
+                (client.stop, client.address.to_string()),
+                (Stop::WrongInterface, "100.64.0.2".into())
+            );
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The certificate that a client proved in its handshake, as the decisions and the service see it.
+
+use crate::config::CertificateField;
+use edge_http::encoding::{base64, hexadecimal};
+use edge_http::sha1;
+
+/// The client certificate of a connection, from the view of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateContext<'a> {
+    /// The handshake did not ask for a certificate by the rules that are in force now.
+    #[default]
+    NotAsked,
+    /// The handshake asked, and the client has shown none.
+    Absent,
+    /// The client has proved this certificate, and it was verified.
+    Verified(&'a ClientCertificate),
+}
+
+/// A client certificate that was verified, with the parts that fields may contain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientCertificate {
+    /// The chain in DER as the client sent it, its certificate first. Never empty.
+    pub chain: Vec<Vec<u8>>,
+    /// The distinguished name of the subject (RFC 4514).
+    pub subject: String,
+    /// The distinguished name of the issuer (RFC 4514).
+    pub issuer: String,
+    /// The serial number in hexadecimal, in capitals.
+    pub serial: String,
+    /// The SHA-256 of the certificate in hexadecimal.
+    pub fingerprint: String,
+}
+
+impl ClientCertificate {
+    /// Creates a certificate of this chain in DER. The names and the fingerprint are empty.
+    pub fn new(chain: Vec<Vec<u8>>) -> Self {
+        Self {
+            chain,
+            subject: String::new(),
+            issuer: String::new(),
+            serial: String::new(),
+            fingerprint: String::new(),
+        }
+    }
+
+    fn leaf(&self) -> &[u8] {
+        self.chain.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the value of a field. `None` where there is nothing to tell.
+    fn value(&self, field: CertificateField) -> Option<String> {
+        Some(match field {
+            CertificateField::Certificate => byte_sequence(self.leaf()),
+            CertificateField::Chain => {
+                let rest = self.chain.get(1..).filter(|rest| !rest.is_empty())?;
+                rest.iter().map(|certificate| byte_sequence(certificate)).collect::<Vec<_>>().join(", ")
+            }
+            CertificateField::Fingerprint => self.fingerprint.clone(),
+            CertificateField::FingerprintSha1 => hexadecimal(&sha1::of(&[self.leaf()])),
+            CertificateField::Issuer => self.issuer.clone(),
+            CertificateField::Pem => escaped_pem(self.leaf()),
+            CertificateField::Serial => self.serial.clone(),
+            CertificateField::Subject => self.subject.clone(),
+            CertificateField::Verified => "SUCCESS".to_owned(),
+        })
+    }
+}
+
+impl CertificateContext<'_> {
+    /// Returns the value of a field for the service. `None` sends no such field.
+    pub fn value(&self, field: CertificateField) -> Option<String> {
+        match self {
+            Self::Verified(certificate) => certificate.value(field),
+            Self::Absent | Self::NotAsked => (field == CertificateField::Verified).then(|| "NONE".to_owned()),
+        }
+    }
+}
+
+/// Returns a byte sequence of structured fields (RFC 9651 §4.1.8).
+fn byte_sequence(bytes: &[u8]) -> String {
+    format!(":{}:", base64(bytes))
+}
+
+/// Returns PEM with every byte percent-encoded that a URL's component may not have, as nginx does it.
+fn escaped_pem(der: &[u8]) -> String {
+    let encoded = base64(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in encoded.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    let mut escaped = String::with_capacity(pem.len() * 5 / 4);
+    for byte in pem.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_rfc_9440_and_of_nginx() {
+        let mut certificate = ClientCertificate::new(vec![b"leaf".to_vec(), b"a".to_vec(), b"bc".to_vec()]);
+        certificate.subject = "CN=ann".into();
+        let facts = CertificateContext::Verified(&certificate);
+        let value = |field| facts.value(field).expect("a value");
+        assert_eq!(value(CertificateField::Certificate), ":bGVhZg==:");
+        assert_eq!(value(CertificateField::Chain), ":YQ==:, :YmM=:");
+        assert_eq!(value(CertificateField::Subject), "CN=ann");
+        assert_eq!(value(CertificateField::Verified), "SUCCESS");
+        assert_eq!(
+            value(CertificateField::Pem),
+            "-----BEGIN%20CERTIFICATE-----%0AbGVhZg%3D%3D%0A-----END%20CERTIFICATE-----%0A"
+        );
+        assert_eq!(value(CertificateField::FingerprintSha1).len(), 40);
+        let alone = ClientCertificate::new(vec![b"leaf".to_vec()]);
+        assert_eq!(CertificateContext::Verified(&alone).value(CertificateField::Chain), None);
+        for none in [CertificateContext::Absent, CertificateContext::NotAsked] {
+            assert_eq!(none.value(CertificateField::Verified).as_deref(), Some("NONE"));
+            assert_eq!(none.value(CertificateField::Certificate), None);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Field edits of sites and routes.
+
+use super::rewrite;
+use crate::config::FieldEdits;
+use edge_http::Fields;
+use edge_http::field_names::is_same;
+
+/// Applies the edits: replacements first, then removals, `set` and `add`.
+pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
+    for (name, rules) in &edits.replace {
+        rewrite::replace(name, rules, fields);
+    }
+    for name in &edits.remove {
+        fields.remove_named(name.as_bytes());
+    }
+    for (name, value) in &edits.set {
+        fields.remove_named(name.as_bytes());
+        fields.push(name.as_bytes(), value.as_bytes());
+    }
+    for (name, value) in &edits.add {
+        fields.push(name.as_bytes(), value.as_bytes());
+    }
+}
+
+/// Returns whether the edits set, add or remove a field that a backend could take for this one.
+pub(super) fn concern(edits: &FieldEdits, name: &[u8]) -> bool {
+    names(edits).any(|edited| is_same(name, edited))
+}
+
+/// Returns whether the name is another spelling of a field that the edits set, add or remove.
+pub(super) fn have_alias(edits: &FieldEdits, name: &[u8]) -> bool {
+    names(edits).any(|edited| is_same(name, edited))
+        && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
+}
+
+fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
+    let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
+    let replaced = edits.replace.iter().map(|(name, _)| name);
+    edits.remove.iter().chain(pairs).chain(replaced).map(String::as_bytes)
+}

@@ -1,0 +1,211 @@
+//! Header rewriting in both directions.
+
+use super::{Decision, RequestContext, Transport, edits, rewrite, route};
+use crate::client_address::Source;
+use crate::config::{FieldEdits, ForwardedAs, TrustedHeader};
+use crate::tailnet;
+use edge_http::Field;
+use edge_http::NameClass;
+use edge_http::host::split_authority;
+use edge_http::section::{digits, may_be_trailer};
+use edge_http::{Fields, Name, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop};
+
+/// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
+///
+/// Hop-by-hop fields are removed first, then the fields that only a proxy may set are written anew, then the edits of
+/// the site and the route, `strip_prefix` and `add_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
+/// Connection or leaves it out, and adds the fields of an upgrade.
+///
+/// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
+/// `Early-Data: 1` if the handshake is not complete (RFC 8470 §5.1). What a trusted hop said of the scheme, the host and
+/// the port is kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from everybody's requests, and
+/// so are `Proxy` and names with other characters than letters, digits, `-` and `_`.
+pub fn request_fields(
+    decision: &Decision<'_>,
+    facts: &RequestContext<'_>,
+    still_early: bool,
+    head: &mut RequestHead,
+) {
+    let site = decision.site.map(|(_, site)| &site.request_fields);
+    let route = decision.route.map(|(_, route)| &route.request_fields);
+    hop_by_hop::strip(&mut head.fields);
+    strip_spoofable(decision, [site, route], &mut head.fields);
+    head.upgrade = decision.upgrade.map(Into::into);
+    // Behind a hop, the identity would be the hop's, not the client's.
+    if decision.tells
+        && decision.client.via.is_empty()
+        && let Some(node) = facts.identities.source.node()
+    {
+        for (name, value) in tailnet::fields(node) {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
+    }
+    write_origin(decision, facts, &head.authority, &mut head.fields);
+    if let Some(asked) = decision.site.and_then(|(_, site)| site.client_certificates.as_ref()) {
+        for (name, field) in &asked.fields {
+            if let Some(value) = facts.certificate.value(*field) {
+                head.fields.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+    }
+    if still_early && !head.fields.contains(Name::EarlyData) {
+        head.fields.push(b"Early-Data", b"1");
+    }
+    for edits in [site, route].into_iter().flatten() {
+        edits::apply(edits, &mut head.fields);
+    }
+    if let Some((_, found)) = decision.route
+        && let Some(prefix) = &found.strip_prefix
+        && let Some(target) = route::without_prefix(&head.target, prefix, found.ignores_case())
+    {
+        head.target = target;
+    }
+    if let Some((_, found)) = decision.route
+        && let Some(prefix) = &found.add_prefix
+        && head.target.starts_with('/')
+    {
+        head.target = format!("{}{}", prefix.trim_end_matches('/'), head.target);
+    }
+}
+
+/// Prepares an upstream's response head for the client. `alt_svc` is the value advertised to clients on TLS over TCP
+/// (RFC 7838). An upstream's own Alt-Svc names an address that the client cannot reach, and is removed.
+pub fn response_fields(
+    decision: &Decision<'_>,
+    facts: &RequestContext<'_>,
+    alt_svc: Option<&str>,
+    head: &mut ResponseHead,
+) {
+    hop_by_hop::strip(&mut head.fields);
+    head.fields.remove(Name::AltSvc);
+    // A request field, which hop-by-hop stripping keeps for requests.
+    head.fields.remove(Name::Te);
+    if let Some(value) = alt_svc
+        && facts.transport == Transport::Tls
+        && (decision.http3 || decision.site.is_none())
+        && !head.is_interim()
+    {
+        head.fields.push(b"Alt-Svc", value.as_bytes());
+    }
+    if let Some((_, site)) = decision.site {
+        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure()) {
+            head.fields.remove_named(b"strict-transport-security");
+            head.fields.push(b"Strict-Transport-Security", hsts.to_string().as_bytes());
+        }
+        edits::apply(&site.response_fields, &mut head.fields);
+    }
+    if let Some((_, route)) = decision.route {
+        rewrite::cookies(&route.cookies, &mut head.fields);
+        edits::apply(&route.response_fields, &mut head.fields);
+    }
+}
+
+/// Returns the trailers of a request that are forwarded: those that could be fields of a head, less everything that only
+/// a proxy says and what the site or the route edits. A backend that merges trailers into the head sees nothing there that
+/// was removed from it.
+pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
+    let site = decision.site.map(|(_, site)| &site.request_fields);
+    let route = decision.route.map(|(_, route)| &route.request_fields);
+    let mut kept = trailers.clone();
+    kept.retain(|field| {
+        may_be_trailer(field_names::folded(field.name), field.name)
+            && is_forwarded(decision, false, field)
+            && !decision.address_field.is_some_and(|name| field_names::is_same(field.name, name.as_bytes()))
+            && ![site, route].into_iter().flatten().any(|edits| edits::concern(edits, field.name))
+    });
+    kept
+}
+
+/// Removes what only a proxy may say, every other spelling of it and of what the edits set or remove, and names that
+/// programs disagree about.
+fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
+    // Whatever else begins with X-Forwarded- stays only if a trusted hop wrote it.
+    let trusted = decision.client.is_by_hop();
+    if let Some(name) = decision.address_field {
+        let name = name.as_bytes();
+        let written_by_hop = matches!(decision.client.source, Source::Header(TrustedHeader::Custom(_)));
+        fields.retain(|field| {
+            if field.name.eq_ignore_ascii_case(name) {
+                written_by_hop
+            } else {
+                !field_names::is_same(field.name, name)
+            }
+        });
+    }
+    let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
+    let is_edited =
+        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
+    fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
+}
+
+/// Returns whether a field of a client's goes on to the service, edits aside.
+fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
+    let Field { id, name, class, .. } = field;
+    if !class.is_portable() {
+        return false;
+    }
+    // Identities come from those who were asked here, never from the request; a hop may have passed a claim on.
+    if decision.identities.iter().any(|identity| field_names::is_same(name, identity.as_bytes())) {
+        return false;
+    }
+    match id {
+        Name::Forwarded
+        | Name::XRealIp
+        | Name::XForwardedFor
+        | Name::XForwardedHost
+        | Name::XForwardedPort
+        | Name::XForwardedProto
+        | Name::Proxy => false,
+        Name::XForwarded => trusted && !class.has_underscore(),
+        // Outside of an upgrade it means nothing, and the upgrade has exactly one.
+        Name::SecWebSocketKey => decision.upgrade.is_some(),
+        // Another spelling of any name that a proxy acts upon.
+        Name::Other => !class.has_underscore() || field_names::folded(name) == Name::Other,
+        _ => true,
+    }
+}
+
+/// Writes client, host and scheme in every form that upstreams read.
+fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
+    let client = &decision.client;
+    let https = client.told.https.unwrap_or_else(|| facts.transport.is_secure());
+    let proto = if https { "https" } else { "http" };
+    let host = client.told.host.as_deref().unwrap_or(authority);
+    let port = client.told.port.unwrap_or_else(|| {
+        let written =
+            host.contains(':').then(|| split_authority(host)).flatten().and_then(|(_, port, _)| port);
+        written.unwrap_or(if https { 443 } else { 80 })
+    });
+    let mut value = Vec::with_capacity(128);
+    // A service that takes the last entry for the client gets no other.
+    let told = if decision.forwarded == ForwardedAs::Client { 1 } else { usize::MAX };
+    for (i, address) in client.chain().take(told).enumerate() {
+        if i > 0 {
+            value.extend_from_slice(b", ");
+        }
+        forwarded::write_address(address, &mut value);
+    }
+    fields.push_known(Name::XForwardedFor, NameClass::PLAIN, b"X-Forwarded-For", &value);
+    value.clear();
+    forwarded::write_address(client.address, &mut value);
+    fields.push_known(Name::XRealIp, NameClass::PLAIN, b"X-Real-IP", &value);
+    fields.push_known(Name::XForwardedProto, NameClass::PLAIN, b"X-Forwarded-Proto", proto.as_bytes());
+    if !host.is_empty() {
+        fields.push_known(Name::XForwardedHost, NameClass::PLAIN, b"X-Forwarded-Host", host.as_bytes());
+    }
+    fields.push_known(
+        Name::XForwardedPort,
+        NameClass::PLAIN,
+        b"X-Forwarded-Port",
+        digits(port.into(), &mut [0; 20]),
+    );
+    value.clear();
+    let mut chain = client.chain().take(told);
+    if let Some(first) = chain.next() {
+        forwarded::write(first, Some(host).filter(|host| !host.is_empty()), Some(proto), &mut value);
+    }
+    for hop in chain {
+        forwarded::write(hop, None, None, &mut value);
+    }
+    fields.push_known(Name::Forwarded, NameClass::PLAIN, b"Forwarded", &value);
+}

@@ -1,0 +1,400 @@
+//! The decision about one request.
+
+use super::upgrade::{self, Upgrade};
+use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
+use crate::client_address::{self, ClientAddress, Source};
+use crate::config::{
+    Access, Action, Auth, Config, ForwardedAs, Plain, Reject, Route, Satisfy, Site, TrustedHeader,
+};
+use crate::early_data::{self, Early};
+use crate::{CertificateContext, Reason, Snapshot};
+use edge_http::grammar::is_target;
+use edge_http::host::{HostKind, split_authority};
+use edge_http::{BodyLength, Method, RequestHead, Version};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
+/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the handshake without a
+/// question for a client certificate, the route, paths whose readings would be decided otherwise, a missing client certificate,
+/// the route's address lists, the method, maintenance of the site, the length of the content.
+///
+/// ```
+/// use edge_policy::config::{Config, Plain, Route, Site, Target, Upstream};
+/// use edge_policy::decide::{RequestContext, Verdict, decide};
+/// use edge_http::{RequestHead, Version};
+/// use edge_policy::{Reason, Snapshot};
+///
+/// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
+/// site.plain = Plain::Serve;
+/// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
+/// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
+/// let snapshot = Snapshot::new(config).unwrap();
+/// let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap());
+/// let mut head = RequestHead::new(Version::Http11);
+/// (head.authority, head.target) = ("git.example.org".into(), "/".into());
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
+/// head.authority = "198.51.100.7".into();
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress });
+/// ```
+pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &RequestHead) -> Decision<'s> {
+    let config = snapshot.config();
+    let mut decision = Decision {
+        client: client(config, facts, head),
+        site: None,
+        route: None,
+        early: Early::NotEarly,
+        upgrade: None,
+        body_limit: None,
+        auth: None,
+        readings: Vec::new(),
+        address_field: match &config.trust.header {
+            TrustedHeader::Custom(name) => Some(name),
+            TrustedHeader::Forwarded | TrustedHeader::XForwardedFor | TrustedHeader::XRealIp => None,
+        },
+        http3: false,
+        identities: snapshot.identities(),
+        forwarded: ForwardedAs::Chain,
+        tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
+        verdict: Verdict::Drop { why: Reason::UnknownName },
+    };
+    decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
+    if facts.early {
+        let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
+        decision.early = early_data::verdict(site, route, head);
+        if decision.early == Early::Allowed && facts.transport == Transport::Quic {
+            decision.early = early_data::unproved(config, facts.peer.ip(), site, head);
+        }
+    }
+    decision
+}
+
+fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
+    let source = facts.proxied.unwrap_or(facts.peer);
+    let mut client =
+        client_address::restore(&config.trust, source, facts.interface, facts.identities, &head.fields);
+    if facts.proxied.is_some() && client.source == Source::Connection {
+        client.source = Source::ProxyProtocol;
+    }
+    client
+}
+
+/// Returns the verdict, an early one as the error. Intermediate results are stored in the decision.
+fn judge<'s>(
+    snapshot: &'s Snapshot,
+    facts: &RequestContext<'_>,
+    head: &RequestHead,
+    decision: &mut Decision<'s>,
+) -> Result<Verdict<'s>, Verdict<'s>> {
+    let config = snapshot.config();
+    let (index, host) = site_of(snapshot, facts, head)?;
+    let site = &config.sites[index];
+    decision.site = Some((index, site));
+    decision.http3 = snapshot.has_http3(index);
+    let plain = facts.transport == Transport::Plain;
+    // Only after a reload can a connection that was decrypted here be for such a site.
+    if site.passthrough.is_some() && !plain {
+        return Err(refuse(421, Reason::NotTerminated));
+    }
+    if plain && site.plain == Plain::Refuse {
+        return Err(turned_away(config.reject, 421, Reason::PlainRefused));
+    }
+    let client = decision.client.address;
+    // With `satisfy = any` the address list is asked once it is known which authentication could stand in for it.
+    if site.satisfy == Satisfy::All && !site.access.permits(client) {
+        return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+    }
+    check_head(config, head)?;
+    // A trusted proxy reports the client's scheme. If that was https, a redirect would loop forever.
+    if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
+        return Err(to_https(config, &host, &head.target));
+    }
+    if site.client_certificates.is_some() && facts.certificate == CertificateContext::NotAsked {
+        return Err(refuse(421, Reason::ClientCertificateNotAsked));
+    }
+    // `OPTIONS *` concerns the server as a whole; the route of `/` answers it.
+    let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
+    let found = route::find(snapshot, index, path.as_bytes());
+    decision.route = found.map(|i| (i, &site.routes[i]));
+    let auth = decision.route.and_then(|(_, route)| route.auth.as_ref()).or(site.auth.as_ref());
+    let asks = matches!(auth, Some(Auth::Forward(_)));
+    // Also where no route is found, so that the answer does not depend on how a path is spelt.
+    if snapshot.path_decides_access(index) || asks {
+        decision.readings = readings(snapshot, index, head.target.as_str(), path, asks)?;
+    }
+    let Some((number, route)) = decision.route else {
+        // Where an authentication could stand in for the address, none does without a route.
+        let permitted = site.satisfy == Satisfy::All || site.access.permits(client);
+        return Err(if permitted {
+            refuse(404, Reason::NoRoute)
+        } else {
+            turned_away(site.reject, 403, Reason::AccessDenied)
+        });
+    };
+    if route.require_certificate && !matches!(facts.certificate, CertificateContext::Verified(_)) {
+        return Err(refuse(403, Reason::ClientCertificateMissing));
+    }
+    decision.auth = authentication(site, route, client)?;
+    if !takes(route, &head.method) {
+        return Err(refuse(405, Reason::MethodNotAllowed));
+    }
+    // No password is asked for, and no service for its opinion. Silence stays silence.
+    if site.under_maintenance && !matches!(route.action, Action::Drop) {
+        return Err(refuse(503, Reason::UnderMaintenance));
+    }
+    act(snapshot, (index, site), (number, route), head, &host, decision)
+}
+
+/// Returns the authentication that is still required once the address lists of the site and of the route have been checked.
+///
+/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it permits is excused
+/// from the authentication of the same level, and one that it does not permit needs the authentication in force, whatever level
+/// that comes from.
+fn authentication<'s>(
+    site: &'s Site,
+    route: &'s Route,
+    client: IpAddr,
+) -> Result<Option<&'s Auth>, Verdict<'s>> {
+    let auth = route.auth.as_ref().or(site.auth.as_ref()).filter(|auth| **auth != Auth::Open);
+    let mut stands_in = false;
+    for (access, satisfy) in [(&site.access, site.satisfy), (&route.access, route.satisfy)] {
+        if !access.permits(client) {
+            if satisfy == Satisfy::All || auth.is_none() {
+                return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+            }
+            stands_in = true;
+        }
+    }
+    let excuses = |access: &Access, satisfy| satisfy == Satisfy::Any && !access.is_open();
+    let excused = if route.auth.is_some() {
+        excuses(&route.access, route.satisfy)
+    } else {
+        excuses(&site.access, site.satisfy)
+    };
+    Ok(auth.filter(|_| stands_in || !excused))
+}
+
+/// Returns true if the route accepts the method.
+fn takes(route: &Route, method: &Method) -> bool {
+    let named = |name: &str| route.methods.iter().any(|taken| taken == name);
+    // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
+    route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
+}
+
+/// The most readings of one path that a service is asked about, the path as it came among them.
+const ASKED: usize = 4;
+
+/// Returns the other targets that a service is asked about, if it is; refuses a path of which a reading would be decided
+/// otherwise than the path itself, or which has more readings than are looked at.
+fn readings<'s>(
+    snapshot: &Snapshot,
+    site: usize,
+    target: &str,
+    path: &str,
+    asks: bool,
+) -> Result<Vec<String>, Verdict<'s>> {
+    let ambiguous = || refuse(400, Reason::AmbiguousPath);
+    let readings = path::readings(path.as_bytes()).map_err(|_| ambiguous())?;
+    let ward = route::ward(snapshot, site, path.as_bytes());
+    if readings.iter().any(|reading| route::ward(snapshot, site, reading) != ward) {
+        return Err(ambiguous());
+    }
+    // What a handler decides by the path is not known here, so it gets only paths that have one reading.
+    let handled = |path: &[u8]| {
+        let found = route::find(snapshot, site, path);
+        let action = found.map(|found| &snapshot.config().sites[site].routes[found].action);
+        matches!(action, Some(Action::Handle { .. }))
+    };
+    let other = |reading: &Vec<u8>| path::written(reading) != path;
+    if handled(path.as_bytes()) && readings.iter().any(other) {
+        return Err(ambiguous());
+    }
+    if !asks {
+        return Ok(Vec::new());
+    }
+    let query = route::split(target).1;
+    let mut asked: Vec<String> = Vec::new();
+    for reading in readings {
+        let written = format!("{}{query}", path::written(&reading));
+        if written != target && !asked.contains(&written) {
+            asked.push(written);
+        }
+    }
+    if asked.len() < ASKED { Ok(asked) } else { Err(ambiguous()) }
+}
+
+/// Returns the site of a request and the normalised host.
+fn site_of<'h, 's>(
+    snapshot: &Snapshot,
+    facts: &RequestContext<'_>,
+    head: &'h RequestHead,
+) -> Result<(usize, Cow<'h, str>), Verdict<'s>> {
+    let unknown = |why| Err(turned_away(snapshot.config().reject, 421, why));
+    if head.authority.is_empty() {
+        return unknown(Reason::NoHost);
+    }
+    let Some((host, _, kind)) = split_authority(&head.authority) else {
+        return unknown(Reason::BadAuthority);
+    };
+    let address = if kind == HostKind::Address { host.parse::<IpAddr>().ok() } else { None };
+    let host = address.map_or_else(|| normalized(host), |address| Cow::Owned(address.to_string()));
+    let asked = snapshot.site_at(&host, facts.listener);
+    if facts.transport.is_secure() {
+        // The handshake selected a site, and with it the certificate and the rules (RFC 9110 §7.4, §15.5.20).
+        let chosen = match facts.sni {
+            // Mostly they are spelt alike.
+            Some(sni) if sni == host => asked,
+            sni => sni.and_then(|sni| snapshot.site_at(&normalized(sni), facts.listener)),
+        };
+        return match asked {
+            Some(site) if chosen == Some(site) => Ok((site, host)),
+            _ => Err(refuse(421, Reason::AuthorityNotCovered)),
+        };
+    }
+    match (asked, kind) {
+        (Some(site), _) => Ok((site, host)),
+        (None, HostKind::Address) => unknown(Reason::RawAddress),
+        (None, HostKind::Name) => unknown(Reason::UnknownName),
+    }
+}
+
+/// Refuses what no site supports.
+fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
+    if head.method == Method::Trace {
+        return Err(refuse(405, Reason::Trace));
+    }
+    if upgrade::is_unknown(head) {
+        return Err(refuse(501, Reason::UnknownProtocol));
+    }
+    if head.method == Method::Connect && (head.upgrade.is_none() || head.version < Version::Http2) {
+        return Err(refuse(405, Reason::Connect));
+    }
+    // What HTTP/1.1 reads is bounded before.
+    if head.target.len() > config.limits.target_bytes {
+        return Err(refuse(414, Reason::TargetTooLong));
+    }
+    let asterisk = head.target == "*" && head.method == Method::Options;
+    let path = head.target.starts_with('/') && is_target(head.target.as_bytes());
+    if !asterisk && !path {
+        return Err(refuse(400, Reason::BadTarget));
+    }
+    Ok(())
+}
+
+/// Applies the action of the route.
+fn act<'s>(
+    snapshot: &'s Snapshot,
+    (index, site): (usize, &'s Site),
+    (number, route): (usize, &'s Route),
+    head: &RequestHead,
+    host: &str,
+    decision: &mut Decision<'s>,
+) -> Result<Verdict<'s>, Verdict<'s>> {
+    match &route.action {
+        Action::Drop => Err(Verdict::Drop { why: Reason::RouteDrops }),
+        Action::Respond(response) => Ok(Verdict::Respond(response)),
+        Action::Redirect { status, to } => {
+            Ok(Verdict::Redirect { status: *status, location: expand(to, host, &head.target) })
+        }
+        Action::Forward { .. } | Action::Handle { .. } => {
+            match upgrade::of(head, route.upgrade.as_ref().unwrap_or(&site.upgrade)) {
+                Upgrade::Pass(protocol) => decision.upgrade = Some(protocol),
+                Upgrade::Content => return Err(refuse(400, Reason::UpgradeWithContent)),
+                Upgrade::None if head.method == Method::Connect => {
+                    return Err(refuse(501, Reason::UnknownProtocol));
+                }
+                Upgrade::None => decision.body_limit = route.body_limit.or(site.body_limit),
+            }
+            if let (BodyLength::Exact(length), Some(limit)) = (head.body, decision.body_limit)
+                && length > limit
+            {
+                return Err(refuse(413, Reason::ContentTooLarge));
+            }
+            match (&route.action, snapshot.upstream(index, number)) {
+                (Action::Handle { handler, .. }, upstream) => Ok(Verdict::Handle { handler, upstream }),
+                (_, Some(upstream)) => {
+                    decision.forwarded = snapshot.config().upstreams[upstream].forwarded;
+                    Ok(Verdict::Forward { upstream })
+                }
+                // Unreachable: validation of the snapshot rejects such a route.
+                (_, None) => Err(refuse(404, Reason::NoRoute)),
+            }
+        }
+    }
+}
+
+/// Returns a redirect to the same URL with https. IPv6 addresses get their brackets back.
+fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
+    let target = if target == "*" { "/" } else { target };
+    let port = match config.https_port {
+        None | Some(443) => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    let location = if host.contains(':') {
+        format!("https://[{host}]{port}{target}")
+    } else {
+        format!("https://{host}{port}{target}")
+    };
+    Verdict::Redirect { status: 308, location }
+}
+
+/// Expands the placeholders of a redirect.
+fn expand(to: &str, host: &str, target: &str) -> String {
+    let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
+    let bracketed;
+    let host = if host.contains(':') {
+        bracketed = format!("[{host}]");
+        &bracketed
+    } else {
+        host
+    };
+    // A single pass: inserted text is not expanded again.
+    let mut location = String::with_capacity(to.len() + target.len());
+    let mut rest = to;
+    while let Some(at) = rest.find('{') {
+        location.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let value = [("{host}", host), ("{path}", path), ("{query}", query)];
+        match value.iter().find(|(name, _)| rest.starts_with(name)) {
+            Some((name, value)) => {
+                location.push_str(value);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                location.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    location.push_str(rest);
+    if to.starts_with("{path}") {
+        // A path of `//elsewhere` (browsers treat `/\` alike) would name another host (RFC 3986 §4.2).
+        let rest = location.trim_start_matches(['/', '\\']);
+        location = format!("/{rest}");
+    }
+    location
+}
+
+const fn refuse<'s>(status: u16, why: Reason) -> Verdict<'s> {
+    Verdict::Refuse { status, why }
+}
+
+const fn turned_away<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
+    match how {
+        Reject::Silent => Verdict::Drop { why },
+        Reject::Alert => refuse(status, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        assert_eq!(expand("https://{host}{path}{query}", "h", "/{host}?q"), "https://h/{host}?q");
+        assert_eq!(expand("{path}/{x}", "h", "/a"), "/a/{x}");
+        assert_eq!(expand("{path}/", "h", "//evil.example"), "/evil.example/");
+        assert_eq!(expand("{path}", "h", "/\\evil.example"), "/evil.example");
+    }
+}

@@ -1,0 +1,119 @@
+//! Protocol switches that pass (RFC 9110 §7.8).
+
+use edge_http::websocket::is_websocket;
+use edge_http::{BodyLength, Method, Name, RequestHead, Version};
+
+/// The outcome of a request's wish for another protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upgrade<'s> {
+    /// There is none, or it is left out and the request goes on: a server may always decline one.
+    None,
+    /// The request asks for this protocol, spelt as the configuration has it, and may have it.
+    Pass(&'s str),
+    /// The request has content, which the switch would cut off: one side would take it for bytes of the new protocol.
+    Content,
+}
+
+/// Decides by the protocols that the site or the route allows. Names are compared without regard to case.
+///
+/// HTTP/2 and 3 carry WebSocket alone (RFC 8441, RFC 9220), HTTP/1.1 whatever is allowed, by any method; a WebSocket handshake is a GET
+/// (RFC 6455 §4.1). Of several protocols the first that is allowed counts. HTTP is never among them: a service that switched to it
+/// would be talked to past every rule.
+pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
+    let Some(wish) = head.upgrade.as_deref() else { return Upgrade::None };
+    let find = |wanted: &str| {
+        let found = allowed.iter().find(|name| name.eq_ignore_ascii_case(wanted));
+        found.map(String::as_str).filter(|name| !is_http(name))
+    };
+    match head.version {
+        Version::Http2 | Version::Http3 if head.method == Method::Connect && is_websocket(wish) => {
+            find(wish).map_or(Upgrade::None, Upgrade::Pass)
+        }
+        Version::Http11 if head.method != Method::Connect => {
+            // A WebSocket handshake has one key: of two, each side could take another.
+            let one_key = || head.fields.all(Name::SecWebSocketKey).count() <= 1;
+            let passes = |name: &&str| !is_websocket(name) || head.method == Method::Get && one_key();
+            match wish.split(',').filter_map(|wanted| find(wanted.trim())).find(passes) {
+                None => Upgrade::None,
+                Some(_) if head.body != BodyLength::None => Upgrade::Content,
+                Some(name) => Upgrade::Pass(name),
+            }
+        }
+        _ => Upgrade::None,
+    }
+}
+
+/// Returns whether an extended CONNECT is for something other than WebSocket, which no site can have (RFC 9220 §3).
+pub(super) fn is_unknown(head: &RequestHead) -> bool {
+    let extended = head.version >= Version::Http2 && head.method == Method::Connect;
+    extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))
+}
+
+/// Returns whether this names HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
+pub(crate) fn is_http(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default();
+    ["h2", "h2c", "h3", "http", "https", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: Method, wish: &str, body: BodyLength) -> RequestHead {
+        let mut head = RequestHead::new(Version::Http11);
+        (head.method, head.upgrade, head.body) = (method, Some(wish.into()), body);
+        head
+    }
+
+    fn allowed(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_allowed_passes_by_any_method() {
+        let names = allowed(&["websocket", "tailscale-control-protocol", "DERP", "tcp"]);
+        for (method, wish, expected) in [
+            (Method::Post, "tailscale-control-protocol", Upgrade::Pass("tailscale-control-protocol")),
+            (Method::Get, "derp", Upgrade::Pass("DERP")),
+            (Method::Post, "TCP", Upgrade::Pass("tcp")),
+            (Method::Get, "h2c, websocket", Upgrade::Pass("websocket")),
+            (Method::Post, "websocket", Upgrade::None),
+            (Method::Post, "websocket, tcp", Upgrade::Pass("tcp")),
+            (Method::Get, "h2c", Upgrade::None),
+            (Method::Connect, "tcp", Upgrade::None),
+            (Method::Get, "", Upgrade::None),
+            (Method::Get, ",,", Upgrade::None),
+        ] {
+            assert_eq!(
+                of(&asked(method.clone(), wish, BodyLength::None), &names),
+                expected,
+                "{method} {wish}"
+            );
+        }
+        let with = of(&asked(Method::Post, "tcp", BodyLength::Exact(1)), &names);
+        assert_eq!(with, Upgrade::Content);
+        assert_eq!(of(&asked(Method::Post, "tcp", BodyLength::Unknown), &names), Upgrade::Content);
+        assert_eq!(of(&asked(Method::Post, "other", BodyLength::Unknown), &names), Upgrade::None);
+    }
+
+    #[test]
+    fn http_never_passes() {
+        for name in ["h2c", "HTTP/2.0", "TLS/1.2", "http", "H2C"] {
+            let names = allowed(&[name]);
+            assert_eq!(of(&asked(Method::Get, name, BodyLength::None), &names), Upgrade::None, "{name}");
+        }
+    }
+
+    #[test]
+    fn extended_connect_is_for_websocket_alone() {
+        let names = allowed(&["websocket", "tcp"]);
+        let mut head = asked(Method::Connect, "WebSocket", BodyLength::Unknown);
+        head.version = Version::Http2;
+        assert_eq!(of(&head, &names), Upgrade::Pass("websocket"));
+        assert!(!is_unknown(&head));
+        assert_eq!(of(&head, &names[1..]), Upgrade::None);
+        head.upgrade = Some("tcp".into());
+        assert_eq!(of(&head, &names), Upgrade::None);
+        assert!(is_unknown(&head));
+    }
+}

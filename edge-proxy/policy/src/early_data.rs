@@ -1,0 +1,123 @@
+//! Early data: requests that may be processed before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
+//!
+//! Early data can be replayed by anyone who recorded it. It is therefore off unless a site opts in, and only safe
+//! requests are processed from it. All others wait for the handshake; they are not answered with 425, which browsers
+//! show to people.
+
+use crate::config::{Config, Route, Site};
+use edge_http::{BodyLength, Method, RequestHead};
+use ipnet::IpNet;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The handling of a request with regard to early data.
+#[allow(clippy::enum_variant_names)] // `NotEarly` says it best
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Early {
+    /// It arrived in early data and may be forwarded with `Early-Data: 1`.
+    Allowed,
+    /// It did not arrive in early data.
+    NotEarly,
+    /// It arrived in early data and is held until the handshake is complete.
+    Wait(EarlyWait),
+}
+
+/// The reason a request waits for the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EarlyWait {
+    /// The site or the route has address lists, and the address is not yet verified.
+    AddressRule,
+    /// The request has credentials, which would be judged by an address that is not yet verified.
+    Authorization,
+    /// The request has content.
+    Content,
+    /// The method is not GET, HEAD or OPTIONS.
+    Method,
+    /// No site or route matches.
+    NoRoute,
+    /// The site did not opt in to early data.
+    SiteNotOptedIn,
+    /// The address decides something (a trusted proxy, a tailnet identity, a rate) and is not yet verified.
+    UnprovedAddress,
+    /// The request asks for a protocol upgrade.
+    Upgrade,
+}
+
+/// Decides whether a request in early data may be forwarded before the handshake is complete.
+pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> Early {
+    let (Some(site), Some(route)) = (site, route) else {
+        return Early::Wait(EarlyWait::NoRoute);
+    };
+    if !site.early_data {
+        Early::Wait(EarlyWait::SiteNotOptedIn)
+    } else if !matches!(head.method, Method::Get | Method::Head | Method::Options) {
+        Early::Wait(EarlyWait::Method)
+    } else if head.upgrade.is_some() {
+        Early::Wait(EarlyWait::Upgrade)
+    } else if !matches!(head.body, BodyLength::None | BodyLength::Exact(0)) {
+        Early::Wait(EarlyWait::Content)
+    } else if !site.access.is_open() || !route.access.is_open() {
+        Early::Wait(EarlyWait::AddressRule)
+    } else {
+        Early::Allowed
+    }
+}
+
+/// Decides the same for a request over QUIC, where the source of the first packets proves nothing (RFC 9000 §8): nothing is
+/// decided by `source` before the handshake is complete.
+pub fn unproved(config: &Config, source: IpAddr, site: Option<&Site>, head: &RequestHead) -> Early {
+    let source = source.to_canonical();
+    let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
+    let tailnet = config.tailnet.as_ref().is_some_and(|tailnet| among(&tailnet.ranges));
+    if among(&config.trust.ranges) || tailnet || site.is_some_and(|site| site.rate.client.is_some()) {
+        Early::Wait(EarlyWait::UnprovedAddress)
+    } else if head.fields.get_named(b"authorization").is_some() {
+        Early::Wait(EarlyWait::Authorization)
+    } else {
+        Early::Allowed
+    }
+}
+
+impl EarlyWait {
+    /// Returns the stable name, for logs and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::AddressRule => "address-rule",
+            Self::Authorization => "authorization",
+            Self::Content => "content",
+            Self::Method => "method",
+            Self::NoRoute => "no-route",
+            Self::SiteNotOptedIn => "site-not-opted-in",
+            Self::UnprovedAddress => "unproved-address",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+impl fmt::Display for EarlyWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AddressRule => {
+                "the site or the route has address lists, and the address is not yet verified"
+            }
+            Self::Authorization => "the request has credentials, and the address is not yet verified",
+            Self::Content => "the request has content",
+            Self::Method => "the method is not GET, HEAD or OPTIONS",
+            Self::NoRoute => "no site or route matches",
+            Self::SiteNotOptedIn => "the site did not opt in to early data",
+            Self::UnprovedAddress => "the address decides something, and is not yet verified",
+            Self::Upgrade => "the request asks for a protocol upgrade",
+        })
+    }
+}
+
+impl fmt::Display for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed => f.write_str("forwarded at once, with Early-Data: 1"),
+            Self::NotEarly => f.write_str("not in early data"),
+            Self::Wait(why) => write!(f, "waits for the handshake: {why}"),
+        }
+    }
+}

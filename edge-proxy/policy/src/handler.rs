@@ -1,0 +1,368 @@
+//! Code of the embedding program that acts on the requests of a route.
+//!
+//! A [`Handler`] is called before a request is forwarded, and once more with the response. It may answer itself, edit, or let
+//! the request pass. Admission and authentication come first, and the fields that only a proxy may write are written after it,
+//! so a handler cannot weaken them by mistake.
+
+use edge_http::grammar::{is_field_value, is_target, is_token};
+use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Code that acts on the requests of a route: see [`Action::Handle`](crate::config::Action::Handle).
+///
+/// Methods are called on a worker's thread while it serves, so they must not block. A panic ends the request with 500 and the
+/// reason `handler-failed`.
+///
+/// ```
+/// use edge_policy::handler::{Handler, HandlerAction, HandlerRequest, Reply};
+///
+/// struct Version;
+///
+/// impl Handler for Version {
+///     fn request(&self, _request: &mut HandlerRequest<'_>) -> HandlerAction {
+///         HandlerAction::Respond(Reply::new(200).content("text/plain", "1.2.3\n"))
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Acts on a request before it is forwarded. The default lets it pass.
+    fn request(&self, _request: &mut HandlerRequest<'_>) -> HandlerAction {
+        HandlerAction::Forward
+    }
+
+    /// Edits the final response of the upstream. The default leaves it as it is.
+    fn response(&self, _response: &mut HandlerResponse<'_>) {}
+}
+
+/// The action that a handler chooses for a request.
+#[derive(Debug)]
+pub enum HandlerAction {
+    /// Forwards the request to the upstream of the route; 404 if the route has none.
+    Forward,
+    /// Responds to the request without an upstream.
+    Respond(Reply),
+}
+
+/// A shared [`Handler`] as a value of a configuration. Two of them are equal if they are the same handler.
+#[derive(Clone)]
+pub struct HandlerRef(Arc<dyn Handler>);
+
+impl HandlerRef {
+    /// Shares a handler.
+    pub fn new(handler: impl Handler) -> Self {
+        Self(Arc::new(handler))
+    }
+
+    /// Returns the handler.
+    pub fn get(&self) -> &dyn Handler {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for HandlerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandlerRef")
+    }
+}
+
+impl PartialEq for HandlerRef {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+/// The error of an edit that would make a message invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The name is not a valid field name.
+    #[error("not a valid field name: expected letters, digits and hyphens")]
+    Name,
+    /// The value has characters that no field value may have.
+    #[error("not a valid field value: control characters and line breaks are not allowed")]
+    Value,
+    /// The field frames messages or concerns one connection.
+    #[error("the field frames messages or concerns one connection: it cannot be edited")]
+    Reserved,
+    /// The target is not a path with an optional query.
+    #[error("not a valid target: expected a path that begins with /")]
+    Target,
+}
+
+/// Returns an error unless a field of this name and value may be written.
+fn check(name: &str, value: &[u8]) -> Result<(), EditError> {
+    if !is_token(name.as_bytes()) || name.len() > 256 {
+        return Err(EditError::Name);
+    }
+    if !value.is_empty() && !is_field_value(value) {
+        return Err(EditError::Value);
+    }
+    match Name::of(name.as_bytes()) {
+        Name::Connection
+        | Name::ContentLength
+        | Name::Host
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::Te
+        | Name::Trailer
+        | Name::TransferEncoding
+        | Name::Upgrade => Err(EditError::Reserved),
+        _ => Ok(()),
+    }
+}
+
+fn set(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
+    check(name, value)?;
+    fields.remove_named(name.as_bytes());
+    fields.push(name.as_bytes(), value);
+    Ok(())
+}
+
+fn add(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
+    check(name, value)?;
+    fields.push(name.as_bytes(), value);
+    Ok(())
+}
+
+fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
+    check(name, b"")?;
+    fields.remove_named(name.as_bytes());
+    Ok(())
+}
+
+/// A request as a handler sees and edits it.
+#[derive(Debug)]
+pub struct HandlerRequest<'a> {
+    head: &'a mut RequestHead,
+    client: IpAddr,
+    site: &'a str,
+    user: Option<&'a str>,
+}
+
+impl<'a> HandlerRequest<'a> {
+    /// A request of this client to the site of this name. `user` is who was authenticated by a password.
+    pub const fn new(
+        head: &'a mut RequestHead,
+        client: IpAddr,
+        site: &'a str,
+        user: Option<&'a str>,
+    ) -> Self {
+        Self { head, client, site, user }
+    }
+
+    /// The restored address of the client.
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The name of the site.
+    pub const fn site(&self) -> &str {
+        self.site
+    }
+
+    /// The user name, if the request was authenticated by a password.
+    pub const fn user(&self) -> Option<&str> {
+        self.user
+    }
+
+    /// Returns the method of the request.
+    pub const fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The host, with a port if the client wrote one.
+    pub fn authority(&self) -> &str {
+        &self.head.authority
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.head.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The query without its question mark, if there is one.
+    pub fn query(&self) -> Option<&str> {
+        self.head.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The fields as they were received.
+    pub const fn fields(&self) -> &Fields {
+        &self.head.fields
+    }
+
+    /// Returns the value of the first field of this name, whatever the case of its letters.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.head.fields.get_named(name.as_bytes())
+    }
+
+    /// Replaces the path and the query.
+    ///
+    /// # Errors
+    /// [`EditError::Target`]
+    pub fn set_target(&mut self, target: &str) -> Result<(), EditError> {
+        if !target.starts_with('/') || !is_target(target.as_bytes()) {
+            return Err(EditError::Target);
+        }
+        self.head.target = target.into();
+        Ok(())
+    }
+
+    /// Replaces all fields of this name by one.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field would make the request invalid.
+    pub fn set_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
+        set(&mut self.head.fields, name, value.as_ref())
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field would make the request invalid.
+    pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
+        add(&mut self.head.fields, name, value.as_ref())
+    }
+
+    /// Removes all fields of this name.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field must stay.
+    pub fn remove_field(&mut self, name: &str) -> Result<(), EditError> {
+        remove(&mut self.head.fields, name)
+    }
+}
+
+/// A final response of an upstream as a handler sees and edits it.
+#[derive(Debug)]
+pub struct HandlerResponse<'a> {
+    head: &'a mut ResponseHead,
+    request: &'a RequestHead,
+}
+
+impl<'a> HandlerResponse<'a> {
+    /// The response to a request, as that was forwarded.
+    pub const fn new(head: &'a mut ResponseHead, request: &'a RequestHead) -> Self {
+        Self { head, request }
+    }
+
+    /// The request as it was forwarded.
+    pub const fn request(&self) -> &RequestHead {
+        self.request
+    }
+
+    /// Returns the status of the response.
+    pub const fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// The fields as the client gets them.
+    pub const fn fields(&self) -> &Fields {
+        &self.head.fields
+    }
+
+    /// Returns the value of the first field of this name, whatever the case of its letters.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.head.fields.get_named(name.as_bytes())
+    }
+
+    /// Replaces all fields of this name by one.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field would make the response invalid.
+    pub fn set_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
+        set(&mut self.head.fields, name, value.as_ref())
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field would make the response invalid.
+    pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
+        add(&mut self.head.fields, name, value.as_ref())
+    }
+
+    /// Removes all fields of this name.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field must stay.
+    pub fn remove_field(&mut self, name: &str) -> Result<(), EditError> {
+        remove(&mut self.head.fields, name)
+    }
+}
+
+/// A response that a handler gives itself.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    head: ResponseHead,
+    content: Vec<u8>,
+}
+
+impl Reply {
+    /// A response without content. A status outside of 200 to 599 becomes 500.
+    pub fn new(status: u16) -> Self {
+        let status = if (200..=599).contains(&status) { status } else { 500 };
+        Self { head: ResponseHead::new(status), content: Vec::new() }
+    }
+
+    /// Sets the content and its media type. Without effect with the statuses 204, 205 and 304, which have no content.
+    #[must_use]
+    pub fn content(mut self, media_type: &str, content: impl Into<Vec<u8>>) -> Self {
+        if !matches!(self.head.status, 204 | 205 | 304) {
+            self.content = content.into();
+            // A media type that is not a valid field value is left out.
+            let _ = set(&mut self.head.fields, "Content-Type", media_type.as_bytes());
+        }
+        self
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// [`EditError`] if the field would make the response invalid.
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, EditError> {
+        add(&mut self.head.fields, name, value.as_ref())?;
+        Ok(self)
+    }
+
+    /// Takes the response apart for sending.
+    pub fn into_parts(mut self) -> (ResponseHead, Vec<u8>) {
+        self.head.body = BodyLength::Exact(self.content.len() as u64);
+        (self.head, self.content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_http::Version;
+
+    #[test]
+    fn edits_cannot_break_the_framing() {
+        let mut head = RequestHead::new(Version::Http11);
+        let mut request = HandlerRequest::new(&mut head, [192, 0, 2, 1].into(), "a", None);
+        assert_eq!(request.set_field("X-A", "1\r\nEvil: yes"), Err(EditError::Value));
+        assert_eq!(request.add_field("X A", "1"), Err(EditError::Name));
+        assert_eq!(request.add_field("", "1"), Err(EditError::Name));
+        for name in ["Host", "content-length", "Transfer-Encoding", "CONNECTION", "te", "Upgrade"] {
+            assert_eq!(request.set_field(name, "1"), Err(EditError::Reserved), "{name}");
+            assert_eq!(request.remove_field(name), Err(EditError::Reserved), "{name}");
+        }
+        for target in ["", "a", "/a b", "/\r\n", "http://a/"] {
+            assert_eq!(request.set_target(target), Err(EditError::Target), "{target}");
+        }
+        assert_eq!(request.set_target("/a?b"), Ok(()));
+        assert_eq!((request.path(), request.query()), ("/a", Some("b")));
+        assert_eq!(request.set_field("X-A", "1").and(request.set_field("x-a", "2")), Ok(()));
+        assert_eq!((request.field("X-A"), request.fields().len()), (Some(&b"2"[..]), 1));
+    }
+
+    #[test]
+    fn replies_are_valid_responses() {
+        let (head, content) = Reply::new(204).content("text/plain", "x").into_parts();
+        assert_eq!((head.status, content.len(), head.fields.len()), (204, 0, 0));
+        assert_eq!(Reply::new(101).into_parts().0.status, 500);
+        assert_eq!(Reply::new(200).field("Content-Length", "7").unwrap_err(), EditError::Reserved);
+    }
+}

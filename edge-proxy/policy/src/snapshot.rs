@@ -1,0 +1,323 @@
+//! Snapshots: configurations, validated and indexed.
+
+mod check;
+
+pub use check::nearest;
+
+use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Site};
+use crate::decide::route;
+use edge_http::host::HostPattern;
+use std::collections::HashMap;
+use std::fmt;
+
+/// A validated [`Config`], indexed for the lookups of every request. It is immutable: a new configuration is a
+/// new snapshot.
+///
+/// ```
+/// use edge_policy::Snapshot;
+/// use edge_policy::config::{Config, Route, Site};
+///
+/// let site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
+/// let errors = Snapshot::new(Config { sites: vec![site], ..Config::default() }).unwrap_err();
+/// assert!(errors.to_string().contains("unknown upstream"));
+/// ```
+#[derive(Debug)]
+pub struct Snapshot {
+    config: Config,
+    exact: HashMap<String, Vec<usize>>,
+    below: HashMap<String, Vec<usize>>,
+    any: Vec<usize>,
+    sites: Vec<SiteIndex>,
+    identities: Vec<String>,
+    passes_through: bool,
+}
+
+#[derive(Debug)]
+struct SiteIndex {
+    by_specificity: Vec<usize>,
+    upstreams: Vec<Option<usize>>,
+    path_decides_access: bool,
+    http3: bool,
+}
+
+impl Snapshot {
+    /// Checks and indexes a configuration.
+    ///
+    /// # Errors
+    /// Returns all errors of the configuration at once.
+    pub fn new(config: Config) -> Result<Self, ConfigErrors> {
+        let errors = check::all(&config);
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let (mut exact, mut below, mut any) = (HashMap::new(), HashMap::new(), Vec::new());
+        for (i, site) in config.sites.iter().enumerate() {
+            for host in &site.hosts {
+                let (names, name) = match host {
+                    HostPattern::Any => {
+                        any.push(i);
+                        continue;
+                    }
+                    HostPattern::Exact(name) => (&mut exact, name),
+                    HostPattern::Below(name) => (&mut below, name),
+                };
+                let sites: &mut Vec<usize> = names.entry(name.clone()).or_default();
+                sites.push(i);
+            }
+        }
+        let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
+        let identities = identities(&config);
+        let passes_through = config.sites.iter().any(|site| site.passthrough.is_some());
+        Ok(Self { config, exact, below, any, sites, identities, passes_through })
+    }
+
+    /// Returns the configuration that the snapshot was made from.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the position of the site for this host, normalised by [`host::normalize`](edge_http::host::normalize), at a
+    /// listener: the site with exactly this name, or else the one with the longest `*.` pattern above it, or else the one with `*`.
+    ///
+    /// The name is looked up first and the listener asked after that: a name that is bound to other listeners exists at none of
+    /// the rest, also where a wildcard of a site without such a bound would cover it.
+    pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
+        let sites = self.sites_of(normalized_host)?;
+        sites.iter().copied().find(|site| self.serves(*site, listener))
+    }
+
+    /// Returns true if the site exists at the listener of this name; `None` is a listener without a name.
+    pub fn serves(&self, site: usize, listener: Option<&str>) -> bool {
+        let bound = &self.config.sites[site].listen;
+        bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
+    }
+
+    /// The sites of the most specific pattern that covers this host, each at listeners of its own.
+    fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
+        if let Some(sites) = self.exact.get(normalized_host) {
+            return Some(sites);
+        }
+        let any = Some(self.any.as_slice()).filter(|any| !any.is_empty() && !normalized_host.is_empty());
+        if self.below.is_empty() {
+            return any;
+        }
+        let mut rest = normalized_host;
+        while let Some((_, above)) = rest.split_once('.') {
+            if let Some(sites) = self.below.get(above) {
+                return Some(sites);
+            }
+            rest = above;
+        }
+        any
+    }
+
+    /// Returns true if TLS of some site is passed through.
+    pub const fn passes_through(&self) -> bool {
+        self.passes_through
+    }
+
+    /// Returns true if a listener with HTTP/3 serves the site.
+    pub(crate) fn has_http3(&self, site: usize) -> bool {
+        self.sites[site].http3
+    }
+
+    /// Returns the positions of a site's routes, the most specific first.
+    pub(crate) fn by_specificity(&self, site: usize) -> &[usize] {
+        &self.sites[site].by_specificity
+    }
+
+    /// Returns the position of the upstream that a route forwards to.
+    pub(crate) fn upstream(&self, site: usize, route: usize) -> Option<usize> {
+        self.sites[site].upstreams[route]
+    }
+
+    /// Returns the position of the upstream with this name.
+    pub fn upstream_named(&self, name: &str) -> Option<usize> {
+        self.config.upstreams.iter().position(|upstream| upstream.name == name)
+    }
+
+    /// Returns the fields that carry identities, of all sites.
+    pub(crate) fn identities(&self) -> &[String] {
+        &self.identities
+    }
+
+    /// Returns whether access to the site depends on the path, so that paths must have only one reading.
+    pub(crate) fn path_decides_access(&self, site: usize) -> bool {
+        self.sites[site].path_decides_access
+    }
+}
+
+fn identities(config: &Config) -> Vec<String> {
+    let auths = config
+        .sites
+        .iter()
+        .flat_map(|site| site.auth.iter().chain(site.routes.iter().filter_map(|route| route.auth.as_ref())));
+    let mut names: Vec<String> = auths
+        .flat_map(|auth| match auth {
+            Auth::Open => &[],
+            Auth::Basic(auth) => auth.user_field.as_slice(),
+            Auth::Forward(auth) => &auth.copy,
+        })
+        .cloned()
+        .collect();
+    let certificates = config.sites.iter().filter_map(|site| site.client_certificates.as_ref());
+    names.extend(certificates.flat_map(|asked| &asked.fields).map(|(name, _)| name.clone()));
+    if config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell) {
+        names.extend(crate::tailnet::FIELDS.map(String::from));
+    }
+    names.extend(config.request_id.clone());
+    names.sort();
+    names.dedup();
+    names
+}
+
+impl SiteIndex {
+    fn new(config: &Config, site: &Site) -> Self {
+        let mut by_specificity: Vec<usize> = (0..site.routes.len()).collect();
+        // At the same length, a path that is written in this very case comes first.
+        by_specificity.sort_by_key(|i| match &site.routes[*i].path {
+            PathMatch::Exact(_) => (0, 0, site.routes[*i].ignores_case()),
+            PathMatch::Begins(prefix) | PathMatch::Prefix(prefix) => {
+                (1, usize::MAX - prefix.len(), site.routes[*i].ignores_case())
+            }
+        });
+        let upstream = |action: &Action| match action {
+            Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
+                config.upstreams.iter().position(|u| u.name == *upstream)
+            }
+            Action::Handle { upstream: None, .. }
+            | Action::Redirect { .. }
+            | Action::Respond(_)
+            | Action::Drop => None,
+        };
+        let http3 = site.passthrough.is_none()
+            && site.client_certificates.is_none()
+            && config.listeners.iter().any(|listener| {
+                listener.kind == ListenerKind::Tls { http3: true }
+                    && (site.listen.is_empty()
+                        || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
+            });
+        Self {
+            http3,
+            by_specificity,
+            upstreams: site.routes.iter().map(|route| upstream(&route.action)).collect(),
+            path_decides_access: site.routes.iter().any(|route| {
+                !route.access.is_open()
+                    || route.require_certificate
+                    || !route.methods.is_empty()
+                    || route.auth.is_some()
+                    || route::decides(route).is_some()
+            }),
+        }
+    }
+}
+
+/// A part of a configuration, by its position in the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigPath {
+    /// A setting outside the lists.
+    Config,
+    /// A listener: `listeners[i]`.
+    Listener(usize),
+    /// A site: `sites[i]`.
+    Site(usize),
+    /// A route: `sites[i].routes[j]`.
+    Route(usize, usize),
+    /// An upstream: `upstreams[i]`.
+    Upstream(usize),
+}
+
+/// One error in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The part of the configuration.
+    pub place: ConfigPath,
+    /// The part as text for people, such as ``site `git`, route `/api` ``.
+    pub part: String,
+    /// The key within that part.
+    pub key: &'static str,
+    /// The value of the key.
+    pub value: String,
+    /// The error and its fix.
+    pub fix: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} = `{}`: {}", self.part, self.key, self.value, self.fix)
+    }
+}
+
+/// All errors of a configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Route;
+
+    #[test]
+    fn the_rest_is_of_the_site_with_an_asterisk() {
+        let site = |name: &str, host: &str| {
+            Site::new(name, vec![host.parse().unwrap()])
+                .route(Route::new(PathMatch::Prefix("/".into()), Action::Drop))
+        };
+        let mut git = site("git", "git.example.org");
+        git.listen = vec!["tailnet".into()];
+        let listener = crate::config::Listener::plain(([127, 0, 0, 1], 80).into()).named("tailnet");
+        let config = Config {
+            sites: vec![site("rest", "*"), site("org", "*.example.org"), git],
+            listeners: vec![listener],
+            ..Config::default()
+        };
+        let snapshot = Snapshot::new(config.clone()).unwrap();
+        for (host, listener, found) in [
+            ("example.com", None, Some(0)),
+            ("192.0.2.1", None, Some(0)),
+            ("::1", None, Some(0)),
+            ("wiki.example.org", None, Some(1)),
+            ("git.example.org", Some("tailnet"), Some(2)),
+            // What its owner keeps to a listener is nobody else's at the others.
+            ("git.example.org", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(snapshot.site_at(host, listener), found, "{host}");
+        }
+        let twice = Config { sites: vec![site("a", "*"), site("b", "*")], ..Config::default() };
+        assert!(Snapshot::new(twice).is_err());
+        assert!("*".parse::<HostPattern>().is_ok_and(|any| any.to_string() == "*"));
+        assert!("*x".parse::<HostPattern>().is_err() && "*.".parse::<HostPattern>().is_err());
+    }
+
+    #[test]
+    fn exact_then_the_longest_suffix() {
+        let site = |name: &str, host: &str| {
+            Site::new(name, vec![host.parse().unwrap()])
+                .route(Route::new(PathMatch::Prefix("/".into()), Action::Drop))
+        };
+        let sites = vec![site("a", "*.org"), site("b", "*.example.org"), site("c", "git.example.org")];
+        let snapshot = Snapshot::new(Config { sites, ..Config::default() }).unwrap();
+        assert_eq!(snapshot.site_at("git.example.org", None), Some(2));
+        assert_eq!(snapshot.site_at("x.y.example.org", None), Some(1));
+        assert_eq!(snapshot.site_at("x.git.example.org", None), Some(1));
+        assert_eq!(snapshot.site_at("example.org", None), Some(0));
+        assert_eq!(snapshot.site_at("org", None), None);
+        assert_eq!(snapshot.site_at("example.com", None), None);
+        assert_eq!(snapshot.site_at("", None), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! Validation of a configuration. Each check adds to the list of errors; none ends the validation.
+
+mod access;
+mod field_name;
+mod forward;
+mod site;
+mod upstream;
+
+use super::{ConfigError, ConfigPath};
+use crate::config::{Config, Listener, TrustedHeader};
+use edge_http::Name;
+use edge_http::grammar::is_token;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// Returns every error of the configuration.
+pub(super) fn all(config: &Config) -> Vec<ConfigError> {
+    let mut errors = Errors(Vec::new());
+    for (i, listener) in config.listeners.iter().enumerate() {
+        check_listener(
+            &mut errors.of(ConfigPath::Listener(i), format!("listener {}", listener.address)),
+            config,
+            i,
+        );
+    }
+    check_global(&mut errors.of(ConfigPath::Config, "configuration".into()), config);
+    let mut names = HashSet::new();
+    let mut hosts = HashMap::new();
+    for (i, site) in config.sites.iter().enumerate() {
+        site::check(&mut errors, config, (i, site), &mut names, &mut hosts);
+    }
+    let mut names = HashSet::new();
+    for (i, upstream) in config.upstreams.iter().enumerate() {
+        upstream::check(&mut errors, (i, upstream), &mut names);
+    }
+    errors.0
+}
+
+struct Errors(Vec<ConfigError>);
+
+impl Errors {
+    fn of(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
+        ConfigPart { errors: self, place, part }
+    }
+}
+
+/// The part that is being validated.
+struct ConfigPart<'a> {
+    errors: &'a mut Errors,
+    place: ConfigPath,
+    part: String,
+}
+
+impl ConfigPart<'_> {
+    fn wrong(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
+        let (place, part) = (self.place, self.part.clone());
+        self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
+    }
+
+    fn interface(&mut self, name: Option<&str>) {
+        if let Some(name) = name
+            && (name.is_empty()
+                || name.len() > 15
+                || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()))
+        {
+            self.wrong(
+                "interface",
+                name,
+                "not a valid interface name: expected 1 to 15 characters, such as tailscale0",
+            );
+        }
+    }
+}
+
+fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
+    let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
+    part.interface(interface.as_deref());
+    if let Some(name) = &config.listeners[at].name
+        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        part.wrong(
+            "name",
+            name.escape_default().to_string(),
+            "not a valid name: write 1 to 64 letters, digits or - such as tailnet",
+        );
+    }
+    forward::check_listener(part, config, &config.listeners[at]);
+    let twin = |other: &Listener| other.address == *address && other.interface == *interface;
+    if address.port() != 0 && config.listeners[..at].iter().any(twin) {
+        part.wrong("address", address.to_string(), "duplicate listener: remove one of the two");
+    }
+    for range in proxy_protocol {
+        if range.prefix_len() == 0 {
+            part.wrong(
+                "proxy_protocol",
+                range.to_string(),
+                "lets any client forge its address: list only the peers that send PROXY headers",
+            );
+        }
+    }
+}
+
+fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
+    let trust = &config.trust;
+    part.interface(trust.interface.as_deref());
+    if let (Some(interface), true) = (&trust.interface, trust.ranges.is_empty()) {
+        part.wrong(
+            "trust.interface",
+            interface,
+            "has no effect without `trust.ranges`: add the ranges of the trusted proxies",
+        );
+    }
+    if let TrustedHeader::Custom(name) = &trust.header {
+        check_custom_header(part, name, trust.ranges.is_empty());
+    }
+    if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
+        part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
+    }
+    if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
+        part.wrong("trust.who", who.to_string(), "needs identity lookups: add a `tailnet`");
+    }
+    if let Some(tailnet) = &config.tailnet
+        && (!tailnet.socket.is_absolute() || tailnet.socket.as_os_str().len() > 107)
+    {
+        let path = tailnet.socket.display().to_string();
+        part.wrong(
+            "tailnet.socket",
+            path,
+            "not a valid socket path: expected an absolute path of at most 107 bytes",
+        );
+    }
+    for range in &trust.ranges {
+        if range.prefix_len() == 0 && trust.interface.is_none() {
+            part.wrong(
+                "trust.ranges",
+                range.to_string(),
+                "lets any client forge its address: list only the trusted proxies, or set an interface",
+            );
+        }
+    }
+    if let Some(name) = &config.request_id {
+        field_name::check_name(part, "request_id", name);
+    }
+    if config.https_port == Some(0) {
+        part.wrong("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
+    }
+    let limits = &config.limits;
+    let between = [
+        ("limits.header_bytes", limits.header_bytes, 256, 65_535),
+        ("limits.header_fields", limits.header_fields, 1, 10_000),
+        ("limits.target_bytes", limits.target_bytes, 16, 65_535),
+        ("limits.streams", limits.streams as usize, 1, 65_535),
+        ("limits.resets", limits.resets as usize, 1, 1_000_000),
+        ("limits.control_frames", limits.control_frames as usize, 10, 1_000_000),
+        ("limits.connections", limits.connections, 1, 10_000_000),
+        ("limits.idle_upstream", limits.idle_upstream, 0, 1_000_000),
+        ("limits.upstream_buffer", limits.upstream_buffer, 1 << 20, 1 << 36),
+        ("limits.response_header_bytes", limits.response_header_bytes, 256, 65_535),
+        ("limits.response_header_fields", limits.response_header_fields, 1, 10_000),
+        ("limits.rate_table", limits.rate_table, 1024, 16_777_216),
+    ];
+    for (key, value, low, high) in between {
+        if !(low..=high).contains(&value) {
+            part.wrong(key, value.to_string(), format!("out of range: expected {low} to {high}"));
+        }
+    }
+    check_timeouts(part, &config.timeouts);
+}
+
+/// Checks a field in which trusted hops write the client's address.
+fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
+    if !is_token(name.as_bytes()) || name.len() > 256 {
+        part.wrong("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
+    } else if !matches!(Name::of(name.as_bytes()), Name::Other) {
+        part.wrong(
+            "trust.header",
+            name,
+            "has another meaning: write x-forwarded-for, forwarded, x-real-ip, or a field of its own such as CF-Connecting-IP",
+        );
+    } else if nobody_is_trusted {
+        part.wrong("trust.header", name, "has no effect without `trust.ranges`: add the ranges of the hops");
+    }
+}
+
+fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts) {
+    let all = [
+        ("timeouts.handshake", timeouts.handshake),
+        ("timeouts.header", timeouts.header),
+        ("timeouts.body", timeouts.body),
+        ("timeouts.idle", timeouts.idle),
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.response", timeouts.response),
+        ("timeouts.tunnel", timeouts.tunnel),
+    ];
+    for (key, value) in all {
+        if !(Duration::from_millis(1)..=Duration::from_secs(30 * 86_400)).contains(&value) {
+            part.wrong(key, format!("{value:?}"), "out of range: expected 1 ms to 30 days");
+        }
+    }
+}
+
+/// Returns the advice about an upstream that does not exist. An address without a scheme is the commonest reason.
+fn missing_upstream(name: &str) -> String {
+    let port = name.rsplit_once(':').map_or(name, |(_, port)| port);
+    let is_port = port.parse::<u16>().is_ok();
+    match name.strip_prefix(':') {
+        Some(port) if is_port => format!("write http://127.0.0.1:{port}"),
+        None if is_port && name.contains(':') => format!("write http://{name}"),
+        None if is_port => format!("write http://127.0.0.1:{name}"),
+        _ if name.starts_with('/') => format!("write unix:{name}"),
+        _ => format!("add [upstream.{name}], or write an address such as http://127.0.0.1:3000"),
+    }
+}
+
+/// Returns the candidate closest to a misspelt word, if one is close enough to suggest in an error message.
+///
+/// ```
+/// assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
+/// assert_eq!(edge_policy::nearest("rwa", ["raw", "tls"]), Some("raw"));
+/// assert_eq!(edge_policy::nearest("colour", ["address", "tls"]), None);
+/// assert_eq!(edge_policy::nearest("path", ["auth", "hosts"]), None);
+/// ```
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= if word.chars().count() < 5 { 1 } else { 2 })
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the optimal string alignment distance of two words: letters that changed places count once.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+                changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(swap)
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}

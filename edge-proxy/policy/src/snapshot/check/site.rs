@@ -1,0 +1,327 @@
+//! Validation of sites and routes.
+
+use super::super::ConfigPath;
+use super::field_name::check_name;
+use super::{ConfigPart, Errors, access, check_timeouts, forward, nearest};
+use crate::config::{
+    Access, Action, Auth, Config, CookieRules, ErrorPage, FieldEdits, PathMatch, Protocol, Response, Route,
+    RouteCompression, Satisfy, Site, Upstream,
+};
+use crate::decide::is_http;
+use edge_http::grammar::{is_field_value, is_target, is_token};
+use edge_http::host::HostPattern;
+use std::collections::{HashMap, HashSet};
+
+pub(super) fn check<'a>(
+    errors: &mut Errors,
+    config: &'a Config,
+    (i, site): (usize, &'a Site),
+    names: &mut HashSet<&'a str>,
+    hosts: &mut HashMap<&'a HostPattern, Vec<&'a Site>>,
+) {
+    let mut part = errors.of(ConfigPath::Site(i), format!("site `{}`", site.name));
+    if site.name.is_empty() {
+        part.wrong("name", "", "empty: name the site");
+    } else if !names.insert(&site.name) {
+        part.wrong("name", &site.name, "duplicate site name: choose another");
+    }
+    if site.hosts.is_empty() {
+        part.wrong("hosts", "", "empty, so no request would match the site: add a name such as example.org");
+    }
+    for host in &site.hosts {
+        let text = host.to_string();
+        if HostPattern::parse(&text).as_ref() != Ok(host) {
+            part.wrong("hosts", text, "not a normalised host: use HostPattern::parse");
+            continue;
+        }
+        // The same name may be served by another site at other listeners.
+        let others = hosts.entry(host).or_default();
+        if others.iter().any(|other| share_a_listener(site, other)) {
+            part.wrong(
+                "hosts",
+                text,
+                "duplicate host, in this site or another: remove one of the two, or bind the sites to different listeners by `listen`",
+            );
+        }
+        others.push(site);
+    }
+    check_listen(&mut part, config, site);
+    check_satisfy(&mut part, (site.satisfy, &site.access), site.auth.as_ref());
+    if !forward::check_site(&mut part, config, site) && site.routes.is_empty() {
+        part.wrong(
+            "routes",
+            "",
+            "empty, so every request would be answered with 404: add a route or an upstream",
+        );
+    }
+    if let Some(timeouts) = &site.timeouts {
+        check_timeouts(&mut part, timeouts);
+    }
+    access::check_site(&mut part, config, site);
+    if let Some(maintenance) = &site.maintenance {
+        check_response(&mut part, &maintenance.response);
+    }
+    let mut seen = HashSet::new();
+    for page in &site.error_pages {
+        check_page(&mut part, page, &mut seen);
+    }
+    check_edits(&mut part, "request_fields", &site.request_fields);
+    check_edits(&mut part, "response_fields", &site.response_fields);
+    check_upgrade(&mut part, &site.upgrade);
+    let mut paths = HashSet::new();
+    for (j, route) in site.routes.iter().enumerate() {
+        let (PathMatch::Begins(path) | PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
+        let part = &mut errors.of(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
+        if !paths.insert((std::mem::discriminant(&route.path), path)) {
+            part.wrong("path", path, "duplicate path: remove one of the two routes");
+        }
+        check_route(part, config, route, path);
+        if route.require_certificate && site.client_certificates.is_none() {
+            part.wrong(
+                "require_certificate",
+                "true",
+                "the site asks for no certificates: add client_certificates, with `optional` as its mode, to the site",
+            );
+        }
+    }
+}
+
+fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
+    if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
+        part.wrong(
+            "path",
+            path,
+            "not a valid path: begin with / and write it as browsers send it (%20 for a space), without ? and #",
+        );
+    }
+    if let Some(prefix) = &route.strip_prefix {
+        let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+        let inside = path.strip_prefix(bare).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !prefix.starts_with('/') || !inside {
+            part.wrong(
+                "strip_prefix",
+                prefix,
+                format!("not a prefix of the route's path: expected {path}, or leave it out"),
+            );
+        }
+    }
+    if let Some(prefix) = &route.add_prefix
+        && (!prefix.starts_with('/') || !is_target(prefix.as_bytes()) || prefix.contains(['?', '#']))
+    {
+        part.wrong("add_prefix", prefix, "not a valid path: expected one such as /app");
+    }
+    if let Some(timeouts) = &route.timeouts {
+        check_timeouts(part, timeouts);
+    }
+    if let RouteCompression::On(compression) = &route.compression {
+        access::check_compression(part, compression);
+    }
+    check_cookies(part, &route.cookies);
+    check_edits(part, "request_fields", &route.request_fields);
+    check_edits(part, "response_fields", &route.response_fields);
+    check_methods(part, &route.methods);
+    check_satisfy(part, (route.satisfy, &route.access), route.auth.as_ref());
+    check_upgrade(part, route.upgrade.as_deref().unwrap_or_default());
+    if let Some(auth) = &route.auth {
+        access::check_auth(part, config, auth);
+    }
+    match &route.action {
+        Action::Drop | Action::Handle { upstream: None, .. } => {}
+        Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
+            let raw = |known: &Upstream| known.name == *upstream && known.protocol == Protocol::Tcp;
+            if config.upstreams.iter().any(raw) {
+                part.wrong(
+                    "upstream",
+                    upstream,
+                    "the upstream is for raw TCP: write its targets as http://HOST:PORT",
+                );
+            }
+            let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
+            if !names().any(|name| name == upstream) {
+                let hint = match nearest(upstream, names()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => super::missing_upstream(upstream),
+                };
+                part.wrong("upstream", upstream, format!("unknown upstream: {hint}"));
+            }
+        }
+        Action::Redirect { status, to } => {
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                part.wrong(
+                    "status",
+                    status.to_string(),
+                    "not a redirect status: expected 301, 302, 303, 307 or 308",
+                );
+            }
+            check_location(part, to);
+        }
+        Action::Respond(response) => check_response(part, response),
+    }
+}
+
+/// Returns whether a listener serves both sites.
+fn share_a_listener(one: &Site, other: &Site) -> bool {
+    one.listen.is_empty()
+        || other.listen.is_empty()
+        || one.listen.iter().any(|name| other.listen.contains(name))
+}
+
+/// Checks that the listeners that a site is bound to exist.
+fn check_listen(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
+    let names = || config.listeners.iter().filter_map(|listener| listener.name.as_deref());
+    for name in site.listen.iter().filter(|name| !names().any(|known| known == name.as_str())) {
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "give a listener this name, or leave `listen` out to serve the site everywhere".into(),
+        };
+        part.wrong("listen", name, format!("no listener has this name: {hint}"));
+    }
+}
+
+/// Checks that `satisfy = any` has both of its alternatives on its level.
+fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access), auth: Option<&Auth>) {
+    if satisfy == Satisfy::All {
+        return;
+    }
+    if access.is_open() {
+        part.wrong("satisfy", "any", "has no effect without an address list beside it: add `allow`");
+    }
+    if !matches!(auth, Some(Auth::Basic(_) | Auth::Forward(_))) {
+        part.wrong("satisfy", "any", "has no effect without authentication beside it: add `auth`");
+    }
+}
+
+fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
+    let mut seen = HashSet::new();
+    for method in methods {
+        if !is_token(method.as_bytes()) || method.bytes().any(|b| b.is_ascii_lowercase()) {
+            part.wrong("methods", method, "not a valid method: write it in capitals, such as GET");
+        } else if matches!(method.as_str(), "CONNECT" | "TRACE") {
+            part.wrong("methods", method, "is never forwarded: leave it out");
+        } else if !seen.insert(method) {
+            part.wrong("methods", method, "is listed twice: remove one of the two");
+        }
+    }
+}
+
+/// Protocols that clients may switch to.
+fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
+    let mut seen = HashSet::new();
+    for protocol in protocols {
+        // protocol-name ["/" protocol-version] (RFC 9110 §7.8).
+        let mut parts = protocol.splitn(2, '/');
+        if !parts.all(|token| is_token(token.as_bytes())) || protocol.len() > 64 {
+            part.wrong(
+                "upgrade",
+                protocol,
+                "is not a protocol: write the name that clients send in Upgrade, such as websocket or tailscale-control-protocol",
+            );
+        } else if is_http(protocol) {
+            part.wrong(
+                "upgrade",
+                protocol,
+                "would carry HTTP past every rule of this file: leave it out; h2c://HOST:PORT speaks HTTP/2 to a service",
+            );
+        } else if !seen.insert(protocol.to_ascii_lowercase()) {
+            part.wrong("upgrade", protocol, "is there twice: remove one of the two");
+        }
+    }
+}
+
+/// Validates a configured response.
+fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
+    if !(200..=599).contains(&response.status) {
+        part.wrong("status", response.status.to_string(), "not a final status: expected 200 to 599");
+    }
+    if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
+        part.wrong(
+            "status",
+            response.status.to_string(),
+            "this status allows no content: leave the body out",
+        );
+    }
+    if !is_value(&response.content_type) || (response.content_type.is_empty() && !response.body.is_empty()) {
+        part.wrong(
+            "content_type",
+            &response.content_type,
+            "not a valid media type: expected one such as text/plain",
+        );
+    }
+}
+
+/// Validates an error page. `seen` has the statuses of the pages before it.
+fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
+    if page.statuses.is_empty() {
+        part.wrong("error_page.status", "", "empty: write the statuses that the page is for");
+    }
+    for status in &page.statuses {
+        if !(400..=599).contains(status) {
+            part.wrong("error_page.status", status.to_string(), "not an error status: expected 400 to 599");
+        } else if !seen.insert(*status) {
+            part.wrong("error_page.status", status.to_string(), "has two pages: remove one of the two");
+        }
+    }
+    if page.content_type.is_empty() || !is_value(&page.content_type) {
+        let fix = "not a valid media type: expected one such as text/html; charset=utf-8";
+        part.wrong("error_page.content_type", &page.content_type, fix);
+    }
+}
+
+/// Validates the rules for cookies.
+fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
+    let fine = |text: &str| is_value(text) && !text.contains([';', ',']);
+    for rule in rules.path.iter().chain(&rules.domain) {
+        if rule.from.is_empty() || !fine(&rule.from) || !fine(&rule.to) {
+            let value = format!("{}: {}", rule.from.escape_default(), rule.to.escape_default());
+            part.wrong("cookies", value, "not a valid attribute: expected one such as / or example.org");
+        }
+    }
+    for rule in rules.path.iter().filter(|rule| !rule.to.starts_with('/')) {
+        part.wrong("cookies", &rule.to, "not a valid path of a cookie: begin with /");
+    }
+}
+
+fn check_location(part: &mut ConfigPart<'_>, to: &str) {
+    let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
+    if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
+        part.wrong("to", to, "not a valid URL: expected one such as https://example.org{path}{query}");
+    } else if bare.contains(['{', '}']) {
+        part.wrong("to", to, "unknown placeholder: only {host}, {path} and {query} are supported");
+    } else if !to.starts_with("{path}") && !to.starts_with('/') && !to.contains("://") {
+        part.wrong("to", to, "relative to the requested path: begin with https://, / or {path}");
+    }
+}
+
+fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits) {
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        check_name(part, key, name);
+        if !is_value(value) {
+            part.wrong(
+                key,
+                format!("{name}: {}", value.escape_default()),
+                "contains characters that a field value must not have",
+            );
+        }
+    }
+    for name in &edits.remove {
+        check_name(part, key, name);
+    }
+    for (name, rules) in &edits.replace {
+        check_name(part, key, name);
+        for rule in rules {
+            if rule.from.is_empty() || !is_value(&rule.from) || !is_value(&rule.to) {
+                let value = format!("{name}: {}: {}", rule.from.escape_default(), rule.to.escape_default());
+                part.wrong(
+                    key,
+                    value,
+                    "not a valid replacement: expected the beginning of a value, and another",
+                );
+            }
+        }
+    }
+}
+
+/// Returns whether `value` is a valid field value without surrounding whitespace.
+fn is_value(value: &str) -> bool {
+    value.is_empty() || is_field_value(value.as_bytes()) && value.trim_matches([' ', '\t']) == value
+}

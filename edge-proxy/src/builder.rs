@@ -1,0 +1,214 @@
+//! The description of a proxy, from which it is started.
+
+use super::bound_sockets::{OpenListeners, open};
+use super::error::StartError;
+use super::interfaces::{Watch, Watched};
+use super::lifecycle;
+use super::listen::{self, Inherited};
+use super::observe::{ListenerEvent, NoopObserver, Observer, WorkerFailure};
+use super::proxy::{ProxyHandle, WorkerHandle};
+use super::proxy_state::ProxyState;
+use super::resumption::{self, Shared};
+use super::runtime::{ReloadSurvivors, Runtime};
+#[cfg(feature = "opentelemetry")]
+use super::traces::Exporter;
+use super::traces::TraceSink;
+use edge_policy::Snapshot;
+#[cfg(feature = "opentelemetry")]
+use edge_policy::config::Tracing;
+use edge_policy::config::{Config, Listener, Site, Upstream};
+use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The description of a proxy before its start: see [`Proxy::builder`].
+pub struct Builder {
+    config: Config,
+    certificates: Arc<dyn ResolvesServerCert>,
+    observer: Arc<dyn Observer>,
+    workers: usize,
+    inherited: Inherited,
+    shared: Option<Shared>,
+    #[cfg(feature = "opentelemetry")]
+    tracing: Option<Tracing>,
+}
+
+/// The entry: see the front page of the crate.
+#[derive(Debug)]
+pub struct Proxy(());
+
+impl Proxy {
+    /// Begins to describe a proxy. Without more it has no listeners, no sites and no certificates.
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            certificates: Arc::new(ResolvesServerCertUsingSni::new()),
+            observer: Arc::new(NoopObserver),
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            inherited: Inherited::default(),
+            shared: None,
+            #[cfg(feature = "opentelemetry")]
+            tracing: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The whole configuration at once, instead of what was added before.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds an address to listen on.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.config.listeners.push(listener);
+        self
+    }
+
+    /// Adds a site.
+    #[must_use]
+    pub fn site(mut self, site: Site) -> Self {
+        self.config.sites.push(site);
+        self
+    }
+
+    /// Adds an upstream.
+    #[must_use]
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.config.upstreams.push(upstream);
+        self
+    }
+
+    /// Sets the source of certificates: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    #[must_use]
+    pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// Sets the observer of events.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Sets the state shared with other edges that serve the same names: tickets, and the sessions for early data.
+    /// Without it they belong to this process.
+    #[must_use]
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
+    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]);
+    /// without this call trace fields of clients are passed on unchanged. Reloads do not affect it.
+    #[cfg(feature = "opentelemetry")]
+    #[must_use]
+    pub fn tracing(mut self, tracing: Tracing) -> Self {
+        self.tracing = Some(tracing);
+        self
+    }
+
+    /// Sets the number of workers, 1 to 64. The default is one per core.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.clamp(1, 64);
+        self
+    }
+
+    /// Sets inherited sockets, of a service manager or of a predecessor ([`ProxyHandle::sockets`]). A listener with the
+    /// address of one uses it. If there are more of one address than workers, there are as many workers, so that no
+    /// connection waits on an unused socket.
+    #[must_use]
+    pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
+        self.inherited = Inherited { tcp, udp };
+        self.workers = self.workers.max(self.inherited.most()).min(64);
+        self
+    }
+
+    /// Binds the listeners and starts the workers. Returns when every worker serves. With [`Builder::shared`], waits up to 2 s
+    /// for the first keys. It blocks: call it outside of an asynchronous runtime's threads, or by `spawn_blocking`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then. [`StartError::Worker`] if a worker cannot serve.
+    pub fn start(mut self) -> Result<ProxyHandle, StartError> {
+        let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
+        let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
+        let lasting =
+            ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?, self.observer.clone())?;
+        let listeners = snapshot.config().listeners.clone();
+        listen::probe(&listeners, &self.inherited)
+            .map_err(|(address, source)| StartError::Listen { address, source })?;
+        let OpenListeners { sockets, addresses, retained: held } =
+            open(&listeners, self.workers, &mut self.inherited)?;
+        // Copies of those that were taken are in nobody's way any more.
+        self.inherited = Inherited::default();
+        let waiting = held.iter().filter(|held| !held.is_serving());
+        let waiting: Vec<_> = waiting.map(|held| (held.address, held.listener.interface.clone())).collect();
+        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
+        #[cfg(feature = "opentelemetry")]
+        let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
+            Some((exporter, traces)) => (Some(exporter), traces),
+            None => (None, TraceSink::default()),
+        };
+        #[cfg(not(feature = "opentelemetry"))]
+        let traces = TraceSink::default();
+        let state = ProxyState { listeners, addresses, runtime: runtime.clone(), held, failures: Vec::new() };
+        let mut handle = ProxyHandle {
+            workers: Vec::with_capacity(self.workers),
+            state: Arc::new(Mutex::new(state)),
+            watch: None,
+            reloading: Mutex::new(()),
+            certificates: self.certificates,
+            lasting,
+            #[cfg(feature = "opentelemetry")]
+            exporter,
+        };
+        for number in 0..self.workers {
+            let observer = self.observer.clone();
+            let worker =
+                start_worker(number, runtime.clone(), observer, traces.clone(), handle.state.clone())?;
+            handle.workers.push(worker);
+        }
+        // A handle that is dropped ends its workers.
+        handle.serve(&runtime, sockets, &[])?;
+        for (address, interface) in waiting {
+            let why = Some("its interface or its address does not exist yet");
+            self.observer.listener(&ListenerEvent { address, interface: interface.as_deref(), why });
+        }
+        let watched = Watched {
+            state: handle.state.clone(),
+            workers: handle.workers.iter().map(|worker| worker.commands.clone()).collect(),
+            observer: self.observer,
+        };
+        handle.watch = Some(Watch::start(watched).map_err(StartError::Thread)?);
+        Ok(handle)
+    }
+}
+
+/// Starts the thread of a worker, which has no listeners yet.
+fn start_worker(
+    number: usize,
+    runtime: Arc<Runtime>,
+    observer: Arc<dyn Observer>,
+    traces: TraceSink,
+    state: Arc<Mutex<ProxyState>>,
+) -> Result<WorkerHandle, StartError> {
+    let (commands, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new().name(format!("edge-{number}")).spawn(move || {
+        let run = || lifecycle::run(number, runtime, (observer.clone(), traces), receiver);
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        if let Err(error) = ended.unwrap_or_else(|_| Err(io::Error::other("the worker panicked"))) {
+            // Its sockets would go on to be given connections, which nobody accepts.
+            state.lock().unwrap_or_else(PoisonError::into_inner).fail(number, &error);
+            observer.worker_failed(&WorkerFailure { worker: number, quic: None, error: &error });
+        }
+    });
+    Ok(WorkerHandle { commands, thread: thread.map_err(StartError::Thread)? })
+}

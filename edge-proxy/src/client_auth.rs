@@ -1,0 +1,163 @@
+//! Client certificates of sites: the TLS configuration that asks for them, and the certificate that a handshake proved.
+
+use edge_policy::config::{CertificateMode, ClientCertificates};
+use edge_policy::{CertificateContext, ClientCertificate};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod name;
+
+/// The error of client certificates that cannot be asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientCertificatesError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file that cannot be read.
+        path: PathBuf,
+        /// The cause, as the system reports it.
+        source: io::Error,
+    },
+    /// A file contains nothing of the expected kind.
+    #[error("{}: not a valid PEM file: expected {expected}", path.display())]
+    Pem {
+        /// The file that cannot be parsed.
+        path: PathBuf,
+        /// The kind of object that is missing or damaged.
+        expected: &'static str,
+    },
+    /// A certificate of the file cannot be that of an authority.
+    #[error("{}: a certificate cannot be used as an authority", path.display())]
+    Authority {
+        /// The file with the certificate.
+        path: PathBuf,
+        /// The cause, as rustls reports it.
+        source: rustls::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// The authorities or the revocation lists cannot be used together.
+    #[error("the authorities or the revocation lists cannot be used")]
+    Verifier(#[from] VerifierBuilderError),
+}
+
+/// The rules by which a certificate was verified: the content of the files, so that a change of any of them is one of the rules.
+#[derive(Debug, PartialEq, Eq)]
+struct CertificateRules {
+    authorities: Vec<u8>,
+    revoked: Option<Vec<u8>>,
+    mode: CertificateMode,
+}
+
+/// The client certificates of one site, ready to be asked for.
+#[derive(Debug)]
+pub(crate) struct ClientAuth {
+    rules: Arc<CertificateRules>,
+    pub(crate) tls: Arc<ServerConfig>,
+}
+
+impl ClientAuth {
+    /// Reads the files, and makes a TLS configuration like `base` that asks for certificates and resumes no sessions. `server`
+    /// makes a configuration with a verifier.
+    pub(crate) fn new(
+        asked: &ClientCertificates,
+        base: &ServerConfig,
+        server: impl FnOnce(Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, rustls::Error>,
+    ) -> Result<Self, ClientCertificatesError> {
+        let rules = CertificateRules {
+            authorities: read(&asked.ca)?,
+            revoked: asked.crl.as_deref().map(read).transpose()?,
+            mode: asked.mode,
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in authorities(&asked.ca, &rules.authorities)? {
+            roots
+                .add(certificate)
+                .map_err(|source| ClientCertificatesError::Authority { path: asked.ca.clone(), source })?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if let (Some(path), Some(pem)) = (&asked.crl, &rules.revoked) {
+            builder = builder.with_crls(revocation_lists(path, pem)?).enforce_revocation_expiration();
+        }
+        if asked.mode == CertificateMode::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        let mut tls = server(builder.build()?)?;
+        tls.alpn_protocols.clone_from(&base.alpn_protocols);
+        tls.key_log = base.key_log.clone();
+        tls.enable_secret_extraction = base.enable_secret_extraction;
+        // Every connection proves its certificate, so that authorities, dates and revocations in force are asked each time.
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        tls.send_tls13_tickets = 0;
+        Ok(Self { rules: Arc::new(rules), tls: Arc::new(tls) })
+    }
+
+    /// Returns the certificate of a completed handshake that this configuration was used for. The chain is empty if the client
+    /// has shown none.
+    pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
+        ProvenCertificate { rules: self.rules.clone(), certificate: certificate(chain) }
+    }
+}
+
+/// The certificate that the client of a connection proved, with the rules that it was verified by.
+#[derive(Debug)]
+pub(crate) struct ProvenCertificate {
+    rules: Arc<CertificateRules>,
+    certificate: Option<ClientCertificate>,
+}
+
+impl ProvenCertificate {
+    /// Returns the certificate as a request sees it. Verified by other rules than those in force, it counts as not asked for.
+    pub(crate) fn under(&self, in_force: Option<&ClientAuth>) -> CertificateContext<'_> {
+        match in_force {
+            Some(auth) if Arc::ptr_eq(&auth.rules, &self.rules) || *auth.rules == *self.rules => {
+                self.certificate.as_ref().map_or(CertificateContext::Absent, CertificateContext::Verified)
+            }
+            _ => CertificateContext::NotAsked,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ClientCertificatesError> {
+    std::fs::read(path).map_err(|source| ClientCertificatesError::File { path: path.into(), source })
+}
+
+fn authorities(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientCertificatesError> {
+    let wrong = || ClientCertificatesError::Pem { path: path.into(), expected: "at least one certificate" };
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    if found.is_empty() { Err(wrong()) } else { Ok(found) }
+}
+
+fn revocation_lists(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, ClientCertificatesError> {
+    let wrong =
+        || ClientCertificatesError::Pem { path: path.into(), expected: "at least one revocation list" };
+    let found: Vec<_> =
+        CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    if found.is_empty() { Err(wrong()) } else { Ok(found) }
+}
+
+/// Returns what fields may tell of a chain that was verified.
+fn certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    let leaf = chain.first()?;
+    let mut certificate = ClientCertificate::new(chain.iter().map(|one| one.to_vec()).collect());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+    certificate.fingerprint = edge_http::encoding::hexadecimal(digest.as_ref());
+    if let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) {
+        certificate.subject = name::rfc_4514(parsed.subject());
+        certificate.issuer = name::rfc_4514(parsed.issuer());
+        certificate.serial = edge_http::encoding::hexadecimal(parsed.raw_serial()).to_ascii_uppercase();
+    }
+    Some(certificate)
+}

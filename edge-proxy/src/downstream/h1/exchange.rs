@@ -1,0 +1,353 @@
+//! One exchange on a client's HTTP/1 connection.
+
+use super::HttpConnection;
+use crate::body::{BodyError, BodyPart};
+use crate::buffer::SIZE;
+use crate::deadline::Deadline;
+use crate::downstream::wire::{DRAIN, LINGER, SETTLE};
+use crate::exchange::{Abort, ClientGone, Downstream};
+use crate::splice::SplicePipe;
+use edge_http::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
+use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// The delimitation of the request's content.
+enum RequestContent {
+    Length(u64),
+    Chunked(Chunks),
+    Raw,
+    Done,
+    Failed,
+}
+
+/// The framing of the response's content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ResponseContent {
+    Head,
+    Framed(ResponseFraming),
+    Raw,
+    Done,
+}
+
+/// An exchange on an HTTP/1.1 connection.
+pub(super) struct Http1Exchange {
+    client: HttpConnection,
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+    /// The client waits for 100 before it sends content, and was not told to go on yet.
+    waits: bool,
+    receiving: RequestContent,
+    sending: ResponseContent,
+    data: usize,
+    trailers: Fields,
+    aborted: bool,
+    half_closed: bool,
+    lost: bool,
+}
+
+impl Http1Exchange {
+    pub(super) fn new(
+        client: HttpConnection,
+        head: &RequestHead,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> Self {
+        let receiving = match head.body {
+            BodyLength::None => RequestContent::Done,
+            BodyLength::Exact(length) => RequestContent::Length(length),
+            BodyLength::Unknown => RequestContent::Chunked(Chunks::new()),
+        };
+        let waits = expects_continue && head.body != BodyLength::None;
+        Self {
+            client,
+            method: head.method.clone(),
+            version: head.version,
+            keep_alive,
+            waits,
+            receiving,
+            sending: ResponseContent::Head,
+            data: 0,
+            trailers: Fields::new(),
+            aborted: false,
+            half_closed: false,
+            lost: false,
+        }
+    }
+
+    /// The connection, ready for the next request; or nothing, if it ended.
+    pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
+        // What the kernel sends and cannot go on with is reset at once: it may not have sent all that it took.
+        if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
+            match self.sending {
+                ResponseContent::Head => {}
+                // The framing shows that the rest is missing, and a reset could take away what is still on its way.
+                ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Chunked) => {
+                    let _ = deadline.within(LINGER, poll_fn(|cx| self.client.wire.poll_end_socket(cx))).await;
+                    self.client.linger(deadline).await;
+                }
+                // Only a reset shows it, after the client's system has what was sent.
+                _ => {
+                    deadline.within(SETTLE, self.client.wire.socket().acknowledged()).await;
+                    self.client.wire.socket().reset_on_close();
+                }
+            }
+            return None;
+        }
+        if self.aborted || self.lost {
+            if self.sending != ResponseContent::Head {
+                self.client.wire.socket().reset_on_close();
+            }
+            return None;
+        }
+        if self.sending == ResponseContent::Done && self.keep_alive && !self.waits && !self.leaves_much() {
+            let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
+            if drained == Some(true) {
+                deadline.clear();
+                return Some(self.client);
+            }
+        }
+        let _ = deadline.within(LINGER, self.client.wire.shutdown()).await;
+        self.client.linger(deadline).await;
+        None
+    }
+
+    /// Returns whether more content is declared than is read to keep a connection.
+    const fn leaves_much(&self) -> bool {
+        matches!(self.receiving, RequestContent::Length(left) if left > DRAIN as u64)
+    }
+
+    /// Discards content. Returns whether all of it had arrived.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut thrown = 0;
+        loop {
+            match ready!(self.poll_body(cx)) {
+                Ok(BodyPart::Data) => {
+                    let n = self.data;
+                    thrown += n;
+                    self.consume(n);
+                    if thrown > DRAIN {
+                        return Poll::Ready(false);
+                    }
+                }
+                Ok(BodyPart::End) => return Poll::Ready(true),
+                Err(_) => return Poll::Ready(false),
+            }
+        }
+    }
+}
+
+impl Downstream for Http1Exchange {
+    fn is_early(&self) -> bool {
+        self.client.wire.is_early()
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.wire.poll_handshake(cx).map_err(|_| ClientGone)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>> {
+        loop {
+            if self.data > 0 {
+                return Poll::Ready(Ok(BodyPart::Data));
+            }
+            let held = self.client.input.bytes();
+            match &mut self.receiving {
+                RequestContent::Done => return Poll::Ready(Ok(BodyPart::End)),
+                RequestContent::Failed => return Poll::Ready(Err(BodyError::Malformed)),
+                RequestContent::Length(left) => {
+                    self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(held.len());
+                }
+                RequestContent::Raw => self.data = held.len(),
+                RequestContent::Chunked(chunks) => match chunks.walk(held) {
+                    Ok(step) => {
+                        self.data = step.data;
+                        self.client.input.consume(step.framing);
+                        if step.ended {
+                            self.trailers = chunks.trailers().clone();
+                            self.receiving = RequestContent::Done;
+                        }
+                    }
+                    Err(_) => {
+                        self.receiving = RequestContent::Failed;
+                        self.keep_alive = false;
+                    }
+                },
+            }
+            if self.data == 0 && !matches!(self.receiving, RequestContent::Done | RequestContent::Failed) {
+                match ready!(self.client.input.poll_fill(&mut self.client.wire, cx)) {
+                    Ok(0) if matches!(self.receiving, RequestContent::Raw) => {
+                        self.receiving = RequestContent::Done;
+                    }
+                    Ok(n) if n > 0 => {}
+                    _ => {
+                        self.lost = true;
+                        return Poll::Ready(Err(BodyError::Lost));
+                    }
+                }
+            }
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.client.input.bytes()[..self.data]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.client.input.consume(n);
+        self.data -= n;
+        self.waits = false;
+        match &mut self.receiving {
+            RequestContent::Length(left) => {
+                *left -= n as u64;
+                if *left == 0 {
+                    self.receiving = RequestContent::Done;
+                }
+            }
+            RequestContent::Chunked(chunks) => chunks.took(n),
+            _ => {}
+        }
+        if self.client.input.is_empty() {
+            self.client.input.release();
+        }
+    }
+
+    fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>> {
+        if self.client.output.len() + self.client.wire.waiting() >= SIZE / 2 {
+            ready!(self.poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(SIZE - self.client.output.len().min(SIZE - 1)))
+    }
+
+    fn send_interim(&mut self, head: &ResponseHead) {
+        if self.version == Version::Http11 {
+            write_response(self.client.output.push(), head, &self.method, ResponseFraming::Length, false);
+            self.waits &= head.status != 100;
+        }
+    }
+
+    fn send_head(&mut self, head: &ResponseHead, end: bool) {
+        let framing = ResponseFraming::choose(head, &self.method, self.version);
+        // A client that still waits for 100 may or may not send its content now: the connection cannot go on.
+        self.keep_alive &= framing != ResponseFraming::Close && !self.waits;
+        // An error comes before much of the content: the client should know that its connection ends with it.
+        self.keep_alive &= head.status < 400 || !self.leaves_much();
+        write_response(self.client.output.push(), head, &self.method, framing, !self.keep_alive);
+        self.sending = if end { ResponseContent::Done } else { ResponseContent::Framed(framing) };
+    }
+
+    fn send_tunnel(&mut self, head: &ResponseHead, protocol: &str) {
+        let mut head = head.clone();
+        head.status = 101;
+        if !head.fields.contains(edge_http::Name::Upgrade) {
+            head.fields.push(b"Upgrade", protocol.as_bytes());
+        }
+        write_response(self.client.output.push(), &head, &self.method, ResponseFraming::Length, false);
+        self.keep_alive = false;
+        self.sending = ResponseContent::Raw;
+        self.receiving = RequestContent::Raw;
+    }
+
+    fn send_data(&mut self, data: &[u8]) {
+        let HttpConnection { wire, output, .. } = &mut self.client;
+        match self.sending {
+            ResponseContent::Framed(ResponseFraming::Chunked) => {
+                if !data.is_empty() {
+                    write_chunk_head(output.push(), data.len());
+                    output.pass(wire, [data, b"\r\n", b""]);
+                }
+            }
+            ResponseContent::Framed(_) | ResponseContent::Raw => output.pass(wire, [data, b"", b""]),
+            ResponseContent::Head | ResponseContent::Done => {}
+        }
+    }
+
+    fn send_end(&mut self, trailers: Option<&Fields>) {
+        match self.sending {
+            ResponseContent::Framed(ResponseFraming::Chunked) => {
+                write_last_chunk(self.client.output.push(), trailers);
+            }
+            ResponseContent::Raw => self.half_closed = true,
+            _ => {}
+        }
+        self.sending = ResponseContent::Done;
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        let client = &mut self.client;
+        if client.output.len() > 0 && ready!(client.output.poll_write(&mut client.wire, cx)).is_err() {
+            self.lost = true;
+            return Poll::Ready(Err(ClientGone));
+        }
+        if self.half_closed {
+            let _ = ready!(Pin::new(&mut client.wire).poll_shutdown(cx));
+        }
+        let flushed = match self.sending {
+            ResponseContent::Done => client.wire.poll_drained(cx),
+            _ => Pin::new(&mut client.wire).poll_flush(cx),
+        };
+        match ready!(flushed) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => {
+                self.lost = true;
+                Poll::Ready(Err(ClientGone))
+            }
+        }
+    }
+
+    fn poll_splice_ready(&mut self, cx: &mut Context<'_>, want: bool) -> Poll<Result<bool, ClientGone>> {
+        // Chunks have heads of their own.
+        let plain = matches!(
+            self.sending,
+            ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Close) | ResponseContent::Raw
+        );
+        if !plain || !self.client.wire.may_enter_kernel(want) {
+            return Poll::Ready(Ok(false));
+        }
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(Ok(self.client.wire.enter_kernel()))
+    }
+
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut SplicePipe,
+    ) -> Poll<Result<usize, ClientGone>> {
+        self.client.wire.poll_splice(cx, pipe).map_err(|_| ClientGone)
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
+        // A client may say that it sends no more and still want its answer; only a broken connection is lost. Pipelined
+        // requests wait in the buffer, and once that is full nothing more is read.
+        if self.client.input.is_full() || self.half_closed || matches!(self.receiving, RequestContent::Raw) {
+            return Poll::Pending;
+        }
+        match self.client.input.poll_fill(&mut self.client.wire, cx) {
+            Poll::Ready(Err(_)) => {
+                self.lost = true;
+                Poll::Ready(ClientGone)
+            }
+            Poll::Ready(Ok(0)) => {
+                self.keep_alive = false;
+                Poll::Pending
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn abort(&mut self, _why: Abort) {
+        if self.half_closed {
+            // A tunnel's end was sent.
+            return;
+        }
+        self.aborted = true;
+        self.client.output.release();
+    }
+}

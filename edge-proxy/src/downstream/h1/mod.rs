@@ -1,0 +1,219 @@
+//! A client's HTTP/1 connection: one request after another.
+
+mod exchange;
+mod stranger;
+
+use crate::buffer::{Input, Output, SIZE};
+use crate::date;
+use crate::deadline::Deadline;
+use crate::downstream::wire::{ClientTransport, LINGER, linger};
+use crate::exchange::{Connection, serve};
+use crate::observe::ConnectionRejected;
+use crate::worker::Worker;
+use edge_http::h1::{HeadLimits, request};
+use edge_http::{BodyLength, RequestHead, ResponseHead, Version, error_body, h1};
+use edge_policy::Reason;
+use edge_policy::decide::Transport;
+use exchange::Http1Exchange;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use stranger::is_met_with_silence;
+use tokio::io::AsyncWriteExt;
+
+/// The state of a connection between requests.
+struct HttpConnection {
+    wire: ClientTransport,
+    input: Input,
+    output: Output,
+}
+
+/// The result of waiting for a request.
+enum NextRequest {
+    Request {
+        keep_alive: bool,
+        expects_continue: bool,
+    },
+    Bad(h1::BadHead),
+    /// A head was begun and not ended in time.
+    Slow,
+    End,
+}
+
+/// Serves the connection until it ends. `already` was read from the socket before.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
+    let deadline = worker.sweep().deadline();
+    let mut client = HttpConnection { wire, input: Input::default(), output: Output::default() };
+    client.input.preset(already);
+    let mut head = RequestHead::new(Version::Http11);
+    let mut first = connection.transport == Transport::Plain;
+    loop {
+        match client.next(&worker, &mut head, &deadline).await {
+            NextRequest::Request { keep_alive, expects_continue } => {
+                first = false;
+                let done =
+                    one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
+                        .await;
+                match done {
+                    Some(back) => client = back,
+                    None => return,
+                }
+            }
+            NextRequest::Bad(why) => {
+                turned_away(&worker, &connection, reason(why));
+                let view = worker.view();
+                let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
+                if first && is_met_with_silence(snapshot, listener, client.input.bytes()) {
+                    return;
+                }
+                if let Some(status) = why.status() {
+                    refuse(client, status, &deadline).await;
+                }
+                return;
+            }
+            NextRequest::Slow => {
+                turned_away(&worker, &connection, Reason::HeadTooSlow);
+                break;
+            }
+            NextRequest::End => break,
+        }
+    }
+    let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
+}
+
+/// One request. The exchange's state is on the heap, so that a connection without one is small.
+async fn one(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    client: HttpConnection,
+    head: &mut RequestHead,
+    keep_alive: bool,
+    expects_continue: bool,
+    deadline: &Deadline,
+) -> Option<HttpConnection> {
+    let request = std::mem::replace(head, RequestHead::new(Version::Http11));
+    let keep_alive = keep_alive && !worker.sweep().draining();
+    let mut exchange = Box::new(Http1Exchange::new(client, &request, keep_alive, expects_continue));
+    Box::pin(serve(worker, connection, request, &mut *exchange, deadline)).await;
+    exchange.into_client(deadline).await
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
+    worker.turned_away(&ConnectionRejected {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: connection.transport == Transport::Quic,
+        reason,
+    });
+}
+
+const fn reason(why: h1::BadHead) -> Reason {
+    match why {
+        h1::BadHead::NotHttp => Reason::NotHttp,
+        h1::BadHead::TargetTooLong => Reason::TargetTooLong,
+        h1::BadHead::TooLarge => Reason::HeadTooLarge,
+        h1::BadHead::LineEnd
+        | h1::BadHead::FirstLine
+        | h1::BadHead::Version
+        | h1::BadHead::Target
+        | h1::BadHead::Field
+        | h1::BadHead::Host
+        | h1::BadHead::ContentLength
+        | h1::BadHead::TransferEncoding
+        | h1::BadHead::BothLengths => Reason::MalformedHead,
+    }
+}
+
+/// Answers a malformed request and closes.
+async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
+    let (media, body) = error_body::of(status, &edge_http::Fields::new());
+    let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };
+    head.fields.push(b"Content-Type", media.as_bytes());
+    date::add(&mut head.fields);
+    h1::write_response(
+        client.output.push(),
+        &head,
+        &edge_http::Method::Get,
+        h1::ResponseFraming::Length,
+        true,
+    );
+    client.output.push().extend_from_slice(body.as_bytes());
+    let said = async {
+        let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
+        written.is_ok() && client.wire.shutdown().await.is_ok()
+    };
+    if deadline.within(LINGER, said).await == Some(true) {
+        client.linger(deadline).await;
+    }
+}
+
+impl HttpConnection {
+    /// Reads what the client still sends, so that it can read the answer: until it closes, pauses for [`LINGER`], or has gone on for
+    /// [`LINGERS`].
+    async fn linger(&mut self, deadline: &Deadline) {
+        linger(&mut self.input, &mut self.wire, deadline).await;
+    }
+
+    /// Reads until a request head is complete.
+    async fn next(
+        &mut self,
+        worker: &Rc<Worker>,
+        head: &mut RequestHead,
+        deadline: &Deadline,
+    ) -> NextRequest {
+        let config = worker.view();
+        let config = config.runtime.snapshot().config();
+        // A head is read when it is whole in one buffer.
+        let target = config.limits.target_bytes.min(SIZE - SIZE / 8);
+        let limits = HeadLimits {
+            bytes: config.limits.header_bytes.min(SIZE - SIZE / 64 - target),
+            fields: config.limits.header_fields,
+            target,
+        };
+        let timeouts = config.timeouts;
+        let mut begun = !self.input.is_empty();
+        deadline.set(if begun { timeouts.header } else { timeouts.idle });
+        if self.input.is_empty() {
+            self.input.release();
+        }
+        let next = loop {
+            if !self.input.is_empty() {
+                match request(self.input.bytes(), &limits, head) {
+                    Ok(Some(found)) => {
+                        self.input.consume(found.used);
+                        break NextRequest::Request {
+                            keep_alive: found.keep_alive,
+                            expects_continue: found.expects_continue,
+                        };
+                    }
+                    Ok(None) => {}
+                    Err(why) => break NextRequest::Bad(why),
+                }
+            }
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.input.poll_fill(&mut self.wire, cx) {
+                    return Poll::Ready(Some(read));
+                }
+                if deadline.poll_due(cx).is_ready() || (self.input.is_empty() && deadline.draining()) {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            })
+            .await;
+            match read {
+                Some(Ok(n)) if n > 0 => {
+                    if !begun {
+                        begun = true;
+                        deadline.set(timeouts.header);
+                    }
+                }
+                None if begun => break NextRequest::Slow,
+                _ => break NextRequest::End,
+            }
+        };
+        deadline.clear();
+        next
+    }
+}

@@ -1,0 +1,72 @@
+//! Requests that cannot be parsed, of clients that may not know any of our names.
+
+use edge_http::host::normalize;
+use edge_policy::Snapshot;
+use edge_policy::config::{Plain, Reject};
+
+/// The bytes of a head that are looked at.
+const MOST: usize = 64 * 1024;
+
+/// Returns true if a head that cannot be parsed is not answered on a plain listener: silence is configured, and the head does not
+/// name a site that is served there. A scanner learns nothing then, whatever else is wrong with its request.
+pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
+    snapshot.config().reject == Reject::Silent && !names_a_site(snapshot, listener, head)
+}
+
+fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
+    let lines = head[..head.len().min(MOST)].split(|byte| *byte == b'\n').skip(1);
+    let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(host);
+    hosts.into_iter().any(|host| {
+        let site = snapshot.site_at(&normalize(host), listener);
+        site.is_some_and(|site| snapshot.config().sites[site].plain != Plain::Refuse)
+    })
+}
+
+/// Returns the host of a line that somebody may take for a Host field.
+fn host(line: &[u8]) -> Option<&str> {
+    let at = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
+    if !name.eq_ignore_ascii_case(b"host") {
+        return None;
+    }
+    // Whatever is wrong with it, a client that knows the name is no stranger.
+    let value = std::str::from_utf8(value).ok()?;
+    let value = value.rsplit_once('@').map_or(value, |(_, host)| host);
+    let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c))).unwrap_or(value.len());
+    Some(&value[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_policy::config::{Action, Config, PathMatch, Route, Site};
+
+    #[test]
+    fn only_a_name_of_ours_is_answered() {
+        let site = |host: &str, plain| {
+            let mut site = Site::new(host, vec![host.parse().unwrap()])
+                .route(Route::new(PathMatch::Prefix("/".into()), Action::Drop));
+            site.plain = plain;
+            site
+        };
+        let sites = vec![site("a.test", Plain::Redirect), site("b.test", Plain::Refuse)];
+        let mut config = Config { sites, ..Config::default() };
+        let snapshot = Snapshot::new(config.clone()).unwrap();
+        for (head, silent) in [
+            ("GET / HTTP/1.1\r\nX : y\r\nHost: a.test\r\n\r\n", false),
+            ("GET / HTTP/9.9\r\nhost:A.test:8080\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a.test\r\nHost: x\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: user@a.test:port/x\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: b.test\r\nX : y\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nX : y\r\n\r\nHost: a.test\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: 192.0.2.1\r\nX : y\r\n\r\n", true),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true),
+            ("Host: a.test", true),
+            ("", true),
+        ] {
+            assert_eq!(is_met_with_silence(&snapshot, None, head.as_bytes()), silent, "{head}");
+        }
+        config.reject = Reject::Alert;
+        assert!(!is_met_with_silence(&Snapshot::new(config).unwrap(), None, b""));
+    }
+}

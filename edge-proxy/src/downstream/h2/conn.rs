@@ -1,0 +1,494 @@
+//! One connection's state: what came, what is to be sent, and the streams that tasks have.
+
+mod frames;
+mod leftover;
+mod section;
+mod windows;
+
+use self::windows::{STREAM_WINDOW, WINDOW, Windows};
+use super::slot::{StreamBody, StreamTable};
+use crate::body::BodyError;
+use crate::buffer::{Output, SIZE};
+use crate::turns::Turns;
+use edge_http::h2::hpack::HpackDecoder;
+use edge_http::h2::{Code, frame, response};
+use edge_http::section::SectionLimits;
+use edge_http::{RequestHead, ResponseHead};
+use edge_policy::Reason;
+use leftover::{Late, Leftover};
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Instant;
+
+/// No window may be larger (RFC 9113 §6.9.1).
+const MOST: i64 = (1 << 31) - 1;
+/// The amount of pending output from which nothing more is read: content takes at most half of it, and a client that
+/// sends requests without reading responses fills the rest with heads.
+const UNTAKEN: usize = 2 * SIZE;
+/// The least that a response may put into the buffer in its turn while others wait, in bytes.
+const TURN: usize = 16 * 1024;
+/// As many streams that were reset are remembered, for what the client sent before it heard of it.
+const REMEMBERED: usize = 128;
+/// Requests broken off that are forgiven in a second, as over HTTP/3.
+const FORGIVEN: u32 = 20;
+
+/// The limits for one client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Http2Limits {
+    pub(super) streams: u32,
+    pub(super) resets: u32,
+    pub(super) section: SectionLimits,
+}
+
+/// A request whose head came.
+pub(super) struct PendingRequest {
+    pub(super) id: u32,
+    pub(super) head: RequestHead,
+}
+
+/// The progress of GOAWAY on this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GoAway {
+    No,
+    /// Said, and whether the client heard it is being asked.
+    Asked,
+    /// The last stream was named.
+    Named,
+}
+
+/// A field section that comes in several frames.
+struct Block {
+    id: u32,
+    end: bool,
+    /// The stream would depend on itself.
+    own: bool,
+    bytes: Vec<u8>,
+}
+
+pub(super) struct Http2Connection {
+    limits: Http2Limits,
+    pub(super) slots: StreamTable,
+    pub(super) out: Output,
+    /// The last frame in `out` that can be a stream's last, and where it begins. Not after any of `out` was written.
+    last: Option<(u32, usize)>,
+    decoder: HpackDecoder,
+    block: Option<Block>,
+    preface: bool,
+    begun: bool,
+    /// The highest stream of the client.
+    highest: u32,
+    /// The highest that is still taken.
+    accepted: u32,
+    leaving: GoAway,
+    client_leaves: bool,
+    initial_window: i64,
+    send_window: i64,
+    receive_window: i64,
+    /// The connection's window as it was announced.
+    connection_window: u32,
+    windows: Windows,
+    unreleased: u32,
+    said_table: bool,
+    /// Streams that this side reset.
+    reset: VecDeque<u32>,
+    /// Streams that were answered before they ended.
+    leftovers: VecDeque<Leftover>,
+    /// Resets that wait for what is to be written before them.
+    late: Vec<Late>,
+    broken_off: u32,
+    /// The time of the bytes that are processed.
+    now: Instant,
+    forgiven: Instant,
+    failed: Option<Code>,
+    lost: bool,
+    /// Streams that wait for room in the buffer or in the connection's window.
+    turns: Turns<u32>,
+    /// Several streams want to send: each may send what its turn allows, and then waits for the next.
+    contended: bool,
+    /// Bytes that the client's connection took so far.
+    taken: u64,
+    waker: Option<Waker>,
+    /// The connection's task will look again.
+    awake: bool,
+    /// Requests rejected at their heads, with reasons.
+    pub(super) refused: Vec<Reason>,
+}
+
+impl Http2Connection {
+    pub(super) fn new(limits: Http2Limits, now: Instant) -> Self {
+        let mut conn = Self {
+            limits,
+            slots: StreamTable::default(),
+            out: Output::default(),
+            last: None,
+            decoder: HpackDecoder::new(),
+            block: None,
+            preface: false,
+            begun: false,
+            highest: 0,
+            accepted: u32::MAX,
+            leaving: GoAway::No,
+            client_leaves: false,
+            initial_window: 65_535,
+            send_window: 65_535,
+            receive_window: i64::from(WINDOW),
+            connection_window: WINDOW,
+            windows: Windows::new(),
+            unreleased: 0,
+            said_table: false,
+            reset: VecDeque::new(),
+            leftovers: VecDeque::new(),
+            late: Vec::new(),
+            broken_off: 0,
+            now,
+            forgiven: now,
+            failed: None,
+            lost: false,
+            turns: Turns::default(),
+            contended: false,
+            taken: 0,
+            waker: None,
+            awake: false,
+            refused: Vec::new(),
+        };
+        conn.say_settings();
+        conn
+    }
+
+    fn say_settings(&mut self) {
+        use frame::setting;
+        let settings = [
+            (setting::MAX_CONCURRENT_STREAMS, self.limits.streams),
+            (setting::INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+            (setting::MAX_HEADER_LIST_SIZE, self.limits.section.section as u32),
+            (setting::ENABLE_CONNECT_PROTOCOL, 1),
+        ];
+        let mut payload = Vec::with_capacity(24);
+        for (id, value) in settings {
+            payload.extend_from_slice(&id.to_be_bytes());
+            payload.extend_from_slice(&value.to_be_bytes());
+        }
+        let out = self.out.push();
+        frame::write(out, frame::SETTINGS, 0, 0, &payload);
+        frame::write(out, frame::WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
+    }
+
+    /// The connection's task is at it. It is woken for what happens from now on.
+    pub(super) fn attend(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        self.awake = false;
+    }
+
+    /// There is something for the connection's task to do.
+    pub(super) fn touch(&mut self) {
+        if !self.awake
+            && let Some(waker) = &self.waker
+        {
+            self.awake = true;
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Returns the error code if this side closed the connection for an error.
+    pub(super) const fn failure(&self) -> Option<Code> {
+        self.failed
+    }
+
+    /// Returns whether a field section is incomplete.
+    pub(super) const fn is_in_section(&self) -> bool {
+        self.block.is_some()
+    }
+
+    pub(super) const fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Returns whether the client reads its responses, so that more requests may be read.
+    pub(super) fn is_taken(&self) -> bool {
+        self.out.len() < UNTAKEN
+    }
+
+    /// Returns whether only pending output is left to write.
+    pub(super) fn is_over(&self) -> bool {
+        let leaves = self.client_leaves || self.leaving == GoAway::Named;
+        self.lost || self.failed.is_some() || (leaves && self.slots.is_empty() && self.late.is_empty())
+    }
+
+    /// Ends the connection for an error.
+    pub(super) fn fail(&mut self, code: Code) {
+        if self.failed.is_some() || self.lost {
+            return;
+        }
+        self.failed = Some(code);
+        self.say_goaway(self.highest, code);
+        self.end_all();
+    }
+
+    /// The client is gone.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+        self.late.clear();
+        self.out.release();
+        self.end_all();
+    }
+
+    fn end_all(&mut self) {
+        self.block = None;
+        self.turns.clear();
+        for slot in self.slots.values_mut() {
+            slot.end(BodyError::Lost);
+        }
+    }
+
+    fn say_goaway(&mut self, last: u32, code: Code) {
+        let mut payload = last.to_be_bytes().to_vec();
+        payload.extend_from_slice(&code.0.to_be_bytes());
+        frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
+    }
+
+    /// Announces that no new requests are accepted, and pings to learn when the client knows: requests already sent are
+    /// still accepted (RFC 9113 §6.8).
+    pub(super) fn leave(&mut self) {
+        if self.leaving == GoAway::No {
+            self.leaving = GoAway::Asked;
+            self.say_goaway(MOST as u32, Code::NO_ERROR);
+            frame::write(self.out.push(), frame::PING, 0, 0, b"farewell");
+        }
+    }
+
+    /// Returns whether this side has sent GOAWAY.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != GoAway::No
+    }
+
+    /// The client broke a request off, or made this side do it. Some do it often; a flood of it is an attack on what stands
+    /// behind (CVE-2023-44487, CVE-2025-8671).
+    fn count_broken_off(&mut self) {
+        let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
+        if seconds > 0 {
+            self.forgiven = self.now;
+            self.broken_off = self.broken_off.saturating_sub(seconds * FORGIVEN);
+        }
+        self.broken_off += 1;
+        if self.broken_off > self.limits.resets {
+            self.fail(Code::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    /// Resets a stream. What a task still has of it is dead.
+    pub(super) fn reset(&mut self, id: u32, code: Code) {
+        if self.lost || self.failed.is_some() {
+            return;
+        }
+        frame::write(self.out.push(), frame::RST_STREAM, 0, id, &code.0.to_be_bytes());
+        self.remember_reset(id);
+        self.touch();
+    }
+
+    /// Expects no more of a stream but what the client sent before it hears of the reset.
+    fn remember_reset(&mut self, id: u32) {
+        if self.reset.len() == REMEMBERED {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+        let held = self.slots.get_mut(&id).map_or(0, |slot| {
+            slot.end(BodyError::Malformed);
+            std::mem::take(&mut slot.input).len()
+        });
+        self.release_all(held);
+    }
+
+    /// An error of the client on one stream.
+    fn stream_error(&mut self, id: u32, code: Code) {
+        self.reset(id, code);
+        self.count_broken_off();
+    }
+
+    /// So much content is done with on the connection.
+    fn release_all(&mut self, n: usize) {
+        self.unreleased += n as u32;
+        self.windows.passed(n);
+        if self.unreleased >= self.connection_window / 2 && !self.lost && self.failed.is_none() {
+            let target = self.windows.connection();
+            let step = std::mem::take(&mut self.unreleased) + (target - self.connection_window);
+            self.connection_window = target;
+            self.receive_window += i64::from(step);
+            frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, 0, &step.to_be_bytes());
+            self.touch();
+        }
+    }
+
+    /// So much content of a stream is done with.
+    pub(super) fn release(&mut self, id: u32, n: usize) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.body == StreamBody::Coming
+        {
+            slot.unreleased += n as u32;
+            if slot.unreleased >= slot.window / 2 {
+                let target = self.windows.stream();
+                let step = std::mem::take(&mut slot.unreleased) + (target - slot.window);
+                slot.window = target;
+                slot.receive_window += i64::from(step);
+                frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, id, &step.to_be_bytes());
+                if self.windows.measure() {
+                    frame::write(self.out.push(), frame::PING, 0, 0, windows::PING);
+                }
+                self.touch();
+            }
+        }
+        self.release_all(n);
+    }
+
+    /// Room in the buffer and in the connection's window, in bytes.
+    fn shared_room(&self) -> usize {
+        let window = usize::try_from(self.send_window).unwrap_or(0);
+        window.min(SIZE.saturating_sub(self.out.len()))
+    }
+
+    /// Returns how many bytes of a stream's content can be sent now. Without room, `waker` is woken when that changes;
+    /// a stream that only other streams block waits for its turn.
+    pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
+        let shared = self.shared_room();
+        let contended = self.contended || !self.turns.is_empty();
+        let slot = self.slots.get_mut(&id).filter(|slot| !slot.dead)?;
+        let own = usize::try_from(slot.send_window).unwrap_or(0);
+        let turn = if contended { slot.turn } else { shared };
+        let room = own.min(shared).min(turn);
+        if room == 0 {
+            super::slot::remember(&mut slot.writer, waker);
+            if own > 0 && !slot.waits {
+                slot.waits = true;
+                self.turns.push(id, slot.urgency);
+                if shared > 0 {
+                    self.touch();
+                }
+            }
+        }
+        Some(room)
+    }
+
+    /// Bytes that the connection took so far, if a stream waits for nothing but its turn on the connection. `None` if its own
+    /// window is used up, which only its client can change.
+    pub(super) fn progress(&self, id: u32) -> Option<u64> {
+        self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
+    }
+
+    /// Counts bytes that the client's connection took.
+    pub(super) const fn count_taken(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+    }
+
+    /// Divides the available window among the waiting streams, in equal parts of at least one turn.
+    pub(super) fn give_turns(&mut self) {
+        let waiting = self.turns.equals();
+        if waiting == 0 {
+            self.contended = false;
+            return;
+        }
+        let shared = self.shared_room();
+        if shared == 0 {
+            return;
+        }
+        self.contended = self.turns.len() > 1;
+        let admitted = waiting.min((shared / TURN).max(1));
+        for _ in 0..admitted {
+            let Some((id, _)) = self.turns.pop() else { break };
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.waits = false;
+                slot.turn = shared / admitted;
+                if let Some(writer) = slot.writer.take() {
+                    writer.wake();
+                }
+            }
+        }
+        if !self.turns.is_empty() {
+            // Those whose turn it is may have nothing to send: then it is the next ones' turn.
+            self.touch();
+        }
+    }
+
+    /// Marks the output as about to change: no frame in it can be made the last one any more.
+    pub(super) const fn begin_to_write(&mut self) {
+        self.last = None;
+    }
+
+    fn place(&mut self, stream: u32, end: bool) -> response::SectionPlace {
+        let first = !std::mem::replace(&mut self.said_table, true);
+        response::SectionPlace { stream, end, first }
+    }
+
+    /// Sends a head.
+    pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
+        if !self.is_open(id) {
+            return;
+        }
+        let place = self.place(id, end);
+        let out = self.out.push();
+        let at = out.len();
+        response::write_head(out, place, head);
+        self.last = (head.status >= 200).then_some((id, at));
+        self.touch();
+    }
+
+    /// Sends content that fits into the window.
+    pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
+        slot.send_window -= data.len() as i64;
+        slot.turn = slot.turn.saturating_sub(data.len());
+        self.send_window -= data.len() as i64;
+        let out = self.out.push();
+        for part in data.chunks(frame::MAX_PAYLOAD as usize) {
+            self.last = Some((id, out.len()));
+            frame::write(out, frame::DATA, 0, id, part);
+        }
+        self.touch();
+    }
+
+    /// Nothing more is sent on a stream.
+    pub(super) fn send_end(&mut self, id: u32) {
+        if !self.is_open(id) {
+            return;
+        }
+        match self.last.take() {
+            Some((last, at)) if last == id => {
+                if let Some(flags) = self.out.push().get_mut(at + 4) {
+                    *flags |= frame::END_STREAM;
+                }
+            }
+            _ => frame::write(self.out.push(), frame::DATA, frame::END_STREAM, id, b""),
+        }
+        self.touch();
+    }
+
+    /// Sends the trailers of a response.
+    pub(super) fn send_trailers(&mut self, id: u32, fields: &edge_http::Fields) {
+        if !self.is_open(id) {
+            return;
+        }
+        let place = self.place(id, true);
+        response::write_trailers(self.out.push(), place, fields);
+        self.touch();
+    }
+
+    fn is_open(&self, id: u32) -> bool {
+        self.slots.get(&id).is_some_and(|slot| !slot.dead)
+    }
+
+    /// A task is done with its stream. `whole` is whether its response is.
+    pub(super) fn give_back(&mut self, id: u32, whole: bool) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        self.release_all(slot.input.len());
+        if whole && !slot.dead && slot.body == StreamBody::Coming {
+            self.leave_over(id, &slot);
+        }
+        slot.recycle();
+        if self.slots.is_empty() && (self.is_leaving() || self.client_leaves) {
+            self.touch();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Field sections of the client: requests and trailers.
+
+use super::super::slot::{StreamBody, StreamSlot};
+use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
+use crate::date;
+use edge_http::h2::frame::{self, FrameHeader};
+use edge_http::h2::{Code, hpack, response};
+use edge_http::priority::Priority;
+use edge_http::section::{BadSection, RequestSection, TrailerSection};
+use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
+use edge_policy::Reason;
+
+/// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded at
+/// all, not even for its changes of the table.
+const SLACK: usize = 4;
+
+impl Http2Connection {
+    pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
+        let id = header.stream;
+        // §5.1.1: clients begin streams with odd numbers.
+        if id.is_multiple_of(2) {
+            return self.fail(Code::PROTOCOL_ERROR);
+        }
+        let Some(mut content) = frame::unpad(header, payload) else { return self.fail(Code::PROTOCOL_ERROR) };
+        let mut own = false;
+        if header.has(frame::PRIORITIZED) {
+            let Some((priority, rest)) = content.split_at_checked(5) else {
+                return self.fail(Code::FRAME_SIZE_ERROR);
+            };
+            own = frame::word(priority) & 0x7fff_ffff == id;
+            content = rest;
+        }
+        let end = header.has(frame::END_STREAM);
+        if header.has(frame::END_HEADERS) {
+            self.section(id, end, own, content, arrived);
+        } else {
+            self.block = Some(Block { id, end, own, bytes: content.to_vec() });
+        }
+    }
+
+    pub(super) fn continuation(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        arrived: &mut Vec<PendingRequest>,
+    ) {
+        let Some(mut block) = self.block.take() else { return self.fail(Code::PROTOCOL_ERROR) };
+        block.bytes.extend_from_slice(payload);
+        if block.bytes.len() > SLACK * self.limits.section.section {
+            return self.fail(Code::ENHANCE_YOUR_CALM);
+        }
+        if header.has(frame::END_HEADERS) {
+            self.section(block.id, block.end, block.own, &block.bytes, arrived);
+        } else {
+            self.block = Some(block);
+        }
+    }
+
+    fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
+        if id > self.highest {
+            self.request(id, end, own, block, arrived);
+        } else if self.is_open(id) {
+            self.trailers(id, end, own, block);
+        } else if self.reset.contains(&id) || self.is_left_over(id) {
+            if end {
+                self.forget_leftover(id);
+            }
+            // It was sent before the client heard of it. The table changes nevertheless.
+            if self.decoder.decode(block, |_, _| {}).is_err() {
+                self.fail(Code::COMPRESSION_ERROR);
+            }
+        } else {
+            // §5.1: on a stream that ended, that the client reset, or that was skipped.
+            self.fail(Code::STREAM_CLOSED);
+        }
+    }
+
+    /// Gives the lines of a section to `field` until one is bad, and reads it to its end in any case. What was bad.
+    fn lines(
+        &mut self,
+        block: &[u8],
+        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), BadSection>,
+    ) -> Result<Option<BadSection>, hpack::InvalidBlock> {
+        let mut bad = None;
+        self.decoder.decode(block, |name, value| {
+            if bad.is_none() {
+                bad = field(name, value).err();
+            }
+        })?;
+        Ok(bad)
+    }
+
+    fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
+        self.highest = id;
+        let mut section = RequestSection::new(Version::Http2, self.limits.section);
+        let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
+            return self.fail(Code::COMPRESSION_ERROR);
+        };
+        // §6.8: streams above the last named one are not processed. The client sends them elsewhere.
+        if id > self.accepted {
+            return;
+        }
+        if self.slots.len() >= self.limits.streams as usize {
+            return self.stream_error(id, Code::REFUSED_STREAM);
+        }
+        // §5.3.1 of RFC 7540: a stream cannot depend on itself.
+        let head = match bad {
+            None if own => Err(BadSection::Malformed),
+            None => section.finish(end),
+            Some(bad) => Err(bad),
+        };
+        match head {
+            Ok(head) => self.begin(id, head, end, arrived),
+            Err(BadSection::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
+            Err(BadSection::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
+            Err(BadSection::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
+            Err(BadSection::TwoAuthorities) => self.refuse(id, end, 400, Reason::MalformedHead),
+        }
+    }
+
+    fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
+        let mut slot = StreamSlot::new();
+        slot.send_window = self.initial_window;
+        slot.urgency = Priority::of(&head).urgency;
+        slot.receive_window = i64::from(STREAM_WINDOW);
+        slot.window = STREAM_WINDOW;
+        slot.body = if end { StreamBody::Ended } else { StreamBody::Coming };
+        slot.expected = match head.body {
+            BodyLength::Exact(length) => Some(length),
+            BodyLength::None | BodyLength::Unknown => None,
+        };
+        self.slots.insert(id, slot);
+        arrived.push(PendingRequest { id, head });
+    }
+
+    /// Answers a request that no task gets.
+    fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
+        self.refused.push(reason);
+        let mut head = ResponseHead::new(status);
+        date::add(&mut head.fields);
+        let place = self.place(id, true);
+        response::write_head(self.out.push(), place, &head);
+        if !end {
+            self.reset_late(id, Code::NO_ERROR);
+        }
+        self.count_broken_off();
+    }
+
+    fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
+        let mut section = TrailerSection::new(self.limits.section);
+        let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
+            return self.fail(Code::COMPRESSION_ERROR);
+        };
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let wrong = if slot.body != StreamBody::Coming {
+            Some(Code::STREAM_CLOSED)
+        } else if bad == Some(BadSection::TooLarge) {
+            Some(Code::ENHANCE_YOUR_CALM)
+        } else if bad.is_some() || !end || own || slot.expected.is_some_and(|left| left > 0) {
+            // §8.1: they end the request, which is as long as announced.
+            Some(Code::PROTOCOL_ERROR)
+        } else {
+            None
+        };
+        if let Some(code) = wrong {
+            return self.stream_error(id, code);
+        }
+        slot.trailers = Some(section.finish());
+        slot.body = StreamBody::Ended;
+        slot.wake_reader();
+    }
+}

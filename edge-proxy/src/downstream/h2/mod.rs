@@ -1,0 +1,288 @@
+//! A client's HTTP/2 connection: streams at once, each served by a task of its own.
+
+mod conn;
+mod exchange;
+mod slot;
+
+use crate::buffer::Input;
+use crate::deadline::Deadline;
+use crate::downstream::wire::{ClientTransport, LINGER, linger};
+use crate::exchange::{Connection, serve};
+use crate::observe::ConnectionRejected;
+use crate::worker::Worker;
+use conn::{Http2Connection, Http2Limits, PendingRequest};
+use edge_http::flood::Meter;
+use edge_http::h2::{Code, frame};
+use edge_http::section;
+use edge_policy::Reason;
+use edge_policy::config::{Config, Timeouts};
+use exchange::Http2Exchange;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// As often is read at once before the tasks of the streams get their turn.
+const READS: usize = 8;
+
+/// Bytes that may wait in the kernel beyond what the path takes: what a small response waits for behind a large one.
+const UNSENT: u32 = 128 * 1024;
+
+/// Serves the connection until it ends. `already` was read from the socket before.
+pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
+    wire.socket().limit_unsent(UNSENT);
+    let view = worker.view();
+    let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
+    drop(view);
+    if !already.is_empty() {
+        driver.input.preset(already);
+        driver.take(already.len());
+    }
+    poll_fn(|cx| driver.poll(cx)).await;
+    driver.end().await;
+}
+
+/// The connection's own task.
+struct Driver {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    conn: Rc<RefCell<Http2Connection>>,
+    wire: ClientTransport,
+    input: Input,
+    meter: Meter,
+    start: Instant,
+    deadline: Deadline,
+    /// The time by which a field section that was begun must be complete.
+    section: Deadline,
+    /// A field section was begun and is incomplete.
+    unfinished: bool,
+    /// A field section was not complete in time.
+    slow: bool,
+    timeouts: Timeouts,
+    /// Requests that came with what was read last.
+    arrived: Vec<PendingRequest>,
+    gone: bool,
+}
+
+impl Driver {
+    fn new(worker: &Rc<Worker>, connection: Connection, wire: ClientTransport, config: &Config) -> Self {
+        let limits = Http2Limits {
+            streams: config.limits.streams,
+            resets: config.limits.resets,
+            section: section::SectionLimits {
+                section: config.limits.header_bytes + config.limits.target_bytes,
+                fields: config.limits.header_fields,
+            },
+        };
+        let deadline = worker.sweep().deadline();
+        deadline.set(config.timeouts.handshake);
+        let start = Instant::now();
+        Self {
+            worker: worker.clone(),
+            connection: Rc::new(connection),
+            conn: Rc::new(RefCell::new(Http2Connection::new(limits, start))),
+            wire,
+            input: Input::default(),
+            meter: Meter::new(config.limits.control_frames, 0),
+            start,
+            deadline,
+            section: worker.sweep().deadline(),
+            unfinished: false,
+            slow: false,
+            timeouts: config.timeouts,
+            arrived: Vec::new(),
+            gone: false,
+        }
+    }
+
+    /// Drives the connection. Ready when it has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.conn.borrow_mut().attend(cx.waker());
+        self.leave();
+        let more = self.read(cx);
+        if self.unfinished && self.section.poll_due(cx).is_ready() {
+            (self.unfinished, self.slow) = (false, true);
+            self.conn.borrow_mut().fail(Code::ENHANCE_YOUR_CALM);
+            self.deadline.set(self.timeouts.handshake);
+        }
+        let written = self.write(cx);
+        let mut conn = self.conn.borrow_mut();
+        if written.is_err() {
+            conn.lose();
+            self.gone = true;
+        }
+        if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
+            return Poll::Ready(());
+        }
+        conn.give_turns();
+        if more && conn.is_taken() {
+            cx.waker().wake_by_ref();
+        }
+        match self.deadline.poll_due(cx) {
+            Poll::Pending => Poll::Pending,
+            // The connection ends by an error, or is leaving, or never began, and does not accept the remaining output.
+            Poll::Ready(())
+                if conn.is_over() || (conn.slots.is_empty() && (conn.is_leaving() || !conn.is_begun())) =>
+            {
+                self.gone = true;
+                conn.lose();
+                Poll::Ready(())
+            }
+            Poll::Ready(()) => {
+                if conn.slots.is_empty() {
+                    // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
+                    conn.leave();
+                    self.deadline.set(self.timeouts.handshake);
+                    cx.waker().wake_by_ref();
+                } else {
+                    self.deadline.set(self.timeouts.idle);
+                }
+                let _ = self.deadline.poll_due(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Says goodbye when the worker takes no more requests.
+    fn leave(&mut self) {
+        let mut conn = self.conn.borrow_mut();
+        if self.worker.sweep().draining() && !conn.is_leaving() {
+            conn.leave();
+            if conn.slots.is_empty() {
+                self.deadline.set(self.timeouts.handshake);
+            }
+        }
+    }
+
+    /// Reads available bytes and starts their requests. Returns whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..READS {
+            let conn = self.conn.borrow();
+            if conn.is_over() {
+                return false;
+            }
+            if !conn.is_taken() {
+                return true;
+            }
+            drop(conn);
+            match self.input.poll_fill(&mut self.wire, cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(n)) if n > 0 => self.take(n),
+                Poll::Ready(_) => {
+                    self.conn.borrow_mut().lose();
+                    self.gone = true;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// So many bytes came.
+    fn take(&mut self, n: usize) {
+        let bytes = self.input.bytes();
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(self.start).as_millis() as u64;
+        self.meter.received(&bytes[bytes.len() - n..], elapsed);
+        let mut conn = self.conn.borrow_mut();
+        let began = conn.is_begun();
+        let used = conn.receive(bytes, &mut self.arrived, now);
+        if self.meter.is_flooded() {
+            conn.fail(Code::ENHANCE_YOUR_CALM);
+        }
+        if conn.failure().is_some() {
+            // It ends when that is written, or when it takes too long.
+            self.deadline.set(self.timeouts.handshake);
+        } else if !self.arrived.is_empty() || (conn.is_begun() && !began) {
+            self.deadline.set(self.timeouts.idle);
+        }
+        let refused = std::mem::take(&mut conn.refused);
+        let in_section = conn.is_in_section();
+        drop(conn);
+        self.input.consume(used);
+        // Of an incomplete frame, its type where that has arrived.
+        let unfinished = match self.input.bytes() {
+            [] => in_section,
+            [_, _, _, kind, ..] => in_section || matches!(*kind, frame::HEADERS | frame::CONTINUATION),
+            _ => true,
+        };
+        if unfinished && !self.unfinished {
+            self.section.set(self.timeouts.header);
+        }
+        self.unfinished = unfinished;
+        refused.into_iter().for_each(|reason| self.turned_away(reason));
+        for arrived in self.arrived.drain(..) {
+            let (worker, connection) = (self.worker.clone(), self.connection.clone());
+            let mut exchange = Http2Exchange::new(self.conn.clone(), arrived.id);
+            tokio::task::spawn_local(async move {
+                let deadline = worker.sweep().deadline();
+                serve(&worker, &connection, arrived.head, &mut exchange, &deadline).await;
+            });
+        }
+    }
+
+    /// Writes what waits. Whether that is all.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut conn = self.conn.borrow_mut();
+        let waiting = conn.out.len();
+        if waiting > 0 {
+            conn.begin_to_write();
+            let written = conn.out.poll_write(&mut self.wire, cx);
+            let sent = waiting - conn.out.len();
+            self.meter.sent(sent);
+            conn.count_taken(sent);
+            if let Poll::Ready(written) = written {
+                written?;
+            } else {
+                return Ok(false);
+            }
+        }
+        match Pin::new(&mut self.wire).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed?,
+            Poll::Pending => return Ok(false),
+        }
+        // In a write of its own: a client looks at what it answers before that.
+        let late = conn.say_late();
+        drop(conn);
+        if late { self.write(cx) } else { Ok(true) }
+    }
+
+    /// Closes the connection so that the client can read the last output.
+    async fn end(self) {
+        let failure = self.conn.borrow().failure();
+        if let Some(code) = failure {
+            self.turned_away(match code {
+                _ if self.slow => Reason::HeadTooSlow,
+                Code::ENHANCE_YOUR_CALM => Reason::Http2Flood,
+                _ => Reason::Http2Error,
+            });
+        }
+        if self.gone {
+            return;
+        }
+        let Self { mut wire, mut input, deadline, .. } = self;
+        let closed = async {
+            // Further input matters only if it would hide the reason of the rejection.
+            wire.shutdown().await.is_ok() && failure.is_some()
+        };
+        // The connection's own limit may be what ended it.
+        deadline.clear();
+        if deadline.within(LINGER, closed).await == Some(true) {
+            linger(&mut input, &mut wire, &deadline).await;
+        }
+    }
+
+    fn turned_away(&self, reason: Reason) {
+        self.worker.turned_away(&ConnectionRejected {
+            peer: self.connection.peer,
+            local: self.connection.local,
+            sni: self.connection.sni.as_deref(),
+            quic: false,
+            reason,
+        });
+    }
+}

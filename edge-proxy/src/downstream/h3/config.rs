@@ -1,0 +1,50 @@
+//! The configuration of an engine and of the QUIC connections that it accepts.
+
+use super::{Handover, QuicLimits, congestion, conn};
+use edge_policy::config::Congestion;
+use quinn_proto as quic;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+/// The configuration of an engine.
+pub(crate) struct EngineConfig {
+    /// Bound with SO_REUSEPORT if there are several workers.
+    pub(crate) socket: UdpSocket,
+    /// The QUIC configuration for accepting connections: see [`server_config`].
+    pub(crate) server: Arc<quic::ServerConfig>,
+    /// This engine's place among those that share its address: see [`Handover::mesh`].
+    pub(crate) handover: Handover,
+    pub(crate) limits: QuicLimits,
+}
+
+/// Packets that a client is asked to take before it acknowledges them, where it can be asked (draft-ietf-quic-ack-frequency): of
+/// every second one, as is usual (RFC 9000 §13.2.2), a download is for a third work of reading acknowledgements.
+const UNACKNOWLEDGED: u32 = 9;
+
+/// Creates the QUIC configuration for accepting connections from a TLS configuration. `tls` needs TLS 1.3 and, if it
+/// allows early data at all, `u32::MAX` bytes of it (RFC 9001 §4.6.1).
+pub(crate) fn server_config(
+    mut tls: rustls::ServerConfig,
+    limits: &QuicLimits,
+    congestion: Congestion,
+) -> Result<Arc<quic::ServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;
+    let mut acknowledgements = quic::AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED.into());
+    let mut transport = quic::TransportConfig::default();
+    transport
+        .ack_frequency_config(Some(acknowledgements))
+        .max_concurrent_bidi_streams(limits.streams.into())
+        // Control, QPACK's two, and some grease.
+        .max_concurrent_uni_streams(8u32.into())
+        .stream_receive_window(limits.stream_window.into())
+        .receive_window(limits.connection_window.into())
+        .congestion_controller_factory(congestion::factory(congestion))
+        .send_window(conn::SEND_WINDOW.min(limits.send_window))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(limits.idle.try_into().ok());
+    let mut server = quic::ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(transport));
+    Ok(Arc::new(server))
+}

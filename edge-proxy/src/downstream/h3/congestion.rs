@@ -1,0 +1,385 @@
+//! Congestion control of QUIC connections: CUBIC (RFC 9438) with HyStart++ (RFC 9406).
+//!
+//! The initial window is 32 packets, paced, as other servers have it. It is not reduced before as much was acknowledged: during the
+//! handshake the limit against amplification bounds what is in flight, and a window below that would keep a lost first packet from
+//! being sent again.
+
+use edge_policy::config::Congestion;
+use quinn_proto::RttEstimator;
+use quinn_proto::congestion::{BbrConfig, Controller, ControllerFactory};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Packets that may be in flight at first.
+const INITIAL_PACKETS: u64 = 32;
+/// Bytes of a packet before a larger one was found to arrive (RFC 9000 §14).
+const PACKET: u64 = 1200;
+
+/// Part of the window that is left after a loss (RFC 9438 §4.6).
+const BETA: f64 = 0.7;
+/// The scaling constant of the window's growth, in segments per cubic second (RFC 9438 §5).
+const C: f64 = 0.4;
+/// Growth of the window of Reno with the same loss, in segments a round trip (RFC 9438 §4.3).
+const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+
+/// Samples of the round trip in a round before it is compared with the last (RFC 9406 §4.3).
+const SAMPLES: u32 = 8;
+/// Bounds of the increase of the round trip that shows a queue.
+const INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
+/// In conservative slow start the window grows by one of this many acknowledged bytes.
+const CONSERVATIVE_GROWTH: u64 = 4;
+/// Rounds of conservative slow start, after which slow start ends.
+const CONSERVATIVE_ROUNDS: u32 = 5;
+
+/// Returns the factory of the controllers of connections.
+pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+    match congestion {
+        Congestion::Bbr => {
+            let mut bbr = BbrConfig::default();
+            bbr.initial_window(INITIAL_PACKETS * PACKET);
+            Arc::new(bbr)
+        }
+        Congestion::Cubic => Arc::new(Factory),
+    }
+}
+
+/// Makes the controllers of connections.
+#[derive(Debug)]
+struct Factory;
+
+impl ControllerFactory for Factory {
+    fn build(self: Arc<Self>, _now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(Cubic::new(current_mtu))
+    }
+}
+
+/// The state of slow start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlowStart {
+    Fast,
+    /// The round trip increased: the window grows slowly for this many more rounds, to see whether a queue was the
+    /// cause. Contains the shortest round trip before.
+    Conservative {
+        rounds: u32,
+        baseline: Duration,
+    },
+}
+
+/// One round: the time until what was sent last at its begin is acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// The last packet that was sent when it began.
+    end: u64,
+    shortest: Duration,
+    samples: u32,
+    /// The shortest round trip of the round before.
+    before: Duration,
+}
+
+/// One epoch of congestion avoidance: the time since the last reduction of the window.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    since: Instant,
+    /// Seconds after which the window is as it was before the reduction.
+    k: f64,
+    /// The window that Reno would have, in bytes.
+    reno: f64,
+}
+
+/// The controller of one connection.
+#[derive(Clone, Debug)]
+struct Cubic {
+    mtu: u64,
+    window: u64,
+    threshold: u64,
+    /// Bytes that were acknowledged since the connection began.
+    acknowledged: u64,
+    slow_start: SlowStart,
+    round: Round,
+    last_sent: u64,
+    /// The window when it was last reduced, in bytes, lower if it had been reduced before it had grown to it again.
+    w_max: f64,
+    epoch: Option<Epoch>,
+    /// Losses of packets that were sent before this are of the reduction that was made already.
+    recovery: Option<Instant>,
+}
+
+impl Cubic {
+    fn new(mtu: u16) -> Self {
+        Self {
+            mtu: mtu.into(),
+            window: INITIAL_PACKETS * PACKET,
+            threshold: u64::MAX,
+            acknowledged: 0,
+            slow_start: SlowStart::Fast,
+            round: Round { end: 0, shortest: Duration::MAX, samples: 0, before: Duration::MAX },
+            last_sent: 0,
+            w_max: 0.0,
+            epoch: None,
+            recovery: None,
+        }
+    }
+
+    const fn least(&self) -> u64 {
+        2 * self.mtu
+    }
+
+    fn grow_slowly(&mut self, bytes: u64) {
+        self.window += match self.slow_start {
+            SlowStart::Fast => bytes,
+            SlowStart::Conservative { .. } => bytes / CONSERVATIVE_GROWTH,
+        };
+    }
+
+    /// RFC 9438 §4.2 to §4.5.
+    fn avoid(&mut self, now: Instant, bytes: u64, rtt: Duration) {
+        let (window, mtu) = (self.window as f64, self.mtu as f64);
+        let w_max = self.w_max.max(window);
+        let epoch = self.epoch.get_or_insert_with(|| Epoch {
+            since: now,
+            k: ((w_max - window) / mtu / C).cbrt(),
+            reno: window,
+        });
+        let since = now.saturating_duration_since(epoch.since);
+        let cubic = |t: f64| C.mul_add((t - epoch.k).powi(3), w_max / mtu) * mtu;
+        // Once Reno is back where it was, it grows by a segment a round trip.
+        let alpha = if epoch.reno >= w_max { 1.0 } else { ALPHA };
+        epoch.reno += alpha * mtu * bytes as f64 / window;
+        let grown = if cubic(since.as_secs_f64()) < epoch.reno {
+            epoch.reno.max(window)
+        } else {
+            let target = cubic((since + rtt).as_secs_f64()).clamp(window, 1.5 * window);
+            window + (target - window) * bytes as f64 / window
+        };
+        // At most by a half of what was acknowledged, as in the clamp above.
+        self.window = (grown as u64).min(self.window + bytes / 2 + 1);
+    }
+
+    /// Takes a sample of the round trip in slow start (RFC 9406 §4.2).
+    fn sample(&mut self, rtt: Duration) {
+        let round = &mut self.round;
+        round.shortest = round.shortest.min(rtt);
+        round.samples += 1;
+        if round.samples < SAMPLES || round.before == Duration::MAX {
+            return;
+        }
+        match self.slow_start {
+            SlowStart::Fast => {
+                let increase = (round.before / 8).clamp(INCREASE.0, INCREASE.1);
+                if round.shortest >= round.before + increase {
+                    self.slow_start =
+                        SlowStart::Conservative { rounds: CONSERVATIVE_ROUNDS, baseline: round.shortest };
+                }
+            }
+            SlowStart::Conservative { baseline, .. } if round.shortest < baseline => {
+                // It was not a queue that grows.
+                self.slow_start = SlowStart::Fast;
+            }
+            SlowStart::Conservative { .. } => {}
+        }
+    }
+
+    fn next_round(&mut self) {
+        self.round =
+            Round { end: self.last_sent, shortest: Duration::MAX, samples: 0, before: self.round.shortest };
+        if let SlowStart::Conservative { rounds, .. } = &mut self.slow_start {
+            *rounds -= 1;
+            if *rounds == 0 {
+                self.slow_start = SlowStart::Fast;
+                self.threshold = self.window;
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
+        self.acknowledged = self.acknowledged.saturating_add(bytes);
+        if self.recovery.is_some_and(|recovery| sent <= recovery) {
+            return;
+        }
+        if self.window < self.threshold {
+            self.sample(now.saturating_duration_since(sent));
+        }
+        if app_limited {
+            // A window that is not used says nothing about the path (RFC 9438 §5.8).
+            return;
+        }
+        if self.window < self.threshold {
+            self.grow_slowly(bytes);
+        } else {
+            self.avoid(now, bytes, rtt);
+        }
+    }
+}
+
+impl Controller for Cubic {
+    fn on_sent(&mut self, _now: Instant, _bytes: u64, last_packet_number: u64) {
+        self.last_sent = last_packet_number;
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.acknowledge(now, sent, bytes, app_limited, rtt.get());
+    }
+
+    fn on_end_acks(&mut self, _now: Instant, _in_flight: u64, _app_limited: bool, largest: Option<u64>) {
+        if largest.is_some_and(|largest| largest >= self.round.end) && self.window < self.threshold {
+            self.next_round();
+        }
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        _lost_bytes: u64,
+    ) {
+        if self.recovery.is_some_and(|recovery| sent <= recovery) {
+            return;
+        }
+        let window = self.window as f64;
+        // Fast convergence (RFC 9438 §4.7): a connection that backs off before it has recovered leaves room for others.
+        self.w_max = if window < self.w_max { window * (1.0 + BETA) / 2.0 } else { window };
+        self.threshold = ((window * BETA) as u64).max(self.least());
+        self.window = self.threshold;
+        self.epoch = None;
+        self.recovery = Some(now);
+        self.slow_start = SlowStart::Fast;
+        if is_persistent_congestion {
+            // RFC 9002 §7.6.2.
+            self.window = self.least();
+            self.recovery = None;
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.mtu = new_mtu.into();
+        self.window = self.window.max(self.least());
+    }
+
+    fn window(&self) -> u64 {
+        if self.acknowledged < self.initial_window() {
+            return self.window.max(self.initial_window());
+        }
+        self.window
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        INITIAL_PACKETS * PACKET
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A path with a rate in bytes per second, a round trip and a queue, and a sender that always has data. Time
+    /// advances in rounds of acknowledgements. Returns the losses in packets, and the bytes that arrived in this many
+    /// seconds.
+    fn transfer(rate: f64, base: f64, queue: f64, seconds: f64, hystart: bool) -> (u64, f64) {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut cubic = Cubic::new(1200);
+        // When each packet in flight was sent and is acknowledged, and when the link is free.
+        let mut flight = std::collections::VecDeque::<(f64, f64, bool)>::new();
+        let (mut now, mut free, mut number, mut lost, mut arrived) = (0.0f64, 0.0f64, 0u64, 0u64, 0.0);
+        while now < seconds {
+            while (flight.len() as u64) * 1200 < cubic.window {
+                let begins = free.max(now);
+                let dropped = (begins - now) * rate > queue;
+                if !dropped {
+                    free = begins + 1200.0 / rate;
+                }
+                number += 1;
+                cubic.on_sent(at(now), 1200, number);
+                flight.push_back((now, if dropped { begins + base } else { free + base }, dropped));
+            }
+            let (sent, acked, dropped) = flight.pop_front().unwrap();
+            now = now.max(acked);
+            if dropped {
+                lost += 1;
+                cubic.on_congestion_event(at(now), at(sent), false, 1200);
+            } else {
+                arrived += 1200.0;
+                if !hystart {
+                    cubic.round.before = Duration::MAX;
+                }
+                cubic.acknowledge(at(now), at(sent), 1200, false, Duration::from_secs_f64(base));
+                cubic.on_end_acks(at(now), 0, false, Some(number - flight.len() as u64));
+            }
+        }
+        (lost, arrived)
+    }
+
+    #[test]
+    fn slow_start_ends_before_the_queue_overflows() {
+        // 40 Mbit/s, 50 ms, a queue of 300 kB: without HyStart++ the window grows to twice what the path and its queue hold.
+        let (lost, arrived) = transfer(5e6, 0.05, 3e5, 2.0, true);
+        let (without, _) = transfer(5e6, 0.05, 3e5, 2.0, false);
+        assert!(2 * lost < without, "{lost} packets were lost, {without} without HyStart++");
+        assert!(arrived > 0.7 * 2.0 * 5e6, "{arrived} bytes arrived");
+    }
+
+    #[test]
+    fn nothing_is_reduced_before_the_first_window_was_acknowledged() {
+        let (start, mut cubic) = (Instant::now(), Cubic::new(1200));
+        for _ in 0..20 {
+            cubic.on_congestion_event(
+                start + Duration::from_secs(1),
+                start + Duration::from_secs(1),
+                true,
+                1200,
+            );
+        }
+        assert_eq!(cubic.window(), 32 * 1200);
+        for number in 0..32 {
+            cubic.on_sent(start, 1200, number);
+            cubic.acknowledge(start, start, 1200, true, Duration::from_millis(50));
+        }
+        assert_eq!(cubic.window(), 2 * 1200);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Over any path most of its capacity is used in the long run.
+        #[test]
+        fn paths_are_filled(mbits in 2.0f64..50.0, rtt in 0.01f64..0.2, share in 0.5f64..3.0) {
+            let (rate, base) = (mbits * 125_000.0, rtt);
+            let queue = (rate * base * share).max(20_000.0);
+            let (_, arrived) = transfer(rate, base, queue, 15.0, true);
+            prop_assert!(arrived > 0.7 * 15.0 * rate, "{} of {}", arrived, 15.0 * rate);
+        }
+
+        /// The window is never below two packets, and a loss never makes it larger.
+        #[test]
+        fn the_window_is_sound(events in proptest::collection::vec((0u8..5, 1u64..200), 1..300)) {
+            let (start, mut cubic) = (Instant::now(), Cubic::new(1200));
+            let mut now = start;
+            for (number, (kind, millis)) in events.into_iter().enumerate() {
+                now += Duration::from_millis(millis);
+                let sent = now - Duration::from_millis(millis / 2);
+                let before = cubic.window;
+                match kind {
+                    0 => cubic.on_congestion_event(now, sent, millis > 190, 1200),
+                    _ => {
+                        cubic.on_sent(sent, 1200, number as u64);
+                        cubic.acknowledge(now, sent, 1200, millis > 150, Duration::from_millis(30));
+                        cubic.on_end_acks(now, 0, false, Some(number as u64));
+                        prop_assert!(cubic.window <= before + 1200);
+                    }
+                }
+                prop_assert!(cubic.window >= 2 * 1200 && (kind != 0 || cubic.window <= before));
+            }
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! One connection: QUIC's state machine, and HTTP/3's above it.
+
+mod sending;
+mod upkeep;
+
+use super::engine_state::EngineState;
+use super::requests::{ById, RequestSlot, RequestTable};
+use super::uni::{Seen, Uni, UniAction};
+use super::{Closed, Heads};
+use crate::date;
+use crate::turns::Turns;
+use bytes::{Buf, Bytes};
+use edge_http::h3::request::{RequestDecoder, RequestItem};
+use edge_http::h3::settings::Settings;
+use edge_http::h3::{Code, Fault, control, response};
+use edge_http::priority::Priority;
+use edge_http::{RequestHead, ResponseHead};
+use quinn_proto as quic;
+use quinn_proto::{Dir, StreamEvent, StreamId, VarInt};
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+/// Bytes that a connection may have in flight or waiting in QUIC until its path proves to be faster: what other streams wait
+/// behind, and twice what may be in flight at first.
+pub(super) const SEND_WINDOW: u64 = 128 * 1024;
+
+/// Bytes that a stream gives QUIC in its turn while others wait.
+const TURN: usize = 16 * 1024;
+
+/// As much of a stream as is taken from QUIC at once.
+const MAX_CHUNK: usize = 64 * 1024;
+
+/// A request with a complete head, on its way to the handler.
+pub(super) struct QuicRequest {
+    pub(super) id: StreamId,
+    pub(super) head: RequestHead,
+    pub(super) decoder: RequestDecoder,
+    pub(super) input: Bytes,
+    pub(super) ended: bool,
+}
+
+/// The result of reading a stream.
+pub(super) enum Read {
+    Data(Bytes),
+    End,
+    Blocked,
+    /// The client reset it.
+    Reset,
+}
+
+pub(super) struct QuicConnection {
+    pub(super) quic: quic::Connection,
+    pub(super) slots: RequestTable,
+    /// The number of streams without a complete head.
+    pub(super) heads: usize,
+    pub(super) since: Instant,
+    /// Nothing more can be sent or received.
+    pub(super) lost: bool,
+    pub(super) closed: Option<Closed>,
+    pub(super) handshake: Vec<Waker>,
+    pub(super) opened: bool,
+    uni: ById<Uni>,
+    seen: Seen,
+    control: Option<StreamId>,
+    control_out: Vec<u8>,
+    next_request: u64,
+    goaway: Option<u64>,
+    requests: u64,
+    broken_off: u32,
+    forgiven: Instant,
+    peer: SocketAddr,
+    moved: Option<(SocketAddr, Instant)>,
+    /// QUIC did not take all that there was to send.
+    blocked: bool,
+    /// Streams that wait until QUIC takes more.
+    turns: Turns<StreamId>,
+    /// Bytes that QUIC took so far. It takes more only when the client acknowledges what was sent.
+    taken: u64,
+    pinged: Instant,
+    /// The time since the handler was notified.
+    pub(super) refused: Heads,
+}
+
+impl QuicConnection {
+    pub(super) fn new(quic: quic::Connection, now: Instant) -> Self {
+        Self {
+            peer: quic.remote_address(),
+            quic,
+            slots: RequestTable::default(),
+            heads: 0,
+            since: now,
+            lost: false,
+            closed: None,
+            handshake: Vec::new(),
+            opened: false,
+            uni: ById::default(),
+            seen: Seen::default(),
+            control: None,
+            control_out: Vec::new(),
+            next_request: 0,
+            goaway: None,
+            requests: 0,
+            broken_off: 0,
+            forgiven: now,
+            moved: None,
+            blocked: false,
+            turns: Turns::default(),
+            taken: 0,
+            pinged: now,
+            refused: Heads::default(),
+        }
+    }
+
+    /// Looks at everything that happened. Requests whose heads came are put into `arrived`.
+    pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
+        if std::mem::take(&mut self.blocked) {
+            // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
+            let window = 2 * self.quic.congestion_state().window();
+            let limit = shared.limits().send_window;
+            self.quic.set_send_window(window.clamp(SEND_WINDOW.min(limit), limit));
+        }
+        while let Some(event) = self.quic.poll() {
+            match event {
+                quic::Event::HandshakeDataReady => {
+                    self.opened = true;
+                    self.open_control(shared);
+                }
+                quic::Event::Connected => {
+                    self.opened = true;
+                    self.open_control(shared);
+                    if !self.handshake.is_empty() {
+                        shared.tasks.set(true);
+                        self.handshake.drain(..).for_each(Waker::wake);
+                    }
+                }
+                quic::Event::ConnectionLost { reason } => {
+                    self.closed.get_or_insert(closed(&reason));
+                    self.lose(shared);
+                }
+                // What arrived before the end is of no use to anybody.
+                quic::Event::Stream(_) if self.lost => {}
+                quic::Event::Stream(event) => self.stream_event(shared, &event, arrived),
+                quic::Event::DatagramReceived | quic::Event::DatagramsUnblocked => {}
+            }
+        }
+        self.follow_address(shared.now.get());
+    }
+
+    fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
+        match *event {
+            StreamEvent::Opened { dir: Dir::Bi } => {
+                while let Some(id) = self.quic.streams().accept(Dir::Bi) {
+                    self.next_request = u64::from(id) + 4;
+                    if self.goaway.is_some_and(|limit| u64::from(id) >= limit) {
+                        self.refuse(id, Code::H3_REQUEST_REJECTED);
+                        continue;
+                    }
+                    let decoder = RequestDecoder::new(shared.limits().section);
+                    let slot = RequestSlot {
+                        head: Some(Box::new((decoder, shared.now.get()))),
+                        ..RequestSlot::default()
+                    };
+                    self.slots.insert(id, slot);
+                    self.heads += 1;
+                    self.read_head(shared, id, arrived);
+                }
+            }
+            StreamEvent::Opened { dir: Dir::Uni } => {
+                while let Some(id) = self.quic.streams().accept(Dir::Uni) {
+                    self.uni.insert(id, Uni::Untyped(Vec::new()));
+                    self.read_uni(shared, id);
+                }
+            }
+            StreamEvent::Readable { id } if id.dir() == Dir::Uni => self.read_uni(shared, id),
+            StreamEvent::Readable { id } => {
+                let Some(slot) = self.slots.get_mut(&id) else { return };
+                if slot.head.is_some() {
+                    self.read_head(shared, id, arrived);
+                } else if let Some(reader) = slot.reader.take() {
+                    shared.tasks.set(true);
+                    reader.wake();
+                }
+            }
+            StreamEvent::Writable { id } => {
+                if Some(id) == self.control {
+                    self.flush_control();
+                } else {
+                    self.wait(id);
+                }
+                self.give_turns(shared);
+            }
+            StreamEvent::Stopped { id, .. } if Some(id) == self.control => {
+                // §6.2.1: neither side may close a control stream.
+                self.close(shared, Code::H3_CLOSED_CRITICAL_STREAM);
+            }
+            StreamEvent::Stopped { id, error_code } => {
+                let _ = self.quic.send_stream(id).reset(error_code);
+                let Some(slot) = self.slots.get_mut(&id) else { return };
+                slot.dead = true;
+                slot.out.clear();
+                slot.out_bytes = 0;
+                if slot.wake() {
+                    shared.tasks.set(true);
+                }
+                if slot.taken {
+                    self.count_broken_off(shared, id);
+                } else if slot.head.is_some() {
+                    self.count_broken_off(shared, id);
+                    self.refuse(id, Code::H3_REQUEST_CANCELLED);
+                } else {
+                    self.slots.remove(&id);
+                }
+            }
+            StreamEvent::Finished { .. } | StreamEvent::Available { .. } => {}
+        }
+    }
+
+    /// Opens this side's control stream. QPACK's streams are left out: with no dynamic table nothing would be on them
+    /// (RFC 9204 §4.2).
+    fn open_control(&mut self, shared: &EngineState) {
+        if self.control.is_some() {
+            return;
+        }
+        let Some(id) = self.quic.streams().open(Dir::Uni) else {
+            if !self.quic.is_handshaking() {
+                // §6.2: a peer must allow at least three.
+                self.close(shared, Code::H3_GENERAL_PROTOCOL_ERROR);
+            }
+            return;
+        };
+        self.control = Some(id);
+        self.control_out.push(control::CONTROL as u8);
+        let settings = Settings {
+            max_field_section_size: Some(shared.limits().section.section as u64),
+            enable_connect_protocol: true,
+            ..Settings::default()
+        };
+        settings.write(&mut self.control_out);
+        self.flush_control();
+    }
+
+    fn flush_control(&mut self) {
+        let Some(id) = self.control else { return };
+        if let Ok(n) = self.quic.send_stream(id).write(&self.control_out) {
+            self.control_out.drain(..n);
+        }
+    }
+
+    /// Requests on streams from `id` on are no longer taken. Without one: what the client has sent until it hears of it
+    /// still is (§5.2).
+    pub(super) fn go_away(&mut self, last: bool) {
+        if self.control.is_none() || self.lost {
+            return;
+        }
+        let id = if last { self.next_request } else { (1 << 62) - 4 };
+        if last {
+            self.goaway = Some(id);
+        }
+        control::write_goaway(&mut self.control_out, id);
+        self.flush_control();
+    }
+
+    fn read_uni(&mut self, shared: &EngineState, id: StreamId) {
+        while self.uni.contains_key(&id) && !self.lost {
+            let read = self.read(id);
+            let Some(uni) = self.uni.get_mut(&id) else { return };
+            let next = match read {
+                Read::Blocked => return,
+                Read::Data(data) => {
+                    let next = uni.feed(&mut self.seen, &data);
+                    if uni.frames() > shared.limits().control_frames + self.requests {
+                        Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD))
+                    } else {
+                        next
+                    }
+                }
+                Read::End | Read::Reset => {
+                    let next = uni.closed();
+                    self.uni.remove(&id);
+                    next.map(|()| UniAction::Read)
+                }
+            };
+            if let Some(Uni::EngineControl(control)) = self.uni.get_mut(&id) {
+                for (stream, priority) in control.take_priorities() {
+                    self.reprioritize(stream, priority.urgency);
+                }
+            }
+            match next {
+                Ok(UniAction::Read) => {}
+                Ok(UniAction::Stop) => {
+                    self.uni.remove(&id);
+                    let _ = self.quic.recv_stream(id).stop(var(Code::H3_STREAM_CREATION_ERROR));
+                }
+                Err(fault) => self.fail(shared, id, fault),
+            }
+        }
+    }
+
+    /// Reads a request's head, as far as it is there.
+    fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
+        while !self.lost {
+            let read = self.read(id);
+            let Some(head) = self.slots.get_mut(&id).and_then(|slot| slot.head.as_mut()) else { return };
+            let decoder = &mut head.0;
+            let mut input = match read {
+                Read::Blocked => return,
+                Read::Data(data) => data,
+                Read::End => {
+                    let fault = decoder.finish().err();
+                    return self.fail(
+                        shared,
+                        id,
+                        fault.unwrap_or(Fault::Stream(Code::H3_REQUEST_INCOMPLETE)),
+                    );
+                }
+                Read::Reset => {
+                    self.count_broken_off(shared, id);
+                    return self.refuse(id, Code::H3_REQUEST_CANCELLED);
+                }
+            };
+            match decoder.step(&input) {
+                Ok((used, RequestItem::HeadReady)) => {
+                    input.advance(used);
+                    return self.head_ready(shared, id, input, arrived);
+                }
+                // Anything else cannot be before the head.
+                Ok(_) => {}
+                Err(fault) => return self.fail(shared, id, fault),
+            }
+        }
+    }
+
+    fn head_ready(
+        &mut self,
+        shared: &EngineState,
+        id: StreamId,
+        mut input: Bytes,
+        arrived: &mut Vec<QuicRequest>,
+    ) {
+        // Most requests end with their head. To know it now saves their tasks from asking.
+        let mut ended = false;
+        if input.is_empty() {
+            match self.read(id) {
+                Read::Data(data) => input = data,
+                Read::End => ended = true,
+                Read::Blocked => {}
+                Read::Reset => {
+                    self.count_broken_off(shared, id);
+                    return self.refuse(id, Code::H3_REQUEST_CANCELLED);
+                }
+            }
+        }
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(mut head) = slot.head.take() else { return };
+        self.heads -= 1;
+        let decoder = &mut head.0;
+        match decoder.head(&mut shared.decoder.borrow_mut(), ended) {
+            Ok(head_of) => {
+                slot.taken = true;
+                let urgency = Priority::of(&head_of).urgency;
+                slot.urgency = urgency;
+                self.prioritize(id, urgency);
+                self.requests += 1;
+                arrived.push(QuicRequest { id, head: head_of, decoder: head.0, input, ended });
+            }
+            Err(fault) => self.fail(shared, id, fault),
+        }
+    }
+
+    /// The next bytes of a stream, which gives the client leave to send as many.
+    pub(super) fn read(&mut self, id: StreamId) -> Read {
+        let mut stream = self.quic.recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else { return Read::Reset };
+        let read = match chunks.next(MAX_CHUNK) {
+            Ok(Some(chunk)) => Read::Data(chunk.bytes),
+            Ok(None) => Read::End,
+            Err(quic::ReadError::Blocked) => Read::Blocked,
+            Err(quic::ReadError::Reset(_)) => Read::Reset,
+        };
+        // Whether that is worth a packet is seen when the connection is asked for one.
+        let _ = chunks.finalize();
+        read
+    }
+
+    /// Rejects a request: resets it in both directions, and forgets it unless a task has it.
+    pub(super) fn refuse(&mut self, id: StreamId, code: Code) {
+        let _ = self.quic.send_stream(id).reset(var(code));
+        let _ = self.quic.recv_stream(id).stop(var(code));
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.dead = true;
+            slot.out.clear();
+            slot.out_bytes = 0;
+            if !slot.taken {
+                self.heads -= usize::from(slot.head.is_some());
+                self.slots.remove(&id);
+            }
+        }
+    }
+
+    /// Does what an error asks for. For a stream that no task has.
+    fn fail(&mut self, shared: &EngineState, id: StreamId, fault: Fault) {
+        match fault {
+            Fault::Connection(code) => self.close(shared, code),
+            Fault::Stream(code) => {
+                // Malformed requests cost as much as ones that are broken off.
+                self.count_broken_off(shared, id);
+                self.refuse(id, code);
+            }
+            Fault::TooLarge => {
+                let mut head = ResponseHead::new(431);
+                date::add(&mut head.fields);
+                let bytes = shared.encode(|out| response::write_head(out, &head));
+                let _ = self.quic.recv_stream(id).stop(var(Code::H3_EXCESSIVE_LOAD));
+                self.refused.too_large += 1;
+                self.count_broken_off(shared, id);
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    self.heads -= usize::from(slot.head.take().is_some());
+                    slot.out_bytes += bytes.len();
+                    slot.out.push_back(bytes);
+                    slot.fin = true;
+                }
+                self.flush(shared, id);
+            }
+        }
+    }
+
+    /// Closes the connection for an error.
+    pub(super) fn close(&mut self, shared: &EngineState, code: Code) {
+        if self.lost {
+            return;
+        }
+        self.quic.close(shared.now.get(), var(code), Bytes::new());
+        self.closed.get_or_insert(Closed::Local(code));
+        self.lose(shared);
+    }
+
+    fn lose(&mut self, shared: &EngineState) {
+        self.lost = true;
+        self.turns.clear();
+        self.handshake.drain(..).for_each(Waker::wake);
+        for slot in self.slots.values_mut() {
+            slot.wake();
+        }
+        self.slots.retain(|_, slot| slot.taken);
+        self.heads = 0;
+        self.uni.clear();
+        shared.tasks.set(true);
+    }
+}
+
+pub(super) fn var(code: Code) -> VarInt {
+    VarInt::from_u64(code.0).unwrap_or(VarInt::MAX)
+}
+
+fn closed(reason: &quic::ConnectionError) -> Closed {
+    use quic::ConnectionError as E;
+    match reason {
+        E::ApplicationClosed(close) => Closed::Peer(close.error_code.into_inner()),
+        E::ConnectionClosed(close) => Closed::PeerTransport(Some(close.error_code.into())),
+        E::Reset => Closed::PeerTransport(None),
+        E::TransportError(error) => Closed::Transport(error.code.into()),
+        E::TimedOut => Closed::TimedOut,
+        E::LocallyClosed | E::VersionMismatch | E::CidsExhausted => Closed::Local(Code::H3_NO_ERROR),
+    }
+}
+
+/// A connection, as the engine and the tasks of its requests share it.
+pub(super) struct QuicConnectionCell {
+    pub(super) shared: Rc<EngineState>,
+    pub(super) index: usize,
+    pub(super) dirty: Cell<bool>,
+    pub(super) state: RefCell<QuicConnection>,
+}
+
+impl QuicConnectionCell {
+    /// Something was done to the connection that the engine must look at.
+    pub(super) fn touch(&self) {
+        if !self.dirty.replace(true) {
+            self.shared.dirty.borrow_mut().push(self.index);
+        }
+        self.shared.wake();
+    }
+}

@@ -1,0 +1,186 @@
+//! The order of sending: the streams of a connection take turns in giving data to QUIC.
+//!
+//! QUIC limits the data of a connection in flight or waiting. A single stream that fills that limit would keep all
+//! others from sending, so streams wait here, in a queue of this side, and give QUIC no more than [`TURN`] at a time.
+//! QUIC sends the data of several streams packet by packet in turns.
+
+use super::super::engine_state::EngineState;
+use super::super::requests::RequestSlot;
+use super::{QuicConnection, TURN};
+use quinn_proto as quic;
+use quinn_proto::StreamId;
+
+/// The outcome of giving QUIC what a stream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// All of it.
+    All,
+    /// As much as a turn allows.
+    Turn,
+    /// So many bytes: then the window of the stream or of the connection was used up.
+    Short(usize),
+}
+
+impl QuicConnection {
+    /// Gives QUIC what a stream has to send, now or when it is its turn.
+    pub(in super::super) fn flush(&mut self, shared: &EngineState, id: StreamId) {
+        if self.turns.is_empty() {
+            match self.give(shared, id, usize::MAX) {
+                Given::Short(_) if self.is_full() => self.wait(id),
+                Given::Short(_) => self.stall(id),
+                Given::All | Given::Turn => {}
+            }
+        } else {
+            // Earlier streams wait for the connection's window, and QUIC reports when there is room.
+            self.wait(id);
+        }
+    }
+
+    /// Appends a stream to those that wait for their turn, if it has anything to send.
+    pub(super) fn wait(&mut self, id: StreamId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.stalled = false;
+            if !slot.waits && !slot.dead && (slot.fin || !slot.out.is_empty()) {
+                slot.waits = true;
+                self.turns.push(id, slot.urgency);
+            }
+        }
+    }
+
+    /// Lets the streams that wait give QUIC what they have, one after the other, until it takes no more.
+    pub(super) fn give_turns(&mut self, shared: &EngineState) {
+        while let Some((id, urgency)) = self.turns.pop() {
+            let most = if self.turns.is_empty() { usize::MAX } else { TURN };
+            match self.give(shared, id, most) {
+                Given::All => self.waited(id),
+                Given::Turn => self.turns.push(id, urgency),
+                Given::Short(given) if self.is_full() => {
+                    // Who got nothing keeps the turn.
+                    if given > 0 {
+                        self.turns.push(id, urgency);
+                    } else {
+                        self.turns.push_front(id, urgency);
+                    }
+                    return;
+                }
+                Given::Short(_) => {
+                    self.waited(id);
+                    self.stall(id);
+                }
+            }
+        }
+    }
+
+    fn waited(&mut self, id: StreamId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.waits = false;
+        }
+    }
+
+    fn stall(&mut self, id: StreamId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.stalled = true;
+        }
+    }
+
+    /// Returns whether QUIC accepts no data of any stream now, after it did not accept all of one. If so, it reports
+    /// when that changes.
+    ///
+    /// QUIC does not say whether the stream or the connection is blocked. The control stream carries next to nothing,
+    /// so only the connection can block it; asking it also makes QUIC report when there is room again. If it is not
+    /// blocked, that costs an empty frame, once for a stream whose client does not read it.
+    fn is_full(&mut self) -> bool {
+        let full = match self.control {
+            Some(control) => self.quic.send_stream(control).write(b"") == Err(quic::WriteError::Blocked),
+            None => false,
+        };
+        self.blocked |= full;
+        full
+    }
+
+    /// Gives QUIC up to `most` bytes of what a stream has, and wakes its task if it may have more.
+    fn give(&mut self, shared: &EngineState, id: StreamId, most: usize) -> Given {
+        let Some(slot) = self.slots.get_mut(&id) else { return Given::All };
+        if slot.dead {
+            return Given::All;
+        }
+        let mut stream = self.quic.send_stream(id);
+        let (mut given, mut short) = (0, false);
+        while !slot.out.is_empty() && given < most && !short {
+            match write(&mut stream, slot, most - given) {
+                Ok(bytes) => {
+                    given += bytes;
+                    slot.out_bytes -= bytes;
+                    self.taken += bytes as u64;
+                }
+                Err(quic::WriteError::Blocked) => short = true,
+                // The engine gets the error too, and does the rest.
+                Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => return Given::All,
+            }
+        }
+        if (slot.out.is_empty() || slot.out_bytes <= shared.limits().send_buffer / 2)
+            && let Some(writer) = slot.writer.take()
+        {
+            shared.tasks.set(true);
+            writer.wake();
+        }
+        if !slot.out.is_empty() {
+            return if short { Given::Short(given) } else { Given::Turn };
+        }
+        if slot.fin {
+            let _ = stream.finish();
+            if !slot.taken {
+                self.slots.remove(&id);
+            }
+        }
+        Given::All
+    }
+
+    /// Bytes that QUIC took so far, if a stream waits for nothing but its turn on the connection. `None` if its own window is used
+    /// up, which only its client can change.
+    pub(in super::super) fn progress(&self, id: StreamId) -> Option<u64> {
+        self.slots.get(&id).filter(|slot| !slot.stalled).map(|_| self.taken)
+    }
+
+    /// Tells QUIC how urgent a response is. It is sent before all that is less urgent.
+    pub(super) fn prioritize(&mut self, id: StreamId, urgency: u8) {
+        let usual = edge_http::priority::DEFAULT_URGENCY;
+        if urgency != usual {
+            // One that is closed needs no priority.
+            let _ = self.quic.send_stream(id).set_priority(i32::from(usual) - i32::from(urgency));
+        }
+    }
+
+    /// Changes how urgent a response is. An update for a request that has not come is ignored: it can say the same.
+    pub(super) fn reprioritize(&mut self, stream: u64, urgency: u8) {
+        let Ok(index) = quic::VarInt::from_u64(stream >> 2) else { return };
+        let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.urgency = urgency;
+            self.turns.set_urgency(id, urgency);
+            let usual = edge_http::priority::DEFAULT_URGENCY;
+            let _ = self.quic.send_stream(id).set_priority(i32::from(usual) - i32::from(urgency));
+        }
+    }
+}
+
+/// Writes up to `most` bytes of what a stream has. Returns how many QUIC took.
+fn write(
+    stream: &mut quic::SendStream<'_>,
+    slot: &mut RequestSlot,
+    most: usize,
+) -> Result<usize, quic::WriteError> {
+    if slot.out_bytes <= most {
+        let written = stream.write_chunks(slot.out.make_contiguous())?;
+        slot.out.drain(..written.chunks);
+        return Ok(written.bytes);
+    }
+    let Some(first) = slot.out.front_mut() else { return Ok(0) };
+    let mut part = [first.slice(..first.len().min(most))];
+    let written = stream.write_chunks(&mut part)?;
+    let _ = first.split_to(written.bytes);
+    if first.is_empty() {
+        slot.out.pop_front();
+    }
+    Ok(written.bytes)
+}

@@ -1,0 +1,96 @@
+//! Upkeep of a connection: its limits, its deadlines, and the address of its client.
+
+use super::super::engine_state::EngineState;
+use super::super::requests::RequestSlot;
+use super::QuicConnection;
+use edge_http::h3::Code;
+use quinn_proto::StreamId;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// The interval of PINGs while requests are in flight: a middlebox may forget a silent connection, and QUIC's idle
+/// timeout does not know of waiting requests.
+const PING: Duration = Duration::from_secs(15);
+
+/// The time a new address must have been in use before it is trusted. QUIC returns to the old address if the new one is
+/// not validated within three probe timeouts, but does not report the validation.
+const MIGRATED: Duration = Duration::from_secs(30);
+
+impl QuicConnection {
+    /// The client broke a request off. Some do it often; a flood of it is an attack on what stands behind (CVE-2023-44487).
+    pub(in super::super) fn count_broken_off(&mut self, shared: &EngineState, id: StreamId) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && std::mem::replace(&mut slot.counted, true)
+        {
+            return;
+        }
+        let (now, limits) = (shared.now.get(), shared.limits());
+        let seconds = now.saturating_duration_since(self.forgiven).as_secs().min(u64::from(u32::MAX)) as u32;
+        if seconds > 0 {
+            self.forgiven = now;
+            self.broken_off =
+                self.broken_off.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
+        }
+        self.broken_off += 1;
+        if self.broken_off > limits.resets {
+            self.close(shared, Code::H3_EXCESSIVE_LOAD);
+        }
+    }
+
+    /// Ends what takes too long, the handshake and heads that never become whole, and keeps alive what waits.
+    pub(in super::super) fn sweep(&mut self, shared: &EngineState) {
+        let now = shared.now.get();
+        if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits().handshake
+        {
+            self.close(shared, Code::H3_NO_ERROR);
+        }
+        if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING {
+            self.pinged = now;
+            self.quic.ping();
+        }
+        if self.heads == 0 {
+            return;
+        }
+        let late = |slot: &RequestSlot| {
+            let head = slot.head.as_ref()?;
+            Some(now.saturating_duration_since(head.1) > shared.limits().head)
+        };
+        let ids: Vec<StreamId> =
+            self.slots.iter().filter(|(_, slot)| late(slot) == Some(true)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.refused.too_slow += 1;
+            self.refuse(id, Code::H3_REQUEST_INCOMPLETE);
+        }
+    }
+
+    /// Returns whether no request is in flight, and every response has been acknowledged.
+    pub(in super::super) fn is_idle(&mut self) -> bool {
+        // This side's control stream is always there.
+        self.slots.is_empty() && self.quic.streams().send_streams() <= 1
+    }
+
+    /// The client's address, which is proved once the handshake is complete.
+    pub(in super::super) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// QUIC takes a new address up before it is proved; who is served and what is logged must wait for the proof.
+    pub(in super::super) fn follow_address(&mut self, now: Instant) {
+        let address = self.quic.remote_address();
+        if address == self.peer {
+            self.moved = None;
+            return;
+        }
+        match self.moved {
+            Some((new, since)) if new == address => {
+                // With a round trip below a second, three probe time-outs are far below `MIGRATED`.
+                if now.saturating_duration_since(since) > MIGRATED && self.quic.rtt() < Duration::from_secs(1)
+                {
+                    self.peer = address;
+                    self.moved = None;
+                }
+            }
+            _ => self.moved = Some((address, now)),
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The loop: datagrams in, connections driven, tasks run, datagrams out.
+
+mod admit;
+mod shutdown;
+
+use super::amplification::AmplificationLimit;
+use super::conn::{QuicConnectionCell, QuicRequest};
+use super::engine_state::EngineState;
+use super::gate::{FirstFlightFilter, Flow};
+use super::socket::{Blocked, Datagram, QuicSocket};
+use super::stream::H3Stream;
+use super::timers::Timers;
+use super::unproved::Unproved;
+use super::{AcceptedConnection, Closed, ControlReceiver, EngineConfig, Handover, Heads, Service};
+use edge_http::h3::{Code, initial};
+use quinn_proto as quic;
+use quinn_proto::{ConnectionHandle, EndpointConfig};
+use shutdown::Shutdown;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Batches of datagrams that are taken before anything else is done.
+const BATCHES: usize = 4;
+
+/// Batches that one connection sends before the next has its turn.
+const TRANSMITS: usize = 8;
+
+/// The interval at which deadlines are checked.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Opens an engine. The future runs it until it is told to shut down, in a task of a thread that has a `LocalSet`; its error
+/// is one of the socket, which cannot be used any more.
+pub(crate) fn open<S: Service>(
+    config: EngineConfig,
+    service: Rc<S>,
+    control: ControlReceiver,
+) -> io::Result<impl Future<Output = io::Result<()>> + use<S>> {
+    let mut engine = Engine::new(config, service, control)?;
+    Ok(std::future::poll_fn(move |cx| engine.poll(cx)))
+}
+
+struct Entry<C, P> {
+    cell: Rc<QuicConnectionCell>,
+    user: Option<Rc<C>>,
+    /// The place that the client has, from the moment its address was validated.
+    permit: Option<P>,
+    /// The limit until then.
+    amplification: Option<AmplificationLimit>,
+    flow: Flow,
+    /// The earliest time in the heap.
+    armed: Option<Instant>,
+    /// The client it counts for during its handshake.
+    unproved: Option<IpAddr>,
+    /// It is among those that may have something to send.
+    queued: bool,
+    /// The service knows that it is over.
+    told: bool,
+}
+
+struct Engine<S: Service> {
+    service: Rc<S>,
+    control: ControlReceiver,
+    handover: Handover,
+    socket: QuicSocket,
+    endpoint: quic::Endpoint,
+    gate: FirstFlightFilter,
+    shared: Rc<EngineState>,
+    /// By the number that the endpoint gave them.
+    conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
+    live: usize,
+    /// Those of them that are in their handshake.
+    unproved: Unproved,
+    timers: Timers,
+    sleep: Pin<Box<Sleep>>,
+    sleeping_until: Option<Instant>,
+    next_sweep: Instant,
+    received: Vec<Datagram>,
+    arrived: Vec<QuicRequest>,
+    driving: Vec<usize>,
+    sending: Vec<usize>,
+    segments: usize,
+    out: Vec<u8>,
+    /// The datagrams in `out` that the socket did not accept.
+    blocked: Option<quic::Transmit>,
+    /// The tasks have had their turn since the last datagrams came.
+    deferred: bool,
+    shutdown: Option<Shutdown>,
+}
+
+impl<S: Service> Engine<S> {
+    fn new(config: EngineConfig, service: Rc<S>, control: ControlReceiver) -> io::Result<Self> {
+        let socket = QuicSocket::new(config.socket)?;
+        let mut endpoint = EndpointConfig::default();
+        endpoint.supported_versions(vec![initial::VERSION_1]).cid_generator(config.handover.generator());
+        let now = Instant::now();
+        Ok(Self {
+            service,
+            control,
+            handover: config.handover,
+            endpoint: quic::Endpoint::new(
+                Arc::new(endpoint),
+                Some(config.server),
+                !socket.may_fragment(),
+                None,
+            ),
+            gate: FirstFlightFilter::new(config.limits.clone()),
+            shared: EngineState::new(config.limits),
+            conns: Vec::new(),
+            live: 0,
+            unproved: Unproved::default(),
+            timers: Timers::default(),
+            sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
+            sleeping_until: None,
+            next_sweep: now + SWEEP,
+            received: Vec::new(),
+            arrived: Vec::new(),
+            driving: Vec::new(),
+            sending: Vec::new(),
+            segments: socket.segments(),
+            out: Vec::new(),
+            blocked: None,
+            deferred: false,
+            shutdown: None,
+            socket,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Everything that the tasks and the calls below touch is handled before this returns.
+        self.shared.awake.set(true);
+        super::requests::remember(&mut self.shared.waker.borrow_mut(), cx.waker());
+        let now = Instant::now();
+        self.shared.now.set(now);
+
+        let mut again = self.receive(cx)?;
+        again |= self.take_handed_over(cx);
+        self.take_commands(cx);
+        self.expire(now);
+        self.drive();
+
+        if self.shared.tasks.take() && !self.deferred {
+            // The tasks run before this is polled again, and what they answer goes out together with what QUIC has to
+            // say by itself.
+            self.deferred = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.deferred = false;
+
+        again |= self.transmit(cx)?;
+        self.drive();
+        if self.step_down() {
+            return Poll::Ready(Ok(()));
+        }
+        self.shared.awake.set(false);
+        let blocked = self.blocked.is_some();
+        if again || self.sleep(cx) || (!self.sending.is_empty() && !blocked) {
+            self.shared.awake.set(true);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes what the socket has. Whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut received = std::mem::take(&mut self.received);
+        let mut more = true;
+        for _ in 0..BATCHES {
+            match self.socket.poll_recv(cx, &mut received) {
+                Poll::Pending => {
+                    more = false;
+                    break;
+                }
+                Poll::Ready(result) => result?,
+            }
+            for datagram in received.drain(..) {
+                self.datagram(datagram, true);
+            }
+        }
+        self.received = received;
+        Ok(more)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, index)) = self.timers.pop(now) {
+            let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
+            if entry.armed != Some(at) {
+                continue;
+            }
+            entry.armed = None;
+            let mut state = entry.cell.state.borrow_mut();
+            match state.quic.poll_timeout() {
+                Some(next) if next > now => {
+                    entry.armed = Some(next);
+                    self.timers.push(next, index);
+                }
+                Some(_) => {
+                    state.quic.handle_timeout(now);
+                    drop(state);
+                    entry.cell.touch();
+                }
+                None => {}
+            }
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            self.gate.sweep(now);
+            for entry in self.conns.iter().flatten() {
+                let mut state = entry.cell.state.borrow_mut();
+                if !state.slots.is_empty() || state.quic.is_handshaking() {
+                    state.sweep(&self.shared);
+                    drop(state);
+                    entry.cell.touch();
+                }
+            }
+        }
+    }
+
+    /// Looks at every connection that something was done to.
+    fn drive(&mut self) {
+        loop {
+            let mut dirty = std::mem::take(&mut self.driving);
+            dirty.append(&mut self.shared.dirty.borrow_mut());
+            if dirty.is_empty() {
+                self.driving = dirty;
+                return;
+            }
+            for index in dirty.drain(..) {
+                self.drive_one(index);
+            }
+            self.driving = dirty;
+        }
+    }
+
+    fn drive_one(&mut self, index: usize) {
+        let Some(Some(entry)) = self.conns.get_mut(index) else { return };
+        entry.cell.dirty.set(false);
+        if !std::mem::replace(&mut entry.queued, true) {
+            self.sending.push(index);
+        }
+        let cell = Rc::clone(&entry.cell);
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let mut state = cell.state.borrow_mut();
+        state.drive(&self.shared, &mut arrived);
+        if entry.user.is_none() && state.opened {
+            let opened = AcceptedConnection {
+                peer: state.peer(),
+                local_ip: state.quic.local_ip(),
+                sni: sni(&state.quic),
+            };
+            entry.user = Some(Rc::new(self.service.opened(opened)));
+        }
+        if !state.quic.is_handshaking()
+            && let Some(client) = entry.unproved.take()
+        {
+            self.unproved.remove(client);
+            entry.permit = self.service.admit(state.peer());
+            if entry.permit.is_none() {
+                state.close(&self.shared, Code::H3_NO_ERROR);
+                arrived.clear();
+            }
+        }
+        let (peer, closed) = (state.peer(), state.closed);
+        let refused = std::mem::take(&mut state.refused);
+        drop(state);
+        if let Some(user) = entry.user.clone() {
+            if refused != Heads::default() {
+                self.service.refused(&user, refused);
+            }
+            for arrived in arrived.drain(..) {
+                self.shared.tasks.set(true);
+                let (head, stream) = H3Stream::new(Rc::clone(&cell), arrived);
+                self.service.request(&user, peer, head, stream);
+            }
+            if let Some(why) = closed
+                && !std::mem::replace(&mut entry.told, true)
+            {
+                entry.permit = None;
+                self.service.closed(&user, why);
+            }
+        }
+        arrived.clear();
+        self.arrived = arrived;
+        self.endpoint_events(index);
+    }
+
+    fn endpoint_events(&mut self, index: usize) {
+        let Some(Some(entry)) = self.conns.get(index) else { return };
+        let mut state = entry.cell.state.borrow_mut();
+        while let Some(event) = state.quic.poll_endpoint_events() {
+            let drained = event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(ConnectionHandle(index), event) {
+                state.quic.handle_event(event);
+                entry.cell.touch();
+            }
+            if drained {
+                drop(state);
+                self.gate.forget(&entry.flow);
+                let client = entry.unproved;
+                self.conns[index] = None;
+                if let Some(client) = client {
+                    self.unproved.remove(client);
+                }
+                self.live -= 1;
+                return;
+            }
+        }
+    }
+
+    /// Sends pending datagrams, connection by connection. Returns whether some have more.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let now = self.shared.now.get();
+        loop {
+            if let Some(transmit) = self.blocked.take()
+                && self.socket.send(&transmit, &self.out) == Err(Blocked)
+            {
+                self.blocked = Some(transmit);
+                match self.socket.poll_send_ready(cx) {
+                    Poll::Ready(result) => {
+                        result?;
+                        continue;
+                    }
+                    Poll::Pending => return Ok(false),
+                }
+            }
+            let Some(index) = self.sending.pop() else { return Ok(false) };
+            let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
+            entry.queued = false;
+            let mut state = entry.cell.state.borrow_mut();
+            let mut batches = 0;
+            while let Some(transmit) =
+                next_transmit(&mut state.quic, &mut entry.amplification, (now, self.segments), &mut self.out)
+            {
+                batches += 1;
+                if self.socket.send(&transmit, &self.out) == Err(Blocked) {
+                    self.blocked = Some(transmit);
+                    break;
+                }
+                if batches == TRANSMITS {
+                    break;
+                }
+            }
+            if let Some(at) = state.quic.poll_timeout()
+                && entry.armed.is_none_or(|armed| at < armed)
+            {
+                entry.armed = Some(at);
+                self.timers.push(at, index);
+            }
+            drop(state);
+            if self.blocked.is_some() || batches == TRANSMITS {
+                entry.queued = true;
+                self.sending.insert(0, index);
+            }
+            self.endpoint_events(index);
+            if batches == TRANSMITS && self.blocked.is_none() {
+                // The acknowledgements that came meanwhile go first.
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sleeps until the next thing is due. Whether that is now.
+    fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
+        if let Some(shutdown) = &self.shutdown {
+            until = until.min(if shutdown.called { shutdown.deadline } else { shutdown.last_call });
+        }
+        if self.sleeping_until != Some(until) {
+            self.sleeping_until = Some(until);
+            self.sleep.as_mut().reset(until.into());
+        }
+        let due = self.sleep.as_mut().poll(cx).is_ready();
+        if due {
+            self.sleeping_until = None;
+        }
+        due
+    }
+}
+
+impl<S: Service> Drop for Engine<S> {
+    /// No task waits for the engine once it has ended.
+    fn drop(&mut self) {
+        for entry in self.conns.iter().flatten() {
+            entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);
+            if let Some(user) = &entry.user
+                && !entry.told
+            {
+                let why = entry.cell.state.borrow().closed;
+                self.service.closed(user, why.unwrap_or(Closed::Local(Code::H3_NO_ERROR)));
+            }
+        }
+    }
+}
+
+/// Returns the next datagrams of a connection, whose content is put into `out`. To an address that is not validated they go one
+/// by one, within the limit.
+fn next_transmit(
+    quic: &mut quic::Connection,
+    amplification: &mut Option<AmplificationLimit>,
+    (now, segments): (Instant, usize),
+    out: &mut Vec<u8>,
+) -> Option<quic::Transmit> {
+    out.clear();
+    let Some(limit) = amplification else { return quic.poll_transmit(now, segments, out) };
+    if !quic.is_handshaking() {
+        limit.lift();
+    }
+    if let Some((transmit, content)) = limit.release() {
+        out.extend_from_slice(&content);
+        return Some(transmit);
+    }
+    if limit.holds() {
+        return None;
+    }
+    if limit.is_lifted() {
+        *amplification = None;
+        return quic.poll_transmit(now, segments, out);
+    }
+    let transmit = quic.poll_transmit(now, 1, out)?;
+    if limit.may_send(transmit.size) {
+        return Some(transmit);
+    }
+    limit.hold(transmit, out);
+    None
+}
+
+fn sni(conn: &quic::Connection) -> Option<String> {
+    let data = conn.crypto_session().handshake_data()?;
+    data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name
+}

@@ -1,0 +1,84 @@
+//! Commands to an engine from outside: a new configuration, or shutdown.
+
+use super::super::Service;
+use super::super::conn::QuicConnection;
+use super::super::control::EngineCommand;
+use super::super::engine_state::EngineState;
+use super::Engine;
+use edge_http::h3::Code;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// The way down: at first nothing new is invited, then nothing new is taken, and in the end nothing is waited for.
+pub(super) struct Shutdown {
+    pub(super) last_call: Instant,
+    pub(super) deadline: Instant,
+    pub(super) called: bool,
+}
+
+impl<S: Service> Engine<S> {
+    pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
+            match command {
+                EngineCommand::Reload(server, limits) => {
+                    self.endpoint.set_server_config(Some(server));
+                    self.shared.set_limits(*limits);
+                }
+                EngineCommand::Shutdown(within) => {
+                    let now = self.shared.now.get();
+                    // A client hears that this ends before it learns which requests were too late, so that what it sends
+                    // meanwhile is still served (RFC 9114 §5.2).
+                    let last_call = now + (within / 4).min(Duration::from_millis(500));
+                    self.shutdown = Some(Shutdown { last_call, deadline: now + within, called: false });
+                    self.for_all(|conn, _| conn.go_away(false));
+                }
+            }
+        }
+    }
+
+    fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
+        for entry in self.conns.iter().flatten() {
+            f(&mut entry.cell.state.borrow_mut(), &self.shared);
+            entry.cell.touch();
+        }
+    }
+
+    /// Goes on with a shutdown. Whether it is complete.
+    pub(super) fn step_down(&mut self) -> bool {
+        let now = self.shared.now.get();
+        let Some(shutdown) = &mut self.shutdown else { return false };
+        if now >= shutdown.last_call && !std::mem::replace(&mut shutdown.called, true) {
+            self.for_all(|conn, _| conn.go_away(true));
+        }
+        let Some(shutdown) = &self.shutdown else { return false };
+        if !shutdown.called {
+            return false;
+        }
+        let over = now >= shutdown.deadline;
+        let mut open = 0;
+        for entry in self.conns.iter().flatten() {
+            let mut state = entry.cell.state.borrow_mut();
+            if !state.lost && (over || state.is_idle()) {
+                state.close(&self.shared, Code::H3_NO_ERROR);
+                drop(state);
+                entry.cell.touch();
+                open += 1;
+            } else if !state.lost {
+                open += 1;
+            }
+        }
+        if over && open == 0 && self.blocked.is_some() {
+            // Nothing goes out any more, and nothing more is waited for.
+            return true;
+        }
+        if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
+            return open == 0;
+        }
+        // The final packets are sent in the next turn.
+        self.shared.awake.set(true);
+        if let Some(waker) = &*self.shared.waker.borrow() {
+            waker.wake_by_ref();
+        }
+        false
+    }
+}

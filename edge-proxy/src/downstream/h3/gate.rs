@@ -1,0 +1,248 @@
+//! The gate: first packets of unknown clients are read before QUIC sees them.
+//!
+//! A first flight is decrypted with the keys derived from the connection ID it chose (RFC 9001 §5.2), its ClientHello
+//! is assembled, and its server name is looked up. Until the name is accepted no packet is sent and no connection
+//! exists; the received datagrams are then passed to QUIC in their order.
+
+use super::socket::Datagram;
+use super::{Dropped, QuicLimits};
+use edge_http::h3::client_hello::{self, MalformedHello};
+use edge_http::h3::initial::{self, CryptoBuffer, LongKind};
+use rustls::Side;
+use rustls::quic::{DirectionalKeys, Suite, Version};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Datagrams of one first flight that is not whole: a post-quantum ClientHello takes two, and a retransmission as many.
+const MAX_DATAGRAMS: usize = 10;
+
+/// Names looked at in a ClientHello that is not whole.
+const MAX_NAMES: usize = 4;
+
+/// A first flight: the address it is from, and the connection id it chose.
+pub(super) type Flow = (SocketAddr, Box<[u8]>);
+
+enum FlowState {
+    Pending(Box<Pending>),
+    /// QUIC knows it.
+    Accepted,
+    Refused,
+}
+
+struct Pending {
+    keys: DirectionalKeys,
+    crypto: CryptoBuffer,
+    datagrams: Vec<Datagram>,
+    bytes: usize,
+}
+
+/// The action for a datagram.
+pub(super) enum Offer {
+    /// Drop it without a response.
+    Drop(Option<Dropped>),
+    /// It belongs to a connection that QUIC knows.
+    Pass(Datagram),
+    /// The ClientHello is not whole, but these names are in the part that came. The flow goes on waiting.
+    Part { flow: Flow, names: Vec<String> },
+    /// The ClientHello is whole. The flow waits for [`FirstFlightFilter::settle`].
+    Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
+}
+
+pub(super) struct FirstFlightFilter {
+    suite: Option<Suite>,
+    flows: HashMap<Flow, FlowState>,
+    /// When the pending and the refused ones began to be so.
+    pending: VecDeque<(Instant, Flow)>,
+    refused: VecDeque<(Instant, Flow)>,
+    bytes: usize,
+    limits: QuicLimits,
+}
+
+impl FirstFlightFilter {
+    pub(super) fn new(limits: QuicLimits) -> Self {
+        let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+        Self {
+            suite: suite.tls13().and_then(rustls::Tls13CipherSuite::quic_suite),
+            flows: HashMap::new(),
+            pending: VecDeque::new(),
+            refused: VecDeque::new(),
+            bytes: 0,
+            limits,
+        }
+    }
+
+    /// Takes a datagram with a long header whose connection id was not made here.
+    pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> Offer {
+        let garbage = Offer::Drop(Some(Dropped::Garbage));
+        let Some(header) = initial::long_header(&datagram.data) else { return garbage };
+        if header.version != initial::VERSION_1 {
+            // No version negotiation: it would reveal to an unknown client that a server is here.
+            return Offer::Drop(Some(Dropped::Version));
+        }
+        // RFC 9000 §7.2: a client's first choice has at least 8 bytes.
+        if header.destination.len() < 8 || !matches!(header.kind, LongKind::Initial | LongKind::ZeroRtt) {
+            return garbage;
+        }
+        let is_initial = header.kind == LongKind::Initial;
+        if is_initial && datagram.data.len() < initial::MIN_DATAGRAM {
+            return garbage;
+        }
+        let flow: Flow = (datagram.remote, header.destination.into());
+        match self.flows.get_mut(&flow) {
+            Some(FlowState::Accepted) => return Offer::Pass(datagram),
+            Some(FlowState::Refused) => return Offer::Drop(None),
+            Some(FlowState::Pending(pending)) => {
+                let fits = pending.datagrams.len() < MAX_DATAGRAMS
+                    && self.bytes + datagram.data.len() <= self.limits.pending_bytes;
+                if !fits {
+                    return Offer::Drop(Some(Dropped::Overload));
+                }
+            }
+            None if is_initial => {
+                let Some(suite) = self.suite else { return Offer::Drop(None) };
+                let keys = suite.keys(&flow.1, Side::Server, Version::V1).remote;
+                let mut crypto = CryptoBuffer::new();
+                match read(&keys, &mut crypto, &datagram.data) {
+                    Ok(true) => {}
+                    // Nothing in it could be decrypted: noise is not remembered.
+                    Ok(false) => return garbage,
+                    Err(MalformedHello) => return self.malformed(now, flow),
+                }
+                self.make_room(datagram.data.len());
+                let pending = Pending { keys, crypto, datagrams: Vec::new(), bytes: 0 };
+                self.flows.insert(flow.clone(), FlowState::Pending(Box::new(pending)));
+                self.pending.push_back((now, flow.clone()));
+                return self.append(now, flow, datagram, false);
+            }
+            None => return garbage,
+        }
+        self.append(now, flow, datagram, is_initial)
+    }
+
+    fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> Offer {
+        let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else { return Offer::Drop(None) };
+        if unread && read(&pending.keys, &mut pending.crypto, &datagram.data).is_err() {
+            return self.malformed(now, flow);
+        }
+        pending.bytes += datagram.data.len();
+        self.bytes += datagram.data.len();
+        pending.datagrams.push(datagram);
+        match client_hello::parse(pending.crypto.contiguous()) {
+            Err(MalformedHello) => self.malformed(now, flow),
+            Ok(None) => {
+                // The rest may be late or lost, which the client does not learn before something is acknowledged.
+                let parts = pending.crypto.parts();
+                let names: Vec<String> =
+                    parts.flat_map(client_hello::names).take(MAX_NAMES).map(str::to_owned).collect();
+                if names.is_empty() { Offer::Drop(None) } else { Offer::Part { flow, names } }
+            }
+            Ok(Some(hello)) => {
+                let sni = hello.sni.map(str::to_owned);
+                let datagrams = std::mem::take(&mut pending.datagrams);
+                Offer::Hello { flow, sni, datagrams }
+            }
+        }
+    }
+
+    /// Takes the datagrams of a flow whose [`Offer::Part`] is accepted. It waits for [`FirstFlightFilter::settle`].
+    pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
+        match self.flows.get_mut(flow) {
+            Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),
+            _ => Vec::new(),
+        }
+    }
+
+    fn malformed(&mut self, now: Instant, flow: Flow) -> Offer {
+        self.settle(now, flow, false);
+        Offer::Drop(Some(Dropped::Malformed))
+    }
+
+    /// The answer to [`Offer::Hello`]. A flow that is accepted is known until [`FirstFlightFilter::forget`].
+    pub(super) fn settle(&mut self, now: Instant, flow: Flow, accepted: bool) {
+        let state = if accepted { FlowState::Accepted } else { FlowState::Refused };
+        if let Some(FlowState::Pending(pending)) = self.flows.insert(flow.clone(), state) {
+            self.bytes -= pending.bytes;
+        }
+        if !accepted {
+            self.refused.push_back((now, flow));
+            if self.refused.len() > 4 * self.limits.pending_flows
+                && let Some((_, oldest)) = self.refused.pop_front()
+            {
+                self.forget_if(&oldest, |state| matches!(state, FlowState::Refused));
+            }
+        }
+    }
+
+    /// Nothing is remembered of a flow that waits for [`FirstFlightFilter::settle`].
+    pub(super) fn release(&mut self, flow: &Flow) {
+        self.forget_if(flow, |state| matches!(state, FlowState::Pending(_)));
+    }
+
+    /// The connection of an accepted flow is gone.
+    pub(super) fn forget(&mut self, flow: &Flow) {
+        self.forget_if(flow, |state| matches!(state, FlowState::Accepted));
+    }
+
+    fn forget_if(&mut self, flow: &Flow, which: impl Fn(&FlowState) -> bool) -> bool {
+        let found = self.flows.get(flow).is_some_and(which);
+        if found && let Some(FlowState::Pending(pending)) = self.flows.remove(flow) {
+            self.bytes -= pending.bytes;
+        }
+        found
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        while self.pending.len() >= self.limits.pending_flows
+            || (self.bytes + bytes > self.limits.pending_bytes && !self.pending.is_empty())
+        {
+            let Some((_, oldest)) = self.pending.pop_front() else { return };
+            self.forget_if(&oldest, |state| matches!(state, FlowState::Pending(_)));
+        }
+    }
+
+    /// Forgets what has been pending or refused for too long.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let over = |queue: &mut VecDeque<(Instant, Flow)>, limit| {
+            queue.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > limit)
+        };
+        while let Some((_, flow)) = over(&mut self.pending, self.limits.pending_time) {
+            self.forget_if(&flow, |state| matches!(state, FlowState::Pending(_)));
+        }
+        while let Some((_, flow)) = over(&mut self.refused, self.limits.pending_time * 2) {
+            self.forget_if(&flow, |state| matches!(state, FlowState::Refused));
+        }
+    }
+}
+
+/// Decrypts the Initial packets in a datagram and takes their CRYPTO frames. Whether there was one.
+fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> Result<bool, MalformedHello> {
+    let mut any = false;
+    let mut rest = datagram;
+    while let Some(header) = initial::long_header(rest)
+        && let Some((number_at, end)) = header.extent(rest)
+    {
+        let (packet, after) = rest.split_at(end);
+        rest = after;
+        if header.kind == LongKind::Initial
+            && let Some(payload) = decrypt(keys, &mut packet.to_vec(), number_at)
+        {
+            any = true;
+            crypto.take_frames(payload)?;
+        }
+    }
+    Ok(any)
+}
+
+/// Removes header and packet protection (RFC 9001 §5.3, §5.4).
+fn decrypt<'a>(keys: &DirectionalKeys, packet: &'a mut [u8], number_at: usize) -> Option<&'a [u8]> {
+    let sample_len = keys.header.sample_len();
+    let sample: Vec<u8> = packet.get(number_at + 4..number_at + 4 + sample_len)?.to_vec();
+    let (head, number) = packet[..number_at + 4].split_at_mut(number_at);
+    keys.header.decrypt_in_place(&sample, head.first_mut()?, number).ok()?;
+    let number_len = usize::from(head[0] & 3) + 1;
+    // Only the first few packets of a connection come here, so their numbers are not cut off.
+    let number = number[..number_len].iter().fold(0u64, |number, b| number << 8 | u64::from(*b));
+    let (head, payload) = packet.split_at_mut(number_at + number_len);
+    keys.packet.decrypt_in_place(number, head, payload).ok()
+}

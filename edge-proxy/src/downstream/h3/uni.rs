@@ -1,0 +1,94 @@
+//! The unidirectional streams that a client opened (RFC 9114 §6.2).
+
+use edge_http::h3::control::{self, ControlStream};
+use edge_http::h3::qpack::{DecoderStream, EncoderStream};
+use edge_http::h3::{Code, Fault, varint};
+
+/// The critical streams that a connection has opened; each may exist once.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    control: bool,
+    encoder: bool,
+    decoder: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Uni {
+    /// The stream's type is not there whole.
+    Untyped(Vec<u8>),
+    EngineControl(ControlStream),
+    Encoder(EncoderStream),
+    Decoder(DecoderStream),
+}
+
+/// The action for a stream after its bytes were consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UniAction {
+    Read,
+    /// An unknown type: the stream is stopped (§6.2).
+    Stop,
+}
+
+impl Uni {
+    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<UniAction, Fault> {
+        if let Self::Untyped(start) = self {
+            start.extend_from_slice(input);
+            let Some((kind, used)) = varint::read(start) else { return Ok(UniAction::Read) };
+            let rest = start.split_off(used);
+            let first = |seen: &mut bool| {
+                let again = std::mem::replace(seen, true);
+                if again { Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)) } else { Ok(()) }
+            };
+            *self = match kind {
+                control::CONTROL => {
+                    first(&mut seen.control)?;
+                    Self::EngineControl(ControlStream::new())
+                }
+                control::QPACK_ENCODER => {
+                    first(&mut seen.encoder)?;
+                    Self::Encoder(EncoderStream::new())
+                }
+                control::QPACK_DECODER => {
+                    first(&mut seen.decoder)?;
+                    Self::Decoder(DecoderStream::new())
+                }
+                // §6.2.2: only servers push.
+                control::PUSH => return Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)),
+                _ => return Ok(UniAction::Stop),
+            };
+            return self.feed(seen, &rest);
+        }
+        match self {
+            Self::Untyped(_) => {}
+            Self::EngineControl(stream) => stream.feed(input)?,
+            Self::Encoder(stream) => stream.feed(input)?,
+            Self::Decoder(stream) => stream.feed(input)?,
+        }
+        Ok(UniAction::Read)
+    }
+
+    /// The stream ended or was reset. A critical one must not (§6.2.1; RFC 9204 §4.2); one whose type never came is of
+    /// no interest.
+    pub(super) fn closed(&self) -> Result<(), Fault> {
+        match self {
+            Self::Untyped(_) => Ok(()),
+            Self::EngineControl(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            // An end inside an instruction is the more telling error.
+            Self::Encoder(stream) if stream.is_truncated() => {
+                Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
+            }
+            Self::Decoder(stream) if stream.is_truncated() => {
+                Err(Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR))
+            }
+            Self::Encoder(_) | Self::Decoder(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+        }
+    }
+
+    /// Returns the number of frames on the control stream.
+    pub(super) const fn frames(&self) -> u64 {
+        match self {
+            Self::EngineControl(stream) => stream.count(),
+            _ => 0,
+        }
+    }
+}

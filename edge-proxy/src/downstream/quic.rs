@@ -1,0 +1,143 @@
+//! The handler of the HTTP/3 engine's requests.
+
+use crate::downstream::h3::{AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service};
+use crate::exchange::{Connection, serve};
+use crate::limits::sketch::ConnectionPermit;
+use crate::observe::ConnectionRejected;
+use crate::tls::TlsParameters;
+use crate::worker::Worker;
+use edge_http::h3::Code;
+use edge_http::{RequestHead, host};
+use edge_policy::Reason;
+use edge_policy::config::{Listener, Reject};
+use edge_policy::decide::{self, Rejection, Transport};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The service of one listener on one worker.
+pub(crate) struct H3Service {
+    worker: Rc<Worker>,
+    interface: Option<Rc<str>>,
+    listener: Option<Rc<str>>,
+    address: SocketAddr,
+}
+
+impl H3Service {
+    /// Creates the service. `interface` is the one that the socket is bound to.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listener: &Listener,
+        interface: Option<String>,
+        address: SocketAddr,
+    ) -> Self {
+        Self {
+            worker,
+            interface: interface.map(Rc::from),
+            listener: listener.name.as_deref().map(Rc::from),
+            address,
+        }
+    }
+
+    /// Decides by the name alone: the source of a first flight is not proved.
+    fn decide(&self, sni: Option<&str>) -> Result<usize, Rejection> {
+        let view = self.worker.view();
+        decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)
+    }
+
+    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
+        self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
+    }
+}
+
+impl Service for H3Service {
+    type Conn = Connection;
+    type Permit = Option<ConnectionPermit>;
+
+    fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
+        let view = self.worker.view();
+        let sni = sni.map(host::normalize);
+        if view.runtime.is_full_for(peer.ip()) {
+            self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
+            return HelloVerdict::Silent;
+        }
+        // Address lists are asked at each request instead.
+        match self.decide(sni.as_deref()) {
+            Ok(_) => HelloVerdict::Accept,
+            Err(rejection) => {
+                self.turned_away(peer, sni.as_deref(), rejection.why);
+                if rejection.how == Reject::Alert { HelloVerdict::Alert } else { HelloVerdict::Silent }
+            }
+        }
+    }
+
+    fn serves(&self, peer: SocketAddr, sni: &str) -> bool {
+        let view = self.worker.view();
+        !view.runtime.is_full_for(peer.ip()) && self.decide(Some(&host::normalize(sni))).is_ok()
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Option<Self::Permit> {
+        let held = self.worker.view().runtime.hold(peer.ip());
+        if held.is_err() {
+            self.turned_away(peer, None, Reason::TooManyConnectionsOfClient);
+        }
+        held.ok()
+    }
+
+    fn opened(&self, opened: AcceptedConnection) -> Connection {
+        self.worker.with_counts(|counts| {
+            counts.quic.add(1);
+            counts.quic_open.add(1);
+        });
+        let ip = opened.local_ip.unwrap_or(self.address.ip());
+        Connection {
+            transport: Transport::Quic,
+            peer: opened.peer,
+            local: SocketAddr::new(ip, self.address.port()),
+            proxied: None,
+            interface: self.interface.clone(),
+            listener: self.listener.clone(),
+            certificate: None,
+            tls: Some(TlsParameters::QUIC),
+            sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
+        }
+    }
+
+    fn request(&self, conn: &Rc<Connection>, peer: SocketAddr, head: RequestHead, mut stream: H3Stream) {
+        let worker = self.worker.clone();
+        let connection =
+            if conn.peer == peer { conn.clone() } else { Rc::new(Connection { peer, ..(**conn).clone() }) };
+        tokio::task::spawn_local(async move {
+            let deadline = worker.sweep().deadline();
+            serve(&worker, &connection, head, &mut stream, &deadline).await;
+        });
+    }
+
+    fn refused(&self, conn: &Rc<Connection>, heads: Heads) {
+        for (count, reason) in
+            [(heads.too_large, Reason::HeadTooLarge), (heads.too_slow, Reason::HeadTooSlow)]
+        {
+            (0..count).for_each(|_| self.turned_away(conn.peer, conn.sni.as_deref(), reason));
+        }
+    }
+
+    fn closed(&self, conn: &Rc<Connection>, why: Closed) {
+        self.worker.with_counts(|counts| counts.quic_open.subtract(1));
+        let reason = match why {
+            Closed::Local(Code::H3_NO_ERROR) => return,
+            Closed::Local(Code::H3_EXCESSIVE_LOAD) => Reason::Http3Flood,
+            Closed::Local(_) => Reason::Http3Error,
+            Closed::Peer(_) | Closed::PeerTransport(_) | Closed::Transport(_) | Closed::TimedOut => return,
+        };
+        self.turned_away(conn.peer, conn.sni.as_deref(), reason);
+    }
+
+    fn dropped(&self, peer: SocketAddr, why: Dropped) {
+        let reason = match why {
+            Dropped::Garbage => Reason::QuicGarbage,
+            Dropped::Version => Reason::QuicVersion,
+            Dropped::Malformed => Reason::QuicMalformedHello,
+            Dropped::Overload => Reason::QuicOverload,
+        };
+        self.turned_away(peer, None, reason);
+    }
+}

@@ -1,0 +1,405 @@
+//! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
+
+use super::wire::ClientTransport;
+use super::{h1, h2};
+use crate::buffer::Input;
+use crate::deadline::Deadline;
+use crate::descriptors;
+use crate::exchange::Connection;
+use crate::observe::{AcceptEvent, ConnectionRejected};
+use crate::relay;
+use crate::resumption::{self, OfferedSession};
+use crate::socket::Socket;
+use crate::sys;
+use crate::tls::{Hello, TlsParameters, TlsStream, read_hello, send_alert};
+use crate::worker::Worker;
+use edge_http::h2::frame::PREFACE;
+use edge_http::{host, proxy_protocol};
+use edge_policy::Reason;
+use edge_policy::config::{Listener, ListenerKind, Reject};
+use edge_policy::decide::{self, Transport};
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
+
+/// TLS's alert for a name that is not served (RFC 6066 §3).
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// Connections that are accepted one after the other, before those that are served have their turn.
+const AT_ONCE: usize = 32;
+
+/// Time without trouble after which accepting counts as recovered.
+const OVER: Duration = Duration::from_secs(10);
+
+/// Time between two looks at whether connections can be accepted again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until it is aborted, or the runtime ends.
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    address: SocketAddr,
+    tcp: AsyncFd<TcpListener>,
+    inherited: bool,
+) {
+    let ceiling = descriptors::ceiling();
+    let mut trouble = Trouble { worker: &worker, local: address, last: None };
+    while let Ok(mut ready) = tcp.readable().await {
+        for one in 1_usize.. {
+            match ready.try_io(|tcp| accept(tcp.get_ref())) {
+                Ok(Ok((stream, peer))) => {
+                    let scarce = stream.as_raw_fd() >= ceiling;
+                    begin(&worker, &listener, address, stream, peer, inherited);
+                    if scarce {
+                        trouble.begin(&AcceptEvent::OutOfDescriptors { local: address });
+                        while !has_room(tcp.get_ref(), ceiling) {
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                    } else {
+                        trouble.end();
+                    }
+                }
+                // Out of descriptors or memory: connections wait in the kernel's queue until there is room.
+                Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
+                    trouble.begin(&AcceptEvent::Failed { local: address, why: &why });
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(Err(_)) => {}
+                Err(_would_block) => break,
+            }
+            if one % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Trouble with accepting: it is counted each time, and reported when it begins and when it has been over for a while.
+struct Trouble<'a> {
+    worker: &'a Worker,
+    local: SocketAddr,
+    last: Option<Instant>,
+}
+
+impl Trouble<'_> {
+    fn begin(&mut self, event: &AcceptEvent<'_>) {
+        self.worker.with_counts(|counts| counts.accept_waits.add(1));
+        if self.last.replace(Instant::now()).is_none() {
+            self.worker.accepting(event);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.last.take_if(|last| last.elapsed() > OVER).is_some() {
+            self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
+        }
+    }
+}
+
+/// Returns whether clients may use another descriptor: the next one is below this number.
+fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
+    tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
+}
+
+/// Accepts a connection that does not block.
+fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(tcp).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
+}
+
+fn begin(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    address: SocketAddr,
+    stream: TcpStream,
+    peer: SocketAddr,
+    inherited: bool,
+) {
+    // It waited in the queue of an inherited socket before that was bound to the interface.
+    if inherited && listener.interface.is_some() && came_by(&stream, peer) != listener.interface {
+        return worker.turned_away(&ConnectionRejected {
+            peer,
+            local: address,
+            sni: None,
+            quic: false,
+            reason: Reason::WrongInterface,
+        });
+    }
+    let Some(admitted) = worker.admit() else {
+        return worker.turned_away(&ConnectionRejected {
+            peer,
+            local: address,
+            sni: None,
+            quic: false,
+            reason: Reason::TooManyConnections,
+        });
+    };
+    let (worker, listener) = (worker.clone(), listener.clone());
+    tokio::task::spawn_local(async move {
+        connection(worker, listener, stream, peer, address).await;
+        drop(admitted);
+    });
+}
+
+/// Returns the interface by which a connection arrived, as the kernel noted it.
+fn came_by(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
+    sys::interface_name(sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?)
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    address: SocketAddr,
+) {
+    let trust = worker.view().runtime.snapshot().config().trust.interface.is_some();
+    let interface = if trust { came_by(&stream, peer) } else { None };
+    let mut socket = Socket::accepted(stream);
+    // Only a listener on all addresses does not know at which of them the client came.
+    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
+    let mut connection = Connection {
+        transport: Transport::Plain,
+        peer,
+        local,
+        proxied: None,
+        interface: interface.map(Rc::from),
+        listener: listener.name.as_deref().map(Rc::from),
+        sni: None,
+        tls: None,
+        certificate: None,
+    };
+    let mut already = Vec::new();
+    if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
+        let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
+        let deadline = worker.sweep().deadline();
+        match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
+            Some(Ok(header)) => connection.proxied = header.source(),
+            _ => return turned_away(&worker, &connection, Reason::ProxyHeader),
+        }
+    }
+    let client = connection.proxied.unwrap_or(peer).ip();
+    let Ok(_held) = worker.view().runtime.hold(client) else {
+        return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
+    };
+    if let Some(forward) = &listener.forward {
+        if !forward.access.permits(client.to_canonical()) {
+            return turned_away(&worker, &connection, Reason::AccessDenied);
+        }
+        let idle = forward.idle.unwrap_or(worker.view().runtime.snapshot().config().timeouts.tunnel);
+        return Box::pin(relay::run(&worker, &connection, &forward.upstream, socket, already, idle)).await;
+    }
+    if listener.kind == ListenerKind::Plain {
+        if listener.h2c {
+            match prior_knowledge(&worker, &mut socket, &mut already).await {
+                Some(true) => {
+                    return Box::pin(h2::run(worker, connection, ClientTransport::Plain(socket), &already))
+                        .await;
+                }
+                Some(false) => {}
+                None => return,
+            }
+        }
+        return h1::run(worker, connection, ClientTransport::Plain(socket), &already).await;
+    }
+    connection.transport = Transport::Tls;
+    // The handshake's state is large and short-lived: on the heap, so that the connection's task is small.
+    let Some((stream, http2)) = Box::pin(handshake(&worker, &mut connection, socket, &already)).await else {
+        return;
+    };
+    if http2 {
+        Box::pin(h2::run(worker, connection, ClientTransport::Tls(stream), b"")).await;
+    } else {
+        h1::run(worker, connection, ClientTransport::Tls(stream), b"").await;
+    }
+}
+
+fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
+    worker.turned_away(&ConnectionRejected {
+        peer: connection.peer,
+        local: connection.local,
+        sni: connection.sni.as_deref(),
+        quic: false,
+        reason,
+    });
+}
+
+/// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), as far as it takes to tell; what was read is in `already`.
+/// `None` if nothing came.
+async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
+    let deadline = worker.sweep().deadline();
+    let limit = worker.view().runtime.snapshot().config().timeouts.idle;
+    let read = async {
+        loop {
+            let n = already.len().min(PREFACE.len());
+            if already[..n] != PREFACE[..n] {
+                return Some(false);
+            }
+            if n == PREFACE.len() {
+                return Some(true);
+            }
+            if !matches!(socket.read_buf(already).await, Ok(1..)) {
+                return None;
+            }
+        }
+    };
+    deadline.within(limit, read).await.flatten()
+}
+
+/// Reads the PROXY header; what came behind it stays in `already`.
+async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::ProxyHeader> {
+    loop {
+        match proxy_protocol::parse(already) {
+            Ok(Some((header, used))) => {
+                already.drain(..used);
+                return Ok(header);
+            }
+            Ok(None) => {}
+            Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        }
+        if socket.read_buf(already).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Performs the handshake, up to the start of HTTP. Returns nothing if the client was rejected, else whether HTTP/2 was
+/// negotiated.
+async fn handshake(
+    worker: &Rc<Worker>,
+    connection: &mut Connection,
+    mut socket: Socket,
+    already: &[u8],
+) -> Option<(TlsStream<rustls::ServerConnection>, bool)> {
+    let view = worker.view();
+    let limit = view.runtime.snapshot().config().timeouts.handshake;
+    let deadline = worker.sweep().deadline();
+    let mut ahead = Input::default();
+    ahead.preset(already);
+    let sharing = view.runtime.shared.as_deref();
+    let mut hello = Vec::new();
+    // Where TLS of some site is passed through, its server gets the ClientHello as it came.
+    let passes_through = view.runtime.snapshot().passes_through();
+    let copy = (sharing.is_some() || passes_through).then_some(&mut hello);
+    let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
+        Some(Hello::Accepted(accepted)) => accepted,
+        Some(Hello::NotTls) => {
+            turned_away(worker, connection, Reason::NotTls);
+            return None;
+        }
+        None => {
+            turned_away(worker, connection, Reason::HelloTooSlow);
+            return None;
+        }
+    };
+    connection.sni = accepted.client_hello().server_name().map(|name| host::normalize(name).into_boxed_str());
+    let client = connection.proxied.unwrap_or(connection.peer).ip();
+    let site = match decide::hello(
+        view.runtime.snapshot(),
+        Transport::Tls,
+        connection.listener.as_deref(),
+        Some(client),
+        connection.sni.as_deref(),
+    ) {
+        Ok(site) => site,
+        Err(rejection) => {
+            turned_away(worker, connection, rejection.why);
+            if rejection.how == Reject::Alert {
+                send_alert(&mut socket, UNRECOGNIZED_NAME).await;
+            }
+            return None;
+        }
+    };
+    if let Some(upstream) = &view.runtime.snapshot().config().sites[site].passthrough {
+        let config = view.runtime.snapshot().config();
+        let idle = config.sites[site].timeouts.unwrap_or(config.timeouts).tunnel;
+        hello.extend_from_slice(ahead.bytes());
+        relay::run(worker, connection, upstream, socket, hello, idle).await;
+        return None;
+    }
+    let client_auth = view.runtime.client_auth[site].as_ref();
+    let early = client_auth.is_none() && view.runtime.snapshot().config().sites[site].early_data;
+    // Where sessions are shared, only those of TLS 1.3 are in the store.
+    let offered =
+        if early && sharing.is_some() { OfferedSession::of(&hello) } else { OfferedSession::default() };
+    drop(hello);
+    let by_session = early && (sharing.is_none() || offered.tls13);
+    let config = match client_auth {
+        Some(auth) => &auth.tls,
+        None if by_session => &view.runtime.early_tls,
+        None => &view.runtime.tls,
+    };
+    let taken = match (sharing, offered.identity) {
+        (Some(sharing), Some(identity)) if by_session => sharing.take(identity).await,
+        _ => None,
+    };
+    let begun = resumption::with_claim(taken, || {
+        let mut tls = accepted.into_connection(config.clone()).ok()?;
+        // Early data may have come with the ClientHello; it is processed only now.
+        tls.process_new_packets().ok()?;
+        Some(tls)
+    });
+    let Some(mut tls) = begun else {
+        turned_away(worker, connection, Reason::HandshakeFailed);
+        return None;
+    };
+    let takes_early = tls.early_data().is_some();
+    let http2 = tls.alpn_protocol() == Some(b"h2");
+    connection.tls = TlsParameters::of(&tls);
+    let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
+    if !takes_early || http2 {
+        finish(worker, connection, &mut stream, &deadline, limit).await?;
+        // After a HelloRetryRequest they are known only now.
+        connection.tls = connection.tls.or_else(|| stream.tls().and_then(|tls| TlsParameters::of(tls)));
+    }
+    if let Some(auth) = client_auth {
+        let chain = stream.tls().and_then(|tls| tls.peer_certificates()).unwrap_or_default();
+        connection.certificate = Some(Rc::new(auth.proven(chain)));
+    }
+    Some((stream, http2))
+}
+
+async fn finish(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    stream: &mut TlsStream<rustls::ServerConnection>,
+    deadline: &Deadline,
+    limit: Duration,
+) -> Option<()> {
+    match deadline.within(limit, poll_fn(|cx| stream.poll_handshake(cx))).await {
+        Some(Ok(())) => {
+            let resumed =
+                stream.tls().and_then(|tls| tls.handshake_kind()) == Some(rustls::HandshakeKind::Resumed);
+            worker.with_counts(|counts| {
+                counts.handshakes.add(1);
+                counts.resumed.add(u64::from(resumed));
+            });
+            Some(())
+        }
+        Some(Err(error)) => {
+            turned_away(worker, connection, failure(&error));
+            None
+        }
+        None => {
+            turned_away(worker, connection, Reason::HandshakeTooSlow);
+            None
+        }
+    }
+}
+
+/// Returns the reason for a handshake that failed by this error.
+fn failure(error: &io::Error) -> Reason {
+    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            Reason::ClientCertificateRejected
+        }
+        _ => Reason::HandshakeFailed,
+    }
+}

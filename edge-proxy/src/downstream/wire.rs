@@ -1,0 +1,161 @@
+//! The transport of TCP clients.
+
+use crate::buffer::{ImmediateWrite, Input};
+use crate::deadline::Deadline;
+use crate::socket::Socket;
+use crate::splice::SplicePipe;
+use crate::tls::TlsStream;
+use rustls::ServerConnection;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded), in bytes.
+pub(super) const DRAIN: usize = 256 * 1024;
+/// The maximum time for that, and the maximum pause of a client whose connection is being closed.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
+/// The maximum time for which a client may continue to send after its response, however steadily.
+const LINGERS: Duration = Duration::from_secs(30);
+/// The time for a client's system to acknowledge the output before a reset.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// The TCP connection of a client, with or without TLS.
+pub(crate) enum ClientTransport {
+    Plain(Socket),
+    Tls(TlsStream<ServerConnection>),
+}
+
+impl ClientTransport {
+    /// Returns whether the handshake is incomplete. Everything read until then is early data.
+    pub(super) fn is_early(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_handshaking())
+    }
+
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_handshake(cx),
+        }
+    }
+
+    /// Bytes that were taken and wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.waiting(),
+        }
+    }
+
+    /// Ends the sending side of the socket, without the goodbye of TLS.
+    pub(super) fn poll_end_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.socket_mut()).poll_shutdown(cx),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_drained(cx),
+        }
+    }
+}
+
+impl ClientTransport {
+    /// Lets the kernel encrypt everything sent from now on, and returns whether it does. Always `false` without TLS.
+    pub(super) fn enter_kernel(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.enter_kernel(),
+        }
+    }
+
+    /// Returns whether the kernel may encrypt this connection: it is TLS, and `wanted`, or encrypted by the kernel
+    /// already.
+    pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
+        matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
+    }
+
+    /// Sends the content of a pipe. Only after [`ClientTransport::enter_kernel`].
+    pub(super) fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut SplicePipe,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Tls(stream) => stream.poll_relay(cx, pipe),
+        }
+    }
+}
+
+/// Reads what a client still sends whose connection is about to be closed, and throws it away.
+pub(super) async fn linger(input: &mut Input, wire: &mut ClientTransport, deadline: &Deadline) {
+    let since = Instant::now();
+    deadline.set(LINGER);
+    poll_fn(|cx| {
+        let read = input.poll_drain(wire, cx, || deadline.set(LINGER));
+        let over = deadline.poll_due(cx).is_ready() || since.elapsed() > LINGERS || deadline.draining();
+        if over { Poll::Ready(()) } else { read }
+    })
+    .await;
+    deadline.clear();
+}
+
+impl ImmediateWrite for ClientTransport {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match self {
+            Self::Plain(socket) => socket.put(parts),
+            Self::Tls(stream) => stream.put(parts),
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            ClientTransport::Plain($io) => $call,
+            ClientTransport::Tls($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for ClientTransport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for ClientTransport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}

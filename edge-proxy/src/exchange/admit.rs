@@ -1,0 +1,52 @@
+//! Admission of a request by the rates and the concurrency limit of its site.
+
+use super::context::ExchangeContext;
+use super::reply::error;
+use crate::limits::site::{InFlightPermit, LimitExceeded};
+use edge_http::{RequestHead, ResponseHead};
+use edge_policy::Reason;
+use std::time::Duration;
+
+/// A refusal by admission or authentication: the response to send instead of acting on the request.
+pub(super) struct Denial {
+    pub(super) head: ResponseHead,
+    pub(super) content: Vec<u8>,
+    pub(super) reason: Reason,
+}
+
+impl Denial {
+    /// A refusal of this request. `wait` is sent as `Retry-After`, rounded up to seconds.
+    pub(super) fn after(
+        context: &ExchangeContext<'_>,
+        request: &RequestHead,
+        status: u16,
+        wait: Option<Duration>,
+        reason: Reason,
+    ) -> Self {
+        let (mut head, content) = error(context, status, request);
+        if let Some(wait) = wait {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
+        }
+        Self { head, content, reason }
+    }
+}
+
+/// Admits the request, or refuses it because of a rate or the number of requests in flight.
+pub(super) fn admit(
+    context: &ExchangeContext<'_>,
+    request: &RequestHead,
+) -> Result<Option<InFlightPermit>, Box<Denial>> {
+    let Some((index, site)) = context.decision.site else { return Ok(None) };
+    let client = context.decision.client.address;
+    let over = match context.view.runtime.guards[index].admit(site, client) {
+        Ok(under_way) => return Ok(Some(under_way)),
+        Err(over) => over,
+    };
+    let (status, wait, reason) = match over {
+        LimitExceeded::Client(wait) => (429, Some(wait), Reason::RateOfClient),
+        LimitExceeded::Site(wait) => (503, Some(wait), Reason::RateOfSite),
+        LimitExceeded::Concurrent => (503, None, Reason::TooManyRequests),
+    };
+    Err(Box::new(Denial::after(context, request, status, wait, reason)))
+}

@@ -1,0 +1,216 @@
+//! Authentication of a request: by password, or by asking another service.
+
+use super::admit::Denial;
+use super::context::ExchangeContext;
+use super::reply::error;
+use crate::passwords::{self, PasswordVerdict};
+use crate::upstream::{ConnectOptions, UpstreamError, read_whole};
+use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use edge_policy::Reason;
+use edge_policy::auth::{basic, forward};
+use edge_policy::config::{Auth, BasicAuth, ForwardAuth};
+use edge_policy::decide::request_fields;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Content of another service's refusal that is passed on, in bytes.
+const REFUSAL: usize = 256 * 1024;
+
+/// The authenticated identity of a request's sender.
+#[derive(Default)]
+pub(super) enum AuthIdentity<'a> {
+    /// No authentication was required.
+    #[default]
+    Unasked,
+    /// A name with a password.
+    Basic(&'a BasicAuth, String),
+    /// The response of the authentication service: fields for the request and for the response.
+    Forward(&'a ForwardAuth, Fields, Fields),
+}
+
+impl AuthIdentity<'_> {
+    /// The user name, if the request was authenticated by a password.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic(_, user) => Some(user),
+            Self::Unasked | Self::Forward(..) => None,
+        }
+    }
+
+    /// Adds the identity to the upstream request.
+    pub(super) fn tell(&self, fields: &mut Fields) {
+        match self {
+            Self::Unasked => {}
+            Self::Basic(auth, user) => {
+                fields.remove_named(b"authorization");
+                if let Some(name) = &auth.user_field {
+                    fields.remove_named(name.as_bytes());
+                    fields.push(name.as_bytes(), user.as_bytes());
+                }
+            }
+            Self::Forward(auth, said, _) => forward::take_over(auth, said, fields),
+        }
+    }
+
+    /// Adds what the other service has for the client.
+    pub(super) fn answer(&self, fields: &mut Fields) {
+        if let Self::Forward(_, _, said) = self {
+            said.iter().for_each(|field| fields.push(field.name, field.value));
+        }
+    }
+}
+
+/// The authentication of one request.
+pub(super) struct Authentication<'c, 'a> {
+    pub(super) context: &'c ExchangeContext<'a>,
+    /// True if the request is still early data.
+    pub(super) early: bool,
+}
+
+impl<'a> Authentication<'_, 'a> {
+    /// Authenticates the request where the site or the route asks for it.
+    pub(super) async fn identify(&self, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
+        match self.context.decision.auth {
+            None | Some(Auth::Open) => Ok(AuthIdentity::Unasked),
+            Some(Auth::Basic(auth)) => Box::pin(self.basic(auth, head)).await,
+            Some(Auth::Forward(auth)) => Box::pin(self.forward(auth, head)).await,
+        }
+    }
+
+    async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
+        let refuse = |status, wait, reason| {
+            Err(Box::new(Denial::after(self.context, head, status, Some(wait), reason)))
+        };
+        let ExchangeContext { view, decision, .. } = self.context;
+        let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
+        if let Some(given) = basic::credentials(&head.fields) {
+            let client = decision.client.address;
+            match passwords::verify(&auth.users, &given, client, guard.map(|guard| &**guard)).await {
+                PasswordVerdict::Right => return Ok(AuthIdentity::Basic(auth, given.user)),
+                PasswordVerdict::Busy => {
+                    return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords);
+                }
+                PasswordVerdict::TooOften(wait) => return refuse(429, wait, Reason::WrongPasswords),
+                PasswordVerdict::Wrong => {}
+            }
+        }
+        let (mut response, content) = error(self.context, 401, head);
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
+        response.fields.push(b"WWW-Authenticate", challenge.as_bytes());
+        Err(Box::new(Denial { head: response, content, reason: Reason::PasswordAskedFor }))
+    }
+
+    async fn forward(
+        &self,
+        auth: &'a ForwardAuth,
+        head: &RequestHead,
+    ) -> Result<AuthIdentity<'a>, Box<Denial>> {
+        let mut prepared = head.clone();
+        request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
+        // The method as the service will see it; the path as the client wrote it, and in each of its other readings.
+        if self.context.decision.upgrade.is_some() && prepared.method == Method::Connect {
+            prepared.method = Method::Get;
+        }
+        let mut allowed: Option<(Fields, Fields)> = None;
+        for target in std::iter::once(&head.target).chain(&self.context.decision.readings) {
+            prepared.target.clone_from(target);
+            let mut question = forward::question(auth, &prepared);
+            let Ok((response, content)) = self.ask(auth, &mut question).await else {
+                return Err(Box::new(Denial::after(
+                    self.context,
+                    head,
+                    503,
+                    None,
+                    Reason::AuthenticationUnreachable,
+                )));
+            };
+            match (forward::answer(auth, response), &allowed) {
+                (forward::AuthAnswer::Allowed { request, response }, None) => {
+                    allowed = Some((request, response));
+                }
+                (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
+                // The identity depends on how the path is read.
+                (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
+                    return Err(Box::new(Denial::after(
+                        self.context,
+                        head,
+                        400,
+                        None,
+                        Reason::AmbiguousPath,
+                    )));
+                }
+                (forward::AuthAnswer::Denied(mut head), _) => {
+                    head.body = BodyLength::Exact(content.len() as u64);
+                    head.fields.remove(edge_http::Name::ContentLength);
+                    return Err(Box::new(Denial { head, content, reason: Reason::AuthenticationDenied }));
+                }
+            }
+        }
+        let (request, response) = allowed.unwrap_or_default();
+        Ok(AuthIdentity::Forward(auth, request, response))
+    }
+
+    /// Asks the other service. Its content is read too, up to a bound.
+    async fn ask(
+        &self,
+        auth: &ForwardAuth,
+        question: &mut RequestHead,
+    ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
+        let at = self
+            .context
+            .view
+            .runtime
+            .snapshot()
+            .upstream_named(&auth.upstream)
+            .ok_or(UpstreamError::NoTarget)?;
+        let pool = &self.context.view.pools[at];
+        let client = SocketAddr::new(
+            self.context.decision.client.address,
+            self.context.decision.client.port.unwrap_or(0),
+        );
+        let mut options = ConnectOptions {
+            client,
+            local: self.context.connection.local,
+            deadline: self.context.deadline,
+            connect: self.context.timeouts.connect,
+            fresh: false,
+            upgrade: None,
+            sticky: None,
+            missed: Cell::new(None),
+            host: true,
+            trace: self.context.trace,
+        };
+        let mut tried = edge_policy::balance::TriedTargets::default();
+        loop {
+            self.context.trace.attempt(question);
+            let asked = pool.begin(question, &options, 0, &mut tried).await;
+            let outcome = match asked {
+                Ok((mut exchange, flight)) => {
+                    let read = self
+                        .context
+                        .deadline
+                        .within(self.context.timeouts.response, read_whole(&mut exchange, REFUSAL))
+                        .await;
+                    let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
+                    let answer = (exchange.version(), outcome.as_ref().map_or(0, |(head, _)| head.status));
+                    let fault = outcome.as_ref().err().map(|error| error.reason());
+                    self.context.trace.attempted((pool.upstream(), flight.at), question, answer, fault);
+                    match &outcome {
+                        Ok(_) => {
+                            flight.succeeded();
+                            exchange.finish();
+                        }
+                        Err(why) => flight.ended_by(*why),
+                    }
+                    outcome
+                }
+                Err(why) => Err(why),
+            };
+            match outcome {
+                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
+                outcome => return outcome,
+            }
+        }
+    }
+}

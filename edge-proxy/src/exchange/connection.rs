@@ -1,0 +1,55 @@
+//! The connection of a client, as its requests see it.
+
+use crate::client_auth::ProvenCertificate;
+use crate::runtime::Runtime;
+use crate::tls::TlsParameters;
+use edge_policy::CertificateContext;
+use edge_policy::decide::{RequestContext, Transport};
+use edge_policy::tailnet::Identities;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The facts about a client's connection that hold for all its requests.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) transport: Transport,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) proxied: Option<SocketAddr>,
+    pub(crate) interface: Option<Rc<str>>,
+    /// The name of the listener that accepted the connection.
+    pub(crate) listener: Option<Rc<str>>,
+    pub(crate) sni: Option<Box<str>>,
+    /// The version and cipher suite of TLS, once they are negotiated.
+    pub(crate) tls: Option<TlsParameters>,
+    /// The client certificate, if the handshake asked for one.
+    pub(crate) certificate: Option<Rc<ProvenCertificate>>,
+}
+
+impl Connection {
+    pub(crate) fn facts<'f>(
+        &'f self,
+        runtime: &Runtime,
+        early: bool,
+        identities: Identities<'f>,
+    ) -> RequestContext<'f> {
+        let mut facts = RequestContext::new(self.transport, self.peer);
+        facts.proxied = self.proxied;
+        facts.interface = self.interface.as_deref();
+        facts.listener = self.listener.as_deref();
+        facts.identities = identities;
+        facts.certificate = self.certificate(runtime);
+        facts.sni = self.sni.as_deref();
+        facts.early = early;
+        facts
+    }
+
+    /// Returns the client certificate, by the rules of the site that the handshake was for.
+    fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
+        let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {
+            return CertificateContext::NotAsked;
+        };
+        let site = runtime.snapshot().site_at(sni, self.listener.as_deref());
+        proven.under(site.and_then(|site| runtime.client_auth[site].as_ref()))
+    }
+}

@@ -1,0 +1,30 @@
+//! The context of one request while it is served.
+
+use super::Connection;
+use crate::deadline::Deadline;
+use crate::traces::Trace;
+use crate::view::View;
+use edge_policy::config::Timeouts;
+use edge_policy::decide::{Decision, RequestContext};
+use edge_policy::tailnet::Identities;
+
+/// The context that admission, authentication and forwarding of one request share.
+#[derive(Clone, Copy)]
+pub(super) struct ExchangeContext<'a> {
+    pub(super) view: &'a View,
+    pub(super) connection: &'a Connection,
+    /// The identifier of the request, if the configuration asks for one.
+    pub(super) request_id: Option<&'a str>,
+    /// The tailnet identities of the client and its hops.
+    pub(super) identities: Identities<'a>,
+    pub(super) decision: &'a Decision<'a>,
+    pub(super) timeouts: Timeouts,
+    pub(super) deadline: &'a Deadline,
+    pub(super) trace: &'a Trace<'a>,
+}
+
+impl ExchangeContext<'_> {
+    pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
+        self.connection.facts(&self.view.runtime, early, self.identities)
+    }
+}

@@ -1,0 +1,161 @@
+//! Compressing content while it passes.
+
+use edge_policy::config::Coding;
+use std::io::{self, Write};
+
+/// A compressor and what it has ready.
+pub(super) struct Encoder {
+    inner: Inner,
+    /// True if input since the last flush is not fully in the output.
+    dirty: bool,
+    finished: bool,
+    /// The number of bytes of the output that were sent.
+    sent: usize,
+    ready: Vec<u8>,
+}
+
+enum Inner {
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+}
+
+impl Encoder {
+    /// Quick levels: an edge compresses again and again what is read once.
+    pub(super) fn new(coding: Coding) -> io::Result<Self> {
+        let inner = match coding {
+            Coding::Brotli => {
+                // 256 KiB of window, so that a connection does not take megabytes.
+                Inner::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 4096, 4, 18)))
+            }
+            Coding::Gzip => {
+                Inner::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(5))))
+            }
+            Coding::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+                encoder.window_log(19)?;
+                Inner::Zstd(Box::new(encoder))
+            }
+        };
+        Ok(Self { inner, dirty: false, finished: false, sent: 0, ready: Vec::new() })
+    }
+
+    /// Returns the bytes that are ready to be sent.
+    pub(super) fn ready(&self) -> &[u8] {
+        &self.ready[self.sent..]
+    }
+
+    /// These many bytes of it were sent.
+    pub(super) fn sent(&mut self, n: usize) {
+        self.sent += n;
+        if self.sent == self.ready.len() {
+            self.ready.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Returns whether all input is in the output and sent.
+    pub(super) const fn is_clean(&self) -> bool {
+        !self.dirty
+    }
+
+    /// Returns whether the end of the coding is sent too.
+    pub(super) const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Compresses a part of the content.
+    pub(super) fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        self.dirty = true;
+        match &mut self.inner {
+            Inner::Brotli(encoder) => encoder.write_all(content),
+            Inner::Gzip(encoder) => encoder.write_all(content),
+            Inner::Zstd(encoder) => encoder.write_all(content),
+        }?;
+        self.collect();
+        Ok(())
+    }
+
+    /// Puts out what came so far: nothing more is coming at the moment, and the client should not wait for it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match &mut self.inner {
+            Inner::Brotli(encoder) => encoder.flush(),
+            Inner::Gzip(encoder) => encoder.flush(),
+            Inner::Zstd(encoder) => encoder.flush(),
+        }?;
+        self.dirty = false;
+        self.collect();
+        Ok(())
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match &mut self.inner {
+            Inner::Brotli(encoder) => {
+                // Ending is what taking the output out does.
+                let empty = brotli::CompressorWriter::new(Vec::new(), 16, 0, 10);
+                let rest = std::mem::replace(&mut **encoder, empty).into_inner();
+                self.ready.extend_from_slice(&rest);
+            }
+            Inner::Gzip(encoder) => encoder.try_finish()?,
+            Inner::Zstd(encoder) => encoder.do_finish()?,
+        }
+        (self.dirty, self.finished) = (false, true);
+        self.collect();
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        let made = match &mut self.inner {
+            Inner::Brotli(encoder) => encoder.get_mut(),
+            Inner::Gzip(encoder) => encoder.get_mut(),
+            Inner::Zstd(encoder) => encoder.get_mut(),
+        };
+        self.ready.append(made);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    fn decode(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        match coding {
+            Coding::Brotli => {
+                brotli::Decompressor::new(bytes, 4096).read_to_end(&mut content).unwrap();
+            }
+            Coding::Gzip => {
+                flate2::read::GzDecoder::new(bytes).read_to_end(&mut content).unwrap();
+            }
+            Coding::Zstd => zstd::stream::copy_decode(bytes, &mut content).unwrap(),
+        }
+        content
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_what_went_in(
+            parts in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..3000), any::<bool>()), 0..8),
+        ) {
+            for coding in [Coding::Brotli, Coding::Gzip, Coding::Zstd] {
+                let (mut encoder, mut out, mut whole) = (Encoder::new(coding).unwrap(), Vec::new(), Vec::new());
+                for (part, flush) in &parts {
+                    encoder.write(part).unwrap();
+                    whole.extend_from_slice(part);
+                    if *flush {
+                        encoder.flush().unwrap();
+                    }
+                    let n = encoder.ready().len() / 2;
+                    out.extend_from_slice(&encoder.ready()[..n]);
+                    encoder.sent(n);
+                }
+                encoder.finish().unwrap();
+                out.extend_from_slice(encoder.ready());
+                prop_assert_eq!(decode(coding, &out), whole);
+            }
+        }
+    }
+}

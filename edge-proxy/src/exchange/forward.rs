@@ -1,0 +1,318 @@
+//! Forwarding of a request: to one target, or to others if that is allowed, and the response if none succeeds.
+
+use super::authenticate::AuthIdentity;
+use super::context::ExchangeContext;
+use super::outcome::{Failure, Outcome};
+use super::pump::Pump;
+use super::reply::{answer, error, maintained, page_head};
+use super::{Abort, Downstream, request_id};
+use crate::date;
+use crate::upstream::{Cause, ConnectOptions, UpstreamError};
+use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
+use edge_policy::balance::{TriedTargets, hash, sticky};
+use edge_policy::compression::{self, Skip};
+use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, Upstream};
+use edge_policy::decide::{request_fields, response_fields};
+use edge_policy::handler::{HandlerRef, HandlerResponse};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The failure of an upstream in words: the target and the cause.
+fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
+    let cause = why.cause().map(|cause| cause.to_string());
+    let target = at.and_then(|at| upstream.targets.get(at));
+    Some(match (target, cause) {
+        (Some(target), Some(cause)) => format!("{target}: {cause}"),
+        (None, Some(cause)) => cause,
+        (_, None) => "every target is down".to_owned(),
+    })
+}
+
+/// The fields of a response that stay when an error page takes the place of its content.
+const KEPT: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
+
+/// A request that is forwarded to an upstream.
+pub(super) struct Forwarding<'c, 'a> {
+    pub(super) context: &'c ExchangeContext<'a>,
+    /// The upstream's position in the configuration.
+    pub(super) upstream: usize,
+    pub(super) identity: AuthIdentity<'a>,
+    /// The code that edits the response.
+    pub(super) handler: Option<&'a HandlerRef>,
+}
+
+impl Forwarding<'_, '_> {
+    /// Forwards the request and its answer. `head` becomes the one that is sent.
+    pub(super) async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
+        let upgrade = self.context.decision.upgrade;
+        let idempotent = head.method.is_idempotent();
+        let has_body = head.body != BodyLength::None && upgrade.is_none();
+        let method = head.method.clone();
+        let pool = &self.context.view.pools[self.upstream];
+        let key = self.key(pool.upstream().balance, head);
+        // In the client's form: the risk of revealing secrets by length depends on fields that the upstream does not
+        // get.
+        let compresses = self.context.decision.compression().is_some();
+        let asked = compresses.then(|| head.clone());
+        request_fields(self.context.decision, &self.context.facts(down.is_early()), down.is_early(), head);
+        self.identity.tell(&mut head.fields);
+        request_id::write(self.context, &mut head.fields);
+        let client = SocketAddr::new(
+            self.context.decision.client.address,
+            self.context.decision.client.port.unwrap_or(0),
+        );
+        let sticky = pool.upstream().sticky.as_ref();
+        let kept = sticky.and_then(|cookie| sticky::take(&cookie.name, &mut head.fields));
+        let mut options = ConnectOptions {
+            client,
+            local: self.context.connection.local,
+            deadline: self.context.deadline,
+            connect: self.context.timeouts.connect,
+            fresh: false,
+            upgrade,
+            sticky: kept,
+            missed: Cell::new(None),
+            host: true,
+            trace: self.context.trace,
+        };
+        let retry = &pool.upstream().retry;
+        let mut attempts = retry.attempts;
+        let mut tried = TriedTargets::default();
+        pool.count();
+        loop {
+            self.context.trace.attempt(head);
+            let (up, flight) = match pool.begin(head, &options, key, &mut tried).await {
+                Ok(begun) => begun,
+                Err(UpstreamError::Stale) if !options.fresh => {
+                    options.fresh = true;
+                    continue;
+                }
+                Err(why) => {
+                    let mut ended =
+                        Box::pin(self.failed(Failure::Upstream(why), false, (0, 0), head, down)).await;
+                    ended.error = error_text(pool.upstream(), options.missed.get(), why);
+                    return ended;
+                }
+            };
+            // What is tried next if this fails: not the same.
+            let mut others = tried;
+            others.add(flight.at);
+            let repeatable = idempotent && upgrade.is_none() && attempts > 0;
+            let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
+                .decided(self.context.decision)
+                .announced_empty(head.body == BodyLength::Exact(0))
+                .direct_after(self.context.view.runtime.direct_after());
+            let facts = self.context.facts(false);
+            let alt_svc = self.context.view.alt_svc();
+            let forwarded = &*head;
+            let mut replaced: Option<ResponseHead> = None;
+            let outcome = poll_fn(|cx| {
+                pump.poll(cx, down, &method, self.context.deadline, &mut |response, untouched| {
+                    let failure = retry.statuses.contains(&response.status);
+                    if failure && untouched && repeatable && pool.may_repeat(others) {
+                        return Err(UpstreamError::Status(response.status));
+                    }
+                    if !response.is_interim() {
+                        if let Some(page) = self.intercepting(response) {
+                            replaced = Some(page);
+                            return Err(UpstreamError::Status(response.status));
+                        }
+                        date::add(&mut response.fields);
+                    }
+                    response_fields(self.context.decision, &facts, alt_svc, response);
+                    self.identity.answer(&mut response.fields);
+                    if !response.is_interim() {
+                        if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
+                            let https = self.context.decision.client.told.https;
+                            let secure = https.unwrap_or_else(|| facts.transport.is_secure());
+                            let set = sticky::set(cookie, pool.identity(flight.at), secure);
+                            response.fields.push(b"Set-Cookie", set.as_bytes());
+                        }
+                        request_id::write(self.context, &mut response.fields);
+                        self.handle(response, forwarded)?;
+                    }
+                    Ok(if response.is_interim() { None } else { self.coding(asked.as_ref(), response) })
+                })
+            })
+            .await;
+            // Its last limit is none of what follows.
+            self.context.deadline.clear();
+            let to = (pool.upstream(), flight.at);
+            let fault = outcome.err().map(Failure::reason);
+            self.context.trace.attempted(to, head, (pump.up.version(), pump.head.status), fault);
+            match outcome {
+                Ok(()) => {
+                    let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
+                    let direct = pump.direct;
+                    if retry.statuses.contains(&status) {
+                        flight.failed(Some(Cause::Status(status)));
+                    } else {
+                        flight.succeeded();
+                    }
+                    pump.up.finish();
+                    let upstream = Some(self.upstream);
+                    return Outcome { received, sent, upstream, direct, ..Outcome::answered(status) };
+                }
+                // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
+                Err(Failure::Upstream(UpstreamError::Stale))
+                    if !options.fresh && pump.is_untouched() && idempotent =>
+                {
+                    options.fresh = true;
+                }
+                Err(Failure::Upstream(UpstreamError::Status(status)))
+                    if let Some(mut page) = replaced.take() =>
+                {
+                    let body = self.page(status).map_or(&b""[..], |page| &page.body);
+                    flight.succeeded();
+                    let received = pump.received;
+                    drop(pump);
+                    response_fields(self.context.decision, &facts, alt_svc, &mut page);
+                    self.identity.answer(&mut page.fields);
+                    let answered = answer(self.context, down, &method, page, body).await;
+                    return Outcome { received, upstream: Some(self.upstream), ..answered };
+                }
+                // The budget is paid already.
+                Err(Failure::Upstream(why @ UpstreamError::Status(_))) => {
+                    flight.ended_by(why);
+                    (tried, attempts) = (others, attempts - 1);
+                }
+                // Another target may do better. Not after a time-out: the client has waited long enough.
+                Err(Failure::Upstream(why @ (UpstreamError::Broken(_) | UpstreamError::Malformed(_))))
+                    if repeatable && pump.is_untouched() && pool.may_repeat(others) =>
+                {
+                    flight.ended_by(why);
+                    (tried, attempts) = (others, attempts - 1);
+                }
+                Err(why) => {
+                    if let Failure::Upstream(why) = why {
+                        flight.ended_by(why);
+                    }
+                    let error = match why {
+                        Failure::Upstream(why) => error_text(pool.upstream(), Some(flight.at), why),
+                        _ => None,
+                    };
+                    let counts = (pump.received, pump.sent);
+                    let (status, direct) = (pump.head.status, pump.direct);
+                    let answered = pump.answered;
+                    // The connection is closed before the client gets the error.
+                    drop(pump);
+                    let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
+                    ended.direct = direct;
+                    ended.error = error;
+                    if answered {
+                        ended.status = Some(status);
+                    }
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Returns the page that replaces a response of the service with this status.
+    fn page(&self, status: u16) -> Option<&ErrorPage> {
+        self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
+    }
+
+    /// Returns the head of the page that replaces this response, if one does. It keeps what the client needs to go on.
+    fn intercepting(&self, response: &ResponseHead) -> Option<ResponseHead> {
+        let mut head = page_head(self.page(response.status)?, response.status);
+        for field in response.fields.iter() {
+            if KEPT.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+                head.fields.push(field.name, field.value);
+            }
+        }
+        Some(head)
+    }
+
+    /// Has the handler of the route edit the response.
+    fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
+        let Some(handler) = self.handler else { return Ok(()) };
+        let edit = || handler.get().response(&mut HandlerResponse::new(response, request));
+        catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
+    }
+
+    /// Chooses the coding of the response, if any, and rewrites its head accordingly.
+    fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
+        let request = request?;
+        let chosen = compression::choose(self.context.decision.compression(), request, response);
+        if let Ok(coding) = chosen {
+            compression::rewrite(coding, response);
+        }
+        if matches!(chosen, Ok(_) | Err(Skip::NotAccepted | Skip::Leaks)) {
+            compression::vary(response);
+        }
+        chosen.ok()
+    }
+
+    /// Returns the key that selects the target, for balancing by a property of the request.
+    fn key(&self, balance: Balance, head: &RequestHead) -> u64 {
+        let Balance::Hash(key) = balance else { return 0 };
+        match key {
+            HashKey::Client => match self.context.decision.client.address {
+                IpAddr::V4(address) => hash(&address.octets()),
+                IpAddr::V6(address) => hash(&address.octets()),
+            },
+            HashKey::Host => hash(head.authority.to_ascii_lowercase().as_bytes()),
+            HashKey::Target => hash(head.target.as_bytes()),
+        }
+    }
+
+    /// Sends the configured maintenance response if the upstream is unreachable.
+    fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
+        let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
+        self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
+    }
+
+    /// Sends the client the best remaining response.
+    async fn failed<D: Downstream>(
+        &self,
+        why: Failure,
+        answered: bool,
+        (received, sent): (u64, u64),
+        head: &RequestHead,
+        down: &mut D,
+    ) -> Outcome {
+        let method = &head.method;
+        let (status, abort) = match why {
+            Failure::ClientLost => (None, Abort::Truncated),
+            // In HTTP/2 and 3 that is an error of the stream (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
+            Failure::ClientMalformed if head.version >= Version::Http2 => (None, Abort::Malformed),
+            Failure::ClientMalformed => (Some(400), Abort::Malformed),
+            Failure::TooLarge => (Some(413), Abort::Refused),
+            Failure::ClientSlow => (Some(408), Abort::TimedOut),
+            Failure::Upstream(error) => match error {
+                UpstreamError::Connect(Cause::Resources) => (Some(503), Abort::Truncated),
+                UpstreamError::Connect(_)
+                | UpstreamError::Stale
+                | UpstreamError::Broken(_)
+                | UpstreamError::Malformed(_) => (Some(502), Abort::Truncated),
+                UpstreamError::Handler => (Some(500), Abort::Truncated),
+                UpstreamError::NoTarget => (Some(503), Abort::Truncated),
+                UpstreamError::Status(status) => (Some(status), Abort::Truncated),
+                UpstreamError::TimedOut => (Some(504), Abort::TimedOut),
+            },
+        };
+        let mut outcome = match status {
+            Some(502 | 503) if !answered && let Some(maintenance) = self.maintenance(why) => {
+                let mut response = maintained(maintenance);
+                let facts = self.context.facts(false);
+                response_fields(self.context.decision, &facts, self.context.view.alt_svc(), &mut response);
+                let body = &maintenance.response.body;
+                answer(self.context, down, method, response, body).await
+            }
+            Some(status) if !answered => {
+                let (response, body) = error(self.context, status, head);
+                answer(self.context, down, method, response, &body).await
+            }
+            _ => {
+                down.abort(abort);
+                Outcome { status: None, ..Outcome::answered(0) }
+            }
+        };
+        (outcome.received, outcome.sent) = (received, sent);
+        outcome.upstream = Some(self.upstream);
+        outcome.because(why.reason())
+    }
+}

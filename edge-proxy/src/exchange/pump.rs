@@ -1,0 +1,517 @@
+//! Moving content both ways at once, with nothing held but what one buffer takes.
+
+mod ending;
+
+use super::Downstream;
+use super::encode::Encoder;
+use super::outcome::Failure;
+use crate::body::{BodyError, BodyPart};
+use crate::deadline::Deadline;
+use crate::splice::SplicePipe;
+use crate::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
+use edge_http::{Method, ResponseHead};
+use edge_policy::config::{Coding, Timeouts};
+use edge_policy::decide::{Decision, request_trailers};
+use ending::Ending;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Content shorter than this is not worth a pipe, in bytes.
+const LEAST_DIRECT: u64 = 64 * 1024;
+/// The maximum silence of one direction of a tunnel after the other has ended.
+const HALF_OPEN: Duration = Duration::from_secs(30);
+/// Compressed content is collected up to this, in bytes.
+const PIECE: usize = 8 * 1024;
+
+/// The edit of a response's head before it is sent; it returns the coding of the content.
+pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
+
+/// The state of an exchange in progress.
+pub(super) struct Pump<'a> {
+    pub(super) up: UpstreamExchange,
+    pub(super) head: ResponseHead,
+    pub(super) limit: Option<u64>,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    /// The final head was sent.
+    pub(super) answered: bool,
+    /// Some of the request's content was passed on, so the request cannot be sent again.
+    pub(super) consumed: bool,
+    pub(super) request_done: bool,
+    /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
+    /// upstream, whatever follows. So nothing of it is written before its end (attack S8).
+    pub(super) held: bool,
+    /// The decision by which the request's trailers are filtered; without it none are forwarded.
+    decision: Option<&'a Decision<'a>>,
+    pub(super) response_done: bool,
+    /// Interim responses that arrived.
+    interim: u32,
+    bodiless: bool,
+    pub(super) tunnel: bool,
+    armed: bool,
+    /// There is content that the client does not take.
+    client_waits: bool,
+    /// [`Downstream::progress`] when the deadline for the client was set.
+    progress: Option<u64>,
+    pub(super) encoder: Option<Encoder>,
+    /// The amount of content after which splicing starts.
+    direct_after: Option<u64>,
+    relay: Option<SplicePipe>,
+    /// Bytes of content that went past us.
+    pub(super) direct: u64,
+    /// A side is gone. What was read from it is delivered to the other before the exchange ends.
+    ending: Option<Ending>,
+    /// Content is under way, which a reset must not overtake.
+    pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// The result of a step of spliced content.
+enum Direct {
+    /// It does not go past us.
+    No,
+    Moved,
+    Waits,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        up: UpstreamExchange,
+        timeouts: &'a Timeouts,
+        limit: Option<u64>,
+        has_body: bool,
+    ) -> Self {
+        Self {
+            up,
+            head: ResponseHead::default(),
+            limit,
+            timeouts,
+            received: 0,
+            sent: 0,
+            answered: false,
+            consumed: false,
+            request_done: !has_body,
+            held: false,
+            decision: None,
+            response_done: false,
+            interim: 0,
+            bodiless: false,
+            tunnel: false,
+            armed: false,
+            client_waits: false,
+            progress: None,
+            encoder: None,
+            direct_after: None,
+            relay: None,
+            direct: 0,
+            ending: None,
+            pause: None,
+        }
+    }
+
+    /// The amount of content after which splicing starts, where the kernel can encrypt it.
+    pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
+        self.direct_after = bytes;
+        self
+    }
+
+    /// Sets the decision by which the request's trailers are filtered.
+    pub(super) const fn decided(mut self, decision: &'a Decision<'a>) -> Self {
+        self.decision = Some(decision);
+        self
+    }
+
+    /// With whether the request announces content of no length.
+    pub(super) const fn announced_empty(mut self, empty: bool) -> Self {
+        self.held = empty && !self.request_done;
+        self
+    }
+
+    /// Returns whether no final response was sent to the client and none of its content is consumed.
+    pub(super) const fn is_untouched(&self) -> bool {
+        !self.answered && !self.consumed
+    }
+
+    /// Moves data in both directions. Ready when the response is complete and written.
+    ///
+    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still be
+    /// retried. Its error discards the response.
+    pub(super) fn poll<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        method: &Method,
+        deadline: &Deadline,
+        edit: &mut Edit<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        let mut moved = !self.armed;
+        while self.ending.is_none() {
+            self.client_waits = false;
+            let mut progress = self.request_step(cx, down)?;
+            progress |= self.response_step(cx, down, method, edit)?;
+            moved |= progress;
+            if self.is_complete() || !progress {
+                break;
+            }
+        }
+        if self.ending.is_some() {
+            return self.poll_ending(cx, down, deadline);
+        }
+        if self.is_complete() && (!self.tunnel || self.up.poll_flush(cx).is_ready()) {
+            // What is left of the request is the transport's to drain or to stop; what is left of the response is the
+            // client's to take.
+            if let Poll::Ready(flushed) = down.poll_flush(cx) {
+                return Poll::Ready(flushed.map_err(|_| Failure::ClientLost));
+            }
+            self.client_waits = true;
+        } else {
+            if !self.held
+                && let Poll::Ready(Err(why)) = self.up.poll_flush(cx)
+            {
+                // Of a tunnel both directions have ended then.
+                let ended = if self.response_done { Ok(()) } else { Err(Failure::Upstream(why)) };
+                return Poll::Ready(ended);
+            }
+            if let Poll::Ready(Err(_)) = down.poll_flush(cx) {
+                self.end(Failure::ClientLost);
+                return self.poll_ending(cx, down, deadline);
+            }
+            if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
+                self.end(Failure::ClientLost);
+                return self.poll_ending(cx, down, deadline);
+            }
+        }
+        if moved {
+            self.armed = true;
+            self.progress = if self.client_waits { down.progress() } else { None };
+            deadline.set(if self.tunnel && self.response_done {
+                // The service has said all. A client that means to go on does so soon.
+                self.timeouts.body.min(HALF_OPEN)
+            } else if self.tunnel {
+                self.timeouts.tunnel
+            } else if self.request_done && !self.client_waits {
+                self.timeouts.response
+            } else {
+                self.timeouts.body
+            });
+        } else if self.client_waits && !self.tunnel {
+            // The upstream may have been waited for until now, which may take longer.
+            deadline.sooner(self.timeouts.body);
+            self.progress = self.progress.or_else(|| down.progress());
+        }
+        match deadline.poll_due(cx) {
+            Poll::Ready(()) if self.client_waits && self.may_wait_on(down) => {
+                deadline.set(self.timeouts.body);
+                match deadline.poll_due(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(Failure::ClientSlow)),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+            Poll::Ready(()) if self.tunnel && self.response_done => Poll::Ready(Ok(())),
+            Poll::Ready(()) if !self.request_done || self.client_waits => {
+                Poll::Ready(Err(Failure::ClientSlow))
+            }
+            Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Returns whether the client read something since the deadline was set, while this exchange waited for its turn
+    /// behind others of the same connection. The client is not too slow then.
+    fn may_wait_on<D: Downstream>(&mut self, down: &D) -> bool {
+        let now = down.progress();
+        let before = std::mem::replace(&mut self.progress, now);
+        matches!((before, now), (Some(before), Some(now)) if now > before)
+    }
+
+    /// Returns whether both messages are complete. What is left of a request whose answer is complete is the transport's; a tunnel goes on
+    /// until both directions have ended.
+    const fn is_complete(&self) -> bool {
+        self.response_done && (self.request_done || !self.tunnel)
+    }
+
+    /// Moves the request's content, from the client to the upstream.
+    pub(super) fn request_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+    ) -> Result<bool, Failure> {
+        let mut progress = false;
+        while !self.request_done {
+            let room = match self.up.poll_capacity(cx) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(_)) => {
+                    // It takes no more. Why, and whether it has answered, is found by reading.
+                    self.request_done = true;
+                    self.held = false;
+                    return Ok(true);
+                }
+                Poll::Pending => break,
+            };
+            match down.poll_body(cx) {
+                Poll::Ready(Ok(BodyPart::Data)) => {
+                    let n = down.chunk().len().min(room);
+                    self.received += n as u64;
+                    if self.limit.is_some_and(|limit| self.received > limit) && !self.tunnel {
+                        return Err(Failure::TooLarge);
+                    }
+                    if self.up.takes_bytes() {
+                        self.up.send_bytes(down.take(n));
+                    } else {
+                        self.up.send_data(&down.chunk()[..n]);
+                        down.consume(n);
+                    }
+                    self.consumed = true;
+                }
+                Poll::Ready(Ok(BodyPart::End)) => {
+                    match self.decision.filter(|_| !down.trailers().is_empty()) {
+                        Some(decision) => {
+                            self.up.send_end(Some(&request_trailers(decision, down.trailers())));
+                        }
+                        None => self.up.send_end(None),
+                    }
+                    self.request_done = true;
+                    self.held = false;
+                }
+                Poll::Ready(Err(BodyError::Lost)) => {
+                    self.end(Failure::ClientLost);
+                    return Ok(true);
+                }
+                Poll::Ready(Err(BodyError::Malformed)) => return Err(Failure::ClientMalformed),
+                Poll::Pending => break,
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// Moves heads and content of the response, from the upstream to the client.
+    fn response_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        method: &Method,
+        edit: &mut Edit<'_>,
+    ) -> Result<bool, Failure> {
+        let mut progress = false;
+        while !self.response_done {
+            if !self.answered {
+                // The client takes those that wait first. HTTP/2 to a service buffers what is not read here, so it is read.
+                if self.interim > 0 && !self.up.takes_bytes() {
+                    match down.poll_flush(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                        Poll::Pending => {
+                            self.client_waits = true;
+                            break;
+                        }
+                    }
+                }
+                match self.up.poll_head(cx, &mut self.head) {
+                    Poll::Ready(Ok(())) => self.head_arrived(down, method, edit)?,
+                    Poll::Ready(Err(why)) => return Err(Failure::Upstream(why)),
+                    Poll::Pending => break,
+                }
+                // An interim response does not extend the deadline.
+                progress |= self.answered;
+                continue;
+            }
+            if let Some(after) = self.direct_after {
+                match self.direct_step(cx, down, after) {
+                    Err(why) => {
+                        self.end(why);
+                        return Ok(true);
+                    }
+                    Ok(step) => match step {
+                        Direct::No => {}
+                        Direct::Moved => {
+                            progress = true;
+                            continue;
+                        }
+                        Direct::Waits => break,
+                    },
+                }
+            }
+            let room = match down.poll_capacity(cx) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(_)) => {
+                    self.end(Failure::ClientLost);
+                    return Ok(true);
+                }
+                Poll::Pending if self.up.is_given_up(cx) => return Err(Failure::ClientSlow),
+                Poll::Pending => {
+                    self.client_waits = true;
+                    break;
+                }
+            };
+            if self.encoder.is_some() {
+                match self.encoded_step(cx, down, room)? {
+                    true => progress = true,
+                    false => break,
+                }
+                continue;
+            }
+            match self.up.poll_body(cx) {
+                Poll::Ready(Ok(BodyPart::Data)) => {
+                    let n = self.up.chunk().len().min(room);
+                    if self.bodiless {
+                        self.up.consume(n);
+                    } else if down.takes_bytes() {
+                        down.send_bytes(self.up.take(n));
+                        self.sent += n as u64;
+                    } else {
+                        down.send_data(&self.up.chunk()[..n]);
+                        self.up.consume(n);
+                        self.sent += n as u64;
+                    }
+                }
+                Poll::Ready(Ok(BodyPart::End)) => {
+                    down.send_end(Some(self.up.trailers()));
+                    self.response_done = true;
+                }
+                Poll::Ready(Err(why)) => {
+                    self.end(Failure::Upstream(why));
+                    return Ok(true);
+                }
+                Poll::Pending => break,
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// One step of content that goes from socket to socket, where that can be.
+    fn direct_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        after: u64,
+    ) -> Result<Direct, Failure> {
+        let relay = match &mut self.relay {
+            Some(relay) => relay,
+            None => {
+                let enough = self.up.direct().is_some_and(|(_, most)| most >= LEAST_DIRECT);
+                if !enough || self.bodiless || self.encoder.is_some() {
+                    return Ok(Direct::No);
+                }
+                match down.poll_splice_ready(cx, self.sent >= after) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => return Ok(Direct::No),
+                    Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
+                    Poll::Pending => {
+                        self.client_waits = true;
+                        return Ok(Direct::Waits);
+                    }
+                }
+                // Without a pipe, content is copied as before.
+                let Ok(relay) = SplicePipe::new() else {
+                    self.direct_after = None;
+                    return Ok(Direct::No);
+                };
+                self.relay.insert(relay)
+            }
+        };
+        if relay.held() == 0 {
+            let Some((socket, most)) = self.up.direct() else { return Ok(Direct::No) };
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let n = match relay.poll_in(cx, socket, most) {
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(why)) => {
+                    return Err(Failure::Upstream(UpstreamError::Broken(Cause::of(&why))));
+                }
+                Poll::Pending => return Ok(Direct::Waits),
+            };
+            self.up.passed(n).map_err(Failure::Upstream)?;
+            if n == 0 {
+                return Ok(Direct::Moved);
+            }
+        }
+        match down.poll_splice(cx, relay) {
+            Poll::Ready(Ok(n)) => {
+                self.sent += n as u64;
+                self.direct += n as u64;
+                Ok(Direct::Moved)
+            }
+            Poll::Ready(Err(_)) => Err(Failure::ClientLost),
+            Poll::Pending => {
+                self.client_waits = true;
+                Ok(Direct::Waits)
+            }
+        }
+    }
+
+    /// One step of content that is compressed on its way: what is ready is sent before more is taken in.
+    fn encoded_step<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        room: usize,
+    ) -> Result<bool, Failure> {
+        let Some(encoder) = &mut self.encoder else { return Ok(false) };
+        // Compressing into memory does not fail.
+        let failed = |why: std::io::Error| Failure::Upstream(UpstreamError::Broken(Cause::of(&why)));
+        // Pieces worth sending, or all that is available.
+        if encoder.ready().len() >= PIECE || encoder.is_clean() && !encoder.ready().is_empty() {
+            let n = encoder.ready().len().min(room);
+            down.send_data(&encoder.ready()[..n]);
+            encoder.sent(n);
+            self.sent += n as u64;
+            return Ok(true);
+        }
+        if encoder.is_finished() {
+            down.send_end(Some(self.up.trailers()));
+            self.response_done = true;
+            return Ok(true);
+        }
+        match self.up.poll_body(cx) {
+            Poll::Ready(Ok(BodyPart::Data)) => {
+                let n = self.up.chunk().len();
+                encoder.write(self.up.chunk()).map_err(failed)?;
+                self.up.consume(n);
+            }
+            Poll::Ready(Ok(BodyPart::End)) => encoder.finish().map_err(failed)?,
+            Poll::Ready(Err(why)) => {
+                self.end(Failure::Upstream(why));
+                return Ok(false);
+            }
+            // The client gets what is available: more may take long.
+            Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,
+            Poll::Pending => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn head_arrived<D: Downstream>(
+        &mut self,
+        down: &mut D,
+        method: &Method,
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Failure> {
+        if self.head.is_interim() {
+            self.interim += 1;
+            if self.interim > INTERIM {
+                return Err(Failure::Upstream(UpstreamError::Malformed(Cause::MalformedContent)));
+            }
+        }
+        let untouched = self.is_untouched();
+        let coding = edit(&mut self.head, untouched).map_err(Failure::Upstream)?;
+        if let Some(protocol) = self.up.tunnel() {
+            self.answered = true;
+            self.tunnel = true;
+            self.request_done = false;
+            down.send_tunnel(&self.head, protocol);
+        } else if self.head.is_interim() {
+            down.send_interim(&self.head);
+        } else {
+            self.answered = true;
+            // Without memory for it the head would promise too much: the exchange ends.
+            self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
+            self.bodiless = self.head.is_bodiless(method);
+            let end = self.bodiless || self.head.body == edge_http::BodyLength::None;
+            down.send_head(&self.head, end);
+            self.response_done = end;
+        }
+        Ok(())
+    }
+}

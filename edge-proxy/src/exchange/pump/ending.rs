@@ -1,0 +1,149 @@
+//! The end of an exchange whose client or service is gone: what was read from one is delivered to the other first.
+
+use super::super::outcome::Failure;
+use super::{Downstream, Pump};
+use crate::body::{BodyError, BodyPart};
+use crate::deadline::Deadline;
+use std::future::Future;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// The time for an upstream to end a tunnel whose client is gone, before its connection is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The time for content to arrive before a reset that could overtake it.
+const AHEAD: Duration = Duration::from_millis(50);
+
+/// A side that is gone, and how far the other was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    why: Failure,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was done about it.
+    New,
+    /// Data that was read is being delivered.
+    Delivers,
+    /// All was delivered, and so was the end.
+    Ended,
+}
+
+impl Pump<'_> {
+    /// Ends the exchange for this reason, after what was read is delivered.
+    pub(super) fn end(&mut self, why: Failure) {
+        self.ending.get_or_insert(Ending { why, stage: Stage::New });
+    }
+
+    /// Delivers what was read from the side that is gone. Ready with the reason when that is done, or cannot be done in time.
+    pub(super) fn poll_ending<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        deadline: &Deadline,
+    ) -> Poll<Result<(), Failure>> {
+        let Some(ending) = self.ending else { return Poll::Pending };
+        if ending.stage == Stage::New {
+            deadline.set(self.timeouts.body);
+            self.set(Stage::Delivers);
+        }
+        let done = match ending.why {
+            Failure::Upstream(_) => self.poll_to_client(cx, down),
+            _ => self.poll_to_service(cx, down, deadline),
+        };
+        if done.is_pending() && deadline.poll_due(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(ending.why))
+    }
+
+    const fn set(&mut self, stage: Stage) {
+        if let Some(ending) = &mut self.ending {
+            ending.stage = stage;
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        self.ending.map_or(Stage::New, |ending| ending.stage)
+    }
+
+    /// Moves data of the upstream to the client.
+    fn poll_to_client<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
+        if !self.answered {
+            return Poll::Ready(());
+        }
+        if let Some(encoder) = &mut self.encoder {
+            // Compressing into memory does not fail.
+            if !encoder.is_clean() && !encoder.is_finished() {
+                let _ = encoder.flush();
+            }
+            while !encoder.ready().is_empty() {
+                let Ok(room) = ready!(down.poll_capacity(cx)) else { return Poll::Ready(()) };
+                let n = encoder.ready().len().min(room);
+                down.send_data(&encoder.ready()[..n]);
+                encoder.sent(n);
+                self.sent += n as u64;
+            }
+        }
+        if self.tunnel && !self.response_done {
+            // A tunnel has no framing that could show that something is missing: what is in it has its own.
+            down.send_end(None);
+            self.response_done = true;
+        }
+        if ready!(down.poll_flush(cx)).is_err() || self.tunnel || !down.reset_overtakes() {
+            return Poll::Ready(());
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(AHEAD)));
+        pause.as_mut().poll(cx)
+    }
+
+    /// Moves data of the client to the upstream.
+    fn poll_to_service<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut D,
+        deadline: &Deadline,
+    ) -> Poll<()> {
+        if self.held {
+            return Poll::Ready(());
+        }
+        if self.stage() != Stage::Ended {
+            // It could not be written to; what it had sent before may still be there.
+            if self.tunnel && !self.request_done {
+                while let Ok(true) = self.request_step(cx, down) {
+                    if self.request_done || down.poll_body(cx) == Poll::Ready(Err(BodyError::Lost)) {
+                        break;
+                    }
+                }
+                if !self.request_done && self.up.poll_capacity(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            let written = ready!(self.up.poll_flush(cx));
+            if written.is_err() || !self.tunnel {
+                return Poll::Ready(());
+            }
+            if !self.request_done {
+                self.up.send_end(None);
+                self.request_done = true;
+            }
+            if ready!(self.up.poll_flush(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            deadline.set(FAREWELL);
+            self.set(Stage::Ended);
+        }
+        // To close a connection that has unread bytes resets it, which can take away what was written.
+        loop {
+            match ready!(self.up.poll_body(cx)) {
+                Ok(BodyPart::Data) => {
+                    let n = self.up.chunk().len();
+                    self.up.consume(n);
+                }
+                Ok(BodyPart::End) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Responses that the proxy generates itself.
+
+use super::context::ExchangeContext;
+use super::outcome::Outcome;
+use super::{Abort, Downstream, request_id};
+use crate::date;
+use edge_http::{BodyLength, Method, RequestHead, ResponseHead, error_body};
+use edge_policy::Reason;
+use edge_policy::config::{ErrorPage, Maintenance, Response};
+use edge_policy::decide::response_fields;
+use std::future::poll_fn;
+
+/// The Retry-After of a site under maintenance whose configuration has none, in seconds.
+const RETRY_AFTER: &[u8] = b"120";
+
+/// Makes the response for an error of the proxy: with the page that the site has for this status, or else with a line of content
+/// in the form that the request asks for. It has no `Server` field.
+pub(super) fn error(
+    context: &ExchangeContext<'_>,
+    status: u16,
+    request: &RequestHead,
+) -> (ResponseHead, Vec<u8>) {
+    if let Some(page) = context.decision.site.and_then(|(_, site)| site.error_page(status, false)) {
+        return (page_head(page, status), page.body.clone());
+    }
+    let (media, body) = error_body::of(status, &request.fields);
+    let mut response = ResponseHead::new(status);
+    response.fields.push(b"Content-Type", media.as_bytes());
+    response.fields.push(b"Vary", b"Accept");
+    response.body = BodyLength::Exact(body.len() as u64);
+    (response, body.into_bytes())
+}
+
+/// The head of a response with an error page.
+pub(super) fn page_head(page: &ErrorPage, status: u16) -> ResponseHead {
+    let mut head = ResponseHead::new(status);
+    head.fields.push(b"Content-Type", page.content_type.as_bytes());
+    head.body = BodyLength::Exact(page.body.len() as u64);
+    head
+}
+
+/// The head of a response from the configuration.
+pub(super) fn configured(response: &Response) -> ResponseHead {
+    let mut head = ResponseHead::new(response.status);
+    if !response.content_type.is_empty() {
+        head.fields.push(b"Content-Type", response.content_type.as_bytes());
+    }
+    head.body = BodyLength::Exact(response.body.len() as u64);
+    head
+}
+
+/// The head of the response while a service is unavailable.
+pub(super) fn maintained(maintenance: &Maintenance) -> ResponseHead {
+    let mut head = configured(&maintenance.response);
+    if let Some(seconds) = maintenance.retry_after {
+        head.fields.push(b"Retry-After", seconds.to_string().as_bytes());
+    }
+    head
+}
+
+/// Makes the response of a site that is switched to maintenance: that of the configuration, or else an error 503.
+pub(super) fn under_maintenance(
+    context: &ExchangeContext<'_>,
+    request: &RequestHead,
+) -> (ResponseHead, Vec<u8>) {
+    let site = context.decision.site.map(|(_, site)| site);
+    let (mut head, body) = match site.and_then(|site| site.maintenance.as_ref()) {
+        Some(maintenance) => (maintained(maintenance), maintenance.response.body.clone()),
+        None => error(context, 503, request),
+    };
+    if head.fields.get_named(b"retry-after").is_none() {
+        head.fields.push(b"Retry-After", RETRY_AFTER);
+    }
+    // What browsers keep of it would outlast the maintenance.
+    head.fields.push(b"Cache-Control", b"no-store");
+    let facts = context.facts(false);
+    response_fields(context.decision, &facts, context.view.alt_svc(), &mut head);
+    (head, body)
+}
+
+/// Sends a locally generated response.
+pub(super) async fn answer<D: Downstream>(
+    context: &ExchangeContext<'_>,
+    down: &mut D,
+    method: &Method,
+    mut head: ResponseHead,
+    body: &[u8],
+) -> Outcome {
+    request_id::write(context, &mut head.fields);
+    let bodiless = head.is_bodiless(method);
+    date::add(&mut head.fields);
+    if body.is_empty() {
+        head.body = BodyLength::None;
+    }
+    let status = head.status;
+    down.send_head(&head, bodiless || body.is_empty());
+    let mut left = if bodiless { &b""[..] } else { body };
+    let sent = left.len() as u64;
+    let content = sent > 0;
+    let written = async {
+        while !left.is_empty() {
+            let room = poll_fn(|cx| down.poll_capacity(cx)).await?;
+            let n = room.min(left.len());
+            down.send_data(&left[..n]);
+            left = &left[n..];
+        }
+        if content {
+            down.send_end(None);
+        }
+        poll_fn(|cx| down.poll_flush(cx)).await
+    };
+    match context.deadline.within(context.timeouts.body, written).await {
+        Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
+        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because(Reason::ClientLost) },
+        None => {
+            down.abort(Abort::TimedOut);
+            Outcome { sent, ..Outcome::answered(status).because(Reason::ClientSlow) }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Identifiers of requests.
+
+use super::context::ExchangeContext;
+use edge_http::encoding::hexadecimal;
+use edge_http::{Fields, RequestHead};
+use edge_policy::decide::Decision;
+
+/// The longest identifier that is kept, in bytes.
+const LONGEST: usize = 128;
+
+/// Returns the identifier of a request: that of a trusted proxy, if it sent one, or a random one.
+pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
+    let told = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
+    if let Some(told) = told.and_then(kept) {
+        return told.to_owned();
+    }
+    let mut random = [0; 16];
+    // Without random numbers there is no TLS either, and an identifier grants nothing.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    hexadecimal(&random)
+}
+
+/// Returns an identifier that logs and services can take as it is.
+fn kept(told: &[u8]) -> Option<&str> {
+    let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
+    let text = std::str::from_utf8(told).ok()?;
+    (!text.is_empty() && text.len() <= LONGEST && told.iter().all(fine)).then_some(text)
+}
+
+/// Makes the identifier the only value of its field, in a request or a response.
+pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
+    let name = context.view.runtime.snapshot().config().request_id.as_deref();
+    if let (Some(name), Some(id)) = (name, context.request_id) {
+        fields.remove_named(name.as_bytes());
+        fields.push(name.as_bytes(), id.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn identifiers_that_are_kept() {
+        for (told, kept) in [
+            ("3f2a-9.x:1", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            (&"x".repeat(128), true),
+            (&"x".repeat(129), false),
+        ] {
+            assert_eq!(super::kept(told.as_bytes()).is_some(), kept, "{told}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Serves one request: decide, authenticate, forward or respond, log.
+
+use super::admit::{Denial, admit};
+use super::authenticate::{AuthIdentity, Authentication};
+use super::context::ExchangeContext;
+use super::forward::Forwarding;
+use super::outcome::Outcome;
+use super::reply::{answer, configured, error, under_maintenance};
+use super::{Abort, ClientGone, Connection, Downstream, request_id};
+use crate::body::BodyPart;
+use crate::deadline::Deadline;
+use crate::observe::AccessRecord;
+use crate::tailscale::WhoisResult;
+use crate::view::View;
+use crate::worker::Worker;
+use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
+use edge_policy::Reason;
+use edge_policy::client_address::unasked;
+use edge_policy::decide::{Verdict, decide, response_fields};
+use edge_policy::early_data::Early;
+use edge_policy::handler::{HandlerAction, HandlerRequest};
+use edge_policy::tailnet::{Identities, TailnetIdentity};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Serves one request. What most requests have no need of is on the heap: every byte of this future is moved when a request begins.
+pub(crate) async fn serve<D: Downstream>(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    mut head: RequestHead,
+    down: &mut D,
+    deadline: &Deadline,
+) {
+    let began = Instant::now();
+    let view = worker.view();
+    let was_early = down.is_early();
+    let said = match &view.whois {
+        Some(whois) => Box::pin(whois.is(connection.proxied.unwrap_or(connection.peer), deadline)).await,
+        None => None,
+    };
+    let source = said.as_ref().map(WhoisResult::identity).unwrap_or_default();
+    let hops = match &view.whois {
+        Some(_) => Box::pin(hops(&view, connection, source, &head, deadline)).await,
+        None => Vec::new(),
+    };
+    let hops: Vec<_> = hops.iter().map(|(hop, said)| (*hop, said.identity())).collect();
+    let identities = Identities { source, hops: &hops };
+    let facts = connection.facts(&view.runtime, was_early, identities);
+    settle_length(&mut head, down, deadline, view.runtime.snapshot().config().timeouts.header).await;
+    let decision = decide(view.runtime.snapshot(), &facts, &head);
+    let timeouts = decision.timeouts().unwrap_or(view.runtime.snapshot().config().timeouts);
+    let trace = worker.tracer().begin(&decision, &facts, &head, began);
+    let waited = match decision.early {
+        Early::Wait(_) if was_early => {
+            deadline.within(timeouts.handshake, poll_fn(|cx| down.poll_handshake(cx))).await
+        }
+        _ => Some(Ok(())),
+    };
+    let id = view
+        .runtime
+        .snapshot()
+        .config()
+        .request_id
+        .as_deref()
+        .map(|name| request_id::of(name, &decision, &head));
+    let context = ExchangeContext {
+        view: &view,
+        connection,
+        request_id: id.as_deref(),
+        identities,
+        decision: &decision,
+        timeouts,
+        deadline,
+        trace: &trace,
+    };
+    let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
+    // Requests that are refused anyway are not counted.
+    let passed = if acts && matches!(waited, Some(Ok(()))) {
+        match admit(&context, &head) {
+            Ok(under_way) => {
+                let authentication = Authentication { context: &context, early: down.is_early() };
+                authentication.identify(&head).await.map(|identity| (identity, under_way))
+            }
+            Err(denial) => Err(denial),
+        }
+    } else {
+        Ok((AuthIdentity::Unasked, None))
+    };
+    let outcome = match passed {
+        Ok((identity, under_way)) => {
+            let outcome = act(&context, waited, identity, &mut head, down).await;
+            drop(under_way);
+            outcome
+        }
+        Err(denial) => Box::pin(deny(&context, *denial, &head, down)).await,
+    };
+    deadline.clear();
+    let site = decision.site.map(|(index, _)| index);
+    let record = AccessRecord {
+        client: decision.client.address,
+        peer: connection.peer,
+        version: head.version,
+        tls: connection.tls,
+        method: &head.method,
+        authority: &head.authority,
+        target: &head.target,
+        site: decision.site.map(|(_, site)| site.name.as_str()),
+        upstream: outcome.upstream.map(|at| view.runtime.snapshot().config().upstreams[at].name.as_str()),
+        status: outcome.status,
+        received: outcome.received,
+        sent: outcome.sent,
+        duration: began.elapsed(),
+        reason: outcome.reason,
+        error: outcome.error.as_deref(),
+        early: was_early,
+        request_id: id.as_deref(),
+        head: &head,
+    };
+    worker.access(&view, site, &record);
+    trace.finish(&record);
+    if outcome.direct > 0 {
+        worker.with_counts(|counts| {
+            counts.kernel_tls.add(1);
+            counts.kernel_tls_bytes.add(outcome.direct);
+        });
+    }
+}
+
+/// Looks up the identities of the hops in the header, as far as the walk passes trusted ones.
+async fn hops(
+    view: &View,
+    connection: &Connection,
+    source: TailnetIdentity<'_>,
+    head: &RequestHead,
+    deadline: &Deadline,
+) -> Vec<(IpAddr, WhoisResult)> {
+    let mut known: Vec<(IpAddr, WhoisResult)> = Vec::new();
+    let trust = &view.runtime.snapshot().config().trust;
+    let Some(whois) = view.whois.as_ref().filter(|_| !trust.who.is_empty()) else { return known };
+    let peer = connection.proxied.unwrap_or(connection.peer);
+    loop {
+        let hops: Vec<_> = known.iter().map(|(hop, said)| (*hop, said.identity())).collect();
+        let identities = Identities { source, hops: &hops };
+        let interface = connection.interface.as_deref();
+        let Some(hop) = unasked(trust, peer, interface, identities, &head.fields) else { return known };
+        drop(hops);
+        // The port does not matter for an address of the tailnet. Of others nothing is known.
+        let said = whois.is(SocketAddr::new(hop, 0), deadline).await;
+        known.push((hop, said.unwrap_or(WhoisResult::Nobody)));
+    }
+}
+
+/// Sends the response of a denial.
+async fn deny<D: Downstream>(
+    context: &ExchangeContext<'_>,
+    denial: Denial,
+    head: &RequestHead,
+    down: &mut D,
+) -> Outcome {
+    let Denial { head: mut response, content, reason } = denial;
+    response_fields(context.decision, &context.facts(false), context.view.alt_svc(), &mut response);
+    answer(context, down, &head.method, response, &content).await.because(reason)
+}
+
+/// Acts on the decision.
+async fn act<D: Downstream>(
+    context: &ExchangeContext<'_>,
+    waited: Option<Result<(), ClientGone>>,
+    identity: AuthIdentity<'_>,
+    head: &mut RequestHead,
+    down: &mut D,
+) -> Outcome {
+    let ExchangeContext { view, decision, .. } = *context;
+    let fields = |response: &mut ResponseHead| {
+        response_fields(decision, &context.facts(false), view.alt_svc(), response);
+        identity.answer(&mut response.fields);
+    };
+    match (&decision.verdict, waited) {
+        (_, None | Some(Err(_))) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because(Reason::HandshakeNotCompleted) }
+        }
+        (Verdict::Drop { why }, _) => {
+            down.abort(Abort::Refused);
+            Outcome { status: None, ..Outcome::answered(0).because(*why) }
+        }
+        (Verdict::Refuse { why: why @ Reason::UnderMaintenance, .. }, _) => {
+            let (response, body) = under_maintenance(context, head);
+            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
+        }
+        (Verdict::Refuse { status, why }, _) => {
+            let (mut response, body) = error(context, *status, head);
+            if let Some(methods) = decision.allowed_methods() {
+                response.fields.push(b"Allow", methods.as_bytes());
+            }
+            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
+        }
+        (Verdict::Redirect { status, location }, _) => {
+            let mut response = ResponseHead::new(*status);
+            response.fields.push(b"Location", location.as_bytes());
+            fields(&mut response);
+            Box::pin(answer(context, down, &head.method, response, b"")).await
+        }
+        (Verdict::Respond(response), _) => {
+            let mut answered = configured(response);
+            fields(&mut answered);
+            Box::pin(answer(context, down, &head.method, answered, &response.body)).await
+        }
+        (Verdict::Forward { upstream }, _) => {
+            Forwarding { context, upstream: *upstream, identity, handler: None }.forward(head, down).await
+        }
+        (Verdict::Handle { handler, upstream }, _) => {
+            let site = decision.site.map_or("", |(_, site)| site.name.as_str());
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                let mut request = HandlerRequest::new(head, decision.client.address, site, identity.user());
+                handler.get().request(&mut request)
+            }));
+            match (handled, *upstream) {
+                (Ok(HandlerAction::Forward), Some(upstream)) => {
+                    let handler = Some(*handler);
+                    Forwarding { context, upstream, identity, handler }.forward(head, down).await
+                }
+                (Ok(HandlerAction::Respond(reply)), _) => {
+                    let (mut response, content) = reply.into_parts();
+                    fields(&mut response);
+                    Box::pin(answer(context, down, &head.method, response, &content)).await
+                }
+                (Ok(HandlerAction::Forward), None) => {
+                    let (response, body) = error(context, 404, head);
+                    Box::pin(answer(context, down, &head.method, response, &body))
+                        .await
+                        .because(Reason::NoRoute)
+                }
+                (Err(_), _) => {
+                    let (response, body) = error(context, 500, head);
+                    Box::pin(answer(context, down, &head.method, response, &body))
+                        .await
+                        .because(Reason::HandlerFailed)
+                }
+            }
+        }
+    }
+}
+
+/// HTTP/2 and HTTP/3 signal in a separate frame that a request has no content. For methods that seldom have any, that
+/// frame is awaited: it decides about early data and retries, and the upstream need not be told of content that never
+/// comes.
+async fn settle_length<D: Downstream>(
+    head: &mut RequestHead,
+    down: &mut D,
+    deadline: &Deadline,
+    limit: Duration,
+) {
+    if head.body == BodyLength::Unknown && head.method.is_safe() && head.version >= Version::Http2 {
+        // Anything else that arrives first, or nothing, is handled by the exchange itself.
+        if let Some(Ok(BodyPart::End)) = deadline.within(limit, poll_fn(|cx| down.poll_body(cx))).await
+            && down.trailers().is_empty()
+        {
+            head.body = BodyLength::None;
+        }
+    }
+}

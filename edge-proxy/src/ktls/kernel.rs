@@ -1,0 +1,186 @@
+//! The sending side of a connection that the kernel has.
+
+use super::probe::Support;
+use crate::socket::Socket;
+use crate::sys;
+use crate::tls13::record::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
+use crate::tls13::{Secret, TrafficKeys};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::time::{Sleep, sleep};
+
+/// The number of records after which the kernel's count is checked, at most an eighth of what a key may encrypt.
+const ASK_AFTER: u64 = 1 << 21;
+/// Records that one call can make: as many as a pipe has pages, and more than a buffer has.
+const RECORDS_OF_A_CALL: u64 = 256;
+/// The interval at which the kernel's pending records are checked.
+const NAP: Duration = Duration::from_millis(5);
+
+/// The kernel's side of a connection.
+pub(crate) struct Kernel {
+    support: Support,
+    secret: Secret,
+    keys: TrafficKeys,
+    /// A KeyUpdate is due before any more content.
+    owes_keys: bool,
+    /// The position of TCP's queue when the kernel took over.
+    base: u64,
+    /// Bytes inside of records since then.
+    content: u64,
+    /// The number of this key's first record.
+    first: u64,
+    /// Records since then by keys that are gone.
+    before: u64,
+    /// Records since the kernel was asked for their number, at most.
+    unasked: u64,
+    /// The alert to send because of the client's error.
+    alert: Option<[u8; 2]>,
+    /// The end was sent.
+    ended: bool,
+    /// The amount of content known to be in TCP's queue.
+    drained: u64,
+    nap: Option<Pin<Box<Sleep>>>,
+}
+
+impl Kernel {
+    /// Gives the socket to the kernel. All that was encrypted before is written, to the end of a record; the next has this number.
+    pub(crate) fn take_over(
+        io: &Socket,
+        support: Support,
+        secret: Secret,
+        keys: TrafficKeys,
+        sequence: u64,
+    ) -> io::Result<Self> {
+        let socket = socket(io)?;
+        sys::attach(socket)?;
+        let base = sys::queued(socket)?;
+        sys::encrypt(socket, &keys, sequence)?;
+        Ok(Self {
+            support,
+            secret,
+            keys,
+            owes_keys: false,
+            base,
+            content: 0,
+            first: sequence,
+            before: 0,
+            unasked: 0,
+            alert: None,
+            ended: false,
+            drained: 0,
+            nap: None,
+        })
+    }
+
+    /// The client asked for new keys.
+    pub(crate) fn owe_keys(&mut self) {
+        self.owes_keys = true;
+    }
+
+    /// The client did something that ends the connection, and gets this alert.
+    pub(crate) fn accuse(&mut self, alert: [u8; 2]) {
+        self.alert = self.alert.or(Some(alert));
+    }
+
+    /// Writes everything that is due before more content.
+    ///
+    /// # Errors
+    /// New keys are due and this kernel cannot change them. Continuing would violate the protocol, and stopping
+    /// silently would truncate: the connection must be reset.
+    pub(crate) fn poll_settle(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
+        if self.alert.is_some() || self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let most = self.keys.cipher().most_records().min(self.support.records);
+        if self.unasked >= ASK_AFTER.min(most / 8) {
+            self.unasked = 0;
+            // So many more may come before the kernel is asked again.
+            self.owes_keys |= sys::sequence(socket(io)?, &self.keys)? >= most / 8 * 6;
+        }
+        if !self.owes_keys {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.support.rekeys {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "new keys are due, which this kernel cannot take",
+            )));
+        }
+        let [kind, a, b, c] = KEY_UPDATE;
+        ready!(self.poll_control(cx, io, HANDSHAKE, &[kind, a, b, c, 0]))?;
+        let socket = socket(io)?;
+        let cipher = self.keys.cipher();
+        let next = self.secret.next(cipher).ok_or(io::ErrorKind::InvalidInput)?;
+        let keys = next.keys(cipher).ok_or(io::ErrorKind::InvalidInput)?;
+        let sequence = sys::sequence(socket, &self.keys)?;
+        sys::encrypt(socket, &keys, 0)?;
+        self.before += sequence - self.first;
+        (self.secret, self.keys, self.first, self.unasked, self.owes_keys) = (next, keys, 0, 0, false);
+        Poll::Ready(Ok(()))
+    }
+
+    /// # Errors
+    /// Nothing may be written any more.
+    pub(crate) fn may_write(&self) -> io::Result<()> {
+        if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    /// A call wrote this many bytes of content.
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.content += bytes as u64;
+        self.unasked += RECORDS_OF_A_CALL.min(bytes as u64);
+    }
+
+    fn poll_control(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &Socket,
+        kind: u8,
+        content: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let sent = |socket: BorrowedFd<'_>| sys::send_control(socket, kind, content);
+        // A record this short is taken whole or not at all.
+        let n = ready!(io.poll_io(cx, Interest::WRITABLE, sent))?;
+        self.wrote(n);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the end, once; or the alert, if the client made an error.
+    pub(crate) fn poll_say_end(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
+        if !self.ended {
+            let close_notify = [1, 0];
+            ready!(self.poll_control(cx, io, ALERT, &self.alert.unwrap_or(close_notify)))?;
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Until all that was written is in TCP's queue. The kernel keeps records that found the queue full, and throws them away
+    /// when the socket is closed; what is in the queue is sent after that too.
+    pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
+        while self.drained < self.content {
+            let socket = socket(io)?;
+            let records = self.before + sys::sequence(socket, &self.keys)? - self.first;
+            if sys::queued(socket)? - self.base >= self.content + records * OVERHEAD as u64 {
+                self.drained = self.content;
+                break;
+            }
+            // No event reports that change.
+            ready!(self.nap.get_or_insert_with(|| Box::pin(sleep(NAP))).as_mut().poll(cx));
+            self.nap = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Only TCP has kernel TLS.
+fn socket(io: &Socket) -> io::Result<BorrowedFd<'_>> {
+    match io {
+        Socket::Tcp(stream) => Ok(stream.as_fd()),
+        Socket::Fresh(_) | Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

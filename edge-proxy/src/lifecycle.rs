@@ -1,0 +1,221 @@
+//! The life of a worker: it starts its listeners, takes commands, and drains.
+
+use super::downstream::h3::{self, EngineConfig};
+use super::downstream::quic::H3Service;
+use super::downstream::tcp;
+use super::observe::Observer;
+use super::runtime::{Runtime, h3_limits};
+use super::traces::{TraceSink, Tracer};
+use super::upstream::{Checks, PERIOD};
+use super::view::View;
+use super::worker::Worker;
+use edge_policy::config::Listener;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// The sockets of one listener for one worker.
+pub(crate) struct Sockets {
+    pub(crate) listener: Listener,
+    pub(crate) address: SocketAddr,
+    pub(crate) tcp: TcpListener,
+    pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
+    /// They were opened by another process, perhaps for other interfaces.
+    pub(crate) inherited: bool,
+}
+
+/// A command to a worker.
+pub(crate) enum Command {
+    /// Open these listeners for a configuration, and reply whether that was possible. Nothing is accepted yet.
+    Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
+    /// Serve by the configuration that was prepared, and close these listeners.
+    Commit { closed: Vec<Listener> },
+    /// Forget the configuration that was prepared.
+    Abandon,
+    /// Serve a listener by these sockets, or by none, in place of those that it had.
+    Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
+    /// Stop accepting connections, finish requests in flight, and end after this time at the latest.
+    Drain(Duration),
+}
+
+/// A QUIC engine that has not begun to run.
+type EngineTask = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// A listener that is open and accepts nothing yet.
+struct PreparedListener {
+    listener: Rc<Listener>,
+    address: SocketAddr,
+    tcp: AsyncFd<TcpListener>,
+    inherited: bool,
+    engine: Option<(h3::EngineControl, EngineTask)>,
+}
+
+/// The tasks of one listener.
+struct ActiveListener {
+    accepting: AbortHandle,
+    engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
+}
+
+impl ActiveListener {
+    /// Takes nothing new. QUIC connections have half a minute.
+    fn end(&self) {
+        self.accepting.abort();
+        if let Some((engine, _)) = &self.engine {
+            engine.shutdown(Duration::from_secs(30));
+        }
+    }
+}
+
+/// Runs a worker on this thread until it is told to drain. It has no listeners before the first [`Command::Commit`]. The first
+/// worker checks the upstreams for all.
+pub(crate) fn run(
+    number: usize,
+    runtime: Arc<Runtime>,
+    (observer, traces): (Arc<dyn Observer>, TraceSink),
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> io::Result<()> {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&tokio, async move {
+        let worker = Rc::new(Worker::new(number, View::new(runtime, None), observer, Tracer::new(traces)));
+        tokio::task::spawn_local(worker.sweep().clone().run());
+        tokio::task::spawn_local(trim(worker.clone()));
+        let checks_now = |checks: &mut Checks, view: &View| {
+            if number == 0 {
+                checks.update(&view.pools, worker.sweep());
+            }
+        };
+        let mut checks = Checks::default();
+        let mut listening: Vec<(Rc<Listener>, ActiveListener)> = Vec::new();
+        let mut next: Option<(Arc<Runtime>, Vec<PreparedListener>)> = None;
+        loop {
+            match commands.recv().await {
+                Some(Command::Prepare { runtime, opened, reply }) => {
+                    let prepared: io::Result<Vec<_>> =
+                        opened.into_iter().map(|sockets| prepare(&worker, &runtime, sockets)).collect();
+                    let prepared = prepared.map(|listeners| next = Some((runtime, listeners)));
+                    // A handle that waits no longer abandons it.
+                    let _ = reply.send((number, prepared));
+                }
+                Some(Command::Abandon) => next = None,
+                Some(Command::Commit { closed }) => {
+                    let Some((runtime, prepared)) = next.take() else { continue };
+                    let view = View::new(runtime, Some(&worker.view()));
+                    worker.set_view(view.clone());
+                    checks_now(&mut checks, &view);
+                    listening.retain(|(listener, running)| {
+                        let stays = !closed.contains(listener);
+                        if !stays {
+                            running.end();
+                        } else if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic)
+                        {
+                            engine.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
+                        }
+                        stays
+                    });
+                    for prepared in prepared {
+                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
+                    }
+                }
+                Some(Command::Relisten { listener, sockets }) => {
+                    listening.retain(|(known, running)| {
+                        let stays = **known != listener;
+                        if !stays {
+                            running.end();
+                        }
+                        stays
+                    });
+                    let runtime = worker.view().runtime.clone();
+                    if let Some(Ok(prepared)) = sockets.map(|sockets| prepare(&worker, &runtime, *sockets)) {
+                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
+                    }
+                }
+                Some(Command::Drain(within)) => {
+                    drain(&worker, listening, within).await;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+    })
+}
+
+/// Closes connections to upstreams that are not needed any more, for as long as the worker lives.
+async fn trim(worker: Rc<Worker>) {
+    let mut periods = tokio::time::interval(PERIOD);
+    periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        periods.tick().await;
+        worker.view().pools.iter().for_each(|pool| pool.trim());
+    }
+}
+
+/// Opens a listener for a configuration, without accepting anything.
+fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Result<PreparedListener> {
+    // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
+    #[allow(deprecated)]
+    let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
+    let (listener, address, inherited) = (Rc::new(sockets.listener), sockets.address, sockets.inherited);
+    let engine = match (sockets.quic, &runtime.quic) {
+        (Some((socket, handover)), Some(server)) => {
+            let (control, receiver) = h3::EngineControl::new();
+            let bound = socket2::SockRef::from(&socket).device().ok().flatten();
+            let interface = bound.and_then(|name| String::from_utf8(name).ok());
+            let limits = h3_limits(runtime.snapshot().config());
+            let config = EngineConfig { socket, server: server.clone(), handover, limits };
+            let service = Rc::new(H3Service::new(worker.clone(), &listener, interface, address));
+            let engine: Pin<Box<dyn Future<Output = io::Result<()>>>> =
+                Box::pin(h3::open(config, service, receiver)?);
+            Some((control, engine))
+        }
+        _ => None,
+    };
+    Ok(PreparedListener { listener, address, tcp, inherited, engine })
+}
+
+impl PreparedListener {
+    /// Accepts from now on.
+    fn start(self, worker: &Rc<Worker>) -> ActiveListener {
+        let Self { listener, address, tcp, inherited, engine } = self;
+        let accepting = tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp, inherited))
+            .abort_handle();
+        let engine = engine.map(|(control, engine)| {
+            let worker = worker.clone();
+            let task = tokio::task::spawn_local(async move {
+                // An engine ends by an error only when its socket is unusable; TCP is still served.
+                if let Err(error) = engine.await {
+                    worker.quic_failed(address, &error);
+                }
+            });
+            (control, task)
+        });
+        ActiveListener { accepting, engine }
+    }
+}
+
+/// Finishes the requests in flight.
+async fn drain(worker: &Rc<Worker>, listening: Vec<(Rc<Listener>, ActiveListener)>, within: Duration) {
+    let until = Instant::now() + within;
+    let mut engines = Vec::new();
+    for (_, running) in listening {
+        running.accepting.abort();
+        if let Some((control, task)) = running.engine {
+            control.shutdown(within);
+            engines.push(task);
+        }
+    }
+    worker.sweep().drain();
+    while Instant::now() < until {
+        if worker.is_idle() && engines.iter().all(tokio::task::JoinHandle::is_finished) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

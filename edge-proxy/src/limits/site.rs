@@ -1,0 +1,196 @@
+//! The limits of a site, shared by all workers: its rates, and its requests in flight.
+
+use super::sketch::{RateTable, Rates, SharedRate};
+use crate::metrics::counters::{Shards, SiteShard};
+use edge_policy::config::{Auth, Site};
+use edge_policy::rate::Rate;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Wrong passwords of one client for one user's name, in an hour and at once.
+const OF_USER: Rate = Rate::per_hour(120, 20);
+/// Wrong passwords of one client for all names.
+const OF_CLIENT: Rate = Rate::per_hour(600, 100);
+
+/// Returns the name as it is counted by, which is never that of a client alone.
+fn named(user: &str) -> String {
+    format!("user:{user}")
+}
+
+/// The counters of one site.
+pub(crate) struct SiteLimiter {
+    /// The rates of clients, if there is a limit.
+    clients: Option<Rates>,
+    site: SharedRate,
+    /// Passwords that were wrong.
+    failures: Option<Rates>,
+    under_way: AtomicU32,
+    pub(crate) counts: Arc<Shards<SiteShard>>,
+}
+
+/// The reason why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LimitExceeded {
+    /// The client asks too often; it may come again after this.
+    Client(Duration),
+    /// The site is asked too often by all together.
+    Site(Duration),
+    /// Too many requests are in flight.
+    Concurrent,
+}
+
+/// Returns whether a site has passwords, of which wrong ones are counted.
+fn has_passwords(site: &Site) -> bool {
+    let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
+    basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth))
+}
+
+impl SiteLimiter {
+    /// A limiter that counts in this table. There is one if any site needs it.
+    fn new(site: &Site, table: Option<&Arc<RateTable>>, counts: Arc<Shards<SiteShard>>) -> Self {
+        let rates =
+            |needed: bool, kind| table.filter(|_| needed).map(|table| Rates::of(table, &site.name, kind));
+        Self {
+            clients: rates(site.rate.client.is_some(), "requests"),
+            site: SharedRate::new(),
+            failures: rates(has_passwords(site), "passwords"),
+            under_way: AtomicU32::new(0),
+            counts,
+        }
+    }
+
+    /// Returns whether it counts what the site limits now, in this table.
+    fn suits(&self, site: &Site, table: Option<&Arc<RateTable>>) -> bool {
+        let same = |rates: &Rates| table.is_some_and(|table| rates.are_in(table));
+        self.clients.is_some() == site.rate.client.is_some()
+            && self.failures.is_some() == has_passwords(site)
+            && self.clients.iter().chain(&self.failures).all(same)
+    }
+
+    /// A request comes.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        site: &Site,
+        client: IpAddr,
+    ) -> Result<InFlightPermit, LimitExceeded> {
+        if let (Some(rates), Some(rate)) = (&self.clients, site.rate.client) {
+            rates.admit(client, rate).map_err(LimitExceeded::Client)?;
+        }
+        if let Some(rate) = site.rate.site {
+            self.site.admit(rate).map_err(LimitExceeded::Site)?;
+        }
+        let Some(limit) = site.rate.concurrent else { return Ok(InFlightPermit(None)) };
+        let before = self.under_way.fetch_add(1, Relaxed);
+        let held = InFlightPermit(Some(self.clone()));
+        if before < limit { Ok(held) } else { Err(LimitExceeded::Concurrent) }
+    }
+
+    /// Counts a password as wrong before it is looked at: for the client and the user's name, and for the client alone, so
+    /// that many names are no way around it. What was right is given back.
+    pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
+        let Some(failures) = &self.failures else { return Ok(()) };
+        let user = named(user);
+        failures.charge(client, &user, OF_USER)?;
+        failures.charge(client, "", OF_CLIENT).inspect_err(|_| failures.give_back(client, &user, OF_USER))
+    }
+
+    /// The password was right, or was not looked at.
+    pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
+        if let Some(failures) = &self.failures {
+            failures.give_back(client, &named(user), OF_USER);
+            failures.give_back(client, "", OF_CLIENT);
+        }
+    }
+}
+
+/// A request that counts.
+pub(crate) struct InFlightPermit(Option<Arc<SiteLimiter>>);
+
+impl Drop for InFlightPermit {
+    fn drop(&mut self) {
+        if let Some(guard) = &self.0 {
+            guard.under_way.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// The guards of all sites: what was counted survives a reload.
+pub(crate) struct SiteLimiters {
+    workers: usize,
+    known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
+    /// The rates of all clients at all sites, if a site needs them.
+    table: Mutex<Option<Arc<RateTable>>>,
+}
+
+impl SiteLimiters {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { workers, known: Mutex::default(), table: Mutex::default() }
+    }
+
+    /// The guards of these sites, in their order. All others are forgotten.
+    pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
+        let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
+        let table = self.table(needed, clients);
+        let table = table.as_ref();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let guards: Vec<_> = sites
+            .iter()
+            .map(|site| {
+                let before = known.get(&site.name);
+                let counts =
+                    before.map_or_else(|| Arc::new(Shards::new(self.workers)), |guard| guard.counts.clone());
+                let kept = before.filter(|guard| guard.suits(site, table)).cloned();
+                kept.unwrap_or_else(|| Arc::new(SiteLimiter::new(site, table, counts)))
+            })
+            .collect();
+        *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();
+        guards
+    }
+
+    /// Returns the table of rates for so many clients, if it is needed. It survives reloads that do not change its size.
+    fn table(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if !needed {
+            *table = None;
+        } else if table.as_ref().is_none_or(|table| table.clients() != clients) {
+            *table = Some(RateTable::new(clients));
+        }
+        table.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(number: usize, rate: Option<&str>) -> Site {
+        let mut site = Site::new(format!("site{number}"), vec![format!("{number}.test").parse().unwrap()]);
+        site.rate.client = rate.map(|rate| rate.parse().unwrap());
+        site
+    }
+
+    #[test]
+    fn ten_thousand_sites_share_one_table() {
+        let limiters = SiteLimiters::new(1);
+        let sites: Vec<Site> = (0..10_000).map(|number| site(number, Some("1/h"))).collect();
+        let first = limiters.of(&sites, 4096);
+        let table = limiters.table.lock().unwrap().clone().unwrap();
+        assert_eq!(table.clients(), 4096);
+        assert!(first.iter().zip(&sites).all(|(limiter, site)| limiter.suits(site, Some(&table))));
+        // A reload keeps what was counted, and makes nothing anew.
+        let client = "192.0.2.1".parse().unwrap();
+        assert!(first[7].admit(&sites[7], client).is_ok());
+        let again = limiters.of(&sites, 4096);
+        assert!(first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again)));
+        while again[7].admit(&sites[7], client).is_ok() {}
+        assert!(again[8].admit(&sites[8], client).is_ok(), "each site has a rate of its own");
+        // Another size is another table; without a limit there is none.
+        limiters.of(&sites, 8192);
+        assert_eq!(limiters.table.lock().unwrap().as_ref().unwrap().clients(), 8192);
+        limiters.of(&[site(0, None)], 8192);
+        assert!(limiters.table.lock().unwrap().is_none());
+    }
+}

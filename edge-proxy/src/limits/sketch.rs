@@ -1,0 +1,349 @@
+//! Counters per client address, in memory of a fixed size that all workers share without a lock.
+//!
+//! Rates are in cells that say whose they are. Of connections an address has two counters, chosen by a keyed hash; what two
+//! addresses share at one place they seldom share at the other, so the smaller of the two counts. Nobody who does not know the
+//! key can choose addresses that collide.
+
+use edge_policy::rate::Rate;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::{Duration, Instant};
+
+/// Places in one of the two rows.
+const PLACES: usize = 1 << 15;
+
+struct Places {
+    key: RandomState,
+}
+
+impl Places {
+    fn of(&self, client: IpAddr) -> (usize, usize) {
+        let hash = self.key.hash_one(customer(client));
+        (hash as usize % PLACES, PLACES + (hash >> 32) as usize % PLACES)
+    }
+}
+
+/// Cells of a bucket of a table of rates.
+const WAYS: usize = 8;
+/// A cell is a fingerprint of whose it is, 16 bits, and below it the state of that client's rate, in microseconds: 48 bits
+/// last for nine years.
+const STATE_BITS: u32 = 48;
+const STATE: u64 = (1 << STATE_BITS) - 1;
+/// As many times the rate of one client may all addresses of one /48 have together. Providers give a whole /48 to some
+/// customers, and put many of others into one.
+const NETWORK: u32 = 64;
+
+/// The request rates of clients. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
+/// came, and takes the cell that would be free soonest.
+///
+/// All sites share one table, each by a scope of its own.
+pub(crate) struct Rates {
+    table: Arc<RateTable>,
+    scope: u64,
+}
+
+/// The cells of the rates of all sites.
+pub(crate) struct RateTable {
+    epoch: Instant,
+    key: RandomState,
+    cells: Box<[AtomicU64]>,
+    clients: usize,
+}
+
+impl RateTable {
+    /// A table for so many clients, 8 bytes each.
+    pub(crate) fn new(clients: usize) -> Arc<Self> {
+        let cells = clients.max(1).next_multiple_of(WAYS);
+        Arc::new(Self {
+            epoch: Instant::now(),
+            key: RandomState::new(),
+            cells: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            clients,
+        })
+    }
+
+    /// The number of clients that it was made for.
+    pub(crate) const fn clients(&self) -> usize {
+        self.clients
+    }
+}
+
+/// The key of a rate, as a keyed hash.
+#[derive(Clone, Copy)]
+struct SketchKey {
+    bucket: usize,
+    fingerprint: u64,
+}
+
+impl Rates {
+    /// The rates of a site, of one kind.
+    pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
+        Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
+    }
+
+    /// Returns true if these rates are kept in this table.
+    pub(crate) fn are_in(&self, table: &Arc<RateTable>) -> bool {
+        Arc::ptr_eq(&self.table, table)
+    }
+
+    /// Once more, or how long until that may be. Addresses of IPv6 count by their /64, and together with the others of their
+    /// /48.
+    pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
+        let own = self.key(customer(client));
+        if let IpAddr::V6(address) = client {
+            // Who has used up its own rate takes nothing from its neighbours.
+            self.step(own, rate, false)?;
+            self.step(self.key((address.to_bits() >> 80, 48)), rate.times(NETWORK), true)?;
+        }
+        self.step(own, rate, true)
+    }
+
+    /// Counts once more for this client and name, or says how long until that may be.
+    pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
+        self.step(self.key((customer(client), name)), rate, true)
+    }
+
+    /// Takes back what [`Rates::charge`] counted.
+    pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
+        let key = self.key((customer(client), name));
+        for cell in self.bucket(key) {
+            let less = |value: u64| {
+                let state = (value & STATE).saturating_sub(rate.interval_micros());
+                (value >> STATE_BITS == key.fingerprint).then_some(key.fingerprint << STATE_BITS | state)
+            };
+            if cell.fetch_update(AcqRel, Acquire, less).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn key(&self, what: impl Hash) -> SketchKey {
+        let hash = self.table.key.hash_one((self.scope, what));
+        SketchKey { bucket: hash as usize % (self.table.cells.len() / WAYS), fingerprint: hash >> STATE_BITS }
+    }
+
+    fn bucket(&self, key: SketchKey) -> &[AtomicU64] {
+        &self.table.cells[key.bucket * WAYS..][..WAYS]
+    }
+
+    /// One more at this time, if there may be; it counts if `counts`.
+    fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
+        // In whole microseconds, so that as many come at once as the burst says.
+        let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
+        let bucket = self.bucket(key);
+        loop {
+            let (mut cell, mut seen) = (&bucket[0], bucket[0].load(Acquire));
+            for other in bucket {
+                let value = other.load(Acquire);
+                if value >> STATE_BITS == key.fingerprint {
+                    (cell, seen) = (other, value);
+                    break;
+                }
+                if value & STATE < seen & STATE {
+                    (cell, seen) = (other, value);
+                }
+            }
+            let own = seen >> STATE_BITS == key.fingerprint;
+            let state = if own { (seen & STATE) * 1000 } else { 0 };
+            let next = (rate.step(state, now)? / 1000).min(STATE);
+            let next = key.fingerprint << STATE_BITS | next;
+            if !counts || cell.compare_exchange(seen, next, AcqRel, Relaxed).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Returns the unit that is counted: an IPv4 address, or an IPv6 /64, which belongs to one customer.
+pub(crate) const fn customer(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(address) => address.to_bits() as u64,
+        // No address of this half is in use anywhere (RFC 4291 §2.4), so the two kinds do not meet.
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
+    }
+}
+
+/// One rate for everybody.
+pub(crate) struct SharedRate {
+    epoch: Instant,
+    state: AtomicU64,
+}
+
+impl SharedRate {
+    pub(crate) fn new() -> Self {
+        Self { epoch: Instant::now(), state: AtomicU64::new(0) }
+    }
+
+    /// Once more, or how long until that may be.
+    pub(crate) fn admit(&self, rate: Rate) -> Result<(), Duration> {
+        let now = self.epoch.elapsed().as_nanos() as u64;
+        let mut state = self.state.load(Relaxed);
+        loop {
+            let next = rate.step(state, now)?;
+            match self.state.compare_exchange_weak(state, next, Relaxed, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => state = other,
+            }
+        }
+    }
+}
+
+/// The number of connections of each client, in a count-min sketch.
+pub(crate) struct CountMinSketch {
+    places: Places,
+    counts: Box<[AtomicU32]>,
+}
+
+impl CountMinSketch {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            places: Places { key: RandomState::new() },
+            counts: (0..2 * PLACES).map(|_| AtomicU32::new(0)).collect(),
+        })
+    }
+
+    /// Returns the number of connections of a client.
+    pub(crate) fn of(&self, client: IpAddr) -> u32 {
+        let (a, b) = self.places.of(client);
+        self.counts[a].load(Relaxed).min(self.counts[b].load(Relaxed))
+    }
+
+    /// One more for as long as the guard lives, or none if there are as many as there may be.
+    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
+        let (a, b) = self.places.of(client);
+        let before = [a, b].map(|at| self.counts[at].fetch_add(1, Relaxed));
+        let held = ConnectionPermit { counts: self.clone(), at: [a, b] };
+        // Dropping what is refused takes it back.
+        (before[0].min(before[1]) < limit).then_some(held)
+    }
+}
+
+/// One connection that counts for its client.
+pub(crate) struct ConnectionPermit {
+    counts: Arc<CountMinSketch>,
+    at: [usize; 2],
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        for at in self.at {
+            self.counts.counts[at].fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENTS: usize = 1 << 16;
+
+    fn rates() -> Rates {
+        Rates::of(&RateTable::new(CLIENTS), "a.test", "requests")
+    }
+    use std::net::Ipv4Addr;
+
+    fn client(number: u32) -> IpAddr {
+        Ipv4Addr::from_bits(number).into()
+    }
+
+    #[test]
+    fn sites_share_a_table_and_no_rate() {
+        let (table, rate) = (RateTable::new(1 << 17), "5/h".parse::<Rate>().unwrap().with_burst(1));
+        let sites: Vec<_> =
+            (0..1000).map(|site| Rates::of(&table, &format!("site{site}"), "requests")).collect();
+        // One client at a thousand sites is admitted once at each of them.
+        let client: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
+        let admitted = || sites.iter().filter(|site| site.admit(client, rate).is_ok()).count();
+        assert!(admitted() >= 998);
+        assert!(admitted() <= 2);
+    }
+
+    #[test]
+    fn each_client_has_its_own_rate() {
+        let (rates, rate) = (rates(), "5/h".parse::<Rate>().unwrap().with_burst(5));
+        // As many as a busy edge sees: nearly all have a place of their own.
+        let refused: usize =
+            (0..2000).map(|n| (0..5).filter(|_| rates.admit(client(n), rate).is_err()).count()).sum();
+        assert!(refused <= 100, "{refused}");
+        assert!((0..2000).all(|n| rates.admit(client(n), rate).is_err()));
+    }
+
+    #[test]
+    fn threads_share_a_rate_exactly() {
+        let (rates, rate) = (rates(), "1/d".parse::<Rate>().unwrap().with_burst(1000));
+        let admitted: usize = std::thread::scope(|scope| {
+            let one = || (0..1000).filter(|_| rates.admit(client(7), rate).is_ok()).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 1000);
+    }
+
+    #[test]
+    fn addresses_of_one_network_lock_nobody_out() {
+        for rate in ["5/d", "100/h", "10/s"] {
+            let (rates, rate) = (rates(), rate.parse::<Rate>().unwrap());
+            let of = |network: u128, number: u128| {
+                IpAddr::from(std::net::Ipv6Addr::from_bits((network << 80) | (number << 64) | 1))
+            };
+            let admitted =
+                (0..65_536).filter(|n| rates.admit(of(0x2001_0db8_0001, *n), rate).is_ok()).count();
+            assert!(admitted < 64 * 200, "{admitted} of one /48");
+            // As many as fill the table, each of a network of its own.
+            (0..65_536).for_each(|n| _ = rates.admit(of(0x2001_0db9_0000 + n, 0), rate));
+            let refused = (0..2000).filter(|n| rates.admit(client(*n), rate).is_err()).count();
+            assert!(refused <= 2, "{refused} of 2000 who were not there before");
+        }
+    }
+
+    #[test]
+    fn who_is_over_the_rate_takes_nothing_from_neighbours() {
+        let (rates, rate) = (rates(), "5/d".parse::<Rate>().unwrap());
+        let of = |number: u16| format!("2001:db8:1:{number:x}::1").parse::<IpAddr>().unwrap();
+        (0..10_000).for_each(|_| _ = rates.admit(of(1), rate));
+        assert!(rates.admit(of(2), rate).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_counts_no_more() {
+        let (rates, rate) = (rates(), "1/h".parse::<Rate>().unwrap().with_burst(2));
+        for _ in 0..100 {
+            assert!(rates.charge(client(1), "ann", rate).is_ok());
+            rates.give_back(client(1), "ann", rate);
+        }
+        assert!(rates.charge(client(1), "ann", rate).is_ok() && rates.charge(client(1), "ann", rate).is_ok());
+        assert!(rates.charge(client(1), "ann", rate).is_err());
+        assert!(rates.charge(client(1), "bob", rate).is_ok() && rates.charge(client(2), "ann", rate).is_ok());
+    }
+
+    /// Of each rate exactly as many are admitted as it says, slow ones too.
+    #[test]
+    fn slow_rates_are_as_exact_as_fast_ones() {
+        for text in ["5/d", "100/h", "600/m", "1000/s"] {
+            let rate: Rate = text.parse().unwrap();
+            let rates = rates();
+            let admitted = (0..rate.burst() + 10).filter(|_| rates.admit(client(1), rate).is_ok()).count();
+            let most = rate.burst() as usize + usize::from(rate.interval_micros() < 100_000) * 10;
+            assert!((rate.burst() as usize..=most).contains(&admitted), "{text}: {admitted}");
+            if let Err(wait) = rates.admit(client(1), rate) {
+                assert!(wait.as_micros() as u64 <= rate.interval_micros() + 2, "{text}: {wait:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_customers_addresses_count_together() {
+        let counts = CountMinSketch::new();
+        let held: Vec<_> =
+            (0..5).filter_map(|n| counts.hold(format!("2001:db8:1:2::{n}").parse().unwrap(), 3)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(counts.hold("2001:db8:1:3::1".parse().unwrap(), 3).is_some());
+        drop(held);
+        assert_eq!(counts.of("2001:db8:1:2::9".parse().unwrap()), 0);
+        assert!(counts.hold("2001:db8:1:2::9".parse().unwrap(), 1).is_some());
+    }
+}

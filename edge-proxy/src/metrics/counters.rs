@@ -1,0 +1,148 @@
+//! Counters while serving. Each worker writes its own, so counting is a load and a store; a reader adds up all workers.
+
+use edge_policy::Reason;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Upper bounds of a histogram's buckets, in microseconds; the last bucket has none.
+pub(super) const BOUNDS: [u64; 12] = [
+    1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// A number that one worker writes.
+#[derive(Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The connection counters of one worker, on separate cache lines.
+#[repr(align(128))]
+pub(crate) struct Shard {
+    pub(crate) tcp: Count,
+    pub(crate) tcp_open: Count,
+    /// Times that accepting had to wait, for descriptors or after an error.
+    pub(crate) accept_waits: Count,
+    pub(crate) quic: Count,
+    pub(crate) quic_open: Count,
+    pub(crate) handshakes: Count,
+    pub(crate) resumed: Count,
+    /// Responses and tunnels that the kernel encrypted, and their bytes.
+    pub(crate) kernel_tls: Count,
+    pub(crate) kernel_tls_bytes: Count,
+    /// The rejected connections, by reason.
+    pub(super) turned_away: [Count; Reason::ALL.len()],
+    /// By reason; requests of all sites and of none.
+    pub(super) refused: [Count; Reason::ALL.len()],
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            tcp: Count::default(),
+            tcp_open: Count::default(),
+            accept_waits: Count::default(),
+            quic: Count::default(),
+            quic_open: Count::default(),
+            handshakes: Count::default(),
+            resumed: Count::default(),
+            kernel_tls: Count::default(),
+            kernel_tls_bytes: Count::default(),
+            turned_away: std::array::from_fn(|_| Count::default()),
+            refused: std::array::from_fn(|_| Count::default()),
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn turned_away(&self, reason: Reason) {
+        self.turned_away[reason as usize].add(1);
+    }
+
+    pub(crate) fn refused(&self, reason: Reason) {
+        self.refused[reason as usize].add(1);
+    }
+}
+
+/// The counters of one worker for one site.
+#[repr(align(128))]
+#[derive(Default)]
+pub(crate) struct SiteShard {
+    /// Responses by class: none, 1xx to 5xx.
+    pub(super) statuses: [Count; 6],
+    /// HTTP/1.0, 1.1, 2, 3.
+    pub(super) versions: [Count; 4],
+    pub(super) early: Count,
+    pub(super) received: Count,
+    pub(super) sent: Count,
+    pub(super) buckets: [Count; BOUNDS.len() + 1],
+    pub(super) microseconds: Count,
+}
+
+impl SiteShard {
+    /// A request ended.
+    pub(crate) fn request(
+        &self,
+        status: Option<u16>,
+        version: usize,
+        early: bool,
+        (received, sent): (u64, u64),
+        took: Duration,
+    ) {
+        self.statuses[usize::from(status.unwrap_or(0) / 100).min(5)].add(1);
+        self.versions[version.min(3)].add(1);
+        self.early.add(u64::from(early));
+        self.received.add(received);
+        self.sent.add(sent);
+        let microseconds = took.as_micros() as u64;
+        self.microseconds.add(microseconds);
+        self.buckets[BOUNDS.partition_point(|bound| *bound < microseconds)].add(1);
+    }
+}
+
+/// A shard a worker.
+pub(crate) struct Shards<T>(Box<[T]>);
+
+impl<T: Default> Shards<T> {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| T::default()).collect())
+    }
+
+    pub(crate) fn of(&self, worker: usize) -> &T {
+        &self.0[worker]
+    }
+
+    pub(super) fn sum(&self, count: impl Fn(&T) -> &Count) -> u64 {
+        self.0.iter().fold(0, |sum, shard| sum.wrapping_add(count(shard).get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_in_the_bucket_that_bounds_it() {
+        let shards = Shards::<SiteShard>::new(2);
+        for (microseconds, bucket) in [(0, 0), (1000, 0), (1001, 1), (10_000_000, 11), (10_000_001, 12)] {
+            let before = shards.sum(|shard| &shard.buckets[bucket]);
+            let took = Duration::from_micros(microseconds);
+            shards.of(bucket % 2).request(Some(200), 1, false, (1, 2), took);
+            assert_eq!(shards.sum(|shard| &shard.buckets[bucket]), before + 1, "{microseconds}");
+        }
+        assert_eq!(shards.sum(|shard| &shard.statuses[2]), 5);
+        assert_eq!(shards.sum(|shard| &shard.sent), 10);
+    }
+}

@@ -1,0 +1,238 @@
+//! Verifying passwords against slow hashes: on threads of their own, few at a time, and remembered for a while, since
+//! browsers send theirs with every request.
+
+use super::limits::site::SiteLimiter;
+use super::limits::sketch::customer;
+use argon2::PasswordVerifier;
+use aws_lc_rs::hmac;
+use edge_policy::auth::basic::{Credentials, User};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// For how long a password that was right is not verified again.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// The number of passwords that may wait for a thread: each takes a tenth of a second or so. Clients whose password was right before have as
+/// many places again.
+const WAITING: usize = 64;
+/// The number of waiting passwords of one client.
+const OF_CLIENT: usize = 4;
+/// Threads at most.
+const THREADS: usize = 4;
+
+/// The result of a password check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PasswordVerdict {
+    Right,
+    Wrong,
+    /// Too many are being verified.
+    Busy,
+    /// The client gave too many wrong ones. Nothing was looked at; it may try again after this.
+    TooOften(Duration),
+}
+
+/// Verifies credentials against the users. A password that was wrong counts against `client` in `guard`, and once too many
+/// did nothing more is looked at, unless this very client had it right before.
+pub(crate) async fn verify(
+    users: &[User],
+    given: &Credentials,
+    client: IpAddr,
+    guard: Option<&SiteLimiter>,
+) -> PasswordVerdict {
+    let user = users.iter().find(|user| user.name == given.user);
+    // An unknown name takes as long as a known one.
+    let Some(hash) = user.or(users.first()).map(|user| user.hash.clone()) else {
+        return PasswordVerdict::Wrong;
+    };
+    let tag = REMEMBERS.tag(client, given, &hash);
+    let right_before = REMEMBERS.since(tag).filter(|_| user.is_some());
+    if right_before.is_some_and(|since| since < REMEMBERED) {
+        return PasswordVerdict::Right;
+    }
+    let charged = guard.filter(|_| right_before.is_none());
+    if let Some(Err(wait)) = charged.map(|guard| guard.charge(client, &given.user)) {
+        return PasswordVerdict::TooOften(wait);
+    }
+    let answer = match Place::take(client, right_before.is_some()) {
+        Some(place) => hashed(hash, given.password.clone(), place).await,
+        None => None,
+    };
+    let verdict = match answer {
+        Some(true) if user.is_some() => PasswordVerdict::Right,
+        Some(_) => return PasswordVerdict::Wrong,
+        None => PasswordVerdict::Busy,
+    };
+    if let Some(guard) = charged {
+        guard.give_back(client, &given.user);
+    }
+    if verdict == PasswordVerdict::Right {
+        REMEMBERS.keep(tag);
+    }
+    verdict
+}
+
+/// Buckets of what is remembered, and the cells of each.
+const BUCKETS: usize = 1 << 10;
+const WAYS: usize = 8;
+
+/// Passwords that were right, by whose they are and from which client they came. No password is in it: without the key,
+/// which dies with the process, nothing follows from what is remembered.
+struct Remembers {
+    key: hmac::Key,
+    epoch: Instant,
+    /// A part of the tag, and when it was right, in milliseconds, at least 1.
+    cells: Box<[(AtomicU64, AtomicU64)]>,
+}
+
+static REMEMBERS: LazyLock<Remembers> = LazyLock::new(|| {
+    let mut key = [0; 32];
+    // Without random numbers there is no TLS either, and nothing here is sent anywhere.
+    let _ = aws_lc_rs::rand::fill(&mut key);
+    Remembers {
+        key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+        epoch: Instant::now(),
+        cells: (0..BUCKETS * WAYS).map(|_| Default::default()).collect(),
+    }
+});
+
+#[derive(Clone, Copy)]
+struct Tag {
+    bucket: usize,
+    tag: u64,
+}
+
+impl Remembers {
+    fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&customer(client).to_be_bytes());
+        for part in [given.user.as_bytes(), hash.as_bytes(), &given.password] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let signed = context.sign();
+        let number = |at: usize| {
+            signed.as_ref()[at..at + 8].iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte))
+        };
+        Tag { bucket: number(0) as usize % BUCKETS, tag: number(8) }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64 + 1
+    }
+
+    fn cells(&self, tag: Tag) -> &[(AtomicU64, AtomicU64)] {
+        &self.cells[tag.bucket * WAYS..][..WAYS]
+    }
+
+    /// For how long it has been right, if it was.
+    fn since(&self, tag: Tag) -> Option<Duration> {
+        self.cells(tag).iter().find_map(|(known, at)| {
+            let at = at.load(Acquire);
+            let same = at > 0 && known.load(Acquire) == tag.tag;
+            same.then(|| Duration::from_millis(self.now().saturating_sub(at)))
+        })
+    }
+
+    /// It was right now. The one that was right longest ago is forgotten for it.
+    fn keep(&self, tag: Tag) {
+        let cells = self.cells(tag);
+        let own = cells.iter().find(|(known, _)| known.load(Acquire) == tag.tag);
+        let Some((known, at)) = own.or_else(|| cells.iter().min_by_key(|(_, at)| at.load(Acquire))) else {
+            return;
+        };
+        // Whoever reads in between finds nothing.
+        at.store(0, Release);
+        known.store(tag.tag, Release);
+        at.store(self.now(), Release);
+    }
+}
+
+/// The passwords waiting for a thread. It is locked when a password is hashed, which takes a hundred thousand times as long.
+static WAIT: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
+
+fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
+    WAIT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place among those that wait.
+struct Place(u64);
+
+impl Place {
+    fn take(client: IpAddr, right_before: bool) -> Option<Self> {
+        let client = customer(client);
+        let mut waiting = wait();
+        let places = if right_before { 2 * WAITING } else { WAITING };
+        let own = waiting.get(&client).copied().unwrap_or_default();
+        if own >= OF_CLIENT || waiting.values().sum::<usize>() >= places {
+            return None;
+        }
+        waiting.insert(client, own + 1);
+        Some(Self(client))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = wait();
+        match waiting.get_mut(&self.0) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(waiting.remove(&self.0)),
+        }
+    }
+}
+
+/// A password to verify. Its place is free when it was, whether or not anybody still waits for the answer.
+struct Job {
+    hash: String,
+    password: Vec<u8>,
+    answer: oneshot::Sender<bool>,
+    place: Place,
+}
+
+/// Returns whether the password matches the hash. `None` if no thread is free.
+async fn hashed(hash: String, password: Vec<u8>, place: Place) -> Option<bool> {
+    let (answer, answered) = oneshot::channel();
+    let job = Job { hash, password, answer, place };
+    let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+    sent.ok()?;
+    answered.await.ok()
+}
+
+static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
+    let (sender, receiver) = channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    for number in 0..threads {
+        let receiver = receiver.clone();
+        // Without any thread each password is answered as if too many were waiting.
+        let _ = std::thread::Builder::new()
+            .name(format!("password-{number}"))
+            .spawn(move || while work(&receiver).is_some() {});
+    }
+    Mutex::new(sender)
+});
+
+fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
+    let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
+    let Job { hash, password, answer, place } = job;
+    if !answer.is_closed() {
+        // Whoever does not wait any more has gone away.
+        let _ = answer.send(matches(&hash, &password));
+    }
+    drop(place);
+    Some(())
+}
+
+fn matches(hash: &str, password: &[u8]) -> bool {
+    if hash.starts_with("$argon2") {
+        let argon2 = argon2::Argon2::default();
+        return argon2::PasswordHash::new(hash)
+            .is_ok_and(|hash| argon2.verify_password(password, &hash).is_ok());
+    }
+    bcrypt::verify(password, hash).unwrap_or(false)
+}

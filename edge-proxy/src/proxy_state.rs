@@ -1,0 +1,33 @@
+//! The state of a running proxy, shared by its handle, its workers and the watch of interfaces.
+
+use super::bound_sockets::RetainedSockets;
+use super::runtime::Runtime;
+use edge_policy::config::Listener;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The state of a running proxy that a reload replaces.
+pub(super) struct ProxyState {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) runtime: Arc<Runtime>,
+    /// The sockets of all workers, so that they can be handed on.
+    pub(super) held: Vec<RetainedSockets>,
+    /// Workers that ended by an error, with the error.
+    pub(super) failures: Vec<(usize, String)>,
+}
+
+impl ProxyState {
+    /// A worker ended by this error: its sockets are closed.
+    pub(super) fn fail(&mut self, worker: usize, error: &io::Error) {
+        self.failures.push((worker, error.to_string()));
+        self.held.iter_mut().for_each(|held| held.release(worker));
+    }
+
+    /// The error that a worker ended by.
+    pub(super) fn failure_of(&self, worker: usize) -> io::Error {
+        let found = self.failures.iter().find(|(number, _)| *number == worker);
+        io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())
+    }
+}

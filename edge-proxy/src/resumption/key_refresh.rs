@@ -1,0 +1,159 @@
+//! The thread that talks to the store, so that no worker does.
+
+use super::store::{self, Link, StoreRequest};
+use super::{Shared, SharedEvent, SharedStore, StoreError};
+use crate::observe::Observer;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc::WeakSender;
+use tokio::sync::{Semaphore, mpsc};
+
+/// The limit of waiting and running queries. Further ones are refused at once.
+const WAITING: usize = 1024;
+const UNDER_WAY: usize = 256;
+/// The time limit of every query to the store, even if no one waits for the result any more.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The time before a failed store is queried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The time that the start waits for the first keys, so that already the first tickets are shared.
+const AT_START: Duration = Duration::from_secs(2);
+
+/// Starts the thread. It ends when the link is dropped.
+pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<Link>> {
+    let (wishes, receiver) = mpsc::channel(WAITING);
+    let link = Arc::new(Link::new(shared.schedule, shared.wait, &shared.mark, wishes));
+    let owed = link.requests();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ready, first) = sync_channel(1);
+    // The thread must not keep the link alive by whose end it ends.
+    let weak = Arc::downgrade(&link);
+    std::thread::Builder::new().name("edge-shared".into()).spawn(move || {
+        tokio.block_on(async {
+            let store = shared.store.clone();
+            let keys = KeyRefresher { shared, observer, state: None, other: false };
+            tokio::spawn(keys.keep(weak.clone(), ready));
+            tokio::spawn(forget(weak.clone(), owed));
+            serve(store, weak, receiver).await;
+        });
+    })?;
+    // Whether it came or not: it is asked again and again.
+    let _ = first.recv_timeout(AT_START);
+    Ok(link)
+}
+
+/// Has the store delete the sessions that it owes.
+async fn forget(link: Weak<Link>, requests: WeakSender<StoreRequest>) {
+    loop {
+        tokio::time::sleep(AGAIN / 4).await;
+        let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
+        for (id, since) in link.used.due(link.clock(), UNDER_WAY) {
+            if requests.try_send(StoreRequest::Forget(id, since)).is_err() {
+                link.used.again(id, since, link.clock() + store::AGAIN);
+            }
+        }
+    }
+}
+
+async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<StoreRequest>) {
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    while let Some(wish) = wishes.recv().await {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let (store, link) = (store.clone(), link.clone());
+        tokio::spawn(async move {
+            match wish {
+                StoreRequest::Put(session) => {
+                    let kept = within(store.put(session)).await.is_ok();
+                    if let Some(link) = link.upgrade() {
+                        let count = if kept { &link.counts.kept } else { &link.counts.lost };
+                        count.fetch_add(1, Relaxed);
+                        if !kept {
+                            link.failed.notify_one();
+                        }
+                    }
+                }
+                StoreRequest::Forget(id, since) => {
+                    if let (Err(_), Some(link)) = (within(store.take(&id)).await, link.upgrade()) {
+                        link.failed.notify_one();
+                        link.used.again(id, since, link.clock() + store::AGAIN);
+                    }
+                }
+                StoreRequest::Take(id, answer) => {
+                    let taken = within(store.take(&id)).await;
+                    if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
+                        link.failed.notify_one();
+                        link.used.owe(id, link.clock(), link.clock() + store::AGAIN);
+                    }
+                    // No one may wait for it any more; the session is taken anyway.
+                    let _ = answer.send(taken);
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Waits for a response of the store, up to the limit.
+async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError("the store does not answer in time".into()));
+    tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(late)
+}
+
+/// Keeps the keys.
+struct KeyRefresher {
+    shared: Shared,
+    observer: Arc<dyn Observer>,
+    /// The last reported state of the store.
+    state: Option<Result<(), StoreError>>,
+    /// It was told that there are keys under another secret.
+    other: bool,
+}
+
+impl KeyRefresher {
+    async fn keep(mut self, link: Weak<Link>, ready: SyncSender<()>) {
+        let mut ready = Some(ready);
+        loop {
+            let Some(link) = link.upgrade() else { return };
+            self.refresh(&link).await;
+            drop(ready.take());
+            // A failed store is queried again soon.
+            let refresh = self.shared.schedule.refresh();
+            if matches!(self.state, Some(Ok(()))) {
+                let failed = link.failed.clone();
+                drop(link);
+                let _ = tokio::time::timeout(refresh, failed.notified()).await;
+                tokio::time::sleep(refresh.min(AGAIN / 4)).await;
+            } else {
+                drop(link);
+                tokio::time::sleep(refresh.min(AGAIN)).await;
+            }
+        }
+    }
+
+    async fn refresh(&mut self, link: &Link) {
+        let Shared { store, wrapping, schedule, .. } = &self.shared;
+        let (now, before) = (store::now(), link.ring());
+        let missing = schedule.wanted(now).filter(|epoch| !before.has(*epoch));
+        let made: Vec<_> = missing.filter_map(|epoch| wrapping.make(schedule, epoch)).collect();
+        let found = within(store.keys(&made)).await;
+        let (ring, all) =
+            before.renewed(schedule, store::now(), wrapping, found.as_deref().unwrap_or_default());
+        link.set_ring(ring);
+        link.counts.reached.store(found.is_ok(), Relaxed);
+        let state = found.map(drop);
+        if self.state.as_ref().map(Result::is_ok) != Some(state.is_ok()) {
+            self.observer.shared(&match &state {
+                Ok(()) => SharedEvent::Reached,
+                Err(why) => SharedEvent::Away(why.clone()),
+            });
+        }
+        self.state = Some(state);
+        if !all && !std::mem::replace(&mut self.other, true) {
+            self.observer.shared(&SharedEvent::OtherSecret);
+        }
+        self.other &= !all;
+    }
+}

@@ -1,0 +1,151 @@
+//! The keys: those that seal tickets and sessions, and the one that seals those keys.
+
+use super::SealedKey;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{hkdf, rand};
+use edge_policy::TicketSchedule;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// The purpose of sealed data, so that one kind is never accepted as another.
+#[derive(Clone, Copy)]
+pub(super) enum SealedKind<'a> {
+    Ticket,
+    Session(&'a [u8; 32]),
+}
+
+impl SealedKind<'_> {
+    fn aad(self) -> Vec<u8> {
+        match self {
+            Self::Ticket => b"edge-proxy ticket 1".to_vec(),
+            Self::Session(id) => [b"edge-proxy session 1".as_slice(), id].concat(),
+        }
+    }
+}
+
+struct Key(RandomizedNonceKey);
+
+impl Key {
+    fn new(bytes: &[u8; 32]) -> Option<Self> {
+        RandomizedNonceKey::new(&AES_256_GCM, bytes).ok().map(Self)
+    }
+
+    /// A nonce, and the sealed text behind it.
+    fn seal(&self, aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut text = Vec::with_capacity(plain.len() + TAG);
+        text.extend_from_slice(plain);
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(aad), &mut text).ok()?;
+        Some([nonce.as_ref().as_slice(), &text].concat())
+    }
+
+    fn open(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE>()?;
+        let mut text = text.to_vec();
+        let plain = self.0.open_in_place(Nonce::from(nonce), Aad::from(aad), &mut text).ok()?.len();
+        text.truncate(plain);
+        Some(text)
+    }
+}
+
+/// The keys of the epochs.
+#[derive(Default)]
+pub(super) struct Ring {
+    keys: BTreeMap<u64, (Vec<u8>, Arc<Key>)>,
+}
+
+impl Ring {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn has(&self, epoch: u64) -> bool {
+        self.keys.contains_key(&epoch)
+    }
+
+    /// Seals with the current key. `None` if there is none.
+    pub(super) fn seal(
+        &self,
+        schedule: &TicketSchedule,
+        now: u64,
+        what: SealedKind<'_>,
+        plain: &[u8],
+    ) -> Option<Vec<u8>> {
+        let epoch = schedule.sealing(now);
+        let sealed = self.keys.get(&epoch)?.1.seal(&what.aad(), plain)?;
+        Some([epoch.to_be_bytes().as_slice(), &sealed].concat())
+    }
+
+    pub(super) fn open(
+        &self,
+        schedule: &TicketSchedule,
+        now: u64,
+        what: SealedKind<'_>,
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
+        let (epoch, sealed) = sealed.split_first_chunk::<8>()?;
+        let epoch = u64::from_be_bytes(*epoch);
+        // Expired keys open nothing, even if they are still stored.
+        let key = &self.keys.get(&epoch).filter(|_| schedule.opens(epoch, now))?.1;
+        key.open(&what.aad(), sealed)
+    }
+
+    /// The keys that the store has now, and no others but those of this ring that have not ended: one whose clock is ahead may have
+    /// deleted them. Whether all could be opened.
+    pub(super) fn renewed(
+        &self,
+        schedule: &TicketSchedule,
+        now: u64,
+        wrapping: &Wrapping,
+        found: &[SealedKey],
+    ) -> (Self, bool) {
+        let kept = self.keys.iter().filter(|(epoch, _)| schedule.opens(**epoch, now));
+        let mut keys: BTreeMap<_, _> = kept.map(|(epoch, key)| (*epoch, key.clone())).collect();
+        let mut all = true;
+        for found in found.iter().filter(|found| schedule.opens(found.epoch, now)) {
+            if keys.get(&found.epoch).is_some_and(|(sealed, _)| *sealed == found.sealed) {
+                continue;
+            }
+            match wrapping.open(found) {
+                Some(key) => drop(keys.insert(found.epoch, (found.sealed.clone(), Arc::new(key)))),
+                None => all = false,
+            }
+        }
+        (Self { keys }, all)
+    }
+}
+
+/// The key that seals the keys in the store: derived from the edges' secret (RFC 5869), and useless without the content
+/// of the store.
+pub(super) struct Wrapping(Key);
+
+impl Wrapping {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
+        let made =
+            secret.expand(&[b"ticket keys 1"], hkdf::HKDF_SHA256).and_then(|made| made.fill(&mut *bytes));
+        debug_assert!(made.is_ok(), "32 bytes are never too many");
+        Self(Key::new(&bytes).expect("AES-256 takes 32 bytes"))
+    }
+
+    fn aad(epoch: u64) -> Vec<u8> {
+        [b"edge-proxy key 1".as_slice(), &epoch.to_be_bytes()].concat()
+    }
+
+    /// A new key for an epoch.
+    pub(super) fn make(&self, schedule: &TicketSchedule, epoch: u64) -> Option<SealedKey> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rand::fill(&mut *bytes).ok()?;
+        let sealed = self.0.seal(&Self::aad(epoch), &*bytes)?;
+        Some(SealedKey { epoch, ends: schedule.ends(epoch), sealed })
+    }
+
+    fn open(&self, key: &SealedKey) -> Option<Key> {
+        let bytes = Zeroizing::new(self.0.open(&Self::aad(key.epoch), &key.sealed)?);
+        Key::new(bytes.as_slice().try_into().ok()?)
+    }
+}

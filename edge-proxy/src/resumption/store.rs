@@ -1,0 +1,193 @@
+//! The workers' side of the store: the current keys, and a channel for queries.
+
+use super::identity::{IdentityMark, MarkedRandom};
+use super::key_ring::{Ring, SealedKind};
+use super::session_claim::{SessionClaim, session_id};
+use super::used::UsedSessions;
+use super::{SealedSession, SharedMetrics, StoreError};
+use edge_policy::TicketSchedule;
+use rustls::crypto::SecureRandom;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// The time without queries after the store made a handshake wait in vain.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The time until a deletion that the store owes is tried, in milliseconds.
+pub(super) const AGAIN: u64 = 1500;
+
+/// The waiting handshake of a session.
+pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
+
+/// A query to the store.
+pub(super) enum StoreRequest {
+    Put(SealedSession),
+    Take([u8; 32], Waiting),
+    /// Deletes the session with this key, which is owed since then.
+    Forget([u8; 32], u64),
+}
+
+/// The state shared by all workers.
+pub(crate) struct Link {
+    schedule: TicketSchedule,
+    wait: Duration,
+    ring: RwLock<Arc<Ring>>,
+    wishes: mpsc::Sender<StoreRequest>,
+    started: Instant,
+    /// Until when the store is not asked, in milliseconds since the start.
+    paused: AtomicU64,
+    /// A worker found the store unavailable.
+    pub(super) failed: Arc<Notify>,
+    pub(super) counts: StoreCounters,
+    /// Lives as long as the process, since rustls takes no other.
+    random: &'static MarkedRandom,
+    pub(super) used: UsedSessions,
+}
+
+#[derive(Default)]
+pub(super) struct StoreCounters {
+    pub(super) reached: AtomicBool,
+    pub(super) kept: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) taken: AtomicU64,
+    pub(super) missing: AtomicU64,
+    pub(super) late: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Link {
+    pub(super) fn new(
+        schedule: TicketSchedule,
+        wait: Duration,
+        mark: &IdentityMark,
+        wishes: mpsc::Sender<StoreRequest>,
+    ) -> Self {
+        Self {
+            schedule,
+            wait,
+            ring: RwLock::default(),
+            wishes,
+            started: Instant::now(),
+            paused: AtomicU64::new(0),
+            failed: Arc::default(),
+            counts: StoreCounters::default(),
+            random: Box::leak(Box::new(MarkedRandom::new(mark.clone()))),
+            used: UsedSessions::default(),
+        }
+    }
+
+    /// The source of random bytes for a TLS configuration whose sessions are in the store.
+    pub(crate) const fn random(&self) -> &'static dyn SecureRandom {
+        self.random
+    }
+
+    /// Returns a way to the store that does not keep it.
+    pub(super) fn requests(&self) -> mpsc::WeakSender<StoreRequest> {
+        self.wishes.downgrade()
+    }
+
+    /// Milliseconds since the start.
+    pub(super) fn clock(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    pub(super) const fn schedule(&self) -> &TicketSchedule {
+        &self.schedule
+    }
+
+    pub(super) fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_ring(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+
+    pub(super) fn seal(&self, what: SealedKind<'_>, plain: &[u8]) -> Option<Vec<u8>> {
+        self.ring().seal(&self.schedule, now(), what, plain)
+    }
+
+    pub(super) fn open(&self, what: SealedKind<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring().open(&self.schedule, now(), what, sealed)
+    }
+
+    /// Gives a session to the store, later. Whether it may come to that.
+    pub(super) fn put(&self, session: SealedSession) -> bool {
+        if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
+            return self.lose();
+        }
+        true
+    }
+
+    /// A session that the store does not get.
+    pub(super) fn lose(&self) -> bool {
+        self.counts.lost.fetch_add(1, Relaxed);
+        false
+    }
+
+    /// Takes the session of this identity from the store, so that no one else can have it. Never exceeds the time
+    /// limit.
+    pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
+        let since = self.clock();
+        let counts = &self.counts;
+        if !self.random.mark().is_ours(&identity) || !self.used.shows(&identity) {
+            counts.refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        let id = session_id(&identity);
+        if since < self.paused.load(Relaxed) || self.wishes.try_send(StoreRequest::Take(id, answer)).is_err()
+        {
+            counts.unavailable.fetch_add(1, Relaxed);
+            self.used.owe(id, since, since + AGAIN);
+            return None;
+        }
+        let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
+            // The store may do it yet, which is well: the session is gone then.
+            counts.late.fetch_add(1, Relaxed);
+            self.paused.store(self.started.elapsed().saturating_add(PAUSE).as_millis() as u64, Relaxed);
+            return None;
+        };
+        match answered {
+            Ok(Ok(Some(sealed))) => {
+                let session = self.open(SealedKind::Session(&id), &sealed);
+                let count = if session.is_some() { &counts.taken } else { &counts.missing };
+                count.fetch_add(1, Relaxed);
+                session.map(|session| SessionClaim::new(identity, session))
+            }
+            Ok(Ok(None)) => {
+                counts.missing.fetch_add(1, Relaxed);
+                // It may be on its way to the store.
+                self.used.owe(id, since, since + AGAIN);
+                None
+            }
+            Ok(Err(_)) | Err(_) => {
+                counts.unavailable.fetch_add(1, Relaxed);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> SharedMetrics {
+        let counts = &self.counts;
+        SharedMetrics {
+            reached: counts.reached.load(Relaxed),
+            keys: self.ring().len() as u64,
+            kept: counts.kept.load(Relaxed),
+            lost: counts.lost.load(Relaxed),
+            taken: counts.taken.load(Relaxed),
+            missing: counts.missing.load(Relaxed),
+            late: counts.late.load(Relaxed),
+            unavailable: counts.unavailable.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+        }
+    }
+}

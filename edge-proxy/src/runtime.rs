@@ -1,0 +1,278 @@
+//! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
+
+use super::client_auth::ClientAuth;
+use super::downstream::h3;
+use super::error::StartError;
+use super::ktls;
+use super::limits::site::{SiteLimiter, SiteLimiters};
+use super::limits::sketch::{ConnectionPermit, CountMinSketch};
+use super::metrics::counters::{Shard, Shards, SiteShard};
+use super::observe::Observer;
+use super::resumption::{Link, Sessions, Tickets};
+use super::upstream::{ClientTls, SharedTarget, Targets};
+use edge_policy::Snapshot;
+use edge_policy::config::{KernelTls, ListenerKind, Protocol, Site};
+use quinn_proto as quic;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Early data that one TCP connection may send: one request.
+const EARLY_DATA: u32 = 16 * 1024;
+/// Sessions that can be resumed with early data at a time. Each can be used once.
+const SESSIONS: usize = 32 * 1024;
+
+/// State that survives a reload, so that tickets and sessions of clients stay valid.
+pub(crate) struct ReloadSurvivors {
+    tickets: Arc<dyn ProducesTickets>,
+    early_tcp: Arc<dyn StoresServerSessions>,
+    early_quic: Arc<dyn StoresServerSessions>,
+    targets: Targets,
+    guards: SiteLimiters,
+    clients: Arc<CountMinSketch>,
+    pub(crate) shared: Option<Arc<Link>>,
+    pub(crate) started: Instant,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    /// Of requests that are for no site.
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
+}
+
+impl ReloadSurvivors {
+    pub(crate) fn new(
+        workers: usize,
+        shared: Option<Arc<Link>>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, rustls::Error> {
+        let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let (tickets, early_tcp): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match &shared {
+            Some(link) => (Arc::new(Tickets::new(link.clone(), own)), Arc::new(Sessions::new(link.clone()))),
+            None => (own, ServerSessionMemoryCache::new(SESSIONS)),
+        };
+        Ok(Self {
+            tickets,
+            early_tcp,
+            // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
+            early_quic: ServerSessionMemoryCache::new(SESSIONS),
+            targets: Targets::new(observer),
+            guards: SiteLimiters::new(workers),
+            clients: CountMinSketch::new(),
+            shared,
+            started: Instant::now(),
+            counts: Arc::new(Shards::new(workers)),
+            nowhere: Arc::new(Shards::new(workers)),
+        })
+    }
+}
+
+/// A client has as many connections as it may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooManyConnections;
+
+/// A configuration ready to serve, shared by all workers.
+pub(crate) struct Runtime {
+    snapshot: Snapshot,
+    /// For sites without early data: resumption by tickets.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// For sites with early data: each session is known here and can be resumed once (RFC 8446 §8.1).
+    pub(crate) early_tls: Arc<ServerConfig>,
+    pub(crate) quic: Option<Arc<quic::ServerConfig>>,
+    /// By site, in the order of the configuration: for those that ask for client certificates.
+    pub(crate) client_auth: Vec<Option<ClientAuth>>,
+    pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
+    /// By upstream, in the order of the configuration.
+    pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
+    /// By site, in the order of the configuration.
+    pub(crate) guards: Vec<Arc<SiteLimiter>>,
+    /// Connections by client.
+    clients: Arc<CountMinSketch>,
+    pub(crate) counts: Arc<Shards<Shard>>,
+    pub(crate) nowhere: Arc<Shards<SiteShard>>,
+    alt_svc: Option<String>,
+    /// The state shared with other edges, if any.
+    pub(crate) shared: Option<Arc<Link>>,
+    /// The kernel's TLS capabilities, if kernel TLS is enabled.
+    pub(crate) kernel_tls: Option<ktls::Support>,
+}
+
+impl Runtime {
+    /// `addresses` are where the configuration's listeners listen, in their order.
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        certificates: &Arc<dyn ResolvesServerCert>,
+        lasting: &ReloadSurvivors,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, StartError> {
+        let base_of = |provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]| {
+            ServerConfig::builder_with_provider(Arc::new(provider))
+                .with_protocol_versions(versions)
+                .map(|builder| builder.with_no_client_auth().with_cert_resolver(certificates.clone()))
+        };
+        let base = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+            base_of(rustls::crypto::aws_lc_rs::default_provider(), versions)
+        };
+        let mut tls = base(rustls::ALL_VERSIONS)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let kernel_tls = match snapshot.config().kernel_tls {
+            KernelTls::Auto { .. } => ktls::probe(),
+            KernelTls::Off => None,
+        };
+        // rustls is followed by a record layer that has to know its keys.
+        tls.key_log = Arc::new(super::tls::SecretCapture);
+        tls.enable_secret_extraction = true;
+        let client_auth = client_auth(&snapshot, &tls, certificates)?;
+        let mut early_tls = match &lasting.shared {
+            // The edges recognise the identities of sessions that any of them made.
+            Some(link) => {
+                let provider = CryptoProvider {
+                    secure_random: link.random(),
+                    ..rustls::crypto::aws_lc_rs::default_provider()
+                };
+                base_of(provider, rustls::ALL_VERSIONS)?
+            }
+            None => base(rustls::ALL_VERSIONS)?,
+        };
+        early_tls.alpn_protocols.clone_from(&tls.alpn_protocols);
+        early_tls.key_log = tls.key_log.clone();
+        early_tls.enable_secret_extraction = tls.enable_secret_extraction;
+        tls.ticketer = lasting.tickets.clone();
+        tls.send_tls13_tickets = 1;
+        early_tls.session_storage = lasting.early_tcp.clone();
+        early_tls.max_early_data_size = EARLY_DATA;
+        early_tls.send_half_rtt_data = true;
+
+        let config = snapshot.config();
+        // The port that was given, where any was asked for.
+        let http3 = config
+            .listeners
+            .iter()
+            .zip(addresses)
+            .find(|(listener, _)| listener.kind == ListenerKind::Tls { http3: true })
+            .map(|(_, address)| address.port());
+        let quic = match http3 {
+            None => None,
+            Some(_) => {
+                let mut tls = base(&[&rustls::version::TLS13])?;
+                if config.sites.iter().any(|site| site.early_data) {
+                    tls.session_storage = lasting.early_quic.clone();
+                    tls.max_early_data_size = u32::MAX;
+                } else {
+                    tls.ticketer = lasting.tickets.clone();
+                }
+                let limits = h3_limits(config);
+                Some(
+                    h3::server_config(tls, &limits, config.congestion)
+                        .map_err(|why| StartError::Quic { source: why.into() })?,
+                )
+            }
+        };
+        // What clients outside connect to, where that is another port.
+        let alt_svc = http3.map(|port| format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(port)));
+        let upstream_tls = config
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                upstream
+                    .tls
+                    .as_ref()
+                    .map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
+                    .transpose()
+                    .map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })
+            })
+            .collect::<Result<_, _>>()?;
+        let targets = lasting.targets.of(&snapshot.config().upstreams);
+        let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
+        let guards = lasting.guards.of(&snapshot.config().sites, snapshot.config().limits.rate_table);
+        let clients = lasting.clients.clone();
+        let (counts, nowhere) = (lasting.counts.clone(), lasting.nowhere.clone());
+        Ok(Self {
+            snapshot,
+            tls,
+            early_tls,
+            quic,
+            client_auth,
+            upstream_tls,
+            targets,
+            guards,
+            clients,
+            counts,
+            nowhere,
+            alt_svc,
+            shared: lasting.shared.clone(),
+            kernel_tls,
+        })
+    }
+
+    /// After how many bytes of a response its content may go past us. `None` is never.
+    pub(crate) const fn direct_after(&self) -> Option<u64> {
+        match (self.kernel_tls, self.snapshot.config().kernel_tls) {
+            (Some(_), KernelTls::Auto { after }) => Some(after),
+            _ => None,
+        }
+    }
+
+    /// Returns the limit for this peer's connections, or `None` if they are not counted: those of trusted proxies carry
+    /// many clients.
+    fn counts(&self, peer: IpAddr) -> Option<u32> {
+        let config = self.snapshot.config();
+        let limit = config.limits.connections_per_client;
+        let hop = config.trust.ranges.iter().any(|range| range.contains(&peer));
+        (limit > 0 && !hop).then_some(limit)
+    }
+
+    /// Counts a connection for its client, or refuses it when that has too many.
+    pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
+        match self.counts(client) {
+            None => Ok(None),
+            Some(limit) => self.clients.hold(client, limit).map(Some).ok_or(TooManyConnections),
+        }
+    }
+
+    /// Returns whether [`Runtime::hold`] would refuse.
+    pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
+        self.counts(client).is_some_and(|limit| self.clients.of(client) >= limit)
+    }
+
+    pub(crate) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn alt_svc(&self) -> Option<&str> {
+        self.alt_svc.as_deref()
+    }
+}
+
+/// Makes the TLS configuration of each site that asks for client certificates.
+fn client_auth(
+    snapshot: &Snapshot,
+    base: &ServerConfig,
+    certificates: &Arc<dyn ResolvesServerCert>,
+) -> Result<Vec<Option<ClientAuth>>, StartError> {
+    let of = |site: &Site| {
+        let Some(asked) = &site.client_certificates else { return Ok(None) };
+        let made = ClientAuth::new(asked, base, |verifier| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder =
+                ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+            Ok(builder.with_client_cert_verifier(verifier).with_cert_resolver(certificates.clone()))
+        });
+        made.map(Some).map_err(|source| StartError::ClientCertificates { site: site.name.clone(), source })
+    };
+    snapshot.config().sites.iter().map(of).collect()
+}
+
+/// The engine's limits, from those of the configuration.
+pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits {
+    let mut limits =
+        h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
+    limits.control_frames = u64::from(config.limits.control_frames);
+    limits.connections = config.limits.connections;
+    limits.handshake = config.timeouts.handshake;
+    limits.head = config.timeouts.header;
+    limits.idle = config.timeouts.idle;
+    limits.section.section = config.limits.header_bytes + config.limits.target_bytes;
+    limits.section.fields = config.limits.header_fields;
+    limits
+}

@@ -1,0 +1,99 @@
+//! A pipe between two sockets: bytes pass from one to the other without being copied into this process (splice(2)).
+
+use crate::socket::Socket;
+use rustix::fd::OwnedFd;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+
+/// Bytes of a pipe, where the system allows that much.
+const SIZE: usize = 256 * 1024;
+/// Empty pipes that a worker keeps for reuse.
+const KEPT: usize = 16;
+
+thread_local! {
+    static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // A smaller one does too: users have a limit for all their pipes.
+        let _ = fcntl_setpipe_size(&write, SIZE);
+        Ok(Self { read, write })
+    }
+}
+
+/// A pipe and what is in it.
+pub(crate) struct SplicePipe {
+    pipe: Option<Pipe>,
+    held: usize,
+}
+
+impl SplicePipe {
+    pub(crate) fn new() -> io::Result<Self> {
+        let pooled = POOL.with_borrow_mut(Vec::pop);
+        Ok(Self { pipe: Some(pooled.map_or_else(Pipe::new, Ok)?), held: 0 })
+    }
+
+    /// Bytes that came in and did not go out yet.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves at most `most` bytes into the pipe. 0 is the end of the stream. Only for an empty pipe: with a full one,
+    /// the cause of blocking would be unknown.
+    pub(crate) fn poll_in(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Socket,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert_eq!(self.held, 0);
+        let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let moved = |socket: BorrowedFd<'_>| {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            Ok(splice(socket, None, &pipe.write, None, most.min(SIZE), flags)?)
+        };
+        let n = ready!(from.poll_io(cx, Interest::READABLE, moved))?;
+        self.held = n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Lets out what it can.
+    pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
+        let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let moved = |socket: BorrowedFd<'_>| {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            Ok(splice(&pipe.read, None, socket, None, self.held, flags)?)
+        };
+        let n = ready!(to.poll_io(cx, Interest::WRITABLE, moved))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.held -= n;
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl Drop for SplicePipe {
+    fn drop(&mut self) {
+        if self.held == 0
+            && let Some(pipe) = self.pipe.take()
+        {
+            POOL.with_borrow_mut(|pool| {
+                if pool.len() < KEPT {
+                    pool.push(pipe);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! System calls for kernel TLS and for network interfaces (linux/tls.h, tcp(7), ip(7)). The only module of this crate with
+//! `unsafe`.
+#![allow(unsafe_code)]
+
+use crate::tls13::{Cipher, TrafficKeys};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use zeroize::Zeroizing;
+
+const TLS_TX: libc::c_int = 1;
+const TLS_SET_RECORD_TYPE: libc::c_int = 1;
+const TLS_1_3_VERSION: u16 = 0x0304;
+const TCP_CLOSE: u8 = 7;
+const TLS_CIPHER_AES_GCM_128: u16 = 51;
+const TLS_CIPHER_AES_GCM_256: u16 = 52;
+const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
+
+/// Bytes of the largest `tls12_crypto_info_*`.
+const MOST_INFO: usize = 56;
+/// Bytes of a record's sequence number, which is what such a structure ends with.
+const SEQUENCE: usize = 8;
+
+/// The structure `tls12_crypto_info_*` of the cipher, which is the same for TLS 1.3, and its length.
+fn info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
+    let (kind, salt) = match keys.cipher() {
+        Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
+        Cipher::Aes256Gcm => (TLS_CIPHER_AES_GCM_256, 4),
+        Cipher::ChaCha20Poly1305 => (TLS_CIPHER_CHACHA20_POLY1305, 0),
+    };
+    let mut bytes = Zeroizing::new([0; MOST_INFO]);
+    let mut length = 0;
+    let (salt, iv) = keys.iv().split_at(salt);
+    for part in [
+        &TLS_1_3_VERSION.to_ne_bytes()[..],
+        &kind.to_ne_bytes(),
+        iv,
+        keys.key(),
+        salt,
+        &sequence.to_be_bytes(),
+    ] {
+        bytes[length..length + part.len()].copy_from_slice(part);
+        length += part.len();
+    }
+    (bytes, length)
+}
+
+fn done(returned: libc::c_int) -> io::Result<()> {
+    if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the socket one that can have kernel TLS. It works as before until it gets keys.
+pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let name = b"tls";
+    // SAFETY: the option's value is a name of this length, which the kernel copies.
+    done(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_ULP,
+            name.as_ptr().cast(),
+            name.len() as libc::socklen_t,
+        )
+    })
+}
+
+/// Makes the kernel encrypt everything written from now on with these keys, beginning with this sequence number.
+pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
+    let (info, length) = info(keys, sequence);
+    // SAFETY: the option's value is a structure of this length, which the kernel copies.
+    done(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TLS,
+            TLS_TX,
+            info.as_ptr().cast(),
+            length as libc::socklen_t,
+        )
+    })
+}
+
+/// The sequence number of the next record that the kernel writes.
+pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result<u64> {
+    let (mut info, length) = info(keys, 0);
+    let mut found = length as libc::socklen_t;
+    // SAFETY: the kernel writes at most as much as the length says, which is within the buffer.
+    done(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_TLS, TLS_TX, info.as_mut_ptr().cast(), &raw mut found)
+    })?;
+    let mut number = [0; SEQUENCE];
+    number.copy_from_slice(&info[length - SEQUENCE..length]);
+    Ok(u64::from_be_bytes(number))
+}
+
+/// Writes a record of a type that is not content.
+pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Result<usize> {
+    /// Aligned as the header needs it.
+    #[repr(C, align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut part = libc::iovec { iov_base: content.as_ptr().cast_mut().cast(), iov_len: content.len() };
+    // SAFETY: the header is plain numbers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes a length; CMSG_SPACE(1) is 24 bytes, within the buffer.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(1) } as _;
+    // SAFETY: the first header is within the buffer, which is aligned and long enough for one byte of data behind it.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_TLS;
+        (*header).cmsg_type = TLS_SET_RECORD_TYPE;
+        (*header).cmsg_len = libc::CMSG_LEN(1) as _;
+        *libc::CMSG_DATA(header) = kind;
+    }
+    // SAFETY: all that the message points to outlives the call, and the kernel only reads it.
+    let sent = unsafe {
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 bytes, 24 numbers of 4 bytes and 2 of 8 are before it.
+const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
+
+/// Returns the number of bytes ever put into the socket's queue, from a fixed start. It may be too low while
+/// acknowledgements arrive, never too high.
+pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = [0u64; BYTES_ACKED + 1];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most as much of the structure as the length says, which is the buffer's.
+    done(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    if length as usize != size_of_val(&info) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // `tcpi_state` is the first byte: nothing is queued any more.
+    if info[0].to_ne_bytes()[0] == TCP_CLOSE {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    // What is acknowledged between the two calls is counted by neither.
+    Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
+}
+
+/// Bytes in the queue of a socket that the other side's system has not acknowledged.
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) })?;
+    Ok(waiting.unsigned_abs())
+}
+
+/// Returns the index of the interface with this name. `None` if there is none.
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name is a string with its end, which is only read.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// Returns the name of the interface with this index. `None` if there is none.
+pub(super) fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: at most IF_NAMESIZE bytes are written, the end included.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return None;
+    }
+    CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
+}
+
+/// Options of ip(7) and ipv6(7) that libc does not name: what the kernel noted of a connection's packets.
+const IP_PKTOPTIONS: libc::c_int = 9;
+const IPV6_2292PKTOPTIONS: libc::c_int = 6;
+
+/// Returns the index of the interface by which a TCP connection came, as the kernel noted it when it was made.
+pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
+    let (level, wish, question) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO, IP_PKTOPTIONS)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is one int, which the kernel copies.
+    done(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            wish,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })
+    .ok()?;
+    // Control messages, which are aligned as a size is.
+    let mut control = [0usize; 32];
+    let mut length = size_of_val(&control) as libc::socklen_t;
+    // SAFETY: the kernel writes at most as much as the length says, which is the buffer's.
+    done(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, question, control.as_mut_ptr().cast(), &raw mut length)
+    })
+    .ok()?;
+    // SAFETY: all bits at zero are a header without any messages.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = (length as usize).min(size_of_val(&control)) as _;
+    // SAFETY: the header describes the buffer, which lives until the end of this function; the macros stay within the length,
+    // and what is read of a message is within the length that its header has.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(&raw const message);
+        while !at.is_null() {
+            let header = &*at;
+            let enough = |size: usize| header.cmsg_len as usize >= libc::CMSG_LEN(size as u32) as usize;
+            let data = libc::CMSG_DATA(at);
+            let index = match (header.cmsg_level, header.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) if enough(size_of::<libc::in_pktinfo>()) => {
+                    data.cast::<libc::in_pktinfo>().read_unaligned().ipi_ifindex as u32
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | IPV6_2292PKTINFO)
+                    if enough(size_of::<libc::in6_pktinfo>()) =>
+                {
+                    data.cast::<libc::in6_pktinfo>().read_unaligned().ipi6_ifindex as u32
+                }
+                _ => 0,
+            };
+            if index != 0 {
+                return Some(index);
+            }
+            at = libc::CMSG_NXTHDR(&raw const message, at);
+        }
+    }
+    None
+}
+
+const IPV6_2292PKTINFO: libc::c_int = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_connection_over_loopback_came_by_lo() {
+        let lo = interface_index("lo").unwrap();
+        assert_eq!(interface_name(lo).as_deref(), Some("lo"));
+        assert_eq!(interface_index("no-such-one"), None);
+        assert_eq!(interface_name(u32::MAX - 1), None);
+        for (address, v6) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
+            let listener = TcpListener::bind(address).unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(incoming_interface(accepted.as_fd(), v6), Some(lo), "{address}");
+        }
+    }
+}

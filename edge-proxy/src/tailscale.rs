@@ -1,0 +1,229 @@
+//! Queries of the local tailscaled for identities.
+
+use super::deadline::Deadline;
+use super::traces::Trace;
+use super::upstream::{ConnectOptions, Pool, SharedTarget, Targets, UpstreamError, read_whole};
+use crate::observe::NoopObserver;
+use crate::upstream::Cause;
+use edge_http::{RequestHead, Version};
+use edge_policy::balance::TriedTargets;
+use edge_policy::config::Limits;
+use edge_policy::config::{Tailnet, Target, Upstream};
+use edge_policy::tailnet::{Node, TailnetIdentity, TailnetUser};
+use serde::Deserialize;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The time limit: tailscaled responds from memory, at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After it could not be asked it is left alone for this long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Answers that one worker remembers.
+const REMEMBERED: usize = 4096;
+/// More than any answer has, in bytes.
+const LONGEST: usize = 256 * 1024;
+
+/// The response of tailscaled, or the failure to get one.
+#[derive(Clone)]
+pub(crate) enum WhoisResult {
+    Known(Rc<Node>),
+    Nobody,
+    Unreachable,
+}
+
+impl WhoisResult {
+    pub(crate) fn identity(&self) -> TailnetIdentity<'_> {
+        match self {
+            Self::Known(node) => TailnetIdentity::Known(node),
+            Self::Nobody => TailnetIdentity::Nobody,
+            Self::Unreachable => TailnetIdentity::Unreachable,
+        }
+    }
+}
+
+/// A worker's client of tailscaled, with a cache.
+pub(crate) struct WhoIs {
+    tailnet: Tailnet,
+    pool: Pool,
+    said: RefCell<HashMap<IpAddr, (Instant, WhoisResult)>>,
+}
+
+impl WhoIs {
+    pub(crate) fn new(tailnet: &Tailnet) -> Self {
+        let upstream = Upstream::new("tailscaled", Target::Unix(tailnet.socket.clone()));
+        let shared: Vec<Arc<SharedTarget>> = Targets::new(Arc::new(NoopObserver))
+            .of(std::slice::from_ref(&upstream))
+            .into_iter()
+            .flatten()
+            .collect();
+        Self {
+            tailnet: tailnet.clone(),
+            pool: Pool::new(upstream, &shared, None, &Limits { idle_upstream: 4, ..Limits::default() }),
+            said: RefCell::default(),
+        }
+    }
+
+    /// Returns whether this client uses the socket and settings of this configuration.
+    pub(crate) fn serves(&self, tailnet: &Tailnet) -> bool {
+        self.tailnet == *tailnet
+    }
+
+    /// Returns the owner of this address. `None` if it is outside the tailnet's ranges.
+    pub(crate) async fn is(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
+        let address = who.ip().to_canonical();
+        if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some((until, said)) = self.said.borrow().get(&address)
+            && *until > now
+        {
+            return Some(said.clone());
+        }
+        let asked = deadline.within(PATIENCE, self.ask(SocketAddr::new(address, who.port()), deadline)).await;
+        let (said, remember) = match asked {
+            Some(Ok(said)) => (said, self.tailnet.remember),
+            _ => (WhoisResult::Unreachable, PAUSE),
+        };
+        let mut all = self.said.borrow_mut();
+        if all.len() >= REMEMBERED {
+            all.retain(|_, (until, _)| *until > now);
+        }
+        if all.len() < REMEMBERED {
+            all.insert(address, (now + remember, said.clone()));
+        }
+        Some(said)
+    }
+
+    async fn ask(&self, who: SocketAddr, deadline: &Deadline) -> Result<WhoisResult, UpstreamError> {
+        let mut head = RequestHead::new(Version::Http11);
+        // The name that tailscaled wants to be asked by, so that no web page can.
+        head.authority = "local-tailscaled.sock".into();
+        head.target = format!("/localapi/v0/whois?addr={}", encoded(who));
+        let mut options = ConnectOptions {
+            client: who,
+            local: who,
+            deadline,
+            connect: PATIENCE,
+            fresh: false,
+            upgrade: None,
+            sticky: None,
+            missed: Cell::new(None),
+            host: true,
+            trace: &Trace::NONE,
+        };
+        loop {
+            let (mut exchange, _flight) =
+                match self.pool.begin(&head, &options, 0, &mut TriedTargets::default()).await {
+                    Ok(begun) => begun,
+                    Err(UpstreamError::Stale) if !options.fresh => {
+                        options.fresh = true;
+                        continue;
+                    }
+                    Err(why) => return Err(why),
+                };
+            let (answer, content) = match read_whole(&mut exchange, LONGEST).await {
+                Err(UpstreamError::Stale) if !options.fresh => {
+                    options.fresh = true;
+                    continue;
+                }
+                read => read?,
+            };
+            exchange.finish();
+            return match answer.status {
+                200 => parse(&content).ok_or(UpstreamError::Malformed(Cause::MalformedContent)),
+                404 => Ok(WhoisResult::Nobody),
+                status => Err(UpstreamError::Status(status)),
+            };
+        }
+    }
+}
+
+/// An address and port in a query: brackets are written by their codes.
+fn encoded(who: SocketAddr) -> String {
+    who.to_string().replace('[', "%5B").replace(']', "%5D")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WhoisResponse {
+    node: Option<WhoisNode>,
+    user_profile: Option<WhoisUser>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WhoisNode {
+    /// With the tailnet's domain and a dot at the end.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    computed_name: String,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WhoisUser {
+    #[serde(default)]
+    login_name: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default, rename = "ProfilePicURL")]
+    picture: String,
+}
+
+/// Parses a response.
+fn parse(content: &[u8]) -> Option<WhoisResult> {
+    let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
+    let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };
+    let short = node.name.split('.').next().unwrap_or_default();
+    let name = if node.computed_name.is_empty() { short.to_owned() } else { node.computed_name };
+    let tags = node.tags.unwrap_or_default();
+    // A tagged machine's profile is a placeholder.
+    let user = answer.user_profile.filter(|user| tags.is_empty() && !user.login_name.is_empty());
+    let user = user.map(|user| TailnetUser {
+        login: user.login_name,
+        name: user.display_name,
+        picture: user.picture,
+    });
+    Some(WhoisResult::Known(Rc::new(Node { name, tags, user })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(text: &str) -> Option<Node> {
+        match parse(text.as_bytes())? {
+            WhoisResult::Known(node) => Some((*node).clone()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let ann = node(
+            r#"{"Node":{"ID":1,"Name":"laptop.tail0123.ts.net.","ComputedName":"laptop","Tags":null,"Addresses":["100.64.0.9/32"]},
+                "UserProfile":{"ID":2,"LoginName":"ann@a.test","DisplayName":"Ann","ProfilePicURL":"https://p.test/a"},"CapMap":{}}"#,
+        )
+        .unwrap();
+        assert_eq!((ann.name.as_str(), ann.tags.len()), ("laptop", 0));
+        assert_eq!(ann.user.unwrap().login, "ann@a.test");
+        let tagged = node(
+            r#"{"Node":{"Name":"vps-pacman.tail0123.ts.net.","Tags":["tag:edge"]},
+                "UserProfile":{"LoginName":"tagged-devices","DisplayName":"Tagged Devices"}}"#,
+        )
+        .unwrap();
+        assert_eq!((tagged.name.as_str(), tagged.user), ("vps-pacman", None));
+        assert!(parse(b"{}").is_some_and(|said| matches!(said, WhoisResult::Nobody)));
+        assert!(parse(b"no match").is_none() && parse(b"[]").is_none());
+        assert_eq!(encoded("[fd7a::1]:9".parse().unwrap()), "%5Bfd7a::1%5D:9");
+    }
+}

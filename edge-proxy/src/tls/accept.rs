@@ -1,0 +1,88 @@
+//! Reading of the ClientHello, before any response.
+
+use crate::buffer::Input;
+use crate::socket::Socket;
+use rustls::server::{Accepted, Acceptor};
+use std::future::poll_fn;
+use tokio::io::AsyncWriteExt;
+
+/// Bytes of a record's head.
+const HEAD: usize = 5;
+/// The most bytes behind it, in any version (RFC 5246 §6.2.3).
+const MOST_BODY: usize = (1 << 14) + 2048;
+/// The content type of a ClientHello's record (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
+/// The first bytes of a connection.
+pub(crate) enum Hello {
+    /// A complete ClientHello.
+    Accepted(Box<Accepted>),
+    /// Something else: plain HTTP, garbage, a broken ClientHello, or nothing.
+    NotTls,
+}
+
+/// No record begins so.
+pub(super) struct NoRecord;
+
+/// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
+pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
+    let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
+    let version = bytes.get(1).is_none_or(|major| *major == 3);
+    if !kind || !version {
+        return Err(NoRecord);
+    }
+    let Some([_, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+    match usize::from(u16::from_be_bytes([*high, *low])) {
+        body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
+        _ => Err(NoRecord),
+    }
+}
+
+/// Reads until the ClientHello is complete. Never writes. Bytes behind its last record stay in `ahead`; its records are
+/// also copied into `copy`.
+pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Option<&mut Vec<u8>>) -> Hello {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let held = ahead.bytes();
+        let length = match record_length(held) {
+            Ok(_) if held.first().is_some_and(|kind| *kind != HANDSHAKE) => return Hello::NotTls,
+            Ok(length) => length,
+            Err(NoRecord) => return Hello::NotTls,
+        };
+        let Some(mut record) = length.and_then(|length| held.get(..length)) else {
+            let read = poll_fn(|cx| {
+                let filled = ahead.poll_fill(io, cx);
+                if filled.is_pending() {
+                    ahead.park();
+                }
+                filled
+            });
+            match read.await {
+                Ok(1..) => continue,
+                _ => return Hello::NotTls,
+            }
+        };
+        let length = record.len();
+        if let Some(copy) = &mut copy {
+            copy.extend_from_slice(record);
+        }
+        while !record.is_empty() {
+            // It takes a part at a time, and a whole record before it has to look at it.
+            if !matches!(acceptor.read_tls(&mut record), Ok(1..)) {
+                return Hello::NotTls;
+            }
+        }
+        ahead.consume(length);
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Hello::Accepted(Box::new(accepted)),
+            Ok(None) => {}
+            Err(_) => return Hello::NotTls,
+        }
+    }
+}
+
+/// A fatal alert in cleartext, for sites configured to send one: 112 is `unrecognized_name` (RFC 6066 §3).
+pub(crate) async fn send_alert(io: &mut Socket, description: u8) {
+    // Whether it arrives does not matter; the connection is closed next.
+    let _ = io.write_all(&[21, 3, 3, 0, 2, 2, description]).await;
+}

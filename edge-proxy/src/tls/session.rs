@@ -1,0 +1,300 @@
+//! A connection of TLS 1.3 whose handshake rustls made and whose records are read and written here.
+
+use super::secrets::TrafficSecrets;
+use crate::buffer::Input;
+use crate::ktls::{Kernel, Support};
+use crate::socket::Socket;
+use crate::tls13::record::{self, ALERT, HEAD, ReceivedRecord, RecordError, RecordOpener, RecordSealer};
+use crate::tls13::{RecordBuffer, TrafficKeys};
+use rustls::ExtractedSecrets;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncWrite, ReadBuf};
+
+/// The maximum of content per call: one read from an upstream, and its frame headers. Encrypted and unwritten data is
+/// the only buffer.
+pub(super) const MOST_TAKEN: usize = 68 * 1024;
+/// Pieces of content that one call takes at most.
+const MOST_PARTS: usize = 16;
+
+/// The encrypting side: this process or the kernel.
+enum Sender {
+    Own(RecordSealer),
+    Kernel(Box<Kernel>),
+}
+
+pub(super) struct Tls13Session {
+    opening: RecordOpener,
+    sender: Sender,
+    out: RecordBuffer,
+    /// Bytes of content at the beginning of what was read.
+    plain: usize,
+    /// The bytes of their record that follow them.
+    behind: usize,
+    /// The client sends no more.
+    ended: bool,
+    /// Nor do we.
+    closed: bool,
+    failed: Option<RecordError>,
+}
+
+impl Tls13Session {
+    /// Goes on where rustls stopped. `out` is what it still had to send. `None` if the AEAD is one that is not known here.
+    pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: RecordBuffer) -> Option<Self> {
+        let (received, reads) = &extracted.rx;
+        let (sent, writes) = &extracted.tx;
+        Some(Self {
+            opening: RecordOpener::new(said.client, &TrafficKeys::extracted(reads)?, *received)?,
+            sender: Sender::Own(RecordSealer::new(said.server, &TrafficKeys::extracted(writes)?, *sent)?),
+            out,
+            plain: 0,
+            behind: 0,
+            ended: false,
+            closed: false,
+            failed: None,
+        })
+    }
+
+    /// Returns whether the kernel encrypts.
+    pub(super) const fn is_kernels(&self) -> bool {
+        matches!(self.sender, Sender::Kernel(_))
+    }
+
+    /// The kernel's side, if it sends.
+    pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
+        match &mut self.sender {
+            Sender::Kernel(kernel) => Some(kernel),
+            Sender::Own(_) => None,
+        }
+    }
+
+    /// Gives the sending side to the kernel, if all is written. Whether the kernel sends now.
+    pub(super) fn enter_kernel(&mut self, io: &Socket, support: Support) -> bool {
+        if let Sender::Own(sealing) = &self.sender
+            && self.out.is_empty()
+            && !self.closed
+            && let Some((secret, keys, sequence)) = sealing.given_away()
+            // Where it fails (a suite that this kernel has not) nothing of the connection has changed.
+            && let Ok(kernel) = Kernel::take_over(io, support, secret, keys, sequence)
+        {
+            self.sender = Sender::Kernel(Box::new(kernel));
+        }
+        self.is_kernels()
+    }
+
+    /// Writes the records that wait. Where the kernel sends, those that it owes.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
+        match &mut self.sender {
+            Sender::Kernel(kernel) => kernel.poll_settle(cx, io),
+            Sender::Own(_) => self.out.poll_write(cx, io),
+        }
+    }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
+        match &mut self.sender {
+            Sender::Kernel(kernel) => kernel.poll_drained(cx, io),
+            Sender::Own(_) => self.out.poll_write(cx, io),
+        }
+    }
+
+    /// Reads as many records as are there and have room, or waits for one. What `merges` with content is not sent before that.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut Socket,
+        ahead: &mut Input,
+        buf: &mut ReadBuf<'_>,
+        merges: bool,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            if self.plain > 0 {
+                let n = self.plain.min(buf.remaining());
+                buf.put_slice(&ahead.bytes()[..n]);
+                self.plain -= n;
+                ahead.consume(if self.plain == 0 { n + std::mem::take(&mut self.behind) } else { n });
+            }
+            if self.ended {
+                // Data after the end is ignored (RFC 8446 §6.1).
+                ahead.consume(ahead.bytes().len());
+            }
+            if self.ended || self.plain > 0 || buf.remaining() == 0 {
+                break;
+            }
+            let heard = match self.failed {
+                Some(fault) => Err(fault),
+                None => self.open(ahead, buf, before),
+            };
+            match heard {
+                Ok(Some(heard)) => self.heard(heard),
+                // Buffered content first.
+                Ok(None) | Err(_) if buf.filled().len() > before => {
+                    self.failed = heard.err();
+                    break;
+                }
+                Err(fault) => return Poll::Ready(Err(self.fails(fault, cx, io))),
+                Ok(None) => {
+                    if !merges {
+                        let flushed = self.poll_flush(cx, io);
+                        // What cannot be written is found by whoever writes next; what came before is still there. What the kernel cannot
+                        // do, such as change its keys, ends the connection.
+                        if self.is_kernels() {
+                            let _ = flushed?;
+                        }
+                    }
+                    let filled = ahead.poll_fill(io, cx);
+                    if filled.is_pending() {
+                        ahead.park();
+                    }
+                    if ready!(filled)? == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+            }
+        }
+        if ahead.is_empty() {
+            ahead.release();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decrypts the next record: into the destination if there is room, else in place. `None` if it is incomplete, or
+    /// better left for the next call.
+    fn open(
+        &mut self,
+        ahead: &mut Input,
+        buf: &mut ReadBuf<'_>,
+        before: usize,
+    ) -> Result<Option<ReceivedRecord>, RecordError> {
+        let Some(length) = record::length(ahead.bytes())? else { return Ok(None) };
+        let Some(record) = ahead.bytes_mut().get_mut(..length) else { return Ok(None) };
+        if let Some(heard) = self.opening.open_to(record, buf.initialize_unfilled()) {
+            ahead.consume(length);
+            if let ReceivedRecord::Content(n) = heard? {
+                buf.advance(n);
+            }
+            return heard.map(Some);
+        }
+        if buf.filled().len() > before {
+            return Ok(None);
+        }
+        let heard = self.opening.open_in_place(record)?;
+        match heard {
+            ReceivedRecord::Content(n) => {
+                ahead.consume(HEAD);
+                (self.plain, self.behind) = (n, length - HEAD - n);
+            }
+            _ => ahead.consume(length),
+        }
+        Ok(Some(heard))
+    }
+
+    fn heard(&mut self, heard: ReceivedRecord) {
+        match heard {
+            ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
+            ReceivedRecord::End => self.ended = true,
+            ReceivedRecord::AsksForKeys => match &mut self.sender {
+                Sender::Own(sealing) => sealing.owe_keys(),
+                Sender::Kernel(kernel) => kernel.owe_keys(),
+            },
+        }
+    }
+
+    /// The alert that says why is worth one try.
+    fn fails(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
+        self.failed = Some(fault);
+        if let Some(alert) = fault.alert()
+            && !std::mem::replace(&mut self.closed, true)
+        {
+            let _ = match &mut self.sender {
+                Sender::Kernel(kernel) => {
+                    kernel.accuse(alert);
+                    kernel.poll_say_end(cx, io)
+                }
+                Sender::Own(sealing) => match sealing.record(ALERT, &alert, &mut self.out) {
+                    Ok(()) => self.out.poll_write(cx, io),
+                    Err(_) => Poll::Pending,
+                },
+            };
+        }
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
+
+    /// Takes content. Nothing is taken while something waits to be written, but for what `merges` with it.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut Socket,
+        bufs: &[IoSlice<'_>],
+        merges: bool,
+    ) -> Poll<io::Result<usize>> {
+        if !merges || self.is_kernels() {
+            ready!(self.poll_flush(cx, io))?;
+        }
+        if self.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let sealing = match &mut self.sender {
+            Sender::Own(sealing) => sealing,
+            Sender::Kernel(kernel) => {
+                kernel.may_write()?;
+                let n = ready!(Pin::new(io).poll_write_vectored(cx, bufs))?;
+                kernel.wrote(n);
+                return Poll::Ready(Ok(n));
+            }
+        };
+        let mut parts = [&[][..]; MOST_PARTS];
+        let mut taken = 0;
+        for (part, buf) in parts.iter_mut().zip(bufs) {
+            *part = &buf[..buf.len().min(MOST_TAKEN - taken)];
+            taken += part.len();
+        }
+        self.out.reserve(RecordSealer::space(taken));
+        sealing
+            .content(&parts[..bufs.len().min(MOST_PARTS)], &mut self.out)
+            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        let _ = self.out.poll_write(cx, io)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Encrypts all of it, behind what waits. 0 if that cannot be.
+    pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
+        let Sender::Own(sealing) = &mut self.sender else { return 0 };
+        let length = parts.iter().map(|part| part.len()).sum();
+        // The next write detects connection errors.
+        if self.closed || length > MOST_TAKEN + MOST_TAKEN / 2 {
+            return 0;
+        }
+        self.out.reserve(RecordSealer::space(length));
+        if sealing.content(parts, &mut self.out).is_err() {
+            self.closed = true;
+            return 0;
+        }
+        length
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Says that nothing more comes, and ends the sending side.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
+        match &mut self.sender {
+            Sender::Kernel(kernel) => {
+                ready!(kernel.poll_say_end(cx, io))?;
+                ready!(kernel.poll_drained(cx, io))?;
+            }
+            Sender::Own(sealing) => {
+                if !std::mem::replace(&mut self.closed, true) {
+                    let close_notify = [1, 0];
+                    let _ = sealing.record(ALERT, &close_notify, &mut self.out);
+                }
+                ready!(self.out.poll_write(cx, io))?;
+            }
+        }
+        Pin::new(io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,464 @@
+//! A TLS connection over a socket, on either side.
+//!
+//! rustls performs the handshake. On the server side of TLS 1.3 the own record layer ([`Tls13Session`]) then takes
+//! over: content is encrypted from its place into the write buffer and decrypted to its destination, and no state of
+//! rustls remains. TLS 1.2 and connections to upstreams stay with rustls.
+
+use super::accept;
+use super::secrets::{TrafficSecrets, take_secrets};
+use super::session::Tls13Session;
+use crate::buffer::{ImmediateWrite, Input};
+use crate::ktls::Support;
+use crate::socket::Socket;
+use crate::splice::SplicePipe;
+use crate::tls13::RecordBuffer;
+use rustls::{
+    ClientConnection, ConnectionCommon, ExtractedSecrets, ProtocolVersion, ServerConnection, SideData,
+};
+use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::ops::DerefMut;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket as `std::io` sees it, for the time of one call.
+struct Sync<'a, 'b> {
+    io: &'a mut Socket,
+    cx: &'a mut Context<'b>,
+}
+
+impl Write for Sync<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match Pin::new(&mut *self.io).poll_write(self.cx, buf) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for RecordBuffer {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.push(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The differences between client and server side.
+pub(crate) trait Side: Sized {
+    /// Reads accepted early data, if any is left.
+    fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    /// The traffic keys, for continuing without rustls.
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
+}
+
+impl Side for ServerConnection {
+    fn read_early(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let Some(mut early) = self.early_data() else { return Ok(0) };
+        let n = early.read(buf.initialize_unfilled())?;
+        buf.advance(n);
+        Ok(n)
+    }
+
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
+        self.dangerous_extract_secrets()
+    }
+}
+
+impl Side for ClientConnection {
+    fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
+        self.dangerous_extract_secrets()
+    }
+}
+
+/// The implementation that reads and writes records.
+enum Session<C> {
+    Rustls(Box<C>),
+    Own(Box<Tls13Session>),
+    /// Neither: what was handed over could not be taken.
+    Broken,
+}
+
+/// TLS over a socket.
+pub(crate) struct TlsStream<C> {
+    session: Session<C>,
+    io: Socket,
+    closed: bool,
+    /// True if output may wait to be merged with the next output.
+    merges: bool,
+    /// The end of the handshake arrived, without a response so far.
+    owes: bool,
+    /// Bytes that were read but not consumed.
+    ahead: Input,
+    /// True if rustls buffers nothing, so that the record layer can take over with these secrets.
+    follows: bool,
+    said: Option<TrafficSecrets>,
+    /// The kernel's TLS capabilities, if the kernel may encrypt.
+    support: Option<Support>,
+}
+
+impl<C, D> TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    D: SideData,
+{
+    pub(crate) fn new(tls: C, io: Socket) -> Self {
+        Self {
+            session: Session::Rustls(Box::new(tls)),
+            io,
+            closed: false,
+            merges: false,
+            owes: false,
+            ahead: Input::default(),
+            follows: false,
+            said: None,
+            support: None,
+        }
+    }
+
+    /// A newly accepted connection, with these bytes read after the ClientHello. The kernel may encrypt if `support` is
+    /// given. The last call to rustls has set its secrets, or a call from here will.
+    pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
+        Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
+    }
+
+    /// The kernel takes the sending side over, if it can and all is flushed. Whether it sends from now on.
+    pub(crate) fn enter_kernel(&mut self) -> bool {
+        match (&mut self.session, self.support) {
+            (Session::Own(own), Some(support)) => {
+                self.io.register().is_ok() && own.enter_kernel(&self.io, support)
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes that were taken and wait to be written, where that is known.
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.session {
+            Session::Own(own) => own.waiting(),
+            _ => 0,
+        }
+    }
+
+    /// Returns whether the kernel encrypts.
+    pub(crate) fn is_kernels(&self) -> bool {
+        matches!(&self.session, Session::Own(own) if own.is_kernels())
+    }
+
+    /// Sends what the pipe has. Only if the kernel sends.
+    pub(crate) fn poll_relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        relay: &mut SplicePipe,
+    ) -> Poll<io::Result<usize>> {
+        let kernel = match &mut self.session {
+            Session::Own(own) => own.kernel(),
+            _ => None,
+        };
+        let Some(kernel) = kernel else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        ready!(kernel.poll_settle(cx, &self.io))?;
+        kernel.may_write()?;
+        let n = ready!(relay.poll_out(cx, &self.io))?;
+        kernel.wrote(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Until what was written would arrive even if the connection were closed now.
+    pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.session {
+            Session::Own(own) => own.poll_drained(cx, &mut self.io),
+            _ => self.poll_write_tls(cx),
+        }
+    }
+
+    /// The connection as rustls knows it: at least until something is read after the handshake.
+    pub(crate) fn tls(&self) -> Option<&C> {
+        match &self.session {
+            Session::Rustls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    pub(crate) const fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.io
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.io
+    }
+
+    /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
+    pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let begins = self.is_handshaking();
+        while self.is_handshaking() {
+            let _ = self.poll_write_tls(cx)?;
+            if !self.is_handshaking() {
+                break;
+            }
+            if ready!(self.poll_read_tls(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2 the peer waits
+        // for what is left: it goes before the next wait for the peer.
+        self.merges |= begins;
+        self.owes |= begins;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Goes on without rustls, which has nothing left to be read. `false` if that cannot be.
+    fn hand_over(&mut self) -> io::Result<bool> {
+        let Session::Rustls(tls) = &mut self.session else { return Ok(false) };
+        let complete = !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if !complete || !self.follows || self.closed {
+            return Ok(false);
+        }
+        let Some(said) = self.said.take() else { return Ok(false) };
+        let mut out = RecordBuffer::default();
+        while tls.wants_write() {
+            tls.write_tls(&mut out)?;
+        }
+        let Session::Rustls(tls) = std::mem::replace(&mut self.session, Session::Broken) else {
+            return Ok(false);
+        };
+        let extracted = tls.extract().map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        let own = Tls13Session::new(said, &extracted, out).ok_or(io::ErrorKind::InvalidData)?;
+        self.session = Session::Own(Box::new(own));
+        Ok(true)
+    }
+
+    /// Gives rustls what comes next. While it may be followed that is exactly a record, so that it keeps nothing that others have to
+    /// read.
+    fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let follows = self.follows && (self.said.is_some() || self.is_handshaking());
+        let given = ready!(self.poll_ahead(cx, follows))?;
+        let Session::Rustls(tls) = &mut self.session else {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        };
+        if given == 0 {
+            tls.read_tls(&mut io::empty())?;
+        }
+        let fed = feed(tls.as_mut(), &mut self.ahead, given, follows);
+        if let Some(said) = take_secrets() {
+            self.said = Some(said);
+        }
+        self.follows &= follows && matches!(fed, Ok(0));
+        if self.ahead.is_empty() {
+            self.ahead.release();
+        }
+        if let Err(why) = fed {
+            // The alert that says why is worth one try.
+            let _ = self.poll_write_tls(cx);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        Poll::Ready(Ok(given))
+    }
+
+    /// Reads until a record is complete, or any bytes if record boundaries do not matter. Returns how many bytes to
+    /// pass to rustls; 0 is the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>, follows: bool) -> Poll<io::Result<usize>> {
+        loop {
+            let held = self.ahead.bytes();
+            if !held.is_empty() && !follows {
+                return Poll::Ready(Ok(held.len()));
+            }
+            match accept::record_length(held) {
+                Ok(Some(length)) if length <= held.len() => return Poll::Ready(Ok(length)),
+                Ok(_) => {}
+                // rustls says what is wrong with it.
+                Err(_) => return Poll::Ready(Ok(held.len())),
+            }
+            let filled = self.ahead.poll_fill(&mut self.io, cx);
+            if filled.is_pending() {
+                self.ahead.park();
+            }
+            if ready!(filled)? == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+
+    /// Writes the records that wait. Where the kernel sends, those that it owes.
+    fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tls = match &mut self.session {
+            Session::Rustls(tls) => tls,
+            Session::Own(own) => return own.poll_flush(cx, &mut self.io),
+            Session::Broken => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        while tls.wants_write() {
+            match tls.write_tls(&mut Sync { io: &mut self.io, cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(why) => return Poll::Ready(Err(why)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let tls = match &mut self.session {
+                Session::Rustls(tls) => tls,
+                Session::Own(own) => {
+                    let read = own.poll_read(cx, &mut self.io, &mut self.ahead, buf, self.merges);
+                    // The client's Finished gets no response. With Nagle's algorithm the client holds its request until
+                    // that is acknowledged, 40 ms later.
+                    if read.is_pending() && std::mem::take(&mut self.owes) {
+                        self.io.acknowledge();
+                    }
+                    return read;
+                }
+                Session::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            };
+            let n = tls.read_early(buf)?;
+            if n > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let mut reader = tls.reader();
+            // Only the needed part of the buffer is touched: the pages of an idle connection stay unmapped.
+            match reader.fill_buf() {
+                Ok(chunk) => {
+                    let n = chunk.len().min(buf.remaining());
+                    buf.put_slice(&chunk[..n]);
+                    reader.consume(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Poll::Ready(Err(why)),
+            }
+            if self.hand_over()? {
+                continue;
+            }
+            // What cannot be written is found by whoever writes next; what came before is still there.
+            let _ = self.poll_write_tls(cx);
+            ready!(self.poll_read_tls(cx))?;
+        }
+    }
+
+    fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let merges = std::mem::take(&mut self.merges);
+        self.owes = false;
+        if let Session::Own(own) = &mut self.session {
+            return own.poll_write(cx, &mut self.io, bufs, merges);
+        }
+        // What is encrypted and not written yet is the only buffer.
+        if !merges {
+            ready!(self.poll_write_tls(cx))?;
+        }
+        let Session::Rustls(tls) = &mut self.session else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let n = tls.writer().write_vectored(bufs)?;
+        let _ = self.poll_write_tls(cx)?;
+        if n == 0 && bufs.iter().any(|buf| !buf.is_empty()) { Poll::Pending } else { Poll::Ready(Ok(n)) }
+    }
+}
+
+impl<C> ImmediateWrite for TlsStream<C> {
+    fn put(&mut self, parts: &[&[u8]]) -> usize {
+        match &mut self.session {
+            Session::Own(own) => own.put(parts),
+            // It has its own buffer, which must be waited for.
+            _ => 0,
+        }
+    }
+}
+
+/// Passes these bytes to rustls: all of them if the record layer may follow, else as many as it accepts. Returns how
+/// many it did not accept.
+fn feed<D: SideData>(
+    tls: &mut ConnectionCommon<D>,
+    ahead: &mut Input,
+    mut left: usize,
+    follows: bool,
+) -> Result<usize, rustls::Error> {
+    loop {
+        let before = left;
+        // It takes 4 KiB at a time, up to what a record needs, and more when that is processed.
+        while left > 0
+            && (follows || left == before || tls.wants_read())
+            && let Ok(n @ 1..) = tls.read_tls(&mut &ahead.bytes()[..left])
+        {
+            ahead.consume(n);
+            left -= n;
+        }
+        tls.process_new_packets()?;
+        if left == 0 || left == before || !follows && !tls.wants_read() {
+            return Ok(left);
+        }
+    }
+}
+
+impl<C, D> AsyncRead for TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    D: SideData,
+{
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_read_plain(cx, buf)
+    }
+}
+
+impl<C, D> AsyncWrite for TlsStream<C>
+where
+    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    D: SideData,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_plain(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_plain(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_write_tls(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Session::Own(own) = &mut this.session {
+            return own.poll_shutdown(cx, &mut this.io);
+        }
+        if let Session::Rustls(tls) = &mut this.session
+            && !std::mem::replace(&mut this.closed, true)
+        {
+            tls.send_close_notify();
+        }
+        ready!(this.poll_write_tls(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}

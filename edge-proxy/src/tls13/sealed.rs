@@ -1,0 +1,115 @@
+//! Records that are to be written: memory of the worker's, held only while something waits.
+
+use crate::socket::Socket;
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// Bytes of a buffer for what one record holds, and tickets.
+const SMALL: usize = 20 * 1024;
+/// Bytes of one for as much as one call takes.
+const LARGE: usize = 72 * 1024;
+/// Buffers of each kind that a worker keeps for reuse: 3.5 MiB.
+const KEPT_SMALL: usize = 64;
+const KEPT_LARGE: usize = 32;
+
+thread_local! {
+    static SMALLS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static LARGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Encrypted bytes that wait to be written.
+#[derive(Default)]
+pub(crate) struct RecordBuffer {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl RecordBuffer {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Returns the waiting bytes.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+
+    /// Reserves room for this many bytes, so that the memory does not move while they are appended.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        let needed = self.end + bytes;
+        if needed <= self.memory.len() {
+            return;
+        }
+        let (pool, size) =
+            if needed <= SMALL { (&SMALLS, SMALL) } else { (&LARGES, needed.next_multiple_of(LARGE)) };
+        let mut memory = pool
+            .with_borrow_mut(Vec::pop)
+            .filter(|memory| memory.len() >= needed)
+            .unwrap_or_else(|| vec![0; size]);
+        memory[..self.end - self.start].copy_from_slice(&self.memory[self.start..self.end]);
+        let end = self.end - self.start;
+        self.release();
+        (self.memory, self.start, self.end) = (memory, 0, end);
+    }
+
+    /// So many bytes behind what waits, to be written over.
+    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        self.reserve(bytes);
+        &mut self.memory[self.end..self.end + bytes]
+    }
+
+    /// So many bytes of [`RecordBuffer::room`] are to be written.
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        self.end += bytes;
+        debug_assert!(self.end <= self.memory.len());
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
+    /// Writes all of it.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
+        while self.start < self.end {
+            let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.memory[self.start..self.end]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.start += n;
+        }
+        self.release();
+        Poll::Ready(Ok(()))
+    }
+
+    fn release(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        (self.start, self.end) = (0, 0);
+        let (pool, kept) = match memory.len() {
+            0 => return,
+            SMALL => (&SMALLS, KEPT_SMALL),
+            LARGE => (&LARGES, KEPT_LARGE),
+            _ => return,
+        };
+        pool.with_borrow_mut(|pool| {
+            if pool.len() < kept {
+                pool.push(memory);
+            }
+        });
+    }
+}
+
+impl Drop for RecordBuffer {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,0 +1,331 @@
+//! Sends spans to the collector, from a thread of its own, as OTLP over HTTP wants it
+//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>): what is overloaded or away is asked again, later and later; what is
+//! refused is not.
+
+use super::Trace;
+use super::on::{SpanCounters, SpanQueue, TraceSink};
+use super::otlp::{self, Span};
+use super::random::Random;
+use crate::deadline::Sweep;
+use crate::error::StartError;
+use crate::metrics::SpanMetrics;
+use crate::observe::NoopObserver;
+use crate::upstream::{ClientTls, ConnectOptions, Pool, Targets, UpstreamError, read_whole};
+use edge_http::grammar::{is_field_value, is_target, is_token};
+use edge_http::{BodyLength, Method, RequestHead, Version};
+use edge_policy::config::{Limits, Protocol, Tracing};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Spans that are sent at once.
+const BATCH: usize = 512;
+/// The first and the longest time before a batch is sent again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Spans that the collector has not taken after so long are old, and make room.
+const GIVE_UP: Duration = Duration::from_secs(300);
+/// The maximum length of a response in bytes.
+const ANSWER: usize = 64 * 1024;
+
+/// The thread that sends.
+pub(crate) struct Exporter {
+    counts: Arc<SpanCounters>,
+    stop: watch::Sender<Option<Instant>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exporter {
+    /// Starts the exporter. It runs until all workers are gone.
+    pub(crate) fn start(tracing: Tracing) -> Result<(Self, TraceSink), StartError> {
+        check(&tracing).map_err(|why| StartError::Tracing { why })?;
+        let upstream = &tracing.collector;
+        let tls = upstream.tls.as_ref();
+        let tls = tls
+            .map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
+            .transpose();
+        let tls =
+            tls.map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })?;
+        let (queue, spans) = mpsc::channel(tracing.queue.max(1));
+        let (stop, stopped) = watch::channel(None);
+        let counts = Arc::new(SpanCounters::default());
+        let sink = SpanQueue { sampling: tracing.sampling, queue, counts: counts.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(StartError::Thread)?;
+        let mine = counts.clone();
+        let thread = std::thread::Builder::new().name("edge-spans".into()).spawn(move || {
+            tokio::task::LocalSet::new().block_on(&runtime, async move {
+                let sweep = Sweep::new();
+                tokio::task::spawn_local(sweep.clone().run());
+                let limits = Limits { idle_upstream: 1, ..Limits::default() };
+                let targets =
+                    Targets::new(Arc::new(NoopObserver)).of(std::slice::from_ref(&tracing.collector));
+                let pool = Pool::new(tracing.collector.clone(), &targets[0], tls, &limits);
+                let mut deadline = stopped.clone();
+                let exporting =
+                    Exporting { tracing, pool, sweep, spans, stopped, counts: mine, random: Random::new() };
+                exporting.run_until(&mut deadline).await;
+            });
+        });
+        let thread = Some(thread.map_err(StartError::Thread)?);
+        Ok((Self { counts, stop, thread }, TraceSink(Some(sink))))
+    }
+
+    pub(crate) fn metrics(&self) -> SpanMetrics {
+        self.counts.metrics()
+    }
+
+    /// All workers are gone: what waits is sent, for at most so long.
+    pub(crate) fn end(&mut self, within: Duration) {
+        self.stop.send_replace(Some(Instant::now() + within));
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+/// Checks that the settings form a valid HTTP request.
+fn check(tracing: &Tracing) -> Result<(), String> {
+    if tracing.collector.targets.len() != 1 {
+        return Err("the collector has one target, neither none nor several".into());
+    }
+    if !tracing.path.starts_with('/') || !is_target(tracing.path.as_bytes()) {
+        return Err(format!(
+            "`{}` is not a valid path: expected one that begins with /, such as /v1/traces",
+            tracing.path
+        ));
+    }
+    let wrong = |(name, value): &&(String, String)| {
+        !is_token(name.as_bytes()) || value.is_empty() || !is_field_value(value.as_bytes())
+    };
+    match tracing.fields.iter().find(wrong) {
+        Some((name, _)) => {
+            Err(format!("the field `{}` has no name or no value of HTTP", name.escape_debug()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The state of the exporting thread.
+struct Exporting {
+    tracing: Tracing,
+    pool: Pool,
+    sweep: Rc<Sweep>,
+    spans: mpsc::Receiver<Span>,
+    stopped: watch::Receiver<Option<Instant>>,
+    counts: Arc<SpanCounters>,
+    random: Random,
+}
+
+impl Exporting {
+    /// Exports until the queue is empty, or until the deadline set at shutdown.
+    async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
+        let counts = self.counts.clone();
+        let mut sending = std::pin::pin!(self.run());
+        let told = async {
+            // An error means that there is no one left to report it.
+            let until = deadline.wait_for(Option::is_some).await.ok().and_then(|until| *until);
+            tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
+        };
+        let mut told = std::pin::pin!(told);
+        poll_fn(|cx| match sending.as_mut().poll(cx) {
+            std::task::Poll::Pending => told.as_mut().poll(cx),
+            ready => ready,
+        })
+        .await;
+        let read = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
+        let settled = read(&counts.exported) + read(&counts.failed);
+        counts.failed.fetch_add(read(&counts.queued).saturating_sub(settled), Relaxed);
+    }
+
+    async fn run(&mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let more = self.collect(&mut batch).await;
+            if !batch.is_empty() {
+                self.deliver(&batch).await;
+                batch.clear();
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a full batch, or for what comes in an interval after the first. Says whether more can come.
+    async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
+        if self.spans.recv_many(batch, BATCH).await == 0 {
+            return false;
+        }
+        let until = Instant::now() + self.tracing.interval;
+        while batch.len() < BATCH {
+            let room = BATCH - batch.len();
+            match tokio::time::timeout_at(until, self.spans.recv_many(batch, room)).await {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Sends a batch, again as long as that may help.
+    async fn deliver(&mut self, batch: &[Span]) {
+        let message = otlp::request(&self.tracing.service, batch);
+        let count = batch.len() as u64;
+        let give_up = Instant::now() + GIVE_UP;
+        let mut wait = BACK_OFF.0;
+        loop {
+            let answer = tokio::time::timeout(self.tracing.timeout, self.post(&message)).await;
+            let asked = match answer.unwrap_or(Err(UpstreamError::TimedOut)) {
+                Ok(CollectorResponse { status: 200..=299, content, .. }) => {
+                    let rejected = otlp::rejected(&content).min(count);
+                    self.counts.exported.fetch_add(count - rejected, Relaxed);
+                    self.counts.failed.fetch_add(rejected, Relaxed);
+                    return;
+                }
+                // Those that OTLP calls retryable.
+                Ok(CollectorResponse { status: 429 | 502 | 503 | 504, again, .. }) => again,
+                Ok(_) => break,
+                Err(_) => None,
+            };
+            // Between the half and the whole, so that many proxies do not come at once.
+            let spread = wait / 2 + wait.mul_f64((self.random.next() >> 11) as f64 / (1u64 << 54) as f64);
+            let spread = asked.map_or(spread, |asked| asked.clamp(spread, GIVE_UP));
+            if Instant::now() + spread > give_up {
+                break;
+            }
+            let mut stopped = self.stopped.clone();
+            if stopped.borrow_and_update().is_some() {
+                // The time that is left is for trying.
+                tokio::time::sleep(BACK_OFF.0 / 5).await;
+            } else {
+                // Interrupted or timed out: it is retried.
+                let _ = tokio::time::timeout(spread, stopped.changed()).await;
+            }
+            wait = (wait * 2).min(BACK_OFF.1);
+        }
+        self.counts.failed.fetch_add(count, Relaxed);
+    }
+
+    async fn post(&self, message: &[u8]) -> Result<CollectorResponse, UpstreamError> {
+        let collector = &self.tracing.collector;
+        let mut head = RequestHead::new(Version::Http11);
+        head.method = Method::Post;
+        head.target.clone_from(&self.tracing.path);
+        head.authority = collector.targets[0].authority();
+        head.body = BodyLength::Exact(message.len() as u64);
+        head.fields.push(b"Content-Type", b"application/x-protobuf");
+        head.fields.push(b"User-Agent", concat!("OTel-OTLP-Exporter-", env!("CARGO_PKG_NAME")).as_bytes());
+        for (name, value) in &self.tracing.fields {
+            head.fields.push(name.as_bytes(), value.as_bytes());
+        }
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let deadline = self.sweep.deadline();
+        let mut options = ConnectOptions {
+            client: nobody,
+            local: nobody,
+            deadline: &deadline,
+            connect: self.tracing.timeout,
+            fresh: false,
+            upgrade: None,
+            sticky: None,
+            missed: Cell::new(None),
+            host: true,
+            trace: &Trace::NONE,
+        };
+        loop {
+            match self.once(&head, &options, message).await {
+                // A kept connection had ended meanwhile.
+                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        head: &RequestHead,
+        options: &ConnectOptions<'_>,
+        message: &[u8],
+    ) -> Result<CollectorResponse, UpstreamError> {
+        let mut tried = edge_policy::balance::TriedTargets::default();
+        let (mut exchange, flight) = self.pool.begin(head, options, 0, &mut tried).await?;
+        let mut left = message;
+        while !left.is_empty() {
+            let room = poll_fn(|cx| exchange.poll_capacity(cx)).await?;
+            let n = room.min(left.len());
+            exchange.send_data(&left[..n]);
+            left = &left[n..];
+        }
+        exchange.send_end(None);
+        let outcome = read_whole(&mut exchange, ANSWER).await;
+        match &outcome {
+            Ok(_) => {
+                flight.succeeded();
+                exchange.finish();
+            }
+            Err(why) => flight.ended_by(*why),
+        }
+        let (head, content) = outcome?;
+        let again = head.fields.get_named(b"retry-after").and_then(edge_http::grammar::decimal);
+        Ok(CollectorResponse { status: head.status, again: again.map(Duration::from_secs), content })
+    }
+}
+
+/// The response of the collector.
+struct CollectorResponse {
+    status: u16,
+    /// When it wants to be asked again.
+    again: Option<Duration>,
+    content: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_policy::config::{Target, Upstream};
+
+    #[test]
+    fn what_would_make_no_request_is_refused_and_no_secret_is_told() {
+        let target = Target::Tcp { host: "127.0.0.1".into(), port: 4318 };
+        let good = Tracing::new(Upstream::new("collector", target), "edge", 1.0).unwrap();
+        assert_eq!(check(&good), Ok(()));
+        let with = |edit: &dyn Fn(&mut Tracing)| {
+            let mut tracing = good.clone();
+            edit(&mut tracing);
+            check(&tracing)
+        };
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert!(with(&|tracing| tracing.collector.targets.clear()).is_err());
+        assert!(with(&|tracing| tracing.path = "/a b".into()).is_err());
+        for (name, value) in [("a b", "hunter2"), ("", "hunter2"), ("A", "hunter2\r\nB: c"), ("A", "")] {
+            let why = with(&|tracing| tracing.fields.push(field(name, value))).unwrap_err();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+        assert!(
+            !format!("{:?}", {
+                let mut tracing = good.clone();
+                tracing.fields.push(field("A", "hunter2"));
+                tracing
+            })
+            .contains("hunter2")
+        );
+    }
+}

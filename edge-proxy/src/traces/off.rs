@@ -1,0 +1,68 @@
+//! Without traces: nothing of it is left after compiling.
+
+use crate::observe::AccessRecord;
+use crate::upstream::UpstreamError;
+use edge_http::RequestHead;
+use edge_policy::Reason;
+use edge_policy::config::Upstream;
+use edge_policy::decide::{Decision, RequestContext};
+use std::time::Instant;
+
+/// The trace state shared by all workers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NoTraceSink(());
+
+/// The tracer of a worker.
+#[derive(Default)]
+pub(crate) struct NoTracer;
+
+impl NoTracer {
+    pub(crate) const fn new(_: NoTraceSink) -> Self {
+        Self
+    }
+
+    pub(crate) const fn begin(
+        &self,
+        _: &Decision<'_>,
+        _: &RequestContext<'_>,
+        _: &RequestHead,
+        _: Instant,
+    ) -> NoTrace<'_> {
+        NoTrace::NONE
+    }
+}
+
+/// The trace of a request.
+pub(crate) struct NoTrace<'t>(std::marker::PhantomData<&'t ()>);
+
+impl NoTrace<'_> {
+    /// A trace that records nothing.
+    pub(crate) const NONE: Self = Self(std::marker::PhantomData);
+
+    pub(crate) const fn attempt(&self, _: &mut RequestHead) {}
+
+    pub(crate) const fn attempted(
+        &self,
+        _: (&Upstream, usize),
+        _: &RequestHead,
+        _: (&'static str, u16),
+        _: Option<Reason>,
+    ) {
+    }
+
+    pub(crate) const fn clock(&self) -> Option<Instant> {
+        None
+    }
+
+    pub(crate) const fn missed(
+        &self,
+        _: &Upstream,
+        _: usize,
+        _: Option<Instant>,
+        _: &RequestHead,
+        _: UpstreamError,
+    ) {
+    }
+
+    pub(crate) const fn finish(self, _: &AccessRecord<'_>) {}
+}

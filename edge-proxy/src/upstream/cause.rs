@@ -1,0 +1,188 @@
+//! The causes for which a service did not answer, in words for whoever looks for the fault.
+
+use edge_http::h1::BadHead;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use std::fmt;
+use std::io;
+
+/// The cause of a failure at a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It closed the connection before its answer was complete.
+    Closed,
+    /// The connection was not made in time.
+    ConnectTimedOut,
+    /// The process may not connect there.
+    Denied,
+    /// It was silent for too long before its head, or within its content.
+    Silent,
+    /// HTTP/2 broke: a protocol error, or a stream that was reset.
+    Http2,
+    /// The system reported this.
+    Io(io::ErrorKind),
+    /// The head of its answer is malformed, in this line.
+    MalformedHead(BadHead, u16),
+    /// Its content is malformed.
+    MalformedContent,
+    /// The name has no address.
+    NoAddress,
+    /// There is no such Unix socket.
+    NoSocket,
+    /// It does not speak TLS.
+    NotTls,
+    /// Nobody listens there.
+    Refused,
+    /// This system is out of descriptors, memory or ports, which is not a failure of the target.
+    Resources,
+    /// It reset the connection.
+    Reset,
+    /// It answered with this status, which is taken for a failure by `retry.statuses` or by a check.
+    Status(u16),
+    /// It switched to a protocol that was not asked for.
+    Switched,
+    /// The handshake failed with this alert.
+    TlsAlert(AlertDescription),
+    /// Its certificate is that of an authority, not of a server.
+    TlsAuthority,
+    /// It wants a client certificate.
+    TlsClientCertificate,
+    /// Its certificate has expired.
+    TlsExpired,
+    /// The handshake failed otherwise.
+    TlsFailed,
+    /// Its certificate is for another name.
+    TlsName,
+    /// Its certificate is not valid yet.
+    TlsNotYetValid,
+    /// Its certificate is not the one that is pinned.
+    TlsPin,
+    /// The issuer of its certificate is not trusted.
+    TlsUnknownIssuer,
+    /// It shares no version of TLS with this side.
+    TlsVersion,
+    /// No way leads there.
+    Unreachable,
+}
+
+impl Cause {
+    /// The cause of an error while a connection is made or used.
+    pub(crate) fn of(why: &io::Error) -> Self {
+        if let Some(tls) = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>()) {
+            return Self::of_tls(tls);
+        }
+        // Out of descriptors (of the process, of the system), of memory, of buffers, of local ports.
+        let resources = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+        if why.raw_os_error().is_some_and(|code| resources.contains(&code)) {
+            return Self::Resources;
+        }
+        match why.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::NotFound => Self::NoSocket,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::TimedOut => Self::ConnectTimedOut,
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            kind => Self::Io(kind),
+        }
+    }
+
+    fn of_tls(why: &rustls::Error) -> Self {
+        match why {
+            rustls::Error::InvalidCertificate(why) => match why {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::TlsExpired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Self::TlsNotYetValid
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Self::TlsName
+                }
+                // An authority of the same name as the one that is believed, with another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::TlsUnknownIssuer,
+                CertificateError::ApplicationVerificationFailure => Self::TlsPin,
+                CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                    Self::TlsAuthority
+                }
+                _ => Self::TlsFailed,
+            },
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => Self::TlsVersion,
+            rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
+            ) => Self::TlsClientCertificate,
+            rustls::Error::AlertReceived(alert) => Self::TlsAlert(*alert),
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => Self::TlsVersion,
+            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            _ => Self::TlsFailed,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "it closed the connection before its answer was complete",
+            Self::ConnectTimedOut => "the connection timed out",
+            Self::Denied => "permission denied: the user of this process may not connect there",
+            Self::Silent => "no answer in time: timeouts.response",
+            Self::Http2 => "HTTP/2 protocol error or stream reset",
+            Self::Io(kind) => return write!(f, "{kind}"),
+            Self::MalformedHead(why, line) => {
+                return write!(f, "malformed answer: {why}, in line {line} of its head");
+            }
+            Self::MalformedContent => "malformed answer: the framing of its content",
+            Self::NoAddress => "the name has no address",
+            Self::NoSocket => "no such socket",
+            Self::NotTls => "it does not speak TLS: write http:// if that is meant",
+            Self::Refused => "connection refused",
+            Self::Resources => "this system is out of descriptors, memory or ports",
+            Self::Reset => "connection reset",
+            Self::Status(status) => return write!(f, "it answered {status}"),
+            Self::Switched => "it switched to a protocol that was not asked for",
+            Self::TlsAlert(alert) => return write!(f, "TLS: it refused with the alert {alert:?}"),
+            Self::TlsAuthority => {
+                "TLS: its certificate is that of an authority (CA:TRUE): pin it by tls.pin, or make one for a server"
+            }
+            Self::TlsClientCertificate => "TLS: it wants a client certificate: tls.certificate and tls.key",
+            Self::TlsExpired => "TLS: its certificate has expired",
+            Self::TlsFailed => "TLS: the handshake failed",
+            Self::TlsName => "TLS: its certificate is for another name: tls.server_name, or pin it by tls.pin",
+            Self::TlsNotYetValid => "TLS: its certificate is not valid yet",
+            Self::TlsPin => "TLS: its certificate is not the one that tls.pin names",
+            Self::TlsUnknownIssuer => "TLS: the issuer of its certificate is unknown: tls.ca, or pin it by tls.pin",
+            Self::TlsVersion => "TLS: no version in common: 1.2 and 1.3 are spoken here",
+            Self::Unreachable => "no way leads there",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systems_and_tls_say() {
+        for (kind, cause) in [
+            (io::ErrorKind::ConnectionRefused, Cause::Refused),
+            (io::ErrorKind::NotFound, Cause::NoSocket),
+            (io::ErrorKind::PermissionDenied, Cause::Denied),
+            (io::ErrorKind::NetworkUnreachable, Cause::Unreachable),
+            (io::ErrorKind::UnexpectedEof, Cause::Closed),
+            (io::ErrorKind::OutOfMemory, Cause::Io(io::ErrorKind::OutOfMemory)),
+        ] {
+            assert_eq!(Cause::of(&kind.into()), cause);
+        }
+        let tls = |why: CertificateError| {
+            Cause::of(&io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(why)))
+        };
+        assert_eq!(tls(CertificateError::UnknownIssuer), Cause::TlsUnknownIssuer);
+        assert_eq!(tls(CertificateError::NotValidForName), Cause::TlsName);
+        assert_eq!(tls(CertificateError::Expired), Cause::TlsExpired);
+        let version = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
+        assert_eq!(Cause::of(&io::Error::new(io::ErrorKind::InvalidData, version)), Cause::TlsVersion);
+        assert!(Cause::MalformedHead(BadHead::LineEnd, 3).to_string().contains("line 3"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Active checks: a request of our own to each target, again and again, by one of the workers for all of them.
+
+use super::pool::{ConnectOptions, Pool};
+use super::{Cause, UpstreamError};
+use crate::deadline::Sweep;
+use crate::traces::Trace;
+use edge_http::{RequestHead, ResponseHead, Version};
+use edge_policy::balance::health::Event;
+use edge_policy::config::Check;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// The limit of concurrent checks. Others wait, so that requests have descriptors and time.
+const AT_ONCE: usize = 256;
+
+/// The checks of the pools that are served by; they end when this is dropped.
+pub(crate) struct Checks {
+    running: HashMap<*const Pool, Running>,
+    places: Rc<Semaphore>,
+    /// Checks that were begun so far.
+    begun: u32,
+}
+
+/// The checks of one pool. It keeps the pool, so that no other can have its address.
+struct Running {
+    _pool: Rc<Pool>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { running: HashMap::new(), places: Rc::new(Semaphore::new(AT_ONCE)), begun: 0 }
+    }
+}
+
+impl Checks {
+    /// Checks every target of these pools from now on, where that is configured, and no other. Those of pools that were there before
+    /// go on as they are.
+    pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<Sweep>) {
+        let mut before = std::mem::take(&mut self.running);
+        for pool in pools {
+            let Some(check) = &pool.upstream().health.check else { continue };
+            let running = before.remove(&Rc::as_ptr(pool)).unwrap_or_else(|| {
+                let tasks = (0..pool.upstream().targets.len()).map(|at| {
+                    let delay = phase(self.begun, check.interval);
+                    self.begun = self.begun.wrapping_add(1);
+                    let task =
+                        again(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
+                    tokio::task::spawn_local(task).abort_handle()
+                });
+                Running { tasks: tasks.collect(), _pool: pool.clone() }
+            });
+            self.running.insert(Rc::as_ptr(pool), running);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// The delay of the `number`-th check: multiples of the golden ratio, so that any number of them is spread evenly over the interval.
+fn phase(number: u32, interval: Duration) -> Duration {
+    const RATIO: u32 = 0x9e37_79b9;
+    interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
+}
+
+async fn again(
+    pool: Rc<Pool>,
+    at: usize,
+    delay: Duration,
+    check: Check,
+    sweep: Rc<Sweep>,
+    places: Rc<Semaphore>,
+) {
+    tokio::time::sleep(delay).await;
+    let mut ticks = tokio::time::interval(check.interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // It is never closed.
+        let _place = places.acquire().await;
+        let checked = tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await;
+        let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
+            Ok(()) => (Event::CheckedUp, None),
+            // That it could not be made here says nothing about the target.
+            Err(Cause::Resources) => continue,
+            Err(cause) => (Event::CheckedDown, Some(cause)),
+        };
+        pool.shared(at).tell(event, &pool.upstream().health.rules, cause);
+    }
+}
+
+/// Makes one check.
+async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Result<(), Cause> {
+    let mut head = RequestHead::new(Version::Http11);
+    head.target.clone_from(&check.path);
+    head.authority = match &check.host {
+        Some(host) => host.clone(),
+        None => pool.upstream().targets[at].authority(),
+    };
+    head.fields.push(b"User-Agent", b"health-check");
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let deadline = sweep.deadline();
+    let options = ConnectOptions {
+        client: nobody,
+        local: nobody,
+        deadline: &deadline,
+        connect: check.timeout,
+        // A connection of its own: whether one can be made is part of the question.
+        fresh: true,
+        upgrade: None,
+        sticky: None,
+        missed: Cell::new(None),
+        host: check.host.is_none(),
+        trace: &Trace::NONE,
+    };
+    let cause = |why: UpstreamError| why.cause().unwrap_or(Cause::Closed);
+    let mut exchange = pool.begin_at(at, &head, &options).await.map_err(cause)?;
+    let mut answer = ResponseHead::default();
+    loop {
+        let asked = poll_fn(|cx| {
+            // What cannot be written shows when nothing can be read.
+            let _ = exchange.poll_flush(cx);
+            exchange.poll_head(cx, &mut answer)
+        });
+        asked.await.map_err(cause)?;
+        if !answer.is_interim() {
+            let well = (check.status.0..=check.status.1).contains(&answer.status);
+            return if well { Ok(()) } else { Err(Cause::Status(answer.status)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However many checks there are and at whichever number they begin: no tenth of the interval has many more than its share.
+        #[test]
+        fn checks_are_spread_over_the_interval(first in any::<u32>(), count in 1u32..3000, seconds in 1u64..100) {
+            let interval = Duration::from_secs(seconds);
+            let mut tenths = [0u32; 10];
+            for number in 0..count {
+                let delay = phase(first.wrapping_add(number), interval);
+                prop_assert!(delay < interval + Duration::from_nanos(1));
+                tenths[(delay.as_secs_f64() / interval.as_secs_f64() * 10.0).min(9.0) as usize] += 1;
+            }
+            prop_assert!(tenths.iter().all(|in_it| in_it.abs_diff(count / 10) <= 4), "{tenths:?} of {count}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Dialling a target: names, sockets, the PROXY header, TLS.
+
+use super::names::addresses;
+use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError, race};
+use crate::listen::keep_alive;
+use crate::socket::Socket;
+use crate::tls::TlsStream;
+use edge_http::proxy_protocol;
+use edge_policy::config::{ProxyOut, Target};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+
+/// The PROXY header to send first, and whom it names.
+pub(crate) struct Announce {
+    pub(crate) version: ProxyOut,
+    pub(crate) client: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// Makes a connection. `tls` is the configuration, and the name that the service must have.
+pub(crate) async fn dial(
+    target: &Target,
+    tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
+    announce: Option<&Announce>,
+) -> Result<UpstreamTransport, UpstreamError> {
+    let failed = |why: io::Error| UpstreamError::Connect(Cause::of(&why));
+    let mut socket = match target {
+        Target::Unix(path) => Socket::Unix(UnixStream::connect(path).await.map_err(failed)?),
+        Target::Tcp { host, port } => {
+            let addresses = addresses(host).await.filter(|found| !found.is_empty());
+            let addresses = addresses.ok_or(UpstreamError::Connect(Cause::NoAddress))?;
+            let stream = race::connect(host, *port, addresses).await.map_err(failed)?;
+            // Heads and small content are written at once; waiting to merge them only costs time.
+            let _ = stream.set_nodelay(true);
+            keep_alive(&SockRef::from(&stream));
+            Socket::Tcp(stream)
+        }
+    };
+    if let Some(announce) = announce {
+        let mut header = Vec::with_capacity(107);
+        let says =
+            proxy_protocol::ProxyHeader::Proxied { source: announce.client, destination: announce.local };
+        match announce.version {
+            ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
+            ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
+        }
+        socket.write_all(&header).await.map_err(failed)?;
+    }
+    let Some((config, name)) = tls else { return Ok(UpstreamTransport::Plain(socket)) };
+    let session =
+        ClientConnection::new(config.clone(), name).map_err(|_| UpstreamError::Connect(Cause::TlsFailed))?;
+    let mut stream = TlsStream::new(session, socket);
+    poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(failed)?;
+    Ok(UpstreamTransport::Tls(Box::new(stream)))
+}

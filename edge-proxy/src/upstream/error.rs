@@ -1,0 +1,52 @@
+//! Failures of upstreams.
+
+use super::Cause;
+use edge_policy::Reason;
+
+/// The failure of an upstream to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamError {
+    /// No connection could be made. Nothing was sent.
+    Connect(Cause),
+    /// An idle connection was closed before a byte of the response: the request may or may not have been processed.
+    Stale,
+    /// The handler of the route panicked at the response, which is no fault of the upstream.
+    Handler,
+    /// The connection broke, or the stream was reset.
+    Broken(Cause),
+    /// The response was not HTTP, or violated its own framing.
+    Malformed(Cause),
+    /// No target may be used: all are down.
+    NoTarget,
+    /// The response has a status that counts as a failure, and was not forwarded.
+    Status(u16),
+    /// Nothing came in time.
+    TimedOut,
+}
+
+impl UpstreamError {
+    /// The reason that is logged, counted and traced.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Broken(_) | Self::Stale => Reason::UpstreamBrokeOff,
+            Self::Connect(Cause::Resources) => Reason::EdgeOutOfResources,
+            Self::Connect(_) => Reason::UpstreamUnreachable,
+            Self::Handler => Reason::HandlerFailed,
+            Self::Malformed(_) => Reason::UpstreamMalformed,
+            Self::NoTarget => Reason::UpstreamDown,
+            Self::Status(_) => Reason::UpstreamFailed,
+            Self::TimedOut => Reason::UpstreamTimedOut,
+        }
+    }
+
+    /// The cause in detail. A target that is down has its own.
+    pub(crate) const fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Connect(cause) | Self::Broken(cause) | Self::Malformed(cause) => Some(cause),
+            Self::Stale => Some(Cause::Closed),
+            Self::Status(status) => Some(Cause::Status(status)),
+            Self::TimedOut => Some(Cause::Silent),
+            Self::Handler | Self::NoTarget => None,
+        }
+    }
+}

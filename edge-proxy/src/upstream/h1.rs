@@ -1,0 +1,388 @@
+//! An exchange over an HTTP/1.1 upstream connection.
+
+use super::target_pool::CheckIn;
+use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError};
+use crate::body::BodyPart;
+use crate::buffer::{Input, Output, SIZE};
+use crate::socket::Socket;
+use bytes::Bytes;
+use edge_http::h1::{
+    Chunks, HeadLimits, ResponseBody, keep_alive_timeout, response, response_line_of, write_chunk_head,
+    write_last_chunk, write_request,
+};
+use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+
+/// The framing of the request's content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Length(u64),
+    Chunked,
+    /// After a protocol switch.
+    Raw,
+    Done,
+}
+
+/// The delimitation of the response's content.
+enum Receiving {
+    Head,
+    Length(u64),
+    Chunked(Box<Chunks>),
+    UntilClose,
+    Done,
+}
+
+/// An exchange on an HTTP/1.1 upstream connection.
+pub(crate) struct Http1Request {
+    wire: UpstreamTransport,
+    check_in: CheckIn,
+    reused: bool,
+    input: Input,
+    output: Output,
+    method: Method,
+    /// The value that must confirm the upgrade, if one was requested.
+    accept: Option<[u8; 28]>,
+    /// The protocol that was asked for.
+    upgrade: Option<Box<str>>,
+    sending: Sending,
+    receiving: Receiving,
+    /// Bytes at the front of `input` that are content.
+    data: usize,
+    keep_alive: bool,
+    tunnel: bool,
+    /// Our direction of the tunnel ends when the output is written.
+    half_closes: bool,
+    answered: bool,
+    trailers: Fields,
+    limits: HeadLimits,
+    /// For how long the service keeps an idle connection, if it said so.
+    keeps: Option<Duration>,
+    /// Its heads had to be repaired: nobody knows how it reads a second request.
+    repaired: bool,
+}
+
+impl Http1Request {
+    /// Begins with the head; nothing is written before the first poll.
+    pub(crate) fn begin(
+        wire: UpstreamTransport,
+        check_in: CheckIn,
+        reused: bool,
+        head: &RequestHead,
+        host: &str,
+        upgrade: Option<&str>,
+        limits: HeadLimits,
+    ) -> Self {
+        let mut output = Output::default();
+        let mut accept = None;
+        let extended = upgrade.is_some() && head.method == Method::Connect;
+        let method = if extended { Method::Get } else { head.method.clone() };
+        if extended {
+            // RFC 8441 and 9220 have no key; HTTP/1.1 wants one, and the answer to it is checked.
+            let mut converted = head.clone();
+            let mut nonce = [0; 16];
+            // Without randomness the nonce is all zero: it only links the response to this request.
+            let _ = aws_lc_rs::rand::fill(&mut nonce);
+            accept = Some(websocket::extended_to_http1(&mut converted, nonce));
+            if !converted.fields.contains(Name::SecWebSocketVersion) {
+                converted.fields.push(b"Sec-WebSocket-Version", b"13");
+            }
+            write_request(output.push(), &converted, &method, host, upgrade);
+        } else {
+            write_request(output.push(), head, &method, host, upgrade);
+        }
+        let sending = match head.body {
+            _ if upgrade.is_some() => Sending::Done,
+            BodyLength::None => Sending::Done,
+            BodyLength::Exact(length) => Sending::Length(length),
+            BodyLength::Unknown => Sending::Chunked,
+        };
+        Self {
+            wire,
+            check_in,
+            reused,
+            input: Input::default(),
+            output,
+            method,
+            accept,
+            upgrade: upgrade.map(Into::into),
+            sending,
+            receiving: Receiving::Head,
+            data: 0,
+            keep_alive: false,
+            tunnel: false,
+            half_closes: false,
+            answered: false,
+            trailers: Fields::new(),
+            limits,
+            keeps: None,
+            repaired: false,
+        }
+    }
+
+    fn broken(&self, cause: Cause) -> UpstreamError {
+        if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken(cause) }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        match self.output.poll_write(&mut self.wire, cx) {
+            Poll::Ready(Ok(())) if self.half_closes => {
+                // If this fails the other direction ends soon too.
+                let _ = ready!(Pin::new(&mut self.wire).poll_shutdown(cx));
+                self.half_closes = false;
+                Poll::Ready(Ok(()))
+            }
+            // Neither direction of the tunnel is left.
+            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, Receiving::Done) => {
+                Poll::Ready(Err(UpstreamError::Broken(Cause::Reset)))
+            }
+            Poll::Ready(Err(_)) => {
+                // The service may have said something before it closed; reading finds out.
+                self.output.release();
+                self.sending = Sending::Done;
+                self.half_closes = false;
+                self.keep_alive = false;
+                Poll::Ready(Ok(()))
+            }
+            other => other.map_err(|why| self.broken(Cause::of(&why))),
+        }
+    }
+
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        if self.output.len() >= SIZE / 2 {
+            ready!(self.poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(SIZE - self.output.len().min(SIZE - 1)))
+    }
+
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        match &mut self.sending {
+            Sending::Length(left) => {
+                *left = left.saturating_sub(data.len() as u64);
+                self.output.pass(&mut self.wire, [data, b"", b""]);
+            }
+            Sending::Chunked if !data.is_empty() => {
+                write_chunk_head(self.output.push(), data.len());
+                self.output.pass(&mut self.wire, [data, b"\r\n", b""]);
+            }
+            Sending::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
+            Sending::Chunked | Sending::Done => {}
+        }
+    }
+
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        match self.sending {
+            Sending::Chunked => write_last_chunk(self.output.push(), trailers),
+            // Behind what is still to be written.
+            Sending::Raw => self.half_closes = true,
+            // Fewer bytes than announced cannot be completed; the connection is not used again.
+            Sending::Length(1..) => self.keep_alive = false,
+            Sending::Length(0) | Sending::Done => {}
+        }
+        self.sending = Sending::Done;
+    }
+
+    /// Reads once; the end of the stream is an error unless the content may end so.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        match ready!(self.input.poll_fill(&mut self.wire, cx)) {
+            Ok(n) => {
+                self.answered |= n > 0;
+                Poll::Ready(Ok(n))
+            }
+            Err(why) if why.kind() == std::io::ErrorKind::InvalidData => {
+                Poll::Ready(Err(UpstreamError::Malformed(Cause::of(&why))))
+            }
+            Err(why) => Poll::Ready(Err(self.broken(Cause::of(&why)))),
+        }
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        loop {
+            if !self.input.is_empty() {
+                match response(self.input.bytes(), &self.limits, &self.method, head) {
+                    Ok(Some(found)) => {
+                        self.input.consume(found.used);
+                        self.repaired |= found.repaired;
+                        return Poll::Ready(self.found(head, found.keep_alive, found.framing));
+                    }
+                    Ok(None) => {}
+                    Err(why) => {
+                        let line = response_line_of(self.input.bytes(), why);
+                        let cause = Cause::MalformedHead(why, line.try_into().unwrap_or(u16::MAX));
+                        return Poll::Ready(Err(UpstreamError::Malformed(cause)));
+                    }
+                }
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(self.broken(Cause::Closed)));
+            }
+        }
+    }
+
+    fn found(
+        &mut self,
+        head: &mut ResponseHead,
+        keep: bool,
+        framing: ResponseBody,
+    ) -> Result<(), UpstreamError> {
+        if head.is_interim() {
+            return Ok(());
+        }
+        if head.status == 101 {
+            let protocol = head.fields.get(Name::Upgrade).unwrap_or_default();
+            let accepted = match &self.accept {
+                Some(accept) => head.fields.get(Name::SecWebSocketAccept) == Some(&accept[..]),
+                None => true,
+            };
+            // Only what was asked for may be switched to (RFC 9110 §7.8).
+            let asked =
+                self.upgrade.as_deref().is_some_and(|asked| protocol.eq_ignore_ascii_case(asked.as_bytes()));
+            if !asked || !accepted {
+                return Err(UpstreamError::Malformed(Cause::Switched));
+            }
+            self.tunnel = true;
+            self.sending = Sending::Raw;
+            self.receiving = Receiving::UntilClose;
+            return Ok(());
+        }
+        self.keep_alive = keep && !self.repaired;
+        self.keeps = keep_alive_timeout(&head.fields);
+        self.receiving = match framing {
+            ResponseBody::None | ResponseBody::Exact(0) => Receiving::Done,
+            ResponseBody::Exact(length) => Receiving::Length(length),
+            ResponseBody::Chunked => Receiving::Chunked(Box::default()),
+            ResponseBody::UntilClose => Receiving::UntilClose,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
+        loop {
+            if self.data > 0 {
+                return Poll::Ready(Ok(BodyPart::Data));
+            }
+            match &mut self.receiving {
+                Receiving::Head | Receiving::Done => return Poll::Ready(Ok(BodyPart::End)),
+                Receiving::Length(left) => {
+                    self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.bytes().len());
+                }
+                Receiving::UntilClose => self.data = self.input.bytes().len(),
+                Receiving::Chunked(chunks) => {
+                    let step = chunks
+                        .walk(self.input.bytes())
+                        .map_err(|_| UpstreamError::Malformed(Cause::MalformedContent))?;
+                    self.input.consume(step.framing);
+                    self.data = step.data;
+                    if step.ended {
+                        self.trailers = chunks.trailers().clone();
+                        self.receiving = Receiving::Done;
+                    }
+                }
+            }
+            if self.data == 0 && !matches!(self.receiving, Receiving::Done) {
+                match ready!(self.poll_read(cx)) {
+                    Ok(0) if matches!(self.receiving, Receiving::UntilClose) => {
+                        self.keep_alive = false;
+                        self.receiving = Receiving::Done;
+                    }
+                    Ok(0) => return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed))),
+                    Ok(_) => {}
+                    Err(why) => return Poll::Ready(Err(why)),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.input.bytes()[..self.data]
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.input.consume(n);
+        self.took(n);
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let bytes = self.input.take(n);
+        self.took(n);
+        bytes
+    }
+
+    fn took(&mut self, n: usize) {
+        self.data -= n;
+        match &mut self.receiving {
+            Receiving::Length(left) => {
+                *left -= n as u64;
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::Chunked(chunks) => chunks.took(n),
+            _ => {}
+        }
+        if self.input.is_empty() {
+            self.input.release();
+        }
+    }
+
+    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+        let most = match self.receiving {
+            Receiving::Length(left) => left,
+            Receiving::UntilClose => u64::MAX,
+            _ => return None,
+        };
+        match &self.wire {
+            UpstreamTransport::Plain(socket) if self.input.is_empty() => Some((socket, most)),
+            _ => None,
+        }
+    }
+
+    /// So many bytes of content were taken from that socket; 0 is its end.
+    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+        match &mut self.receiving {
+            Receiving::Length(left) if n > 0 => {
+                *left = left.saturating_sub(n as u64);
+                if *left == 0 {
+                    self.receiving = Receiving::Done;
+                }
+            }
+            Receiving::UntilClose => {
+                if n == 0 {
+                    self.keep_alive = false;
+                    self.receiving = Receiving::Done;
+                }
+            }
+            _ => return Err(UpstreamError::Broken(Cause::Closed)),
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// The protocol that was switched to.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        self.upgrade.as_deref().filter(|_| self.tunnel)
+    }
+
+    /// Keeps the connection if both messages are complete and nothing is left over.
+    pub(crate) fn finish(self) {
+        let complete = matches!(self.receiving, Receiving::Done)
+            && matches!(self.sending, Sending::Done | Sending::Length(0))
+            && self.output.len() == 0
+            && self.input.is_empty();
+        if complete && self.keep_alive && !self.tunnel {
+            self.check_in.keep(self.wire, self.keeps);
+        }
+    }
+}

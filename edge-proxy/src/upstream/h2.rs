@@ -1,0 +1,243 @@
+//! An exchange as a stream of an HTTP/2 upstream connection.
+
+use super::fields::{copy_fields, to_header_map};
+use super::h2_connection::{MultiplexedConnection, StreamPlace};
+use super::held::HeldShare;
+use super::{Cause, UpstreamError};
+use crate::body::BodyPart;
+use bytes::Bytes;
+use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead};
+use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// An exchange on a stream of an HTTP/2 upstream connection.
+pub(crate) struct Http2Request {
+    response: Option<ResponseFuture>,
+    send: SendStream<Bytes>,
+    receive: Option<RecvStream>,
+    chunk: Bytes,
+    trailers: Fields,
+    /// True if another exchange used the connection before; a failure may then be none of this exchange.
+    reused: bool,
+    answered: bool,
+    sent_end: bool,
+    /// Its part of what this worker holds for clients.
+    share: Option<HeldShare>,
+    stream: StreamPlace,
+}
+
+impl Http2Request {
+    pub(super) async fn begin(
+        client: &MultiplexedConnection,
+        head: &RequestHead,
+        host: &str,
+        reused: bool,
+        secure: bool,
+    ) -> Result<Self, UpstreamError> {
+        let failed = if reused { UpstreamError::Stale } else { UpstreamError::Connect(Cause::Http2) };
+        let stream = client.stream();
+        let mut client = client.ready().await.map_err(|_| failed)?;
+        let scheme = if secure { "https" } else { "http" };
+        let target = if head.target == "*" { "/" } else { &head.target };
+        let uri = http::Uri::builder()
+            .scheme(scheme)
+            .authority(host)
+            .path_and_query(target)
+            .build()
+            .map_err(|_| UpstreamError::Malformed(Cause::Http2))?;
+        let method = http::Method::from_bytes(head.method.as_str().as_bytes())
+            .map_err(|_| UpstreamError::Malformed(Cause::Http2))?;
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = to_header_map(&head.fields);
+        // gRPC's servers refuse a call whose client cannot take trailers; there are clients that do not say that they can.
+        let grpc =
+            head.fields.get_named(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        if grpc {
+            request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+        }
+        match head.body {
+            BodyLength::Exact(length) => {
+                request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+            }
+            BodyLength::None if matches!(head.method, Method::Post | Method::Put | Method::Patch) => {
+                request.headers_mut().insert(http::header::CONTENT_LENGTH, 0.into());
+            }
+            _ => {}
+        }
+        let end = head.body == BodyLength::None;
+        let (response, send) = client.send_request(request, end).map_err(|_| failed)?;
+        Ok(Self {
+            response: Some(response),
+            send,
+            receive: None,
+            chunk: Bytes::new(),
+            trailers: Fields::new(),
+            reused,
+            answered: false,
+            sent_end: end,
+            share: None,
+            stream,
+        })
+    }
+
+    fn classify(&self, why: &h2::Error) -> UpstreamError {
+        if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM)
+            || (self.reused && !self.answered)
+        {
+            // Not processed (RFC 9113 §8.7), or the connection was about to end.
+            UpstreamError::Stale
+        } else if why.is_library() {
+            UpstreamError::Malformed(Cause::Http2)
+        } else if let Some(io) = why.get_io() {
+            UpstreamError::Broken(Cause::of(io))
+        } else {
+            UpstreamError::Broken(Cause::Http2)
+        }
+    }
+
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        if self.send.capacity() > 0 {
+            return Poll::Ready(Ok(self.send.capacity()));
+        }
+        self.send.reserve_capacity(64 * 1024);
+        match ready!(self.send.poll_capacity(cx)) {
+            Some(Ok(n)) if n > 0 => Poll::Ready(Ok(n)),
+            Some(Ok(_)) => Poll::Pending,
+            Some(Err(why)) => Poll::Ready(Err(self.classify(&why))),
+            // The service wants no more; its answer says why.
+            None => Poll::Ready(Ok(usize::MAX)),
+        }
+    }
+
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        self.send_bytes(Bytes::copy_from_slice(data));
+    }
+
+    pub(crate) fn send_bytes(&mut self, data: Bytes) {
+        // An error here comes back from the response too.
+        let _ = self.send.send_data(data, false);
+    }
+
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        if self.sent_end {
+            return;
+        }
+        self.sent_end = true;
+        let _ = match trailers {
+            Some(trailers) if !trailers.is_empty() => self.send.send_trailers(to_header_map(trailers)),
+            _ => self.send.send_data(Bytes::new(), true),
+        };
+    }
+
+    pub(crate) fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        let Some(future) = &mut self.response else {
+            return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed)));
+        };
+        let interim = future.poll_informational(cx);
+        if let Poll::Ready(Some(Ok(response))) = interim {
+            head.clear();
+            head.status = response.status().as_u16();
+            copy_fields(response.headers(), &mut head.fields);
+            return Poll::Ready(Ok(()));
+        }
+        let response = match ready!(Pin::new(future).poll(cx)) {
+            Ok(response) => response,
+            Err(why) => return Poll::Ready(Err(self.classify(&why))),
+        };
+        self.answered = true;
+        self.response = None;
+        let (parts, mut receive) = response.into_parts();
+        self.share = Some(HeldShare::new(receive.flow_control().clone()));
+        head.clear();
+        head.status = parts.status.as_u16();
+        copy_fields(&parts.headers, &mut head.fields);
+        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| edge_http::grammar::decimal(value.as_bytes()));
+        head.body = match length {
+            Some(length) => BodyLength::Exact(length),
+            None if receive.is_end_stream() => BodyLength::None,
+            None => BodyLength::Unknown,
+        };
+        self.receive = Some(receive);
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
+        while self.chunk.is_empty() {
+            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(BodyPart::End)) };
+            match ready!(receive.poll_data(cx)) {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(why)) => return Poll::Ready(Err(self.classify(&why))),
+                None => {
+                    match ready!(receive.poll_trailers(cx)) {
+                        Ok(Some(trailers)) => copy_fields(&trailers, &mut self.trailers),
+                        Ok(None) => {}
+                        Err(why) => return Poll::Ready(Err(self.classify(&why))),
+                    }
+                    self.receive = None;
+                    self.share = None;
+                }
+            }
+        }
+        Poll::Ready(Ok(BodyPart::Data))
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.take(n);
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let bytes = self.chunk.split_to(n);
+        if let Some(receive) = &mut self.receive {
+            // It fails only when the stream is gone, which the next poll says.
+            let _ = receive.flow_control().release_capacity(n);
+        }
+        if let Some(share) = &self.share {
+            share.taken();
+        }
+        bytes
+    }
+
+    pub(crate) const fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    pub(crate) const fn tunnel(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns whether the response is given up because its client takes nothing; the task is woken when it is.
+    pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
+    }
+}
+
+impl Drop for Http2Request {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.stream.unanswered();
+        }
+        if !self.sent_end {
+            self.send.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}

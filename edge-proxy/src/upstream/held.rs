@@ -1,0 +1,177 @@
+//! Bytes that a worker holds of HTTP/2 responses for clients that do not take them.
+//!
+//! A service sends as much of each response as its stream's window allows, whether or not the client reads. The windows
+//! become smaller the more streams there are, so that all of them together stay within a budget; and where more is held all
+//! the same, the responses whose clients have taken nothing for longest are given up.
+
+use h2::FlowControl;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+/// The largest window of a stream, and the smallest, in bytes.
+const LARGEST: usize = 256 * 1024;
+const SMALLEST: usize = 16 * 1024;
+
+/// Returns the window that so many streams get within a budget: halved each time that they could fill a quarter of it.
+/// Streams that came before keep what they hold, so four halvings fill it at most.
+const fn window_of(budget: usize, streams: usize) -> usize {
+    let mut window = LARGEST;
+    while window > SMALLEST && window.saturating_mul(streams) > budget / 4 {
+        window /= 2;
+    }
+    window
+}
+
+struct HeldEntry {
+    flow: FlowControl,
+    state: Rc<ShareState>,
+}
+
+struct ShareState {
+    /// When the client took something last.
+    taken: Cell<Instant>,
+    given_up: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+struct Ledger {
+    budget: Cell<usize>,
+    entries: RefCell<HashMap<u64, HeldEntry>>,
+    next: Cell<u64>,
+    /// The number of bytes held at the last check, and received since.
+    held: Cell<usize>,
+    since: Cell<usize>,
+}
+
+thread_local! {
+    static LEDGER: Ledger = Ledger {
+        budget: Cell::new(edge_policy::config::Limits::default().upstream_buffer),
+        entries: RefCell::default(),
+        next: Cell::new(0),
+        held: Cell::new(0),
+        since: Cell::new(0),
+    };
+}
+
+/// Sets this worker's budget, in bytes.
+pub(crate) fn set_budget(bytes: usize) {
+    LEDGER.with(|ledger| ledger.budget.set(bytes));
+}
+
+/// Returns the window that a stream of this worker gets now.
+pub(super) fn window() -> u32 {
+    LEDGER.with(|ledger| window_of(ledger.budget.get(), ledger.entries.borrow().len()) as u32)
+}
+
+/// So many bytes came from a service. If more is held than there may be, some of it is given up.
+pub(super) fn received(n: usize) {
+    LEDGER.with(|ledger| {
+        ledger.since.set(ledger.since.get() + n);
+        if ledger.held.get() + ledger.since.get() > ledger.budget.get() {
+            ledger.look();
+        }
+    });
+}
+
+impl Ledger {
+    fn look(&self) {
+        let entries = self.entries.borrow();
+        let mut holding: Vec<(Instant, usize, &Rc<ShareState>)> = entries
+            .values()
+            .filter(|entry| !entry.state.given_up.get())
+            .map(|entry| (entry.state.taken.get(), entry.flow.used_capacity(), &entry.state))
+            .filter(|(_, used, _)| *used > 0)
+            .collect();
+        let mut held: usize = holding.iter().map(|(_, used, _)| used).sum();
+        if held > self.budget.get() {
+            holding.sort_unstable_by_key(|(taken, ..)| *taken);
+            // Some more than is needed, so that it is not looked at again for each packet.
+            let enough = self.budget.get() / 8 * 7;
+            for (_, used, state) in holding {
+                if held <= enough {
+                    break;
+                }
+                held -= used;
+                state.given_up.set(true);
+                if let Some(waker) = state.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+        self.held.set(held);
+        self.since.set(0);
+    }
+}
+
+/// One response's part of what is held.
+pub(super) struct HeldShare {
+    number: u64,
+    state: Rc<ShareState>,
+}
+
+impl HeldShare {
+    pub(super) fn new(flow: FlowControl) -> Self {
+        let state = Rc::new(ShareState {
+            taken: Cell::new(Instant::now()),
+            given_up: Cell::new(false),
+            waker: RefCell::default(),
+        });
+        let number = LEDGER.with(|ledger| {
+            let number = ledger.next.get();
+            ledger.next.set(number + 1);
+            ledger.entries.borrow_mut().insert(number, HeldEntry { flow, state: state.clone() });
+            number
+        });
+        Self { number, state }
+    }
+
+    /// The client took something.
+    pub(super) fn taken(&self) {
+        self.state.taken.set(Instant::now());
+    }
+
+    /// Returns whether the response is given up. If not, the task is woken when it is.
+    pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        if !self.state.given_up.get() {
+            *self.state.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        self.state.given_up.get()
+    }
+}
+
+impl Drop for HeldShare {
+    fn drop(&mut self) {
+        // At the thread's end the ledger may be gone before.
+        let _ = LEDGER.try_with(|ledger| drop(ledger.entries.borrow_mut().remove(&self.number)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However many streams there come to be, one after another, each holding all of the window that it got: all of them
+        /// are within the budget as long as the smallest windows are.
+        #[test]
+        fn windows_stay_within_the_budget(budget in (8usize << 20)..(256 << 20), streams in 1usize..4000) {
+            let held: usize = (1..=streams).map(|n| window_of(budget, n)).sum();
+            let least = streams * SMALLEST;
+            prop_assert!(held <= budget + least, "{held} of {budget} for {streams}");
+            prop_assert!(window_of(budget, streams) <= LARGEST && window_of(budget, streams) >= SMALLEST);
+            prop_assert!(window_of(budget, streams + 1) <= window_of(budget, streams));
+        }
+    }
+
+    #[test]
+    fn a_thousand_streams_fit_the_default() {
+        let budget = edge_policy::config::Limits::default().upstream_buffer;
+        let held: usize = (1..=1000).map(|n| window_of(budget, n)).sum();
+        assert!(held <= budget, "{held}");
+        assert_eq!(window_of(budget, 1), LARGEST);
+    }
+}

@@ -1,0 +1,170 @@
+//! Connections to upstreams: opened, kept idle, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
+
+mod cause;
+mod check;
+mod connect;
+mod error;
+mod fields;
+mod h1;
+mod h2;
+mod h2_connection;
+mod held;
+mod names;
+mod pem;
+mod pin;
+mod pool;
+mod race;
+mod read;
+mod target;
+mod target_event;
+mod target_pool;
+mod tls;
+mod wire;
+
+pub use cause::Cause;
+pub(crate) use check::Checks;
+pub(crate) use error::UpstreamError;
+pub(crate) use held::set_budget;
+pub use pem::UpstreamTlsError;
+pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
+pub(crate) use read::read_whole;
+pub use target::TargetStatus;
+pub(crate) use target::{SharedTarget, Targets};
+pub use target_event::{TargetChange, TargetEvent};
+pub(crate) use tls::ClientTls;
+pub(crate) use wire::UpstreamTransport;
+
+use crate::body::BodyPart;
+use crate::socket::Socket;
+use bytes::Bytes;
+use edge_http::{Fields, ResponseHead};
+use std::task::{Context, Poll};
+
+/// The highest number of interim responses (1xx) of one response. A service that sends more answers nothing.
+pub(crate) const INTERIM: u32 = 16;
+
+/// An exchange with an upstream.
+pub(crate) enum UpstreamExchange {
+    H1(Box<h1::Http1Request>),
+    H2(Box<h2::Http2Request>),
+}
+
+macro_rules! each {
+    ($self:ident, $exchange:ident => $call:expr) => {
+        match $self {
+            UpstreamExchange::H1($exchange) => $call,
+            UpstreamExchange::H2($exchange) => $call,
+        }
+    };
+}
+
+impl UpstreamExchange {
+    /// The version of HTTP, as OpenTelemetry writes it.
+    pub(crate) const fn version(&self) -> &'static str {
+        match self {
+            Self::H1(_) => "1.1",
+            Self::H2(_) => "2",
+        }
+    }
+
+    /// Returns the number of bytes of the request's content that are accepted now.
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        each!(self, exchange => exchange.poll_capacity(cx))
+    }
+
+    /// Returns whether content is best passed as reference-counted bytes: HTTP/2 keeps it until the window opens,
+    /// HTTP/1.1 copies it.
+    pub(crate) const fn takes_bytes(&self) -> bool {
+        matches!(self, Self::H2(_))
+    }
+
+    /// Sends content of the request without a copy where that can be.
+    pub(crate) fn send_bytes(&mut self, data: Bytes) {
+        match self {
+            Self::H1(exchange) => exchange.send_data(&data),
+            Self::H2(exchange) => exchange.send_bytes(data),
+        }
+    }
+
+    /// Sends content of the request.
+    pub(crate) fn send_data(&mut self, data: &[u8]) {
+        each!(self, exchange => exchange.send_data(data));
+    }
+
+    /// The request is complete.
+    pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
+        each!(self, exchange => exchange.send_end(trailers));
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        each!(self, exchange => exchange.poll_flush(cx))
+    }
+
+    /// The next response head, interim or final.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamError>> {
+        each!(self, exchange => exchange.poll_head(cx, head))
+    }
+
+    /// The next part of the response's content.
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
+        each!(self, exchange => exchange.poll_body(cx))
+    }
+
+    pub(crate) fn chunk(&self) -> &[u8] {
+        each!(self, exchange => exchange.chunk())
+    }
+
+    pub(crate) fn consume(&mut self, n: usize) {
+        each!(self, exchange => exchange.consume(n));
+    }
+
+    /// The first `n` bytes of `chunk()`, consumed; without a copy where that can be.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        each!(self, exchange => exchange.take(n))
+    }
+
+    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+        match self {
+            Self::H1(exchange) => exchange.direct(),
+            Self::H2(_) => None,
+        }
+    }
+
+    /// So many bytes of content were taken from that socket; 0 is its end.
+    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+        match self {
+            Self::H1(exchange) => exchange.passed(n),
+            Self::H2(_) => Err(UpstreamError::Broken(Cause::Http2)),
+        }
+    }
+
+    pub(crate) fn trailers(&self) -> &Fields {
+        each!(self, exchange => exchange.trailers())
+    }
+
+    /// The protocol that the final head switched to, so that content is raw from now on.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        each!(self, exchange => exchange.tunnel())
+    }
+
+    /// Returns whether it is given up because its client takes nothing; the task is woken when it is.
+    pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Self::H1(_) => false,
+            Self::H2(exchange) => exchange.is_given_up(cx),
+        }
+    }
+
+    /// The exchange is complete: the connection may serve another.
+    pub(crate) fn finish(self) {
+        match self {
+            Self::H1(exchange) => exchange.finish(),
+            Self::H2(_) => {}
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Connections that are kept: a pool a worker and upstream, last in first out.
+
+use super::connect::{Announce, dial};
+use super::h2_connection::MultiplexedConnection;
+use super::target::{InFlightGuard, SharedTarget};
+use super::target_pool::{CheckIn, DialGuard, TargetPool};
+use super::tls::ClientTls;
+use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError, UpstreamExchange, h1, h2};
+use crate::deadline::Deadline;
+use crate::traces::Trace;
+use edge_http::RequestHead;
+use edge_http::h1::HeadLimits;
+use edge_http::host::split_authority;
+use edge_policy::balance::health::Event;
+use edge_policy::balance::{Budget, Candidate, TriedTargets, choose, kept};
+use edge_policy::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
+use rustls::pki_types::ServerName;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The connections of one worker to one upstream.
+pub(crate) struct Pool {
+    upstream: Upstream,
+    tls: Option<Arc<ClientTls>>,
+    targets: Vec<Rc<TargetPool>>,
+    next: Cell<usize>,
+    head_limits: HeadLimits,
+    budget: Cell<Budget>,
+}
+
+/// Repetitions that an upstream may have before there were any requests, in one worker.
+const RESERVE: u16 = 10;
+
+/// The time between two looks at connections that are not needed any more.
+pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+
+/// All pools of a worker, in the order of the configuration's upstreams.
+pub(crate) type Pools = Vec<Rc<Pool>>;
+
+/// For whom an exchange is: what the PROXY header says.
+pub(crate) struct ConnectOptions<'a> {
+    pub(crate) client: SocketAddr,
+    pub(crate) local: SocketAddr,
+    /// The deadline for a new connection.
+    pub(crate) deadline: &'a Deadline,
+    pub(crate) connect: Duration,
+    /// True if only a new connection may be used.
+    pub(crate) fresh: bool,
+    /// The protocol that is asked for, over a connection of its own.
+    pub(crate) upgrade: Option<&'a str>,
+    /// The identity of the target that the client is kept at.
+    pub(crate) sticky: Option<u64>,
+    /// The position of the target that failed last.
+    pub(crate) missed: Cell<Option<usize>>,
+    /// True if the upstream's configured host is sent, if it has one.
+    pub(crate) host: bool,
+    /// The trace that records failed connection attempts.
+    pub(crate) trace: &'a Trace<'a>,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        upstream: Upstream,
+        targets: &[Arc<SharedTarget>],
+        tls: Option<Arc<ClientTls>>,
+        limits: &Limits,
+    ) -> Self {
+        let pool =
+            |shared: &Arc<SharedTarget>| TargetPool::new(shared.clone(), limits.idle_upstream, upstream.idle);
+        let targets = targets.iter().map(pool).collect();
+        let head_limits = head_limits(limits);
+        let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RESERVE));
+        Self { upstream, tls, targets, next: Cell::new(0), head_limits, budget }
+    }
+
+    pub(crate) const fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    pub(super) fn shared(&self, at: usize) -> &SharedTarget {
+        &self.targets[at].shared
+    }
+
+    /// Takes one retry from the budget, if another target is left.
+    pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
+        let mut budget = self.budget.get();
+        let allowed = self.targets.len() > 1 && self.choose(0, 0, None, tried).is_some() && budget.take();
+        self.budget.set(budget);
+        allowed
+    }
+
+    /// Chooses a target: the one that the client is kept at, if it is, or else by the balance.
+    fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
+        let balance = self.upstream.balance;
+        match &self.targets[..] {
+            [only] => choose(balance, &[only.shared.candidate()], turn, key, tried),
+            targets => {
+                // On the stack: no allocation per request.
+                let mut candidates = [Candidate::NONE; 64];
+                let count = targets.len().min(64);
+                let backups = count - self.upstream.backups.min(count);
+                for (at, (candidate, target)) in candidates.iter_mut().zip(targets).enumerate() {
+                    *candidate = target.shared.candidate();
+                    candidate.weight = self.upstream.weights.get(at).copied().unwrap_or(1);
+                    candidate.backup = at >= backups;
+                }
+                let kept = sticky.and_then(|identity| kept(&candidates[..count], identity, tried));
+                kept.or_else(|| choose(balance, &candidates[..count], turn, key, tried))
+            }
+        }
+    }
+
+    /// Returns the identity of a target, for the cookie that keeps clients there.
+    pub(crate) fn identity(&self, at: usize) -> u64 {
+        self.targets[at].shared.candidate().identity
+    }
+
+    /// Closes connections that are not needed any more. Called once a [period](PERIOD).
+    pub(crate) fn trim(&self) {
+        self.targets.iter().for_each(|target| target.trim());
+    }
+
+    /// Returns whether this pool serves that upstream, so that a reload can keep it.
+    pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientTls>>, limits: &Limits) -> bool {
+        self.upstream == *upstream
+            && self.head_limits == head_limits(limits)
+            && match (&self.tls, tls) {
+                (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+
+    /// The Host to send for a request to this authority.
+    fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
+        self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
+    }
+
+    /// A request begins: what it is repeated by is counted.
+    pub(crate) fn count(&self) {
+        let mut budget = self.budget.get();
+        budget.request();
+        self.budget.set(budget);
+    }
+
+    /// Starts an exchange with the target chosen by `key`, and tries others as long as no connection can be made:
+    /// nothing was sent then. Tried targets are added to `tried`.
+    pub(crate) async fn begin(
+        &self,
+        head: &RequestHead,
+        options: &ConnectOptions<'_>,
+        key: u64,
+        tried: &mut TriedTargets,
+    ) -> Result<(UpstreamExchange, InFlightGuard), UpstreamError> {
+        let turn = self.next.get();
+        self.next.set(turn.wrapping_add(1));
+        let mut last = UpstreamError::NoTarget;
+        let rules = self.upstream.health.rules;
+        while let Some(at) = self.choose(turn, key, options.sticky, *tried) {
+            let shared = &self.targets[at].shared;
+            let flight = InFlightGuard::new(shared.clone(), rules, at);
+            let since = options.trace.clock();
+            match self.begin_at(at, head, options).await {
+                Ok(exchange) => return Ok((exchange, flight)),
+                Err(UpstreamError::Stale) if !options.fresh => return Err(UpstreamError::Stale),
+                Err(why) => {
+                    options.trace.missed(&self.upstream, at, since, head, why);
+                    if why == UpstreamError::Connect(Cause::Resources) {
+                        // No other target could be reached either, and none is to blame.
+                        return Err(why);
+                    }
+                    shared.tell(Event::Failed, &rules, why.cause());
+                    options.missed.set(Some(at));
+                    tried.add(at);
+                    last = why;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Makes a connection of its own to the target that the balance chooses by `key`, for bytes that are not HTTP, and goes on to
+    /// others as long as none can be made.
+    pub(crate) async fn connect(
+        &self,
+        options: &ConnectOptions<'_>,
+        key: u64,
+    ) -> Result<(UpstreamTransport, InFlightGuard), UpstreamError> {
+        let turn = self.next.get();
+        self.next.set(turn.wrapping_add(1));
+        let mut tried = TriedTargets::default();
+        let mut last = UpstreamError::NoTarget;
+        let rules = self.upstream.health.rules;
+        while let Some(at) = self.choose(turn, key, None, tried) {
+            let target = &self.targets[at];
+            let flight = InFlightGuard::new(target.shared.clone(), rules, at);
+            let announce = self.upstream.proxy_protocol.map(|version| Announce {
+                version,
+                client: options.client,
+                local: options.local,
+            });
+            match self.dial(target, announce.as_ref(), None, options).await {
+                Ok(transport) => return Ok((transport, flight)),
+                Err(why @ UpstreamError::Connect(Cause::Resources)) => return Err(why),
+                Err(why) => {
+                    target.shared.tell(Event::Failed, &rules, why.cause());
+                    tried.add(at);
+                    last = why;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Begins an exchange with this target.
+    pub(super) async fn begin_at(
+        &self,
+        at: usize,
+        head: &RequestHead,
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamExchange, UpstreamError> {
+        let target = &self.targets[at];
+        let host = self.host(&head.authority, options);
+        let announce = self.upstream.proxy_protocol.map(|version| Announce {
+            version,
+            client: options.client,
+            local: options.local,
+        });
+        let shared = announce.is_none();
+        let name = self.name_of_request(host);
+        // A protocol switch goes over HTTP/1.1, which every service speaks.
+        if self.upstream.protocol == Protocol::Http2 && options.upgrade.is_none() {
+            return Box::pin(self.begin_http2(target, head, host, announce.as_ref(), options)).await;
+        }
+        let limits = self.head_limits;
+        // After a switch the connection is not kept, so a kept one would only be one that can fail.
+        if shared
+            && !options.fresh
+            && options.upgrade.is_none()
+            && let Some(wire) = target.take(name)
+        {
+            let check_in = CheckIn::new(Some(target.clone()), name);
+            let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, None, limits);
+            return Ok(UpstreamExchange::H1(Box::new(exchange)));
+        }
+        let wire = Box::pin(self.dial(target, announce.as_ref(), name, options)).await?;
+        let check_in = CheckIn::new(shared.then(|| target.clone()), name);
+        let exchange = h1::Http1Request::begin(wire, check_in, false, head, host, options.upgrade, limits);
+        Ok(UpstreamExchange::H1(Box::new(exchange)))
+    }
+
+    /// The name that the service must prove, where it is that of each request.
+    fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
+        (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))
+    }
+
+    /// Begins an exchange on the first HTTP/2 connection that has room, or on a new one.
+    async fn begin_http2(
+        &self,
+        target: &TargetPool,
+        head: &RequestHead,
+        host: &str,
+        announce: Option<&Announce>,
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamExchange, UpstreamError> {
+        let secure = self.tls.is_some();
+        let shared = announce.is_none();
+        let name = self.name_of_request(host);
+        let reuses = shared && !options.fresh;
+        loop {
+            if !reuses {
+                break;
+            }
+            let Some(client) = target.multiplexed(name) else {
+                if !target.dialling.get() {
+                    break;
+                }
+                // Many requests at once make one connection, not one each.
+                target.dialled.notified().await;
+                if target.dial_failed.get() {
+                    return Err(UpstreamError::Connect(Cause::Http2));
+                }
+                continue;
+            };
+            let begun = h2::Http2Request::begin(&client, head, host, true, secure);
+            match options.deadline.within(options.connect, begun).await {
+                Some(Ok(exchange)) => return Ok(UpstreamExchange::H2(Box::new(exchange))),
+                Some(Err(why @ UpstreamError::Malformed(_))) => return Err(why),
+                // It ended, or takes no stream although it should.
+                _ => client.retire(),
+            }
+        }
+        let dialling = shared.then(|| DialGuard::begin(target));
+        let wire = Box::pin(self.dial(target, announce, name, options)).await?;
+        let made = options
+            .deadline
+            .within(options.connect, Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes)))
+            .await;
+        let client = made.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;
+        if let Some(dialling) = dialling {
+            dialling.succeeded(name, client.clone());
+        }
+        let begun = h2::Http2Request::begin(&client, head, host, false, secure);
+        let exchange = options.deadline.within(options.connect, begun).await;
+        let exchange = exchange.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;
+        Ok(UpstreamExchange::H2(Box::new(exchange)))
+    }
+
+    async fn dial(
+        &self,
+        pool: &TargetPool,
+        announce: Option<&Announce>,
+        name: Option<&str>,
+        options: &ConnectOptions<'_>,
+    ) -> Result<UpstreamTransport, UpstreamError> {
+        let target = &pool.shared.target;
+        let tls = match &self.tls {
+            None => None,
+            Some(tls) => {
+                let written = self.upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+                let name = match (name.or(written), target) {
+                    (Some(name), _) => name,
+                    (None, Target::Tcp { host, .. }) => host,
+                    (None, Target::Unix(_)) => "localhost",
+                };
+                let name = ServerName::try_from(name.to_owned())
+                    .map_err(|_| UpstreamError::Connect(Cause::TlsName))?;
+                let config = if options.upgrade.is_some() { &tls.switches } else { &tls.requests };
+                Some((config, name))
+            }
+        };
+        let dialled = options.deadline.within(options.connect, dial(target, tls, announce)).await;
+        dialled.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))
+    }
+}
+
+/// The limits of the heads of answers.
+const fn head_limits(limits: &Limits) -> HeadLimits {
+    HeadLimits { bytes: limits.response_header_bytes, fields: limits.response_header_fields, target: 0 }
+}

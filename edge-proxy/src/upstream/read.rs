@@ -1,0 +1,42 @@
+//! Reading a whole response, for requests that the proxy makes itself.
+
+use super::{Cause, INTERIM, UpstreamError, UpstreamExchange};
+use crate::body::BodyPart;
+use edge_http::ResponseHead;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Reads a whole response, with at most `longest` bytes of content.
+pub(crate) async fn read_whole(
+    exchange: &mut UpstreamExchange,
+    longest: usize,
+) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
+    let (mut head, mut content) = (ResponseHead::default(), Vec::new());
+    for interim in 0.. {
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(why)) = exchange.poll_flush(cx) {
+                return Poll::Ready(Err(why));
+            }
+            exchange.poll_head(cx, &mut head)
+        })
+        .await?;
+        if exchange.tunnel().is_some() {
+            return Err(UpstreamError::Malformed(Cause::Switched));
+        }
+        if !head.is_interim() {
+            break;
+        }
+        if interim >= INTERIM {
+            return Err(UpstreamError::Malformed(Cause::MalformedContent));
+        }
+    }
+    while poll_fn(|cx| exchange.poll_body(cx)).await? == BodyPart::Data {
+        let n = exchange.chunk().len();
+        if content.len() + n > longest {
+            return Err(UpstreamError::Malformed(Cause::MalformedContent));
+        }
+        content.extend_from_slice(exchange.chunk());
+        exchange.consume(n);
+    }
+    Ok((head, content))
+}

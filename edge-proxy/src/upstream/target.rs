@@ -1,0 +1,208 @@
+//! One target of an upstream, as all workers see it: its health, and what is counted of it. No lock, only atomics.
+
+use super::target_event::{TargetChange, TargetEvent};
+use super::{Cause, UpstreamError};
+use crate::observe::Observer;
+use edge_policy::balance::health::{Availability, Change, Event, Health, Rules};
+use edge_policy::balance::{Candidate, hash};
+use edge_policy::config::{Target, Upstream};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The state of a target, shared by all workers.
+pub(crate) struct SharedTarget {
+    pub(crate) target: Target,
+    identity: u64,
+    epoch: Instant,
+    health: AtomicU64,
+    in_flight: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    upstream: String,
+    observer: Arc<dyn Observer>,
+    /// The last failure. Locked only by what fails, and by whoever watches.
+    last: Mutex<Option<(Cause, Instant)>>,
+}
+
+/// The state of a target, for monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TargetStatus {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The address of the target.
+    pub target: Target,
+    /// The availability of the target.
+    pub availability: Availability,
+    /// The number of requests in flight.
+    pub in_flight: u32,
+    /// Requests that were sent to it.
+    pub requests: u64,
+    /// Those that failed, connections that could not be made included.
+    pub failures: u64,
+    /// The last failure, and how long ago it was.
+    pub last_failure: Option<(Cause, Duration)>,
+}
+
+impl SharedTarget {
+    fn new(upstream: &str, target: Target, epoch: Instant, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            upstream: upstream.to_owned(),
+            observer,
+            last: Mutex::default(),
+            identity: hash(target.to_string().as_bytes()),
+            target,
+            epoch,
+            health: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    fn availability(&self) -> Availability {
+        match self.health.load(Relaxed) {
+            // Nothing ever failed, or all is forgotten: no clock is asked.
+            0 => Availability::Well,
+            bits => Health::from_bits(bits).availability(self.now()),
+        }
+    }
+
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            availability: self.availability(),
+            in_flight: self.in_flight.load(Relaxed),
+            identity: self.identity,
+            ..Candidate::NONE
+        }
+    }
+
+    /// Something happened here; a failure with its cause.
+    pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
+        if event == Event::Failed {
+            self.failures.fetch_add(1, Relaxed);
+        }
+        if let Some(cause) = cause {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cause, Instant::now()));
+        }
+        if self.health.load(Relaxed) == 0 && matches!(event, Event::Succeeded | Event::CheckedUp) {
+            return;
+        }
+        let now = self.now();
+        let step = |bits| Some(Health::from_bits(bits).after(event, now, rules).to_bits());
+        // The closure always gives a value. Whoever made a change says so.
+        if let Ok(before) = self.health.fetch_update(Relaxed, Relaxed, step) {
+            let before = Health::from_bits(before);
+            if let Some(change) = before.change_to(before.after(event, now, rules), rules) {
+                let change = match change {
+                    Change::Ejected(time) => TargetChange::Ejected(time),
+                    Change::Down => TargetChange::Down,
+                    Change::Back => TargetChange::Back,
+                };
+                let (upstream, target) = (&self.upstream[..], &self.target);
+                self.observer.target(&TargetEvent { upstream, target, change, cause });
+            }
+        }
+    }
+
+    /// Returns the state of the target, for monitoring.
+    pub(crate) fn status(&self, upstream: &str) -> TargetStatus {
+        TargetStatus {
+            upstream: upstream.to_owned(),
+            target: self.target.clone(),
+            availability: self.availability(),
+            in_flight: self.in_flight.load(Relaxed),
+            requests: self.requests.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            last_failure: self
+                .last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .map(|(cause, at)| (cause, at.elapsed())),
+        }
+    }
+}
+
+/// A request in flight at a target.
+pub(crate) struct InFlightGuard {
+    target: Arc<SharedTarget>,
+    rules: Rules,
+    /// The target's position in its upstream.
+    pub(crate) at: usize,
+}
+
+impl InFlightGuard {
+    pub(super) fn new(target: Arc<SharedTarget>, rules: Rules, at: usize) -> Self {
+        target.in_flight.fetch_add(1, Relaxed);
+        target.requests.fetch_add(1, Relaxed);
+        if target.availability() == Availability::Trial {
+            target.tell(Event::Trying, &rules, None);
+        }
+        Self { target, rules, at }
+    }
+
+    pub(crate) fn succeeded(&self) {
+        self.target.tell(Event::Succeeded, &self.rules, None);
+    }
+
+    pub(crate) fn failed(&self, cause: Option<Cause>) {
+        self.target.tell(Event::Failed, &self.rules, cause);
+    }
+
+    /// An error of the target, or of no party.
+    pub(crate) fn ended_by(&self, why: UpstreamError) {
+        // A connection that was kept too long says nothing about the service, nor does a handler.
+        if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {
+            self.failed(why.cause());
+        }
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.target.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// All targets of a process: what is known of one survives a reload that keeps it.
+pub(crate) struct Targets {
+    epoch: Instant,
+    observer: Arc<dyn Observer>,
+    known: Mutex<HashMap<(String, Target), Arc<SharedTarget>>>,
+}
+
+impl Targets {
+    /// Tells this observer of changes.
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { epoch: Instant::now(), observer, known: Mutex::default() }
+    }
+
+    /// The targets of these upstreams, in their order. All others are forgotten.
+    pub(crate) fn of(&self, upstreams: &[Upstream]) -> Vec<Vec<Arc<SharedTarget>>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = HashMap::new();
+        let all = upstreams
+            .iter()
+            .map(|upstream| {
+                let shared = |target: &Target| {
+                    let key = (upstream.name.clone(), target.clone());
+                    let shared = known.get(&key).cloned().unwrap_or_else(|| {
+                        let observer = self.observer.clone();
+                        Arc::new(SharedTarget::new(&upstream.name, target.clone(), self.epoch, observer))
+                    });
+                    kept.insert(key, shared.clone());
+                    shared
+                };
+                upstream.targets.iter().map(shared).collect()
+            })
+            .collect();
+        *known = kept;
+        all
+    }
+}
