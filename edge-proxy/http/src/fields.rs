@@ -213,18 +213,48 @@ impl fmt::Debug for Field<'_> {
 pub struct Fields {
     buf: Vec<u8>,
     items: Vec<FieldEntry>,
-    /// A bit for each [`Name`] that was added: where it is not set, no field has that name.
-    added: u32,
+    /// Names that were added: where one is missing, no field has it.
+    added: NameSet,
+    /// Kinds of characters in the names that were added.
+    classes: NameClass,
 }
 
-/// Returns the bit of a name in [`Fields::added`].
+/// A set of recognised names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameSet(u32);
+
+impl NameSet {
+    /// Returns the set of these names.
+    pub const fn of(names: &[Name]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= bit(names[at]);
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Returns whether the name is in the set.
+    #[inline]
+    pub const fn contains(self, name: Name) -> bool {
+        self.0 & bit(name) != 0
+    }
+
+    /// Returns whether both sets have a name.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Returns the bit of a name in a [`NameSet`].
 const fn bit(id: Name) -> u32 {
     1 << id as u32
 }
 
 impl Clone for Fields {
     fn clone(&self) -> Self {
-        Self { buf: self.buf.clone(), items: self.items.clone(), added: self.added }
+        Self { buf: self.buf.clone(), items: self.items.clone(), added: self.added, classes: self.classes }
     }
 
     /// Copies into the memory that is there.
@@ -232,20 +262,22 @@ impl Clone for Fields {
         self.buf.clone_from(&source.buf);
         self.items.clone_from(&source.items);
         self.added = source.added;
+        self.classes = source.classes;
     }
 }
 
 impl Fields {
     /// Creates an empty section.
     pub const fn new() -> Self {
-        Self { buf: Vec::new(), items: Vec::new(), added: 0 }
+        Self { buf: Vec::new(), items: Vec::new(), added: NameSet(0), classes: NameClass::EMPTY }
     }
 
     /// Removes every field and keeps the memory for the next message.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.items.clear();
-        self.added = 0;
+        self.added = NameSet(0);
+        self.classes = NameClass::EMPTY;
     }
 
     /// Returns the number of fields.
@@ -269,6 +301,16 @@ impl Fields {
         self.buf.extend_from_slice(name);
         self.buf.extend_from_slice(value);
         self.push_range((id, class), (name_at, name.len()), (name_at + name.len(), value.len()));
+    }
+
+    /// Appends a field whose name is already recognised, with the value that `write` appends to the buffer.
+    pub fn push_with(&mut self, id: Name, class: NameClass, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let name_at = self.buf.len();
+        self.buf.extend_from_slice(name);
+        let value_at = self.buf.len();
+        write(&mut self.buf);
+        let length = self.buf.len() - value_at;
+        self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
     /// Makes room for the fields of a usual message.
@@ -297,7 +339,8 @@ impl Fields {
         (name_at, name_len): (usize, usize),
         (value_at, value_len): (usize, usize),
     ) {
-        self.added |= bit(id);
+        self.added.0 |= bit(id);
+        self.classes = self.classes.union(class);
         self.items.push(FieldEntry {
             name_at: name_at as u32,
             value_at: value_at as u32,
@@ -309,6 +352,7 @@ impl Fields {
     }
 
     /// Iterates over the fields in order.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
         self.items.iter().map(|item| self.field(item))
     }
@@ -329,8 +373,21 @@ impl Fields {
     }
 
     /// Returns whether a field of this name was added. It may have been removed since.
+    #[inline]
     pub(crate) const fn was_added(&self, id: Name) -> bool {
-        self.added & bit(id) != 0
+        self.added.contains(id)
+    }
+
+    /// Returns whether a field of one of these names was added. It may have been removed since.
+    #[inline]
+    pub const fn may_contain(&self, names: NameSet) -> bool {
+        self.added.intersects(names)
+    }
+
+    /// Returns the kinds of characters in the names of all fields that were added, some of which may have been removed since.
+    #[inline]
+    pub const fn classes(&self) -> NameClass {
+        self.classes
     }
 
     /// Returns the value of the first field of this name, ignoring case.
@@ -339,15 +396,25 @@ impl Fields {
     }
 
     /// Returns whether a field of this name is present.
+    #[inline]
     pub fn contains(&self, id: Name) -> bool {
         self.was_added(id) && self.items.iter().any(|item| item.id == id)
     }
 
     /// Removes all fields of this name.
+    #[inline]
     pub fn remove(&mut self, id: Name) {
         if self.was_added(id) {
             self.items.retain(|item| item.id != id);
-            self.added &= !bit(id);
+            self.added.0 &= !bit(id);
+        }
+    }
+
+    /// Removes all fields of these names.
+    pub fn remove_all(&mut self, names: NameSet) {
+        if self.may_contain(names) {
+            self.items.retain(|item| !names.contains(item.id));
+            self.added.0 &= !names.0;
         }
     }
 
@@ -357,6 +424,7 @@ impl Fields {
     }
 
     /// Keeps the fields for which `keep` returns `true`.
+    #[inline]
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let buf = &self.buf;
         self.items.retain(|item| keep(item.of(buf)));

@@ -148,11 +148,9 @@ pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one element to a field value: `for`, and `host` and `proto` if they are given.
+/// Appends one element to a field value: `for`, and `host` and `proto` if they are given. Elements are separated by a comma, which is
+/// the caller's.
 pub fn write(node: IpAddr, host: Option<&str>, proto: Option<&str>, out: &mut Vec<u8>) {
-    if !out.is_empty() {
-        out.extend_from_slice(b", ");
-    }
     out.extend_from_slice(b"for=");
     if node.is_ipv6() {
         out.extend_from_slice(b"\"[");

@@ -3,7 +3,7 @@
 use crate::field_names::{folded, is_same, push_folded};
 use crate::fields::Field;
 use crate::grammar::list;
-use crate::{Fields, Name};
+use crate::{Fields, Name, NameSet};
 use std::collections::HashSet;
 
 /// Removes hop-by-hop fields: Connection, the fields it nominates, and those that are always hop-by-hop. `TE: trailers`
@@ -20,37 +20,27 @@ use std::collections::HashSet;
 /// assert_eq!(fields.len(), 1);
 /// ```
 pub fn strip(fields: &mut Fields) {
-    // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
-    let mut nominated = Nominated::default();
-    let mut present = false;
-    let mut trailers = false;
-    for field in fields.iter() {
-        match field.id {
-            Name::Connection => {
-                present = true;
-                for name in list(field.value) {
-                    if !always(Name::of(name)) && !is_option(name) {
-                        nominated.push(name);
-                    }
-                }
-            }
-            Name::Te => {
-                present = true;
-                trailers |= list(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-            }
-            _ => present |= concerns_hop(field),
-        }
-    }
-    if !present {
+    if !fields.may_contain(ALWAYS) && !fields.classes().has_underscore() {
         return;
     }
-    if nominated.is_empty() {
-        fields.retain(|field| !concerns_hop(field));
-    } else {
+    // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
+    let mut nominated = Nominated::default();
+    for name in fields.all(Name::Connection).flat_map(list) {
+        if !always(Name::of(name)) && !is_option(name) {
+            nominated.push(name);
+        }
+    }
+    let is_trailers = |coding: &[u8]| coding.eq_ignore_ascii_case(b"trailers");
+    let trailers = fields.all(Name::Te).flat_map(list).any(is_trailers);
+    if !nominated.is_empty() {
         let nominated = nominated.index();
         fields.retain(|field| {
             !(concerns_hop(field) || field.id != Name::EarlyData && nominated.contains(field.name))
         });
+    } else if fields.classes().has_underscore() {
+        fields.retain(|field| !concerns_hop(field));
+    } else {
+        fields.remove_all(ALWAYS);
     }
     if trailers {
         fields.push(b"TE", b"trailers");
@@ -118,20 +108,21 @@ impl FieldIndex<'_> {
 /// Returns whether a field of this name is hop-by-hop even if it is not nominated. Those that frame a message are
 /// among them, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
 const fn always(id: Name) -> bool {
-    matches!(
-        id,
-        Name::Connection
-            | Name::ContentLength
-            | Name::Host
-            | Name::KeepAlive
-            | Name::ProxyAuthenticate
-            | Name::ProxyAuthorization
-            | Name::ProxyConnection
-            | Name::Te
-            | Name::TransferEncoding
-            | Name::Upgrade
-    )
+    ALWAYS.contains(id)
 }
+
+const ALWAYS: NameSet = NameSet::of(&[
+    Name::Connection,
+    Name::ContentLength,
+    Name::Host,
+    Name::KeepAlive,
+    Name::ProxyAuthenticate,
+    Name::ProxyAuthorization,
+    Name::ProxyConnection,
+    Name::Te,
+    Name::TransferEncoding,
+    Name::Upgrade,
+]);
 
 /// Returns whether this connection option names no field.
 fn is_option(name: &[u8]) -> bool {

@@ -57,6 +57,6 @@ pub mod websocket;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use fields::{Field, Fields, Name};
+pub use fields::{Field, Fields, Name, NameSet};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use name_class::NameClass;

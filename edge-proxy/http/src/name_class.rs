@@ -3,7 +3,7 @@
 use crate::grammar::TOKEN;
 
 /// The kinds of characters in a field name, found when the name is read, so that they are not searched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 
 /// For each byte: what it makes of a name.
@@ -30,6 +30,9 @@ impl NameClass {
     const CAPITAL: u8 = 4;
     const NO_TOKEN: u8 = 8;
 
+    /// The class of nothing, and of small letters, digits and `-` only.
+    pub const EMPTY: Self = Self(0);
+
     /// The class of a name of letters, digits and `-`.
     pub const PLAIN: Self = Self(Self::CAPITAL);
 
@@ -52,17 +55,26 @@ impl NameClass {
         (bytes.len(), Self(class))
     }
 
+    /// Returns the kinds of characters that either has.
+    #[inline]
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Returns whether the name is a token without capital letters, as names are in HTTP/2 and HTTP/3.
     pub const fn is_lower_token(self) -> bool {
         self.0 & (Self::NO_TOKEN | Self::CAPITAL) == 0
     }
 
     /// Returns whether the name consists of letters, digits, `-` and `_` only.
+    #[inline]
     pub const fn is_portable(self) -> bool {
         self.0 & Self::UNPORTABLE == 0
     }
 
     /// Returns whether the name has a `_`.
+    #[inline]
     pub const fn has_underscore(self) -> bool {
         self.0 & Self::UNDERSCORE != 0
     }

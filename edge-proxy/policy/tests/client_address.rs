@@ -177,6 +177,7 @@ proptest! {
     fn forwarded_is_read_as_it_is_written(node in any::<IpAddr>(), host in "[ -~]{1,20}", proto in "https?") {
         let mut line = Vec::new();
         forwarded::write(node, Some(&host), Some(&proto), &mut line);
+        line.extend_from_slice(b", ");
         forwarded::write(node, None, None, &mut line);
         let elements = forwarded::parse(&line).unwrap();
         prop_assert_eq!(elements.len(), 2);

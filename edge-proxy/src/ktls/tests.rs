@@ -498,7 +498,7 @@ fn a_kernel_that_cannot_change_keys() {
     if role().is_some() {
         return inside();
     }
-    let test = "server::ktls::tests::a_kernel_that_cannot_change_keys";
+    let test = "ktls::tests::a_kernel_that_cannot_change_keys";
     if let Some(guest) = Guest::of_the_distribution(test) {
         in_a_guest(&guest, test, false);
     }
@@ -510,7 +510,7 @@ fn a_kernel_that_changes_keys() {
         return inside();
     }
     let guest = Guest::newer(&tools());
-    let text = in_a_guest(&guest, "server::ktls::tests::a_kernel_that_changes_keys", true);
+    let text = in_a_guest(&guest, "ktls::tests::a_kernel_that_changes_keys", true);
     assert!(stat(&text, "TlsTxRekeyOk") >= 2, "{text}");
     assert_eq!(stat(&text, "TlsTxRekeyError"), 0, "{text}");
 }

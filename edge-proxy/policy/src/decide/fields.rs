@@ -4,11 +4,11 @@ use super::{Decision, RequestContext, Transport, edits, rewrite, route};
 use crate::client_address::Source;
 use crate::config::{FieldEdits, ForwardedAs, TrustedHeader};
 use crate::tailnet;
-use edge_http::Field;
-use edge_http::NameClass;
 use edge_http::host::split_authority;
 use edge_http::section::{digits, may_be_trailer};
-use edge_http::{Fields, Name, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop};
+use edge_http::{
+    Field, Fields, Name, NameClass, NameSet, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop,
+};
 
 /// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
 ///
@@ -133,10 +133,28 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         });
     }
     let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
+    let class = fields.classes();
+    let usual = class.is_portable() && !class.has_underscore() && !fields.may_contain(VOUCHED);
+    if usual && !edited && decision.identities.is_empty() {
+        return;
+    }
     let is_edited =
         |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
+
+/// Names of which [`is_forwarded`] has to know more.
+const VOUCHED: NameSet = NameSet::of(&[
+    Name::Forwarded,
+    Name::Proxy,
+    Name::SecWebSocketKey,
+    Name::XForwarded,
+    Name::XForwardedFor,
+    Name::XForwardedHost,
+    Name::XForwardedPort,
+    Name::XForwardedProto,
+    Name::XRealIp,
+]);
 
 /// Returns whether a field of a client's goes on to the service, edits aside.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
@@ -176,19 +194,19 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
             host.contains(':').then(|| split_authority(host)).flatten().and_then(|(_, port, _)| port);
         written.unwrap_or(if https { 443 } else { 80 })
     });
-    let mut value = Vec::with_capacity(128);
     // A service that takes the last entry for the client gets no other.
     let told = if decision.forwarded == ForwardedAs::Client { 1 } else { usize::MAX };
-    for (i, address) in client.chain().take(told).enumerate() {
-        if i > 0 {
-            value.extend_from_slice(b", ");
+    fields.push_with(Name::XForwardedFor, NameClass::PLAIN, b"X-Forwarded-For", |value| {
+        for (i, address) in client.chain().take(told).enumerate() {
+            if i > 0 {
+                value.extend_from_slice(b", ");
+            }
+            forwarded::write_address(address, value);
         }
-        forwarded::write_address(address, &mut value);
-    }
-    fields.push_known(Name::XForwardedFor, NameClass::PLAIN, b"X-Forwarded-For", &value);
-    value.clear();
-    forwarded::write_address(client.address, &mut value);
-    fields.push_known(Name::XRealIp, NameClass::PLAIN, b"X-Real-IP", &value);
+    });
+    fields.push_with(Name::XRealIp, NameClass::PLAIN, b"X-Real-IP", |value| {
+        forwarded::write_address(client.address, value);
+    });
     fields.push_known(Name::XForwardedProto, NameClass::PLAIN, b"X-Forwarded-Proto", proto.as_bytes());
     if !host.is_empty() {
         fields.push_known(Name::XForwardedHost, NameClass::PLAIN, b"X-Forwarded-Host", host.as_bytes());
@@ -199,13 +217,14 @@ fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: 
         b"X-Forwarded-Port",
         digits(port.into(), &mut [0; 20]),
     );
-    value.clear();
-    let mut chain = client.chain().take(told);
-    if let Some(first) = chain.next() {
-        forwarded::write(first, Some(host).filter(|host| !host.is_empty()), Some(proto), &mut value);
-    }
-    for hop in chain {
-        forwarded::write(hop, None, None, &mut value);
-    }
-    fields.push_known(Name::Forwarded, NameClass::PLAIN, b"Forwarded", &value);
+    fields.push_with(Name::Forwarded, NameClass::PLAIN, b"Forwarded", |value| {
+        let mut chain = client.chain().take(told);
+        if let Some(first) = chain.next() {
+            forwarded::write(first, Some(host).filter(|host| !host.is_empty()), Some(proto), value);
+        }
+        for hop in chain {
+            value.extend_from_slice(b", ");
+            forwarded::write(hop, None, None, value);
+        }
+    });
 }
