@@ -58,7 +58,7 @@ pub enum StartError {
     /// A worker cannot open its listeners, or has ended.
     #[error("worker {number} does not serve")]
     Worker {
-        /// The number of the worker, from 0.
+        /// The zero-based index of the worker.
         number: usize,
         /// The cause, as the system reports it.
         source: io::Error,

@@ -9,8 +9,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Receives what happens. Methods are called by the workers while they serve, so they must return at once: count, or put
-/// a line into a buffer. The defaults do nothing.
+/// Receives events of the proxy. Methods are called by the workers while they serve, so they must not block: count, or append
+/// a line to a buffer. The default implementations do nothing.
 pub trait Observer: Send + Sync + 'static {
     /// A request was served, refused or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
@@ -181,7 +181,7 @@ pub struct ConnectionRejected<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WorkerFailure<'a> {
-    /// The number of the worker, from 0.
+    /// The zero-based index of the worker.
     pub worker: usize,
     /// The listener whose QUIC socket failed, if the worker itself goes on.
     pub quic: Option<SocketAddr>,

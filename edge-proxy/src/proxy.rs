@@ -25,7 +25,7 @@ use tokio::sync::mpsc::UnboundedSender;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
-    /// The number of the worker, from 0.
+    /// The zero-based index of the worker.
     pub number: usize,
     /// The error that it ended by; `None` while it serves.
     pub error: Option<String>,

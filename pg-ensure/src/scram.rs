@@ -59,7 +59,7 @@ pub enum PasswordError {
     /// NUL would end it early in every client.
     #[error("the password holds a NUL byte")]
     Nul,
-    /// SASLprep leaves nothing of it, and clients could not send it.
+    /// The password is empty after SASLprep (RFC 4013), so that SCRAM clients cannot authenticate with it.
     #[error("nothing is left of the password once it is normalised")]
     EmptyOncePrepared,
 }

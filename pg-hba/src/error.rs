@@ -171,7 +171,7 @@ pub enum Refusal {
     #[doc = "A regular expression that does not compile."]
     #[error("invalid regular expression \"{pattern}\": {error}")]
     Pattern {
-        /// The text of the pattern.
+        /// The source of the regular expression.
         pattern: String,
         /// The fault of the pattern.
         error: PatternError,

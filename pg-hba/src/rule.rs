@@ -62,7 +62,7 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// One rule. Two rules are equal when they say the same, wherever they stand.
+/// One rule (a record of `pg_hba.conf`). Equality ignores the place in the file.
 #[derive(Clone, Debug, Eq)]
 pub struct Rule {
     /// The type of connection.

@@ -98,7 +98,7 @@ codes! {
     ProtocolInferred = "protocol-inferred", Note, "`PROTOCOL` is missing: it follows the port.";
     ProtocolPort = "protocol-port", Warning, "A protocol on the port of another: the connection hangs.";
     ProtocolUnknown = "protocol-unknown", Error, "A protocol that Forgejo does not know: it speaks plain SMTP.";
-    ProviderLogin = "provider-login", Warning, "The provider does not accept passwords, or soon will not.";
+    ProviderLogin = "provider-login", Warning, "The provider has disabled password authentication, or has announced that it will.";
     ProviderPort = "provider-port", Note, "A port that is not among those that the provider documents.";
     ProviderUser = "provider-user", Warning, "An account or sender that the provider refuses.";
     ReplyTo = "reply-to", Error, "`REPLY_TO_ADDRESS` is refused: Forgejo does not start.";

@@ -112,7 +112,7 @@ pub enum MailerError {
         /// The advice on what to write.
         fix: &'static str,
     },
-    /// A path is relative.
+    /// A path that must be absolute is relative.
     #[error("{key}: {value}: not an absolute path: begin it with /")]
     Path {
         /// The name of the setting.
@@ -126,7 +126,7 @@ pub enum MailerError {
     /// Forgejo refuses `REPLY_TO_ADDRESS`.
     #[error("incoming.reply_to: {0}: write local+%{{token}}@domain")]
     ReplyTo(#[source] ReplyToError),
-    /// A setting is not read by the version.
+    /// The configured version of Forgejo does not read a setting.
     #[error("{key}: not read before Forgejo {since}: remove it")]
     Version {
         /// The name of the setting.

@@ -19,7 +19,7 @@ pub enum DnsError {
     Name {
         /// The name that was looked up.
         name: String,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
     },
     /// The server did not answer.
@@ -77,10 +77,10 @@ pub enum DnsError {
         /// Type of the query.
         code: String,
     },
-    /// The CNAMEs form a loop.
+    /// The CNAME records of the challenge name form a loop.
     #[error("the CNAMEs form a loop: {chain}")]
     Loop {
-        /// Names of the chain, in order.
+        /// The names of the CNAME chain, in lookup order, separated by arrows.
         chain: String,
     },
 }

@@ -18,7 +18,7 @@ pub enum EngineEvent {
     Began {
         /// Configured name of the authority.
         authority: String,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         reason: String,
     },
     /// An order was placed; its URL.
@@ -45,7 +45,7 @@ pub enum EngineEvent {
     Deployed,
     /// A server could not be told of the certificate.
     Undeployed {
-        /// Reason, as text for people.
+        /// The human-readable reason.
         reason: String,
         /// The next try.
         retry_at: Time,
@@ -54,7 +54,7 @@ pub enum EngineEvent {
     RolledBack(String),
     /// The attempt failed, or goes on later.
     Failed {
-        /// Reason, as text for people.
+        /// The human-readable reason.
         reason: String,
         /// The next try.
         retry_at: Time,

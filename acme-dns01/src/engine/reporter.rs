@@ -22,13 +22,13 @@ const REPEAT: [Duration; 4] =
 pub struct Counts {
     /// Certificates obtained since the start.
     pub issued: u64,
-    /// Attempts that failed or stalled.
+    /// The attempts that failed, or that ended because an authorization stayed pending for too long.
     pub failed: u64,
     /// Orders placed since the start.
     pub orders: u64,
     /// Alerts raised since the start.
     pub alerts: u64,
-    /// Alerts that no sink delivered.
+    /// The alerts that could not be delivered to any sink.
     pub alerts_lost: u64,
 }
 

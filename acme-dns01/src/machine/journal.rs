@@ -40,7 +40,7 @@ pub enum Record {
         at: Time,
         /// At which authority.
         authority: String,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
         /// The certificate that it replaces, as ARI names it.
         replaces: Option<String>,
@@ -52,7 +52,7 @@ pub enum Record {
     Abandoned {
         /// Time of the event.
         at: Time,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
     },
     /// The certificate that was issued is not in place any more, or cannot be used.
@@ -85,7 +85,7 @@ pub enum Record {
     Undeployed {
         /// Time of the event.
         at: Time,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
         /// The next try.
         until: Time,
@@ -142,7 +142,7 @@ pub enum Record {
     Failed {
         /// Time of the event.
         at: Time,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
         /// Not again before.
         until: Time,
@@ -154,7 +154,7 @@ pub enum Record {
     Stalled {
         /// Time of the event.
         at: Time,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
         /// Earliest time of the next request.
         until: Time,

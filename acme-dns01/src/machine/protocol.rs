@@ -142,9 +142,9 @@ pub struct Order {
     pub finalize: String,
     /// URL of the certificate, once issued.
     pub certificate: Option<String>,
-    /// The CA's problem document, as text.
+    /// The problem document of the CA (RFC 9457), formatted as one line of text.
     pub problem: Option<String>,
-    /// When to look again.
+    /// The time to wait before the next poll (Retry-After).
     pub retry_after: Option<Duration>,
 }
 
@@ -163,9 +163,9 @@ pub struct Authorization {
     pub challenge_status: Status,
     /// The TXT record's value.
     pub value: String,
-    /// The CA's problem document, as text.
+    /// The problem document of the CA (RFC 9457), formatted as one line of text.
     pub problem: Option<String>,
-    /// When to look again.
+    /// The time to wait before the next poll (Retry-After).
     pub retry_after: Option<Duration>,
 }
 
@@ -234,7 +234,7 @@ pub enum Event {
 pub enum Alert {
     /// An attempt failed, or goes on later.
     Failing {
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
         /// The next try.
         next: Time,
@@ -255,7 +255,7 @@ pub enum Alert {
     },
     /// It could not be made known to those who serve it.
     Undeployed {
-        /// Reason, as text for people.
+        /// The human-readable reason.
         why: String,
     },
     /// A record of ours is still in the DNS.

@@ -27,7 +27,7 @@ pub struct ProviderError {
     pub provider: String,
     /// The request, the answer and the fix. Contains no secret.
     pub why: String,
-    /// A retry may succeed.
+    /// Whether the error is transient, so that a retry may succeed.
     pub transient: bool,
     /// Not again before, in the provider's words.
     pub retry_after: Option<Duration>,

@@ -114,7 +114,7 @@ pub enum StoreError {
         /// Error of the store, with its causes.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// A retry may succeed.
+        /// Whether the error is transient, so that a retry may succeed.
         transient: bool,
     },
 }

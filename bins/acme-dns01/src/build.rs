@@ -43,7 +43,7 @@ pub enum BuildError {
     Secret {
         /// Key in the file.
         key: String,
-        /// Reason, as text for people.
+        /// The human-readable reason.
         #[source]
         why: SecretError,
     },

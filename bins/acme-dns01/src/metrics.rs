@@ -62,7 +62,11 @@ async fn text(loaded: &ActiveSetup) -> String {
     let mut text = String::new();
     for (name, help, value) in [
         ("issued", "Certificates obtained.", counts.issued),
-        ("failed", "Attempts that failed or stalled.", counts.failed),
+        (
+            "failed",
+            "The attempts that failed, or that ended because an authorization stayed pending for too long.",
+            counts.failed,
+        ),
         ("orders", "Orders asked for.", counts.orders),
         ("alerts", "Alerts given.", counts.alerts),
         ("alerts_lost", "Alerts that reached nobody.", counts.alerts_lost),

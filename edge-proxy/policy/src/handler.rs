@@ -292,7 +292,7 @@ impl<'a> HandlerResponse<'a> {
     }
 }
 
-/// A response that a handler gives itself.
+/// A response that a handler creates instead of the upstream.
 #[derive(Clone, Debug)]
 pub struct Reply {
     head: ResponseHead,

@@ -112,7 +112,7 @@ impl Acl {
         self.0.iter().filter(move |((who, _), _)| who == grantee).map(|((_, by), rights)| (by, *rights))
     }
 
-    /// Adds privileges, `grantable` of them with the grant option.
+    /// Adds an entry that grants `privileges` to the grantee, those of them in `grantable` with the grant option. Nothing is executed.
     pub fn grant(
         &mut self,
         grantee: &Grantee,

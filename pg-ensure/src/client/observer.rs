@@ -24,7 +24,7 @@ pub enum Event<'a> {
         number: usize,
         /// The number of steps.
         of: usize,
-        /// The step itself.
+        /// The step.
         step: &'a Step,
     },
     /// A transaction is about to be committed.

@@ -58,7 +58,7 @@ pub struct Available {
 /// The key of a set of default privileges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefaultKey {
-    /// The role that will create the objects.
+    /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Name,
     /// In which schema; `None` for everywhere.
     pub schema: Option<Name>,

@@ -78,7 +78,7 @@ pub struct Session {
     pub in_recovery: bool,
     /// True if stored passwords can be read.
     pub reads_passwords: bool,
-    /// `createrole_self_grant`: whether it holds SET and INHERIT.
+    /// Whether `createrole_self_grant` contains `set` and `inherit`, in that order.
     pub self_grant: (bool, bool),
 }
 

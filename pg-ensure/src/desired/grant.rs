@@ -92,7 +92,7 @@ impl PrivilegeSet {
 pub struct DefaultGrant {
     /// The database's name.
     pub database: Name,
-    /// The role that will create the objects.
+    /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Name,
     /// In which schema; `None` for everywhere.
     pub schema: Option<Name>,

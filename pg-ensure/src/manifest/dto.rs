@@ -296,7 +296,7 @@ pub enum KindDto {
 pub struct DefaultDto {
     /// The database's name.
     pub database: Word,
-    /// The role that will create the objects.
+    /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Word,
     /// In which schema; without one, everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,7 +77,7 @@ impl Inventory {
         counts
     }
 
-    /// Returns the names of all databases.
+    /// Returns the names of all databases of the cluster, templates included.
     #[must_use]
     pub fn databases(&self) -> Vec<&str> {
         self.facts.keys().filter_map(|name| name.strip_prefix("cluster/database/")).collect()

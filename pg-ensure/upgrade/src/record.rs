@@ -9,13 +9,13 @@ use super::step::{Reindexing, Step};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The extent of the check by `pg_amcheck`.
+/// The relations that `pg_amcheck` checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Amcheck {
     /// Not at all.
     Off,
-    /// Small relations, until a budget is used up.
+    /// The smallest relations, until those checked are as large as a budget.
     #[default]
     Sample,
     /// Every table and index of every database.
@@ -56,7 +56,7 @@ pub struct Choices {
     pub starting: bool,
     /// When indexes are rebuilt.
     pub reindexing: Reindexing,
-    /// The extent of the check by `pg_amcheck`.
+    /// The relations that `pg_amcheck` checks.
     pub amcheck: Amcheck,
     /// The folder of the new cluster's write-ahead log, where it is not among the data.
     #[cfg_attr(feature = "shell", serde(default))]
@@ -67,7 +67,7 @@ pub struct Choices {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
-    /// The step itself.
+    /// The step that the entry is about.
     pub step: Step,
     /// When it began, in milliseconds since 1970.
     pub began: u64,
@@ -105,7 +105,7 @@ pub struct Record {
     pub choices: Choices,
     /// The findings of the preflight.
     pub findings: Vec<Finding>,
-    /// The steps as they were tried.
+    /// The steps that were attempted, in order, with those that failed.
     pub history: Vec<Entry>,
     /// The old server's answers about itself.
     pub catalog: Option<Catalog>,

@@ -199,7 +199,7 @@ pub enum WaiverError {
         "{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only"
     )]
     Form(String),
-    /// Nobody can judge a waiver without its reason.
+    /// A waiver of this code gives no reason.
     #[error("the waiver of {0} has no reason; say why it is accepted")]
     NoReason(Code),
 }

@@ -21,7 +21,7 @@ pub trait Include {
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError>;
 }
 
-/// A file that could not be included.
+/// An error of an include directive: a file that cannot be read or resolved.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncludeError {

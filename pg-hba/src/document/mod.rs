@@ -21,7 +21,7 @@ pub enum Content {
     Blank,
     /// A rule that the server loads.
     Rule(Rule),
-    /// A line that the server refuses, and the whole file with it.
+    /// A line that the server rejects; it then does not load the file.
     Refused(ParseError),
     /// An include directive; the lines it brought follow it.
     Include,

@@ -14,7 +14,7 @@ use crate::rule::{Outcome, Rule};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The authentication of services on the machine itself.
+/// The authentication of services on the same host, which connect over a Unix-domain socket (`local` lines).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Local {
     /// Nothing is asked, over the socket and over loopback TCP. Any local user can then be any of these roles.

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// The time limit of one step.
     pub limit: Duration,
-    /// The address to connect to instead of the host's. The certificate must be valid for the host all the same.
+    /// The address to connect to instead of resolving `host`. The certificate is still verified for `host`.
     pub address: Option<IpAddr>,
     /// Root certificates that are trusted beside the system's.
     pub roots: Vec<CertificateDer<'static>>,

@@ -20,7 +20,7 @@ const MAX_PAYLOAD: u64 = 4096;
 /// Priorities kept until they are taken. Later ones replace the oldest.
 const MAX_PRIORITIES: usize = 64;
 
-/// A decoder for a client's control stream.
+/// An incremental decoder for the HTTP/3 control stream that the client opens (RFC 9114 §6.2.1).
 #[derive(Debug, Default)]
 pub struct ControlStream {
     frames: FrameReader,

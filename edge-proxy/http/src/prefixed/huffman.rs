@@ -37,9 +37,9 @@ static TABLES: Tables = build();
 /// The bits by which [`PAIRS`] is looked up.
 const PAIR_BITS: u32 = 12;
 
-/// For each value of the next twelve bits: the words that are whole in them, two at most. From the lowest bit up: eight bits of
-/// the first symbol, eight of the second, four of the length of both together, four of the length of the first, and their number.
-/// 0 if the first word is longer.
+/// For each value of the next twelve bits: the words that are whole in them, two at most. From the lowest bit up, eight bits each: the
+/// first symbol, the second, the number of symbols in the upper half and the length of the first word in the lower, and the length of
+/// both together. 0 if the first word is longer.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
@@ -52,7 +52,8 @@ const fn pairs() -> [u32; 1 << PAIR_BITS] {
             let rest = (value << len) & ((1 << PAIR_BITS) - 1);
             let (second, more) = word(rest as u32, PAIR_BITS - len);
             let count = if more > 0 { 2 } else { 1 };
-            pairs[value] = first as u32 | (second as u32) << 8 | (len + more) << 16 | len << 20 | count << 24;
+            pairs[value] =
+                first as u32 | (second as u32) << 8 | (len | count << 4) << 16 | (len + more) << 24;
         }
         value += 1;
     }
@@ -110,7 +111,7 @@ pub struct InvalidHuffman;
 
 /// Symbols that are decoded between two looks at the room for them: as many words as 64 bits can hold, and one that is written as
 /// the second of a pair and is none.
-const ROOM: usize = 16;
+const ROOM: usize = 17;
 
 /// Decodes `input` and appends the result.
 ///
@@ -123,6 +124,14 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     let length = decode_into(input, &mut out[begin..]);
     out.truncate(begin + length.unwrap_or(0));
     length.map(drop).ok_or(InvalidHuffman)
+}
+
+/// Writes both symbols of a pair, of which the second may be none.
+#[inline]
+fn write(room: &mut [u8; ROOM], n: usize, pair: u32) {
+    // One store. 64 bits hold twelve words at most, so that `n` is as it was.
+    let n = n % (ROOM - 1);
+    room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
 }
 
 /// Decodes into `text`, which has room for all of it and [`ROOM`] more. Returns the length, or `None` if the code is invalid.
@@ -141,13 +150,12 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
         while have >= PAIR_BITS {
             let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
             let used = if pair != 0 {
-                room[n % ROOM] = pair as u8;
-                room[(n + 1) % ROOM] = (pair >> 8) as u8;
-                n += (pair >> 24) as usize;
-                pair >> 16 & 0xf
+                write(room, n, pair);
+                n += (pair >> 20 & 0xf) as usize;
+                pair >> 24
             } else if have >= LONGEST as u32 {
                 let (symbol, len) = long(bits)?;
-                room[n % ROOM] = symbol;
+                room[n % (ROOM - 1)] = symbol;
                 n += 1;
                 len
             } else {
@@ -163,16 +171,16 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     let mut n = 0;
     while have > 0 {
         let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
-        let (both, first) = (pair >> 16 & 0xf, pair >> 20 & 0xf);
+        let (both, first) = (pair >> 24, pair >> 16 & 0xf);
         let (symbol, len) = if pair == 0 { long(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
         if len > have {
             // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
             let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;
             return padding.then_some(at + n);
         }
-        room[n % ROOM] = symbol;
+        room[n % (ROOM - 1)] = symbol;
         let used = if both > first && both <= have {
-            room[(n + 1) % ROOM] = (pair >> 8) as u8;
+            write(room, n, pair);
             n += 2;
             both
         } else {

@@ -12,7 +12,7 @@ use crate::config::ForwardAuth;
 use edge_http::field_names::is_same;
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
-/// Builds the authentication request for `head`, whose fields were already prepared for forwarding by
+/// Builds the authorization subrequest for `head`, whose fields were already prepared for forwarding by
 /// [`request_fields`](crate::decide::request_fields), so that X-Forwarded-For, -Proto and -Host are the proxy's own.
 pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);

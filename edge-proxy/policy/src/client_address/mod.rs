@@ -42,7 +42,7 @@ pub enum Source {
     ProxyProtocol,
 }
 
-/// The reason the walk from hop to hop ended.
+/// The reason the evaluation of X-Forwarded-For or Forwarded ended, from the peer towards the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {

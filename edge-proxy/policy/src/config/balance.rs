@@ -53,7 +53,7 @@ pub struct Check {
     pub interval: Duration,
     /// Time within which a target must answer (2 s).
     pub timeout: Duration,
-    /// The lowest and the highest status that counts as healthy (200 to 399).
+    /// The lowest and the highest status that counts as healthy, both included (default: 200 to 399).
     pub status: (u16, u16),
 }
 

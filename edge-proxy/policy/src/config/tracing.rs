@@ -5,7 +5,7 @@ use edge_http::trace_context::Sampling;
 use std::fmt;
 use std::time::Duration;
 
-/// The destination of spans, and the sampling of traces.
+/// The export of spans to a collector, and the sampling of traces.
 #[derive(Clone, PartialEq)]
 pub struct Tracing {
     /// The collector, which must accept OTLP over HTTP (usually at port 4318).

@@ -201,6 +201,7 @@ pub struct UpstreamTls {
     /// The name sent as SNI, which the certificate must match. `None` takes the target's host; `{host}` is the Host that is sent with
     /// each request, for nodes with several sites.
     pub server_name: Option<String>,
-    /// If any, the service must show one of these, and `ca` has no say.
+    /// The pins of the service's certificate. If there are any, the certificate must match one of them, and neither its chain, its names
+    /// nor its dates are verified.
     pub pins: Vec<Pin>,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Severity {
     /// For the record.
     Note,
-    /// It can go on; somebody should know.
+    /// The upgrade can go on; the operator should know of it.
     Warning,
     /// It goes on only when this finding is accepted by name.
     Consent,

@@ -46,7 +46,7 @@ pub struct Request {
     pub accept: Vec<String>,
     /// When indexes of changed collations are rebuilt.
     pub reindexing: Reindexing,
-    /// The extent of the check by `pg_amcheck`.
+    /// The relations that `pg_amcheck` checks.
     pub amcheck: Amcheck,
     /// A superuser to connect as, where it is neither the account's name nor `postgres`.
     pub superuser: Option<String>,
@@ -119,7 +119,7 @@ pub trait Services {
 pub trait Observer {
     /// A step begins.
     fn begin(&mut self, step: Step);
-    /// The step that began has ended.
+    /// Called when a step has ended, with its outcome in a few words: done, failed, or waiting for the service.
     fn end(&mut self, step: Step, how: &str);
     /// Something worth a line.
     fn note(&mut self, text: &str);
