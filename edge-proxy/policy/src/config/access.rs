@@ -4,60 +4,66 @@ use crate::auth::basic::User;
 use crate::rate::Rate;
 use std::fmt;
 
-/// The authentication that a request must pass.
+/// The authentication required of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// No authentication. On a route it lifts the requirement of its site.
+    /// No authentication. On a route, removes the requirement of the site.
     Open,
-    /// A user name and a password.
+    /// A user name and a password (RFC 7617).
     Basic(BasicAuth),
-    /// The decision of an external authentication service.
+    /// An authorization subrequest to an external service.
     Forward(ForwardAuth),
 }
 
-/// Basic authentication (RFC 7617). The upstream does not receive the password.
+/// Basic authentication (RFC 7617). The proxy consumes the credentials and does not forward them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// The realm, which browsers show in the password prompt.
+    /// The realm, which browsers show in the password prompt. Printable ASCII without `"` and `\`, not empty.
     pub realm: String,
-    /// The users who are allowed in.
+    /// The users that may authenticate. Must not be empty.
     pub users: Vec<User>,
-    /// The field that carries the user's name to the upstream, such as `Remote-User`. `None` sends no such field.
+    /// The field that carries the authenticated user name to the upstream, such as `Remote-User`. A client's own field of this
+    /// name is removed. `None` sends no such field.
     pub user_field: Option<String>,
 }
 
-/// Forward authentication: a service such as Authelia or authentik is asked about each request. If it cannot be reached
-/// the response is 503.
+/// Forward authentication: each request is authorized by a subrequest to a service such as Authelia or authentik. If the service
+/// cannot be reached, the client gets 503.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
-    /// The name of the upstream that is asked.
+    /// The name of the upstream that receives the subrequest. Must exist and must not have
+    /// [`Protocol::Tcp`](crate::config::Protocol::Tcp).
     pub upstream: String,
-    /// The path of the authentication request, such as `/api/authz/forward-auth` (Authelia) or
+    /// The request target of the subrequest in origin form, such as `/api/authz/forward-auth` (Authelia) or
     /// `/outpost.goauthentik.io/auth/caddy` (authentik).
     pub path: String,
-    /// Fields that are copied from its response to the request. A client cannot set them itself.
+    /// Names of fields copied from the subrequest's response to the forwarded request. A client's own fields of these names are
+    /// removed.
     pub copy: Vec<String>,
 }
 
-/// The rate limits of a site.
+/// The rate and concurrency limits of a site. `None`, the default of each, sets no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Requests per client: per IPv4 address, or per /64 of IPv6. A request above the rate gets 429.
+    /// Rate of requests per client, where a client is an IPv4 address or a /64 of IPv6. A request above it gets 429 with
+    /// Retry-After.
     pub client: Option<Rate>,
-    /// Requests of all clients together. A request above the rate gets 503.
+    /// Rate of requests of all clients together. A request above it gets 503 with Retry-After.
     pub site: Option<Rate>,
-    /// Requests in flight at once. A request above the limit gets 503.
+    /// The highest number of requests in flight, at least 1. A request above it gets 503.
     pub concurrent: Option<u32>,
 }
 
-/// Strict-Transport-Security (RFC 6797), which makes browsers use HTTPS only. Sent over TLS only.
+/// Strict-Transport-Security (RFC 6797), which makes browsers use HTTPS only. The field is sent on secure transports only and
+/// replaces the upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hsts {
     /// The `max-age` directive, in seconds.
     pub max_age: u64,
     /// The `includeSubDomains` directive.
     pub include_subdomains: bool,
-    /// The `preload` directive: the owner consents to being built into browsers.
+    /// The `preload` directive, by which the owner consents to the preload lists of browsers. Requires `include_subdomains` and a
+    /// `max_age` of at least 31536000.
     pub preload: bool,
 }
 
@@ -78,9 +84,10 @@ impl fmt::Display for Hsts {
 /// Compression of response content on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// The codings to use, the preferred one first, among those the client accepts.
+    /// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used. Must not
+    /// be empty or contain duplicates.
     pub codings: Vec<Coding>,
-    /// The shortest content that is compressed, in bytes (1024).
+    /// The minimum length of content to compress, in bytes. Default: 1024. Content of unknown length is compressed as well.
     pub least: u64,
 }
 

@@ -3,36 +3,37 @@
 use crate::balance::health::Rules;
 use std::time::Duration;
 
-/// The policy that chooses the target of the next request.
+/// The policy that chooses the target of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Balance {
-    /// Each target in turn.
+    /// Each target in turn, in proportion to the weights. The default.
     #[default]
     RoundRobin,
-    /// The target with the fewest requests in flight.
+    /// The target with the fewest requests in flight relative to its weight.
     LeastConnections,
-    /// The same target for the same key while it is healthy (rendezvous hashing).
+    /// The same target for the same key while that target is available (rendezvous hashing).
     Hash(HashKey),
 }
 
 /// The part of a request that [`Balance::Hash`] hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HashKey {
-    /// The restored client address.
+    /// The restored client address. The default.
     #[default]
     Client,
-    /// The request target: path and query.
+    /// The request target: path and query as received.
     Target,
-    /// The host of the request.
+    /// The authority of the request in lower case, with its port if it has one.
     Host,
 }
 
-/// Health checking of targets: passive, by the outcome of requests, and active, by probes.
+/// Health checking of targets: passive, by the outcome of requests, and active, by check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// Thresholds. By default 3 consecutive failures eject a target for 10 s; 2 probes to rise, 3 to fall.
+    /// The thresholds. Default: 3 consecutive failures eject a target for 10 s; 2 successful checks mark it up, 3 failed checks
+    /// mark it down.
     pub rules: Rules,
-    /// The active health check. `None` sends no probes.
+    /// The active health check. `None`, the default, sends no check requests.
     pub check: Option<Check>,
 }
 
@@ -42,23 +43,23 @@ impl Default for HealthConfig {
     }
 }
 
-/// An active health check: a request sent to each target at an interval.
+/// An active health check: a GET request to each target at an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Path and query of the probe, a GET request.
+    /// The request target of the check in origin form: path and optional query.
     pub path: String,
-    /// The Host of the probe. `None` takes the upstream's `host`, or else the target's authority.
+    /// The Host of the check. `None` sends the upstream's `host` if it has one, or else the target's authority.
     pub host: Option<String>,
-    /// Time from one probe to the next (5 s).
+    /// The time between the starts of two checks of a target. At least 100 ms. Default: 5 s.
     pub interval: Duration,
-    /// Time within which a target must answer (2 s).
+    /// The time limit of one check, above 0 and at most 60 s. Default: 2 s.
     pub timeout: Duration,
-    /// The lowest and the highest status that counts as healthy, both included (default: 200 to 399).
+    /// The inclusive range of status codes that count as healthy. Default: 200 to 399.
     pub status: (u16, u16),
 }
 
 impl Check {
-    /// A GET of this path every 5 s; a status of 200 to 399 within 2 s is healthy.
+    /// Returns a check of this request target with the defaults: every 5 s, a timeout of 2 s, and the status codes 200 to 399.
     pub fn new(path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -70,15 +71,18 @@ impl Check {
     }
 }
 
-/// The retry policy. A request is sent to another target only if nothing of it was sent yet, or if it is idempotent
-/// (RFC 9110 §9.2.2) and none of its content has been consumed.
+/// The retry policy. A request is repeated at another target only if nothing of it was sent, or if its method is idempotent (RFC
+/// 9110 §9.2.2), none of its content was consumed, and nothing of the response was sent to the client. A request that timed out
+/// is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// The highest number of retries after the first attempt (2). 0 disables retries.
+    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except where no connection could be
+    /// made.
     pub attempts: u8,
-    /// Response statuses that count as failures (none by default). They also count against the target's health.
+    /// Response statuses, 400 to 599, that count as failures of the request and of the target's health. Default: none.
     pub statuses: Vec<u16>,
-    /// The retry budget: retries allowed per hundred requests (20). Failed connection attempts do not consume it.
+    /// The retry budget: the number of retries allowed per hundred requests, 0 to 100. Default: 20. Failed connection attempts do
+    /// not consume it.
     pub budget_percent: u8,
 }
 

@@ -2,25 +2,27 @@
 
 use std::path::PathBuf;
 
-/// The client certificates that a site asks for in the TLS handshake.
+/// The client certificates that a site requests in the TLS handshake.
 ///
 /// Such a site is served over TLS on TCP. Its sessions are not resumed, so that every connection proves its certificate anew,
 /// and no request of it is taken from early data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCertificates {
-    /// A PEM file with the authorities whose certificates are accepted.
+    /// The absolute path of a PEM file with the certificate authorities that client certificates must chain to.
     pub ca: PathBuf,
-    /// A PEM file with certificate revocation lists. If given, each certificate of a chain needs one that is in force.
+    /// The absolute path of a PEM file with certificate revocation lists. If given, every certificate of a chain must be covered
+    /// by a list that has not expired.
     pub crl: Option<PathBuf>,
-    /// The treatment of clients without a certificate.
+    /// The handling of clients without a certificate.
     pub mode: CertificateMode,
-    /// The fields that tell the service of the certificate. No client can set them itself.
+    /// The request fields that carry the certificate to the upstream, by name. A client's own fields of these names are removed.
     pub fields: Vec<(String, CertificateField)>,
 }
 
 impl ClientCertificates {
-    /// Returns the requirement of a certificate that this authority issued, which the service sees in `Client-Cert` (RFC 9440).
+    /// Returns settings that require a certificate issued under this authority and send it to the upstream in `Client-Cert` (RFC
+    /// 9440). No revocation lists are used.
     pub fn required(ca: impl Into<PathBuf>) -> Self {
         Self {
             ca: ca.into(),
@@ -31,13 +33,13 @@ impl ClientCertificates {
     }
 }
 
-/// The treatment of clients without a certificate. One that does not verify ends the handshake in either mode.
+/// The handling of clients without a certificate. A certificate that fails verification ends the handshake in both modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CertificateMode {
-    /// The handshake fails.
+    /// The handshake fails. The default.
     #[default]
     Required,
-    /// They are served, except by routes with [`require_certificate`](crate::config::Route::require_certificate).
+    /// The client is served, except by routes with [`require_certificate`](crate::config::Route::require_certificate).
     Optional,
 }
 
@@ -47,20 +49,21 @@ pub enum CertificateMode {
 pub enum CertificateField {
     /// The certificate as a byte sequence of structured fields: `Client-Cert` of RFC 9440 §2.2.
     Certificate,
-    /// The rest of the chain as the client sent it, without the certificate: `Client-Cert-Chain` of RFC 9440 §2.3.
+    /// The rest of the chain in the order in which the client sent it, without the end-entity certificate: `Client-Cert-Chain` of
+    /// RFC 9440 §2.3. Not sent if the chain has one certificate.
     Chain,
-    /// The SHA-256 of the certificate, in hexadecimal.
+    /// The SHA-256 of the certificate in DER, in lower-case hexadecimal.
     Fingerprint,
-    /// The SHA-1 of the certificate, in hexadecimal: nginx's `$ssl_client_fingerprint`.
+    /// The SHA-1 of the certificate in DER, in lower-case hexadecimal: nginx's `$ssl_client_fingerprint`.
     FingerprintSha1,
     /// The distinguished name of the issuer (RFC 4514): nginx's `$ssl_client_i_dn`.
     Issuer,
     /// The certificate in PEM, percent-encoded: nginx's `$ssl_client_escaped_cert`.
     Pem,
-    /// The serial number, in hexadecimal: nginx's `$ssl_client_serial`.
+    /// The serial number, in upper-case hexadecimal: nginx's `$ssl_client_serial`.
     Serial,
     /// The distinguished name of the subject (RFC 4514): nginx's `$ssl_client_s_dn`.
     Subject,
-    /// `SUCCESS`, or `NONE` without a certificate: nginx's `$ssl_client_verify`.
+    /// `SUCCESS`, or `NONE` for a client without a certificate: nginx's `$ssl_client_verify`.
     Verified,
 }

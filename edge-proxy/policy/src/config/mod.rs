@@ -1,4 +1,7 @@
-//! The configuration of a proxy: plain values, built in code or read from a file, checked once and then immutable.
+//! The configuration of a proxy: plain values, built in code or read from a file, validated once and then immutable.
+//!
+//! [`Config`] is the configuration as written. [`Snapshot`](crate::Snapshot) is its validated and indexed form, the only one that
+//! the proxy uses.
 //!
 //! [`Config`] is the configuration as a person wrote it. [`Snapshot`](crate::Snapshot) is the same, validated and
 //! indexed; the proxy uses only the snapshot.
@@ -37,54 +40,56 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The whole configuration of a proxy.
+/// The configuration of a proxy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// The sockets to accept connections on.
+    /// The sockets to accept connections on. No two may have the same address and interface, unless the port is 0.
     pub listeners: Vec<Listener>,
-    /// The virtual hosts. A connection for a name that no site has is dropped.
+    /// The virtual hosts. Connections and requests for names that no site covers are rejected by `reject`.
     pub sites: Vec<Site>,
-    /// The services that requests are forwarded to; [`Action::Forward`] names one.
+    /// The services that requests are forwarded to, referred to by name, for example in [`Action::Forward`]. Names are unique.
     pub upstreams: Vec<Upstream>,
-    /// The proxies that are trusted to report the client's address.
+    /// The trusted proxies and the header they report the client's address in.
     pub trust: Trust,
-    /// The tailnet of this host. With `None` tailscaled is never asked for identities.
+    /// The tailnet of this host. `None` disables identity lookups.
     pub tailnet: Option<Tailnet>,
-    /// The port used in redirects to HTTPS and in Alt-Svc. `None` means 443, which is left out of the URL; Alt-Svc then has the
+    /// The port used in redirects to HTTPS and in Alt-Svc. With `None`, redirects omit the port (443), and Alt-Svc has the
     /// listener's port.
     pub https_port: Option<u16>,
-    /// The way connections and requests for unknown names are rejected.
+    /// The rejection of connections and requests for unknown names.
     pub reject: Reject,
-    /// Encryption of large responses by the kernel.
+    /// Encryption of large responses and tunnels by the kernel.
     pub kernel_tls: KernelTls,
-    /// Congestion control of QUIC connections. A reload applies to new ones.
+    /// Congestion control of QUIC connections. After a reload, applies to new connections only.
     pub congestion: Congestion,
-    /// Limits on the resources of one client or connection.
+    /// Limits on the resources of the proxy and of one client or connection.
     pub limits: Limits,
-    /// Timeouts, unless a site has its own.
+    /// The timeouts of requests. A site or a route can replace them.
     pub timeouts: Timeouts,
-    /// The field that carries an identifier of each request, such as `X-Request-ID`, to the service, in the response and to the
-    /// access record. One that a trusted proxy sent is kept; otherwise it is 32 random hexadecimal digits. `None` adds none.
+    /// The field that carries an identifier of each request to the upstream, in the response and in the access record, such as
+    /// `X-Request-ID`. An identifier sent by a trusted proxy is kept; otherwise it is 32 random hexadecimal digits. `None` adds
+    /// none.
     pub request_id: Option<String>,
 }
 
-/// One address and port to listen on.
+/// An address and port to accept connections on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// The name by which [`Site::listen`] refers to it. Several listeners may share one.
+    /// The name by which [`Site::listen`] refers to the listener, 1 to 64 visible ASCII characters. Several listeners may share a
+    /// name.
     pub name: Option<String>,
-    /// The address and port. Port 0 picks a free one.
+    /// The address and port to bind. Port 0 lets the system choose a free port.
     pub address: SocketAddr,
     /// The protocols served on this listener.
     pub kind: ListenerKind,
-    /// The only interface to accept packets from (`SO_BINDTODEVICE`), such as `tailscale0`.
+    /// The only interface to accept packets from (`SO_BINDTODEVICE`), such as `tailscale0`. `None` accepts from all.
     pub interface: Option<String>,
-    /// Peers that begin each connection with a PROXY protocol header. The header is required from these peers; other
-    /// peers are served without one. TCP only.
+    /// The peers that begin each connection with a PROXY header. The header is required from these peers and not read from
+    /// others. TCP only.
     pub proxy_protocol: Vec<IpNet>,
-    /// The destination of the connections of a [`ListenerKind::Tcp`] listener.
+    /// The upstream of a [`ListenerKind::Tcp`] listener, required for that kind and rejected for the others.
     pub forward: Option<Forward>,
-    /// True if a plain listener accepts HTTP/2 with prior knowledge (RFC 9113 §3.3) beside HTTP/1.1. Off by default.
+    /// True if a plain listener accepts HTTP/2 with prior knowledge (RFC 9113 §3.3) in addition to HTTP/1.1. Default: false.
     pub h2c: bool,
 }
 
@@ -120,7 +125,8 @@ impl Listener {
         }
     }
 
-    /// Serves HTTP/3 over QUIC on the same UDP port as well, and advertises it by Alt-Svc. Without effect on a plain listener.
+    /// Sets whether HTTP/3 over QUIC is served on the UDP port of the same number and advertised by Alt-Svc. No effect on
+    /// listeners without TLS.
     #[must_use]
     pub const fn http3(mut self, http3: bool) -> Self {
         if let ListenerKind::Tls { .. } = self.kind {
@@ -129,7 +135,7 @@ impl Listener {
         self
     }
 
-    /// Returns the same listener under a name that sites can be bound to.
+    /// Returns the listener with this name, to which sites can be bound.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -140,51 +146,52 @@ impl Listener {
 /// The protocols served on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
-    /// HTTP/1.1 without TLS.
+    /// HTTP/1.1 without TLS. See also [`Listener::h2c`].
     Plain,
-    /// TCP whose bytes are forwarded without being looked at, by [`Listener::forward`].
+    /// TCP forwarded byte for byte to the upstream in [`Listener::forward`].
     Tcp,
     /// TLS with HTTP/1.1 and HTTP/2.
     Tls {
-        /// True if HTTP/3 over QUIC is served on the same port too, advertised by Alt-Svc.
+        /// True if HTTP/3 over QUIC is served on the UDP port of the same number and advertised by Alt-Svc.
         http3: bool,
     },
 }
 
-/// The trusted proxies and the header they report the client's address in. The default trusts no one.
+/// The trusted proxies and the header they report the client's address in. The default trusts no proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Address ranges of the trusted proxies. The header is believed only from them.
+    /// Address ranges of the trusted proxies. The header is ignored in requests of other peers.
     pub ranges: Vec<IpNet>,
-    /// The interface a trusted proxy must connect through, such as `tailscale0`. 100.64.0.0/10 is shared carrier space
-    /// (RFC 6598), so the range alone proves nothing on other interfaces.
+    /// The interface that connections of trusted proxies must arrive on, such as `tailscale0`. 100.64.0.0/10 is shared address
+    /// space (RFC 6598), so an address in it proves nothing on other interfaces.
     pub interface: Option<String>,
-    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header count as
-    /// trusted only when tailscaled confirms one of these identities. Needs [`Config::tailnet`].
+    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted only if
+    /// tailscaled confirms one of these identities. Requires [`Config::tailnet`].
     pub who: Vec<Who>,
-    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, no hop is trusted during that
+    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, the default, no hop is trusted during that
     /// time.
     pub fallback: bool,
     /// The header in which trusted proxies report the client's address.
     pub header: TrustedHeader,
 }
 
-/// The only header that is read. X-Forwarded-For and Forwarded are never merged.
+/// The header that the client's address is read from. Exactly one is read; X-Forwarded-For and Forwarded are never merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrustedHeader {
-    /// X-Forwarded-For: a list of addresses, the nearest hop last.
+    /// X-Forwarded-For: a list of addresses, the nearest hop last. The default.
     #[default]
     XForwardedFor,
     /// Forwarded (RFC 7239): the `for` parameters.
     Forwarded,
     /// X-Real-IP: a single address.
     XRealIp,
-    /// Another field with one address, such as CF-Connecting-IP. Requests that did not come through a trusted hop lose it.
+    /// Another field with a single address, such as CF-Connecting-IP. It is removed from requests that did not come through a
+    /// trusted proxy.
     Custom(Arc<str>),
 }
 
 impl TrustedHeader {
-    /// Returns the name of the field.
+    /// Returns the field name.
     pub fn name(&self) -> &str {
         match self {
             Self::XForwardedFor => "X-Forwarded-For",
@@ -195,23 +202,23 @@ impl TrustedHeader {
     }
 }
 
-/// The congestion control of what is sent over QUIC.
+/// The congestion control of QUIC connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Congestion {
-    /// BBR, which estimates the bandwidth and the round trip: for paths that lose packets without being full.
+    /// BBR, which estimates bandwidth and round-trip time: for paths that lose packets without congestion.
     Bbr,
-    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406), which shares a path fairly with TCP.
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406), which shares a path fairly with TCP. The default.
     #[default]
     Cubic,
 }
 
-/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3, so that large content and tunnels go from the upstream's
-/// socket to the client's without a copy into this process. Where the kernel has no TLS, this has no effect.
+/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3. Large content and tunnels are spliced from the upstream's socket to
+/// the client's without a copy into this process. No effect where the kernel has no TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelTls {
-    /// Used where the kernel supports it, once a response or tunnel has sent a given amount.
+    /// Kernel TLS is used where the kernel supports it, once a response or tunnel has sent a given amount.
     Auto {
-        /// Bytes of content that are sent before the kernel takes over (1 MiB).
+        /// Bytes of content sent before the kernel takes over. Default: 1 MiB.
         after: u64,
     },
     /// Kernel TLS is never used.
@@ -224,42 +231,43 @@ impl Default for KernelTls {
     }
 }
 
-/// Limits on the resources of one client or connection. The defaults suit a public edge.
+/// Limits on the resources of the proxy and of one client or connection. The defaults suit a public edge.
+/// [`Snapshot::new`](crate::Snapshot::new) rejects values out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest header section in bytes without the target, names and values (16 KiB), as HTTP/1.1 sends them and as HTTP/2 and HTTP/3
-    /// count them.
+    /// The largest header section in bytes, names and values without the request target. Default: 16 KiB. Counted as received
+    /// over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3.
     pub header_bytes: usize,
-    /// The highest number of fields in a header section (100).
+    /// The highest number of fields in a header section. Default: 100.
     pub header_fields: usize,
-    /// The longest request target in bytes (32 KiB).
+    /// The longest request target in bytes. Default: 32 KiB.
     pub target_bytes: usize,
-    /// Concurrent requests on one HTTP/2 or HTTP/3 connection (100).
+    /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection. Default: 100.
     pub streams: u32,
-    /// Streams that a client may reset on one connection, beyond the number it completed, before the connection is
-    /// closed (200).
+    /// The number of streams that a client may reset on one connection beyond those it completed. Default: 200. The connection is
+    /// then closed.
     pub resets: u32,
-    /// HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send on
-    /// one connection beyond those its requests and their content account for (1000). A tenth of the allowance is
+    /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send
+    /// on one connection beyond those that its requests and their content account for. Default: 1000. A tenth of the allowance is
     /// restored each second. For HTTP/3 the limit applies to frames on the control stream beyond one per request.
     pub control_frames: u32,
-    /// Concurrent connections of one worker, counted separately for TCP and QUIC (16384).
+    /// The highest number of concurrent connections of one worker, counted separately for TCP and QUIC. Default: 16384.
     pub connections: usize,
-    /// Concurrent connections of one client: an IPv4 address or a /64 of IPv6 (256). Trusted proxies are not counted. 0
-    /// means no limit.
+    /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6. Default:
+    /// 256. 0 means no limit. Connections of trusted proxies are not counted.
     pub connections_per_client: u32,
-    /// The highest number of idle connections that one worker keeps to one target (4096). It keeps as many as were in use
-    /// at the same time in the last 15 to 20 s.
+    /// The highest number of idle connections that one worker keeps to one target. Default: 4096. Below it, as many are kept as
+    /// were in use at the same time in the last 15 to 20 s.
     pub idle_upstream: usize,
-    /// Bytes of HTTP/2 responses that one worker holds for clients that do not take them (64 MiB). The windows of streams become
-    /// smaller the more there are; beyond it the responses whose clients have taken nothing for longest are broken off.
+    /// Bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream windows shrink as their number
+    /// grows. Above the limit, the responses whose clients have read nothing for the longest time are aborted.
     pub upstream_buffer: usize,
-    /// Bytes of the head of a service's answer (32 KiB).
+    /// The largest response header section of an upstream in bytes. Default: 32 KiB.
     pub response_header_bytes: usize,
-    /// Fields of the head of a service's answer (200).
+    /// The highest number of fields in a response header section of an upstream. Default: 200.
     pub response_header_fields: usize,
-    /// The number of clients that the table of request rates is made for, those of all sites together (131072). It takes 8
-    /// bytes for each, once a site has a rate by client or passwords.
+    /// The number of clients that the table of request rates has room for, all sites together. Default: 131072. The table takes 8
+    /// bytes for each and is allocated once a site has a rate per client or Basic authentication.
     pub rate_table: usize,
 }
 
@@ -283,22 +291,23 @@ impl Default for Limits {
     }
 }
 
-/// Timeouts. A periodic sweep enforces them, so each may fire up to half a second late.
+/// Timeouts of connections and requests, each 1 ms to 30 days. They are enforced by a periodic sweep, so each may fire up to half
+/// a second late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Time from accepting a connection to the end of its TLS handshake, PROXY header included (10 s).
+    /// The time from accepting a connection to the end of its TLS handshake, PROXY header included. Default: 10 s.
     pub handshake: Duration,
-    /// Time from the first byte of a request head to its last (15 s).
+    /// The time from the first byte of a request head to its last. Default: 15 s.
     pub header: Duration,
-    /// Time between two parts of request content, and for the client to accept the next part of a response (60 s).
+    /// The time between two parts of request content, and for the client to accept the next part of a response. Default: 60 s.
     pub body: Duration,
-    /// Idle time between requests (75 s).
+    /// The time that a client's connection may be idle between requests. Default: 75 s.
     pub idle: Duration,
-    /// Time to connect to an upstream, TLS included (5 s).
+    /// The time limit for connecting to an upstream, TLS included. Default: 5 s.
     pub connect: Duration,
-    /// Time from the end of the request to the response head, and between two parts of a response (60 s).
+    /// The time from the end of the request to the response head, and between two parts of a response. Default: 60 s.
     pub response: Duration,
-    /// Time without a byte in either direction of a tunnel such as WebSocket (1 h).
+    /// The time without a byte in either direction after which a tunnel such as a WebSocket is closed. Default: 1 h.
     pub tunnel: Duration,
 }
 

@@ -1,28 +1,29 @@
-//! Rewriting of paths, fields and cookies between the names that clients see and those of a service.
+//! Rewriting of paths, fields and cookies between the names used by clients and those used by an upstream.
 
-/// A prefix of a value, and the text that takes its place.
+/// A prefix of a value and its replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixRule {
-    /// The beginning of a value that the rule is for.
+    /// The prefix to match, byte for byte. Must not be empty. For [`CookieRules::domain`], the whole value, compared without
+    /// regard to case.
     pub from: String,
-    /// The text that replaces it.
+    /// The text that replaces the prefix.
     pub to: String,
 }
 
 impl PrefixRule {
-    /// Returns a rule that replaces one beginning by another.
+    /// Returns a rule that replaces the prefix `from` by `to`.
     pub fn new(from: impl Into<String>, to: impl Into<String>) -> Self {
         Self { from: from.into(), to: to.into() }
     }
 }
 
-/// Rewriting of the cookies that a service sets (RFC 6265 §4.1).
+/// Rewriting of the Set-Cookie fields of an upstream (RFC 6265 §4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CookieRules {
-    /// Replacements at the beginning of `Path`, as nginx's `proxy_cookie_path`. The longest that matches is applied.
+    /// Replacements of a prefix of `Path`, like nginx's `proxy_cookie_path`. The longest matching prefix is replaced.
     pub path: Vec<PrefixRule>,
-    /// Replacements of a whole `Domain`, with or without its leading dot, as nginx's `proxy_cookie_domain`. An empty one
-    /// removes the attribute.
+    /// Replacements of a whole `Domain`, with or without its leading dot, like nginx's `proxy_cookie_domain`. The first match is
+    /// applied. An empty replacement removes the attribute.
     pub domain: Vec<PrefixRule>,
 }
 

@@ -12,43 +12,43 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Site {
-    /// The name used in logs and explanations.
+    /// The unique name used in logs, metrics and explanations. Must not be empty.
     pub name: String,
-    /// The host names of the site.
+    /// The host patterns of the site. Must not be empty. The same pattern may be used by another site only at other listeners.
     pub hosts: Vec<HostPattern>,
-    /// Names of the listeners that serve the site; on all others it does not exist. Empty means every listener.
+    /// Names of the listeners that serve the site; at all other listeners its hosts are unknown. Empty means every listener.
     pub listen: Vec<String>,
-    /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these names are
-    /// forwarded as they are, without being decrypted. Such a site has no routes, and exists over TLS on TCP alone.
+    /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these hosts are
+    /// forwarded without being decrypted. Such a site has no routes and is not served over QUIC.
     pub passthrough: Option<String>,
     /// The handling of requests over plain HTTP.
     pub plain: Plain,
     /// The client addresses that may use the site.
     pub access: Access,
-    /// The combination of `access` with `auth`.
+    /// The combination of `access` and `auth`.
     pub satisfy: Satisfy,
-    /// The client certificates that the site asks for. `None` asks for none.
+    /// The client certificates that the site requests. `None` requests none.
     pub client_certificates: Option<ClientCertificates>,
-    /// The way clients that `access` denies are rejected.
+    /// The rejection of clients that `access` denies.
     pub reject: Reject,
-    /// True if requests may be served from TLS 1.3 early data. Off by default, since such requests can be replayed.
+    /// True if requests may be served from TLS 1.3 early data. Default: false, since early data can be replayed (RFC 8470).
     pub early_data: bool,
-    /// The routes, tried in order of specificity: exact paths first, then the longest prefix.
+    /// The routes. The most specific match applies, independent of the order here: an exact path first, then the longest prefix.
     pub routes: Vec<Route>,
-    /// Edits to the header of every forwarded request, applied before those of the route.
+    /// Edits to the fields of every forwarded request, applied before those of the route.
     pub request_fields: FieldEdits,
-    /// Edits to the header of every response, applied before those of the route.
+    /// Edits to the fields of every response, applied before those of the route.
     pub response_fields: FieldEdits,
-    /// The largest request content in bytes. `None` means no limit.
+    /// The largest request content in bytes. A larger one gets 413. `None` means no limit.
     pub body_limit: Option<u64>,
-    /// Timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts).
+    /// The timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts).
     pub timeouts: Option<Timeouts>,
-    /// The response while no target of the upstream can be reached. `None` sends a bare 502.
+    /// The response while no connection to the upstream can be made. `None` sends an error response, 502 or 503.
     pub maintenance: Option<Maintenance>,
-    /// True while the site is switched to maintenance: requests that its rules let through are answered 503, with the response of
-    /// `maintenance` if there is one. Nothing reaches a service.
+    /// True if the site is under maintenance. Requests that are not refused for another reason then get 503, with the response of
+    /// `maintenance` if there is one. Nothing is forwarded.
     pub under_maintenance: bool,
-    /// The content of errors. Without one an error has a line of text.
+    /// The content of error responses. A status without a page gets a line of text.
     pub error_pages: Vec<ErrorPage>,
     /// The authentication required, unless a route has its own. `None` requires none.
     pub auth: Option<Auth>,
@@ -56,15 +56,16 @@ pub struct Site {
     pub rate: RateLimits,
     /// The Strict-Transport-Security policy. `None` sends no such field.
     pub hsts: Option<Hsts>,
-    /// Compression of responses. `None`, the default, leaves them as they are.
+    /// Compression of responses. `None`, the default, disables it.
     pub compression: Option<Compression>,
-    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8), by default WebSocket alone. HTTP itself cannot be one
-    /// of them. Any other wish is taken out of the request, which goes on without it.
+    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP itself is not allowed. Any
+    /// other protocol is removed from the request, which is then forwarded without an upgrade.
     pub upgrade: Vec<String>,
 }
 
 impl Site {
-    /// Returns a site that redirects plain HTTP to HTTPS and has no routes yet.
+    /// Returns a site without routes and with the default settings: plain HTTP is redirected to HTTPS, and `websocket` may be
+    /// switched to.
     pub fn new(name: impl Into<String>, hosts: Vec<HostPattern>) -> Self {
         Self {
             name: name.into(),
@@ -93,7 +94,7 @@ impl Site {
         }
     }
 
-    /// Adds a route.
+    /// Appends a route.
     #[must_use]
     pub fn route(mut self, route: Route) -> Self {
         self.routes.push(route);
@@ -104,36 +105,36 @@ impl Site {
 /// The handling of requests over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plain {
-    /// A permanent redirect (308) to the same address with https.
+    /// Redirected (308) to the same URL with https, unless a trusted proxy reports that the client used https. The default.
     #[default]
     Redirect,
     /// Served like requests over TLS: for nodes behind an edge.
     Serve,
-    /// Handled as if the site did not exist.
+    /// Rejected by [`Config::reject`](crate::config::Config::reject), like a request for an unknown name.
     Refuse,
 }
 
-/// The way clients are rejected.
+/// The form of a rejection of connections and requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reject {
-    /// The connection is closed without a response; over QUIC no packet is sent.
+    /// The connection is closed without a response; over QUIC no packet is sent. The default.
     #[default]
     Silent,
-    /// A TLS alert, or 421 or 403 where HTTP is already spoken.
+    /// A TLS alert, or the status 421 or 403 if HTTP is already spoken.
     Alert,
 }
 
-/// Access by restored client address. An empty `allow` allows everyone; `deny` takes precedence.
+/// Access by restored client address. An empty `allow` permits every address; `deny` takes precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The ranges that are allowed.
+    /// The permitted address ranges. Empty permits every address.
     pub allow: Vec<IpNet>,
-    /// The ranges that are denied.
+    /// The denied address ranges, which take precedence over `allow`.
     pub deny: Vec<IpNet>,
 }
 
 impl Site {
-    /// Returns the page for responses of the proxy with this status, or for those of a service.
+    /// Returns the page for this status. With `of_service`, the response is an upstream's, and only pages with `intercept` apply.
     pub fn error_page(&self, status: u16, of_service: bool) -> Option<&ErrorPage> {
         self.error_pages
             .iter()
@@ -142,7 +143,7 @@ impl Site {
 }
 
 impl Access {
-    /// Returns whether every address is permitted.
+    /// Returns whether both lists are empty, so that every address is permitted.
     pub const fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
@@ -154,13 +155,14 @@ impl Access {
     }
 }
 
-/// Combination of an address list with authentication, as nginx's `satisfy`.
+/// The combination of an address list and authentication, like nginx's `satisfy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Satisfy {
-    /// The client needs an address that the list permits, and to authenticate.
+    /// The client must have a permitted address and authenticate. The default.
     #[default]
     All,
-    /// An address that the list permits is enough; every other client has to authenticate.
+    /// A permitted address suffices; every other client must authenticate. Requires an address list and authentication on the
+    /// same level.
     Any,
 }
 
@@ -170,42 +172,45 @@ pub enum Satisfy {
 pub struct Route {
     /// The paths that the route matches.
     pub path: PathMatch,
-    /// The action taken for a matching request.
+    /// The action for a matching request.
     pub action: Action,
-    /// The treatment of letter case in its path.
+    /// The case sensitivity of the path.
     pub case: Case,
-    /// The access rules, in addition to the site's. Paths that a service may read as another route's are refused then.
+    /// The client addresses that may use the route, in addition to the site's `access`. Paths that an upstream may normalise to
+    /// another route's are then refused with 400.
     pub access: Access,
-    /// The combination of the route's `access` with its `auth`.
+    /// The combination of the route's `access` and `auth`.
     pub satisfy: Satisfy,
-    /// True if the route needs a client certificate where the site takes clients without one. They are answered 403.
+    /// True if a client certificate is required on a site with
+    /// [`CertificateMode::Optional`](crate::config::CertificateMode::Optional). Clients without one get 403.
     pub require_certificate: bool,
-    /// Methods the route takes; the others are answered 405. GET includes HEAD. Empty means every method.
+    /// The methods that the route accepts, in capitals. Others get 405. GET includes HEAD. Empty accepts every method.
     pub methods: Vec<String>,
-    /// A prefix removed from the path before forwarding.
+    /// A prefix removed from the path before forwarding. Must be a prefix of the route's path on a segment boundary.
     pub strip_prefix: Option<String>,
-    /// A prefix added to the path before forwarding, after `strip_prefix` was removed.
+    /// A prefix added to the path before forwarding, after `strip_prefix` was removed. Must begin with `/`.
     pub add_prefix: Option<String>,
-    /// Rewriting of the cookies in the response.
+    /// Rewriting of the cookies in responses.
     pub cookies: CookieRules,
-    /// Timeouts of this route, in place of the site's.
+    /// The timeouts of this route. `None` means the site's.
     pub timeouts: Option<Timeouts>,
-    /// Compression of responses, in place of the site's.
+    /// Compression of responses.
     pub compression: RouteCompression,
-    /// Edits to the header of the forwarded request.
+    /// Edits to the fields of the forwarded request, applied after those of the site.
     pub request_fields: FieldEdits,
-    /// Edits to the header of the response.
+    /// Edits to the fields of the response, applied after those of the site.
     pub response_fields: FieldEdits,
-    /// The largest request content in bytes, in place of the site's.
+    /// The largest request content in bytes. A larger one gets 413. `None` means the site's limit.
     pub body_limit: Option<u64>,
-    /// Instead of the site's. Paths that a service may read as another route's are refused then.
+    /// The authentication required. `None` means the site's; [`Auth::Open`] requires none. Paths that an upstream may normalise
+    /// to another route's are then refused with 400.
     pub auth: Option<Auth>,
-    /// Instead of the site's [`Site::upgrade`].
+    /// The protocols that clients may switch to, as in [`Site::upgrade`]. `None` means the site's.
     pub upgrade: Option<Vec<String>>,
 }
 
 impl Route {
-    /// Returns a route with this action and no other settings.
+    /// Returns a route with this action and the default settings.
     pub fn new(path: PathMatch, action: Action) -> Self {
         Self {
             path,
@@ -228,37 +233,38 @@ impl Route {
         }
     }
 
-    /// Returns a route that forwards everything below `/` to this upstream.
+    /// Returns a route that forwards all paths to the upstream of this name.
     pub fn forward(upstream: impl Into<String>) -> Self {
         Self::new(PathMatch::Prefix("/".into()), Action::Forward { upstream: upstream.into() })
     }
 }
 
 impl Action {
-    /// Hands requests to this code, which has to answer them.
+    /// Returns the action of calling this handler, without an upstream. A request that the handler does not answer gets 404.
     pub fn handle(handler: impl Handler) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: None }
     }
 
-    /// Hands requests to this code, and forwards to the upstream of this name those that it does not answer.
+    /// Returns the action of calling this handler and forwarding the requests that it does not answer to the upstream of this
+    /// name.
     pub fn handle_or_forward(handler: impl Handler, upstream: impl Into<String>) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: Some(upstream.into()) }
     }
 }
 
-/// The treatment of letter case in a route's path.
+/// The case sensitivity of a route's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Case {
-    /// A route that keeps somebody out (by addresses, by authentication, or by its answer) is also that of the path's other
-    /// spellings in upper and lower case, which many frameworks route alike.
+    /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or an action
+    /// that refuses every request. Many frameworks route other spellings alike. The default.
     #[default]
     Guarded,
-    /// Only the path as it is written.
+    /// Letter case always matters.
     Exact,
 }
 
 impl Route {
-    /// Returns whether letter case does not count in its path.
+    /// Returns whether the path is matched without regard to letter case.
     pub(crate) fn ignores_case(&self) -> bool {
         let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
         let guards = asks
@@ -269,7 +275,8 @@ impl Route {
         guards && self.case == Case::Guarded
     }
 
-    /// Returns the status with which the route refuses every request, if it does; 0 if it drops them.
+    /// Returns the status with which the route refuses every request, 400 to 499, or 0 if it drops them. `None` if it does
+    /// neither.
     pub(crate) const fn refusal_status(&self) -> Option<u16> {
         match &self.action {
             Action::Drop => Some(0),
@@ -281,15 +288,15 @@ impl Route {
     }
 }
 
-/// The paths that a route matches. Paths are compared byte by byte as they arrived; nothing is decoded.
+/// The paths that a route matches. Paths are compared byte by byte as received, without decoding and without the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
-    /// Every path that begins with these characters: `/a` matches `/a`, `/a/b` and `/ab`.
+    /// Every path with this string prefix: `/a` matches `/a`, `/a/b` and `/ab`.
     Begins(String),
-    /// Exactly this path, with any query.
+    /// This path only, with any query.
     Exact(String),
-    /// This path and everything below it: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every path that begins
-    /// with it.
+    /// This path and every path below it, by segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every path that
+    /// begins with it.
     Prefix(String),
 }
 
@@ -297,23 +304,25 @@ pub enum PathMatch {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Forwards the request to the upstream of this name.
+    /// Forwards the request to an upstream.
     Forward {
-        /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams).
+        /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams) that speaks HTTP. Any other name is
+        /// a [`ConfigError`](crate::ConfigError).
         upstream: String,
     },
-    /// Hands the request to code of the program: see [`Handler`](crate::handler::Handler). Such a route refuses ambiguous paths.
+    /// Calls a [`Handler`](crate::handler::Handler) of the embedding program. Such a route refuses ambiguous paths with 400.
     Handle {
         /// The handler of the route.
         handler: HandlerRef,
-        /// The name of the upstream that the request is forwarded to unless the handler answers it.
+        /// The name of the upstream that receives requests which the handler does not answer. `None` answers them with 404.
         upstream: Option<String>,
     },
     /// Redirects the client to another URL.
     Redirect {
         /// The status: 301, 302, 303, 307 or 308.
         status: u16,
-        /// The URL. `{host}`, `{path}` and `{query}` are replaced by those of the request; `{query}` includes its `?`.
+        /// The value of Location: an absolute URL, or one that begins with `/` or `{path}`. `{host}`, `{path}` and `{query}` are
+        /// replaced by those of the request; `{query}` includes its `?`.
         to: String,
     },
     /// Sends a configured response.
@@ -322,62 +331,63 @@ pub enum Action {
     Drop,
 }
 
-/// A response sent by the proxy itself.
+/// A response generated locally by the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status, 200 to 599.
     pub status: u16,
-    /// The media type of the content.
+    /// The media type of the content. May be empty if there is no content.
     pub content_type: String,
-    /// The content of the response, which may be empty.
+    /// The content. Must be empty for 204, 205 and 304.
     pub body: Vec<u8>,
 }
 
 /// The content of responses with an error status, in place of a line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
-    /// The statuses that it is for, 400 to 599.
+    /// The statuses that the page applies to, 400 to 599. Must not be empty; a status has at most one page per site.
     pub statuses: Vec<u16>,
     /// The media type of the content.
     pub content_type: String,
     /// The content of the page.
     pub body: Vec<u8>,
-    /// True if it also replaces the content of such responses of the service.
+    /// True if the page also replaces the content of the upstream's responses with these statuses.
     pub intercept: bool,
 }
 
 /// Compression of a route's responses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum RouteCompression {
-    /// As the site's.
+    /// The settings of the site. The default.
     #[default]
     Site,
     /// Responses are not compressed.
     Off,
-    /// Compression by these settings.
+    /// These settings in place of the site's.
     On(Compression),
 }
 
-/// The response while a service is unavailable.
+/// The response while an upstream is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
-    /// The response; its status is usually 503.
+    /// The response, usually with the status 503.
     pub response: Response,
-    /// The Retry-After value, in seconds (RFC 9110 §10.2.3). `None` sends no such field.
+    /// The Retry-After value in seconds (RFC 9110 §10.2.3). `None` sends no such field, or 120 while [`Site::under_maintenance`]
+    /// is set.
     pub retry_after: Option<u32>,
 }
 
-/// Edits to a header section: replacements first, then removals, then `set`, then `add`.
+/// Edits to a field section, applied in the order `replace`, `remove`, `set`, `add`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
-    /// Replacements at the beginning of values, by field name: of `Location` or of WebDAV's `Destination`. The longest that
-    /// matches is applied.
+    /// Replacements of value prefixes by field name, for example in `Location` or WebDAV's `Destination`. The longest matching
+    /// prefix is replaced.
     pub replace: Vec<(String, Vec<PrefixRule>)>,
     /// Names of the fields to remove.
     pub remove: Vec<String>,
-    /// Fields to replace, as name and value.
+    /// Fields to set, as name and value: all fields of that name are removed first.
     pub set: Vec<(String, String)>,
-    /// Fields to append, even where the name is already present.
+    /// Fields to append, as name and value, even if the name is already present.
     pub add: Vec<(String, String)>,
 }
 

@@ -1,20 +1,20 @@
-//! The tailnet of this host.
+//! Settings of identity lookups in a tailnet.
 
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Identity lookups by tailscaled.
+/// Identity lookups by the tailscaled of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tailnet {
-    /// The path of tailscaled's local socket (`/run/tailscale/tailscaled.sock`).
+    /// The absolute path of tailscaled's LocalAPI socket, at most 107 bytes. Default: `/run/tailscale/tailscaled.sock`.
     pub socket: PathBuf,
-    /// The addresses that are looked up (100.64.0.0/10 and fd7a:115c:a1e0::/48).
+    /// The address ranges that are looked up. Default: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
     pub ranges: Vec<IpNet>,
-    /// Time for which an answer is cached (60 s).
+    /// The time for which an identity is cached. Default: 60 s.
     pub remember: Duration,
-    /// True if upstreams are told the client's identity, in the fields of `tailscale serve`:
-    /// [`FIELDS`](crate::tailnet::FIELDS).
+    /// True if the client's identity is sent to upstreams, in the fields of `tailscale serve`:
+    /// [`FIELDS`](crate::tailnet::FIELDS). Default: true.
     pub tell: bool,
 }
 

@@ -1,33 +1,35 @@
-//! Tracing by OpenTelemetry.
+//! OpenTelemetry trace export.
 
 use super::Upstream;
 use edge_http::trace_context::Sampling;
 use std::fmt;
 use std::time::Duration;
 
-/// The export of spans to a collector, and the sampling of traces.
+/// Trace export and sampling. Spans are exported by OTLP over HTTP.
 #[derive(Clone, PartialEq)]
 pub struct Tracing {
-    /// The collector, which must accept OTLP over HTTP (usually at port 4318).
+    /// The collector, which must accept OTLP over HTTP, usually on port 4318.
     pub collector: Upstream,
-    /// The path that spans are posted to (`/v1/traces`).
+    /// The request target of the exports (POST). Default: `/v1/traces`.
     pub path: String,
-    /// Additional fields of those requests, such as Authorization. Their values appear in no log and no error.
+    /// Additional request fields of the exports, as name and value, such as Authorization. Their values appear in no log and no
+    /// error.
     pub fields: Vec<(String, String)>,
-    /// The `service.name` attribute: the name of this proxy in traces.
+    /// The `service.name` resource attribute: the name of this proxy in traces.
     pub service: String,
-    /// The share of traces that is kept.
+    /// The sampler of traces.
     pub sampling: Sampling,
-    /// The longest queue of spans (2048). Further spans are dropped and counted.
+    /// The capacity of the span queue. Default: 2048. Spans that do not fit are dropped and counted.
     pub queue: usize,
-    /// The longest time that spans are batched before they are sent (5 s). A batch of 512 is sent at once.
+    /// The longest time for which spans are batched before an export. Default: 5 s. A batch of 512 is exported at once.
     pub interval: Duration,
-    /// Time within which the collector must answer (10 s).
+    /// The time limit of one export. Default: 10 s.
     pub timeout: Duration,
 }
 
 impl Tracing {
-    /// Returns settings that sample `share` (0 to 1) of the traces that begin here. `None` if `share` is out of range.
+    /// Returns settings that sample the share `share`, 0 to 1, of the traces that begin at this proxy. `None` if `share` is out
+    /// of range.
     pub fn new(collector: Upstream, service: impl Into<String>, share: f64) -> Option<Self> {
         Some(Self {
             collector,

@@ -5,43 +5,46 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// One service with one or more targets.
+/// A named service with one or more targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// The name used in routes, logs and explanations.
+    /// The unique name used in routes, logs and explanations. Must not be empty.
     pub name: String,
-    /// The addresses of the service, 1 to 64.
+    /// The targets of the service, 1 to 64 without duplicates.
     pub targets: Vec<Target>,
-    /// The shares of the targets, by their positions: one of 3 gets three times the requests of one of 1. Missing ones are 1.
+    /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of one of weight
+    /// 1. Missing weights are 1.
     pub weights: Vec<u16>,
-    /// The number of targets at the end of the list that are used only while none of the others can be.
+    /// The number of targets at the end of the list that are backups: used only while no other target is available. Must be less
+    /// than the number of targets.
     pub backups: usize,
-    /// The cookie that keeps a client at its target. `None` sets none.
+    /// The cookie that binds a client to its target. `None` sets no cookie.
     pub sticky: Option<StickyCookie>,
-    /// The policy that chooses the target of the next request.
+    /// The policy that chooses the target of a request.
     pub balance: Balance,
     /// Health checking of the targets.
     pub health: HealthConfig,
-    /// The retry policy for other targets.
+    /// The retry policy.
     pub retry: Retry,
-    /// The HTTP version spoken to the upstream.
+    /// The protocol spoken to the targets.
     pub protocol: Protocol,
-    /// TLS to the upstream. `None` is plain TCP.
+    /// TLS to the targets. `None` connects without TLS.
     pub tls: Option<UpstreamTls>,
-    /// The PROXY protocol header sent before each connection, with the client's address. Such connections are not
-    /// shared between clients.
+    /// The version of the PROXY header sent at the beginning of each connection, with the client's address. Such connections are
+    /// not shared between clients. Not available with [`Protocol::Http2`]. `None` sends none.
     pub proxy_protocol: Option<ProxyOut>,
-    /// The Host sent instead of the client's.
+    /// The Host sent instead of the client's. `None` forwards the client's.
     pub host: Option<String>,
-    /// The way the upstream is told of the client's address.
+    /// The content of X-Forwarded-For and Forwarded.
     pub forwarded: ForwardedAs,
-    /// The maximum idle time of a connection that is reused (50 s). Less than the upstream's own: it may close at that very
-    /// moment. What an answer says in `Keep-Alive: timeout` counts where it is less.
+    /// The time for which an idle connection may be reused, above 0 and at most 1 day. Default: 50 s. It should be less than the
+    /// upstream's own timeout, since the upstream may close at that moment. A shorter `Keep-Alive: timeout` in a response takes
+    /// precedence.
     pub idle: Duration,
 }
 
 impl Upstream {
-    /// Returns an upstream with one target, spoken to by plain HTTP/1.1.
+    /// Returns an upstream with one target over plain HTTP/1.1 and the default settings.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         Self {
             name: name.into(),
@@ -62,49 +65,50 @@ impl Upstream {
     }
 }
 
-/// A cookie that keeps a client at its target while that can be used. It holds a hash of the target's address.
+/// A cookie that binds a client to its target while that target is available. Its value is a hash of the target's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StickyCookie {
-    /// The name of the cookie. It is removed before requests are forwarded.
+    /// The cookie name, a token. The cookie is removed before a request is forwarded.
     pub name: String,
-    /// The lifetime of the cookie. `None` ends it with the browser's session.
+    /// The Max-Age of the cookie, in whole seconds. `None` makes it a session cookie.
     pub lifetime: Option<Duration>,
 }
 
 impl StickyCookie {
-    /// Returns a cookie of this name that ends with the browser's session.
+    /// Returns a session cookie of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), lifetime: None }
     }
 }
 
-/// The client's address in X-Forwarded-For and Forwarded.
+/// The addresses sent to the upstream in X-Forwarded-For and Forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForwardedAs {
-    /// The client, and after it each hop that it came by, as far as they are trusted.
+    /// The client, then each trusted hop between the client and this proxy. The default.
     #[default]
     Chain,
-    /// The client alone, for services that take the last entry for it.
+    /// The client alone, for services that take the last entry for the client.
     Client,
 }
 
-/// The address of a service.
+/// The address of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A host name or an address, and a port. A name is resolved again when its addresses expire.
+    /// A host name or IP address, and a port. A name is resolved again when its addresses expire.
     Tcp {
         /// A name, an IPv4 address, or an IPv6 address without brackets.
         host: String,
-        /// The TCP port.
+        /// The TCP port, 1 to 65535.
         port: u16,
     },
-    /// The path of a Unix socket.
+    /// A Unix socket at this absolute path, at most 107 bytes.
     Unix(PathBuf),
 }
 
 impl Target {
-    /// Returns the Host of a request to this target.
+    /// Returns the authority of the target, sent as Host unless another is configured. The ports 80 and 443 are omitted; a Unix
+    /// socket is `localhost`.
     pub fn authority(&self) -> String {
         match self {
             Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
@@ -125,38 +129,39 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// The HTTP version spoken to an upstream.
+/// The protocol spoken to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// HTTP/1.1, the default.
+    /// HTTP/1.1. The default.
     #[default]
     Http1,
-    /// HTTP/2: by ALPN with TLS, with prior knowledge (h2c) without.
+    /// HTTP/2: by ALPN over TLS, or with prior knowledge (h2c) without TLS.
     Http2,
-    /// TCP that is forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
+    /// TCP forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
     /// [`passthrough`](crate::config::Site::passthrough).
     Tcp,
 }
 
-/// The version of the PROXY protocol header that is sent.
+/// The version of the PROXY header sent to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyOut {
-    /// Version 1, a line of text.
+    /// Version 1, one line of text.
     V1,
-    /// Version 2, binary.
+    /// Version 2, binary, with a checksum.
     V2,
 }
 
-/// A certificate or a key that a service must show. It takes the place of the chain, the name and the dates.
+/// A pinned certificate or key: the server's end-entity certificate must match it. The issuer, the name and the validity period
+/// are then not verified; possession of the private key is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pin {
-    /// One of the certificates in this PEM file.
+    /// One of the certificates in the PEM file at this path, compared byte for byte.
     Certificate(PathBuf),
-    /// The SHA-256 of the certificate's SubjectPublicKeyInfo, as in RFC 7469.
+    /// The SHA-256 of the certificate's SubjectPublicKeyInfo in DER, as in RFC 7469.
     Key([u8; 32]),
 }
 
-/// Text that is not a pin.
+/// An error for a text that is not a valid pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX")]
 pub struct InvalidPin;
@@ -164,7 +169,8 @@ pub struct InvalidPin;
 impl FromStr for Pin {
     type Err = InvalidPin;
 
-    /// `/path/to/certificate.pem`, `sha256//BASE64` as curl's `--pinnedpubkey` has it, or `sha256:HEX`.
+    /// Parses the absolute path of a PEM file, `sha256//BASE64` as in curl's `--pinnedpubkey`, or `sha256:HEX`. Colons between
+    /// hexadecimal digits are allowed.
     fn from_str(text: &str) -> Result<Self, InvalidPin> {
         if text.starts_with('/') {
             return Ok(Self::Certificate(text.into()));
@@ -178,7 +184,7 @@ impl FromStr for Pin {
     }
 }
 
-/// Bytes in hexadecimal, with or without colons between them.
+/// Decodes hexadecimal digits, with or without colons. `None` if a character is not a digit or the number of digits is odd.
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
@@ -186,22 +192,23 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     pairs.iter().map(pair).collect()
 }
 
-/// The name that stands for the Host of each request in [`UpstreamTls::server_name`].
+/// The value of [`UpstreamTls::server_name`] that stands for the Host of each request.
 pub const HOST_OF_REQUEST: &str = "{host}";
 
-/// TLS to an upstream. The certificate is always verified; verification cannot be turned off.
+/// TLS to an upstream. The server certificate is always verified, either against certificate authorities or against `pins`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
-    /// A PEM file with the only certificate authorities to trust. `None` trusts the system's.
+    /// A PEM file with the certificate authorities to trust instead of the system's. `None` trusts the system's. Must be `None`
+    /// if `pins` is not empty.
     pub ca: Option<PathBuf>,
-    /// A PEM file with the client certificate chain, for upstreams that require one.
+    /// A PEM file with the client certificate chain, for upstreams that require one. Requires `key`.
     pub certificate: Option<PathBuf>,
-    /// A PEM file with the private key of `certificate`.
+    /// A PEM file with the private key of `certificate`. Requires `certificate`.
     pub key: Option<PathBuf>,
-    /// The name sent as SNI, which the certificate must match. `None` takes the target's host; `{host}` is the Host that is sent with
-    /// each request, for nodes with several sites.
+    /// The name sent as SNI and required of the certificate. `None` takes the target's host, and is rejected for Unix sockets.
+    /// [`{host}`](HOST_OF_REQUEST) takes the Host sent with each request, for targets with several sites.
     pub server_name: Option<String>,
-    /// The pins of the service's certificate. If there are any, the certificate must match one of them, and neither its chain, its names
-    /// nor its dates are verified.
+    /// If not empty, the server's end-entity certificate must match one of these pins. A match replaces verification of the
+    /// issuer, the name and the validity period.
     pub pins: Vec<Pin>,
 }
