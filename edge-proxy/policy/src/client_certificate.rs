@@ -1,4 +1,4 @@
-//! The certificate that a client proved in its handshake, as the decisions and the service see it.
+//! The verified client certificate of a connection, as used in decisions and request fields.
 
 use crate::config::CertificateField;
 use edge_http::encoding::{base64, hexadecimal};
@@ -7,33 +7,33 @@ use edge_http::sha1;
 /// The client certificate of a connection, from the view of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateContext<'a> {
-    /// The handshake did not ask for a certificate by the rules that are in force now.
+    /// The handshake requested no certificate under the rules now in force. The default.
     #[default]
     NotAsked,
-    /// The handshake asked, and the client has shown none.
+    /// The handshake requested a certificate and the client sent none.
     Absent,
-    /// The client has proved this certificate, and it was verified.
+    /// The client sent this certificate, it was verified, and the client proved possession of the key.
     Verified(&'a ClientCertificate),
 }
 
-/// A client certificate that was verified, with the parts that fields may contain.
+/// A verified client certificate, with the parts that request fields may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCertificate {
-    /// The chain in DER as the client sent it, its certificate first. Never empty.
+    /// The chain in DER as the client sent it, the end-entity certificate first. Never empty for a verified certificate.
     pub chain: Vec<Vec<u8>>,
     /// The distinguished name of the subject (RFC 4514).
     pub subject: String,
     /// The distinguished name of the issuer (RFC 4514).
     pub issuer: String,
-    /// The serial number in hexadecimal, in capitals.
+    /// The serial number in upper-case hexadecimal.
     pub serial: String,
-    /// The SHA-256 of the certificate in hexadecimal.
+    /// The SHA-256 of the end-entity certificate in DER, in lower-case hexadecimal.
     pub fingerprint: String,
 }
 
 impl ClientCertificate {
-    /// Creates a certificate of this chain in DER. The names and the fingerprint are empty.
+    /// Creates a certificate from its chain in DER. All other fields are empty.
     pub fn new(chain: Vec<Vec<u8>>) -> Self {
         Self {
             chain,
@@ -48,7 +48,7 @@ impl ClientCertificate {
         self.chain.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the value of a field. `None` where there is nothing to tell.
+    /// Returns the value of a request field. `None` if the field is omitted.
     fn value(&self, field: CertificateField) -> Option<String> {
         Some(match field {
             CertificateField::Certificate => byte_sequence(self.leaf()),
@@ -68,7 +68,8 @@ impl ClientCertificate {
 }
 
 impl CertificateContext<'_> {
-    /// Returns the value of a field for the service. `None` sends no such field.
+    /// Returns the value of a request field for the upstream. `None` if the field is omitted: without a certificate all but
+    /// [`CertificateField::Verified`], and [`CertificateField::Chain`] for a chain of one certificate.
     pub fn value(&self, field: CertificateField) -> Option<String> {
         match self {
             Self::Verified(certificate) => certificate.value(field),
@@ -82,7 +83,7 @@ fn byte_sequence(bytes: &[u8]) -> String {
     format!(":{}:", base64(bytes))
 }
 
-/// Returns PEM with every byte percent-encoded that a URL's component may not have, as nginx does it.
+/// Returns the certificate in PEM, percent-encoded except for unreserved characters (RFC 3986 §2.3), like nginx.
 fn escaped_pem(der: &[u8]) -> String {
     let encoded = base64(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

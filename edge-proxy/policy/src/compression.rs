@@ -1,10 +1,9 @@
 //! Compression of responses: the decision as a total function over both heads.
 //!
-//! Content is not compressed where that gains nothing (short, already compressed, or not text), where it must not be
-//! transformed (`no-transform`, ranges), and where it could leak secrets (BREACH): an attacker's page makes a browser
-//! send guesses to a service and learns from the length of the compressed responses. Such requests are cross-site,
-//! which browsers report by `Sec-Fetch-Site`. Requests with a cookie or password but without that field are not
-//! compressed either.
+//! Content is not compressed where that gains nothing (short, already compressed, or not text), where it must not be transformed
+//! (`no-transform`, ranges), and where its length could leak secrets (BREACH): an attacker's page makes a browser send guesses to
+//! an upstream and learns from the length of the compressed responses. Such requests are cross-site, which browsers report in
+//! `Sec-Fetch-Site`. Requests without that field are not compressed if they have a cookie or credentials.
 
 use crate::config::{Coding, Compression};
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
@@ -12,26 +11,27 @@ use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 /// The reason a response is not compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Skip {
-    /// The site does not enable compression.
+    /// Compression is not configured for the route or the site.
     Off,
-    /// The client accepts none of the codings.
+    /// Accept-Encoding accepts none of the configured codings.
     NotAccepted,
-    /// The response has no content.
+    /// The response has no content, or the request is HEAD.
     NoContent,
-    /// The content is shorter than the minimum.
+    /// The content is shorter than [`Compression::least`].
     Short,
-    /// The content is already compressed, or of a type that does not compress.
+    /// The response has a Content-Encoding, or a media type that does not compress well.
     Incompressible,
-    /// `no-transform`, a range, or a status whose content must not change.
+    /// The content must not be transformed: `no-transform`, a range, a digest field, or a status other than 200, 201, 203 and
+    /// errors.
     Untouchable,
-    /// The length could reveal a secret to another site.
+    /// The request is cross-site or may be, so the length of the response could reveal a secret.
     Leaks,
 }
 
-/// Chooses the coding for a response.
+/// Chooses the content coding of a response. `compression` is the configuration of the route or the site.
 ///
 /// # Errors
-/// The reason the content stays as it is.
+/// [`Skip`]: the reason the response is not compressed.
 ///
 /// ```
 /// use edge_policy::compression::choose;
@@ -77,8 +77,8 @@ pub fn choose(
     accepted(&request.fields, &compression.codings).ok_or(Skip::NotAccepted)
 }
 
-/// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, a strong
-/// validator becomes weak, and the coding is added.
+/// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, Accept-Ranges is removed, a
+/// strong ETag becomes weak, and Content-Encoding is added.
 pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.fields.remove(Name::ContentLength);
     response.fields.remove_named(b"accept-ranges");
@@ -91,7 +91,8 @@ pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.body = BodyLength::Unknown;
 }
 
-/// Adds Accept-Encoding to Vary, unless it is already covered. Applies to uncompressed responses too.
+/// Adds `Accept-Encoding` to Vary unless it is already present or Vary is `*`. Must be called for uncompressed variants of the
+/// response as well (RFC 9110 §12.5.5).
 pub fn vary(response: &mut ResponseHead) {
     if !has_token(&response.fields, b"vary", b"accept-encoding")
         && !has_token(&response.fields, b"vary", b"*")
@@ -100,7 +101,7 @@ pub fn vary(response: &mut ResponseHead) {
     }
 }
 
-/// Returns whether content of this media type becomes shorter.
+/// Returns whether content of this media type is worth compressing.
 fn gains(kind: &[u8]) -> bool {
     let essence =
         kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
@@ -134,7 +135,7 @@ fn gains(kind: &[u8]) -> bool {
     }
 }
 
-/// Returns whether another site may have made the browser send this request with its secrets.
+/// Returns whether the request may be cross-site and carry credentials.
 fn leaks(fields: &Fields) -> bool {
     match fields.get_named(b"sec-fetch-site") {
         Some(b"same-origin" | b"none") => false,

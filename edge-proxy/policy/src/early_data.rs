@@ -1,8 +1,7 @@
 //! Early data: requests that may be processed before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
 //!
-//! Early data can be replayed by anyone who recorded it. It is therefore off unless a site opts in, and only safe
-//! requests are processed from it. All others wait for the handshake; they are not answered with 425, which browsers
-//! show to people.
+//! Early data can be replayed by anyone who recorded it. It is therefore disabled unless a site opts in, and only safe requests
+//! are processed from it. All others wait for the handshake. They are not answered with 425, which browsers display to the user.
 
 use crate::config::{Config, Route, Site};
 use edge_http::{BodyLength, Method, RequestHead};
@@ -14,11 +13,11 @@ use std::net::IpAddr;
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Early {
-    /// It arrived in early data and may be forwarded with `Early-Data: 1`.
+    /// The request arrived in early data and may be forwarded with `Early-Data: 1`.
     Allowed,
-    /// It did not arrive in early data.
+    /// The request did not arrive in early data.
     NotEarly,
-    /// It arrived in early data and is held until the handshake is complete.
+    /// The request arrived in early data and must wait until the handshake is complete.
     Wait(EarlyWait),
 }
 
@@ -26,9 +25,9 @@ pub enum Early {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EarlyWait {
-    /// The site or the route has address lists, and the address is not yet verified.
+    /// The site or the route has address lists.
     AddressRule,
-    /// The request has credentials, which would be judged by an address that is not yet verified.
+    /// The request has credentials and arrived over QUIC, where the address is not yet validated.
     Authorization,
     /// The request has content.
     Content,
@@ -38,13 +37,15 @@ pub enum EarlyWait {
     NoRoute,
     /// The site did not opt in to early data.
     SiteNotOptedIn,
-    /// The address decides something (a trusted proxy, a tailnet identity, a rate) and is not yet verified.
+    /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not yet
+    /// validated (RFC 9000 §8).
     UnprovedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
 }
 
-/// Decides whether a request in early data may be forwarded before the handshake is complete.
+/// Decides whether a request in early data may be forwarded before the handshake is complete. `None` for the site or route means
+/// that none matches. Does not consider the validation of the address over QUIC: see [`unproved`].
 pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> Early {
     let (Some(site), Some(route)) = (site, route) else {
         return Early::Wait(EarlyWait::NoRoute);
@@ -64,8 +65,8 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
-/// Decides the same for a request over QUIC, where the source of the first packets proves nothing (RFC 9000 §8): nothing is
-/// decided by `source` before the handshake is complete.
+/// Decides whether a request over QUIC may be forwarded before the client's address is validated (RFC 9000 §8). Called for
+/// requests that [`verdict`] allows; `source` is the peer address.
 pub fn unproved(config: &Config, source: IpAddr, site: Option<&Site>, head: &RequestHead) -> Early {
     let source = source.to_canonical();
     let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
@@ -80,7 +81,7 @@ pub fn unproved(config: &Config, source: IpAddr, site: Option<&Site>, head: &Req
 }
 
 impl EarlyWait {
-    /// Returns the stable name, for logs and metrics.
+    /// Returns the stable code in kebab case, for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::AddressRule => "address-rule",

@@ -1,7 +1,7 @@
-//! Code of the embedding program that acts on the requests of a route.
+//! Handlers: code of the embedding program that acts on the requests of a route.
 //!
-//! A [`Handler`] is called before a request is forwarded, and once more with the response. It may answer itself, edit, or let
-//! the request pass. Admission and authentication come first, and the fields that only a proxy may write are written after it,
+//! A [`Handler`] is called before a request is forwarded, and again with the response. It may respond itself, edit the message,
+//! or leave it unchanged. It runs after admission and authentication and before the fields that only a proxy may set are written,
 //! so a handler cannot weaken them by mistake.
 
 use edge_http::grammar::{is_field_value, is_target, is_token};
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 /// Code that acts on the requests of a route: see [`Action::Handle`](crate::config::Action::Handle).
 ///
-/// Methods are called on a worker's thread while it serves, so they must not block. A panic ends the request with 500 and the
-/// reason `handler-failed`.
+/// The methods are called synchronously on a worker's thread and must not block. A panic ends the request with 500 and the reason
+/// `handler-failed`.
 ///
 /// ```
 /// use edge_policy::handler::{Handler, HandlerAction, HandlerRequest, Reply};
@@ -27,12 +27,13 @@ use std::sync::Arc;
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Acts on a request before it is forwarded. The default lets it pass.
+    /// Acts on a request before it is forwarded. The default implementation returns [`HandlerAction::Forward`].
     fn request(&self, _request: &mut HandlerRequest<'_>) -> HandlerAction {
         HandlerAction::Forward
     }
 
-    /// Edits the final response of the upstream. The default leaves it as it is.
+    /// Edits the final response of an upstream, after all other edits. Not called for interim responses and responses generated
+    /// by the proxy. The default implementation does nothing.
     fn response(&self, _response: &mut HandlerResponse<'_>) {}
 }
 
@@ -41,16 +42,17 @@ pub trait Handler: Send + Sync + 'static {
 pub enum HandlerAction {
     /// Forwards the request to the upstream of the route; 404 if the route has none.
     Forward,
-    /// Responds to the request without an upstream.
+    /// Sends this response to the client. Nothing is forwarded.
     Respond(Reply),
 }
 
-/// A shared [`Handler`] as a value of a configuration. Two of them are equal if they are the same handler.
+/// A shared [`Handler`] as a value of a configuration. Equality compares identity: clones are equal, separately created
+/// references are not.
 #[derive(Clone)]
 pub struct HandlerRef(Arc<dyn Handler>);
 
 impl HandlerRef {
-    /// Shares a handler.
+    /// Creates a reference to this handler.
     pub fn new(handler: impl Handler) -> Self {
         Self(Arc::new(handler))
     }
@@ -73,20 +75,21 @@ impl PartialEq for HandlerRef {
     }
 }
 
-/// The error of an edit that would make a message invalid.
+/// The error of an edit that would make a message invalid. The message is left unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// The name is not a valid field name.
+    /// The name is not a token (RFC 9110 §5.6.2) of at most 256 bytes.
     #[error("not a valid field name: expected letters, digits and hyphens")]
     Name,
-    /// The value has characters that no field value may have.
+    /// The value is not a valid field value (RFC 9110 §5.5).
     #[error("not a valid field value: control characters and line breaks are not allowed")]
     Value,
-    /// The field frames messages or concerns one connection.
+    /// The field frames the message or is hop-by-hop: Connection, Content-Length, Host, Keep-Alive, Proxy-Connection, TE,
+    /// Trailer, Transfer-Encoding or Upgrade.
     #[error("the field frames messages or concerns one connection: it cannot be edited")]
     Reserved,
-    /// The target is not a path with an optional query.
+    /// The target is not in origin form: a path that begins with `/`, with an optional query.
     #[error("not a valid target: expected a path that begins with /")]
     Target,
 }
@@ -132,7 +135,7 @@ fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
     Ok(())
 }
 
-/// A request as a handler sees and edits it.
+/// A request that a handler reads and edits. The head is as received from the client, before the proxy's own edits.
 #[derive(Debug)]
 pub struct HandlerRequest<'a> {
     head: &'a mut RequestHead,
@@ -142,7 +145,7 @@ pub struct HandlerRequest<'a> {
 }
 
 impl<'a> HandlerRequest<'a> {
-    /// A request of this client to the site of this name. `user` is who was authenticated by a password.
+    /// Creates a request of this client to the site of this name. `user` is the name authenticated by a password.
     pub const fn new(
         head: &'a mut RequestHead,
         client: IpAddr,
@@ -152,17 +155,17 @@ impl<'a> HandlerRequest<'a> {
         Self { head, client, site, user }
     }
 
-    /// The restored address of the client.
+    /// Returns the restored address of the client.
     pub const fn client(&self) -> IpAddr {
         self.client
     }
 
-    /// The name of the site.
+    /// Returns the name of the site.
     pub const fn site(&self) -> &str {
         self.site
     }
 
-    /// The user name, if the request was authenticated by a password.
+    /// Returns the user name. `None` unless the request was authenticated by a password.
     pub const fn user(&self) -> Option<&str> {
         self.user
     }
@@ -172,35 +175,35 @@ impl<'a> HandlerRequest<'a> {
         &self.head.method
     }
 
-    /// The host, with a port if the client wrote one.
+    /// Returns the host, with a port if the client sent one.
     pub fn authority(&self) -> &str {
         &self.head.authority
     }
 
-    /// The path, without the query.
+    /// Returns the path as received, without the query and without decoding.
     pub fn path(&self) -> &str {
         self.head.target.split('?').next().unwrap_or_default()
     }
 
-    /// The query without its question mark, if there is one.
+    /// Returns the query without its `?`. `None` if there is none.
     pub fn query(&self) -> Option<&str> {
         self.head.target.split_once('?').map(|(_, query)| query)
     }
 
-    /// The fields as they were received.
+    /// Returns the fields as received and edited so far.
     pub const fn fields(&self) -> &Fields {
         &self.head.fields
     }
 
-    /// Returns the value of the first field of this name, whatever the case of its letters.
+    /// Returns the value of the first field of this name, compared without regard to case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head.fields.get_named(name.as_bytes())
     }
 
-    /// Replaces the path and the query.
+    /// Replaces the request target: path and query in origin form. The route is not determined again.
     ///
     /// # Errors
-    /// [`EditError::Target`]
+    /// [`EditError::Target`] if the target is not in origin form.
     pub fn set_target(&mut self, target: &str) -> Result<(), EditError> {
         if !target.starts_with('/') || !is_target(target.as_bytes()) {
             return Err(EditError::Target);
@@ -209,7 +212,7 @@ impl<'a> HandlerRequest<'a> {
         Ok(())
     }
 
-    /// Replaces all fields of this name by one.
+    /// Sets a field: all fields of this name are removed first.
     ///
     /// # Errors
     /// [`EditError`] if the field would make the request invalid.
@@ -234,7 +237,7 @@ impl<'a> HandlerRequest<'a> {
     }
 }
 
-/// A final response of an upstream as a handler sees and edits it.
+/// A final response of an upstream that a handler reads and edits.
 #[derive(Debug)]
 pub struct HandlerResponse<'a> {
     head: &'a mut ResponseHead,
@@ -242,12 +245,12 @@ pub struct HandlerResponse<'a> {
 }
 
 impl<'a> HandlerResponse<'a> {
-    /// The response to a request, as that was forwarded.
+    /// Creates a response to a request as it was forwarded.
     pub const fn new(head: &'a mut ResponseHead, request: &'a RequestHead) -> Self {
         Self { head, request }
     }
 
-    /// The request as it was forwarded.
+    /// Returns the request as it was forwarded to the upstream.
     pub const fn request(&self) -> &RequestHead {
         self.request
     }
@@ -257,17 +260,17 @@ impl<'a> HandlerResponse<'a> {
         self.head.status
     }
 
-    /// The fields as the client gets them.
+    /// Returns the fields as they will be sent to the client, before compression.
     pub const fn fields(&self) -> &Fields {
         &self.head.fields
     }
 
-    /// Returns the value of the first field of this name, whatever the case of its letters.
+    /// Returns the value of the first field of this name, compared without regard to case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head.fields.get_named(name.as_bytes())
     }
 
-    /// Replaces all fields of this name by one.
+    /// Sets a field: all fields of this name are removed first.
     ///
     /// # Errors
     /// [`EditError`] if the field would make the response invalid.
@@ -292,7 +295,7 @@ impl<'a> HandlerResponse<'a> {
     }
 }
 
-/// A response that a handler creates instead of the upstream.
+/// A response generated locally by a handler, without an upstream.
 #[derive(Clone, Debug)]
 pub struct Reply {
     head: ResponseHead,
@@ -300,13 +303,14 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A response without content. A status outside of 200 to 599 becomes 500.
+    /// Creates a response without content. A status outside 200 to 599 is replaced by 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { head: ResponseHead::new(status), content: Vec::new() }
     }
 
-    /// Sets the content and its media type. Without effect with the statuses 204, 205 and 304, which have no content.
+    /// Sets the content and its media type. No effect for the statuses 204, 205 and 304, which have no content. A media type that
+    /// is not a valid field value is omitted.
     #[must_use]
     pub fn content(mut self, media_type: &str, content: impl Into<Vec<u8>>) -> Self {
         if !matches!(self.head.status, 204 | 205 | 304) {
@@ -326,7 +330,7 @@ impl Reply {
         Ok(self)
     }
 
-    /// Takes the response apart for sending.
+    /// Splits the response into its head and content. Content-Length is that of the content.
     pub fn into_parts(mut self) -> (ResponseHead, Vec<u8>) {
         self.head.body = BodyLength::Exact(self.content.len() as u64);
         (self.head, self.content)

@@ -1,5 +1,5 @@
-//! What an edge proxy decides, as total functions over plain values: which site and route a request belongs to, where its client
-//! is, whether it may be early data, who may pass, which target it goes to, and why.
+//! The decisions of an edge proxy as total functions over plain values: the site and route of a request, the client's address,
+//! the use of early data, authentication, and the choice of a target, each with its reason.
 //!
 //! There is no I/O, no clock and no randomness here: facts come in as arguments. A server that acts on the decisions is the crate
 //! [`edge-proxy`](https://docs.rs/edge-proxy), and `edge-proxyd explain` prints them.

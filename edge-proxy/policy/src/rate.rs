@@ -1,5 +1,4 @@
-//! Rate limits by the generic cell rate algorithm (GCRA), a token bucket whose whole state is one number, so that it
-//! fits in one atomic.
+//! Rate limits by the generic cell rate algorithm (GCRA), a token bucket whose state is a single number and fits into an atomic.
 //!
 //! Time is in nanoseconds since any fixed moment.
 
@@ -7,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A rate: a number of events per period, and a burst.
+/// A rate limit: a number of events per period, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// The interval from one event to the next in nanoseconds, at least 1.
@@ -22,26 +21,30 @@ pub struct Rate {
 pub struct RateError;
 
 impl Rate {
-    /// Creates a rate of `count` events per `period` with a burst. `None` if one of them is 0, or if the interval is
-    /// too short to represent.
+    /// Creates a rate of `count` events per `period` with a burst. `None` if `count` or `burst` is 0, or if the interval between
+    /// events is below 1 ns or does not fit into 64 bits of nanoseconds.
     pub fn new(count: u32, period: Duration, burst: u32) -> Option<Self> {
         let interval = u64::try_from(period.as_nanos()).ok()?.checked_div(u64::from(count))?;
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// Returns a rate of `count` in an hour; both are at least 1.
+    /// Returns a rate of `count` events per hour. `burst` must be at least 1.
+    ///
+    /// # Panics
+    /// If `count` is 0.
     pub const fn per_hour(count: u32, burst: u32) -> Self {
         Self { interval: 3_600_000_000_000 / count as u64, burst }
     }
 
-    /// Returns the same rate with another burst; 0 is treated as 1.
+    /// Returns the same rate with another burst. 0 is treated as 1.
     #[must_use]
     pub const fn with_burst(mut self, burst: u32) -> Self {
         self.burst = if burst == 0 { 1 } else { burst };
         self
     }
 
-    /// Returns `count` times the rate and the burst, for several clients that count together.
+    /// Returns `count` times the rate and the burst, for several clients that share a limit. With 0 the rate is unchanged and the
+    /// burst is 1.
     #[must_use]
     pub const fn times(mut self, count: u32) -> Self {
         let interval = self.interval / if count == 0 { 1 } else { count as u64 };
@@ -50,13 +53,13 @@ impl Rate {
         self.with_burst(self.burst)
     }
 
-    /// Returns the rate with an interval of whole microseconds, rounded up.
+    /// Returns the rate with its interval rounded up to whole microseconds.
     pub const fn in_micros(mut self) -> Self {
         self.interval = self.interval_micros() * 1000;
         self
     }
 
-    /// Returns the interval in microseconds, rounded up.
+    /// Returns the interval between events in microseconds, rounded up.
     pub const fn interval_micros(self) -> u64 {
         self.interval.div_ceil(1000)
     }
@@ -66,10 +69,10 @@ impl Rate {
         self.burst
     }
 
-    /// Admits one event at `now` and returns the new state. The state begins as 0.
+    /// Admits one event at `now` and returns the new state. The initial state is 0.
     ///
     /// # Errors
-    /// The event is too early: returns the time to wait; the state stays as it was.
+    /// The event exceeds the rate. The error is the time to wait; the state is unchanged.
     ///
     /// ```
     /// use edge_policy::rate::Rate;
@@ -95,7 +98,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = RateError;
 
-    /// Parses `10/s`, `600/m`, `100/h` or `5/d`. The burst is the rate of one second, at least 1.
+    /// Parses `10/s`, `600/m`, `100/h` or `5/d`. The burst is the number of events per second, at least 1.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let seconds = match unit {

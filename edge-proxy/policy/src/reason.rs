@@ -36,17 +36,17 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All reasons, in alphabetical order of their codes.
+            /// All reasons, sorted by their codes.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// Returns the stable code, for logs and metrics.
+            /// Returns the stable code in kebab case, such as `no-route`, for logs and metrics.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $code,)+
                 }
             }
 
-            /// Returns the explanation: a clause without a full stop.
+            /// Returns the explanation as a clause without a full stop.
             pub const fn description(self) -> &'static str {
                 match self {
                     $(Self::$variant => $description,)+
@@ -131,12 +131,13 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether the reason ends connections before a request is served.
+    /// Returns whether the reason applies to connections, before a request is served. A reason can apply to both connections and
+    /// requests.
     pub const fn is_of_connections(self) -> bool {
         matches!(self.scope(), Scope::Connection | Scope::Both)
     }
 
-    /// Returns whether the reason ends single requests.
+    /// Returns whether the reason applies to single requests. A reason can apply to both connections and requests.
     pub const fn is_of_requests(self) -> bool {
         matches!(self.scope(), Scope::Request | Scope::Both)
     }
@@ -148,7 +149,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An unknown code of a [`Reason`].
+/// An error for a text that is not the code of a [`Reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason: REASONS.md lists all of them")]
 pub struct UnknownReason(());

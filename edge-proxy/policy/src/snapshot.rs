@@ -1,4 +1,4 @@
-//! Snapshots: configurations, validated and indexed.
+//! Snapshots: validated and indexed configurations.
 
 mod check;
 
@@ -10,8 +10,8 @@ use edge_http::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
 
-/// A validated [`Config`], indexed for the lookups of every request. It is immutable: a new configuration is a
-/// new snapshot.
+/// A validated [`Config`], indexed for the lookups of every request. A snapshot is immutable; a changed configuration is a new
+/// snapshot.
 ///
 /// ```
 /// use edge_policy::Snapshot;
@@ -41,10 +41,10 @@ struct SiteIndex {
 }
 
 impl Snapshot {
-    /// Checks and indexes a configuration.
+    /// Validates and indexes a configuration.
     ///
     /// # Errors
-    /// Returns all errors of the configuration at once.
+    /// [`ConfigErrors`] with all errors of the configuration.
     pub fn new(config: Config) -> Result<Self, ConfigErrors> {
         let errors = check::all(&config);
         if !errors.is_empty() {
@@ -71,28 +71,32 @@ impl Snapshot {
         Ok(Self { config, exact, below, any, sites, identities, passes_through })
     }
 
-    /// Returns the configuration that the snapshot was made from.
+    /// Returns the validated configuration.
     pub const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Returns the position of the site for this host, normalised by [`host::normalize`](edge_http::host::normalize), at a
-    /// listener: the site with exactly this name, or else the one with the longest `*.` pattern above it, or else the one with `*`.
+    /// Returns the index of the site for this host at a listener: the site with exactly this name, or else the one with the
+    /// longest `*.` pattern above it, or else the one with `*`. The host must be normalised by
+    /// [`host::normalize`](edge_http::host::normalize). `None` for the listener means one without a name.
     ///
-    /// The name is looked up first and the listener asked after that: a name that is bound to other listeners exists at none of
-    /// the rest, also where a wildcard of a site without such a bound would cover it.
+    /// The most specific pattern is determined first, then the listener. A name of a site at other listeners is therefore unknown
+    /// here, even if a wildcard of another site covers it.
     pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
         let sites = self.sites_of(normalized_host)?;
         sites.iter().copied().find(|site| self.serves(*site, listener))
     }
 
-    /// Returns true if the site exists at the listener of this name; `None` is a listener without a name.
+    /// Returns whether the site with this index is served at the listener of this name. `None` is a listener without a name.
+    ///
+    /// # Panics
+    /// If there is no such site.
     pub fn serves(&self, site: usize, listener: Option<&str>) -> bool {
         let bound = &self.config.sites[site].listen;
         bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
     }
 
-    /// The sites of the most specific pattern that covers this host, each at listeners of its own.
+    /// Returns the sites with the most specific pattern that covers this host, each at listeners of its own.
     fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
         if let Some(sites) = self.exact.get(normalized_host) {
             return Some(sites);
@@ -111,37 +115,37 @@ impl Snapshot {
         any
     }
 
-    /// Returns true if TLS of some site is passed through.
+    /// Returns whether TLS of some site is passed through.
     pub const fn passes_through(&self) -> bool {
         self.passes_through
     }
 
-    /// Returns true if a listener with HTTP/3 serves the site.
+    /// Returns whether a listener with HTTP/3 serves the site.
     pub(crate) fn has_http3(&self, site: usize) -> bool {
         self.sites[site].http3
     }
 
-    /// Returns the positions of a site's routes, the most specific first.
+    /// Returns the indexes of a site's routes, the most specific first.
     pub(crate) fn by_specificity(&self, site: usize) -> &[usize] {
         &self.sites[site].by_specificity
     }
 
-    /// Returns the position of the upstream that a route forwards to.
+    /// Returns the index of the upstream that a route forwards to. `None` if its action has none.
     pub(crate) fn upstream(&self, site: usize, route: usize) -> Option<usize> {
         self.sites[site].upstreams[route]
     }
 
-    /// Returns the position of the upstream with this name.
+    /// Returns the index of the upstream with this name.
     pub fn upstream_named(&self, name: &str) -> Option<usize> {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
     }
 
-    /// Returns the fields that carry identities, of all sites.
+    /// Returns the names of the fields that carry identities on any site.
     pub(crate) fn identities(&self) -> &[String] {
         &self.identities
     }
 
-    /// Returns whether access to the site depends on the path, so that paths must have only one reading.
+    /// Returns whether access to the site depends on the path, so that ambiguous paths must be refused.
     pub(crate) fn path_decides_access(&self, site: usize) -> bool {
         self.sites[site].path_decides_access
     }
@@ -212,10 +216,10 @@ impl SiteIndex {
     }
 }
 
-/// A part of a configuration, by its position in the lists.
+/// The location of a setting, by index in the lists of [`Config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfigPath {
-    /// A setting outside the lists.
+    /// A global setting.
     Config,
     /// A listener: `listeners[i]`.
     Listener(usize),
@@ -227,18 +231,18 @@ pub enum ConfigPath {
     Upstream(usize),
 }
 
-/// One error in a configuration.
+/// An error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The part of the configuration.
+    /// The location of the setting.
     pub place: ConfigPath,
-    /// The part as text for people, such as ``site `git`, route `/api` ``.
+    /// The location for display, such as ``site `git`, route `/api` ``.
     pub part: String,
-    /// The key within that part.
+    /// The key of the setting within its part, as in the configuration file: `hosts`, `health.path`.
     pub key: &'static str,
-    /// The value of the key.
+    /// The rejected value as text. Empty if a value is missing.
     pub value: String,
-    /// The error and its fix.
+    /// The problem and how to fix it.
     pub fix: String,
 }
 
@@ -248,7 +252,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All errors of a configuration; never empty.
+/// All errors of a configuration, in the order listeners, global settings, sites, upstreams. Never empty when returned by
+/// [`Snapshot::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

@@ -1,7 +1,7 @@
-//! Identities on a tailnet: the answers of the local tailscaled to a WhoIs query for an address.
+//! Tailnet identities: the answers of the local tailscaled to WhoIs queries for an address.
 //!
-//! An address of 100.64.0.0/10 proves nothing by itself: it is shared carrier space (RFC 6598), and even within a
-//! tailnet it names a machine, not its user. tailscaled knows both, because a peer's address is bound to its key.
+//! An address of 100.64.0.0/10 proves nothing by itself: it is shared address space (RFC 6598), and even within a tailnet it
+//! identifies a machine, not its user. tailscaled knows both, because a peer's address is bound to its key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,9 +10,9 @@ use std::str::FromStr;
 /// A machine of the tailnet and its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its name in the tailnet, such as `vps-pacman`.
+    /// The name of the machine in the tailnet, such as `vps-pacman`.
     pub name: String,
-    /// Its tags, such as `tag:edge`. A tagged machine has no user.
+    /// The tags of the machine, such as `tag:edge`. A tagged machine has no user.
     pub tags: Vec<String>,
     /// The user who owns the machine. `None` for tagged machines.
     pub user: Option<TailnetUser>,
@@ -23,28 +23,28 @@ pub struct Node {
 pub struct TailnetUser {
     /// The login name, such as `ann@example.org`.
     pub login: String,
-    /// The display name.
+    /// The display name of the user.
     pub name: String,
-    /// The URL of a profile picture; empty if there is none.
+    /// The URL of the profile picture. Empty if the user has none.
     pub picture: String,
 }
 
-/// The identity of the other end of a connection.
+/// The result of an identity lookup for an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TailnetIdentity<'a> {
-    /// A known machine of the tailnet.
+    /// The address belongs to this machine of the tailnet.
     Known(&'a Node),
     /// No machine of the tailnet has this address.
     Nobody,
-    /// Not looked up: no tailnet is configured, or the address is outside its ranges.
+    /// The address was not looked up: no tailnet is configured, or the address is outside its ranges. The default.
     #[default]
     Unasked,
-    /// Unknown, because tailscaled could not be reached.
+    /// The lookup failed, because tailscaled could not be reached.
     Unreachable,
 }
 
 impl<'a> TailnetIdentity<'a> {
-    /// Returns the machine, if it is known.
+    /// Returns the machine if the identity is known.
     pub const fn node(self) -> Option<&'a Node> {
         match self {
             Self::Known(node) => Some(node),
@@ -53,17 +53,17 @@ impl<'a> TailnetIdentity<'a> {
     }
 }
 
-/// The identities of the hops of a request.
+/// The tailnet identities of the hops of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identities<'a> {
     /// The identity of the connection's source address.
     pub source: TailnetIdentity<'a>,
-    /// The identities of further hops in the trusted header. Only trusted ranges were looked up.
+    /// The identities of further hops in the trusted header, by address. Only addresses in trusted ranges are looked up.
     pub hops: &'a [(IpAddr, TailnetIdentity<'a>)],
 }
 
 impl<'a> Identities<'a> {
-    /// Returns the identity of a hop in the header, if it was looked up.
+    /// Returns the identity of a hop in the header. `None` if it was not looked up.
     pub fn of(self, hop: IpAddr) -> Option<TailnetIdentity<'a>> {
         self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
     }
@@ -75,14 +75,14 @@ impl<'a> From<TailnetIdentity<'a>> for Identities<'a> {
     }
 }
 
-/// A tailnet identity in a rule: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
+/// A matcher of tailnet identities: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
     /// The machine of this name.
     Node(String),
-    /// All machines with this tag; includes the prefix `tag:`.
+    /// All machines with this tag, which includes the prefix `tag:`.
     Tag(String),
-    /// All machines of this user.
+    /// All machines of the user with this login name.
     Login(String),
 }
 
@@ -92,7 +92,7 @@ pub enum Who {
 pub struct WhoError;
 
 impl Who {
-    /// Returns whether the rule matches this machine. Names are compared without regard to case.
+    /// Returns whether this machine matches. Names are compared without regard to case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
             Self::Node(name) => node.name.eq_ignore_ascii_case(name),
@@ -128,7 +128,7 @@ impl fmt::Display for Who {
     }
 }
 
-/// The fields that carry an identity to upstreams: those of `tailscale serve`, and the machine.
+/// The request fields that carry a tailnet identity to upstreams: those of `tailscale serve`, then the machine's name and tags.
 pub const FIELDS: [&str; 5] = [
     "Tailscale-User-Login",
     "Tailscale-User-Name",
@@ -137,8 +137,8 @@ pub const FIELDS: [&str; 5] = [
     "Tailscale-Node-Tags",
 ];
 
-/// Returns the identity fields of a machine. Non-ASCII text becomes an encoded word (RFC 2047), as `tailscale serve`
-/// writes it.
+/// Returns the identity fields of a machine as names of [`FIELDS`] and values. Empty values are omitted. Non-ASCII text becomes
+/// an encoded word (RFC 2047), as `tailscale serve` writes it.
 pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
     let user = node.user.as_ref();
     let values = [
@@ -154,7 +154,7 @@ pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
         .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
 }
 
-/// Encodes a field value: printable ASCII as it is, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
+/// Encodes a field value: printable ASCII unchanged, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
 fn encoded(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?") {
         return text.trim().to_owned();

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// The longest lifetime of a ticket: seven days (RFC 8446 §4.6.1).
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The lifecycle of ticket keys.
+/// The lifecycle of ticket keys. The default rotates every 6 hours, with a ticket lifetime of 12 hours and a clock skew of one
+/// minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketSchedule {
     rotate: u64,
@@ -23,17 +24,17 @@ pub struct TicketSchedule {
     skew: u64,
 }
 
-/// The reason a schedule is not valid.
+/// The error of a schedule with a duration out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
-    /// The rotation interval is out of range.
+    /// The rotation interval is not within 2 s to 7 days.
     #[error("keys rotate every 2 s to 7 days")]
     Rotate,
-    /// The ticket lifetime is out of range.
+    /// The ticket lifetime is not within 1 s to 7 days.
     #[error("tickets live 1 s to 7 days")]
     Lifetime,
-    /// The clock skew is out of range.
+    /// The clock skew is more than one hour.
     #[error("clocks may differ by an hour at most")]
     Skew,
 }
@@ -46,8 +47,8 @@ impl Default for TicketSchedule {
 }
 
 impl TicketSchedule {
-    /// Creates a schedule in which a key seals for `rotate`, its tickets can be opened for `lifetime`, and clocks
-    /// differ by at most `skew`. Fractions of seconds are dropped.
+    /// Creates a schedule in which a key seals tickets for `rotate`, a ticket can be opened for `lifetime`, and the clocks of
+    /// edges differ by at most `skew`. Fractions of seconds are truncated.
     ///
     /// # Errors
     /// [`ScheduleError`], if a duration is out of range.
@@ -65,32 +66,34 @@ impl TicketSchedule {
         Ok(Self { rotate, lifetime, skew })
     }
 
-    /// Returns the time during which a key seals.
+    /// Returns the duration for which a key seals tickets.
     pub const fn rotate(&self) -> Duration {
         Duration::from_secs(self.rotate)
     }
 
-    /// Returns the time during which a sealed ticket can be opened.
+    /// Returns the duration for which a sealed ticket can be opened.
     pub const fn lifetime(&self) -> Duration {
         Duration::from_secs(self.lifetime)
     }
 
-    /// Returns the largest difference between clocks.
+    /// Returns the largest difference between the clocks of edges.
     pub const fn skew(&self) -> Duration {
         Duration::from_secs(self.skew)
     }
 
-    /// Returns the interval at which an edge reloads keys: short enough to have each key before any edge seals with it.
+    /// Returns the interval at which an edge reloads keys, a quarter of the rotation and at most 60 s: short enough to have each
+    /// key before any edge seals with it.
     pub fn refresh(&self) -> Duration {
         (self.rotate() / 4).min(Duration::from_secs(60))
     }
 
-    /// Returns the epoch whose key seals at this time, in seconds since 1970.
+    /// Returns the epoch whose key seals at `now`, in seconds since 1970.
     pub const fn sealing(&self, now: u64) -> u64 {
         now / self.rotate
     }
 
-    /// Returns the epochs whose keys an edge creates if they are missing: the current one and the next.
+    /// Returns the epochs whose keys an edge creates if they are missing: the current one and the next. `now` is in seconds since
+    /// 1970.
     pub const fn wanted(&self, now: u64) -> RangeInclusive<u64> {
         let epoch = self.sealing(now);
         epoch..=epoch + 1
@@ -101,13 +104,13 @@ impl TicketSchedule {
         (epoch.saturating_add(1)).saturating_mul(self.rotate).saturating_add(self.lifetime + self.skew)
     }
 
-    /// Returns whether the key of an epoch still opens at this time. Keys of later epochs do too, since another edge's
-    /// clock may be ahead.
+    /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970. True for later epochs as well, since
+    /// another edge's clock may be ahead.
     pub const fn opens(&self, epoch: u64, now: u64) -> bool {
         now < self.ends(epoch)
     }
 
-    /// Returns the longest time a key exists, from its creation by one edge to its deletion by another.
+    /// Returns the longest lifetime of a key, from its creation by one edge to its deletion by another.
     pub const fn longest(&self) -> Duration {
         Duration::from_secs(2 * self.rotate + self.lifetime + 2 * self.skew)
     }

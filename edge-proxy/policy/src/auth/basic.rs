@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617): the credentials of a request, and the file of users.
+//! Basic authentication (RFC 7617): the credentials of a request, and the password file.
 
 use edge_http::Fields;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::fmt;
 /// The longest credentials that are decoded, in bytes of base64. No browser sends as much.
 const LONGEST: usize = 1024;
 
-/// The user name and password of a request. `Debug` leaves the password out.
+/// The user name and password of a request. `Debug` omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user's name.
+    /// The user name, in UTF-8 and without control characters.
     pub user: String,
-    /// The password as bytes. RFC 7617 leaves the encoding open; browsers send UTF-8.
+    /// The password as bytes, without control characters. RFC 7617 leaves the encoding open; browsers send UTF-8.
     pub password: Vec<u8>,
 }
 
@@ -21,7 +21,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Returns the credentials of a request, if it has exactly one Authorization field and its scheme is Basic.
+/// Returns the credentials of a request. `None` unless it has exactly one Authorization field, with the scheme Basic and valid
+/// base64 of at most 1024 bytes.
 ///
 /// ```
 /// use edge_http::Fields;
@@ -79,12 +80,12 @@ pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     (bits == 0).then_some(bytes)
 }
 
-/// One entry of a password file.
+/// An entry of a password file. `Debug` omits the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name, without a colon.
+    /// The user name, not empty and without a colon.
     pub name: String,
-    /// The password hash: `$argon2id$…` (PHC string) or `$2y$…` (bcrypt).
+    /// The password hash: Argon2 in PHC format (`$argon2id$…`, `$argon2i$…`) or bcrypt (`$2y$…`, `$2b$…`, `$2a$…`).
     pub hash: String,
 }
 
@@ -94,21 +95,21 @@ impl fmt::Debug for User {
     }
 }
 
-/// An error in one line of a password file. The hash is never part of it.
+/// An error in one line of a password file. It never contains the hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct UsersError {
-    /// The line number, from 1.
+    /// The line number, counted from 1.
     pub line: usize,
-    /// The error and its fix.
+    /// The problem and how to fix it.
     pub why: &'static str,
 }
 
-/// Parses a password file: one `name:hash` per line, as `htpasswd -B` and `argon2` write them. Blank lines and lines
-/// that begin with `#` are skipped.
+/// Parses a password file: one `name:hash` per line, as written by `htpasswd -B` and `argon2`. Blank lines and lines that begin
+/// with `#` are skipped. Does not verify that the hash itself is well-formed.
 ///
 /// # Errors
-/// The first line that is not valid.
+/// [`UsersError`] for the first invalid line: no colon, an empty or duplicate name, or an unsupported hash.
 pub fn users(text: &str) -> Result<Vec<User>, UsersError> {
     let mut users: Vec<User> = Vec::new();
     for (at, line) in text.lines().enumerate() {

@@ -1,4 +1,4 @@
-//! Forward authentication: a service such as Authelia or authentik is asked about each request before it is forwarded.
+//! Forward authentication: each request is authorized by a subrequest to a service such as Authelia or authentik.
 //!
 //! ```text
 //! client ──→ edge ──→ GET {path}, X-Forwarded-Method, -Proto, -Host, -Uri, -For, the client's Cookie …
@@ -12,8 +12,11 @@ use crate::config::ForwardAuth;
 use edge_http::field_names::is_same;
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
-/// Builds the authorization subrequest for `head`, whose fields were already prepared for forwarding by
-/// [`request_fields`](crate::decide::request_fields), so that X-Forwarded-For, -Proto and -Host are the proxy's own.
+/// Builds the authorization subrequest for `head`: a GET for [`ForwardAuth::path`] without content.
+///
+/// The fields of `head` are copied, except those about content, conditions (`If-…`), Range, Expect and TE. X-Forwarded-Method and
+/// X-Forwarded-Uri contain the method and the target of `head`. `head` must have been prepared by
+/// [`request_fields`](crate::decide::request_fields), so that a client cannot forge X-Forwarded-For, -Proto and -Host.
 pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);
     asked.method = Method::Get;
@@ -38,21 +41,21 @@ pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     asked
 }
 
-/// The decision of the authentication service.
+/// The outcome of the authorization subrequest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthAnswer {
-    /// The request may be forwarded.
+    /// The status is 2xx: the request may be forwarded.
     Allowed {
-        /// Fields to set on the request, with the values that the service returned.
+        /// Fields to set on the forwarded request: those in [`ForwardAuth::copy`].
         request: Fields,
-        /// Fields to add to the response: cookies that the service renews.
+        /// Fields to add to the response to the client: Set-Cookie.
         response: Fields,
     },
-    /// The request is denied; this response goes to the client.
+    /// Any other status. This response is sent to the client, without its hop-by-hop fields.
     Denied(ResponseHead),
 }
 
-/// Interprets the response of the authentication service.
+/// Interprets the response to the authorization subrequest. A status of 2xx allows the request; any other denies it.
 pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     if !(200..300).contains(&head.status) {
         hop_by_hop::strip(&mut head.fields);
@@ -69,8 +72,8 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     AuthAnswer::Allowed { request, response }
 }
 
-/// Replaces the identity fields of a request by those of the service. The client's fields of these names, in any
-/// spelling that services treat alike, are always removed, even if the service returned none.
+/// Sets the identity fields of a request to those that the subrequest returned. The client's fields of the names in
+/// [`ForwardAuth::copy`], in any spelling that backends treat alike, are removed even if the service returned none.
 pub fn take_over(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
     for field in said.iter() {

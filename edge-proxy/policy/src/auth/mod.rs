@@ -1,5 +1,6 @@
-//! Authentication before a request is forwarded: by password ([`basic`]) or by an external service ([`forward`]). These
-//! modules read and write message heads only; the I/O shell sends the authentication request.
+//! Authentication of a request before it is forwarded: by password ([`basic`]) or by an external service ([`forward`]).
+//!
+//! These modules only read and write message heads; the server sends the subrequest and verifies the password.
 
 pub mod basic;
 pub mod forward;

@@ -1,10 +1,10 @@
 //! The retry budget of an upstream.
 
-/// The cost of one retry, in units that requests deposit.
+/// The cost of one retry, in percent of a request.
 const COST: u64 = 100;
 
-/// A retry budget: a token bucket that allows one retry for a number of requests, so that retries cannot multiply the
-/// load of a failing service.
+/// A retry budget: a token bucket that allows one retry per number of requests, so that retries cannot multiply the load of a
+/// failing upstream.
 ///
 /// ```
 /// use edge_policy::balance::Budget;
@@ -25,8 +25,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Creates a budget of `percent` retries per hundred requests (0 to 100), plus `reserve` retries for times with few
-    /// requests.
+    /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. Values above 100 are
+    /// treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
     pub const fn new(percent: u8, reserve: u16) -> Self {
         let (percent, reserve) = (percent as u64, reserve as u64 * COST);
         // Unused budget accumulates up to ten times the reserve only; more would allow a flood of retries at once.
@@ -34,18 +34,18 @@ impl Budget {
         Self { percent: if percent > 100 { 100 } else { percent }, left: reserve, most }
     }
 
-    /// Records a request, which pays into the budget.
+    /// Records a request, which adds to the budget.
     pub const fn request(&mut self) {
         let left = self.left.saturating_add(self.percent);
         self.left = if left > self.most { self.most } else { left };
     }
 
-    /// Returns whether one more retry is allowed.
+    /// Returns whether the budget allows a retry.
     pub const fn allows(&self) -> bool {
         self.left >= COST
     }
 
-    /// Takes one retry from the budget, if it is allowed.
+    /// Takes a retry from the budget and returns true, or returns false if none is left.
     pub const fn take(&mut self) -> bool {
         let allowed = self.allows();
         if allowed {

@@ -1,48 +1,47 @@
-//! Choice of one target among several.
+//! Selection of a target.
 
 use super::health::Availability;
 use crate::config::Balance;
 
-/// The set of targets already tried for one request, by position: a bit set of 64, the highest number of targets of an
-/// upstream.
+/// The set of targets already tried for a request, by index: a bit set of 64, the highest number of targets of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriedTargets(u64);
 
 impl TriedTargets {
-    /// Adds a target to the set.
+    /// Adds a target by its index, 0 to 63.
     pub const fn add(&mut self, target: usize) {
         self.0 |= 1 << (target & 63);
     }
 
-    /// Returns whether this target was tried.
+    /// Returns whether the target with this index was tried.
     pub const fn contains(self, target: usize) -> bool {
         self.0 >> (target & 63) & 1 == 1
     }
 }
 
-/// The state of one target at the moment of choosing.
+/// The state of a target when one is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The availability of the target.
     pub availability: Availability,
-    /// The requests in flight at the target.
+    /// The number of requests in flight at the target.
     pub in_flight: u32,
-    /// The hash of its address, by [`hash()`].
+    /// The hash of the target's address, computed by [`hash()`].
     pub identity: u64,
-    /// Its share of the requests, at least 1.
+    /// The weight of the target, at least 1.
     pub weight: u16,
-    /// True if it is used only while no other target can be.
+    /// True if the target is used only while no other is available.
     pub backup: bool,
 }
 
 impl Candidate {
-    /// The candidate for a position without a target.
+    /// The candidate for an index without a target. It is never chosen.
     pub const NONE: Self =
         Self { availability: Availability::Down, in_flight: 0, identity: 0, weight: 1, backup: false };
 }
 
-/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so that
-/// two proxies with the same targets choose alike.
+/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so two proxies with
+/// the same targets choose alike. Not collision-resistant.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes
         .iter()
@@ -57,11 +56,11 @@ const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Chooses the target for one request. `None` if every usable target was tried.
+/// Selects the target of a request and returns its index. `None` if every available target was tried.
 ///
-/// Healthy targets come first, by the configured balance and their weights, and backups after them. If none is left, an ejected
-/// target is used: its service may have recovered, and the alternative is an error anyway. A target that an active health check found down is never
-/// used. `turn` counts requests; `key` is the hash key of the request for [`Balance::Hash`].
+/// Targets due for a trial and healthy targets come first, by the balance and their weights, then backups. If none is left, an
+/// ejected target is used, since it may have recovered. A target that is down is never used. `turn` counts requests; `key` is the
+/// hash key of the request for [`Balance::Hash`].
 ///
 /// ```
 /// use edge_policy::balance::health::Availability;
@@ -113,7 +112,7 @@ pub fn choose(
     })
 }
 
-/// Chooses by turns that each usable target has in proportion to its weight, spread over the round.
+/// Selects by weighted round robin over the usable targets. The turns of one target are spread over the round.
 fn weighted(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
     let weight = |at: usize| usize::from(targets[at].weight.max(1));
     let round: usize = (0..targets.len()).filter(&usable).map(weight).sum();
@@ -125,8 +124,8 @@ fn weighted(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize)
     })
 }
 
-/// Returns the step that visits each place of a round once, and no neighbours one after the other: about the golden section of
-/// the round, without a common divisor with it.
+/// Returns a step that visits each slot of a round once and no two neighbours in succession: coprime to the round, close to its
+/// golden section.
 fn stride(round: usize) -> usize {
     let divisor = |mut a: usize, mut b: usize| {
         while b > 0 {
@@ -137,14 +136,14 @@ fn stride(round: usize) -> usize {
     (1..=round * 618 / 1000).rev().find(|step| divisor(*step, round) == 1).unwrap_or(1)
 }
 
-/// Returns the score of a target for a key in weighted rendezvous hashing.
+/// Returns the score of a target for a key in weighted rendezvous hashing. The highest score wins.
 fn score(target: &Candidate, key: u64) -> f64 {
     let uniform = ((mix(target.identity ^ key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -f64::from(target.weight.max(1)) / uniform.ln()
 }
 
-/// Returns the target that a client is kept at by its cookie: the one with this identity, unless it was tried or cannot be
-/// used.
+/// Returns the index of the target with this identity, to which a cookie binds the client. `None` if it was tried, or is neither
+/// healthy nor due for a trial.
 pub fn kept(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
     let usable = |target: &Candidate| {
         target.identity == identity && matches!(target.availability, Availability::Well | Availability::Trial)

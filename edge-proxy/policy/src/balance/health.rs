@@ -15,45 +15,46 @@ use std::time::Duration;
 /// The thresholds of passive and active health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Consecutive failed requests until a target is ejected. 0 never ejects.
+    /// Consecutive failed requests after which a target is ejected. 0 disables ejection.
     pub failures: u8,
-    /// Duration of the first ejection. It doubles with each failed trial, up to [`LONGEST`].
+    /// The duration of the first ejection. It doubles with each failed trial, up to [`LONGEST`].
     pub eject: Duration,
-    /// Consecutive successful checks until a target that is down counts as up.
+    /// Consecutive successful checks after which a target that is down counts as up, at least 1.
     pub rise: u8,
-    /// Consecutive failed checks until a target counts as down.
+    /// Consecutive failed checks after which a target counts as down, at least 1.
     pub fall: u8,
 }
 
-/// The longest duration of an ejection.
+/// The longest ejection, unless [`Rules::eject`] is longer.
 pub const LONGEST: Duration = Duration::from_secs(300);
 
-/// A value of the failure counter that marks a trial in flight, whose outcome counts at once.
+/// The value of the failure counter during a trial, whose outcome takes effect at once.
 const TRYING: u8 = u8::MAX;
 
-/// The health of one target in 64 bits, so that all workers can share it in an atomic.
+/// The health of one target. [`Health::to_bits`] encodes it in 64 bits, so that workers can share it in an atomic. The default is
+/// healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Consecutive failed requests.
     failures: u8,
     /// Consecutive ejections; 0 if the target is not ejected.
     ejections: u8,
-    /// Consecutive checks that contradict `down`.
+    /// Consecutive checks whose result contradicts `down`.
     streak: u8,
-    /// The state found by active checks.
+    /// The state determined by active checks.
     down: bool,
-    /// End of the ejection or of the trial, in tenths of a second.
+    /// The end of the ejection or of the trial, in tenths of a second.
     until: u32,
 }
 
-/// An event at a target.
+/// An event that affects the health of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request succeeded.
     Succeeded,
     /// A request failed: connection refused or broken, malformed response, or timeout.
     Failed,
-    /// A trial request begins. The next is allowed once this one ended or timed out.
+    /// A trial request begins. The next trial is allowed once it ended, or after [`Rules::eject`].
     Trying,
     /// An active check succeeded.
     CheckedUp,
@@ -61,32 +62,32 @@ pub enum Event {
     CheckedDown,
 }
 
-/// A change of a target's state.
+/// A change of a target's availability, to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target is used again.
+    /// The target is in normal use again.
     Back,
-    /// Active checks found the target down.
+    /// The target was marked down by active checks.
     Down,
-    /// The target is ejected, at first for this time.
+    /// The target was ejected, for this duration at first.
     Ejected(Duration),
 }
 
-/// The availability of a target.
+/// The availability of a target for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Availability {
-    /// Found down by active checks; never used.
+    /// Marked down by active checks. The target receives no requests.
     Down,
-    /// Ejected after failures; used only if nothing else is left.
+    /// Ejected after failures. The target receives requests only if no other target is available.
     Ejected,
-    /// The ejection has ended; one trial request is allowed.
+    /// The ejection has ended. The target receives one trial request.
     Trial,
     /// Healthy: in normal use.
     Well,
 }
 
 impl Availability {
-    /// Returns the stable name, for metrics and the status page.
+    /// Returns the stable code in lower case, for metrics and the status page.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Down => "down",
@@ -103,7 +104,7 @@ const fn tenths(milliseconds: u64) -> u32 {
 }
 
 impl Health {
-    /// Returns the availability at `now`, in milliseconds.
+    /// Returns the availability at `now`, in milliseconds since any fixed moment.
     pub const fn availability(self, now: u64) -> Availability {
         if self.down {
             Availability::Down
@@ -116,7 +117,7 @@ impl Health {
         }
     }
 
-    /// Returns the state after an event at `now`, in milliseconds.
+    /// Returns the health after an event at `now`, in milliseconds since the same moment as in [`Health::availability`].
     #[must_use]
     pub fn after(mut self, event: Event, now: u64, rules: &Rules) -> Self {
         match event {
@@ -146,8 +147,8 @@ impl Health {
         self
     }
 
-    /// The change from this state to the one after an event, if it changes what a person would say of the target. Trials that fail change
-    /// nothing.
+    /// Returns the change from this health to `after` that is worth reporting. `None` if the availability stays the same, or if a
+    /// trial failed.
     pub fn change_to(self, after: Self, rules: &Rules) -> Option<Change> {
         let well = |health: Self| !health.down && health.ejections == 0;
         if after.down && !self.down {
@@ -177,7 +178,7 @@ impl Health {
         }
     }
 
-    /// Encodes the state as one number, for an atomic.
+    /// Encodes the health as one number, for an atomic. The encoding is not stable across versions.
     pub const fn to_bits(self) -> u64 {
         (self.failures as u64)
             | (self.ejections as u64) << 8
@@ -186,7 +187,7 @@ impl Health {
             | (self.until as u64) << 32
     }
 
-    /// Decodes the number from [`Health::to_bits`].
+    /// Decodes a number returned by [`Health::to_bits`].
     pub const fn from_bits(bits: u64) -> Self {
         Self {
             failures: bits as u8,

@@ -1,9 +1,10 @@
-//! The cookie that keeps a client at its target.
+//! The cookie that binds a client to its target.
 
 use crate::config::StickyCookie;
 use edge_http::Fields;
 
-/// Takes the cookie of this name out of a request, and returns the identity of a target that it names.
+/// Removes the cookie of this name from a request and returns the target identity in it. `None` if the cookie is missing or
+/// malformed.
 pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
     let mut found = None;
     let mut rest: Vec<Vec<u8>> = Vec::new();
@@ -25,18 +26,19 @@ pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
     found
 }
 
-/// Returns the value of a pair if it has this name.
+/// Returns the value of a cookie pair if it has this name.
 fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// Reads an identity: 16 hexadecimal digits.
+/// Parses an identity: exactly 16 hexadecimal digits.
 fn identity(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 16)?;
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
 }
 
-/// Returns the Set-Cookie value that keeps a client at the target with this identity.
+/// Returns the Set-Cookie value that binds a client to the target with this identity: `Path=/`, HttpOnly, SameSite=Lax, and
+/// Secure if `secure`.
 pub fn set(cookie: &StickyCookie, identity: u64, secure: bool) -> String {
     let mut value = format!("{}={identity:016x}; Path=/; HttpOnly; SameSite=Lax", cookie.name);
     if let Some(lifetime) = cookie.lifetime {

@@ -1,8 +1,8 @@
-//! The real client address behind trusted proxies.
+//! Restoration of the client address behind trusted proxies.
 //!
-//! The walk starts at the source of the connection and reads the one configured header from right to left, as long as
-//! the hop reached so far is trusted. An address therefore counts only if a trusted proxy wrote it; entries that a
-//! client forged further left are never reached. An entry that is not an address ends the walk.
+//! The evaluation starts at the source of the connection and reads the one configured header from right to left while the hop
+//! reached so far is trusted. An address therefore counts only if a trusted proxy wrote it; entries that a client forged further
+//! left are never reached. An entry that is not an address ends the evaluation.
 
 mod entry;
 mod walk;
@@ -17,17 +17,17 @@ use std::net::IpAddr;
 /// The client of a request, and how its address was determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The IP address: never IPv4-mapped IPv6, never with a zone.
+    /// The IP address, never IPv4-mapped IPv6 and without a zone.
     pub address: IpAddr,
-    /// The port, if it is known.
+    /// The port of the client. `None` if the header does not contain it.
     pub port: Option<u16>,
-    /// The verified hops between the client and this proxy, the nearest last.
+    /// The trusted hops between the client and this proxy, the nearest last.
     pub via: Vec<IpAddr>,
-    /// The source of the address.
+    /// The source of `address`.
     pub source: Source,
-    /// The reason the walk ended there.
+    /// The reason the evaluation of the header stopped at `address`.
     pub stop: Stop,
-    /// Scheme, host and port as a trusted proxy reported them.
+    /// The scheme, host and port of the client's request, as reported by a trusted proxy.
     pub told: ForwardedInfo,
 }
 
@@ -36,34 +36,37 @@ pub struct ClientAddress {
 pub enum Source {
     /// The peer address of the connection.
     Connection,
-    /// The configured header.
+    /// The configured header of a trusted proxy.
     Header(TrustedHeader),
     /// The PROXY header of the connection.
     ProxyProtocol,
 }
 
-/// The reason the evaluation of X-Forwarded-For or Forwarded ended, from the peer towards the client.
+/// The reason the evaluation of the forwarding header stopped at the client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
-    /// The header has no more entries.
+    /// The header has no further entry. The address is that of a trusted proxy.
     End,
-    /// The next entry is not an address: empty, `unknown`, obfuscated, or garbage.
+    /// The next entry is not an address: empty, `unknown`, obfuscated or malformed. A header with a single address also stops
+    /// here if it occurs twice.
     Garbage,
-    /// There are more than [`MAX_HOPS`] entries or [`MAX_BYTES`] bytes.
+    /// The header has more than [`MAX_HOPS`] entries or [`MAX_BYTES`] bytes.
     TooLong,
     /// The address is not in a trusted range, so it is the client's.
     Untrusted,
     /// The address is in a trusted range but fails the identity check, so it is the client's.
     WrongIdentity,
-    /// The source of the connection is in a trusted range but used another interface than trusted proxies must use.
+    /// The source of the connection is in a trusted range, but did not arrive on
+    /// [`Trust::interface`](crate::config::Trust::interface).
     WrongInterface,
 }
 
-/// The client's original request parameters, as a trusted proxy reported them.
+/// The parameters of the client's request as reported by a trusted proxy. Each is `None` if it was not reported, was reported
+/// more than once, or is malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedInfo {
-    /// True if the client used HTTPS.
+    /// True if the client used HTTPS, false if it used HTTP.
     pub https: Option<bool>,
     /// The authority of the client's request.
     pub host: Option<Box<str>>,
@@ -71,20 +74,20 @@ pub struct ForwardedInfo {
     pub port: Option<u16>,
 }
 
-/// The highest number of hops walked.
+/// The highest number of hops that are evaluated.
 pub const MAX_HOPS: usize = 32;
-/// The highest number of hops of one request that are looked up in the tailnet, besides the source of the connection.
+/// The highest number of hops of one request that are looked up in the tailnet, in addition to the source of the connection.
 pub const MAX_ASKED: usize = 8;
-/// The highest number of header bytes read.
+/// The highest number of header bytes that are evaluated.
 pub const MAX_BYTES: usize = 8 * 1024;
 
 impl ClientAddress {
-    /// Iterates over the client and the hops, in the order of X-Forwarded-For.
+    /// Iterates over the client and the hops, in the order of X-Forwarded-For: the client first.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address).chain(self.via.iter().copied())
     }
 
-    /// Returns whether the connection came from a trusted proxy, so that its forwarding headers are believed.
+    /// Returns whether the connection came from a trusted proxy, so that its forwarding headers are evaluated.
     pub const fn is_by_hop(&self) -> bool {
         !self.via.is_empty()
             || !matches!(self.stop, Stop::Untrusted | Stop::WrongIdentity | Stop::WrongInterface)
@@ -102,7 +105,7 @@ impl fmt::Display for Source {
 }
 
 impl Stop {
-    /// Returns the stable name, for logs.
+    /// Returns the stable code in kebab case, for logs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::End => "end",
@@ -114,7 +117,7 @@ impl Stop {
         }
     }
 
-    /// Returns whether the header was malformed, so that the address may be a hop's.
+    /// Returns whether the header was malformed or too long, so that the address may be a hop's.
     pub const fn is_suspect(self) -> bool {
         matches!(self, Self::Garbage | Self::TooLong)
     }

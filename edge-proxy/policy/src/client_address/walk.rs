@@ -1,4 +1,4 @@
-//! The walk from hop to hop through the trusted header.
+//! Evaluation of the forwarding header, hop by hop.
 
 use super::{ClientAddress, ForwardedInfo, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, parse_entry};
 use crate::config::{Trust, TrustedHeader};
@@ -7,9 +7,10 @@ use edge_http::grammar::trim;
 use edge_http::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
-/// Restores the client's address. `source` is the peer, or the address in its accepted PROXY header; `interface` is the
-/// one the connection arrived on; `identities` are tailscaled's answers for the source and for hops in the header.
-/// [`unasked`] tells which hops to look up.
+/// Restores the client's address.
+///
+/// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection arrived on.
+/// `identities` are the tailnet identities of the source and of hops in the header; [`unasked`] returns the hops to look up.
 ///
 /// ```
 /// use edge_policy::config::Trust;
@@ -69,9 +70,10 @@ pub fn restore<'i>(
     client
 }
 
-/// Returns the hop at which the walk stopped because its identity was not looked up. The caller looks it up, adds the
-/// answer to `identities` and calls again until `None`. At most [`MAX_ASKED`] hops are returned, so that a long header
-/// cannot cause many lookups.
+/// Returns the hop at which [`restore`] stopped because its identity was not looked up. `None` if there is none.
+///
+/// The caller looks the hop up, adds the result to `identities` and calls again until the result is `None`. At most [`MAX_ASKED`]
+/// hops are returned, so that a long header cannot cause many lookups.
 pub fn unasked<'i>(
     trust: &Trust,
     source: SocketAddr,
@@ -92,8 +94,8 @@ fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
 
-/// Returns the reason the walk ends at an address that a hop wrote, or `None` if the walk goes on because the address
-/// is a trusted proxy.
+/// Returns the reason to stop at an address in the header. `None` if the address is a trusted proxy, so that the evaluation
+/// continues.
 fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Stop> {
     if !is_in_range(trust, address) {
         return Some(Stop::Untrusted);
@@ -102,7 +104,7 @@ fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Sto
     (!is_one_of(trust, identity)).then_some(Stop::WrongIdentity)
 }
 
-/// Returns whether this identity is one of the trusted proxies'.
+/// Returns whether this identity is one of the trusted proxies'. True if none are configured.
 fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
@@ -199,7 +201,7 @@ fn one_address<'v>(
     }
 }
 
-/// Returns the parameters a trusted proxy reported besides addresses. A duplicate field is ignored.
+/// Returns the parameters other than addresses that a trusted proxy reported. A repeated field is ignored.
 fn told(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);

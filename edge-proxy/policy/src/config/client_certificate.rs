@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 /// The client certificates that a site requests in the TLS handshake.
 ///
-/// Such a site is served over TLS on TCP. Its sessions are not resumed, so that every connection proves its certificate anew,
-/// and no request of it is taken from early data.
+/// Such a site is served over TLS on TCP only. Its sessions are not resumed, so every connection proves its certificate, and
+/// requests are not accepted as early data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCertificates {

@@ -2,9 +2,6 @@
 //!
 //! [`Config`] is the configuration as written. [`Snapshot`](crate::Snapshot) is its validated and indexed form, the only one that
 //! the proxy uses.
-//!
-//! [`Config`] is the configuration as a person wrote it. [`Snapshot`](crate::Snapshot) is the same, validated and
-//! indexed; the proxy uses only the snapshot.
 
 mod access;
 mod balance;

@@ -1,4 +1,4 @@
-//! Header rewriting in both directions.
+//! Rewriting of the fields of requests and responses.
 
 use super::{Decision, RequestContext, Transport, edits, rewrite, route};
 use crate::client_address::Source;
@@ -10,16 +10,16 @@ use edge_http::{
     Field, Fields, Name, NameClass, NameSet, RequestHead, ResponseHead, field_names, forwarded, hop_by_hop,
 };
 
-/// Prepares a received head for forwarding. Called once, after [`decide()`](super::decide()).
+/// Prepares a received head for forwarding. Must be called exactly once, after [`decide()`](super::decide()).
 ///
-/// Hop-by-hop fields are removed first, then the fields that only a proxy may set are written anew, then the edits of
-/// the site and the route, `strip_prefix` and `add_prefix` apply. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
-/// Connection or leaves it out, and adds the fields of an upgrade.
+/// First, hop-by-hop fields are removed. Then the fields that only a proxy may set are replaced. Then the edits of the site and
+/// of the route, `strip_prefix` and `add_prefix` are applied. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
+/// Connection or omits it, and adds the fields of an upgrade.
 ///
-/// Written are X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP, so that they agree;
-/// `Early-Data: 1` if the handshake is not complete (RFC 8470 §5.1). What a trusted hop said of the scheme, the host and
-/// the port is kept. Other spellings of these names, such as `X_Forwarded_For`, are removed from everybody's requests, and
-/// so are `Proxy` and names with other characters than letters, digits, `-` and `_`.
+/// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host and port
+/// that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
+/// (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from every request, as are `Proxy` and
+/// names with characters other than letters, digits, `-` and `_`.
 pub fn request_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -68,8 +68,8 @@ pub fn request_fields(
     }
 }
 
-/// Prepares an upstream's response head for the client. `alt_svc` is the value advertised to clients on TLS over TCP
-/// (RFC 7838). An upstream's own Alt-Svc names an address that the client cannot reach, and is removed.
+/// Prepares a response head for the client. `alt_svc` is the value advertised to clients on TLS over TCP (RFC 7838). An
+/// upstream's own Alt-Svc is removed, since it names an address that the client cannot reach.
 pub fn response_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -100,9 +100,10 @@ pub fn response_fields(
     }
 }
 
-/// Returns the trailers of a request that are forwarded: those that could be fields of a head, less everything that only
-/// a proxy says and what the site or the route edits. A backend that merges trailers into the head sees nothing there that
-/// was removed from it.
+/// Returns the request trailers to forward: those that are allowed in a trailer section, without the fields that only a proxy may
+/// set and those that the site or the route edits.
+///
+/// A backend that merges trailers into the head thereby receives no field that was removed from the head.
 pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     let site = decision.site.map(|(_, site)| &site.request_fields);
     let route = decision.route.map(|(_, route)| &route.request_fields);
@@ -116,8 +117,8 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     kept
 }
 
-/// Removes what only a proxy may say, every other spelling of it and of what the edits set or remove, and names that
-/// programs disagree about.
+/// Removes the fields that only a proxy may set, other spellings of them and of edited fields, and names that backends interpret
+/// differently.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
     // Whatever else begins with X-Forwarded- stays only if a trusted hop wrote it.
     let trusted = decision.client.is_by_hop();
@@ -143,7 +144,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
 
-/// Names of which [`is_forwarded`] has to know more.
+/// The names that [`is_forwarded`] treats specially.
 const VOUCHED: NameSet = NameSet::of(&[
     Name::Forwarded,
     Name::Proxy,
@@ -156,7 +157,7 @@ const VOUCHED: NameSet = NameSet::of(&[
     Name::XRealIp,
 ]);
 
-/// Returns whether a field of a client's goes on to the service, edits aside.
+/// Returns whether a client's field is forwarded, apart from edits.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;
     if !class.is_portable() {
@@ -183,7 +184,7 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
     }
 }
 
-/// Writes client, host and scheme in every form that upstreams read.
+/// Appends the client address, host and scheme in every form that upstreams read.
 fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
     let https = client.told.https.unwrap_or_else(|| facts.transport.is_secure());

@@ -1,4 +1,4 @@
-//! The sinkhole: the decision at the ClientHello whether to answer at all.
+//! The decision at the ClientHello, including the sinkhole for unknown names.
 
 use super::{Rejection, Transport, normalized};
 use crate::Reason;
@@ -6,16 +6,15 @@ use crate::Snapshot;
 use crate::config::{Reject, Satisfy, Site};
 use std::net::IpAddr;
 
-/// Decides at the ClientHello, before a byte is sent, whether the connection is for a site.
+/// Decides at the ClientHello, before a byte is sent, which site the connection belongs to. Returns its index.
 ///
-/// `listener` is the name of the listener that accepted the connection. Sites that TLS is passed through for, and those that ask for
-/// client certificates, do not exist over QUIC.
-/// `client` is the peer, or the source in its PROXY header; `None` while the address is unverified (QUIC before address
-/// validation). Peers in trusted ranges are not rejected for their address here, since their client is known only from
-/// a request head.
+/// `listener` is the name of the listener that accepted the connection. `client` is the peer, or the source in its PROXY header;
+/// `None` while the address is not validated (RFC 9000 §8). Clients in trusted ranges are not rejected by address here, since the
+/// address of the real client is known only from a request head. Sites with `passthrough` or client certificates are not served
+/// over QUIC.
 ///
 /// # Errors
-/// The reason, and the way the connection is rejected.
+/// [`Rejection`] with the reason and the form of the rejection.
 pub fn hello(
     snapshot: &Snapshot,
     transport: Transport,
@@ -52,7 +51,7 @@ pub fn hello(
     Ok(index)
 }
 
-/// Returns the reason why a site is not served over QUIC, if it is not.
+/// Returns the reason a site is not served over QUIC. `None` if it is.
 const fn not_over_quic(site: &Site) -> Option<Reason> {
     if site.passthrough.is_some() {
         Some(Reason::NotTerminated)

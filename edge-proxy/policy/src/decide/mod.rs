@@ -1,7 +1,7 @@
 //! Decisions about connections and requests: total functions over plain values, each result with its reason.
 //!
-//! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head,
-//! [`request_fields()`] before forwarding, [`response_fields()`] before the response is sent.
+//! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head, [`request_fields()`]
+//! before forwarding, [`response_fields()`] before the response is sent.
 
 mod edits;
 mod fields;
@@ -30,7 +30,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The transport a request arrived over.
+/// The transport of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// TCP without TLS.
@@ -56,34 +56,34 @@ pub struct RequestContext<'a> {
     pub transport: Transport,
     /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The source address in an accepted PROXY header.
+    /// The source address in an accepted PROXY header. `None` without one.
     pub proxied: Option<SocketAddr>,
-    /// The interface the connection arrived on, if it is known.
+    /// The interface that the connection arrived on. `None` if it is not known.
     pub interface: Option<&'a str>,
-    /// The name of the listener that accepted the connection, if it has one.
+    /// The name of the listener that accepted the connection. `None` if it has no name.
     pub listener: Option<&'a str>,
-    /// The tailnet identities of the source and of hops.
+    /// The tailnet identities of the source address and of hops in the header.
     pub identities: Identities<'a>,
     /// The client certificate of the connection.
     pub certificate: CertificateContext<'a>,
-    /// The server name in the ClientHello.
+    /// The server name in the ClientHello (RFC 6066 §3). `None` without TLS or without a name.
     pub sni: Option<&'a str>,
     /// True if the head arrived in early data and the handshake is incomplete.
     pub early: bool,
 }
 
 impl<'a> RequestContext<'a> {
-    /// A request over plain HTTP from this peer.
+    /// Returns the context of a request over plain HTTP from this peer.
     pub fn plain(peer: SocketAddr) -> Self {
         Self::new(Transport::Plain, peer)
     }
 
-    /// A request over TLS on TCP from this peer, which named this host in its ClientHello.
+    /// Returns the context of a request over TLS on TCP from this peer with this server name.
     pub fn tls(peer: SocketAddr, sni: &'a str) -> Self {
         Self { sni: Some(sni), ..Self::new(Transport::Tls, peer) }
     }
 
-    /// A request over this transport from this peer. Nothing else is known of it.
+    /// Returns the context of a request over this transport from this peer. All other properties are unknown or absent.
     pub fn new(transport: Transport, peer: SocketAddr) -> Self {
         let identities = Identities::default();
         Self {
@@ -100,38 +100,38 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// The decision about a request, with the facts it rests on.
+/// The decision about a request, with the facts that it is based on.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Decision<'s> {
-    /// The client of the request.
+    /// The client of the request, restored through trusted proxies.
     pub client: ClientAddress,
-    /// The site of the request, and its position in the configuration.
+    /// The site of the request and its index in [`Config::sites`](crate::config::Config::sites). `None` if no site matches.
     pub site: Option<(usize, &'s Site)>,
-    /// The route within the site, and its position there.
+    /// The route of the request and its index in [`Site::routes`]. `None` if no route matches.
     pub route: Option<(usize, &'s Route)>,
-    /// True if the request may be processed before the handshake is complete.
+    /// The handling with regard to early data.
     pub early: Early,
-    /// The protocol that the request asks to switch to and may have, such as `websocket`. Any other upgrade is removed from
-    /// the request.
+    /// The protocol that the request may switch to, such as `websocket`. `None` if it requests none or none that is allowed;
+    /// Upgrade is then removed from the request.
     pub upgrade: Option<&'s str>,
-    /// The largest content allowed, for requests of unknown length.
+    /// The largest request content in bytes, to be enforced while content of unknown length is received. `None` means no limit.
     pub body_limit: Option<u64>,
-    /// The authentication required by the route or the site. `None` also where
-    /// `satisfy = any` and the address suffices.
+    /// The authentication required by the route or the site. `None` if none is required, or if the client's address suffices by
+    /// `satisfy = any`.
     pub auth: Option<&'s Auth>,
-    /// Other targets that a service may read the request's as. Where a service decides who may, it is asked about each of
-    /// them too.
+    /// Other request targets that a backend may take this one for. An authentication service must be asked about each of them as
+    /// well. Empty without forward authentication.
     pub readings: Vec<String>,
-    /// The custom field in which trusted proxies write the client's address, if one is configured.
+    /// The custom field in which trusted proxies report the client's address. `None` if none is configured.
     pub address_field: Option<&'s str>,
-    /// True if the site can be reached over HTTP/3.
+    /// True if the site is served over HTTP/3.
     pub http3: bool,
-    /// Fields that carry identities on any site and that only the proxy may set.
+    /// Names of the fields that carry identities on any site and that only the proxy may set.
     pub identities: &'s [String],
-    /// True if upstreams are told the client's tailnet identity.
+    /// True if the client's tailnet identity is sent to upstreams.
     pub tells: bool,
-    /// The way the service is told of the client's address.
+    /// The content of X-Forwarded-For and Forwarded.
     pub forwarded: ForwardedAs,
     /// The action to take.
     pub verdict: Verdict<'s>,
@@ -147,15 +147,15 @@ pub enum Verdict<'s> {
     },
     /// Forward to an upstream.
     Forward {
-        /// The position in [`Config::upstreams`](crate::config::Config::upstreams).
+        /// The index in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: usize,
     },
-    /// It is handed to code of the program.
+    /// Call the handler of the route.
     Handle {
         /// The handler of the route.
         handler: &'s HandlerRef,
-        /// The position in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream that it is forwarded to unless
-        /// the handler answers it.
+        /// The index in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream for requests that the handler
+        /// does not answer. `None` without one.
         upstream: Option<usize>,
     },
     /// Redirect the client.
@@ -177,13 +177,13 @@ pub enum Verdict<'s> {
 }
 
 impl Decision<'_> {
-    /// Returns the timeouts of the route or the site, if one of them has its own.
+    /// Returns the timeouts of the route, or else those of the site. `None` if neither has its own.
     pub fn timeouts(&self) -> Option<Timeouts> {
         let of_route = self.route.and_then(|(_, route)| route.timeouts);
         of_route.or_else(|| self.site.and_then(|(_, site)| site.timeouts))
     }
 
-    /// Returns the compression of the response, if it may be compressed.
+    /// Returns the compression settings of the route, or else those of the site. `None` if compression is disabled.
     pub fn compression(&self) -> Option<&Compression> {
         match self.route.map(|(_, route)| &route.compression) {
             Some(RouteCompression::Off) => None,
@@ -192,7 +192,7 @@ impl Decision<'_> {
         }
     }
 
-    /// The value of Allow (RFC 9110 §10.2.1) for a method that the route does not take.
+    /// Returns the value of Allow (RFC 9110 §10.2.1), if the request was refused with [`Reason::MethodNotAllowed`].
     pub fn allowed_methods(&self) -> Option<String> {
         let (_, route) = self.route?;
         let wrong_method = self.verdict.reason() == Some(Reason::MethodNotAllowed);
@@ -206,7 +206,7 @@ impl Decision<'_> {
 }
 
 impl Verdict<'_> {
-    /// Returns the reason, if the request is refused or dropped.
+    /// Returns the reason of a refusal or drop. `None` for other verdicts.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Drop { why } | Self::Refuse { why, .. } => Some(*why),
@@ -229,7 +229,7 @@ impl fmt::Display for Verdict<'_> {
     }
 }
 
-/// Returns the normalised host, without a copy where it already is.
+/// Returns the host in lower case without a trailing dot. Borrowed if it already is.
 fn normalized(host: &str) -> Cow<'_, str> {
     if host.ends_with('.') || host.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(edge_http::host::normalize(host))

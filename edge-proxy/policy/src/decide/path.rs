@@ -4,17 +4,17 @@
 //! segments, cut parameters, and end the path at a NUL, a `?` or a `#`, in any order. A path is refused only where one of
 //! its readings would be decided otherwise than the path as it came.
 
-/// The most readings that are computed, and the most bytes of them.
+/// The highest number of readings that are computed, and of bytes in them.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 * 1024;
-/// As often may a program decode escapes.
+/// The highest number of times that a backend is assumed to decode escapes.
 const DECODES: u8 = 2;
 
-/// Too many readings to look at.
+/// An error for a path with more readings than are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// Returns the readings of a path that differ from it.
+/// Returns the readings of a path that differ from it, without duplicates.
 pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
     if has_one(path) {
         return Ok(Vec::new());
@@ -58,16 +58,16 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
     Ok(readings)
 }
 
-/// Returns whether every program reads the path as it came. Most paths are such.
+/// Returns whether every backend reads the path as received. Most paths are such.
 fn has_one(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
-/// A change to a path. `None` where it changes nothing.
+/// A normalisation step. `None` if it does not change the path.
 type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// The steps by which a program may change a path, besides decoding it. `None` where it changes nothing.
+/// The normalisation steps of backends, besides decoding.
 const STEPS: [PathStep; 7] =
     [backslashes, without_parameters, merged, without_dots, until_nul, until_query, trimmed];
 
@@ -75,7 +75,7 @@ fn changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
     (reading != path).then_some(reading)
 }
 
-/// Decodes each valid escape once; what is none stays.
+/// Decodes each valid escape once; invalid ones are kept.
 fn decode(path: &[u8]) -> Option<Vec<u8>> {
     let digit = |i: usize| path.get(i).and_then(|b| char::from(*b).to_digit(16));
     let mut reading = Vec::with_capacity(path.len());
@@ -99,7 +99,7 @@ fn backslashes(path: &[u8]) -> Option<Vec<u8>> {
     changed(path, path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect())
 }
 
-/// Cuts each segment at its first `;`.
+/// Removes the parameters of each segment, from its first `;`.
 fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
     let name = |segment: &[u8]| segment.split(|b| *b == b';').next().unwrap_or_default().to_vec();
     changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
@@ -111,7 +111,7 @@ fn merged(path: &[u8]) -> Option<Vec<u8>> {
     changed(path, reading)
 }
 
-/// Resolves `.` and `..` (RFC 3986 §5.2.4). Above the root there is the root.
+/// Resolves `.` and `..` (RFC 3986 §5.2.4). `..` at the root stays at the root.
 fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"/")?;
     let mut segments: Vec<&[u8]> = Vec::new();
@@ -136,18 +136,18 @@ fn until_nul(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| *b == 0).map(|at| path[..at].to_vec())
 }
 
-/// Until a `?` or `#`, which a program that decodes first takes for the end.
+/// Cuts the path before a `?` or `#`, which ends the path for a backend that decodes first.
 fn until_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
 }
 
-/// Without blanks and control characters at the end.
+/// Removes blanks and control characters at the end.
 fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
     let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
     changed(path, path[..end].to_vec())
 }
 
-/// Returns the reading as it is written in a URI: what cannot be in a path there is encoded.
+/// Returns the reading in the notation of a URI: bytes that a path must not contain are percent-encoded.
 pub(super) fn written(reading: &[u8]) -> String {
     let mut text = String::with_capacity(reading.len());
     for b in reading {

@@ -14,10 +14,10 @@ use edge_http::{BodyLength, Method, RequestHead, Version};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decides what becomes of a request. The rules are tried in this order, and the first that refuses is the reason:
-/// the host and the name of the handshake, plain HTTP, the site's address lists, the method, the target, the handshake without a
-/// question for a client certificate, the route, paths whose readings would be decided otherwise, a missing client certificate,
-/// the route's address lists, the method, maintenance of the site, the length of the content.
+/// Decides about a request. The first rule that refuses it determines the reason. The rules are, in order: the host and the
+/// server name of the handshake, plain HTTP, the site's address lists, the method and the target, a handshake that did not
+/// request a client certificate, ambiguous paths, the route, a missing client certificate, the route's address lists, the methods
+/// of the route, maintenance of the site, upgrades and the length of the content.
 ///
 /// ```
 /// use edge_policy::config::{Config, Plain, Route, Site, Target, Upstream};
@@ -79,7 +79,7 @@ fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> Cl
     client
 }
 
-/// Returns the verdict, an early one as the error. Intermediate results are stored in the decision.
+/// Returns the verdict; an early one is the error. Intermediate results are stored in `decision`.
 fn judge<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
@@ -145,7 +145,7 @@ fn judge<'s>(
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
-/// Returns the authentication that is still required once the address lists of the site and of the route have been checked.
+/// Returns the authentication that is required after the address lists of the site and of the route were checked.
 ///
 /// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it permits is excused
 /// from the authentication of the same level, and one that it does not permit needs the authentication in force, whatever level
@@ -174,18 +174,20 @@ fn authentication<'s>(
     Ok(auth.filter(|_| stands_in || !excused))
 }
 
-/// Returns true if the route accepts the method.
+/// Returns whether the route accepts the method.
 fn takes(route: &Route, method: &Method) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
     // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
-/// The most readings of one path that a service is asked about, the path as it came among them.
+/// The highest number of readings of one path that an authentication service is asked about, the path itself included.
 const ASKED: usize = 4;
 
-/// Returns the other targets that a service is asked about, if it is; refuses a path of which a reading would be decided
-/// otherwise than the path itself, or which has more readings than are looked at.
+/// Returns the other targets that an authentication service is asked about.
+///
+/// # Errors
+/// The path is ambiguous: a reading of it is subject to other access rules, or it has too many readings.
 fn readings<'s>(
     snapshot: &Snapshot,
     site: usize,
@@ -223,7 +225,7 @@ fn readings<'s>(
     if asked.len() < ASKED { Ok(asked) } else { Err(ambiguous()) }
 }
 
-/// Returns the site of a request and the normalised host.
+/// Returns the index of the request's site and the normalised host.
 fn site_of<'h, 's>(
     snapshot: &Snapshot,
     facts: &RequestContext<'_>,
@@ -258,7 +260,7 @@ fn site_of<'h, 's>(
     }
 }
 
-/// Refuses what no site supports.
+/// Refuses methods and targets that no site supports.
 fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
         return Err(refuse(405, Reason::Trace));
@@ -323,7 +325,7 @@ fn act<'s>(
     }
 }
 
-/// Returns a redirect to the same URL with https. IPv6 addresses get their brackets back.
+/// Returns a redirect to the same URL with https. An IPv6 address is put in brackets.
 fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     let target = if target == "*" { "/" } else { target };
     let port = match config.https_port {
@@ -338,7 +340,7 @@ fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     Verdict::Redirect { status: 308, location }
 }
 
-/// Expands the placeholders of a redirect.
+/// Expands the placeholders of a redirect in a single pass.
 fn expand(to: &str, host: &str, target: &str) -> String {
     let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
     let bracketed;

@@ -3,26 +3,26 @@
 use crate::config::{CookieRules, PrefixRule};
 use edge_http::Fields;
 
-/// Returns the value after the longest rule that matches its beginning. `None` if none does.
+/// Applies the longest rule whose prefix matches the value. `None` if no rule matches.
 fn replaced(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let matching = rules.iter().filter(|rule| value.starts_with(rule.from.as_bytes()));
     let rule = matching.max_by_key(|rule| rule.from.len())?;
     Some([rule.to.as_bytes(), &value[rule.from.len()..]].concat())
 }
 
-/// Replaces the beginning of each value of a field, in place.
+/// Replaces the prefix of each value of a field.
 pub(super) fn replace(name: &str, rules: &[PrefixRule], fields: &mut Fields) {
     map(fields, name.as_bytes(), |value| replaced(value, rules));
 }
 
-/// Rewrites the cookies of a response.
+/// Rewrites the Set-Cookie fields of a response.
 pub(super) fn cookies(rules: &CookieRules, fields: &mut Fields) {
     if !rules.is_empty() {
         map(fields, b"set-cookie", |value| cookie(value, rules));
     }
 }
 
-/// Applies a change to each value of a field. The order of fields of one name stays.
+/// Applies a change to each value of a field. The relative order of fields of one name is kept.
 fn map(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let own = |field: &edge_http::Field<'_>| field.name.eq_ignore_ascii_case(name);
     if !fields.iter().any(|field| own(&field) && change(field.value).is_some()) {
@@ -39,7 +39,7 @@ fn map(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8
     }
 }
 
-/// Returns a Set-Cookie value with its attributes rewritten. `None` if none of them is.
+/// Returns a Set-Cookie value with rewritten attributes. `None` if no rule matches.
 fn cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     let mut parts = value.split(|byte| *byte == b';');
     let mut written = parts.next().unwrap_or_default().to_vec();
@@ -71,7 +71,7 @@ fn cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     changed.then_some(written)
 }
 
-/// Returns name and value of an attribute, without blanks around them.
+/// Returns the name and value of an attribute, without surrounding whitespace.
 fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
     let at = part.iter().position(|byte| *byte == b'=');
     let (name, value) = at.map_or((part, &b""[..]), |at| (&part[..at], &part[at + 1..]));

@@ -3,8 +3,7 @@
 use crate::Snapshot;
 use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy};
 
-/// Returns the position of the most specific route of this site for a path: the exact one, else the one with the longest
-/// prefix.
+/// Returns the index of the most specific route of this site for a path: an exact match, or else the longest prefix.
 pub(super) fn find(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usize> {
     let routes = &snapshot.config().sites[site].routes;
     snapshot.by_specificity(site).iter().copied().find(|i| {
@@ -28,11 +27,11 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The access rules of a path: the address lists of its route, the authentication, the methods with the need of a client
-/// certificate, and what the route decides by itself ([`decides`]). `None` without a route.
+/// The access rules of a path: the address lists of its route, the authentication, the methods, the requirement of a client
+/// certificate, and the decision of the route itself ([`decides`]). `None` without a route.
 pub(super) type Ward<'s> = Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
 
-/// Returns what stands before a path.
+/// Returns the access rules that apply to a path.
 pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward<'s> {
     let found = find(snapshot, site, path)?;
     let site = &snapshot.config().sites[site];
@@ -41,8 +40,8 @@ pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward
     Some((&route.access, route.satisfy, auth, (&route.methods, route.require_certificate), decides(route)))
 }
 
-/// Returns what a route decides about access by itself, as a number to compare: the status by which it refuses everybody (0
-/// without an answer), or 1 where a handler decides.
+/// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
+/// refuses every request, 0 if it drops them, 1 if a handler decides. `None` if the action does not restrict access.
 pub(crate) const fn decides(route: &Route) -> Option<u16> {
     match &route.action {
         Action::Handle { .. } => Some(1),
@@ -50,12 +49,13 @@ pub(crate) const fn decides(route: &Route) -> Option<u16> {
     }
 }
 
-/// Splits a target into path and query; the query keeps its `?`.
+/// Splits a request target into path and query. The query includes its `?`.
 pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find('?').unwrap_or(target.len()))
 }
 
-/// Returns the target without the prefix of its path that `route` strips. What is left begins with `/`.
+/// Returns the request target without the prefix of its path. The result begins with `/`. `None` if the path does not have the
+/// prefix on a segment boundary.
 pub(super) fn without_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);

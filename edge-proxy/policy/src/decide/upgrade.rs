@@ -1,24 +1,25 @@
-//! Protocol switches that pass (RFC 9110 §7.8).
+//! The decision about protocol upgrades (RFC 9110 §7.8).
 
 use edge_http::websocket::is_websocket;
 use edge_http::{BodyLength, Method, Name, RequestHead, Version};
 
-/// The outcome of a request's wish for another protocol.
+/// The outcome of a request's Upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upgrade<'s> {
-    /// There is none, or it is left out and the request goes on: a server may always decline one.
+    /// No upgrade is requested, or none is allowed. It is removed and the request continues without it, which a server may always
+    /// do.
     None,
-    /// The request asks for this protocol, spelt as the configuration has it, and may have it.
+    /// The request may switch to this protocol, spelt as in the configuration.
     Pass(&'s str),
-    /// The request has content, which the switch would cut off: one side would take it for bytes of the new protocol.
+    /// The request has content, so the two sides could disagree about where the new protocol begins.
     Content,
 }
 
 /// Decides by the protocols that the site or the route allows. Names are compared without regard to case.
 ///
-/// HTTP/2 and 3 carry WebSocket alone (RFC 8441, RFC 9220), HTTP/1.1 whatever is allowed, by any method; a WebSocket handshake is a GET
-/// (RFC 6455 §4.1). Of several protocols the first that is allowed counts. HTTP is never among them: a service that switched to it
-/// would be talked to past every rule.
+/// HTTP/2 and HTTP/3 support WebSocket only (RFC 8441, RFC 9220); HTTP/1.1 supports every allowed protocol with any method,
+/// except that a WebSocket handshake must be a GET (RFC 6455 §4.1). Of several protocols the first allowed one is used. HTTP is
+/// never allowed: a request inside such a tunnel would bypass every rule.
 pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     let Some(wish) = head.upgrade.as_deref() else { return Upgrade::None };
     let find = |wanted: &str| {
@@ -43,13 +44,13 @@ pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     }
 }
 
-/// Returns whether an extended CONNECT is for something other than WebSocket, which no site can have (RFC 9220 §3).
+/// Returns whether the request is an extended CONNECT for a protocol other than WebSocket (RFC 9220 §3).
 pub(super) fn is_unknown(head: &RequestHead) -> bool {
     let extended = head.version >= Version::Http2 && head.method == Method::Connect;
     extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))
 }
 
-/// Returns whether this names HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
+/// Returns whether the protocol is HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
 pub(crate) fn is_http(protocol: &str) -> bool {
     let name = protocol.split('/').next().unwrap_or_default();
     ["h2", "h2c", "h3", "http", "https", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http))

@@ -1,4 +1,4 @@
-//! Validation of a configuration. Each check adds to the list of errors; none ends the validation.
+//! Validation of a configuration. Every check appends its errors to one list; none ends the validation.
 
 mod access;
 mod field_name;
@@ -44,7 +44,7 @@ impl Errors {
     }
 }
 
-/// The part that is being validated.
+/// The part of the configuration that is validated, with the list of errors.
 struct ConfigPart<'a> {
     errors: &'a mut Errors,
     place: ConfigPath,
@@ -167,7 +167,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     check_timeouts(part, &config.timeouts);
 }
 
-/// Checks a field in which trusted hops write the client's address.
+/// Checks the name of a custom field in which trusted proxies report the client's address.
 fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.wrong("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
@@ -199,7 +199,7 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     }
 }
 
-/// Returns the advice about an upstream that does not exist. An address without a scheme is the commonest reason.
+/// Returns the advice for an unknown upstream name. The most frequent cause is an address without a scheme.
 fn missing_upstream(name: &str) -> String {
     let port = name.rsplit_once(':').map_or(name, |(_, port)| port);
     let is_port = port.parse::<u16>().is_ok();
@@ -212,7 +212,8 @@ fn missing_upstream(name: &str) -> String {
     }
 }
 
-/// Returns the candidate closest to a misspelt word, if one is close enough to suggest in an error message.
+/// Returns the candidate closest to a misspelt word, for a suggestion in an error message. `None` if no candidate is within an
+/// edit distance of 2, or of 1 for words of fewer than five characters. A transposition of neighbours counts once.
 ///
 /// ```
 /// assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
@@ -229,7 +230,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns the optimal string alignment distance of two words: letters that changed places count once.
+/// Returns the optimal string alignment distance of two words, where a transposition of neighbours counts once.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

@@ -8,7 +8,7 @@ use crate::config::{
 use edge_http::grammar::is_target;
 use std::collections::HashSet;
 
-/// A year in seconds: the shortest `max-age` that the preload list accepts.
+/// A year in seconds: the lowest `max-age` that the preload list accepts.
 const YEAR: u64 = 31_536_000;
 
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
@@ -52,7 +52,7 @@ pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compres
     }
 }
 
-/// Checks that nothing of the site goes past the certificates that it asks for.
+/// Checks that no request of the site bypasses its client certificates, and the paths and fields.
 fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCertificates) {
     for (key, path) in
         [("client_certificates.ca", Some(&asked.ca)), ("client_certificates.crl", asked.crl.as_ref())]

@@ -1,10 +1,10 @@
-//! TCP that is forwarded byte for byte: listeners with a forward, and sites whose TLS is passed through.
+//! Validation of TCP forwarding: listeners with a forward, and sites with TLS passthrough.
 
 use super::{ConfigPart, nearest};
 use crate::config::{Config, Listener, ListenerKind, Plain, Protocol, Site};
 use std::time::Duration;
 
-/// Checks a listener that forwards, or should.
+/// Checks the combination of a listener's kind and its forward.
 pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
     match (listener.kind, &listener.forward) {
         (ListenerKind::Tcp, None) => {
@@ -30,7 +30,7 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
     }
 }
 
-/// Checks a site whose TLS is passed through. Returns true if it is one.
+/// Checks a site with TLS passthrough. Returns whether it is one.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
     let Some(upstream) = &site.passthrough else { return false };
     check_upstream(part, "passthrough", config, upstream);

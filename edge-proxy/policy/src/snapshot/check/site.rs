@@ -204,7 +204,7 @@ fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     }
 }
 
-/// Protocols that clients may switch to.
+/// Checks the protocols that clients may switch to.
 fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
     let mut seen = HashSet::new();
     for protocol in protocols {
@@ -249,7 +249,7 @@ fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     }
 }
 
-/// Validates an error page. `seen` has the statuses of the pages before it.
+/// Validates an error page. `seen` contains the statuses of earlier pages of the site.
 fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
     if page.statuses.is_empty() {
         part.wrong("error_page.status", "", "empty: write the statuses that the page is for");
