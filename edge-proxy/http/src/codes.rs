@@ -1,16 +1,16 @@
-//! Error codes on the wire, with their names in the RFCs.
+//! Error codes on the wire with their RFC names.
 
 /// Defines `Code` over an integer, with a constant for each code.
 macro_rules! codes {
     ($number:ty: $($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
-        /// An error code on the wire.
+        /// An error code on the wire. Any value is representable; the constants are those that the RFCs define.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct Code(pub $number);
 
         impl Code {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// Returns the name in the RFCs.
+            /// Returns the name of the code in the RFCs. `None` for an unknown code.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($value => Some(stringify!($name)),)*

@@ -2,7 +2,8 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Encodes as Base64 into as much of `out` as is needed, four bytes for each group of up to three.
+/// Encodes `bytes` as Base64 into the beginning of `out`: four bytes for each group of up to three. A shorter `out` receives as
+/// many bytes as it has room for.
 pub fn base64_into(bytes: &[u8], out: &mut [u8]) {
     for (group, out) in bytes.chunks(3).zip(out.chunks_mut(4)) {
         let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
@@ -13,14 +14,14 @@ pub fn base64_into(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Returns the bytes in Base64.
+/// Returns `bytes` in Base64.
 pub fn base64(bytes: &[u8]) -> String {
     let mut out = vec![0; bytes.len().div_ceil(3) * 4];
     base64_into(bytes, &mut out);
     out.into_iter().map(char::from).collect()
 }
 
-/// Returns the bytes in hexadecimal, in small letters.
+/// Returns `bytes` in lower-case hexadecimal, two digits per byte.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

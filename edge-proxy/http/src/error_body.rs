@@ -1,10 +1,10 @@
-//! The content of errors that the proxy answers itself: a line, in the form that the client asks for.
+//! The content of error responses that the proxy generates: one line of text, in the media type that the client prefers.
 
 use crate::Fields;
 use crate::grammar::{list, trim};
 use crate::h1::reason_phrase;
 
-/// A form of content that is offered.
+/// A media type that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Html,
@@ -13,7 +13,7 @@ enum Form {
     Text,
 }
 
-/// In the order in which they are preferred where the client has no preference.
+/// The media types on offer, in order of preference if the client has none.
 const FORMS: [(Form, &[u8]); 4] = [
     (Form::Text, b"text/plain"),
     (Form::Html, b"text/html"),
@@ -21,7 +21,8 @@ const FORMS: [(Form, &[u8]); 4] = [
     (Form::Problem, b"application/problem+json"),
 ];
 
-/// Makes the media type and the content for a status, by the request's Accept (RFC 9110 §12.5.1). It names no product.
+/// Returns the media type and the content for a status, chosen by Accept in the request's fields (RFC 9110 §12.5.1): text, HTML,
+/// JSON or a problem document (RFC 9457). The content does not identify the product.
 ///
 /// ```
 /// use edge_http::{Fields, error_body};
@@ -51,7 +52,7 @@ pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
     }
 }
 
-/// The form with the highest weight; text where none is acceptable.
+/// Returns the media type with the highest weight. Text if none is acceptable.
 fn form(request: &Fields) -> Form {
     let mut best = (0, Form::Text);
     for (form, media) in FORMS {
@@ -63,8 +64,8 @@ fn form(request: &Fields) -> Form {
     best.1
 }
 
-/// The weight of a media type in thousandths, by the most specific range that matches. Named types come before those that only a range
-/// covers: browsers accept everything and want a page.
+/// Returns the weight of a media type in thousandths, by the most specific range that matches. Types that are named precede those
+/// that only a wildcard covers, since browsers accept everything and expect a page.
 fn weight(request: &Fields, media: &[u8]) -> u32 {
     let mut found: Option<(u8, u32)> = None;
     for line in values(request) {
@@ -88,12 +89,12 @@ fn weight(request: &Fields, media: &[u8]) -> u32 {
     }
 }
 
-/// The values of Accept.
+/// Iterates over the members of Accept.
 fn values(request: &Fields) -> impl Iterator<Item = &[u8]> {
     request.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept")).map(|field| field.value)
 }
 
-/// Returns the specificity of a range for a type, if it matches.
+/// Returns the specificity of a media range for a type. `None` if it does not match.
 fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
     if range.eq_ignore_ascii_case(media) {
         return Some(2);
@@ -109,7 +110,7 @@ fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
     }
 }
 
-/// The weight of `q=0.5` in thousandths. One that is malformed is 0.
+/// Parses a weight such as `q=0.5` into thousandths (RFC 9110 §12.4.2). 0 if it is malformed.
 fn quality(parameter: &[u8]) -> Option<u32> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let text = std::str::from_utf8(value).ok()?;

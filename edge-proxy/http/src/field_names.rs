@@ -1,18 +1,18 @@
-//! Field names as backends compare them.
+//! Comparison of field names as backends perform it.
 //!
-//! CGI, WSGI, Rack and PHP turn a field's name into a variable's: letters become capitals, and whatever is no letter or
-//! digit becomes `_`. Two names that end up as one variable are one name here, wherever fields are stripped, vouched for or
-//! looked up.
+//! CGI, WSGI, Rack and PHP convert a field name to a variable name: letters become upper case, and everything else but digits
+//! becomes `_`. Two names that convert to the same variable are treated as one name here, wherever fields are removed, vouched
+//! for or looked up.
 
 use crate::Name;
 use crate::name_class::NameClass;
 
-/// Returns the byte as it counts in comparisons: letters in lower case, digits, and `-` for everything else.
+/// Returns the byte as it is compared: letters in lower case, digits, and `-` for everything else.
 const fn fold(b: u8) -> u8 {
     if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Returns whether a backend could take one name for the other. Every name is the same as itself.
+/// Returns whether a backend could take one name for the other. True for equal names.
 ///
 /// ```
 /// use edge_http::field_names::is_same;
@@ -25,18 +25,19 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
 }
 
-/// Returns whether a backend could take the name for another spelling of the second.
+/// Returns whether `name` is another spelling of `of` that a backend could take for it. False for equal names, compared without
+/// regard to case.
 pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
     is_same(name, of) && !name.eq_ignore_ascii_case(of)
 }
 
-/// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are legal (RFC 9110 §5.1), but
-/// programs disagree about them; they are not forwarded.
+/// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are valid (RFC 9110 §5.1) but not
+/// forwarded, since backends interpret them differently.
 pub fn is_portable(name: &[u8]) -> bool {
     NameClass::of(name).is_portable()
 }
 
-/// Returns the field that a backend could take this name for.
+/// Returns the known name that a backend could take this name for. [`Name::Other`] if there is none.
 pub fn folded(name: &[u8]) -> Name {
     // Longer than every known name; names of a known prefix are known by that.
     let mut buf = [0; 24];

@@ -1,13 +1,13 @@
 //! Header and trailer fields, stored in one buffer.
 //!
-//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. A section is therefore one
-//! run of bytes and a list of positions in it. This needs no allocation per field and keeps the spelling of names for
-//! HTTP/1.1. Names that matter to a proxy are recognised once, when a field is added.
+//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. A section is therefore one buffer and a
+//! list of positions in it. This needs no allocation per field and keeps the spelling of names for HTTP/1.1. Names that matter to
+//! a proxy are recognised once, when a field is added.
 
 use crate::name_class::NameClass;
 use std::fmt;
 
-/// Field names with a meaning for the proxy. All others are [`Name::Other`].
+/// A field name with a meaning for the proxy. All others are [`Name::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // each variant is the field of that name
 pub enum Name {
@@ -44,7 +44,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// Recognises a name, ignoring case.
+    /// Returns the known name, compared without regard to case. [`Name::Other`] if it is not known.
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first().map(|b| b | 0x20) else { return Self::Other };
         if !is_begun_by(first, name.len()) {
@@ -172,17 +172,17 @@ impl FieldEntry {
 /// One field, borrowed from its section.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
-    /// The recognised name.
+    /// The known name, or [`Name::Other`].
     pub id: Name,
     /// The name as spelt in the message.
     pub name: &'a [u8],
-    /// The value, without surrounding whitespace.
+    /// The value, without leading and trailing whitespace.
     pub value: &'a [u8],
-    /// The kinds of characters in the name.
+    /// The classes of characters in the name.
     pub class: NameClass,
 }
 
-/// The class follows from the name.
+/// Ignores the class, which follows from the name.
 impl PartialEq for Field<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.name == other.name && self.value == other.value
@@ -197,7 +197,7 @@ impl fmt::Debug for Field<'_> {
     }
 }
 
-/// A header or trailer section: fields in their order, duplicates kept.
+/// A header or trailer section: fields in the order of the message, including duplicates.
 ///
 /// ```
 /// use edge_http::{Fields, Name};
@@ -257,7 +257,7 @@ impl Clone for Fields {
         Self { buf: self.buf.clone(), items: self.items.clone(), added: self.added, classes: self.classes }
     }
 
-    /// Copies into the memory that is there.
+    /// Copies into the existing allocation.
     fn clone_from(&mut self, source: &Self) {
         self.buf.clone_from(&source.buf);
         self.items.clone_from(&source.items);
@@ -267,12 +267,12 @@ impl Clone for Fields {
 }
 
 impl Fields {
-    /// Creates an empty section.
+    /// Creates an empty section without allocating.
     pub const fn new() -> Self {
         Self { buf: Vec::new(), items: Vec::new(), added: NameSet(0), classes: NameClass::EMPTY }
     }
 
-    /// Removes every field and keeps the memory for the next message.
+    /// Removes all fields and keeps the allocation for the next message.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.items.clear();
@@ -280,7 +280,7 @@ impl Fields {
         self.classes = NameClass::EMPTY;
     }
 
-    /// Returns the number of fields.
+    /// Returns the number of fields, duplicates included.
     pub fn len(&self) -> usize {
         self.items.len()
     }
@@ -290,12 +290,12 @@ impl Fields {
         self.items.is_empty()
     }
 
-    /// Appends a field without validation: a caller that reads from the network validates first.
+    /// Appends a field without validation. A caller that reads from the network must validate the name and the value first.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_known(Name::of(name), NameClass::of(name), name, value);
     }
 
-    /// Appends a field whose name is already recognised.
+    /// Appends a field whose name is already recognised, without validation. `id` and `class` must be those of `name`.
     pub fn push_known(&mut self, id: Name, class: NameClass, name: &[u8], value: &[u8]) {
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
@@ -313,7 +313,7 @@ impl Fields {
         self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
-    /// Makes room for the fields of a usual message.
+    /// Reserves space for the fields of a usual message.
     pub(crate) fn reserve(&mut self) {
         self.buf.reserve(USUAL_BYTES);
         self.items.reserve(USUAL_FIELDS);
@@ -351,7 +351,7 @@ impl Fields {
         });
     }
 
-    /// Iterates over the fields in order.
+    /// Iterates over the fields in the order of the message.
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + DoubleEndedIterator + Clone {
         self.items.iter().map(|item| self.field(item))
@@ -361,12 +361,12 @@ impl Fields {
         item.of(&self.buf)
     }
 
-    /// Returns the value of the first field of this name.
+    /// Returns the value of the first field of this name. `None` if there is none.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
         self.all(id).next()
     }
 
-    /// Iterates over the values of all fields of this name, in order.
+    /// Iterates over the values of all fields of this name, in the order of the message.
     pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         let items = if self.was_added(id) { &self.items[..] } else { &[] };
         items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
@@ -390,7 +390,7 @@ impl Fields {
         self.classes
     }
 
-    /// Returns the value of the first field of this name, ignoring case.
+    /// Returns the value of the first field of this name, compared without regard to case. `None` if there is none.
     pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
@@ -418,20 +418,20 @@ impl Fields {
         }
     }
 
-    /// Removes all fields of this name, ignoring case.
+    /// Removes all fields of this name, compared without regard to case.
     pub fn remove_named(&mut self, name: &[u8]) {
         self.retain(|field| !field.name.eq_ignore_ascii_case(name));
     }
 
-    /// Keeps the fields for which `keep` returns `true`.
+    /// Removes the fields for which `keep` returns false. The order is kept.
     #[inline]
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let buf = &self.buf;
         self.items.retain(|item| keep(item.of(buf)));
     }
 
-    /// Returns the size of the section as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field (RFC 9113
-    /// §6.5.2).
+    /// Returns the size of the section in bytes as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field (RFC 9113
+    /// §6.5.2, RFC 9114 §4.2.2).
     pub fn section_size(&self) -> usize {
         self.items.iter().map(|item| usize::from(item.name_len) + item.value_len as usize + 32).sum()
     }

@@ -26,7 +26,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const PADDED: u8 = 8;
 
-/// The token bucket of one connection, fed with the bytes that the client sends.
+/// The token bucket of one HTTP/2 connection, fed with the bytes that the client sends.
 ///
 /// ```
 /// use edge_http::flood::Meter;
@@ -62,18 +62,18 @@ enum Reading {
 }
 
 impl Meter {
-    /// Creates a bucket for this many frames, full at `now` in milliseconds.
+    /// Creates a full bucket for this many frames. `now` is in milliseconds since any fixed moment.
     pub const fn new(frames: u32, now: u64) -> Self {
         let most = frames as u64 * COST;
         Self { account: most, most, flooded: false, at: now, sent: 0, reading: Reading::Skip(PREFACE) }
     }
 
-    /// Returns whether the limit was exceeded. The connection must then end with ENHANCE_YOUR_CALM.
+    /// Returns whether the limit was ever exceeded. The connection must then be closed with ENHANCE_YOUR_CALM.
     pub const fn is_flooded(&self) -> bool {
         self.flooded
     }
 
-    /// Records bytes sent to the client.
+    /// Records bytes sent to the client, which add tokens.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         self.pay(self.sent * COST / SENT);
@@ -91,7 +91,8 @@ impl Meter {
         }
     }
 
-    /// Parses bytes received from the client, split at any point.
+    /// Parses bytes received from the client, split at any point, beginning with the client preface. `now` is in milliseconds
+    /// since the same moment as in [`Meter::new`].
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
         // A larger bucket refills faster, so that a higher limit allows a higher rate.
         self.pay(now.saturating_sub(self.at) * self.most / (1000 * LIFE));

@@ -1,23 +1,23 @@
-//! The Forwarded field (RFC 7239).
+//! Parser and writer for the Forwarded field (RFC 7239).
 
 use crate::grammar::{is_token, trim};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// One element: the report of one hop about the request it received.
+/// An element of the field: the parameters that one hop added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element<'a> {
-    /// The `for` parameter: the client of the hop.
+    /// The `for` parameter: the client that sent the request to the hop.
     pub node: Option<Cow<'a, [u8]>>,
-    /// The `by` parameter: the interface of the hop.
+    /// The `by` parameter: the interface that the hop received the request on.
     pub by: Option<Cow<'a, [u8]>>,
-    /// The `host` parameter: the requested authority.
+    /// The `host` parameter: the authority of the request.
     pub host: Option<Cow<'a, [u8]>>,
-    /// The `proto` parameter: `http` or `https`.
+    /// The `proto` parameter: the scheme, such as `http` or `https`.
     pub proto: Option<Cow<'a, [u8]>>,
 }
 
-/// An error for a malformed Forwarded field.
+/// An error for a value that is not a valid Forwarded field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Forwarded field is malformed")]
 pub struct MalformedForwarded;
@@ -32,7 +32,7 @@ pub struct MalformedForwarded;
 /// ```
 ///
 /// # Errors
-/// A part is malformed, empty or duplicate.
+/// [`MalformedForwarded`] if an element or a pair is malformed or empty, or a known parameter is repeated in an element.
 pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, MalformedForwarded> {
     let mut elements = Vec::new();
     let mut element = Element::default();
@@ -75,7 +75,7 @@ fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Resu
     }
 }
 
-/// Splits off a token or quoted string at the beginning.
+/// Splits a token or quoted string off the beginning.
 fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());
@@ -105,7 +105,7 @@ fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     Err(MalformedForwarded)
 }
 
-/// For each octet: its digits with a dot behind them, and their number with it.
+/// The text of each octet with a dot behind it, and the number of its digits.
 static OCTETS: [([u8; 4], u8); 256] = {
     let mut table = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -129,7 +129,7 @@ static OCTETS: [([u8; 4], u8); 256] = {
     table
 };
 
-/// Appends an address. Each request writes its client's several times, for which the standard formatting is too slow.
+/// Appends an IP address as [`Display`](std::fmt::Display) formats it, faster than the standard formatting.
 pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write;
     match address {
@@ -148,8 +148,8 @@ pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one element to a field value: `for`, and `host` and `proto` if they are given. Elements are separated by a comma, which is
-/// the caller's.
+/// Appends one element to a field value: `for`, and `host` and `proto` if given. The caller writes the commas between elements.
+/// Control characters in `host` and `proto` are omitted.
 pub fn write(node: IpAddr, host: Option<&str>, proto: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"for=");
     if node.is_ipv6() {

@@ -29,28 +29,29 @@ pub(crate) static TOKEN: [bool; 256] = {
     table
 };
 
-/// Returns whether no byte is `wrong`. The loop has no early exit and uses comparisons only, so that it vectorises;
-/// wrong bytes are rare.
+/// Returns whether `wrong` holds for no byte. The loop has no early exit and uses comparisons only, so that it vectorises; wrong
+/// bytes are rare.
 fn none(bytes: &[u8], wrong: impl Fn(u8) -> bool) -> bool {
     !bytes.iter().fold(false, |found, byte| found | wrong(*byte))
 }
 
-/// Returns whether `bytes` is a token: at least one byte, each valid in a field name.
+/// Returns whether `bytes` is a token (RFC 9110 §5.6.2), such as a method or a field name. False if empty.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
 }
 
-/// Returns whether `bytes` is a valid field value: no control characters except tab.
+/// Returns whether `bytes` contains no byte that a field value must not contain (RFC 9110 §5.5): control characters except tab.
+/// True if empty.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))
 }
 
-/// Returns whether `bytes` is a valid request target: visible ASCII, at least one byte.
+/// Returns whether `bytes` consists of visible ASCII, as a request target must (RFC 9112 §3.2). False if empty.
 pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
 
-/// Parses a decimal number as message framing requires: digits only, at least one, no overflow.
+/// Parses a decimal number as message framing requires. `None` if it is empty, contains anything but digits, or exceeds 64 bits.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
@@ -74,7 +75,8 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Iterates over the members of a comma-separated list (RFC 9110 §5.6.1), without empty ones.
+/// Iterates over the members of a comma-separated list without surrounding whitespace (RFC 9110 §5.6.1). Empty members are
+/// skipped. Commas in quoted strings are not recognised.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(trim).filter(|member| !member.is_empty())
 }

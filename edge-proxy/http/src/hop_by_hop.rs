@@ -1,4 +1,4 @@
-//! Hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
+//! Removal of hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
 
 use crate::field_names::{folded, is_same, push_folded};
 use crate::fields::Field;
@@ -6,8 +6,8 @@ use crate::grammar::list;
 use crate::{Fields, Name, NameSet};
 use std::collections::HashSet;
 
-/// Removes hop-by-hop fields: Connection, the fields it nominates, and those that are always hop-by-hop. `TE: trailers`
-/// is kept, written anew. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
+/// Removes hop-by-hop fields: Connection, the fields that it nominates, and those that are always hop-by-hop. `TE: trailers` is
+/// kept and normalised. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
 ///
 /// ```
 /// use edge_http::{Fields, hop_by_hop};
@@ -47,7 +47,7 @@ pub fn strip(fields: &mut Fields) {
     }
 }
 
-/// Returns whether this is a field of one connection, or one that a backend could take for it.
+/// Returns whether this field is always hop-by-hop, or one that a backend could take for such a field.
 fn concerns_hop(field: Field<'_>) -> bool {
     match field.id {
         Name::Other if field.class.has_underscore() => always(folded(field.name)),
@@ -62,8 +62,8 @@ struct Nominated {
     ends: Vec<usize>,
 }
 
-/// Up to this many names are looked at one after another; of more there is an index, so that a long list costs no more
-/// than its length.
+/// The number of nominated names up to which they are compared one by one. Above it an index is built, so that the cost of a long
+/// list is linear.
 const FEW: usize = 8;
 
 impl Nominated {

@@ -1,18 +1,18 @@
-//! Host names: comparison, and the patterns of sites.
+//! Hosts: parsing of authorities, normalisation, and the host patterns of sites.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The kind of host in an authority or SNI.
+/// The kind of host in an authority or server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKind {
     /// A host name such as `example.org`.
     Name,
-    /// A raw IP address.
+    /// An IP address, an IPv6 address in brackets in an authority.
     Address,
 }
 
-/// Splits an authority into host and port, and classifies the host as a name or a raw address.
+/// Splits an authority into host and port, and classifies the host. An IPv6 address is returned without its brackets.
 ///
 /// `None` for anything that is neither: user information, an empty host, other characters than letters, digits, `-`,
 /// `_` and `.`, empty labels, more than 253 bytes, a port that is not a number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
@@ -80,19 +80,19 @@ fn is_name(name: &str) -> bool {
     begin < name.len() && name.len() - begin <= 63 && name.len() <= 253
 }
 
-/// Normalises a host for comparison: lower case, no trailing dot.
+/// Normalises a host for comparison: lower case, without one trailing dot. Does not validate.
 pub fn normalize(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A host pattern of a site: one name, every name below one, or every host that no other pattern has.
+/// A host pattern of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// `*`: every name and address that no other pattern has.
+    /// `*`: every name and address that no other pattern covers.
     Any,
-    /// Exactly this name or address, normalised.
+    /// This name or address, normalised.
     Exact(String),
-    /// `*.` and this name: every name below it at any depth, but not the name itself.
+    /// `*.` and this name: every subdomain of it at any depth, but not the name itself. The name is normalised.
     Below(String),
 }
 
@@ -106,7 +106,7 @@ pub struct InvalidHost {
 }
 
 impl HostPattern {
-    /// Parses `example.org`, `*.example.org`, an address, or `*`.
+    /// Parses `example.org`, `*.example.org`, an IP address with or without brackets, or `*`. Names are normalised.
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         if text == "*" {
             return Ok(Self::Any);

@@ -1,8 +1,8 @@
-//! Kinds of characters in field names.
+//! Classes of characters in field names.
 
 use crate::grammar::TOKEN;
 
-/// The kinds of characters in a field name, found when the name is read, so that they are not searched again.
+/// The classes of characters in a field name, determined once when the name is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 
@@ -36,13 +36,13 @@ impl NameClass {
     /// The class of a name of letters, digits and `-`.
     pub const PLAIN: Self = Self(Self::CAPITAL);
 
-    /// Returns the class of a name. An empty one is no token.
+    /// Returns the class of a name. An empty name is not a token.
     pub fn of(name: &[u8]) -> Self {
         let empty = if name.is_empty() { Self::NO_TOKEN | Self::UNPORTABLE } else { 0 };
         Self(name.iter().fold(empty, |class, b| class | CLASSES[usize::from(*b)]))
     }
 
-    /// Returns the length of the token at the beginning, and its class.
+    /// Returns the length of the token at the beginning of `bytes`, and its class.
     pub fn of_token(bytes: &[u8]) -> (usize, Self) {
         let mut class = 0;
         for (at, b) in bytes.iter().enumerate() {
@@ -62,7 +62,7 @@ impl NameClass {
         Self(self.0 | other.0)
     }
 
-    /// Returns whether the name is a token without capital letters, as names are in HTTP/2 and HTTP/3.
+    /// Returns whether the name is a token without upper-case letters, as required in HTTP/2 and HTTP/3.
     pub const fn is_lower_token(self) -> bool {
         self.0 & (Self::NO_TOKEN | Self::CAPITAL) == 0
     }
@@ -73,7 +73,7 @@ impl NameClass {
         self.0 & Self::UNPORTABLE == 0
     }
 
-    /// Returns whether the name has a `_`.
+    /// Returns whether the name contains a `_`.
     #[inline]
     pub const fn has_underscore(self) -> bool {
         self.0 & Self::UNDERSCORE != 0

@@ -1,14 +1,14 @@
-//! Priorities of responses, as requested by clients (RFC 9218).
+//! Priorities of responses as requested by clients (RFC 9218).
 
 /// The default urgency (RFC 9218 §4.1).
 pub const DEFAULT_URGENCY: u8 = 3;
 
-/// The priority of a response.
+/// The priority of a response. The default is urgency 3, not incremental.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
-    /// The urgency, from 0, sent first, to 7, sent when nothing else is pending.
+    /// The urgency from 0, the most urgent, to 7, for background transfers.
     pub urgency: u8,
-    /// True if the client can use parts of the content before it is complete.
+    /// True if the client can process parts of the content as they arrive.
     pub incremental: bool,
 }
 
@@ -28,7 +28,7 @@ impl Priority {
 }
 
 impl Priority {
-    /// Parses the `priority` field of a request.
+    /// Returns the priority in the `priority` field of a request. The default if the field is missing or invalid.
     pub fn of(head: &crate::RequestHead) -> Self {
         head.fields.get_named(b"priority").map(Self::parse).unwrap_or_default()
     }

@@ -7,12 +7,12 @@ use crate::name_class::NameClass;
 use crate::scan::value_end;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
-/// The limits of a field section.
+/// The limits of a field section of HTTP/2 or HTTP/3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLimits {
     /// The largest size in bytes: names, values, and 32 bytes per field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
     pub section: usize,
-    /// The highest number of fields.
+    /// The highest number of field lines.
     pub fields: usize,
 }
 
@@ -22,16 +22,16 @@ impl Default for SectionLimits {
     }
 }
 
-/// The reason a field section is not a valid request head.
+/// The reason a field section is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSection {
-    /// The message is malformed.
+    /// The message is malformed (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
     Malformed,
-    /// The section exceeds the limits.
+    /// The section exceeds a limit.
     TooLarge,
-    /// Host and `:authority` name different hosts.
+    /// Host and `:authority` differ, or Host is repeated.
     TwoAuthorities,
-    /// A plain CONNECT, which is meant for a forward proxy.
+    /// The method is CONNECT without `:protocol`, which only a forward proxy supports.
     Connect,
 }
 
@@ -119,7 +119,7 @@ impl Pseudo {
     }
 }
 
-/// A request head, built line by line.
+/// A builder of a request head from field lines.
 pub struct RequestSection {
     head: RequestHead,
     pseudo: Pseudo,
@@ -131,7 +131,7 @@ pub struct RequestSection {
 }
 
 impl RequestSection {
-    /// Begins the head of a request.
+    /// Creates a builder without lines.
     pub fn new(version: Version, limits: SectionLimits) -> Self {
         let mut head = RequestHead::new(version);
         head.fields.reserve();
@@ -146,7 +146,10 @@ impl RequestSection {
         }
     }
 
-    /// Takes the next line. After an error, no further line may be passed.
+    /// Adds the next field line. After an error, no further line may be added.
+    ///
+    /// # Errors
+    /// [`BadSection`] if the line makes the section malformed or exceeds a limit.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         self.spent.count(name, value)?;
         if name.first() == Some(&b':') {
@@ -183,7 +186,10 @@ impl RequestSection {
         Ok(())
     }
 
-    /// Completes the head. `ended` tells whether the stream ended with it.
+    /// Completes the head. `ended` is true if the stream ended with the section.
+    ///
+    /// # Errors
+    /// [`BadSection`] if pseudo-header fields are missing or inconsistent, or if content is declared but the stream ended.
     pub fn finish(self, ended: bool) -> Result<RequestHead, BadSection> {
         let Self { mut head, pseudo, named, length, cookie, .. } = self;
         if !cookie.is_empty() {
@@ -228,19 +234,22 @@ impl RequestSection {
     }
 }
 
-/// Request trailers, built line by line. Fields that are not allowed in trailers are left out (RFC 9110 §6.5.1).
+/// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110 §6.5.1).
 pub struct TrailerSection {
     fields: Fields,
     spent: Spent,
 }
 
 impl TrailerSection {
-    /// Begins the trailers of a request.
+    /// Creates a builder without lines.
     pub const fn new(limits: SectionLimits) -> Self {
         Self { fields: Fields::new(), spent: Spent::new(limits) }
     }
 
-    /// Takes the next line.
+    /// Adds the next field line.
+    ///
+    /// # Errors
+    /// [`BadSection`] if the line makes the section malformed or exceeds a limit.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
         self.spent.count(name, value)?;
         let id = Name::of(name);
@@ -258,8 +267,8 @@ impl TrailerSection {
     }
 }
 
-/// Returns whether a response field has no place in HTTP/2 and HTTP/3 because it is connection-specific or expressed by
-/// the framing.
+/// Returns whether a response field is omitted in HTTP/2 and HTTP/3, because it is connection-specific or expressed by the
+/// framing.
 pub(crate) const fn is_left_out(id: Name) -> bool {
     matches!(
         id,
@@ -280,7 +289,7 @@ pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
 }
 
-/// Formats a number as decimal digits.
+/// Formats a number as decimal digits into `digits` and returns the part that is used.
 pub fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -310,7 +319,7 @@ const NO_TRAILERS: [&[u8]; 13] = [
     b"set-cookie",
 ];
 
-/// Returns whether a field may be sent after the content (RFC 9110 §6.5.1), ignoring case: nothing that frames, routes,
+/// Returns whether a field is allowed in a trailer section (RFC 9110 §6.5.1), in any spelling: nothing that frames, routes,
 /// authenticates or conditions a message, and nothing that a proxy vouches for.
 pub fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";

@@ -1,6 +1,6 @@
 //! SHA-1 (RFC 3174). Its only use is the WebSocket handshake, which does not depend on its strength (RFC 6455 §10.8).
 
-/// Returns the digest of the concatenated parts.
+/// Returns the SHA-1 digest of the concatenated parts.
 pub fn of(parts: &[&[u8]]) -> [u8; 20] {
     let mut message = parts.concat();
     let bits = message.len() as u64 * 8;

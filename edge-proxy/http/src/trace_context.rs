@@ -14,7 +14,7 @@ use std::fmt;
 
 /// The highest number of members in `tracestate` (§3.3.1.1).
 pub const MAX_MEMBERS: usize = 32;
-/// The bytes of `tracestate` that are propagated; the standard requires at least this many (§3.3.1.5).
+/// The highest number of bytes of `tracestate` that are propagated, which is the required minimum (§3.3.1.5).
 pub const MAX_STATE: usize = 512;
 /// Members longer than this are dropped first when the whole is too long (§3.3.1.5).
 const LONG_MEMBER: usize = 128;
@@ -30,18 +30,18 @@ pub struct TraceId([u8; 16]);
 pub struct SpanId([u8; 8]);
 
 impl TraceId {
-    /// Creates an ID. `None` if all bytes are zero, which identifies nothing.
+    /// Creates an ID. `None` if all bytes are zero, which is invalid.
     pub const fn new(bytes: [u8; 16]) -> Option<Self> {
         if u128::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Creates an ID from random numbers.
+    /// Creates an ID from two random numbers. Zero is replaced by a valid ID.
     pub const fn of(high: u64, low: u64) -> Self {
         let whole = ((high as u128) << 64) | low as u128;
         Self(if whole == 0 { 1u128.to_be_bytes() } else { whole.to_be_bytes() })
     }
 
-    /// Returns the bytes of the ID.
+    /// Returns the bytes in network order.
     pub const fn bytes(self) -> [u8; 16] {
         self.0
     }
@@ -53,30 +53,30 @@ impl TraceId {
 }
 
 impl SpanId {
-    /// Creates an ID. `None` if all bytes are zero, which identifies nothing.
+    /// Creates an ID. `None` if all bytes are zero, which is invalid.
     pub const fn new(bytes: [u8; 8]) -> Option<Self> {
         if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Creates an ID from a random number.
+    /// Creates an ID from a random number. Zero is replaced by a valid ID.
     pub const fn of(number: u64) -> Self {
         Self(if number == 0 { 1u64.to_be_bytes() } else { number.to_be_bytes() })
     }
 
-    /// Returns the bytes of the ID.
+    /// Returns the bytes in network order.
     pub const fn bytes(self) -> [u8; 8] {
         self.0
     }
 }
 
-/// Formats as hexadecimal digits.
+/// Formats as 32 lower-case hexadecimal digits.
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
-/// Formats as hexadecimal digits.
+/// Formats as 16 lower-case hexadecimal digits.
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))
@@ -95,29 +95,29 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// The content of `traceparent`.
+/// The trace context in `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
     /// The trace ID.
     pub trace: TraceId,
-    /// The span ID of the caller.
+    /// The span ID of the caller (`parent-id`).
     pub span: SpanId,
-    /// True if the caller records its span.
+    /// True if the caller may have recorded trace data (the flag `sampled`).
     pub sampled: bool,
-    /// True if at least 56 bits of the trace ID are random.
+    /// True if at least 56 bits of the trace ID are random (the flag `random-trace-id`).
     pub random: bool,
 }
 
-/// An error for an invalid `traceparent`, after which a new trace must begin (§3.2.2.2).
+/// An error for a value that is not a valid `traceparent`. A new trace must then begin (§3.2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid traceparent: expected 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
 pub struct BadTraceparent;
 
 impl Context {
-    /// Parses a field value. A version after 00 is read as version 00, as the standard requires.
+    /// Parses the value of `traceparent`. A version above 00 is parsed as version 00, as the standard requires; ff is invalid.
     ///
     /// # Errors
-    /// [`BadTraceparent`].
+    /// [`BadTraceparent`] if the value is malformed or an ID is zero.
     pub fn parse(value: &[u8]) -> Result<Self, BadTraceparent> {
         let head = value.get(..LENGTH).ok_or(BadTraceparent)?;
         let [version] = hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
@@ -136,12 +136,12 @@ impl Context {
         Ok(Self { trace, span, sampled: flags & 1 != 0, random: flags & 2 != 0 })
     }
 
-    /// Returns the flags; unknown bits are zero (§3.2.2.3).
+    /// Returns the trace flags. Unknown bits are zero (§3.2.2.3).
     pub const fn flags(self) -> u8 {
         self.sampled as u8 | (self.random as u8) << 1
     }
 
-    /// Formats the field value, as version 00.
+    /// Returns the value of `traceparent` in version 00.
     pub fn to_bytes(self) -> [u8; LENGTH] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
@@ -172,8 +172,8 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Reads the trace context of a trusted proxy: `traceparent` and, if it is valid, `tracestate`. `None` if `traceparent`
-/// is missing, repeated or invalid: then a new trace begins, and `tracestate` is ignored.
+/// Returns the trace context of a trusted proxy: `traceparent` and the propagated `tracestate`. `None` if `traceparent` is
+/// missing, repeated or invalid; a new trace then begins, and `tracestate` is ignored. An invalid `tracestate` is empty.
 ///
 /// ```
 /// use edge_http::{Fields, trace_context::received};
@@ -195,9 +195,9 @@ pub fn received(fields: &Fields) -> Option<(Context, Vec<u8>)> {
     Some((context, state(fields.all(Name::Tracestate)).unwrap_or_default()))
 }
 
-/// Returns the members of all `tracestate` fields as they are propagated: without whitespace and empty members, in at
-/// most [`MAX_STATE`] bytes. `None` if the field is malformed, repeats a key, or has more than [`MAX_MEMBERS`]: then
-/// all of it is dropped.
+/// Returns the members of all `tracestate` fields as they are propagated: without whitespace and empty members, in at most
+/// [`MAX_STATE`] bytes. Members of more than 128 bytes are dropped first, then the last ones. `None` if a member is malformed, a
+/// key is repeated, or there are more than [`MAX_MEMBERS`].
 pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut members: Vec<&[u8]> = Vec::new();
     for member in values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')) {
@@ -233,7 +233,7 @@ fn key(member: &[u8]) -> Option<&[u8]> {
     (begins && goes_on && key.len() <= 256 && valued && (1..=256).contains(&value.len())).then_some(key)
 }
 
-/// The sampling decision: traces that a trusted proxy samples, and a share of those that begin here.
+/// A sampler: traces that a trusted proxy sampled, and a share of those that begin here.
 ///
 /// ```
 /// use edge_http::trace_context::{Sampling, TraceId};
@@ -250,14 +250,15 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Creates a sampling of this share of the traces that begin here, 0 to 1. `None` if `share` is out of range.
+    /// Creates a sampler that keeps this share of the traces that begin here, 0 to 1. `None` if `share` is out of range or not a
+    /// number.
     pub fn new(share: f64) -> Option<Self> {
         const ALL: f64 = (1u64 << 56) as f64;
         (0.0..=1.0).contains(&share).then(|| Self { rejected: ((1.0 - share) * ALL).round() as u64 })
     }
 
-    /// Returns whether this trace is kept. `parent` is the context of a trusted proxy. The same trace is kept wherever
-    /// the share is the same.
+    /// Returns whether a trace is kept. With the context of a trusted proxy as `parent`, its decision applies. Otherwise the
+    /// decision depends on the trace ID and the share only, so all proxies with the same share agree.
     pub const fn keeps(self, parent: Option<Context>, trace: TraceId) -> bool {
         match parent {
             Some(parent) => parent.sampled,

@@ -6,31 +6,31 @@ use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
 
-/// The longest chunk-size line with its extensions, in bytes.
+/// The longest chunk-size line, extensions included, in bytes.
 const LINE: usize = 256;
-/// The extension bytes allowed in one message. More would be a way to keep the proxy busy for nothing.
+/// The highest number of extension bytes in one message. Extensions cost work and carry nothing.
 const EXTENSIONS: usize = 16 * 1024;
-/// The bytes and fields allowed in a trailer section.
+/// The highest numbers of bytes and of fields in a trailer section.
 const TRAILER_BYTES: usize = 8 * 1024;
 const TRAILER_FIELDS: usize = 32;
 
-/// The reason chunked content is refused. The message must not be completed.
+/// The reason chunked content is rejected. The message must not be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadChunk {
-    /// The size is not a hexadecimal number, or overflows.
+    /// The chunk size is not a hexadecimal number, or overflows 64 bits.
     #[error("malformed chunk size")]
     Size,
-    /// A bare LF, a CR without LF, or a control character in an extension.
+    /// A line has a bare LF, a CR without LF, or a control character in an extension.
     #[error("malformed chunk line")]
     Line,
-    /// The data is longer than its size.
+    /// The chunk data is not followed by CR LF.
     #[error("chunk data does not end where its size says")]
     Data,
     /// A trailer field is malformed.
     #[error("malformed trailer")]
     Trailer,
-    /// Too many bytes of extensions or trailers.
+    /// The extensions or trailers exceed a limit.
     #[error("chunk extensions or trailers too large")]
     TooLarge,
 }
@@ -44,18 +44,19 @@ enum ChunkState {
     End,
 }
 
-/// The progress of decoding.
+/// The result of a decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of framing at the front of the buffer, which are consumed.
+    /// The number of framing bytes at the front of the buffer. The caller must consume them.
     pub framing: usize,
-    /// Bytes of data that follow. The caller reports what it took by [`Chunks::took`].
+    /// The number of data bytes that follow. The caller must report how many it consumed by [`Chunks::took`] and may consume
+    /// fewer.
     pub data: usize,
-    /// True if the content is complete.
+    /// True if the content and its trailers are complete.
     pub ended: bool,
 }
 
-/// A decoder for chunked content.
+/// An incremental decoder for chunked content. It does not copy data.
 ///
 /// ```
 /// use edge_http::h1::Chunks;
@@ -83,15 +84,15 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Creates a decoder that expects the first chunk size.
+    /// Creates a decoder at the beginning of the content.
     pub const fn new() -> Self {
         Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
     }
 
-    /// Decodes the bytes that come next.
+    /// Decodes the framing at the front of `buf`, which holds the bytes that are not consumed yet.
     ///
     /// # Errors
-    /// [`BadChunk`] as soon as a byte is wrong.
+    /// [`BadChunk`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
     pub fn walk(&mut self, buf: &[u8]) -> Result<Progress, BadChunk> {
         let mut at = 0;
         loop {
@@ -129,7 +130,7 @@ impl Chunks {
         }
     }
 
-    /// Reports that `n` bytes of data were taken from the buffer.
+    /// Reports that `n` bytes of data were consumed, at most [`Progress::data`].
     pub fn took(&mut self, n: usize) {
         if let ChunkState::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);
@@ -137,7 +138,7 @@ impl Chunks {
         }
     }
 
-    /// Returns the trailers that may be forwarded, once the content has ended.
+    /// Returns the trailers that may be forwarded. Complete once [`Progress::ended`] is true.
     pub const fn trailers(&self) -> &Fields {
         &self.trailers
     }

@@ -1,4 +1,4 @@
-//! Parsers for the heads of requests and responses.
+//! Parsers for request and response heads.
 
 use super::{plain, repair};
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
@@ -7,10 +7,10 @@ use crate::name_class::NameClass;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use memchr::{memchr, memmem};
 
-/// The limits of a head.
+/// The limits of a request or response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The longest header section in bytes, without the request line.
+    /// The largest header section in bytes, without the request line.
     pub bytes: usize,
     /// The highest number of fields.
     pub fields: usize,
@@ -19,7 +19,7 @@ pub struct HeadLimits {
 }
 
 impl Default for HeadLimits {
-    /// Returns 16 KiB, 100 fields, and a target of 32 KiB.
+    /// Returns the limits of 16 KiB, 100 fields, and a target of 32 KiB.
     fn default() -> Self {
         Self { bytes: 16 * 1024, fields: 100, target: 32 * 1024 }
     }
@@ -28,10 +28,10 @@ impl Default for HeadLimits {
 /// Bytes of a request line besides its target: a method of at most 32 bytes, two blanks, the version.
 const REQUEST_LINE: usize = 48;
 
-/// The reason a head is refused.
+/// The reason a head is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// The first bytes are not a request at all. The connection is closed without a response.
+    /// The first bytes cannot begin a request line. The connection must be closed without a response.
     #[error("not HTTP")]
     NotHttp,
     /// A line ends in a bare LF, or contains a bare CR or NUL.
@@ -40,37 +40,37 @@ pub enum BadHead {
     /// The request or status line is malformed.
     #[error("malformed first line")]
     FirstLine,
-    /// A version other than HTTP/1.0 and HTTP/1.1.
+    /// The version is not HTTP/1.0 or HTTP/1.1.
     #[error("unsupported version of HTTP")]
     Version,
-    /// The target is malformed.
+    /// The request target is malformed.
     #[error("malformed request target")]
     Target,
-    /// The target exceeds the limit.
+    /// The request target exceeds its limit.
     #[error("request target too long")]
     TargetTooLong,
-    /// A field line is malformed: no colon, whitespace before it, line folding, or a control character.
+    /// A field line has no colon, whitespace before the colon, line folding, or a control character.
     #[error("malformed field line")]
     Field,
-    /// More fields or bytes than the limits allow.
+    /// The head exceeds the limit of bytes or fields.
     #[error("header section too large")]
     TooLarge,
-    /// Host is missing, repeated, malformed, or differs from an absolute target (RFC 9112 §3.2).
+    /// Host is missing in HTTP/1.1, repeated, malformed, or differs from an absolute target (RFC 9112 §3.2).
     #[error("Host missing, repeated, malformed or different from the target")]
     Host,
-    /// Content-Length is not a plain number, or is repeated.
+    /// Content-Length is not a decimal number, or is repeated.
     #[error("malformed or repeated Content-Length")]
     ContentLength,
     /// Transfer-Encoding is not exactly `chunked`, is repeated, or is used in HTTP/1.0.
     #[error("unacceptable Transfer-Encoding")]
     TransferEncoding,
-    /// Both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
+    /// The head has both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
     #[error("both Content-Length and Transfer-Encoding")]
     BothLengths,
 }
 
 impl BadHead {
-    /// Returns the status of the response, or `None` to close without one.
+    /// Returns the status of the error response: 400, 414, 431 or 505. `None` for [`BadHead::NotHttp`].
     pub const fn status(self) -> Option<u16> {
         match self {
             Self::NotHttp => None,
@@ -82,27 +82,27 @@ impl BadHead {
     }
 }
 
-/// A complete request head.
+/// The result of parsing a complete request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundRequest {
-    /// The length of the head in bytes.
+    /// The length of the head in bytes, including the empty line.
     pub used: usize,
     /// True if the connection persists after this request.
     pub keep_alive: bool,
-    /// True if the client waits for 100 (Continue) before it sends content.
+    /// True if the client sent `Expect: 100-continue` (RFC 9110 §10.1.1).
     pub expects_continue: bool,
 }
 
-/// A complete response head.
+/// The result of parsing a complete response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundResponse {
-    /// The length of the head in bytes.
+    /// The length of the head in bytes, including the empty line.
     pub used: usize,
     /// True if the connection persists after this response.
     pub keep_alive: bool,
     /// The framing of the content on the wire.
     pub framing: ResponseBody,
-    /// True if line ends or whitespace had to be repaired. The connection must not be used again, whatever a later head says.
+    /// True if line ends or whitespace were repaired. The connection must not be reused, whatever a later head declares.
     pub repaired: bool,
 }
 
@@ -115,7 +115,7 @@ pub enum ResponseBody {
     Exact(u64),
     /// Chunked transfer coding.
     Chunked,
-    /// Everything until the connection closes.
+    /// Content until the connection is closed.
     UntilClose,
 }
 
@@ -131,7 +131,7 @@ struct Framing {
     expects_continue: bool,
 }
 
-/// Returns the end of the next line without CR LF, or `None` if it is incomplete.
+/// Returns the end of the next line without its CR LF. `None` if it is incomplete.
 fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
     match memchr(b'\n', &buf[at..]) {
         Some(0) => Err(BadHead::LineEnd),
@@ -177,7 +177,7 @@ fn section(
     Ok(Some(start + block.len() + 2))
 }
 
-/// Checks whether an incomplete section can still become a valid one.
+/// Returns an error if no continuation of an incomplete section can be valid.
 fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, BadHead> {
     let (mut at, mut lines) = (start, 0);
     while let Some(end) = line(buf, at)? {
@@ -225,10 +225,10 @@ fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
     Ok(found)
 }
 
-/// Parses a request head at the front of `buf`.
+/// Parses a request head at the front of `buf`. Returns `Ok(None)` if it is incomplete.
 ///
-/// `Ok(None)` means that more bytes are needed. `head` is filled; after an error or `None` its content is unspecified.
-/// Host, Content-Length and Transfer-Encoding are removed from the fields; `authority` and `body` hold them.
+/// `head` is overwritten; after an error or `None` its content is unspecified. Host, Content-Length and Transfer-Encoding are
+/// removed from the fields; `authority` and `body` contain them.
 ///
 /// # Errors
 /// [`BadHead`]: respond with [`BadHead::status`] and close, or close without a response.
@@ -244,7 +244,7 @@ pub fn request(
     }
 }
 
-/// The same for any head: says what is wrong, or that bytes are missing.
+/// Parses any request head, for errors and incomplete heads as well.
 pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -416,13 +416,15 @@ fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) ->
     Ok(())
 }
 
-/// Parses a response head at the front of `buf`. `method` is the request's, which decides whether content follows.
+/// Parses a response head at the front of `buf`. Returns `Ok(None)` if it is incomplete. `method` is the method of the request,
+/// which determines the framing (RFC 9112 §6.3).
 ///
-/// `Ok(None)` means that more bytes are needed. Content-Length and Transfer-Encoding are removed from the fields. Lines that end in a bare LF
-/// and blanks before a colon are repaired (RFC 9112 §2.2, §5.1), unless the content is chunked.
+/// `head` is overwritten; after an error or `None` its content is unspecified. Content-Length and Transfer-Encoding are removed
+/// from the fields. Lines that end in a bare LF and whitespace before a colon are repaired (RFC 9112 §2.2, §5.1), unless the
+/// content is chunked.
 ///
 /// # Errors
-/// [`BadHead`]: the upstream cannot be trusted, and the client gets 502.
+/// [`BadHead`]: close the connection and respond to the client with 502.
 pub fn response(
     buf: &[u8],
     limits: &HeadLimits,
@@ -439,7 +441,7 @@ pub fn response(
     }
 }
 
-/// The same without repair.
+/// Parses any response head without repair.
 pub(super) fn strict_response(
     buf: &[u8],
     limits: &HeadLimits,

@@ -1,10 +1,11 @@
-//! `Keep-Alive: timeout=5`: how long a service keeps an idle connection open (RFC 2068 §19.7.1.1, as Apache, Node and others send it).
+//! `Keep-Alive: timeout=5`: the time for which a server keeps an idle connection open (RFC 2068 §19.7.1.1, as sent by Apache,
+//! Node and others).
 
 use crate::grammar::{decimal, list};
 use crate::{Fields, Name};
 use std::time::Duration;
 
-/// The shortest timeout that the fields of an answer name.
+/// Returns the shortest `timeout` in the Keep-Alive fields of a response. `None` if there is none.
 ///
 /// ```
 /// use edge_http::{Fields, h1};

@@ -1,7 +1,9 @@
-//! Heads of answers as cameras, CGI programs and small devices write them: lines that end in a bare LF, a blank before the colon.
+//! Repair of response heads as cameras, CGI programs and small devices write them: lines that end in a bare LF, whitespace before
+//! the colon.
 //!
-//! RFC 9112 lets a proxy read both in an answer (§2.2, §5.1). It is done only where the length of the content cannot be read in two ways: with
-//! one Content-Length, or until the connection is closed, and never for requests. The connection is not used again.
+//! RFC 9112 permits a proxy to accept both in a response (§2.2, §5.1). A head is repaired only if the length of its content is
+//! unambiguous: one Content-Length, or content until the connection is closed. Requests are never repaired. The connection is not
+//! reused.
 
 use super::head::{BadHead, FoundResponse, HeadLimits, ResponseBody, strict_response};
 use crate::grammar::{is_field_value, is_token};
@@ -55,7 +57,7 @@ fn cleaned(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// The line of a response head, from 1, at which this was found.
+/// Returns the line of a response head, counted from 1, at which this error was found.
 pub fn response_line_of(buf: &[u8], why: BadHead) -> usize {
     let lines = || buf.split(|byte| *byte == b'\n');
     let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Writers for heads and chunks.
+//! Writers for heads and chunks. Fields must be valid; nothing is validated here.
 
 use crate::section::digits;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
@@ -15,7 +15,7 @@ pub enum ResponseFraming {
 }
 
 impl ResponseFraming {
-    /// Returns the framing for a response to a client of this version.
+    /// Returns the framing of a response to a client of this version. HTTP/1.1 uses chunks where HTTP/1.0 closes the connection.
     pub fn choose(head: &ResponseHead, method: &Method, version: Version) -> Self {
         if head.is_bodiless(method) || head.body != BodyLength::Unknown {
             Self::Length
@@ -53,7 +53,8 @@ fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(digits(value, &mut [0; 20]));
 }
 
-/// Appends a request head for an HTTP/1.1 upstream. `host` is sent as Host. With `upgrade` the head asks for that protocol.
+/// Appends a request head for an HTTP/1.1 upstream. `method` replaces that of the head, and `host` is sent as Host. With
+/// `upgrade`, Connection and Upgrade request that protocol. Framing fields are written from `head.body`.
 pub fn write_request(
     out: &mut Vec<u8>,
     head: &RequestHead,
@@ -93,7 +94,8 @@ fn length_line(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a response head. `close` adds `Connection: close`.
+/// Appends a response head as HTTP/1.1. `framing` is from [`ResponseFraming::choose`]. `close` adds `Connection: close`, except
+/// to 1xx.
 pub fn write_response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -127,7 +129,7 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the size line of a chunk; its data and CR LF follow.
+/// Appends the size line of a chunk. The caller appends the data and CR LF. A size of 0 would end the content.
 pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     let mut digits = [0u8; 18];
     let mut at = 16;
@@ -145,7 +147,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends the last chunk and the trailers.
+/// Appends the last chunk, the trailers if any, and the final CR LF.
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
@@ -154,7 +156,7 @@ pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Returns the reason phrase of a status (RFC 9110 §15), or an empty string.
+/// Returns the reason phrase of a status (RFC 9110 §15). Empty for an unknown status.
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",

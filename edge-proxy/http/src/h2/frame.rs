@@ -20,7 +20,7 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 /// The CONTINUATION frame: more of a field section.
 pub const CONTINUATION: u8 = 9;
-/// A priority that changes (RFC 9218 §7.1).
+/// The PRIORITY_UPDATE frame: the priority of a response changes (RFC 9218 §7.1).
 pub const PRIORITY_UPDATE: u8 = 0x10;
 
 /// Flag of DATA and HEADERS: the stream ends here.
@@ -37,22 +37,22 @@ pub const PRIORITIZED: u8 = 0x20;
 /// The client connection preface (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The largest payload unless a peer allows more (RFC 9113 §6.5.2).
+/// The initial value of SETTINGS_MAX_FRAME_SIZE in bytes (RFC 9113 §6.5.2).
 pub const MAX_PAYLOAD: u32 = 16_384;
 
-/// The settings that are read or sent (RFC 9113 §6.5.2, RFC 8441 §3).
+/// The identifiers of settings that are read or sent (RFC 9113 §6.5.2, RFC 8441 §3).
 pub mod setting {
-    /// True if server push is allowed: 0 or 1.
+    /// SETTINGS_ENABLE_PUSH: 1 if server push is allowed, 0 if not.
     pub const ENABLE_PUSH: u16 = 2;
-    /// The highest number of concurrent streams.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS: the highest number of concurrent streams.
     pub const MAX_CONCURRENT_STREAMS: u16 = 3;
-    /// The initial window of each stream.
+    /// SETTINGS_INITIAL_WINDOW_SIZE: the initial flow-control window of each stream, in bytes.
     pub const INITIAL_WINDOW_SIZE: u16 = 4;
-    /// The largest payload of a frame.
+    /// SETTINGS_MAX_FRAME_SIZE: the largest payload of a frame, in bytes.
     pub const MAX_FRAME_SIZE: u16 = 5;
-    /// The largest field section: names, values and 32 bytes per field.
+    /// SETTINGS_MAX_HEADER_LIST_SIZE: the largest field section, counted as names, values and 32 bytes per field.
     pub const MAX_HEADER_LIST_SIZE: u16 = 6;
-    /// True if extended CONNECT is supported.
+    /// SETTINGS_ENABLE_CONNECT_PROTOCOL: 1 if extended CONNECT is supported (RFC 8441).
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 }
 
@@ -61,19 +61,19 @@ pub mod setting {
 pub struct FrameHeader {
     /// The payload length, below 2^24.
     pub length: u32,
-    /// The frame type.
+    /// The frame type, such as [`HEADERS`].
     pub kind: u8,
     /// The flags, whose meaning depends on the type.
     pub flags: u8,
-    /// The stream, below 2^31; 0 is the connection.
+    /// The stream identifier, below 2^31. 0 is the connection.
     pub stream: u32,
 }
 
 impl FrameHeader {
-    /// The length on the wire in bytes.
+    /// The length of a frame header on the wire, in bytes.
     pub const LEN: usize = 9;
 
-    /// Parses a frame header, if it is complete. The reserved bit is ignored (RFC 9113 §4.1).
+    /// Parses the frame header at the front of `bytes`. `None` if it is incomplete. The reserved bit is ignored (RFC 9113 §4.1).
     ///
     /// ```
     /// use edge_http::h2::frame::{FrameHeader, PING};
@@ -105,13 +105,13 @@ impl FrameHeader {
     }
 }
 
-/// Appends a whole frame with a short payload.
+/// Appends a frame. The payload must not exceed the peer's SETTINGS_MAX_FRAME_SIZE.
 pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     FrameHeader { length: payload.len() as u32, kind, flags, stream }.write(out);
     out.extend_from_slice(payload);
 }
 
-/// Removes the padding from a payload (RFC 9113 §6.1). `None` if the padding exceeds the payload.
+/// Returns the payload without its padding (RFC 9113 §6.1). `None` if the padding exceeds the payload, which is a PROTOCOL_ERROR.
 pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     if !header.has(PADDED) {
         return Some(payload);
@@ -120,7 +120,8 @@ pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(usize::from(*padding))?)
 }
 
-/// Iterates over the pairs in a SETTINGS payload, whose length must be a multiple of six.
+/// Iterates over the identifiers and values in a SETTINGS payload. The caller must check that the length is a multiple of six; an
+/// incomplete pair at the end is ignored.
 pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
     payload
         .as_chunks::<6>()
@@ -129,7 +130,7 @@ pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
         .map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])))
 }
 
-/// Returns the first four bytes of a payload as an integer.
+/// Returns the first four bytes of a payload as a big-endian integer. 0 if the payload is shorter.
 pub fn word(payload: &[u8]) -> u32 {
     payload.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }

@@ -5,19 +5,19 @@ use super::hpack;
 use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
-/// The destination of a field section.
+/// The position of a field section in the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SectionPlace {
-    /// The stream of the section.
+    /// The identifier of the stream.
     pub stream: u32,
     /// True if the section ends the stream.
     pub end: bool,
-    /// True if this is the first section of the connection.
+    /// True for the first section of the connection, which announces that the dynamic table is not used.
     pub first: bool,
 }
 
-/// Appends a response head. Connection-specific fields are left out, names become lower case, and Content-Length is
-/// that of `head.body`.
+/// Appends a response head as HEADERS and CONTINUATION frames. Connection-specific fields are omitted, names are converted to
+/// lower case, and Content-Length is that of `head.body`.
 pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));
@@ -36,7 +36,7 @@ pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
     });
 }
 
-/// Appends trailers. Fields that are not allowed in trailers are left out.
+/// Appends trailers as HEADERS and CONTINUATION frames. Fields that are not allowed in trailers are omitted.
 pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
     section(out, place, |out| {
         for field in fields.iter() {
@@ -47,7 +47,7 @@ pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
     });
 }
 
-/// Appends a HEADERS frame, followed by CONTINUATION frames if it is too long for one.
+/// Appends a HEADERS frame, followed by CONTINUATION frames if the section exceeds [`frame::MAX_PAYLOAD`].
 fn section(out: &mut Vec<u8>, place: SectionPlace, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };

@@ -1,9 +1,9 @@
 //! The server name in a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3).
 
-/// The parts of a ClientHello that matter before anything is sent.
+/// The parts of a ClientHello that are needed before a response is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello<'a> {
-    /// The server name (SNI).
+    /// The server name (SNI). `None` if the extension is missing or has no host name.
     pub sni: Option<&'a str>,
     /// True if TLS 1.3 is supported (`supported_versions`, RFC 8446 §4.2.1).
     pub tls13: bool,
@@ -12,11 +12,11 @@ pub struct ClientHello<'a> {
     pub identity: Option<&'a [u8]>,
 }
 
-/// An error for bytes that are not a ClientHello.
+/// An error for bytes that cannot be a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedHello;
 
-/// Parses a ClientHello, as a handshake message without record headers. `Ok(None)` if it is incomplete.
+/// Parses a ClientHello as a handshake message without record headers. Returns `Ok(None)` if it is incomplete.
 pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> {
     match message.first() {
         None => return Ok(None),
@@ -66,9 +66,8 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     Ok(Some(hello))
 }
 
-/// Returns the server names in a part of a ClientHello that may begin and end anywhere: every run of bytes that reads as a
-/// `server_name` extension. Such bytes can also occur by intention or by chance in other fields, so a name found here only shows
-/// that the client knows it.
+/// Iterates over the server names in a part of a ClientHello that may begin and end anywhere: every run of bytes that parses as a
+/// `server_name` extension. Such bytes can also occur in other fields, so a name found here proves only that the client knows it.
 pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
     let candidate = |at: usize| {
         let mut extension = Reader(part.get(at..)?);

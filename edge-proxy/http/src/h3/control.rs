@@ -1,23 +1,23 @@
-//! The unidirectional streams of a client: control, and QPACK's two (RFC 9114 §6.2, RFC 9204 §4.2).
+//! The unidirectional streams of an HTTP/3 client: control, and the two of QPACK (RFC 9114 §6.2, RFC 9204 §4.2).
 
 use super::frame::{self, FrameReader, Step};
 use super::settings::Settings;
 use super::{Code, Fault, varint};
 use crate::priority::Priority;
 
-/// The type of the control stream.
+/// The stream type of the control stream.
 pub const CONTROL: u64 = 0x0;
-/// The type of a push stream, which only a server may open.
+/// The stream type of a push stream, which only a server may open.
 pub const PUSH: u64 = 0x1;
-/// The type of the QPACK encoder stream.
+/// The stream type of the QPACK encoder stream.
 pub const QPACK_ENCODER: u64 = 0x2;
-/// The type of the QPACK decoder stream.
+/// The stream type of the QPACK decoder stream.
 pub const QPACK_DECODER: u64 = 0x3;
 
-/// The longest SETTINGS payload accepted. A longer one is an attack: every known setting would fit a hundred times.
+/// The longest SETTINGS or PRIORITY_UPDATE payload that is accepted. Every known setting would fit a hundred times.
 const MAX_PAYLOAD: u64 = 4096;
 
-/// Priorities kept until they are taken. Later ones replace the oldest.
+/// The highest number of priorities that wait to be taken. The oldest are dropped first.
 const MAX_PRIORITIES: usize = 64;
 
 /// An incremental decoder for the HTTP/3 control stream that the client opens (RFC 9114 §6.2.1).
@@ -39,22 +39,26 @@ impl ControlStream {
         Self::default()
     }
 
-    /// Returns the client's SETTINGS, once received.
+    /// Returns the client's SETTINGS. `None` until they are received.
     pub const fn settings(&self) -> Option<Settings> {
         self.settings
     }
 
-    /// Returns the number of frames so far, for a limit on them.
+    /// Returns the number of frames that began so far, for a limit on them.
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the priorities that request streams were given since the last call (RFC 9218 §7.2), in order.
+    /// Removes and returns the priority updates of request streams (RFC 9218 §7.2), as stream identifier and priority, in the
+    /// order received. At most 64 are kept; the oldest are dropped first.
     pub fn take_priorities(&mut self) -> Vec<(u64, Priority)> {
         std::mem::take(&mut self.priorities)
     }
 
-    /// Decodes the next bytes of the stream.
+    /// Decodes the next bytes of the stream. All bytes are consumed.
+    ///
+    /// # Errors
+    /// [`Fault::Connection`] for a violation of RFC 9114 or RFC 9218, after which the decoder must not be used.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Fault> {
         loop {
             let (used, step) = self.frames.step(input);
@@ -163,7 +167,7 @@ const fn is_known(kind: u64) -> bool {
     )
 }
 
-/// Appends a GOAWAY frame: requests on this stream and later ones are not processed (§5.2).
+/// Appends a GOAWAY frame: requests on streams with this identifier or a higher one are not processed (RFC 9114 §5.2).
 pub fn write_goaway(out: &mut Vec<u8>, id: u64) {
     let mut payload = Vec::with_capacity(8);
     varint::write(&mut payload, id);

@@ -52,7 +52,7 @@ pub enum Fault {
     /// Close the connection with this code.
     #[error("connection error {0}")]
     Connection(Code),
-    /// The field section exceeds the limits; the response is 431 (RFC 9114 §4.2.2).
+    /// The field section exceeds the limits. The request may be answered with 431 (RFC 9114 §4.2.2).
     #[error("field section too large")]
     TooLarge,
 }

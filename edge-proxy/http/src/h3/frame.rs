@@ -22,26 +22,27 @@ pub const PRIORITY_UPDATE: u64 = 0xf_0700;
 /// The PRIORITY_UPDATE frame type for pushes (RFC 9218 §7.2).
 pub const PRIORITY_UPDATE_PUSH: u64 = 0xf_0701;
 
-/// Returns whether this type is reserved because HTTP/2 used it; such a frame is an error everywhere (§7.2.8).
+/// Returns whether the frame type is reserved because HTTP/2 used it. Such a frame is a connection error of type
+/// H3_FRAME_UNEXPECTED (RFC 9114 §7.2.8).
 pub const fn is_forbidden(kind: u64) -> bool {
     matches!(kind, 0x2 | 0x6 | 0x8 | 0x9)
 }
 
-/// The meaning of the next bytes of a stream.
+/// The result of a decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// All bytes were consumed, and more are needed.
     More,
-    /// A frame of this type begins. A frame with an empty payload is already complete.
+    /// A frame begins. A frame with an empty payload is complete.
     Begin {
         /// The frame type.
         kind: u64,
-        /// The length of its payload.
+        /// The length of the payload in bytes.
         len: u64,
     },
-    /// Bytes of the payload of the frame that began.
+    /// Payload bytes of the current frame follow. They belong to the caller.
     Payload {
-        /// The number of bytes.
+        /// The number of payload bytes.
         len: usize,
         /// True if the frame ends with them.
         end: bool,
@@ -62,8 +63,8 @@ impl FrameReader {
         Self { head: [0; 16], have: 0, left: 0 }
     }
 
-    /// Decodes `input`. Returns the number of bytes consumed as framing, and the step after them. The bytes of a
-    /// [`Step::Payload`] are not included and belong to the caller.
+    /// Decodes `input`. Returns the number of framing bytes consumed, and the step after them. The payload bytes of a
+    /// [`Step::Payload`] are not included in that number; the next call must begin after them.
     pub fn step(&mut self, input: &[u8]) -> (usize, Step) {
         if self.left > 0 {
             let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
@@ -92,7 +93,7 @@ impl FrameReader {
         (input.len(), Step::More)
     }
 
-    /// Returns whether the stream may end here, that is, not inside a frame (RFC 9114 §7.1).
+    /// Returns whether the stream may end here: not inside a frame (RFC 9114 §7.1).
     pub const fn is_between_frames(&self) -> bool {
         self.have == 0 && self.left == 0
     }

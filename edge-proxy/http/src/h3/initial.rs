@@ -12,7 +12,7 @@ pub const VERSION_1: u32 = 1;
 /// The smallest datagram allowed in a client's first flight (RFC 9000 §14.1).
 pub const MIN_DATAGRAM: usize = 1200;
 
-/// The types of long-header packets in version 1.
+/// The type of a long-header packet in QUIC version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongKind {
     /// An Initial packet.
@@ -25,22 +25,23 @@ pub enum LongKind {
     Retry,
 }
 
-/// The unprotected part of a long header.
+/// The unprotected part of a long header (RFC 9000 §17.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongHeader<'a> {
     /// The QUIC version.
     pub version: u32,
-    /// The packet type; only meaningful in version 1.
+    /// The packet type. Meaningful only in version 1.
     pub kind: LongKind,
     /// The destination connection ID.
     pub destination: &'a [u8],
     /// The source connection ID.
     pub source: &'a [u8],
-    /// Offset of the bytes after the connection IDs.
+    /// The offset of the bytes after the connection IDs.
     rest_at: usize,
 }
 
-/// Parses the long header at the front of a datagram. `None` if there is none.
+/// Parses the long header at the front of a datagram. `None` if it is a short header, incomplete, or has a connection ID of more
+/// than 20 bytes in version 1.
 pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
     let first = *datagram.first()?;
     if first & 0x80 == 0 {
@@ -66,8 +67,8 @@ pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
 }
 
 impl LongHeader<'_> {
-    /// Returns the offset of the protected packet number and the end of the packet, for an Initial, 0-RTT or Handshake
-    /// packet of version 1. `None` if the packet is incomplete.
+    /// Returns the offset of the protected packet number and the end of the packet, for an Initial, 0-RTT or Handshake packet of
+    /// version 1 in the same datagram. `None` for a Retry packet or an incomplete one.
     pub fn extent(&self, datagram: &[u8]) -> Option<(usize, usize)> {
         let mut rest = datagram.get(self.rest_at..)?;
         match self.kind {
@@ -96,10 +97,10 @@ pub struct CryptoBuffer {
 }
 
 impl CryptoBuffer {
-    /// The longest message accepted. Real ClientHellos are less than half as long, post-quantum key shares included.
+    /// The longest message that is accepted, in bytes. ClientHellos with post-quantum key shares are less than half as long.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// The highest number of separate ranges. Clients shuffle their frames on purpose, but into about ten.
+    /// The highest number of separate ranges. Clients shuffle their CRYPTO frames into about ten.
     pub const MAX_PARTS: usize = 64;
 
     /// Creates an empty buffer.
@@ -107,8 +108,11 @@ impl CryptoBuffer {
         Self { bytes: Vec::new(), parts: Vec::new() }
     }
 
-    /// Takes the CRYPTO frames of a decrypted Initial packet. Frames that a client's Initial must not contain are an
-    /// error (RFC 9000 §12.4).
+    /// Adds the CRYPTO frames of a decrypted Initial packet.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] for frames that a client's Initial must not contain (RFC 9000 §12.4), overlapping ranges with different
+    /// content, and messages above [`MAX_BYTES`](Self::MAX_BYTES) or [`MAX_PARTS`](Self::MAX_PARTS).
     pub fn take_frames(&mut self, mut payload: &[u8]) -> Result<(), MalformedHello> {
         while let Some((kind, rest)) = payload.split_first() {
             payload = rest;
@@ -177,7 +181,7 @@ impl CryptoBuffer {
         if self.parts.len() > Self::MAX_PARTS { Err(MalformedHello) } else { Ok(()) }
     }
 
-    /// Returns the received parts of the message, in order.
+    /// Iterates over the received ranges of the message, in ascending order.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(|(start, end)| &self.bytes[*start..*end])
     }

@@ -1,4 +1,4 @@
-//! An incremental decoder for request streams: head, content, trailers (RFC 9114 §4.1).
+//! An incremental decoder for HTTP/3 request streams: head, content, trailers (RFC 9114 §4.1).
 
 use super::frame::{self, FrameReader, Step};
 use super::qpack::QpackDecoder;
@@ -16,8 +16,8 @@ impl From<BadSection> for Fault {
     }
 }
 
-/// The highest number of frames without useful work in one request, such as empty DATA and unknown types. A few are
-/// grease; more are a way to keep a proxy busy for nothing.
+/// The highest number of frames without useful work in one request: empty DATA and unknown types. A few are grease (RFC 9114
+/// §7.2.8).
 const MAX_IDLE_FRAMES: u32 = 256;
 
 /// The next part of a request.
@@ -25,11 +25,11 @@ const MAX_IDLE_FRAMES: u32 = 256;
 pub enum RequestItem {
     /// All bytes were consumed, and more are needed.
     More,
-    /// The encoded head is complete: [`RequestDecoder::head`] decodes it.
+    /// The encoded head is complete. [`RequestDecoder::head`] must be called next.
     HeadReady,
-    /// Content of this many bytes.
+    /// Content of this many bytes follows in the input.
     Data(usize),
-    /// The trailers. Only the end of the stream may follow.
+    /// The trailers, after which only the end of the stream may follow.
     Trailers(Fields),
 }
 
@@ -42,7 +42,7 @@ enum Phase {
     Trailed,
 }
 
-/// A decoder for one request stream.
+/// An incremental decoder for one request stream.
 #[derive(Debug)]
 pub struct RequestDecoder {
     frames: FrameReader,
@@ -70,8 +70,11 @@ impl RequestDecoder {
         }
     }
 
-    /// Decodes `input`. Returns the number of bytes consumed, and the next part. The bytes of [`RequestItem::Data`] follow
-    /// those and belong to the caller; the next call begins after them.
+    /// Decodes `input`. Returns the number of bytes consumed, and the next part. The bytes of [`RequestItem::Data`] are not
+    /// included in that number; the next call must begin after them.
+    ///
+    /// # Errors
+    /// [`Fault`] for a violation of RFC 9114 or an exceeded limit.
     pub fn step(&mut self, input: &[u8]) -> Result<(usize, RequestItem), Fault> {
         let mut used = 0;
         loop {
@@ -161,7 +164,11 @@ impl RequestDecoder {
         Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
 
-    /// Decodes the head, once after [`RequestItem::HeadReady`]. `ended` tells whether the stream ended right after it.
+    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `ended` is true if the stream ended after the
+    /// head.
+    ///
+    /// # Errors
+    /// [`Fault`] if the section cannot be decoded, is malformed or exceeds a limit.
     pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, Fault> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestSection::new(Version::Http3, self.limits);
@@ -175,7 +182,11 @@ impl RequestDecoder {
         Ok(head)
     }
 
-    /// Checks that the request is complete at the end of the stream (§4.1, §4.1.2, §7.1).
+    /// Checks at the end of the stream that the request is complete.
+    ///
+    /// # Errors
+    /// [`Fault`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content is shorter than
+    /// its Content-Length (§4.1.2).
     pub fn finish(&self) -> Result<(), Fault> {
         if !self.frames.is_between_frames() {
             return Err(Fault::Connection(Code::H3_FRAME_ERROR));

@@ -1,10 +1,10 @@
-//! Writers for responses (RFC 9114 §4.1, §4.3.2).
+//! Writers for HTTP/3 responses (RFC 9114 §4.1, §4.3.2).
 
 use super::{frame, qpack, varint};
 use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
-/// Appends a HEADERS frame with a response head. Connection-specific fields are left out, names become lower case, and
+/// Appends a response head as a HEADERS frame. Connection-specific fields are omitted, names are converted to lower case, and
 /// Content-Length is that of `head.body`.
 pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     headers(out, |out| {
@@ -24,7 +24,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     });
 }
 
-/// Appends a HEADERS frame with trailers. Fields that are not allowed in trailers are left out.
+/// Appends trailers as a HEADERS frame. Fields that are not allowed in trailers are omitted.
 pub fn write_trailers(out: &mut Vec<u8>, fields: &Fields) {
     headers(out, |out| {
         for field in fields.iter() {

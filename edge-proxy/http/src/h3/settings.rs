@@ -8,21 +8,24 @@ const QPACK_BLOCKED_STREAMS: u64 = 0x7;
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 const H3_DATAGRAM: u64 = 0x33;
 
-/// The settings of a peer.
+/// The settings of an HTTP/3 peer. The defaults are those of RFC 9114 and RFC 9204.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The largest field section that the peer accepts. `None` means no limit.
+    /// The largest field section that the peer accepts, in bytes (RFC 9114 §4.2.2). `None` means no limit.
     pub max_field_section_size: Option<u64>,
-    /// The capacity of the dynamic table that the peer offers.
+    /// The capacity of the dynamic table that the peer's decoder permits, in bytes. Default: 0.
     pub qpack_max_table_capacity: u64,
-    /// The number of streams that the peer lets wait for the dynamic table.
+    /// The number of streams that may be blocked at the peer's decoder. Default: 0.
     pub qpack_blocked_streams: u64,
     /// True if the peer supports extended CONNECT (RFC 9220).
     pub enable_connect_protocol: bool,
 }
 
 impl Settings {
-    /// Parses the payload of a SETTINGS frame.
+    /// Parses the payload of a SETTINGS frame. Unknown settings are ignored.
+    ///
+    /// # Errors
+    /// A connection error: H3_SETTINGS_ERROR for a repeated, reserved or invalid setting, H3_FRAME_ERROR for a truncated payload.
     pub fn read(mut payload: &[u8]) -> Result<Self, Fault> {
         const WRONG: Fault = Fault::Connection(Code::H3_SETTINGS_ERROR);
         let mut settings = Self::default();
@@ -48,7 +51,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Appends a whole SETTINGS frame.
+    /// Appends a SETTINGS frame with these settings.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut payload = Vec::with_capacity(24);
         let mut put = |id, value| {

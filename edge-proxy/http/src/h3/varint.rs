@@ -1,9 +1,9 @@
 //! QUIC's variable-length integers (RFC 9000 §16).
 
-/// The largest value that can be encoded.
+/// The largest value that can be encoded: 2^62 - 1.
 pub const MAX: u64 = (1 << 62) - 1;
 
-/// Parses an integer at the front. Returns its value and its length in bytes; `None` if it is incomplete.
+/// Parses an integer at the front of `bytes`. Returns its value and its length in bytes. `None` if it is incomplete.
 pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len = 1usize << (first >> 6);
@@ -12,7 +12,7 @@ pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, len))
 }
 
-/// Parses an integer and advances past it.
+/// Parses an integer and advances `bytes` past it. `None` if it is incomplete.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let (value, len) = read(bytes)?;
     *bytes = &bytes[len..];

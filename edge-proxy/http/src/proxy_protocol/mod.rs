@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2, in both directions (haproxy.org, doc/proxy-protocol.txt).
+//! The PROXY protocol, versions 1 and 2, in both directions (HAProxy, doc/proxy-protocol.txt).
 
 mod crc32c;
 pub mod v1;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 /// The content of a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The sender opened the connection itself, or does not know the client: the addresses of the connection apply.
+    /// The sender opened the connection itself or does not know the client. The addresses of the connection apply.
     Local,
     /// The sender forwards a client's connection.
     Proxied {
@@ -21,7 +21,7 @@ pub enum ProxyHeader {
 }
 
 impl ProxyHeader {
-    /// Returns the client's address, unless the connection's own applies.
+    /// Returns the client's address. `None` for [`ProxyHeader::Local`].
     pub const fn source(&self) -> Option<SocketAddr> {
         match self {
             Self::Local => None,
@@ -30,35 +30,35 @@ impl ProxyHeader {
     }
 }
 
-/// The reason bytes are not a valid PROXY header. The connection is closed.
+/// The reason bytes are not a valid PROXY header. The connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address or a port is malformed, or of another family than announced.
+    /// An address or a port is malformed, or of another family than declared.
     #[error("an address of the PROXY header is malformed")]
     Address,
     /// The checksum is wrong.
     #[error("the PROXY header's checksum is wrong")]
     Checksum,
-    /// An unknown command, family, protocol or version.
+    /// The command, family, protocol or version is unknown.
     #[error("the PROXY header has an unknown command, family, protocol or version")]
     Unknown,
-    /// The extensions do not fill their space exactly.
+    /// The extensions (TLVs) do not fill their space exactly.
     #[error("the PROXY header's extensions are malformed")]
     Extension,
     /// The connection does not begin with a PROXY header.
     #[error("the connection does not begin with a PROXY header")]
     Missing,
-    /// The header exceeds the limit.
+    /// The header exceeds the length limit.
     #[error("the PROXY header is too long")]
     TooLong,
 }
 
-/// Parses the PROXY header of either version at the beginning of a connection. Returns the header and its length in
-/// bytes; `None` while bytes are missing.
+/// Parses the PROXY header of either version at the beginning of a connection. Returns the header and its length in bytes.
+/// `Ok(None)` if it is incomplete.
 ///
 /// # Errors
-/// The bytes cannot become a valid header.
+/// [`Error`] as soon as the bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     match bytes.first() {
         None => Ok(None),

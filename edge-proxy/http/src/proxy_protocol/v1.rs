@@ -4,12 +4,12 @@ use super::{Error, ProxyHeader, same_family};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header, including its CR LF.
+/// The longest header in bytes, including its CR LF.
 pub const MAX: usize = 107;
 
 const BEGIN: &[u8] = b"PROXY ";
 
-/// Parses a header. Returns it with its length; `None` while bytes are missing.
+/// Parses a header of version 1. Returns the header and its length in bytes. `Ok(None)` if it is incomplete.
 ///
 /// ```
 /// use edge_http::proxy_protocol::v1;
@@ -21,7 +21,7 @@ const BEGIN: &[u8] = b"PROXY ";
 /// ```
 ///
 /// # Errors
-/// The bytes cannot become a valid header.
+/// [`Error`] as soon as the bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(BEGIN.len());
     if bytes[..known] != BEGIN[..known] {
@@ -83,7 +83,8 @@ fn port(text: &str) -> Result<u16, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
-/// Appends a header. Addresses of different families are both written as IPv6.
+/// Appends a header of version 1. [`ProxyHeader::Local`] is written as `UNKNOWN`. Addresses of different families are both
+/// written as IPv6.
 pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = match *header {

@@ -3,25 +3,27 @@
 use super::{Error, ProxyHeader, crc32c, same_family};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header that [`parse`] accepts, including its first 16 bytes.
+/// The longest header that [`parse`] accepts in bytes, including its first 16 bytes.
 pub const MAX: usize = 4096;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED: usize = 16;
 const CRC32C: u8 = 3;
 
-/// Parses a header of at most [`MAX`] bytes. Returns it with its length; `None` while bytes are missing.
+/// Parses a header of version 2 of at most [`MAX`] bytes. Returns the header and its length in bytes. `Ok(None)` if it is
+/// incomplete.
 ///
 /// # Errors
-/// The bytes cannot become a valid header.
+/// [`Error`] as soon as the bytes cannot become a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     parse_up_to(bytes, MAX)
 }
 
-/// Parses a header of at most `max` bytes.
+/// Parses a header of version 2 of at most `max` bytes. Returns the header and its length in bytes. `Ok(None)` if it is
+/// incomplete.
 ///
 /// # Errors
-/// The bytes cannot become a valid header.
+/// [`Error`] as soon as the bytes cannot become a valid header.
 pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usize)>, Error> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] != SIGNATURE[..known] {
@@ -90,7 +92,7 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     }
 }
 
-/// Walks the extensions, which must fill their space, and verifies the checksum if there is one.
+/// Parses the extensions (TLVs), which must fill their space exactly, and verifies the checksum if there is one.
 fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
     let mut checked = false;
     while at < whole.len() {
@@ -116,7 +118,7 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Appends a header, with a checksum. Addresses of different families are both written as IPv6.
+/// Appends a header of version 2 with a checksum. Addresses of different families are both written as IPv6.
 ///
 /// ```
 /// use edge_http::proxy_protocol::{ProxyHeader, v2};

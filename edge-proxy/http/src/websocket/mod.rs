@@ -5,7 +5,7 @@ use crate::{encoding, sha1};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Computes the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
+/// Returns the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 ///
 /// ```
 /// assert_eq!(&edge_http::websocket::accept(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -16,20 +16,20 @@ pub fn accept(key: &[u8]) -> [u8; 28] {
     out
 }
 
-/// Creates a Sec-WebSocket-Key from 16 random bytes (RFC 6455 §4.1).
+/// Returns the Sec-WebSocket-Key for 16 random bytes (RFC 6455 §4.1).
 pub fn key(nonce: [u8; 16]) -> [u8; 24] {
     let mut out = [0; 24];
     encoding::base64_into(&nonce, &mut out);
     out
 }
 
-/// Returns whether this names the WebSocket protocol, in an Upgrade field or in `:protocol`.
+/// Returns whether the protocol of an Upgrade field or of `:protocol` is WebSocket, compared without regard to case.
 pub const fn is_websocket(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("websocket")
 }
 
-/// Converts an extended CONNECT (RFC 8441 §5, RFC 9220) into an HTTP/1.1 handshake: GET, and a key from these random
-/// bytes. Returns the expected Sec-WebSocket-Accept. The writer adds Connection and Upgrade.
+/// Converts an extended CONNECT (RFC 8441 §5, RFC 9220) into an HTTP/1.1 WebSocket handshake: a GET with a Sec-WebSocket-Key from
+/// 16 random bytes. Returns the expected Sec-WebSocket-Accept. The writer adds Connection and Upgrade.
 pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     let key = key(nonce);
     head.method = Method::Get;
@@ -39,14 +39,13 @@ pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     accept(&key)
 }
 
-/// Returns whether a 101 accepts the handshake: exactly one Sec-WebSocket-Accept with the expected value (RFC 6455
-/// §4.1).
+/// Returns whether a 101 completes the handshake: exactly one Sec-WebSocket-Accept with the expected value (RFC 6455 §4.1).
 pub fn is_accepted(head: &ResponseHead, expected: &[u8; 28]) -> bool {
     let mut values = head.fields.all(Name::SecWebSocketAccept);
     head.status == 101 && values.next() == Some(&expected[..]) && values.next().is_none()
 }
 
-/// Converts a 101 into the response to an extended CONNECT: 200, without Sec-WebSocket-Accept (RFC 8441 §5).
+/// Converts a 101 into the response to an extended CONNECT: 200 without Sec-WebSocket-Accept (RFC 8441 §5).
 pub fn http1_to_extended(head: &mut ResponseHead) {
     head.status = 200;
     head.body = BodyLength::Unknown;

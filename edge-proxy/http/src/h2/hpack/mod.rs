@@ -8,15 +8,15 @@ mod table;
 use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::{Dynamic, Found};
 
-/// The default size of a peer's dynamic table (RFC 9113 §6.5.2).
+/// The default size of a dynamic table in bytes (RFC 9113 §6.5.2).
 pub const TABLE_SIZE: usize = 4096;
 
-/// An error for a field section that cannot be decoded, which ends the connection (RFC 9113 §4.3).
+/// An error for a field section that cannot be decoded, a connection error of type COMPRESSION_ERROR (RFC 9113 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field section that cannot be decoded")]
 pub struct InvalidBlock;
 
-/// A decoder for the field sections of one connection, in order.
+/// A decoder for the field sections of one connection.
 ///
 /// ```
 /// use edge_http::h2::hpack::HpackDecoder;
@@ -46,8 +46,11 @@ impl HpackDecoder {
         Self { table: Dynamic::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Passes every field line of a section to `field`, in order. A section must be decoded to its end whatever it
-    /// contains, since it changes the table.
+    /// Decodes a field section and passes every field line to `field`, in order. Sections must be decoded in the order of the
+    /// connection and to their end, since they change the dynamic table.
+    ///
+    /// # Errors
+    /// [`InvalidBlock`]; lines before the error were passed to `field`.
     pub fn decode(
         &mut self,
         mut block: &[u8],
@@ -114,12 +117,13 @@ fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Re
     prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }
 
-/// Appends the instruction that this side's dynamic table has size 0. It precedes the first line of the first section.
+/// Appends the instruction that sets the size of this side's dynamic table to 0 (RFC 7541 §6.3). It must precede the first line
+/// of the first section.
 pub fn write_no_table(out: &mut Vec<u8>) {
     out.push(0x20);
 }
 
-/// Appends a field line. The name is written in lower case.
+/// Appends a field line. The name is converted to lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
         Found::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),

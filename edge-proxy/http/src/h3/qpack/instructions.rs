@@ -4,7 +4,8 @@
 use super::super::{Code, Fault};
 use crate::prefixed::integer;
 
-/// A decoder for a peer's encoder stream, which would fill a dynamic table.
+/// A decoder for the encoder stream of a peer. Instructions other than a capacity of 0 are errors, since no dynamic table is
+/// offered.
 #[derive(Debug, Default)]
 pub struct EncoderStream {
     partial: Vec<u8>,
@@ -16,7 +17,10 @@ impl EncoderStream {
         Self::default()
     }
 
-    /// Decodes the next bytes of the stream.
+    /// Decodes the next bytes of the stream. All bytes are consumed.
+    ///
+    /// # Errors
+    /// [`Fault::Connection`] with QPACK_ENCODER_STREAM_ERROR for an instruction that is not valid.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
@@ -26,13 +30,13 @@ impl EncoderStream {
         })
     }
 
-    /// Returns whether the stream is inside an instruction.
+    /// Returns whether the bytes so far end inside an instruction.
     pub fn is_truncated(&self) -> bool {
         !self.partial.is_empty()
     }
 }
 
-/// A decoder for a peer's decoder stream, which would acknowledge insertions of this side, of which there are none.
+/// A decoder for the decoder stream of a peer. Only Stream Cancellation is valid, since this side never inserts entries.
 #[derive(Debug, Default)]
 pub struct DecoderStream {
     partial: Vec<u8>,
@@ -44,7 +48,10 @@ impl DecoderStream {
         Self::default()
     }
 
-    /// Decodes the next bytes of the stream.
+    /// Decodes the next bytes of the stream. All bytes are consumed.
+    ///
+    /// # Errors
+    /// [`Fault::Connection`] with QPACK_DECODER_STREAM_ERROR for an instruction that is not valid.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
@@ -54,7 +61,7 @@ impl DecoderStream {
         })
     }
 
-    /// Returns whether the stream is inside an instruction.
+    /// Returns whether the bytes so far end inside an instruction.
     pub fn is_truncated(&self) -> bool {
         !self.partial.is_empty()
     }

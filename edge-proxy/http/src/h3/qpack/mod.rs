@@ -1,7 +1,7 @@
 //! QPACK (RFC 9204) with the static table only.
 //!
-//! This side offers a dynamic table without capacity, so a peer cannot refer to entries, insert any, or block streams:
-//! all of these are errors. This side encodes with the static table and literals.
+//! This side offers a dynamic table of capacity 0. A peer that refers to dynamic entries, inserts any or blocks streams therefore
+//! commits an error. This side encodes with the static table and literals.
 
 mod instructions;
 mod table;
@@ -15,7 +15,7 @@ use table::Found;
 
 const FAILED: Fault = Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
-/// A decoder for field sections. Its only state is scratch space.
+/// A decoder for field sections. It keeps no state between sections except scratch space.
 #[derive(Debug, Default)]
 pub struct QpackDecoder {
     name: Vec<u8>,
@@ -28,7 +28,8 @@ impl QpackDecoder {
         Self::default()
     }
 
-    /// Passes every field line of an encoded section to `field`, in order. An error of `field` ends the decoding.
+    /// Decodes a field section and passes every field line to `field`, in order. An error of `field` ends the decoding and is
+    /// returned.
     pub fn decode(
         &mut self,
         mut section: &[u8],
@@ -86,12 +87,12 @@ fn take_string<'s, 'a: 's>(
     prefixed::take_string(section, bits, scratch).ok_or(FAILED)
 }
 
-/// Appends the two integers at the beginning of every encoded section.
+/// Appends the prefix of an encoded section: a Required Insert Count and a Base of 0 (RFC 9204 §4.5.1).
 pub fn write_prefix(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
-/// Appends a field line. The name is written in lower case.
+/// Appends a field line. The name is converted to lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
         Found::Both(index) => return write_integer(out, 0xc0, 6, usize::from(index)),
@@ -101,7 +102,7 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     write_string(out, value);
 }
 
-/// Appends a field line whose name and value are literals in the Huffman code.
+/// Appends a field line whose name and value are literals in the Huffman code. The name is converted to lower case.
 pub fn write_field_huffman(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     write_integer(out, 0x28, 3, huffman::encoded_len(&name.to_ascii_lowercase()));
     huffman::encode(&name.to_ascii_lowercase(), out);
