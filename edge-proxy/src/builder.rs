@@ -1,4 +1,4 @@
-//! The description of a proxy, from which it is started.
+//! The builder of a proxy.
 
 use super::bound_sockets::{OpenListeners, open};
 use super::error::StartError;
@@ -23,7 +23,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The description of a proxy before its start: see [`Proxy::builder`].
+/// A builder that configures and starts a proxy: see [`Proxy::builder`].
 pub struct Builder {
     config: Config,
     certificates: Arc<dyn ResolvesServerCert>,
@@ -35,12 +35,12 @@ pub struct Builder {
     tracing: Option<Tracing>,
 }
 
-/// The entry: see the front page of the crate.
+/// The entry point of the crate: see [`Proxy::builder`].
 #[derive(Debug)]
 pub struct Proxy(());
 
 impl Proxy {
-    /// Begins to describe a proxy. Without more it has no listeners, no sites and no certificates.
+    /// Returns a builder with the default configuration: no listeners, sites, upstreams or certificates.
     pub fn builder() -> Builder {
         Builder {
             config: Config::default(),
@@ -56,58 +56,59 @@ impl Proxy {
 }
 
 impl Builder {
-    /// The whole configuration at once, instead of what was added before.
+    /// Sets the configuration. Replaces listeners, sites and upstreams that were added before.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Adds an address to listen on.
+    /// Adds a listener to the configuration.
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Self {
         self.config.listeners.push(listener);
         self
     }
 
-    /// Adds a site.
+    /// Adds a site to the configuration.
     #[must_use]
     pub fn site(mut self, site: Site) -> Self {
         self.config.sites.push(site);
         self
     }
 
-    /// Adds an upstream.
+    /// Adds an upstream to the configuration.
     #[must_use]
     pub fn upstream(mut self, upstream: Upstream) -> Self {
         self.config.upstreams.push(upstream);
         self
     }
 
-    /// Sets the source of certificates: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    /// Sets the resolver of server certificates: [`Certificates`](crate::Certificates), or any resolver of rustls. Default: no
+    /// certificates.
     #[must_use]
     pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
         self.certificates = certificates;
         self
     }
 
-    /// Sets the observer of events.
+    /// Sets the observer of events. Default: [`NoopObserver`](crate::NoopObserver).
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Sets the state shared with other edges that serve the same names: tickets, and the sessions for early data.
-    /// Without it they belong to this process.
+    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data. Without
+    /// this call the state belongs to this process.
     #[must_use]
     pub fn shared(mut self, shared: Shared) -> Self {
         self.shared = Some(shared);
         self
     }
 
-    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]);
-    /// without this call trace fields of clients are passed on unchanged. Reloads do not affect it.
+    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]). Without this
+    /// call, trace fields of clients are forwarded unchanged. Not affected by reloads.
     #[cfg(feature = "opentelemetry")]
     #[must_use]
     pub fn tracing(mut self, tracing: Tracing) -> Self {
@@ -115,16 +116,16 @@ impl Builder {
         self
     }
 
-    /// Sets the number of workers, 1 to 64. The default is one per core.
+    /// Sets the number of workers. Values outside 1 to 64 are clamped. Default: one per CPU core, at most 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.clamp(1, 64);
         self
     }
 
-    /// Sets inherited sockets, of a service manager or of a predecessor ([`ProxyHandle::sockets`]). A listener with the
-    /// address of one uses it. If there are more of one address than workers, there are as many workers, so that no
-    /// connection waits on an unused socket.
+    /// Sets inherited sockets, from a service manager or a predecessor ([`ProxyHandle::sockets`]). A listener uses the sockets
+    /// bound to its address. The number of workers is raised to the highest number of sockets of one address, at most 64, so that
+    /// no connection waits on an unused socket. Must be called after [`Builder::workers`].
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = Inherited { tcp, udp };
@@ -132,11 +133,11 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners and starts the workers. Returns when every worker serves. With [`Builder::shared`], waits up to 2 s
-    /// for the first keys. It blocks: call it outside of an asynchronous runtime's threads, or by `spawn_blocking`.
+    /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners. With [`Builder::shared`],
+    /// waits up to 2 s for the first keys. Blocks: in an asynchronous runtime, call it by `spawn_blocking`.
     ///
     /// # Errors
-    /// [`StartError`]; nothing runs then. [`StartError::Worker`] if a worker cannot serve.
+    /// [`StartError`] if the configuration is invalid or cannot be applied. Nothing runs then.
     pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
@@ -192,7 +193,7 @@ impl Builder {
     }
 }
 
-/// Starts the thread of a worker, which has no listeners yet.
+/// Starts the thread of a worker, at first without listeners.
 fn start_worker(
     number: usize,
     runtime: Arc<Runtime>,

@@ -1,4 +1,4 @@
-//! Client certificates of sites: the TLS configuration that asks for them, and the certificate that a handshake proved.
+//! Client certificates of sites: the TLS configuration that requests them, and the certificate that a client proved.
 
 use edge_policy::config::{CertificateMode, ClientCertificates};
 use edge_policy::{CertificateContext, ClientCertificate};
@@ -13,43 +13,43 @@ use std::sync::Arc;
 
 mod name;
 
-/// The error of client certificates that cannot be asked for.
+/// The error of client certificate settings that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientCertificatesError {
-    /// A file cannot be read.
+    /// Reading a file failed.
     #[error("cannot read {}", path.display())]
     File {
-        /// The file that cannot be read.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause, as the system reports it.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// A file contains nothing of the expected kind.
+    /// A file contains no object of the expected kind in PEM, or a damaged one.
     #[error("{}: not a valid PEM file: expected {expected}", path.display())]
     Pem {
-        /// The file that cannot be parsed.
+        /// The path of the file.
         path: PathBuf,
         /// The kind of object that is missing or damaged.
         expected: &'static str,
     },
-    /// A certificate of the file cannot be that of an authority.
+    /// A certificate in the file cannot be used as a certificate authority.
     #[error("{}: a certificate cannot be used as an authority", path.display())]
     Authority {
-        /// The file with the certificate.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause, as rustls reports it.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// TLS cannot be set up.
+    /// rustls rejected the TLS configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// The authorities or the revocation lists cannot be used together.
+    /// The certificate authorities or the revocation lists were rejected by the verifier.
     #[error("the authorities or the revocation lists cannot be used")]
     Verifier(#[from] VerifierBuilderError),
 }
 
-/// The rules by which a certificate was verified: the content of the files, so that a change of any of them is one of the rules.
+/// The rules that a certificate was verified under: the content of the files, so that a changed file changes the rules.
 #[derive(Debug, PartialEq, Eq)]
 struct CertificateRules {
     authorities: Vec<u8>,
@@ -57,7 +57,7 @@ struct CertificateRules {
     mode: CertificateMode,
 }
 
-/// The client certificates of one site, ready to be asked for.
+/// The client certificate settings of one site, with its TLS configuration.
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
     rules: Arc<CertificateRules>,

@@ -6,66 +6,66 @@ use edge_policy::ConfigErrors;
 use std::io;
 use std::net::SocketAddr;
 
-/// The error of a start or a reload, after which nothing has changed. [`source`](std::error::Error::source) has the cause.
+/// The error of a start or a reload, which then has no effect. [`source`](std::error::Error::source) returns the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration is not valid.
+    /// The configuration is invalid.
     #[error("the configuration is not valid")]
     Config(#[source] ConfigErrors),
-    /// An address cannot be listened on.
+    /// Binding a listener's address failed, or another process listens on it.
     #[error("cannot listen on {address}{}", bind_advice(*address, source))]
     Listen {
-        /// The address that cannot be bound.
+        /// The address of the listener.
         address: SocketAddr,
-        /// The cause, as the system reports it.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// TLS to an upstream cannot be set up.
+    /// The TLS settings of an upstream cannot be applied.
     #[error("TLS to the upstream `{upstream}` cannot be set up")]
     UpstreamTls {
-        /// The upstream's name.
+        /// The name of the upstream.
         upstream: String,
         /// The underlying error.
         source: UpstreamTlsError,
     },
-    /// A site's client certificates cannot be asked for.
+    /// The client certificate settings of a site cannot be applied.
     #[error("client certificates of the site `{site}` cannot be asked for")]
     ClientCertificates {
-        /// The site's name.
+        /// The name of the site.
         site: String,
         /// The underlying error.
         source: ClientCertificatesError,
     },
-    /// TLS cannot be set up.
+    /// rustls rejected the TLS configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// QUIC cannot be set up.
+    /// The QUIC configuration was rejected.
     #[error("QUIC cannot be set up")]
     Quic {
         /// The underlying error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Traces cannot be exported as configured.
+    /// The settings of trace export cannot be applied.
     #[error("tracing: {why}")]
     Tracing {
-        /// The mistake and what to write instead, without the value of a field.
+        /// The problem and how to fix it. Does not contain the values of fields.
         why: String,
     },
-    /// A thread cannot be started.
+    /// Starting a thread failed.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
-    /// A worker cannot open its listeners, or has ended.
+    /// A worker could not open its listeners, did not respond within 10 s, or has ended.
     #[error("worker {number} does not serve")]
     Worker {
         /// The zero-based index of the worker.
         number: usize,
-        /// The cause, as the system reports it.
+        /// The error of the worker.
         source: io::Error,
     },
 }
 
-/// Advice for an address that cannot be bound.
+/// Returns advice on a bind error, to be appended to its message.
 fn bind_advice(address: SocketAddr, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {

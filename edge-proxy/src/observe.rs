@@ -1,4 +1,5 @@
-//! Events for the embedder: one record per request, one per rejected connection, and changes of the proxy's state.
+//! Events for the embedding program: one record per request, one per rejected or forwarded connection, and changes of the proxy's
+//! state.
 
 use super::resumption::SharedEvent;
 use super::tls::TlsParameters;
@@ -9,46 +10,50 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Receives events of the proxy. Methods are called by the workers while they serve, so they must not block: count, or append
-/// a line to a buffer. The default implementations do nothing.
+/// Receives events of the proxy. Methods are called synchronously on the workers' threads unless stated otherwise, and from
+/// several threads at once. They must not block: increment a counter, or append to a buffer. The default implementations do
+/// nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// A request was served, refused or aborted.
+    /// Called when a request has ended: served, refused or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
-    /// A TCP connection that was forwarded byte for byte ended, or could not be forwarded.
+    /// Called when a TCP connection forwarded byte for byte has ended, or could not be forwarded.
     fn forwarded(&self, _record: &ForwardRecord<'_>) {}
 
-    /// A connection was rejected before any request.
+    /// Called when a connection was rejected, or a request was rejected because its head is malformed, too large or too slow.
+    /// These have no access record.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
-    /// A worker cannot accept connections for now, or can again. Called once for each such change.
+    /// Called when a listener of a worker stops accepting connections, and when it accepts them again.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
-    /// A listener's interface or address went, or came and is served. Not called by a worker.
+    /// Called when a listener stops being served because its interface or address is missing, and when it is served. Not called
+    /// on a worker's thread.
     fn listener(&self, _event: &ListenerEvent<'_>) {}
 
-    /// A target of an upstream is not used any more, or is used again.
+    /// Called when a target of an upstream becomes unavailable, and when it is available again.
     fn target(&self, _event: &TargetEvent<'_>) {}
 
-    /// The store of shared state came or went. Not called by a worker.
+    /// Called when the store of shared state becomes unreachable, and when it is reached. Not called on a worker's thread.
     fn shared(&self, _event: &SharedEvent) {}
 
-    /// A worker, or the QUIC socket of one of its listeners, ended by an error. The other workers go on.
+    /// Called when a worker, or the QUIC socket of one of its listeners, has failed. The other workers continue.
     fn worker_failed(&self, _failure: &WorkerFailure<'_>) {}
 }
 
-/// A change in whether connections are accepted on a listener. Until they are, they wait in the kernel's queue.
+/// A change in whether connections are accepted on a listener. In the meantime, connections wait in the kernel's queue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent<'a> {
-    /// The system could not accept a connection.
+    /// Accepting a connection failed.
     Failed {
         /// The listener's address.
         local: SocketAddr,
         /// The error, as the system reports it.
         why: &'a io::Error,
     },
-    /// Clients have as many descriptors as they may: the rest is kept for upstreams, checks, the status page and the log.
+    /// Clients use as many descriptors as they may. The rest are reserved for upstreams, health checks, the status page and the
+    /// log.
     OutOfDescriptors {
         /// The listener's address.
         local: SocketAddr,
@@ -82,109 +87,109 @@ pub struct NoopObserver;
 
 impl Observer for NoopObserver {}
 
-/// The record of a request.
+/// The record of a completed request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
     /// The restored address of the client.
     pub client: IpAddr,
-    /// The other end of the connection.
+    /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The version of HTTP.
+    /// The HTTP version of the request.
     pub version: Version,
-    /// The version and cipher suite of TLS; `None` over plain HTTP.
+    /// The version and cipher suite of TLS. `None` over plain HTTP.
     pub tls: Option<TlsParameters>,
     /// The method of the request.
     pub method: &'a Method,
-    /// Host, with a port if the client wrote one.
+    /// The host, with a port if the client sent one.
     pub authority: &'a str,
-    /// Path and query.
+    /// The request target in origin form. For a forwarded request, after `strip_prefix` and `add_prefix`.
     pub target: &'a str,
-    /// The name of the site, if one was found.
+    /// The name of the site. `None` if no site matched.
     pub site: Option<&'a str>,
-    /// The name of the upstream, if the request was forwarded.
+    /// The name of the upstream. `None` if the request was not forwarded.
     pub upstream: Option<&'a str>,
-    /// The status that was sent, or `None` if the client got no answer.
+    /// The status sent to the client. `None` if the client received no response.
     pub status: Option<u16>,
-    /// Bytes of content received from the client.
+    /// The number of content bytes received from the client.
     pub received: u64,
-    /// Bytes of content sent to the client.
+    /// The number of content bytes sent to the client.
     pub sent: u64,
-    /// From the head's arrival to the answer's end.
+    /// The time from the complete request head to the end of the response.
     pub duration: Duration,
-    /// The reason why it was refused or broken off, if it was.
+    /// The reason of a refusal or abort. `None` for a request that was served.
     pub reason: Option<Reason>,
-    /// The failure of the upstream in words: the target and the cause.
+    /// The failure of the upstream as text: the target and the cause. `None` without a failure.
     pub error: Option<&'a str>,
-    /// True if the request was accepted as early data.
+    /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
-    /// The identifier of the request, if the configuration asks for one.
+    /// The identifier of the request. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub request_id: Option<&'a str>,
-    /// The request's head as it was received or forwarded.
+    /// The request head, as forwarded if the request was forwarded, or else as received.
     pub head: &'a RequestHead,
 }
 
-/// A listener that is served again, or not any more.
+/// A change in whether a listener is served.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
     /// The address of the listener.
     pub address: SocketAddr,
-    /// The interface of the listener.
+    /// The interface that the listener is bound to. `None` without one.
     pub interface: Option<&'a str>,
-    /// The reason why it is not served; `None` if it is.
+    /// The reason the listener is not served, as text. `None` if it is served.
     pub why: Option<&'a str>,
 }
 
-/// One TCP connection that was forwarded byte for byte.
+/// The record of a TCP connection that was forwarded byte for byte.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ForwardRecord<'a> {
-    /// The peer of the connection.
+    /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The client: the peer, or the source in its PROXY header.
+    /// The client address: the peer, or the source in its PROXY header.
     pub client: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
-    /// The name of the listener, if it has one.
+    /// The name of the listener. `None` if it has no name.
     pub listener: Option<&'a str>,
-    /// The name in the ClientHello, where TLS was passed through by it.
+    /// The server name in the ClientHello. `None` unless TLS was passed through by name.
     pub sni: Option<&'a str>,
     /// The name of the upstream.
     pub upstream: &'a str,
-    /// Bytes from the client that were passed on.
+    /// The number of bytes forwarded from the client to the upstream.
     pub received: u64,
-    /// Bytes that were passed on to the client.
+    /// The number of bytes forwarded from the upstream to the client.
     pub sent: u64,
-    /// Time from the connection's acceptance to its end.
+    /// The time from accepting the connection to its end.
     pub duration: Duration,
-    /// The reason why it ended, unless both sides closed.
+    /// The reason the connection ended. `None` if both sides closed it.
     pub reason: Option<Reason>,
 }
 
-/// A rejected connection.
+/// The record of a rejected connection, or of a request rejected for its head: see [`Observer::turned_away`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionRejected<'a> {
-    /// The other end.
+    /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The listener's address.
+    /// The address that the client connected to.
     pub local: SocketAddr,
-    /// The name in the ClientHello, if one was read.
+    /// The server name in the ClientHello. `None` if none was read.
     pub sni: Option<&'a str>,
     /// True if the connection arrived over QUIC.
     pub quic: bool,
-    /// The reason of the rejection.
+    /// The reason for the rejection.
     pub reason: Reason,
 }
 
-/// The failure of a worker while it serves.
+/// A failure of a worker, or of one of its QUIC sockets.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WorkerFailure<'a> {
     /// The zero-based index of the worker.
     pub worker: usize,
-    /// The listener whose QUIC socket failed, if the worker itself goes on.
+    /// The address of the listener whose QUIC socket failed while the worker continues. `None` if the worker itself ended.
     pub quic: Option<SocketAddr>,
-    /// The error that occurred.
+    /// The error that ended the worker or the socket.
     pub error: &'a io::Error,
 }

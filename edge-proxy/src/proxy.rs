@@ -1,4 +1,4 @@
-//! A running proxy as an embedder sees it: reloaded, measured, shut down.
+//! A running proxy: reload, status and metrics, shutdown.
 
 use super::bound_sockets::{OpenListeners, RetainedSockets, open};
 use super::error::StartError;
@@ -27,31 +27,32 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct WorkerStatus {
     /// The zero-based index of the worker.
     pub number: usize,
-    /// The error that it ended by; `None` while it serves.
+    /// The error that ended the worker, as text. `None` while it serves.
     pub error: Option<String>,
 }
 
 /// The status of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerStatus {
-    /// Its address, with the port that was given for 0.
+    /// The address of the listener. A configured port 0 is replaced by the port that was chosen.
     pub address: SocketAddr,
-    /// The interface of the listener.
+    /// The interface that the listener is bound to. `None` without one.
     pub interface: Option<String>,
-    /// True if it is served. One whose address or interface is not there yet waits for it.
+    /// True if the listener is served. False while it waits for its address or interface.
     pub serving: bool,
 }
 
-/// The thread of a worker, and the commands to it.
+/// The thread of a worker, and its command channel.
 pub(super) struct WorkerHandle {
     pub(super) commands: UnboundedSender<Command>,
     pub(super) thread: JoinHandle<()>,
 }
 
-/// The time that workers have to open their listeners.
+/// The time limit for workers to open their listeners.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running proxy. Dropping it ends it at once; [`ProxyHandle::shutdown`] lets requests in flight finish.
+/// The handle of a running proxy. Dropping it closes all connections and blocks until the workers have ended;
+/// [`ProxyHandle::shutdown`] lets requests in flight finish.
 pub struct ProxyHandle {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) state: Arc<Mutex<ProxyState>>,
@@ -74,12 +75,13 @@ impl ProxyHandle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the listening addresses, in the order of the listeners, with the ports chosen for 0.
+    /// Returns the addresses of the listeners, in the order of the configuration. A configured port 0 is replaced by the port
+    /// that was chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
 
-    /// The number of workers.
+    /// Returns the number of workers, including those that have failed.
     pub const fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -96,12 +98,13 @@ impl ProxyHandle {
         state.listeners.iter().filter_map(of).collect()
     }
 
-    /// Returns the listening sockets, for a process that takes over ([`Builder::sockets`](crate::Builder::sockets)).
-    /// Whichever process comes first accepts the connections in the queues of these sockets, so none is refused. QUIC
-    /// connections stay with one process while packets reach both: they end, and clients open new ones.
+    /// Returns duplicates of the listening sockets, for a process that takes over
+    /// ([`Builder::sockets`](crate::Builder::sockets)). Both processes accept connections from the same queues until one closes
+    /// its sockets, so no connection is refused. A QUIC connection whose packets reach the other process ends, and its client
+    /// opens a new one.
     ///
     /// # Errors
-    /// Out of descriptors.
+    /// [`io::Error`] if the process is out of descriptors.
     pub fn sockets(&self) -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
         let state = self.state();
         let tcp = state.held.iter().flat_map(RetainedSockets::tcp).map(TcpListener::try_clone);
@@ -109,7 +112,7 @@ impl ProxyHandle {
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
-    /// Returns the metrics since the start.
+    /// Returns the current values of all metrics. Counters begin at the start of the proxy.
     pub fn metrics(&self) -> Metrics {
         let runtime = self.state().runtime.clone();
         let config = runtime.snapshot().config();
@@ -127,7 +130,7 @@ impl ProxyHandle {
         metrics
     }
 
-    /// The configuration that is served by.
+    /// Returns a copy of the configuration that is served.
     pub fn config(&self) -> Config {
         self.state().runtime.snapshot().config().clone()
     }
@@ -142,7 +145,7 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// The status of each worker.
+    /// Returns the status of each worker, in the order of their indexes.
     pub fn worker_status(&self) -> Vec<WorkerStatus> {
         let state = self.state();
         let error = |number| state.failures.iter().find(|(worker, _)| *worker == number);
@@ -151,7 +154,8 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Has every worker open these sockets, and then has all of them serve by `runtime`. If one cannot, none does.
+    /// Prepares `runtime` with these sockets on every worker, then commits it on all of them. If one cannot prepare, all abandon
+    /// it.
     pub(super) fn serve(
         &self,
         runtime: &Arc<Runtime>,
@@ -179,7 +183,7 @@ impl ProxyHandle {
         prepared
     }
 
-    /// Waits until every worker has replied that it is prepared.
+    /// Waits until every worker has prepared, or one has failed.
     fn prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
         let mut missing: Vec<usize> = (0..self.workers.len()).collect();
         while let Some(&number) = missing.first() {
@@ -205,12 +209,12 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Serves by this configuration from the next request on. Requests in flight go on by the old one; connections, WebSockets
-    /// and QUIC connections stay. Listeners that both configurations have are not touched. Returns when every worker serves. It
-    /// blocks, and must not be called by an [`Observer`](crate::Observer) while it is told of a request.
+    /// Replaces the configuration; returns when every worker was told to serve it. Requests in flight finish under the old one,
+    /// and open connections stay open. Listeners present in both configurations are not touched. Concurrent calls are executed
+    /// one after the other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
     ///
     /// # Errors
-    /// [`StartError`]; everything stays as it was then. [`StartError::Worker`] if a worker cannot open a listener, or has ended.
+    /// [`StartError`] if the configuration is invalid or cannot be applied. The old one then stays in effect.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
@@ -242,8 +246,8 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Stops accepting connections, finishes requests in flight, and returns when that is done or after `within`.
-    /// Pending spans are exported then, for half a second even if the time is used up.
+    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has passed. The rest
+    /// are then aborted. Pending spans are then exported, for at least half a second if necessary.
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;

@@ -4,48 +4,48 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The error of a certificate that is not used. The one that was used before stays.
+/// The error of a certificate that is not used. The certificate that was in use before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// The folder cannot be read.
+    /// Reading a folder of certificates failed.
     #[error("cannot read the folder {}", path.display())]
     Folder {
-        /// The folder that cannot be read.
+        /// The path of the folder.
         path: PathBuf,
-        /// The cause, as the system reports it.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// A file cannot be read.
+    /// Reading a file failed.
     #[error("cannot read {}{}", path.display(), advice(path, source))]
     File {
         /// The path of the file.
         path: PathBuf,
-        /// The cause, as the system reports it.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// All accounts of the machine can read the key.
+    /// The permission bits of the key file give access to other users.
     #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
     Readable {
-        /// The path of the file.
+        /// The path of the key file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// The file contains no certificate or key.
+    /// A file contains no valid certificate or private key in PEM.
     #[error("{}: {why}", path.display())]
     Pem {
         /// The path of the file.
         path: PathBuf,
-        /// The reason, as rustls reports it.
+        /// The error of the parser.
         why: String,
     },
-    /// The key is not that of the certificate, or of a kind that is not supported.
+    /// The private key does not belong to the certificate, or is of an unsupported kind.
     #[error("the pair in {} cannot be used", path.display())]
     Pair {
-        /// The folder of the pair.
+        /// The path of the folder or of the certificate file.
         path: PathBuf,
-        /// The cause, as rustls reports it.
+        /// The error of rustls.
         source: rustls::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Certificates from a folder, such as `/var/lib/acme`, and from files that are named one by one, watched and swapped live.
+//! Server certificates from a folder such as `/var/lib/acme` and from individual files, reloaded when they change.
 
 mod error;
 mod pair;
@@ -24,20 +24,21 @@ struct NameIndex {
     refused: HashMap<PathBuf, Stamps>,
 }
 
-/// Certificates from a folder with one subfolder per certificate: `fullchain.pem` with `key.pem` or certbot's `privkey.pem` in each,
-/// or from files such as lego's `NAME.crt` with `NAME.key`; and from [files](Self::set_files) that are named one by one.
+/// Server certificates from a folder and from individual [files](Self::set_files). In the folder, each certificate is a subfolder
+/// with `fullchain.pem` and `key.pem` or certbot's `privkey.pem`, or a pair of files such as lego's `NAME.crt` and `NAME.key`.
 ///
-/// The names of a certificate are read from it. If several cover a name (ECDSA and RSA), the client's capabilities
-/// decide. [`Certificates::refresh`] reads changed files; an unusable pair leaves the old one in place.
+/// The DNS names are those in the certificate. If several certificates cover a name, for example with ECDSA and RSA keys, the
+/// capabilities of the client decide. Individual files take precedence over the folder. [`Certificates::refresh`] reads changed
+/// files; a pair that cannot be used leaves the previous one in place.
 pub struct Certificates {
     folder: Option<PathBuf>,
     files: Mutex<Vec<CertificateFiles>>,
     index: RwLock<Arc<NameIndex>>,
-    /// The end of the last look, and its duration.
+    /// The end of the last refresh, and its duration.
     looked: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// The part of a core that looking for new certificates may take, one of so many.
+/// The divisor of the share of a core that refreshes may take.
 const SHARE: u32 = 100;
 
 impl fmt::Debug for Certificates {
@@ -46,36 +47,36 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The result of [`Certificates::refresh`].
+/// The result of a refresh.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {
-    /// Folders whose pair is new.
+    /// The paths of pairs that are new or were replaced.
     pub swapped: Vec<PathBuf>,
-    /// The certificates that cannot be used, with reasons.
+    /// The errors of pairs that cannot be used. Each version of a pair is reported once.
     pub problems: Vec<CertificateError>,
 }
 
 impl Certificates {
-    /// Returns the certificates of a folder and of files that are not read yet, and need not exist yet: see
-    /// [`Certificates::refresh`].
+    /// Returns certificates without reading the folder or the files, which need not exist yet. [`Certificates::refresh`] reads
+    /// them.
     pub fn of(folder: Option<PathBuf>, files: Vec<CertificateFiles>) -> Arc<Self> {
         let (index, looked) = (RwLock::default(), Mutex::default());
         Arc::new(Self { folder, files: Mutex::new(files), index, looked })
     }
 
-    /// Reads the folder.
+    /// Reads a folder.
     ///
     /// # Errors
-    /// Only if the folder itself cannot be read. Pairs that cannot be used are in the report.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read. Errors of pairs are in the report.
     pub fn load(folder: impl Into<PathBuf>) -> Result<(Arc<Self>, RefreshReport), CertificateError> {
         Self::open(Some(folder.into()), Vec::new())
     }
 
-    /// Reads a folder, if there is one, and these files.
+    /// Reads a folder, if given, and individual files.
     ///
     /// # Errors
-    /// Only if the folder itself cannot be read. Pairs that cannot be used are in the report.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read. Errors of pairs are in the report.
     pub fn open(
         folder: Option<PathBuf>,
         files: Vec<CertificateFiles>,
@@ -85,13 +86,13 @@ impl Certificates {
         Ok((found, refreshed))
     }
 
-    /// Replaces the files that are named one by one. They are read at the next [refresh](Self::refresh).
+    /// Replaces the list of individual files. They are read at the next [refresh](Self::refresh).
     pub fn set_files(&self, files: Vec<CertificateFiles>) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
-    /// Reads again what changed since, unless the last look was so short a time ago that looking would take more than a hundredth of
-    /// a core: with tens of thousands of certificates a look takes long.
+    /// Reads changed files, unless the last refresh was so recent that another would take more than a hundredth of a core. The
+    /// report is empty then.
     ///
     /// # Errors
     /// As [`Certificates::refresh`].
@@ -103,11 +104,11 @@ impl Certificates {
         }
     }
 
-    /// Reads the folder now, and again after each `interval` on a thread of its own, until the certificates are dropped. `report`
-    /// is told what each look brought: what was swapped, and pairs that cannot be used, each once.
+    /// Reads a folder now, and again after each `interval` on a separate thread until the certificates are dropped. `report` is
+    /// called with the result of the first refresh, and with later ones that have changes, problems or errors.
     ///
     /// # Errors
-    /// Only if the folder itself cannot be read now, or the thread cannot be started.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read now, or the thread cannot be started.
     pub fn watch(
         folder: impl Into<PathBuf>,
         interval: Duration,
@@ -134,10 +135,10 @@ impl Certificates {
         Ok(found)
     }
 
-    /// Reads again what changed since.
+    /// Reads the pairs that changed since the last refresh. Blocks on file I/O.
     ///
     /// # Errors
-    /// Only if the folder itself cannot be read; everything stays as it was then.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read. Nothing changes then. Errors of pairs are in the report.
     pub fn refresh(&self) -> Result<RefreshReport, CertificateError> {
         let began = Instant::now();
         let before = self.index();
@@ -199,7 +200,7 @@ impl Certificates {
         Ok(refreshed)
     }
 
-    /// Returns the places of all pairs, and whether each is named by itself. A pair that is named by itself and in the folder is one.
+    /// Returns the locations of all pairs, and whether each was given individually.
     fn places(&self) -> Result<Vec<(PairLocation, bool)>, CertificateError> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let place = |files: CertificateFiles| (PairLocation { path: files.certificate.clone(), files }, true);
@@ -212,14 +213,14 @@ impl Certificates {
         Ok(places)
     }
 
-    /// Returns all names that have a certificate, sorted.
+    /// Returns the DNS names of all certificates in use, in lower case and sorted. Wildcards begin with `*.`.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.index().names.keys().cloned().collect();
         names.sort();
         names
     }
 
-    /// Returns the details of each certificate in use, by folder.
+    /// Returns the details of each certificate in use, sorted by path.
     pub fn list(&self) -> Vec<CertificateInfo> {
         let index = self.index();
         let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
@@ -227,7 +228,7 @@ impl Certificates {
         all
     }
 
-    /// Returns whether there is a certificate for this name, in lower case.
+    /// Returns whether there is a certificate for this name, also by a wildcard. The name must be in lower case.
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
     }
@@ -244,19 +245,19 @@ impl Certificates {
     }
 }
 
-/// The details of a certificate.
+/// The details of a certificate in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateInfo {
-    /// The folder that it was read from.
+    /// The path of its folder, or of the certificate file if given individually.
     pub folder: PathBuf,
-    /// The names that it covers.
+    /// The DNS names in the certificate.
     pub names: Vec<String>,
-    /// Its serial number in hexadecimal.
+    /// The serial number in hexadecimal.
     pub serial: String,
-    /// From when it is valid, in seconds since 1970.
+    /// The beginning of the validity, in seconds since 1970.
     pub not_before: i64,
-    /// Until when it is valid, in seconds since 1970.
+    /// The end of the validity, in seconds since 1970.
     pub not_after: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Pairs of a certificate chain and its key: where they are, and how they are read.
+//! Pairs of a certificate chain and its private key: discovery and reading.
 
 use super::error::CertificateError;
 use rustls::pki_types::pem::PemObject;
@@ -14,13 +14,13 @@ use std::time::SystemTime;
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
-    /// A PEM file with the chain, the certificate of the site first.
+    /// A PEM file with the certificate chain, the end-entity certificate first.
     pub certificate: PathBuf,
     /// A PEM file with the private key.
     pub key: PathBuf,
 }
 
-/// A pair that is looked for: its files, and the path that it is reported by.
+/// The location of a pair: its files, and the path that it is reported under.
 pub(super) struct PairLocation {
     pub(super) path: PathBuf,
     pub(super) files: CertificateFiles,
@@ -54,9 +54,9 @@ pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
     Ok(places)
 }
 
-/// Changed at, bytes, inode: what tells one version of a file from the next.
+/// The modification time, size and inode of a file, which identify its version.
 type Stamp = (SystemTime, u64, u64);
-/// Of the chain and the key.
+/// The stamps of the chain and of the key. `None` for a file that does not exist.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
 /// One loaded pair.
@@ -67,7 +67,7 @@ pub(super) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
 }
 
-/// Returns what tells this version of a pair from the next.
+/// Returns the stamps of a pair.
 pub(super) fn stamps(files: &CertificateFiles) -> Stamps {
     [stamp(&files.certificate), stamp(&files.key)]
 }
@@ -77,7 +77,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
-/// Reads a pair.
+/// Reads and validates a pair.
 pub(super) fn read(place: &PairLocation, stamp: Stamps) -> Result<Pair, CertificateError> {
     let PairLocation { path, files: CertificateFiles { certificate: chain_path, key: key_path } } = place;
     let read = |path: &Path| {

@@ -1,4 +1,4 @@
-//! Metrics, as plain values and in Prometheus' format.
+//! Metrics as plain values and in the Prometheus text format.
 
 pub(crate) mod counters;
 mod prometheus;
@@ -9,89 +9,91 @@ use counters::{BOUNDS, Shard, Shards, SiteShard};
 use edge_policy::Reason;
 use std::time::Duration;
 
-/// Numbers since the start. Those of a site stay through reloads that keep its name.
+/// The metrics of a proxy. Counters begin at its start and are monotonic; those of a site survive reloads that keep its name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Since the start.
+    /// The time since the start.
     pub uptime: Duration,
-    /// TCP connections that were accepted.
+    /// The number of TCP connections accepted.
     pub tcp_connections: u64,
-    /// Those that are open.
+    /// The number of TCP connections that are open.
     pub tcp_open: u64,
-    /// Times that accepting had to wait, because descriptors were missing or the system could not accept.
+    /// The number of times that accepting paused, for lack of descriptors or after an error.
     pub accept_waits: u64,
-    /// QUIC connections that were accepted.
+    /// The number of QUIC connections accepted.
     pub quic_connections: u64,
-    /// Those that are open.
+    /// The number of QUIC connections that are open.
     pub quic_open: u64,
-    /// TLS handshakes on TCP that were completed.
+    /// The number of TLS handshakes completed on TCP.
     pub handshakes: u64,
-    /// Those that resumed a session.
+    /// The number of TLS handshakes on TCP that resumed a session.
     pub resumed: u64,
-    /// Responses and tunnels whose content the kernel encrypted and passed on.
+    /// The number of responses and tunnels whose content was spliced and encrypted by the kernel.
     pub kernel_tls: u64,
-    /// Bytes of that content.
+    /// The number of content bytes spliced and encrypted by the kernel.
     pub kernel_tls_bytes: u64,
-    /// Connections that were rejected, by reason; all reasons of connections, with 0 where it never happened.
+    /// The number of rejected connections by reason. Contains every reason of connections, also with 0.
     pub turned_away: Vec<(Reason, u64)>,
-    /// Requests that ended without the upstream's own response, by reason; all reasons of requests, with 0 if unused.
+    /// The number of requests by reason that ended without the upstream's own complete response. Contains every reason of
+    /// requests, also with 0.
     pub refused: Vec<(Reason, u64)>,
-    /// In the order of the configuration. The last, without a name, is for requests of no site.
+    /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests of no
+    /// site.
     pub sites: Vec<SiteMetrics>,
-    /// In the order of the configuration.
+    /// The status of each target of each upstream, in the order of the configuration.
     pub targets: Vec<TargetStatus>,
-    /// The metrics of state shared with other edges, if any.
+    /// The metrics of the state shared with other edges. `None` without shared state.
     pub shared: Option<SharedMetrics>,
-    /// Spans of traces. `None` without traces.
+    /// The metrics of span export. `None` without tracing.
     pub spans: Option<SpanMetrics>,
 }
 
-/// Counts of spans, by result.
+/// The number of spans by the result of their export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpanMetrics {
-    /// Those that the collector took.
+    /// Spans that the collector accepted.
     pub exported: u64,
-    /// Those for which there was no room, because the collector was slow or away.
+    /// Spans that did not fit into the queue.
     pub dropped: u64,
-    /// Those that the collector refused, or did not take in five minutes or before the end.
+    /// Spans that the collector rejected, or did not accept within five minutes or before the end.
     pub failed: u64,
 }
 
-/// Numbers of one site.
+/// The metrics of one site. Counters begin at the start of the proxy.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteMetrics {
-    /// The name of the site.
+    /// The name of the site. Empty for requests of no site.
     pub name: String,
-    /// Requests by the class of their status: 1xx to 5xx at 1 to 5, at 0 those that got no answer.
+    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a response.
     pub statuses: [u64; 6],
-    /// Requests by version: HTTP/1.0, 1.1, 2 and 3.
+    /// The number of requests by version: HTTP/1.0, 1.1, 2 and 3.
     pub versions: [u64; 4],
-    /// Requests that came as early data.
+    /// The number of requests that arrived in early data.
     pub early: u64,
-    /// Bytes of content from clients.
+    /// The number of content bytes received from clients.
     pub received: u64,
-    /// Bytes of content to clients.
+    /// The number of content bytes sent to clients.
     pub sent: u64,
-    /// Durations of requests, from the arrival of the head to the end of the response.
+    /// The durations of requests, from the complete head to the end of the response.
     pub durations: Histogram,
 }
 
-/// A distribution of durations.
+/// A histogram of durations.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// Upper bounds of the buckets in seconds, and how many were at most that and above the bound before. The last bound is
-    /// infinite.
+    /// The buckets in ascending order: the inclusive upper bound in seconds, and the number of durations up to it and above the
+    /// previous bound. Not cumulative. The last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
-    /// The sum of all, in seconds.
+    /// The sum of all durations in seconds.
     pub sum: f64,
 }
 
 impl SiteMetrics {
-    /// Returns the number of all requests.
+    /// Returns the number of requests of all statuses.
     pub fn requests(&self) -> u64 {
         self.statuses.iter().sum()
     }
@@ -117,12 +119,12 @@ impl SiteMetrics {
 }
 
 impl Histogram {
-    /// Returns the number of durations.
+    /// Returns the number of durations in all buckets.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// A bound below which this share (0 to 1) of all was, in seconds: the upper bound of its bucket. `None` without any.
+    /// Returns the upper bound, in seconds, of the bucket that contains the quantile `share`, 0 to 1. `None` without durations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         let wanted = (count as f64 * share).ceil().max(1.0) as u64;
@@ -134,7 +136,7 @@ impl Histogram {
         bound.filter(|_| count > 0).map(|(bound, _)| *bound)
     }
 
-    /// Returns the difference to an earlier reading of the same metrics.
+    /// Returns the difference to an earlier reading of the same histogram.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let earlier = |at: usize| before.buckets.get(at).map_or(0, |(_, count)| *count);
@@ -159,7 +161,7 @@ fn by_reason(
     all.filter(|(reason, count)| *count > 0 || reasons(*reason)).collect()
 }
 
-/// All metrics, read while serving continues.
+/// Reads all metrics while serving continues. The values are not a consistent snapshot.
 pub(crate) fn read(
     uptime: Duration,
     shards: &Shards<Shard>,

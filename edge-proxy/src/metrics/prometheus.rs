@@ -1,4 +1,4 @@
-//! The text format of Prometheus, version 0.0.4.
+//! The Prometheus text format, version 0.0.4.
 
 use super::Metrics;
 use edge_policy::balance::health::Availability;
@@ -29,7 +29,7 @@ impl<'t> Family<'t> {
 }
 
 impl Metrics {
-    /// As Prometheus reads it (text format 0.0.4, `text/plain; version=0.0.4`).
+    /// Formats the metrics in the Prometheus text format (`text/plain; version=0.0.4`).
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
         let text = &mut text;

@@ -1,15 +1,15 @@
-//! Events of the store of shared state.
+//! Events of the store for shared state.
 
 use super::StoreError;
 
-/// A change of the store of shared state.
+/// A change in the state of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SharedEvent {
-    /// It does not answer. Clients of other edges are not resumed until it does.
+    /// The store does not respond. Sessions of other edges are not resumed until it does.
     Away(StoreError),
     /// The store responds, for the first time or again.
     Reached,
-    /// It has keys that were not sealed under this edge's secret: not all edges have the same one.
+    /// The store contains keys that were sealed under another secret: not all edges have the same one.
     OtherSecret,
 }

@@ -38,19 +38,19 @@ use std::time::Duration;
 /// The future of a store's response.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The reason why a store failed, in words, without secrets.
+/// The failure of a store as text without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// The key of an epoch, as the store keeps it: sealed by the edges' secret.
+/// A ticket key of one epoch as stored: sealed under a key derived from the edges' secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
-    /// The epoch ([`TicketSchedule::sealing`]).
+    /// The epoch of the key ([`TicketSchedule::sealing`]).
     pub epoch: u64,
-    /// When it is to be deleted, in seconds since 1970.
+    /// The time at which the key must be deleted, in seconds since 1970.
     pub ends: u64,
-    /// The sealed key.
+    /// The sealed key, opaque to the store.
     pub sealed: Vec<u8>,
 }
 
@@ -63,14 +63,14 @@ impl fmt::Debug for SealedKey {
     }
 }
 
-/// A session that can be resumed once, as the store keeps it: sealed by a key of the edges.
+/// A single-use session as stored: sealed by a ticket key of the edges.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedSession {
-    /// The SHA-256 of what the client shows.
+    /// The key of the session in the store: the SHA-256 of the identity that the client sends.
     pub id: [u8; 32],
-    /// For how long it is kept.
+    /// The time for which the store keeps the session.
     pub lifetime: Duration,
-    /// The sealed session.
+    /// The sealed session, opaque to the store.
     pub sealed: Vec<u8>,
 }
 
@@ -80,33 +80,36 @@ impl fmt::Debug for SealedSession {
     }
 }
 
-/// A store for the state that several edges share. Its methods are called on one thread, in a tokio runtime with time
-/// and I/O; calls may overlap, and one that takes too long is dropped.
+/// A store for the state that several edges share.
+///
+/// The methods are called on one thread, inside a tokio runtime with time and I/O enabled. Calls may overlap. The future of a
+/// call that takes longer than 5 s is dropped.
 pub trait SharedStore: Send + Sync + 'static {
-    /// Stores each of these keys unless there is one of its epoch, deletes expired ones, and returns all that remain.
+    /// Stores each of the keys in `made` unless one of its epoch exists, deletes expired keys, and returns all that remain.
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
-    /// Stores a session. It must be stored at most once: after an unknown outcome, do not retry. It may be lost at any
-    /// time, which is better than reappearing after it was taken, as from a lagging replica.
+    /// Stores a session, at most once: an attempt with an unknown outcome must not be repeated. A session may be lost at any
+    /// time, but must not reappear after it was taken, for example on a lagging replica.
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
-    /// Deletes a session and returns what was sealed, if it was there. Of all who ever ask for the same one, one may get it.
+    /// Atomically deletes a session and returns its sealed content. `None` if it does not exist. At most one caller ever receives
+    /// a session.
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 
-/// The reason why shared state cannot be used.
+/// The error of settings for shared state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SharedError {
-    /// The secret is too short to be one.
+    /// The secret has fewer than 32 bytes. Contains its length.
     #[error("the secret has {0} bytes, and less than {least} are guessed: openssl rand -base64 32 makes one", least = LEAST_SECRET)]
     Secret(usize),
 }
 
-/// The least that a secret has, in bytes.
+/// The minimum length of a secret in bytes.
 const LEAST_SECRET: usize = 32;
 
-/// The configuration of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
+/// The settings of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
 #[derive(Clone)]
 pub struct Shared {
     store: Arc<dyn SharedStore>,
@@ -124,10 +127,11 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// State in this store. Keys in it are sealed under this secret, which all edges have: random, of 32 bytes or more.
+    /// Creates settings with this store. `secret` is the same at all edges: random, at least 32 bytes. Keys in the store are
+    /// sealed under it.
     ///
     /// # Errors
-    /// [`SharedError::Secret`] if it is too short.
+    /// [`SharedError::Secret`] if `secret` has fewer than 32 bytes.
     pub fn new(store: Arc<dyn SharedStore>, secret: &[u8]) -> Result<Self, SharedError> {
         if secret.len() < LEAST_SECRET {
             return Err(SharedError::Secret(secret.len()));
@@ -143,14 +147,15 @@ impl Shared {
         })
     }
 
-    /// When keys change and how long tickets live. All edges have the same.
+    /// Sets the rotation of ticket keys and the lifetime of tickets, the same at all edges. Default: [`TicketSchedule::default`].
     #[must_use]
     pub const fn schedule(mut self, schedule: TicketSchedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Sets the maximum time a handshake waits for the store; 200 ms by default. It continues as a full handshake then.
+    /// Sets the longest time for which a handshake waits for the store. Default: 200 ms. After that it continues as a full
+    /// handshake.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -158,27 +163,28 @@ impl Shared {
     }
 }
 
-/// Numbers of shared state since the start.
+/// The metrics of shared state. Counters begin at the start of the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedMetrics {
     /// True if the last query to the store succeeded.
     pub reached: bool,
-    /// Keys that are known now.
+    /// The number of ticket keys that are known now.
     pub keys: u64,
-    /// Sessions that were given to the store.
+    /// The number of sessions stored.
     pub kept: u64,
-    /// Sessions that were not: the store was away, or too slow.
+    /// The number of sessions not stored, because the store failed or was too slow.
     pub lost: u64,
-    /// Sessions that were taken, to be resumed.
+    /// The number of sessions taken from the store for resumption.
     pub taken: u64,
-    /// Sessions that were not there: used before, ended, or never made.
+    /// The number of sessions not found in the store: already used, expired, or never stored.
     pub missing: u64,
-    /// Handshakes that waited for the store in vain.
+    /// The number of handshakes that waited for the store in vain.
     pub late: u64,
-    /// Handshakes that could not ask the store.
+    /// The number of handshakes for which the store could not be queried.
     pub unavailable: u64,
-    /// Handshakes for which the store was not asked: no edge made their session's identity, or it was shown here before.
+    /// The number of handshakes for which the store was not queried: the identity is not of an edge, or was used at this one
+    /// before.
     pub refused: u64,
 }
 

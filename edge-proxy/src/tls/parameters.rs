@@ -2,13 +2,13 @@
 
 use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
-/// The TLS version and cipher suite that a client and the proxy agreed on.
+/// The TLS version and cipher suite negotiated with a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsParameters {
-    /// The version, as nginx and OpenSSL write it: `TLSv1.3` or `TLSv1.2`.
+    /// The version in the notation of OpenSSL: `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
-    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`. `None` over QUIC, where it is not known.
+    /// The IANA name of the cipher suite, such as `TLS_AES_128_GCM_SHA256`. `None` over QUIC, where it is not known.
     pub cipher: Option<&'static str>,
 }
 

@@ -1,72 +1,72 @@
-//! The causes for which a service did not answer, in words for whoever looks for the fault.
+//! Causes of upstream failures.
 
 use edge_http::h1::BadHead;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
 use std::io;
 
-/// The cause of a failure at a service.
+/// The cause of a failure at a target. [`Display`](fmt::Display) formats it with a hint for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It closed the connection before its answer was complete.
+    /// The target closed the connection before its response was complete.
     Closed,
-    /// The connection was not made in time.
+    /// The connection was not established in time.
     ConnectTimedOut,
-    /// The process may not connect there.
+    /// The process lacks the permission to connect (`EACCES`, `EPERM`).
     Denied,
-    /// It was silent for too long before its head, or within its content.
+    /// The target sent no head, or no further content, within [`Timeouts::response`](crate::config::Timeouts::response).
     Silent,
-    /// HTTP/2 broke: a protocol error, or a stream that was reset.
+    /// An HTTP/2 protocol error, or a stream reset by the target.
     Http2,
-    /// The system reported this.
+    /// Another error of the system.
     Io(io::ErrorKind),
-    /// The head of its answer is malformed, in this line.
+    /// The response head is malformed. Contains the error and the line number in the head, counted from 1.
     MalformedHead(BadHead, u16),
-    /// Its content is malformed.
+    /// The framing of the response content is malformed.
     MalformedContent,
-    /// The name has no address.
+    /// The host name of the target has no address.
     NoAddress,
-    /// There is no such Unix socket.
+    /// The Unix socket does not exist.
     NoSocket,
-    /// It does not speak TLS.
+    /// The target does not speak TLS.
     NotTls,
-    /// Nobody listens there.
+    /// The connection was refused: nothing listens on the port.
     Refused,
-    /// This system is out of descriptors, memory or ports, which is not a failure of the target.
+    /// This system is out of descriptors, memory or ports. Not counted as a failure of the target.
     Resources,
-    /// It reset the connection.
+    /// The target reset the connection.
     Reset,
-    /// It answered with this status, which is taken for a failure by `retry.statuses` or by a check.
+    /// The response has this status, which `retry.statuses` or the health check treats as a failure.
     Status(u16),
-    /// It switched to a protocol that was not asked for.
+    /// The target switched to a protocol that was not requested.
     Switched,
-    /// The handshake failed with this alert.
+    /// The target ended the TLS handshake with this alert.
     TlsAlert(AlertDescription),
-    /// Its certificate is that of an authority, not of a server.
+    /// The target's certificate is that of an authority (CA:TRUE), not of a server.
     TlsAuthority,
-    /// It wants a client certificate.
+    /// The target requires a client certificate.
     TlsClientCertificate,
-    /// Its certificate has expired.
+    /// The target's certificate has expired.
     TlsExpired,
-    /// The handshake failed otherwise.
+    /// The TLS handshake failed for another reason.
     TlsFailed,
-    /// Its certificate is for another name.
+    /// The target's certificate is for another name.
     TlsName,
-    /// Its certificate is not valid yet.
+    /// The target's certificate is not valid yet.
     TlsNotYetValid,
-    /// Its certificate is not the one that is pinned.
+    /// The target's certificate matches none of the pins.
     TlsPin,
-    /// The issuer of its certificate is not trusted.
+    /// The issuer of the target's certificate is not trusted.
     TlsUnknownIssuer,
-    /// It shares no version of TLS with this side.
+    /// The target supports neither TLS 1.2 nor TLS 1.3.
     TlsVersion,
-    /// No way leads there.
+    /// The host or network of the target is unreachable.
     Unreachable,
 }
 
 impl Cause {
-    /// The cause of an error while a connection is made or used.
+    /// Returns the cause of an error while a connection is established or used.
     pub(crate) fn of(why: &io::Error) -> Self {
         if let Some(tls) = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>()) {
             return Self::of_tls(tls);

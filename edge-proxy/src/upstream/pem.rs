@@ -1,25 +1,25 @@
-//! Reading certificates for TLS to upstreams, and the errors of its set-up.
+//! Reading of certificates for TLS to upstreams, and its errors.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::{Path, PathBuf};
 
-/// The error of TLS to an upstream that cannot be set up.
+/// The error of TLS settings of an upstream that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamTlsError {
-    /// A file cannot be read, or has no PEM of the kind.
+    /// A file cannot be read, or contains no object of the expected kind in PEM.
     #[error("{}: {why}", path.display())]
     File {
-        /// The file that cannot be parsed.
+        /// The path of the file.
         path: PathBuf,
-        /// The reason, as the parser reports it.
+        /// The error of the parser or the system.
         why: String,
     },
-    /// A certificate without its key or the other way round.
+    /// Only one of `certificate` and `key` is set.
     #[error("`certificate` and `key` go together")]
     Half,
-    /// rustls refuses the content of the files.
+    /// rustls rejected the content of the files.
     #[error("rustls refuses the certificates or the key")]
     Refused(#[from] rustls::Error),
     /// The system has no certificate authorities.

@@ -1,7 +1,7 @@
-//! Pinned certificates: a service is the one that shows exactly this certificate, or one with exactly this key.
+//! Verification of pinned server certificates and keys.
 //!
-//! A pin takes the place of the chain, the name and the dates, so certificates that no authority signed, that have no name, or that say
-//! CA:TRUE will do. That the service has the private key is verified as ever.
+//! A pin replaces verification of the issuer, the name and the validity period, so self-signed certificates, certificates without
+//! a name and those with CA:TRUE are accepted. Possession of the private key is verified as usual.
 
 use super::pem::{UpstreamTlsError, certificates};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,7 +13,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Accepts the certificates that are pinned, and nothing else.
+/// A certificate verifier that accepts only pinned certificates.
 #[derive(Debug)]
 pub(super) struct PinVerifier {
     certificates: Vec<CertificateDer<'static>>,
@@ -22,7 +22,7 @@ pub(super) struct PinVerifier {
 }
 
 impl PinVerifier {
-    /// Reads the files that pins name.
+    /// Reads the files of the pins.
     pub(super) fn new(pins: &[Pin], algorithms: WebPkiSupportedAlgorithms) -> Result<Self, UpstreamTlsError> {
         let mut verifier = Self { certificates: Vec::new(), keys: Vec::new(), algorithms };
         for pin in pins {
@@ -35,7 +35,7 @@ impl PinVerifier {
     }
 }
 
-/// The public key of a certificate, as its SubjectPublicKeyInfo.
+/// Returns the SubjectPublicKeyInfo of a certificate in DER.
 fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Result<&'a [u8], Error> {
     let parsed = x509_parser::parse_x509_certificate(certificate);
     let (_, certificate) = parsed.map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;

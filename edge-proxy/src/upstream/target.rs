@@ -1,4 +1,4 @@
-//! One target of an upstream, as all workers see it: its health, and what is counted of it. No lock, only atomics.
+//! A target of an upstream, shared by all workers: its health and counters. Lock-free except for the last failure.
 
 use super::target_event::{TargetChange, TargetEvent};
 use super::{Cause, UpstreamError};
@@ -26,11 +26,11 @@ pub(crate) struct SharedTarget {
     last: Mutex<Option<(Cause, Instant)>>,
 }
 
-/// The state of a target, for monitoring.
+/// The status of a target, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TargetStatus {
-    /// The upstream's name.
+    /// The name of the upstream.
     pub upstream: String,
     /// The address of the target.
     pub target: Target,
@@ -38,11 +38,11 @@ pub struct TargetStatus {
     pub availability: Availability,
     /// The number of requests in flight.
     pub in_flight: u32,
-    /// Requests that were sent to it.
+    /// The number of requests sent to the target since the start.
     pub requests: u64,
-    /// Those that failed, connections that could not be made included.
+    /// The number of failed requests since the start, including failed connection attempts.
     pub failures: u64,
-    /// The last failure, and how long ago it was.
+    /// The cause of the last failure and the time since then. `None` without one.
     pub last_failure: Option<(Cause, Duration)>,
 }
 
@@ -129,7 +129,7 @@ impl SharedTarget {
     }
 }
 
-/// A request in flight at a target.
+/// A request in flight at a target. Dropping it decrements the number of requests in flight.
 pub(crate) struct InFlightGuard {
     target: Arc<SharedTarget>,
     rules: Rules,
@@ -170,7 +170,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// All targets of a process: what is known of one survives a reload that keeps it.
+/// All targets of a process. The state of a target survives reloads that keep it.
 pub(crate) struct Targets {
     epoch: Instant,
     observer: Arc<dyn Observer>,

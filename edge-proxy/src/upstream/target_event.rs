@@ -1,29 +1,30 @@
-//! Changes of targets that an observer is told of.
+//! Events of targets for the observer.
 
 use super::Cause;
 use edge_policy::config::Target;
 use std::time::Duration;
 
-/// A target of an upstream that is not used any more, or is used again.
+/// A change in the availability of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetEvent<'a> {
-    /// The upstream's name.
+    /// The name of the upstream.
     pub upstream: &'a str,
-    /// The target concerned.
+    /// The address of the target.
     pub target: &'a Target,
     /// The change of the target.
     pub change: TargetChange,
-    /// The failure that led to it, if one did.
+    /// The cause of the failure that led to the change. `None` without a failure.
     pub cause: Option<Cause>,
 }
 
-/// A change of a target's state.
+/// A change in the availability of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetChange {
-    /// It failed so often that it is not used for this time, unless no other is left.
+    /// The target is ejected for this duration after consecutive failures. It receives requests only if no other target is
+    /// available.
     Ejected(Duration),
-    /// Its checks failed: it is not used until they succeed.
+    /// The target is down after failed active health checks. It receives no requests until they succeed.
     Down,
-    /// It is used again.
+    /// The target is in normal use again.
     Back,
 }
