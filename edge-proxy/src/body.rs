@@ -1,19 +1,19 @@
-//! The content of a message as it arrives, at either side.
+//! Message content as it arrives from either side.
 
 /// The next part of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyPart {
-    /// `chunk()` has bytes.
+    /// Content is available by `chunk()`.
     Data,
-    /// The content ended; `trailers()` has fields, possibly none. Said again whenever it is asked again.
+    /// The content has ended; `trailers()` returns the trailers, which may be empty. Further polls return this again.
     End,
 }
 
-/// The reason why a request's content cannot be read.
+/// The reason the content of a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// The client went away or reset the stream.
+    /// The client closed the connection or reset the stream.
     Lost,
-    /// The framing is wrong, or the length is not what was announced. The request must not be completed upstream.
+    /// The framing is malformed, or the length differs from the declared one. The request must not be completed upstream.
     Malformed,
 }

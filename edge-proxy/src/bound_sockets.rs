@@ -1,4 +1,4 @@
-//! The sockets that listeners are bound to: opened for each worker, and retained so that they can be handed on.
+//! The bound sockets of listeners: opened for each worker, and retained so that they can be handed to a successor.
 
 use super::downstream::h3::Handover;
 use super::error::StartError;
@@ -11,15 +11,15 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 /// Newly opened sockets.
 pub(super) struct OpenListeners {
-    /// By listener and then by worker in reverse. There are none of a listener that waits for its interface.
+    /// The sockets by listener, then by worker in reverse order. Empty for a listener that waits for its interface.
     pub(super) sockets: Vec<Vec<Sockets>>,
-    /// The addresses, by listener.
+    /// The addresses by listener.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Duplicates of them, by listener.
+    /// Duplicates of the sockets, by listener.
     pub(super) retained: Vec<RetainedSockets>,
 }
 
-/// Opens the sockets of these listeners, one for each worker.
+/// Opens the sockets of these listeners for each worker.
 pub(super) fn open(
     listeners: &[Listener],
     workers: usize,
@@ -51,7 +51,7 @@ pub(super) fn open(
     Ok(open)
 }
 
-/// Gives each worker its place at a listener's sockets. Workers take from the end, so that the first worker gets the first
+/// Distributes the sockets of a listener to the workers. Workers take from the end, so that the first worker gets the first
 /// socket.
 pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: usize) -> Vec<Sockets> {
     let listen::OpenSockets { address, tcp, udp, inherited } = found;
@@ -66,15 +66,15 @@ pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: u
     sockets
 }
 
-/// The sockets of one listener, besides those that the workers have.
+/// The retained sockets of one listener.
 pub(super) struct RetainedSockets {
     pub(super) listener: Listener,
     pub(super) address: SocketAddr,
-    /// The index of its interface when the sockets were bound to it. `None` while it waits for the interface.
+    /// The index of the interface that the sockets are bound to. `None` while the listener waits for its interface.
     pub(super) index: Option<u32>,
     /// Inherited sockets that wait for the interface.
     pub(super) spare: Inherited,
-    /// By worker. `None` once the worker has ended, so that the kernel gives it no more connections.
+    /// The TCP sockets by worker. `None` once the worker has ended, so that the kernel gives it no more connections.
     tcp: Vec<Option<TcpListener>>,
     udp: Vec<Option<UdpSocket>>,
 }
@@ -86,7 +86,7 @@ impl RetainedSockets {
         Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
     }
 
-    /// Duplicates newly opened sockets.
+    /// Retains duplicates of newly opened sockets.
     pub(super) fn keep(&mut self, sockets: &[Sockets], index: Option<u32>) -> io::Result<()> {
         // Workers take from the end.
         let tcp = sockets.iter().rev().map(|sockets| sockets.tcp.try_clone().map(Some));
@@ -103,7 +103,7 @@ impl RetainedSockets {
         !self.tcp.is_empty()
     }
 
-    /// Closes the sockets: its interface is gone.
+    /// Closes the sockets because the interface is gone.
     pub(super) fn close(&mut self) {
         (self.tcp, self.udp, self.index) = (Vec::new(), Vec::new(), None);
     }

@@ -1,5 +1,5 @@
-//! Buffers of a worker: taken when there is something to read and returned when all of it is consumed, so that an idle
-//! connection holds none.
+//! Buffers of a worker: taken when there is input to read and returned when all of it is consumed, so that an idle connection
+//! holds none.
 
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of a buffer: a head of the largest allowed size fits, and four TLS records.
+/// The size of a buffer in bytes: the largest head, or four TLS records.
 pub(crate) const SIZE: usize = 64 * 1024;
-/// Buffers that are read and thrown away before others have their turn.
+/// The number of buffers that are drained before other tasks run.
 const DRAINS: usize = 16;
-/// Buffers a worker keeps for reuse: 4 MiB.
+/// The number of free buffers that a worker keeps: 4 MiB.
 const KEPT: usize = 64;
 
 thread_local! {
@@ -20,12 +20,12 @@ thread_local! {
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a buffer, a used one if there is any.
+/// Returns a buffer, a free one if there is any.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
 }
 
-/// Keeps a buffer for the next who needs one.
+/// Returns a buffer to the free list.
 fn give_back(memory: Box<[u8]>) {
     // A thread that ends has no use for it.
     let _ = POOL.try_with(|pool| {
@@ -36,7 +36,7 @@ fn give_back(memory: Box<[u8]>) {
     });
 }
 
-/// A buffer that is returned when no one needs its content any more.
+/// A buffer that is returned to the free list when dropped.
 struct Lent(Box<[u8]>);
 
 impl AsRef<[u8]> for Lent {
@@ -51,7 +51,7 @@ impl Drop for Lent {
     }
 }
 
-/// Bytes that were read and are not consumed yet.
+/// Input that is not consumed yet.
 #[derive(Default)]
 pub(crate) struct Input {
     memory: Option<Box<[u8]>>,
@@ -72,7 +72,7 @@ impl Input {
         self.start == self.end
     }
 
-    /// Keeps what is there in no more memory than it needs: the rest may be long in coming.
+    /// Moves the input into an allocation of its own size, since the rest may be long in coming.
     pub(crate) fn park(&mut self) {
         if self.end - self.start > SIZE / 2 {
             return;
@@ -86,7 +86,7 @@ impl Input {
         }
     }
 
-    /// Puts bytes in that were read elsewhere. They fit.
+    /// Appends bytes that were read elsewhere. They must fit.
     pub(crate) fn preset(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             let memory = self.memory.get_or_insert_with(whole);
@@ -110,8 +110,8 @@ impl Input {
         }
     }
 
-    /// The first `n` bytes, consumed. Much is given away as it is, with the memory that it is in; little is copied, so that memory is
-    /// never held for it.
+    /// Consumes the first `n` bytes and returns them. Large parts are returned with the buffer that they are in; small ones are
+    /// copied, so that they do not keep a buffer.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         if n == self.end - self.start
             && n >= SIZE / 2
@@ -126,7 +126,7 @@ impl Input {
         bytes
     }
 
-    /// Gives the memory back if nothing is in it.
+    /// Returns the buffer if it is empty.
     pub(crate) fn release(&mut self) {
         if self.is_empty()
             && let Some(memory) = self.memory.take()
@@ -137,8 +137,8 @@ impl Input {
         }
     }
 
-    /// Reads until the client closes and throws everything away: closing with unread bytes would reset the connection before what was
-    /// said last is read (RFC 9112 §9.6). Each time something came, `came` is called. Others have their turn in between.
+    /// Reads and discards input until the client closes. Closing with unread input would reset the connection before the client
+    /// reads the last response (RFC 9112 §9.6). Calls `came` for each read, and yields to other tasks in between.
     pub(crate) fn poll_drain(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -158,7 +158,7 @@ impl Input {
         Poll::Pending
     }
 
-    /// Reads once. `Ok(0)` is the end of the stream. While nothing comes and nothing is held, no memory is either.
+    /// Reads once. `Ok(0)` is the end of the stream. No buffer is held while no input is available.
     pub(crate) fn poll_fill(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -202,14 +202,14 @@ impl Drop for Input {
 /// The size from which a write without a copy is cheaper.
 const AT_ONCE: usize = 8 * 1024;
 
-/// A sink that accepts bytes without waiting.
+/// A sink that accepts bytes without blocking.
 pub(crate) trait ImmediateWrite {
-    /// Takes as many of these bytes as it can now, and says how many. If something is wrong it takes none, and says so when it is
-    /// written to next.
+    /// Writes as many of these bytes as are accepted now and returns their number. After an error returns 0; the error is
+    /// reported by the next write.
     fn put(&mut self, parts: &[&[u8]]) -> usize;
 }
 
-/// Bytes that are to be written.
+/// Output that is not written yet.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -217,7 +217,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The vector to append to.
+    /// Returns the vector to append output to.
     pub(crate) fn push(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(4096));
@@ -225,7 +225,7 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Appends these bytes. Many are given to the wire as they are, behind what waits.
+    /// Appends bytes. Large parts are written directly, behind the pending output.
     pub(crate) fn pass(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= AT_ONCE {
@@ -247,12 +247,12 @@ impl Output {
         }
     }
 
-    /// Bytes that wait.
+    /// Returns the number of pending bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written
     }
 
-    /// Writes all of it.
+    /// Writes all pending output.
     pub(crate) fn poll_write(
         &mut self,
         io: &mut (impl AsyncWrite + Unpin),
@@ -275,7 +275,8 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
-    /// Drops what was written, once it is much: else a client that always leaves something would make the memory grow.
+    /// Removes written bytes once they are many, since otherwise a client that always leaves some unread would make the buffer
+    /// grow.
     fn compact(&mut self) {
         if self.written >= SIZE / 2 {
             self.bytes.drain(..self.written);
@@ -283,7 +284,7 @@ impl Output {
         }
     }
 
-    /// Forgets what waits.
+    /// Discards the pending output.
     pub(crate) fn release(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.written = 0;

@@ -65,8 +65,8 @@ pub(crate) struct ClientAuth {
 }
 
 impl ClientAuth {
-    /// Reads the files, and makes a TLS configuration like `base` that asks for certificates and resumes no sessions. `server`
-    /// makes a configuration with a verifier.
+    /// Reads the files, and derives a TLS configuration from `base` that requests certificates and does not resume sessions.
+    /// `server` creates a configuration with a verifier.
     pub(crate) fn new(
         asked: &ClientCertificates,
         base: &ServerConfig,
@@ -101,14 +101,13 @@ impl ClientAuth {
         Ok(Self { rules: Arc::new(rules), tls: Arc::new(tls) })
     }
 
-    /// Returns the certificate of a completed handshake that this configuration was used for. The chain is empty if the client
-    /// has shown none.
+    /// Returns the certificate of a completed handshake under this configuration. The chain is empty if the client sent none.
     pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
         ProvenCertificate { rules: self.rules.clone(), certificate: certificate(chain) }
     }
 }
 
-/// The certificate that the client of a connection proved, with the rules that it was verified by.
+/// The certificate that the client of a connection proved, with the rules that it was verified under.
 #[derive(Debug)]
 pub(crate) struct ProvenCertificate {
     rules: Arc<CertificateRules>,
@@ -116,7 +115,8 @@ pub(crate) struct ProvenCertificate {
 }
 
 impl ProvenCertificate {
-    /// Returns the certificate as a request sees it. Verified by other rules than those in force, it counts as not asked for.
+    /// Returns the certificate from the view of a request. A certificate verified under other rules than those in force counts as
+    /// not requested.
     pub(crate) fn under(&self, in_force: Option<&ClientAuth>) -> CertificateContext<'_> {
         match in_force {
             Some(auth) if Arc::ptr_eq(&auth.rules, &self.rules) || *auth.rules == *self.rules => {
@@ -148,7 +148,7 @@ fn revocation_lists(
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
-/// Returns what fields may tell of a chain that was verified.
+/// Returns the parts of a verified chain that request fields may contain.
 fn certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
     let leaf = chain.first()?;
     let mut certificate = ClientCertificate::new(chain.iter().map(|one| one.to_vec()).collect());

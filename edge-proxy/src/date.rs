@@ -9,7 +9,7 @@ thread_local! {
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Adds the current Date, unless there is one.
+/// Adds the current Date unless the field is present.
 pub(super) fn add(fields: &mut Fields) {
     if !fields.contains(Name::Date) {
         add_at(SystemTime::now(), fields);

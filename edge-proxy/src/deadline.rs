@@ -1,5 +1,5 @@
-//! Deadlines without a timer an operation: a connection writes when it must be done into a cell, and one sweep a worker
-//! looks at all cells twice a second. So a deadline is up to half a second late, and costs a store to set.
+//! Deadlines without a timer per operation: a connection stores its deadline in a cell, and one sweep per worker checks all
+//! cells. A deadline costs one store and is up to half a second late.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -17,7 +17,7 @@ struct DeadlineCell {
     waker: RefCell<Option<Waker>>,
 }
 
-/// The worker's clock and all its deadlines.
+/// The clock of a worker and all its deadlines.
 pub(crate) struct Sweep {
     start: Instant,
     now: Cell<u64>,
@@ -35,7 +35,7 @@ impl Sweep {
         })
     }
 
-    /// Looks at the deadlines for as long as the worker lives.
+    /// Checks the deadlines as long as the worker lives.
     pub(crate) async fn run(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -47,7 +47,7 @@ impl Sweep {
         }
     }
 
-    /// From now on idle connections end, and [`Sweep::draining`] says so.
+    /// Starts draining: idle connections end.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.wake(|_| true);
@@ -70,7 +70,7 @@ impl Sweep {
         });
     }
 
-    /// A new deadline, not set yet.
+    /// Creates a deadline that is not set.
     pub(crate) fn deadline(self: &Rc<Self>) -> Deadline {
         let slot = Rc::new(DeadlineCell { at: Cell::new(NEVER), waker: RefCell::new(None) });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
@@ -78,31 +78,31 @@ impl Sweep {
     }
 }
 
-/// One deadline of one connection or exchange.
+/// A deadline of a connection or exchange.
 pub(crate) struct Deadline {
     sweep: Rc<Sweep>,
     slot: Rc<DeadlineCell>,
 }
 
 impl Deadline {
-    /// Due after `duration` from now.
+    /// Sets the deadline to `duration` from now.
     pub(crate) fn set(&self, duration: Duration) {
         self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + PERIOD.as_millis() as u64);
     }
 
-    /// Due after `duration` from now, if it is not due before that.
+    /// Sets the deadline to `duration` from now unless it is earlier already.
     pub(crate) fn sooner(&self, duration: Duration) {
         let before = self.slot.at.get();
         self.set(duration);
         self.slot.at.set(before.min(self.slot.at.get()));
     }
 
-    /// Not due any more.
+    /// Clears the deadline.
     pub(crate) fn clear(&self) {
         self.slot.at.set(NEVER);
     }
 
-    /// Ready when it is due; else the task is woken then, or when the worker begins to drain.
+    /// Ready when the deadline has passed. Otherwise the task is woken then, or when the worker begins to drain.
     pub(crate) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.slot.at.get() <= self.sweep.now.get() {
             return Poll::Ready(());
@@ -115,8 +115,8 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Runs `future` until it is done, this time is over, or the deadline that was set before has come. That one counts
-    /// again afterwards, so that limits can be nested.
+    /// Runs `future` until it completes, `duration` has passed, or the previously set deadline has passed. The previous deadline
+    /// is restored afterwards, so that limits can be nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
         let outer = self.slot.at.get();
         self.sooner(duration);

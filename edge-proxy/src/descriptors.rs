@@ -1,20 +1,20 @@
-//! File descriptors of the process, and those of them that clients may not take.
+//! File descriptors of the process, and the share of them reserved from clients.
 
 use std::os::fd::RawFd;
 
-/// The share of all descriptors reserved for upstreams, health checks, the status page and the log: one in this many.
+/// The divisor of the share of descriptors reserved for upstreams, health checks, the status page and the log.
 const SHARE: u64 = 4;
-/// The least that is kept.
+/// The minimum number of reserved descriptors.
 const LEAST: u64 = 16;
 
-/// The number from which on descriptors are kept back from clients. The kernel gives out the lowest free number, so a connection
-/// whose number is not below this shows that nearly all are in use.
+/// Returns the descriptor number from which on descriptors are reserved. The kernel assigns the lowest free number, so a client
+/// connection with a number at or above it shows that nearly all are in use.
 pub(crate) fn ceiling() -> RawFd {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     below(limit)
 }
 
-/// [`ceiling`] for a limit; `None` is without one.
+/// Returns [`ceiling`] for a limit. `None` is no limit.
 fn below(limit: Option<u64>) -> RawFd {
     let Some(limit) = limit else { return RawFd::MAX };
     let kept = (limit / SHARE).max(LEAST);

@@ -1,9 +1,9 @@
-//! Streams by their ids, and who waits for them.
+//! Hashing of stream identifiers, and wakers.
 
 use std::hash::Hasher;
 use std::task::Waker;
 
-/// Remembers a waker, without a new one for the same task.
+/// Stores a waker, without cloning it for the same task.
 pub(crate) fn remember(place: &mut Option<Waker>, waker: &Waker) {
     match place {
         Some(known) if known.will_wake(waker) => {}
@@ -11,7 +11,7 @@ pub(crate) fn remember(place: &mut Option<Waker>, waker: &Waker) {
     }
 }
 
-/// Stream ids are counted upwards and never far apart, so no client can make them collide.
+/// A hasher of stream identifiers. They are consecutive, so a client cannot make them collide.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 

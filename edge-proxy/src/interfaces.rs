@@ -1,8 +1,8 @@
-//! Listeners whose interface comes and goes, or whose address is late.
+//! Listeners whose interface or address appears and disappears at run time.
 //!
-//! A socket is bound to an interface by its index, and one that is made anew under the same name has another: the socket hears
-//! nothing any more, and nobody says so. A tunnel's interface ends with its daemon, and comes minutes after the start of the
-//! machine. So a thread looks at the index, and opens the sockets anew when it changed.
+//! A socket is bound to an interface by its index. An interface that is created anew under the same name has another index, and
+//! the old socket silently receives nothing. The interface of a VPN ends with its daemon and can appear minutes after boot. A
+//! thread therefore checks the index and reopens the sockets when it changes.
 
 use super::bound_sockets::{RetainedSockets, places};
 use super::lifecycle::{Command, Sockets};
@@ -19,13 +19,13 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The interval at which the index is checked.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The thread that looks at the interfaces. Dropping it ends it.
+/// The thread that watches interfaces. Dropping it ends the thread.
 pub(super) struct Watch {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Everything that is needed to open a listener anew.
+/// The state that is needed to reopen a listener.
 pub(super) struct Watched {
     pub(super) state: Arc<Mutex<ProxyState>>,
     pub(super) workers: Vec<UnboundedSender<Command>>,
@@ -33,7 +33,7 @@ pub(super) struct Watched {
 }
 
 impl Watch {
-    /// Begins to look.
+    /// Starts the thread.
     pub(super) fn start(watched: Watched) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = ended.clone();
@@ -94,7 +94,7 @@ impl Watched {
         }
     }
 
-    /// Opens the sockets and hands them to the workers.
+    /// Opens the sockets and sends them to the workers.
     fn open(&self, held: &mut RetainedSockets, index: Option<u32>) -> std::io::Result<()> {
         let workers = self.workers.len();
         // Those that somebody else opened can still be bound where they never were.
@@ -110,7 +110,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Tells each worker its sockets, or that there are none.
+    /// Sends each worker its sockets, or `None` if there are none.
     fn tell(&self, held: &RetainedSockets, sockets: Option<Vec<Sockets>>) {
         let mut sockets = sockets.unwrap_or_default();
         for commands in &self.workers {

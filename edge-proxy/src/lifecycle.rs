@@ -1,4 +1,4 @@
-//! The life of a worker: it starts its listeners, takes commands, and drains.
+//! The lifecycle of a worker: starting listeners, executing commands, draining.
 
 use super::downstream::h3::{self, EngineConfig};
 use super::downstream::quic::H3Service;
@@ -27,28 +27,28 @@ pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) tcp: TcpListener,
     pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
-    /// They were opened by another process, perhaps for other interfaces.
+    /// True if another process opened the sockets, possibly for another interface.
     pub(crate) inherited: bool,
 }
 
 /// A command to a worker.
 pub(crate) enum Command {
-    /// Open these listeners for a configuration, and reply whether that was possible. Nothing is accepted yet.
+    /// Opens these listeners for a configuration and replies with the result. Nothing is accepted yet.
     Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
-    /// Serve by the configuration that was prepared, and close these listeners.
+    /// Serves the prepared configuration, and closes these listeners.
     Commit { closed: Vec<Listener> },
-    /// Forget the configuration that was prepared.
+    /// Discards the prepared configuration.
     Abandon,
-    /// Serve a listener by these sockets, or by none, in place of those that it had.
+    /// Serves a listener on these sockets, or on none, in place of its previous sockets.
     Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
-    /// Stop accepting connections, finish requests in flight, and end after this time at the latest.
+    /// Stops accepting connections, finishes requests in flight, and ends after this time at the latest.
     Drain(Duration),
 }
 
-/// A QUIC engine that has not begun to run.
+/// A QUIC engine that is not running yet.
 type EngineTask = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-/// A listener that is open and accepts nothing yet.
+/// A listener that is open but does not accept connections yet.
 struct PreparedListener {
     listener: Rc<Listener>,
     address: SocketAddr,
@@ -64,7 +64,7 @@ struct ActiveListener {
 }
 
 impl ActiveListener {
-    /// Takes nothing new. QUIC connections have half a minute.
+    /// Stops accepting connections. Open QUIC connections have 30 s to finish.
     fn end(&self) {
         self.accepting.abort();
         if let Some((engine, _)) = &self.engine {
@@ -73,8 +73,8 @@ impl ActiveListener {
     }
 }
 
-/// Runs a worker on this thread until it is told to drain. It has no listeners before the first [`Command::Commit`]. The first
-/// worker checks the upstreams for all.
+/// Runs a worker on this thread until it is drained. It has no listeners before the first [`Command::Commit`]. The first worker
+/// performs the health checks for all.
 pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
@@ -147,7 +147,7 @@ pub(crate) fn run(
     })
 }
 
-/// Closes connections to upstreams that are not needed any more, for as long as the worker lives.
+/// Closes idle upstream connections that are not needed, as long as the worker lives.
 async fn trim(worker: Rc<Worker>) {
     let mut periods = tokio::time::interval(PERIOD);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -157,7 +157,7 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Opens a listener for a configuration, without accepting anything.
+/// Opens a listener for a configuration without accepting connections.
 fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Result<PreparedListener> {
     // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
     #[allow(deprecated)]
@@ -181,7 +181,7 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 }
 
 impl PreparedListener {
-    /// Accepts from now on.
+    /// Starts accepting connections.
     fn start(self, worker: &Rc<Worker>) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
         let accepting = tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp, inherited))

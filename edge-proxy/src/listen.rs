@@ -1,4 +1,4 @@
-//! Making the sockets that are listened on: one a worker, sharing the port, so that the kernel spreads connections.
+//! Creation of listening sockets: one per worker on a shared port, so that the kernel distributes connections.
 
 use edge_policy::config::{Listener, ListenerKind};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -7,21 +7,21 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// Connections that may wait to be accepted.
+/// The length of the accept queue.
 const BACKLOG: i32 = 4096;
-/// Kernel buffers of a QUIC socket, in bytes; the kernel may give less.
+/// The size of the kernel buffers of a QUIC socket in bytes. The kernel may give less.
 const UDP_BUFFER: usize = 2 * 1024 * 1024;
-/// How often a port of 0 is tried until the system gives one that is free for TCP and UDP.
+/// The number of attempts to find a port that is free for both TCP and UDP.
 const PORT_ATTEMPTS: usize = 16;
 
-/// A socket that shares its port with those of the other workers.
+/// Creates a socket that shares its port with those of other workers (`SO_REUSEPORT`).
 fn shared(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = alone(listener, kind, protocol)?;
     socket.set_reuse_port(true)?;
     Ok(socket)
 }
 
-/// A socket that shares its port with no other.
+/// Creates a socket that does not share its port.
 fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let address = listener.address;
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
@@ -36,8 +36,7 @@ fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Sock
     Ok(socket)
 }
 
-/// Asks a peer that says nothing whether it is still there: one that vanished is known in two minutes, however long tunnels may be
-/// idle.
+/// Enables TCP keep-alive, so that a vanished peer is detected within two minutes, however long tunnels may be idle.
 pub(crate) fn keep_alive(socket: &SockRef<'_>) {
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -47,7 +46,7 @@ pub(crate) fn keep_alive(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_keepalive(&probes);
 }
 
-/// Heads and small content are written at once; waiting to merge them only costs time. Accepted sockets inherit it.
+/// Disables Nagle's algorithm, since heads and small content are written at once. Accepted sockets inherit it.
 fn at_once(listening: BorrowedFd<'_>) {
     // Without it, responses are only later.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
@@ -62,7 +61,7 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// The most sockets that one address has.
+    /// Returns the highest number of sockets of one address.
     pub(crate) fn most(&self) -> usize {
         let same = |address: SocketAddr| {
             self.tcp.iter().filter(|socket| socket.local_addr().is_ok_and(|found| found == address)).count()
@@ -70,7 +69,7 @@ impl Inherited {
         self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
     }
 
-    /// Copies of those of this address.
+    /// Returns duplicates of the sockets with this address.
     pub(crate) fn of(&self, address: SocketAddr) -> io::Result<Self> {
         let same = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == address);
         let tcp = self.tcp.iter().filter(|socket| same(socket.local_addr())).map(TcpListener::try_clone);
@@ -78,7 +77,7 @@ impl Inherited {
         Ok(Self { tcp: tcp.collect::<io::Result<_>>()?, udp: udp.collect::<io::Result<_>>()? })
     }
 
-    /// Copies of all.
+    /// Returns duplicates of all sockets.
     pub(crate) fn again(&self) -> io::Result<Self> {
         Ok(Self {
             tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
@@ -86,7 +85,7 @@ impl Inherited {
         })
     }
 
-    /// Those of this address.
+    /// Takes the sockets with this address.
     fn take<S>(
         sockets: &mut Vec<S>,
         address: SocketAddr,
@@ -101,7 +100,7 @@ impl Inherited {
         mine
     }
 
-    /// Each of these once, and then again from the first, until each worker has one.
+    /// Distributes sockets to workers; duplicates them in turn until each worker has one.
     fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
         let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
         let more: Vec<S> = more.collect::<io::Result<_>>()?;
@@ -139,15 +138,15 @@ pub(crate) fn probe(listeners: &[Listener], inherited: &Inherited) -> Result<(),
 
 /// The sockets of one listener.
 pub(crate) struct OpenSockets {
-    /// With the port that was given.
+    /// The address, with the port that was chosen for port 0.
     pub(crate) address: SocketAddr,
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) udp: Vec<UdpSocket>,
-    /// Somebody else opened them, perhaps for other interfaces.
+    /// True if another process opened the sockets, possibly for another interface.
     pub(crate) inherited: bool,
 }
 
-/// Opens the sockets of one listener, or takes those that were inherited.
+/// Opens the sockets of a listener, or takes the inherited ones.
 pub(crate) fn open(
     listener: &Listener,
     workers: usize,
@@ -172,7 +171,7 @@ pub(crate) fn open(
     }
 }
 
-/// Returns whether a listener waits for its address or its interface, which may come at any time.
+/// Returns whether an error means that the listener's address or interface does not exist yet.
 pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     match why.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => true,
@@ -181,7 +180,7 @@ pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     }
 }
 
-/// Binds an inherited socket to the listener's interface, as one that is opened here is.
+/// Binds an inherited socket to the listener's interface.
 fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     let Some(interface) = &listener.interface else { return Ok(()) };
     if socket.device().is_ok_and(|bound| bound.as_deref() == Some(interface.as_bytes())) {
@@ -196,7 +195,7 @@ fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     })
 }
 
-/// Returns whether the interface that a socket is bound to is gone.
+/// Returns whether the interface that a socket is bound to no longer exists.
 fn is_deaf(socket: &SockRef<'_>) -> bool {
     socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
 }

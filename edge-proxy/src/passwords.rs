@@ -1,5 +1,5 @@
-//! Verifying passwords against slow hashes: on threads of their own, few at a time, and remembered for a while, since
-//! browsers send theirs with every request.
+//! Verification of passwords against slow hashes: on separate threads, few at a time, with a cache, since browsers send the
+//! password with every request.
 
 use super::limits::site::SiteLimiter;
 use super::limits::sketch::customer;
@@ -15,14 +15,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// For how long a password that was right is not verified again.
+/// The time for which a correct password is not verified again.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// The number of passwords that may wait for a thread: each takes a tenth of a second or so. Clients whose password was right before have as
 /// many places again.
 const WAITING: usize = 64;
-/// The number of waiting passwords of one client.
+/// The highest number of passwords of one client that wait for a thread.
 const OF_CLIENT: usize = 4;
-/// Threads at most.
+/// The highest number of threads.
 const THREADS: usize = 4;
 
 /// The result of a password check.
@@ -30,9 +30,9 @@ const THREADS: usize = 4;
 pub(crate) enum PasswordVerdict {
     Right,
     Wrong,
-    /// Too many are being verified.
+    /// Too many passwords are being verified.
     Busy,
-    /// The client gave too many wrong ones. Nothing was looked at; it may try again after this.
+    /// The client sent too many wrong passwords. Nothing was verified. Contains the time to wait.
     TooOften(Duration),
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn verify(
     verdict
 }
 
-/// Buckets of what is remembered, and the cells of each.
+/// The number of buckets of the cache, and of cells in each.
 const BUCKETS: usize = 1 << 10;
 const WAYS: usize = 8;
 
@@ -85,7 +85,7 @@ const WAYS: usize = 8;
 struct Remembers {
     key: hmac::Key,
     epoch: Instant,
-    /// A part of the tag, and when it was right, in milliseconds, at least 1.
+    /// A part of the tag, and the time of the last correct verification in milliseconds, at least 1.
     cells: Box<[(AtomicU64, AtomicU64)]>,
 }
 
@@ -129,7 +129,7 @@ impl Remembers {
         &self.cells[tag.bucket * WAYS..][..WAYS]
     }
 
-    /// For how long it has been right, if it was.
+    /// Returns the time since the password was verified. `None` if it is not cached.
     fn since(&self, tag: Tag) -> Option<Duration> {
         self.cells(tag).iter().find_map(|(known, at)| {
             let at = at.load(Acquire);
@@ -138,7 +138,7 @@ impl Remembers {
         })
     }
 
-    /// It was right now. The one that was right longest ago is forgotten for it.
+    /// Stores a correct password. Replaces the oldest entry of the bucket.
     fn keep(&self, tag: Tag) {
         let cells = self.cells(tag);
         let own = cells.iter().find(|(known, _)| known.load(Acquire) == tag.tag);
@@ -159,7 +159,7 @@ fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
     WAIT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place among those that wait.
+/// A slot in the queue of waiting passwords.
 struct Place(u64);
 
 impl Place {

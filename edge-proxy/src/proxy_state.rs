@@ -1,4 +1,4 @@
-//! The state of a running proxy, shared by its handle, its workers and the watch of interfaces.
+//! The state of a running proxy, shared by its handle, its workers and the interface watch.
 
 use super::bound_sockets::RetainedSockets;
 use super::runtime::Runtime;
@@ -7,25 +7,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The state of a running proxy that a reload replaces.
+/// The state that a reload replaces.
 pub(super) struct ProxyState {
     pub(super) listeners: Vec<Listener>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) runtime: Arc<Runtime>,
-    /// The sockets of all workers, so that they can be handed on.
+    /// The sockets of all workers, so that they can be handed to a successor.
     pub(super) held: Vec<RetainedSockets>,
-    /// Workers that ended by an error, with the error.
+    /// The workers that have failed, with the error.
     pub(super) failures: Vec<(usize, String)>,
 }
 
 impl ProxyState {
-    /// A worker ended by this error: its sockets are closed.
+    /// Records the failure of a worker and closes its sockets.
     pub(super) fn fail(&mut self, worker: usize, error: &io::Error) {
         self.failures.push((worker, error.to_string()));
         self.held.iter_mut().for_each(|held| held.release(worker));
     }
 
-    /// The error that a worker ended by.
+    /// Returns the error that ended a worker.
     pub(super) fn failure_of(&self, worker: usize) -> io::Error {
         let found = self.failures.iter().find(|(number, _)| *number == worker);
         io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())

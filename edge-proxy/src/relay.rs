@@ -1,7 +1,7 @@
 //! Relay of TCP connections that are forwarded byte for byte.
 //!
-//! Bytes that were read from one side are written to the other before an end of the first is acted upon, also when that end is a
-//! reset. A direction that ends is shut down, and the other goes on.
+//! Bytes read from one side are written to the other before the end of the first is acted upon, also if that end is a reset. A
+//! direction that ends is shut down while the other continues.
 
 use super::deadline::Deadline;
 use super::exchange::Connection;
@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are held in each direction.
+/// The size of the buffer of each direction in bytes.
 const BUFFER: usize = 32 * 1024;
 
 /// Relays a client's connection to the upstream of this name until both directions have ended. `first` was read from the client
@@ -81,7 +81,7 @@ pub(crate) async fn run(
     });
 }
 
-/// The key by which a hash balance chooses the target.
+/// Returns the hash key of a client for [`Balance::Hash`](edge_policy::config::Balance::Hash).
 fn key(client: SocketAddr) -> u64 {
     match client.ip().to_canonical() {
         IpAddr::V4(address) => hash(&address.octets()),
@@ -89,7 +89,7 @@ fn key(client: SocketAddr) -> u64 {
     }
 }
 
-/// Copies in both directions. Returns why it ended, unless both sides closed.
+/// Copies in both directions. Returns the reason the connection ended. `None` if both sides closed it.
 async fn between(
     client: &mut Socket,
     service: &mut UpstreamTransport,
@@ -119,32 +119,32 @@ async fn between(
     .await
 }
 
-/// The side that a direction writes to is gone.
+/// An error for a destination that is closed.
 #[derive(Debug)]
 struct Gone;
 
 /// One direction of a relay.
 struct RelayDirection {
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were written.
+    /// The number of buffered bytes that were written.
     start: usize,
-    /// The reading side has ended.
+    /// True if the source has ended.
     ended: bool,
     /// The end was passed on, or there is nobody to pass it on to.
     finished: Option<bool>,
-    /// Bytes read and written, by which progress is seen.
+    /// The number of bytes read and written, to detect progress.
     moved: u64,
     /// The number of bytes written.
     written: u64,
 }
 
 impl RelayDirection {
-    /// A direction that begins with these bytes, which were read already.
+    /// Creates a direction whose first bytes were already read.
     fn with(buffer: Vec<u8>) -> Self {
         Self { buffer, start: 0, ended: false, finished: None, moved: 0, written: 0 }
     }
 
-    /// Moves what can be moved. Ready once the end was passed on.
+    /// Copies available bytes. Ready once the end was forwarded.
     fn poll<R: AsyncRead, W: AsyncWrite>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! A configuration made ready to serve: the snapshot, TLS for both sides, and what is advertised.
+//! A configuration ready to be served: the snapshot, TLS for both sides, and the Alt-Svc value.
 
 use super::client_auth::ClientAuth;
 use super::downstream::h3;
@@ -20,9 +20,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Early data that one TCP connection may send: one request.
+/// The highest number of early data bytes on one TCP connection: one request.
 const EARLY_DATA: u32 = 16 * 1024;
-/// Sessions that can be resumed with early data at a time. Each can be used once.
+/// The highest number of sessions that can be resumed with early data. Each is used once.
 const SESSIONS: usize = 32 * 1024;
 
 /// State that survives a reload, so that tickets and sessions of clients stay valid.
@@ -36,7 +36,7 @@ pub(crate) struct ReloadSurvivors {
     pub(crate) shared: Option<Arc<Link>>,
     pub(crate) started: Instant,
     pub(crate) counts: Arc<Shards<Shard>>,
-    /// Of requests that are for no site.
+    /// The counters of requests for no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
 }
 
@@ -67,26 +67,26 @@ impl ReloadSurvivors {
     }
 }
 
-/// A client has as many connections as it may.
+/// An error for a client that has reached its connection limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooManyConnections;
 
 /// A configuration ready to serve, shared by all workers.
 pub(crate) struct Runtime {
     snapshot: Snapshot,
-    /// For sites without early data: resumption by tickets.
+    /// The TLS configuration of sites without early data: resumption by tickets.
     pub(crate) tls: Arc<ServerConfig>,
-    /// For sites with early data: each session is known here and can be resumed once (RFC 8446 §8.1).
+    /// The TLS configuration of sites with early data: stored, single-use sessions (RFC 8446 §8.1).
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
-    /// By site, in the order of the configuration: for those that ask for client certificates.
+    /// The client certificate settings by site, in the order of the configuration.
     pub(crate) client_auth: Vec<Option<ClientAuth>>,
     pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
-    /// By upstream, in the order of the configuration.
+    /// The targets by upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
-    /// By site, in the order of the configuration.
+    /// The limiters by site, in the order of the configuration.
     pub(crate) guards: Vec<Arc<SiteLimiter>>,
-    /// Connections by client.
+    /// The number of connections by client.
     clients: Arc<CountMinSketch>,
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
@@ -98,7 +98,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// `addresses` are where the configuration's listeners listen, in their order.
+    /// Creates a runtime. `addresses` are the addresses of the configuration's listeners, in their order.
     pub(crate) fn new(
         snapshot: Snapshot,
         certificates: &Arc<dyn ResolvesServerCert>,
@@ -205,7 +205,7 @@ impl Runtime {
         })
     }
 
-    /// After how many bytes of a response its content may go past us. `None` is never.
+    /// Returns the number of content bytes after which a response may be spliced. `None` disables splicing.
     pub(crate) const fn direct_after(&self) -> Option<u64> {
         match (self.kernel_tls, self.snapshot.config().kernel_tls) {
             (Some(_), KernelTls::Auto { after }) => Some(after),
@@ -213,8 +213,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the limit for this peer's connections, or `None` if they are not counted: those of trusted proxies carry
-    /// many clients.
+    /// Returns the connection limit of this peer. `None` if its connections are not counted: those of trusted proxies carry many
+    /// clients.
     fn counts(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
@@ -222,7 +222,7 @@ impl Runtime {
         (limit > 0 && !hop).then_some(limit)
     }
 
-    /// Counts a connection for its client, or refuses it when that has too many.
+    /// Counts a connection of this client, or returns an error if the limit is reached.
     pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
         match self.counts(client) {
             None => Ok(None),
@@ -244,7 +244,7 @@ impl Runtime {
     }
 }
 
-/// Makes the TLS configuration of each site that asks for client certificates.
+/// Creates the client certificate settings of each site.
 fn client_auth(
     snapshot: &Snapshot,
     base: &ServerConfig,
@@ -263,7 +263,7 @@ fn client_auth(
     snapshot.config().sites.iter().map(of).collect()
 }
 
-/// The engine's limits, from those of the configuration.
+/// Returns the limits of the HTTP/3 engine for a configuration.
 pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits {
     let mut limits =
         h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };

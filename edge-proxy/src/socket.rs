@@ -36,12 +36,12 @@ fn at_once<T>(
 }
 
 impl Socket {
-    /// A connection that was just accepted, and does not block.
+    /// Creates a socket from a newly accepted, non-blocking connection.
     pub(crate) const fn accepted(stream: std::net::TcpStream) -> Self {
         Self::Fresh(Some(stream))
     }
 
-    /// Makes the socket known to the runtime, so that it can be waited for.
+    /// Registers the socket with the runtime, so that readiness can be awaited.
     pub(crate) fn register(&mut self) -> io::Result<()> {
         if let Self::Fresh(stream) = self {
             let stream = stream.take().ok_or(io::ErrorKind::NotConnected)?;
@@ -59,7 +59,7 @@ impl Socket {
         }
     }
 
-    /// Makes closing the socket send a reset, so that the peer learns that what it got is not whole.
+    /// Makes closing the socket send a reset, so that the peer recognises the truncated response.
     pub(crate) fn reset_on_close(&self) {
         let option = Some(std::time::Duration::ZERO);
         // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
@@ -70,7 +70,7 @@ impl Socket {
         };
     }
 
-    /// Waits until the other side's system has all that was sent, or the socket is gone.
+    /// Waits until the peer has acknowledged all output, or the connection is gone.
     pub(crate) async fn acknowledged(&self) {
         let queued = || match self {
             Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
@@ -82,7 +82,7 @@ impl Socket {
         }
     }
 
-    /// Acknowledges what came at once, instead of with what is sent next.
+    /// Acknowledges received data at once instead of with the next output.
     pub(crate) fn acknowledge(&self) {
         // If it fails, the acknowledgement comes when the system thinks fit.
         let _ = match self {
@@ -92,7 +92,7 @@ impl Socket {
         };
     }
 
-    /// Limits what the kernel keeps beyond what the path takes, in bytes, so that what is sent next does not wait long.
+    /// Limits the unsent bytes in the kernel's send queue, so that later output does not wait long.
     pub(crate) fn limit_unsent(&self, bytes: u32) {
         // Where it cannot be had, more waits in the kernel.
         let _ = match self {
@@ -102,7 +102,7 @@ impl Socket {
         };
     }
 
-    /// Writes what it takes without waiting.
+    /// Writes as many bytes as are accepted without blocking.
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Fresh(stream) => at_once(stream, |mut stream| stream.write_vectored(bufs)).unwrap_or(Ok(0)),
@@ -208,7 +208,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Sockets keep nothing back.
+    /// Does nothing, since sockets do not buffer here.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

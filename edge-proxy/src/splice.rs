@@ -9,9 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 
-/// Bytes of a pipe, where the system allows that much.
+/// The capacity of a pipe in bytes, where the system permits it.
 const SIZE: usize = 256 * 1024;
-/// Empty pipes that a worker keeps for reuse.
+/// The number of empty pipes that a worker keeps.
 const KEPT: usize = 16;
 
 thread_local! {
@@ -32,7 +32,7 @@ impl Pipe {
     }
 }
 
-/// A pipe and what is in it.
+/// A pipe and its content.
 pub(crate) struct SplicePipe {
     pipe: Option<Pipe>,
     held: usize,
@@ -44,7 +44,7 @@ impl SplicePipe {
         Ok(Self { pipe: Some(pooled.map_or_else(Pipe::new, Ok)?), held: 0 })
     }
 
-    /// Bytes that came in and did not go out yet.
+    /// Returns the number of bytes in the pipe.
     pub(crate) const fn held(&self) -> usize {
         self.held
     }
@@ -68,7 +68,7 @@ impl SplicePipe {
         Poll::Ready(Ok(n))
     }
 
-    /// Lets out what it can.
+    /// Moves as many bytes as possible out of the pipe.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
         let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let moved = |socket: BorrowedFd<'_>| {

@@ -17,9 +17,9 @@ const TLS_CIPHER_AES_GCM_128: u16 = 51;
 const TLS_CIPHER_AES_GCM_256: u16 = 52;
 const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 
-/// Bytes of the largest `tls12_crypto_info_*`.
+/// The size of the largest `tls12_crypto_info_*` in bytes.
 const MOST_INFO: usize = 56;
-/// Bytes of a record's sequence number, which is what such a structure ends with.
+/// The size of the record sequence number at the end of such a structure, in bytes.
 const SEQUENCE: usize = 8;
 
 /// The structure `tls12_crypto_info_*` of the cipher, which is the same for TLS 1.3, and its length.
@@ -50,7 +50,7 @@ fn done(returned: libc::c_int) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes the socket one that can have kernel TLS. It works as before until it gets keys.
+/// Attaches the TLS upper-layer protocol to a socket. It works as before until keys are set.
 pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     let name = b"tls";
     // SAFETY: the option's value is a name of this length, which the kernel copies.
@@ -65,7 +65,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// Makes the kernel encrypt everything written from now on with these keys, beginning with this sequence number.
+/// Makes the kernel encrypt all further output with these keys, beginning with this record sequence number.
 pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
     let (info, length) = info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.
@@ -80,7 +80,7 @@ pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64)
     })
 }
 
-/// The sequence number of the next record that the kernel writes.
+/// Returns the sequence number of the next record that the kernel writes.
 pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result<u64> {
     let (mut info, length) = info(keys, 0);
     let mut found = length as libc::socklen_t;
@@ -93,7 +93,7 @@ pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result
     Ok(u64::from_be_bytes(number))
 }
 
-/// Writes a record of a type that is not content.
+/// Writes a record of another type than application data.
 pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Result<usize> {
     /// Aligned as the header needs it.
     #[repr(C, align(8))]
@@ -151,7 +151,7 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
 }
 
-/// Bytes in the queue of a socket that the other side's system has not acknowledged.
+/// Returns the number of bytes in the send queue that the peer has not acknowledged.
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut waiting: libc::c_int = 0;
     // SAFETY: the kernel writes one int.
@@ -178,11 +178,11 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
 }
 
-/// Options of ip(7) and ipv6(7) that libc does not name: what the kernel noted of a connection's packets.
+/// Socket options of ip(7) and ipv6(7) that libc does not define.
 const IP_PKTOPTIONS: libc::c_int = 9;
 const IPV6_2292PKTOPTIONS: libc::c_int = 6;
 
-/// Returns the index of the interface by which a TCP connection came, as the kernel noted it when it was made.
+/// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it.
 pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
     let (level, wish, question) = if v6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)

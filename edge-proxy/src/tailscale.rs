@@ -1,4 +1,4 @@
-//! Queries of the local tailscaled for identities.
+//! Queries to the local tailscaled for tailnet identities.
 
 use super::deadline::Deadline;
 use super::traces::Trace;
@@ -19,13 +19,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The time limit: tailscaled responds from memory, at once.
+/// The time limit of a query. tailscaled answers from memory.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// After it could not be asked it is left alone for this long.
+/// The time after a failed query during which none is sent.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Answers that one worker remembers.
+/// The capacity of a worker's cache.
 const REMEMBERED: usize = 4096;
-/// More than any answer has, in bytes.
+/// The longest response that is read, in bytes.
 const LONGEST: usize = 256 * 1024;
 
 /// The response of tailscaled, or the failure to get one.
@@ -73,7 +73,7 @@ impl WhoIs {
         self.tailnet == *tailnet
     }
 
-    /// Returns the owner of this address. `None` if it is outside the tailnet's ranges.
+    /// Looks up the identity of an address. `None` if it is outside the tailnet's ranges.
     pub(crate) async fn is(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
@@ -144,7 +144,7 @@ impl WhoIs {
     }
 }
 
-/// An address and port in a query: brackets are written by their codes.
+/// Formats an address and port for a query string; brackets are percent-encoded.
 fn encoded(who: SocketAddr) -> String {
     who.to_string().replace('[', "%5B").replace(']', "%5D")
 }

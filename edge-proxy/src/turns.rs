@@ -1,8 +1,8 @@
-//! The order in which the streams of one connection send.
+//! The order in which the streams of a connection send.
 
 use std::collections::VecDeque;
 
-/// Streams that wait to send: the most urgent first, and in turns among those that are equally urgent.
+/// The queue of streams that wait to send: by urgency, then in turns.
 #[derive(Debug)]
 pub(crate) struct Turns<K> {
     queue: VecDeque<(K, u8)>,
@@ -15,34 +15,34 @@ impl<K> Default for Turns<K> {
 }
 
 impl<K: Copy + PartialEq> Turns<K> {
-    /// Appends a stream behind those that are as urgent. 0 is the most urgent (RFC 9218 §4.1).
+    /// Appends a stream behind those of equal urgency. 0 is the most urgent (RFC 9218 §4.1).
     pub(crate) fn push(&mut self, stream: K, urgency: u8) {
         self.queue.push_back((stream, urgency));
     }
 
-    /// Puts a stream back that was taken by [`Turns::pop`] and could not send.
+    /// Puts back a stream that [`Turns::pop`] returned and that could not send.
     pub(crate) fn push_front(&mut self, stream: K, urgency: u8) {
         self.queue.push_front((stream, urgency));
     }
 
-    /// Takes the stream whose turn it is.
+    /// Removes and returns the next stream and its urgency.
     pub(crate) fn pop(&mut self) -> Option<(K, u8)> {
         let (at, _) = self.queue.iter().enumerate().min_by_key(|(_, (_, urgency))| *urgency)?;
         self.queue.remove(at)
     }
 
-    /// Changes how urgent a waiting stream is. It keeps its place among those that wait.
+    /// Changes the urgency of a waiting stream. It keeps its position relative to others.
     pub(crate) fn set_urgency(&mut self, stream: K, urgency: u8) {
         self.queue.iter_mut().filter(|(waiting, _)| *waiting == stream).for_each(|(_, of)| *of = urgency);
     }
 
-    /// Streams that wait and are as urgent as the first.
+    /// Returns the number of waiting streams of the same urgency as the first.
     pub(crate) fn equals(&self) -> usize {
         let first = self.queue.iter().map(|(_, urgency)| *urgency).min();
         self.queue.iter().filter(|(_, urgency)| Some(*urgency) == first).count()
     }
 
-    /// Streams that wait.
+    /// Returns the number of waiting streams.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -52,7 +52,7 @@ impl<K: Copy + PartialEq> Turns<K> {
         self.queue.is_empty()
     }
 
-    /// Forgets all streams.
+    /// Removes all streams.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
     }

@@ -1,4 +1,4 @@
-//! The view of a configuration that one worker serves by.
+//! The configuration as served by one worker.
 
 use super::runtime::Runtime;
 use super::tailscale::WhoIs;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A configuration with the connection pools of one worker. It is never changed, only replaced.
+/// A configuration with the connection pools of one worker. Immutable; a reload replaces it.
 pub(crate) struct View {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) pools: Pools,

@@ -1,4 +1,4 @@
-//! One worker: a thread with its own runtime, sockets and connections. Nothing on the way of a request takes a lock.
+//! A worker: a thread with its own runtime, sockets and connections. Serving a request takes no lock.
 
 use super::deadline::Sweep;
 use super::metrics::counters::Shard;
@@ -28,12 +28,12 @@ impl Worker {
         Self { view, sweep: Sweep::new(), observer, connections, number, tracer }
     }
 
-    /// Serves requests by this view from now on.
+    /// Serves further requests by this view.
     pub(crate) fn set_view(&self, view: Rc<View>) {
         *self.view.borrow_mut() = view;
     }
 
-    /// Returns whether no TCP connection of a client is open.
+    /// Returns whether no client's TCP connection is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.get() == 0
     }
@@ -51,28 +51,28 @@ impl Worker {
         &self.tracer
     }
 
-    /// Runs a function with this worker's counters.
+    /// Calls a function with the counters of this worker.
     pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
         use_them(self.view.borrow().runtime.counts.of(self.number))
     }
 
-    /// Accepting connections on a listener pauses from now on, or continues.
+    /// Reports that accepting on a listener paused or continued.
     pub(crate) fn accepting(&self, event: &AcceptEvent<'_>) {
         self.observer.accepting(event);
     }
 
-    /// A connection was rejected.
+    /// Counts and reports a rejected connection.
     pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.with_counts(|counts| counts.turned_away(record.reason));
         self.observer.turned_away(record);
     }
 
-    /// The QUIC engine of a listener ended by an error.
+    /// Reports the failure of a listener's QUIC engine.
     pub(crate) fn quic_failed(&self, listener: SocketAddr, error: &io::Error) {
         self.observer.worker_failed(&WorkerFailure { worker: self.number, quic: Some(listener), error });
     }
 
-    /// A forwarded TCP connection ended.
+    /// Reports the end of a forwarded TCP connection.
     pub(crate) fn forwarded(&self, record: &ForwardRecord<'_>) {
         if let Some(reason) = record.reason {
             self.with_counts(|counts| counts.refused(reason));
@@ -80,7 +80,7 @@ impl Worker {
         self.observer.forwarded(record);
     }
 
-    /// A request ended. `site` is its position in the view's configuration.
+    /// Counts and reports a completed request. `site` is its index in the view's configuration.
     pub(crate) fn access(&self, view: &View, site: Option<usize>, record: &AccessRecord<'_>) {
         let shards = site.map_or(&view.runtime.nowhere, |site| &view.runtime.guards[site].counts);
         let version = match record.version {
@@ -97,7 +97,7 @@ impl Worker {
         self.observer.access(record);
     }
 
-    /// Counts a connection for as long as the guard lives, or refuses when there are too many.
+    /// Counts a connection until the guard is dropped. `None` if the limit is reached.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<ConnectionGuard> {
         let limit = self.view.borrow().runtime.snapshot().config().limits.connections;
         if self.connections.get() >= limit {
@@ -112,7 +112,7 @@ impl Worker {
     }
 }
 
-/// One connection that counts.
+/// A connection that counts towards the worker's limit.
 pub(crate) struct ConnectionGuard(Rc<Worker>);
 
 impl Drop for ConnectionGuard {
