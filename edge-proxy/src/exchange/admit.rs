@@ -15,7 +15,7 @@ pub(super) struct Denial {
 }
 
 impl Denial {
-    /// A refusal of this request. `wait` is sent as `Retry-After`, rounded up to seconds.
+    /// Creates the refusal of a request. `wait` is sent as Retry-After, rounded up to seconds.
     pub(super) fn after(
         context: &ExchangeContext<'_>,
         request: &RequestHead,

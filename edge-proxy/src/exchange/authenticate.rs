@@ -1,4 +1,4 @@
-//! Authentication of a request: by password, or by asking another service.
+//! Authentication of a request by password, or by a subrequest to an external service.
 
 use super::admit::Denial;
 use super::context::ExchangeContext;
@@ -14,23 +14,23 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Content of another service's refusal that is passed on, in bytes.
+/// The longest content of a denial by the service that is sent to the client, in bytes.
 const REFUSAL: usize = 256 * 1024;
 
-/// The authenticated identity of a request's sender.
+/// The result of a successful authentication.
 #[derive(Default)]
 pub(super) enum AuthIdentity<'a> {
     /// No authentication was required.
     #[default]
     Unasked,
-    /// A name with a password.
+    /// A user name that was authenticated by a password.
     Basic(&'a BasicAuth, String),
     /// The response of the authentication service: fields for the request and for the response.
     Forward(&'a ForwardAuth, Fields, Fields),
 }
 
 impl AuthIdentity<'_> {
-    /// The user name, if the request was authenticated by a password.
+    /// Returns the user name, if the request was authenticated by a password.
     pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Basic(_, user) => Some(user),
@@ -53,7 +53,7 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Adds what the other service has for the client.
+    /// Adds the fields of the authentication service to the response.
     pub(super) fn answer(&self, fields: &mut Fields) {
         if let Self::Forward(_, _, said) = self {
             said.iter().for_each(|field| fields.push(field.name, field.value));
@@ -64,12 +64,12 @@ impl AuthIdentity<'_> {
 /// The authentication of one request.
 pub(super) struct Authentication<'c, 'a> {
     pub(super) context: &'c ExchangeContext<'a>,
-    /// True if the request is still early data.
+    /// True if the request is early data and the handshake is incomplete.
     pub(super) early: bool,
 }
 
 impl<'a> Authentication<'_, 'a> {
-    /// Authenticates the request where the site or the route asks for it.
+    /// Authenticates the request as the site or the route requires.
     pub(super) async fn identify(&self, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         match self.context.decision.auth {
             None | Some(Auth::Open) => Ok(AuthIdentity::Unasked),
@@ -151,7 +151,7 @@ impl<'a> Authentication<'_, 'a> {
         Ok(AuthIdentity::Forward(auth, request, response))
     }
 
-    /// Asks the other service. Its content is read too, up to a bound.
+    /// Sends the subrequest and reads its response, with content up to [`REFUSAL`].
     async fn ask(
         &self,
         auth: &ForwardAuth,

@@ -6,20 +6,19 @@ use bytes::Bytes;
 use edge_http::{Fields, ResponseHead};
 use std::task::{Context, Poll};
 
-/// The client's connection or stream is gone. Nothing more can be sent to it.
+/// An error for a client whose connection or stream is closed. Nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientGone;
 
-/// The reason why an exchange is aborted after its head was sent.
+/// The reason an exchange is aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abort {
-    /// The upstream cut its response short: the client must see that it is not whole (HTTP/1.1 closes without the last
-    /// chunk, HTTP/2 RST_STREAM INTERNAL_ERROR, HTTP/3 H3_INTERNAL_ERROR).
+    /// The response of the upstream is truncated. The client must be able to detect that: HTTP/1.1 closes without the last chunk,
+    /// HTTP/2 sends RST_STREAM INTERNAL_ERROR, HTTP/3 H3_INTERNAL_ERROR.
     Truncated,
-    /// The request was malformed (HTTP/2 PROTOCOL_ERROR, HTTP/3 H3_MESSAGE_ERROR).
+    /// The request is malformed: HTTP/2 PROTOCOL_ERROR, HTTP/3 H3_MESSAGE_ERROR.
     Malformed,
-    /// Refused without a word: the stream is reset (HTTP/2 REFUSED_STREAM, HTTP/3 H3_REQUEST_REJECTED); HTTP/1.1
-    /// closes.
+    /// The request is refused without a response: HTTP/2 REFUSED_STREAM, HTTP/3 H3_REQUEST_REJECTED; HTTP/1.1 closes.
     Refused,
     /// A deadline passed (HTTP/2 CANCEL, HTTP/3 H3_REQUEST_CANCELLED).
     TimedOut,
@@ -34,39 +33,39 @@ pub(crate) trait Downstream {
     /// Returns whether the request arrived in early data and the handshake is incomplete.
     fn is_early(&self) -> bool;
 
-    /// Until the handshake is complete.
+    /// Ready when the handshake is complete.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// Returns the next part of the request's content, `BodyPart::Data` as long as `chunk()` is not consumed.
+    /// Polls for the next part of the request's content. Returns `BodyPart::Data` until `chunk()` is consumed.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>>;
 
-    /// The bytes at hand, after `BodyPart::Data`.
+    /// Returns the available content, after `BodyPart::Data`.
     fn chunk(&self) -> &[u8];
 
-    /// These many bytes of `chunk()` are done with.
+    /// Consumes the first `n` bytes of `chunk()`.
     fn consume(&mut self, n: usize);
 
-    /// The first `n` bytes of `chunk()`, consumed; without a copy where the transport has them as such.
+    /// Consumes the first `n` bytes of `chunk()` and returns them, without a copy where the transport allows.
     fn take(&mut self, n: usize) -> Bytes {
         let bytes = Bytes::copy_from_slice(&self.chunk()[..n]);
         self.consume(n);
         bytes
     }
 
-    /// The trailers, after `BodyPart::End`. Already without fields that may not be trailers.
+    /// Returns the trailers, after `BodyPart::End`, without fields that are not allowed in trailers.
     fn trailers(&self) -> &Fields;
 
-    /// Returns how many bytes of content are accepted now without buffering more than the transport's limit. Ready with
-    /// at least one, or an error.
+    /// Polls for the number of content bytes that are accepted without exceeding the transport's buffer limit. Ready with at
+    /// least one.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>>;
 
-    /// Bytes that the client's connection has taken so far, if this exchange only waits for its turn among others on the
-    /// connection. `None` if it is the client that keeps this exchange from sending, or if there are no others.
+    /// Returns the number of bytes that the client's connection has accepted so far, if this exchange only waits for its turn
+    /// among others. `None` if the client itself blocks it, or if there are no others.
     fn progress(&self) -> Option<u64> {
         None
     }
 
-    /// Sends a 1xx head. Left out where the client cannot understand it (HTTP/1.0).
+    /// Sends an interim response. Omitted for HTTP/1.0 clients.
     fn send_interim(&mut self, head: &ResponseHead);
 
     /// Sends the response's head. `head.body` says what follows; the transport chooses the framing. With `end` no
@@ -85,16 +84,15 @@ pub(crate) trait Downstream {
         false
     }
 
-    /// The same without a copy where the transport can.
+    /// Sends content without a copy where the transport allows.
     fn send_bytes(&mut self, data: Bytes) {
         self.send_data(&data);
     }
 
-    /// The response is complete.
+    /// Ends the response, with trailers if given.
     fn send_end(&mut self, trailers: Option<&Fields>);
 
-    /// Until everything sent so far is with the transport (HTTP/1.1: written; HTTP/2 and 3: queued within its flow
-    /// control).
+    /// Ready when all output is with the transport: written over HTTP/1.1, queued within flow control over HTTP/2 and HTTP/3.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Returns whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after everything
@@ -119,9 +117,9 @@ pub(crate) trait Downstream {
         false
     }
 
-    /// Ready when the client has gone away, so that waiting for an upstream ends. Only polled after `BodyPart::End`.
+    /// Ready when the client is gone, so that waiting for an upstream can end. Polled only after `BodyPart::End`.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone>;
 
-    /// Breaks the exchange off.
+    /// Aborts the exchange.
     fn abort(&mut self, why: Abort);
 }

@@ -1,9 +1,9 @@
-//! Compressing content while it passes.
+//! Compression of response content.
 
 use edge_policy::config::Coding;
 use std::io::{self, Write};
 
-/// A compressor and what it has ready.
+/// A compressor and its output.
 pub(super) struct Encoder {
     inner: Inner,
     /// True if input since the last flush is not fully in the output.
@@ -21,7 +21,7 @@ enum Inner {
 }
 
 impl Encoder {
-    /// Quick levels: an edge compresses again and again what is read once.
+    /// Creates a compressor at a fast level, since the content is compressed for every response.
     pub(super) fn new(coding: Coding) -> io::Result<Self> {
         let inner = match coding {
             Coding::Brotli => {
@@ -40,12 +40,12 @@ impl Encoder {
         Ok(Self { inner, dirty: false, finished: false, sent: 0, ready: Vec::new() })
     }
 
-    /// Returns the bytes that are ready to be sent.
+    /// Returns the output that is not sent yet.
     pub(super) fn ready(&self) -> &[u8] {
         &self.ready[self.sent..]
     }
 
-    /// These many bytes of it were sent.
+    /// Reports that `n` bytes of the output were sent.
     pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
         if self.sent == self.ready.len() {
@@ -54,12 +54,12 @@ impl Encoder {
         }
     }
 
-    /// Returns whether all input is in the output and sent.
+    /// Returns whether all input is in the output and the output is sent.
     pub(super) const fn is_clean(&self) -> bool {
         !self.dirty
     }
 
-    /// Returns whether the end of the coding is sent too.
+    /// Returns whether the end of the coding is sent.
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
@@ -76,7 +76,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Puts out what came so far: nothing more is coming at the moment, and the client should not wait for it.
+    /// Flushes all input to the output, so that the client does not wait for it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Inner::Brotli(encoder) => encoder.flush(),
@@ -88,7 +88,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Nothing comes any more.
+    /// Ends the coding.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Inner::Brotli(encoder) => {

@@ -1,4 +1,4 @@
-//! Forwarding of a request: to one target, or to others if that is allowed, and the response if none succeeds.
+//! Forwarding of a request to a target, with retries at others, and the response if all fail.
 
 use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
@@ -19,7 +19,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The failure of an upstream in words: the target and the cause.
+/// Returns the failure of an upstream as text: the target and the cause.
 fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
     let cause = why.cause().map(|cause| cause.to_string());
     let target = at.and_then(|at| upstream.targets.get(at));
@@ -30,21 +30,21 @@ fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Opt
     })
 }
 
-/// The fields of a response that stay when an error page takes the place of its content.
+/// The response fields that are kept when an error page replaces the content.
 const KEPT: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
 
 /// A request that is forwarded to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
     pub(super) context: &'c ExchangeContext<'a>,
-    /// The upstream's position in the configuration.
+    /// The index of the upstream in the configuration.
     pub(super) upstream: usize,
     pub(super) identity: AuthIdentity<'a>,
-    /// The code that edits the response.
+    /// The handler that edits the response.
     pub(super) handler: Option<&'a HandlerRef>,
 }
 
 impl Forwarding<'_, '_> {
-    /// Forwards the request and its answer. `head` becomes the one that is sent.
+    /// Forwards the request and its response. `head` is changed to the one that is sent.
     pub(super) async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
         let upgrade = self.context.decision.upgrade;
         let idempotent = head.method.is_idempotent();
@@ -210,12 +210,12 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the page that replaces a response of the service with this status.
+    /// Returns the error page that replaces an upstream's response with this status.
     fn page(&self, status: u16) -> Option<&ErrorPage> {
         self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
     }
 
-    /// Returns the head of the page that replaces this response, if one does. It keeps what the client needs to go on.
+    /// Returns the head of the error page that replaces this response. It keeps the fields in [`KEPT`].
     fn intercepting(&self, response: &ResponseHead) -> Option<ResponseHead> {
         let mut head = page_head(self.page(response.status)?, response.status);
         for field in response.fields.iter() {
@@ -226,7 +226,7 @@ impl Forwarding<'_, '_> {
         Some(head)
     }
 
-    /// Has the handler of the route edit the response.
+    /// Calls the handler of the route with the response.
     fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
         let Some(handler) = self.handler else { return Ok(()) };
         let edit = || handler.get().response(&mut HandlerResponse::new(response, request));
@@ -259,13 +259,13 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Sends the configured maintenance response if the upstream is unreachable.
+    /// Returns the maintenance response if no connection to the upstream could be made.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
         let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
     }
 
-    /// Sends the client the best remaining response.
+    /// Sends the response for a failure, or aborts if a response has begun.
     async fn failed<D: Downstream>(
         &self,
         why: Failure,

@@ -3,16 +3,16 @@
 use crate::upstream::UpstreamError;
 use edge_policy::Reason;
 
-/// The outcome of an exchange, as it is logged and counted.
+/// The outcome of an exchange, for logging and counting.
 pub(super) struct Outcome {
     pub(super) status: Option<u16>,
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) upstream: Option<usize>,
     pub(super) reason: Option<Reason>,
-    /// Bytes of content that the kernel encrypted and passed on.
+    /// The number of content bytes that were spliced and encrypted by the kernel.
     pub(super) direct: u64,
-    /// The failure of the upstream in words.
+    /// The failure of the upstream as text.
     pub(super) error: Option<String>,
 }
 
@@ -35,14 +35,14 @@ impl Outcome {
     }
 }
 
-/// A failure while content was moved between the two sides.
+/// A failure while content was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The client went away.
+    /// The client closed the connection or reset the stream.
     ClientLost,
     /// The client's request is malformed.
     ClientMalformed,
-    /// The client sent more content than is allowed.
+    /// The request content exceeds the limit.
     TooLarge,
     /// The client took too long to send or to receive.
     ClientSlow,
@@ -51,7 +51,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The reason that is logged, counted and traced.
+    /// Returns the reason to log, count and trace.
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::ClientLost => Reason::ClientLost,

@@ -1,4 +1,4 @@
-//! Identifiers of requests.
+//! Request identifiers.
 
 use super::context::ExchangeContext;
 use edge_http::encoding::hexadecimal;
@@ -20,14 +20,14 @@ pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> Str
     hexadecimal(&random)
 }
 
-/// Returns an identifier that logs and services can take as it is.
+/// Returns a received identifier if it is safe for logs and upstreams.
 fn kept(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
     (!text.is_empty() && text.len() <= LONGEST && told.iter().all(fine)).then_some(text)
 }
 
-/// Makes the identifier the only value of its field, in a request or a response.
+/// Sets the field of the identifier in a request or a response.
 pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
     let name = context.view.runtime.snapshot().config().request_id.as_deref();
     if let (Some(name), Some(id)) = (name, context.request_id) {

@@ -1,4 +1,4 @@
-//! Serves one request: decide, authenticate, forward or respond, log.
+//! Serving of one request: decide, authenticate, forward or respond, log.
 
 use super::admit::{Denial, admit};
 use super::authenticate::{AuthIdentity, Authentication};
@@ -129,7 +129,7 @@ pub(crate) async fn serve<D: Downstream>(
     }
 }
 
-/// Looks up the identities of the hops in the header, as far as the walk passes trusted ones.
+/// Looks up the identities of the hops in the header, as far as they are trusted.
 async fn hops(
     view: &View,
     connection: &Connection,
@@ -165,7 +165,7 @@ async fn deny<D: Downstream>(
     answer(context, down, &head.method, response, &content).await.because(reason)
 }
 
-/// Acts on the decision.
+/// Executes the decision.
 async fn act<D: Downstream>(
     context: &ExchangeContext<'_>,
     waited: Option<Result<(), ClientGone>>,

@@ -1,4 +1,4 @@
-//! Rates and counts of clients and sites that all workers share without a lock.
+//! Rates and counters of clients and sites, shared by all workers without a lock.
 
 pub(crate) mod site;
 pub(crate) mod sketch;

@@ -1,4 +1,4 @@
-//! The limits of a site, shared by all workers: its rates, and its requests in flight.
+//! The limits of a site, shared by all workers: its rates and its requests in flight.
 
 use super::sketch::{RateTable, Rates, SharedRate};
 use crate::metrics::counters::{Shards, SiteShard};
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Wrong passwords of one client for one user's name, in an hour and at once.
+/// The limit of wrong passwords of one client for one user name, per hour and as a burst.
 const OF_USER: Rate = Rate::per_hour(120, 20);
-/// Wrong passwords of one client for all names.
+/// The limit of wrong passwords of one client for all names.
 const OF_CLIENT: Rate = Rate::per_hour(600, 100);
 
 /// Returns the name as it is counted by, which is never that of a client alone.
@@ -20,36 +20,36 @@ fn named(user: &str) -> String {
     format!("user:{user}")
 }
 
-/// The counters of one site.
+/// The limiter of one site.
 pub(crate) struct SiteLimiter {
-    /// The rates of clients, if there is a limit.
+    /// The rates of clients. `None` without a limit.
     clients: Option<Rates>,
     site: SharedRate,
-    /// Passwords that were wrong.
+    /// The wrong passwords of clients.
     failures: Option<Rates>,
     under_way: AtomicU32,
     pub(crate) counts: Arc<Shards<SiteShard>>,
 }
 
-/// The reason why a request is not admitted.
+/// The reason a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitExceeded {
-    /// The client asks too often; it may come again after this.
+    /// The client exceeds its rate. Contains the time to wait.
     Client(Duration),
-    /// The site is asked too often by all together.
+    /// All clients together exceed the rate of the site. Contains the time to wait.
     Site(Duration),
-    /// Too many requests are in flight.
+    /// The limit of requests in flight is reached.
     Concurrent,
 }
 
-/// Returns whether a site has passwords, of which wrong ones are counted.
+/// Returns whether a site uses Basic authentication, so that wrong passwords are counted.
 fn has_passwords(site: &Site) -> bool {
     let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
     basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth))
 }
 
 impl SiteLimiter {
-    /// A limiter that counts in this table. There is one if any site needs it.
+    /// Creates a limiter that counts in this table, which exists if any site needs it.
     fn new(site: &Site, table: Option<&Arc<RateTable>>, counts: Arc<Shards<SiteShard>>) -> Self {
         let rates =
             |needed: bool, kind| table.filter(|_| needed).map(|table| Rates::of(table, &site.name, kind));
@@ -62,7 +62,7 @@ impl SiteLimiter {
         }
     }
 
-    /// Returns whether it counts what the site limits now, in this table.
+    /// Returns whether the limiter fits the current limits of the site and this table.
     fn suits(&self, site: &Site, table: Option<&Arc<RateTable>>) -> bool {
         let same = |rates: &Rates| table.is_some_and(|table| rates.are_in(table));
         self.clients.is_some() == site.rate.client.is_some()
@@ -70,7 +70,7 @@ impl SiteLimiter {
             && self.clients.iter().chain(&self.failures).all(same)
     }
 
-    /// A request comes.
+    /// Admits a request, or returns the limit that it exceeds.
     pub(crate) fn admit(
         self: &Arc<Self>,
         site: &Site,
@@ -88,8 +88,8 @@ impl SiteLimiter {
         if before < limit { Ok(held) } else { Err(LimitExceeded::Concurrent) }
     }
 
-    /// Counts a password as wrong before it is looked at: for the client and the user's name, and for the client alone, so
-    /// that many names are no way around it. What was right is given back.
+    /// Counts a password as wrong before it is verified: for the client and the user name, and for the client alone, so that many
+    /// names do not evade the limit. [`SiteLimiter::give_back`] reverts it.
     pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
         let Some(failures) = &self.failures else { return Ok(()) };
         let user = named(user);
@@ -97,7 +97,7 @@ impl SiteLimiter {
         failures.charge(client, "", OF_CLIENT).inspect_err(|_| failures.give_back(client, &user, OF_USER))
     }
 
-    /// The password was right, or was not looked at.
+    /// Reverts a charge: the password was correct, or was not verified.
     pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
         if let Some(failures) = &self.failures {
             failures.give_back(client, &named(user), OF_USER);
@@ -106,7 +106,7 @@ impl SiteLimiter {
     }
 }
 
-/// A request that counts.
+/// A request that counts as in flight until dropped.
 pub(crate) struct InFlightPermit(Option<Arc<SiteLimiter>>);
 
 impl Drop for InFlightPermit {
@@ -117,7 +117,7 @@ impl Drop for InFlightPermit {
     }
 }
 
-/// The guards of all sites: what was counted survives a reload.
+/// The limiters of all sites. Their state survives reloads.
 pub(crate) struct SiteLimiters {
     workers: usize,
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
@@ -130,7 +130,7 @@ impl SiteLimiters {
         Self { workers, known: Mutex::default(), table: Mutex::default() }
     }
 
-    /// The guards of these sites, in their order. All others are forgotten.
+    /// Returns the limiters of these sites, in their order. All others are discarded.
     pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
         let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
         let table = self.table(needed, clients);

@@ -1,8 +1,8 @@
-//! Counters per client address, in memory of a fixed size that all workers share without a lock.
+//! Counters per client address, in memory of fixed size that all workers share without a lock.
 //!
-//! Rates are in cells that say whose they are. Of connections an address has two counters, chosen by a keyed hash; what two
-//! addresses share at one place they seldom share at the other, so the smaller of the two counts. Nobody who does not know the
-//! key can choose addresses that collide.
+//! Rates are in cells that are tagged with their owner. Connections of an address have two counters, chosen by a keyed hash. Two
+//! addresses that share one counter seldom share the other, so the smaller count is used. Without the key nobody can choose
+//! addresses that collide.
 
 use edge_policy::rate::Rate;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
-/// Places in one of the two rows.
+/// The number of counters in each of the two rows.
 const PLACES: usize = 1 << 15;
 
 struct Places {
@@ -26,20 +26,20 @@ impl Places {
     }
 }
 
-/// Cells of a bucket of a table of rates.
+/// The number of cells in a bucket of the table of rates.
 const WAYS: usize = 8;
-/// A cell is a fingerprint of whose it is, 16 bits, and below it the state of that client's rate, in microseconds: 48 bits
-/// last for nine years.
+/// The bits of a cell for the state of the rate, in microseconds: 48 bits last for nine years. The upper 16 bits are the
+/// fingerprint of the owner.
 const STATE_BITS: u32 = 48;
 const STATE: u64 = (1 << STATE_BITS) - 1;
-/// As many times the rate of one client may all addresses of one /48 have together. Providers give a whole /48 to some
-/// customers, and put many of others into one.
+/// The factor by which the rate of a /48 exceeds that of one client. Providers give a whole /48 to some customers, and put many
+/// customers into another.
 const NETWORK: u32 = 64;
 
-/// The request rates of clients. A cell knows whose it is: a client that is not in the table has a fresh rate, whoever else
-/// came, and takes the cell that would be free soonest.
+/// The request rates of clients. A client that is not in the table starts with a fresh rate and replaces the cell that would be
+/// free soonest.
 ///
-/// All sites share one table, each by a scope of its own.
+/// All sites share one table, with a scope for each.
 pub(crate) struct Rates {
     table: Arc<RateTable>,
     scope: u64,
@@ -54,7 +54,7 @@ pub(crate) struct RateTable {
 }
 
 impl RateTable {
-    /// A table for so many clients, 8 bytes each.
+    /// Creates a table for this many clients, 8 bytes each.
     pub(crate) fn new(clients: usize) -> Arc<Self> {
         let cells = clients.max(1).next_multiple_of(WAYS);
         Arc::new(Self {
@@ -65,7 +65,7 @@ impl RateTable {
         })
     }
 
-    /// The number of clients that it was made for.
+    /// Returns the number of clients that the table was created for.
     pub(crate) const fn clients(&self) -> usize {
         self.clients
     }
@@ -79,18 +79,18 @@ struct SketchKey {
 }
 
 impl Rates {
-    /// The rates of a site, of one kind.
+    /// Returns the rates of one kind of a site in this table.
     pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
         Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
     }
 
-    /// Returns true if these rates are kept in this table.
+    /// Returns whether these rates are kept in this table.
     pub(crate) fn are_in(&self, table: &Arc<RateTable>) -> bool {
         Arc::ptr_eq(&self.table, table)
     }
 
-    /// Once more, or how long until that may be. Addresses of IPv6 count by their /64, and together with the others of their
-    /// /48.
+    /// Counts an event of a client, or returns the time to wait. IPv6 addresses count by their /64, and together with others by
+    /// their /48.
     pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
         let own = self.key(customer(client));
         if let IpAddr::V6(address) = client {
@@ -101,12 +101,12 @@ impl Rates {
         self.step(own, rate, true)
     }
 
-    /// Counts once more for this client and name, or says how long until that may be.
+    /// Counts an event of this client and name, or returns the time to wait.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
         self.step(self.key((customer(client), name)), rate, true)
     }
 
-    /// Takes back what [`Rates::charge`] counted.
+    /// Reverts an event counted by [`Rates::charge`].
     pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
         let key = self.key((customer(client), name));
         for cell in self.bucket(key) {
@@ -129,7 +129,7 @@ impl Rates {
         &self.table.cells[key.bucket * WAYS..][..WAYS]
     }
 
-    /// One more at this time, if there may be; it counts if `counts`.
+    /// Checks an event now, and counts it if `counts`. Returns the time to wait if it exceeds the rate.
     fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
         // In whole microseconds, so that as many come at once as the burst says.
         let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
@@ -157,7 +157,7 @@ impl Rates {
     }
 }
 
-/// Returns the unit that is counted: an IPv4 address, or an IPv6 /64, which belongs to one customer.
+/// Returns the unit of counting: an IPv4 address, or the /64 of an IPv6 address, which belongs to one customer.
 pub(crate) const fn customer(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,
@@ -166,7 +166,7 @@ pub(crate) const fn customer(client: IpAddr) -> u64 {
     }
 }
 
-/// One rate for everybody.
+/// One rate of all clients together.
 pub(crate) struct SharedRate {
     epoch: Instant,
     state: AtomicU64,
@@ -177,7 +177,7 @@ impl SharedRate {
         Self { epoch: Instant::now(), state: AtomicU64::new(0) }
     }
 
-    /// Once more, or how long until that may be.
+    /// Counts an event, or returns the time to wait.
     pub(crate) fn admit(&self, rate: Rate) -> Result<(), Duration> {
         let now = self.epoch.elapsed().as_nanos() as u64;
         let mut state = self.state.load(Relaxed);
@@ -211,7 +211,7 @@ impl CountMinSketch {
         self.counts[a].load(Relaxed).min(self.counts[b].load(Relaxed))
     }
 
-    /// One more for as long as the guard lives, or none if there are as many as there may be.
+    /// Counts a connection of a client until the permit is dropped. `None` if the limit is reached.
     pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
         let (a, b) = self.places.of(client);
         let before = [a, b].map(|at| self.counts[at].fetch_add(1, Relaxed));
@@ -221,7 +221,7 @@ impl CountMinSketch {
     }
 }
 
-/// One connection that counts for its client.
+/// A connection that counts for its client until dropped.
 pub(crate) struct ConnectionPermit {
     counts: Arc<CountMinSketch>,
     at: [usize; 2],

@@ -1,14 +1,14 @@
-//! Identities of sessions that the edges recognise without asking the store.
+//! Session identities that edges recognise without querying the store.
 
 use super::session_claim::IDENTITY;
 use aws_lc_rs::{hkdf, hmac};
 use rustls::crypto::{GetRandomFailed, SecureRandom};
 use zeroize::Zeroizing;
 
-/// The random bytes of an identity; the rest is a mark under the edges' secret.
+/// The number of random bytes of an identity. The rest is a MAC under the edges' secret.
 const RANDOM: usize = 24;
 
-/// The key under which identities are marked: derived from the edges' secret (RFC 5869), the same at every edge.
+/// The MAC key of identities, derived from the edges' secret (RFC 5869) and the same at every edge.
 #[derive(Clone)]
 pub(super) struct IdentityMark(hmac::Key);
 
@@ -29,15 +29,15 @@ impl IdentityMark {
         mark
     }
 
-    /// Returns true if one of the edges made the identity. A stranger guesses one with a chance of 2^-64.
+    /// Returns whether an edge created the identity. A forgery succeeds with a probability of 2^-64.
     pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
         let (random, mark) = identity.split_at(RANDOM);
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.of(random), mark).is_ok()
     }
 }
 
-/// Random bytes for TLS. rustls takes an identity from here, as 32 bytes at once, and there is no other way to choose one; whatever
-/// else takes 32 bytes at once gets 192 random bits and a mark that nobody outside can tell from random.
+/// A source of random bytes for rustls, which takes identities from it as 32 bytes at once. Every request of 32 bytes therefore
+/// returns 192 random bits and a MAC that is indistinguishable from random.
 pub(super) struct MarkedRandom {
     mark: IdentityMark,
     random: &'static dyn SecureRandom,

@@ -1,4 +1,4 @@
-//! The thread that talks to the store, so that no worker does.
+//! The thread that queries the store, so that workers do not.
 
 use super::store::{self, Link, StoreRequest};
 use super::{Shared, SharedEvent, SharedStore, StoreError};
@@ -19,10 +19,10 @@ const UNDER_WAY: usize = 256;
 const LIMIT: Duration = Duration::from_secs(5);
 /// The time before a failed store is queried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The time that the start waits for the first keys, so that already the first tickets are shared.
+/// The longest time that the start waits for the first keys, so that the first tickets are shared already.
 const AT_START: Duration = Duration::from_secs(2);
 
-/// Starts the thread. It ends when the link is dropped.
+/// Starts the thread, which ends when the link is dropped.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<Link>> {
     let (wishes, receiver) = mpsc::channel(WAITING);
     let link = Arc::new(Link::new(shared.schedule, shared.wait, &shared.mark, wishes));
@@ -45,7 +45,7 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
     Ok(link)
 }
 
-/// Has the store delete the sessions that it owes.
+/// Deletes the sessions in the store whose deletion is due.
 async fn forget(link: Weak<Link>, requests: WeakSender<StoreRequest>) {
     loop {
         tokio::time::sleep(AGAIN / 4).await;
@@ -96,19 +96,19 @@ async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::
     }
 }
 
-/// Waits for a response of the store, up to the limit.
+/// Waits for a response of the store, up to the time limit.
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError("the store does not answer in time".into()));
     tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(late)
 }
 
-/// Keeps the keys.
+/// The task that refreshes the keys.
 struct KeyRefresher {
     shared: Shared,
     observer: Arc<dyn Observer>,
     /// The last reported state of the store.
     state: Option<Result<(), StoreError>>,
-    /// It was told that there are keys under another secret.
+    /// True if keys under another secret were reported.
     other: bool,
 }
 

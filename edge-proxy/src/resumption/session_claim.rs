@@ -4,11 +4,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// The length of an identity that rustls makes for a session which is stored.
+/// The length of an identity that rustls creates for a stored session.
 pub(super) const IDENTITY: usize = 32;
 
 thread_local! {
-    /// The session of the handshake that this thread is in.
+    /// The session of the handshake that runs on this thread.
     static CLAIM: RefCell<Option<SessionClaim>> = const { RefCell::new(None) };
 }
 
@@ -24,14 +24,14 @@ impl SessionClaim {
     }
 }
 
-/// The session that was claimed for the handshake which runs on this thread, if it has this identity.
+/// Takes the session claimed for the handshake on this thread, if it has this identity.
 pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
     CLAIM
         .with_borrow_mut(|claim| claim.take_if(|claim| claim.identity == identity))
         .map(|mut claim| std::mem::take(&mut *claim.session))
 }
 
-/// Has rustls find this session while `handshake` runs, and no other. Where it is not looked for, it is gone.
+/// Makes this session, and no other, available to rustls while `handshake` runs. It is discarded if it is not used.
 pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce() -> T) -> T {
     struct Clear;
     impl Drop for Clear {
@@ -47,7 +47,7 @@ pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce(
     handshake()
 }
 
-/// The key of a session in the store, from which the identity that a client shows cannot be computed.
+/// Returns the key of a session in the store. The identity that a client sends cannot be computed from it.
 pub(super) fn session_id(identity: &[u8; IDENTITY]) -> [u8; 32] {
     digest(&SHA256, identity).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

@@ -12,10 +12,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// The time without queries after the store made a handshake wait in vain.
+/// The time without queries after a handshake waited for the store in vain.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The time until a deletion that the store owes is tried, in milliseconds.
+/// The time until an owed deletion is tried, in milliseconds.
 pub(super) const AGAIN: u64 = 1500;
 
 /// The waiting handshake of a session.
@@ -36,7 +36,7 @@ pub(crate) struct Link {
     ring: RwLock<Arc<Ring>>,
     wishes: mpsc::Sender<StoreRequest>,
     started: Instant,
-    /// Until when the store is not asked, in milliseconds since the start.
+    /// The time until which the store is not queried, in milliseconds since the start.
     paused: AtomicU64,
     /// A worker found the store unavailable.
     pub(super) failed: Arc<Notify>,
@@ -58,7 +58,7 @@ pub(super) struct StoreCounters {
     pub(super) refused: AtomicU64,
 }
 
-/// Seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -84,17 +84,17 @@ impl Link {
         }
     }
 
-    /// The source of random bytes for a TLS configuration whose sessions are in the store.
+    /// Returns the source of random bytes for a TLS configuration with stored sessions.
     pub(crate) const fn random(&self) -> &'static dyn SecureRandom {
         self.random
     }
 
-    /// Returns a way to the store that does not keep it.
+    /// Returns a weak sender of queries to the store.
     pub(super) fn requests(&self) -> mpsc::WeakSender<StoreRequest> {
         self.wishes.downgrade()
     }
 
-    /// Milliseconds since the start.
+    /// Returns the time in milliseconds since the start.
     pub(super) fn clock(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
@@ -119,7 +119,7 @@ impl Link {
         self.ring().open(&self.schedule, now(), what, sealed)
     }
 
-    /// Gives a session to the store, later. Whether it may come to that.
+    /// Queues a session for storing. Returns whether it was queued.
     pub(super) fn put(&self, session: SealedSession) -> bool {
         if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
             return self.lose();
@@ -127,14 +127,13 @@ impl Link {
         true
     }
 
-    /// A session that the store does not get.
+    /// Counts a session that is not stored.
     pub(super) fn lose(&self) -> bool {
         self.counts.lost.fetch_add(1, Relaxed);
         false
     }
 
-    /// Takes the session of this identity from the store, so that no one else can have it. Never exceeds the time
-    /// limit.
+    /// Takes the session of this identity from the store, so that no other edge can. Waits at most for the time limit.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;

@@ -6,7 +6,7 @@ use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::Arc;
 
-/// Seals with the current shared key; while there is none, with a key of this edge alone.
+/// A ticketer that seals with the current shared key, or with a key of this edge alone while there is none.
 pub(crate) struct Tickets {
     link: Arc<Link>,
     own: Arc<dyn ProducesTickets>,

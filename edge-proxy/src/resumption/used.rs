@@ -31,7 +31,7 @@ struct UsedState {
     owed: VecDeque<Owed>,
 }
 
-/// The memory of one edge. Times are milliseconds since its start.
+/// The identities that were used at this edge. Times are in milliseconds since its start.
 #[derive(Default)]
 pub(super) struct UsedSessions(Mutex<UsedState>);
 
@@ -40,7 +40,7 @@ impl UsedSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a client shows this identity. Returns false if one did before.
+    /// Records that a client used this identity. Returns false if it was used before.
     pub(super) fn shows(&self, identity: &Id) -> bool {
         let mut state = self.state();
         if !state.shown.insert(*identity) {
@@ -55,7 +55,7 @@ impl UsedSessions {
         true
     }
 
-    /// Has the session with this key in the store deleted, from `due` on.
+    /// Schedules the deletion of a session in the store, from `due` on.
     pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MOST {
@@ -63,7 +63,7 @@ impl UsedSessions {
         }
     }
 
-    /// Takes the deletions that are due, at most so many. Each is tried again with [`UsedSessions::again`] if it fails.
+    /// Takes the deletions that are due, up to a limit. A failed one is put back by [`UsedSessions::again`].
     pub(super) fn due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
         let mut state = self.state();
         let mut due = Vec::new();
@@ -81,7 +81,7 @@ impl UsedSessions {
         due
     }
 
-    /// Puts a deletion back that failed.
+    /// Puts back a deletion that failed.
     pub(super) fn again(&self, id: Id, since: u64, due: u64) {
         self.state().owed.push_back(Owed { id, since, due });
     }

@@ -1,4 +1,4 @@
-//! Reading of the ClientHello, before any response.
+//! Reading of the ClientHello before any response is sent.
 
 use crate::buffer::Input;
 use crate::socket::Socket;
@@ -6,9 +6,9 @@ use rustls::server::{Accepted, Acceptor};
 use std::future::poll_fn;
 use tokio::io::AsyncWriteExt;
 
-/// Bytes of a record's head.
+/// The length of a record header in bytes.
 const HEAD: usize = 5;
-/// The most bytes behind it, in any version (RFC 5246 §6.2.3).
+/// The longest record payload in any version, in bytes (RFC 5246 §6.2.3).
 const MOST_BODY: usize = (1 << 14) + 2048;
 /// The content type of a ClientHello's record (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
@@ -17,14 +17,14 @@ const HANDSHAKE: u8 = 22;
 pub(crate) enum Hello {
     /// A complete ClientHello.
     Accepted(Box<Accepted>),
-    /// Something else: plain HTTP, garbage, a broken ClientHello, or nothing.
+    /// Anything else: plain HTTP, other bytes, a malformed ClientHello, or nothing.
     NotTls,
 }
 
-/// No record begins so.
+/// An error for bytes that cannot begin a TLS record.
 pub(super) struct NoRecord;
 
-/// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
+/// Returns the length of the record at the front, including its header. `None` if the header is incomplete.
 pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
     let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
     let version = bytes.get(1).is_none_or(|major| *major == 3);
@@ -38,8 +38,8 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
     }
 }
 
-/// Reads until the ClientHello is complete. Never writes. Bytes behind its last record stay in `ahead`; its records are
-/// also copied into `copy`.
+/// Reads until the ClientHello is complete, without writing. Bytes behind its last record stay in `ahead`; its records are also
+/// copied into `copy`.
 pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Option<&mut Vec<u8>>) -> Hello {
     let mut acceptor = Acceptor::default();
     loop {
@@ -81,7 +81,7 @@ pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Opt
     }
 }
 
-/// A fatal alert in cleartext, for sites configured to send one: 112 is `unrecognized_name` (RFC 6066 §3).
+/// Sends a fatal alert in cleartext. 112 is `unrecognized_name` (RFC 6066 §3).
 pub(crate) async fn send_alert(io: &mut Socket, description: u8) {
     // Whether it arrives does not matter; the connection is closed next.
     let _ = io.write_all(&[21, 3, 3, 0, 2, 2, description]).await;

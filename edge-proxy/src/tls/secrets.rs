@@ -4,7 +4,7 @@ use crate::tls13::Secret;
 use rustls::KeyLog;
 use std::cell::RefCell;
 
-/// The secrets of both sides, as soon as there are any.
+/// The traffic secrets of both sides, `None` until they are derived.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficSecrets {
     pub(super) client: Secret,
@@ -16,8 +16,8 @@ thread_local! {
     static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
 }
 
-/// Receives the traffic secrets from rustls. A handshake is a call on the worker's thread, so the last secrets belong
-/// to the connection of the last call: use [`take_secrets`] directly after it.
+/// A key log that captures the traffic secrets from rustls. A handshake step is a call on the worker's thread, so the last
+/// secrets belong to the connection of the last call: [`take_secrets`] must be called directly after it.
 #[derive(Debug)]
 pub(crate) struct SecretCapture;
 
@@ -32,7 +32,7 @@ impl KeyLog for SecretCapture {
     }
 }
 
-/// The traffic secrets, if the call to rustls before this one made them.
+/// Takes the traffic secrets, if the last call to rustls derived them.
 pub(crate) fn take_secrets() -> Option<TrafficSecrets> {
     let (client, server) = (CLIENT.take(), SERVER.take());
     Some(TrafficSecrets { client: client?, server: server? })

@@ -1,4 +1,4 @@
-//! A connection of TLS 1.3 whose handshake rustls made and whose records are read and written here.
+//! A TLS 1.3 connection after its handshake by rustls, whose records are read and written here.
 
 use super::secrets::TrafficSecrets;
 use crate::buffer::Input;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncWrite, ReadBuf};
 /// The maximum of content per call: one read from an upstream, and its frame headers. Encrypted and unwritten data is
 /// the only buffer.
 pub(super) const MOST_TAKEN: usize = 68 * 1024;
-/// Pieces of content that one call takes at most.
+/// The highest number of slices that one call accepts.
 const MOST_PARTS: usize = 16;
 
 /// The encrypting side: this process or the kernel.
@@ -28,19 +28,20 @@ pub(super) struct Tls13Session {
     opening: RecordOpener,
     sender: Sender,
     out: RecordBuffer,
-    /// Bytes of content at the beginning of what was read.
+    /// The number of content bytes at the front of the input.
     plain: usize,
-    /// The bytes of their record that follow them.
+    /// The number of bytes of the same record behind the content.
     behind: usize,
-    /// The client sends no more.
+    /// True if the client has sent close_notify.
     ended: bool,
-    /// Nor do we.
+    /// True if this side has sent close_notify or a fatal alert.
     closed: bool,
     failed: Option<RecordError>,
 }
 
 impl Tls13Session {
-    /// Goes on where rustls stopped. `out` is what it still had to send. `None` if the AEAD is one that is not known here.
+    /// Creates a session that continues after rustls. `out` is pending output of rustls. `None` if the cipher suite is not
+    /// supported here.
     pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: RecordBuffer) -> Option<Self> {
         let (received, reads) = &extracted.rx;
         let (sent, writes) = &extracted.tx;
@@ -61,7 +62,7 @@ impl Tls13Session {
         matches!(self.sender, Sender::Kernel(_))
     }
 
-    /// The kernel's side, if it sends.
+    /// Returns the kernel's state, if the kernel sends.
     pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
         match &mut self.sender {
             Sender::Kernel(kernel) => Some(kernel),
@@ -69,7 +70,7 @@ impl Tls13Session {
         }
     }
 
-    /// Gives the sending side to the kernel, if all is written. Whether the kernel sends now.
+    /// Hands the sending side over to the kernel, if all output is written. Returns whether the kernel sends from now on.
     pub(super) fn enter_kernel(&mut self, io: &Socket, support: Support) -> bool {
         if let Sender::Own(sealing) = &self.sender
             && self.out.is_empty()
@@ -83,7 +84,7 @@ impl Tls13Session {
         self.is_kernels()
     }
 
-    /// Writes the records that wait. Where the kernel sends, those that it owes.
+    /// Writes pending records. While the kernel sends, those that it owes.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_settle(cx, io),
@@ -91,7 +92,7 @@ impl Tls13Session {
         }
     }
 
-    /// Until what was written would arrive even if the connection were closed now.
+    /// Ready when all written output would arrive even if the connection were closed.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_drained(cx, io),
@@ -99,7 +100,8 @@ impl Tls13Session {
         }
     }
 
-    /// Reads as many records as are there and have room, or waits for one. What `merges` with content is not sent before that.
+    /// Decrypts as many records as are available and fit, or waits for one. Responses that `merges` allows to wait are sent with
+    /// later content.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -202,7 +204,7 @@ impl Tls13Session {
         }
     }
 
-    /// The alert that says why is worth one try.
+    /// Records an error and sends its alert, in a single attempt.
     fn fails(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
@@ -222,7 +224,7 @@ impl Tls13Session {
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
-    /// Takes content. Nothing is taken while something waits to be written, but for what `merges` with it.
+    /// Accepts content. Accepts nothing while output is pending, except output that `merges` allows to wait.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -259,7 +261,7 @@ impl Tls13Session {
         Poll::Ready(Ok(taken))
     }
 
-    /// Encrypts all of it, behind what waits. 0 if that cannot be.
+    /// Encrypts content behind the pending output and returns its length. 0 if that is not possible.
     pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();
@@ -275,12 +277,12 @@ impl Tls13Session {
         length
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of encrypted bytes that are not written yet.
     pub(super) fn waiting(&self) -> usize {
         self.out.len()
     }
 
-    /// Says that nothing more comes, and ends the sending side.
+    /// Sends close_notify and shuts down the sending side.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => {

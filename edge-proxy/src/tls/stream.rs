@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A socket as `std::io` sees it, for the time of one call.
+/// An adapter from a socket to `std::io`, for the duration of one call.
 struct Sync<'a, 'b> {
     io: &'a mut Socket,
     cx: &'a mut Context<'b>,
@@ -58,14 +58,14 @@ impl Write for RecordBuffer {
     }
 }
 
-/// The differences between client and server side.
+/// The operations that differ between client and server connections.
 pub(crate) trait Side: Sized {
     /// Reads accepted early data, if any is left.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
 
-    /// The traffic keys, for continuing without rustls.
+    /// Returns the traffic keys, to continue without rustls.
     fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
 }
 
@@ -88,11 +88,11 @@ impl Side for ClientConnection {
     }
 }
 
-/// The implementation that reads and writes records.
+/// The implementation of the record layer.
 enum Session<C> {
     Rustls(Box<C>),
     Own(Box<Tls13Session>),
-    /// Neither: what was handed over could not be taken.
+    /// None, because the handover failed.
     Broken,
 }
 
@@ -103,7 +103,7 @@ pub(crate) struct TlsStream<C> {
     closed: bool,
     /// True if output may wait to be merged with the next output.
     merges: bool,
-    /// The end of the handshake arrived, without a response so far.
+    /// True if the handshake is complete but its end is not answered yet.
     owes: bool,
     /// Bytes that were read but not consumed.
     ahead: Input,
@@ -133,13 +133,14 @@ where
         }
     }
 
-    /// A newly accepted connection, with these bytes read after the ClientHello. The kernel may encrypt if `support` is
-    /// given. The last call to rustls has set its secrets, or a call from here will.
+    /// Creates a stream from a newly accepted connection with the bytes read after the ClientHello. The kernel may encrypt if
+    /// `support` is given.
     pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
         Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
 
-    /// The kernel takes the sending side over, if it can and all is flushed. Whether it sends from now on.
+    /// Hands the sending side over to the kernel, if possible and all output is written. Returns whether the kernel sends from
+    /// now on.
     pub(crate) fn enter_kernel(&mut self) -> bool {
         match (&mut self.session, self.support) {
             (Session::Own(own), Some(support)) => {
@@ -149,7 +150,7 @@ where
         }
     }
 
-    /// Bytes that were taken and wait to be written, where that is known.
+    /// Returns the number of accepted bytes that are not written yet.
     pub(crate) fn waiting(&self) -> usize {
         match &self.session {
             Session::Own(own) => own.waiting(),
@@ -162,7 +163,7 @@ where
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
-    /// Sends what the pipe has. Only if the kernel sends.
+    /// Sends the content of a pipe. Must be called only while the kernel sends.
     pub(crate) fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,
@@ -182,7 +183,7 @@ where
         Poll::Ready(Ok(n))
     }
 
-    /// Until what was written would arrive even if the connection were closed now.
+    /// Ready when all written output would arrive even if the connection were closed.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.session {
             Session::Own(own) => own.poll_drained(cx, &mut self.io),
@@ -190,7 +191,7 @@ where
         }
     }
 
-    /// The connection as rustls knows it: at least until something is read after the handshake.
+    /// Returns the rustls connection, until input is read after the handshake.
     pub(crate) fn tls(&self) -> Option<&C> {
         match &self.session {
             Session::Rustls(tls) => Some(tls),
@@ -210,7 +211,7 @@ where
         &self.io
     }
 
-    /// Until the handshake is complete. Early data and content that arrive meanwhile are kept.
+    /// Ready when the handshake is complete. Early data and content received meanwhile are kept.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begins = self.is_handshaking();
         while self.is_handshaking() {
@@ -229,7 +230,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Goes on without rustls, which has nothing left to be read. `false` if that cannot be.
+    /// Replaces rustls, which has no unread input, by the record layer of this crate. Returns whether that succeeded.
     fn hand_over(&mut self) -> io::Result<bool> {
         let Session::Rustls(tls) = &mut self.session else { return Ok(false) };
         let complete = !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
@@ -250,8 +251,7 @@ where
         Ok(true)
     }
 
-    /// Gives rustls what comes next. While it may be followed that is exactly a record, so that it keeps nothing that others have to
-    /// read.
+    /// Passes input to rustls. While the record layer may take over, exactly one record, so that rustls retains nothing.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let follows = self.follows && (self.said.is_some() || self.is_handshaking());
         let given = ready!(self.poll_ahead(cx, follows))?;
@@ -301,7 +301,7 @@ where
         }
     }
 
-    /// Writes the records that wait. Where the kernel sends, those that it owes.
+    /// Writes pending records. While the kernel sends, those that it owes.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match &mut self.session {
             Session::Rustls(tls) => tls,

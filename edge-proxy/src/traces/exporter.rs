@@ -1,6 +1,6 @@
-//! Sends spans to the collector, from a thread of its own, as OTLP over HTTP wants it
-//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>): what is overloaded or away is asked again, later and later; what is
-//! refused is not.
+//! Export of spans to the collector on a separate thread, as OTLP over HTTP
+//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). A batch is retried with backoff if the collector is overloaded or
+//! unreachable, and dropped if it is rejected.
 
 use super::Trace;
 use super::on::{SpanCounters, SpanQueue, TraceSink};
@@ -25,16 +25,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Spans that are sent at once.
+/// The highest number of spans in a batch.
 const BATCH: usize = 512;
-/// The first and the longest time before a batch is sent again.
+/// The first and the longest backoff before a batch is sent again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Spans that the collector has not taken after so long are old, and make room.
+/// The time after which a batch that the collector has not accepted is dropped.
 const GIVE_UP: Duration = Duration::from_secs(300);
-/// The maximum length of a response in bytes.
+/// The longest response that is read, in bytes.
 const ANSWER: usize = 64 * 1024;
 
-/// The thread that sends.
+/// The handle of the exporting thread.
 pub(crate) struct Exporter {
     counts: Arc<SpanCounters>,
     stop: watch::Sender<Option<Instant>>,
@@ -84,7 +84,7 @@ impl Exporter {
         self.counts.metrics()
     }
 
-    /// All workers are gone: what waits is sent, for at most so long.
+    /// Exports the pending spans for at most `within`, and waits for the thread. All workers must have ended.
     pub(crate) fn end(&mut self, within: Duration) {
         self.stop.send_replace(Some(Instant::now() + within));
         if let Some(thread) = self.thread.take() {
@@ -168,7 +168,7 @@ impl Exporting {
         }
     }
 
-    /// Waits for a full batch, or for what comes in an interval after the first. Says whether more can come.
+    /// Waits for a full batch, or for the interval after its first span. Returns whether more spans can come.
     async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
         if self.spans.recv_many(batch, BATCH).await == 0 {
             return false;
@@ -185,7 +185,7 @@ impl Exporting {
         true
     }
 
-    /// Sends a batch, again as long as that may help.
+    /// Sends a batch, with retries while they may succeed.
     async fn deliver(&mut self, batch: &[Span]) {
         let message = otlp::request(&self.tracing.service, batch);
         let count = batch.len() as u64;
@@ -289,10 +289,10 @@ impl Exporting {
     }
 }
 
-/// The response of the collector.
+/// The response of the collector to a batch.
 struct CollectorResponse {
     status: u16,
-    /// When it wants to be asked again.
+    /// The time after which the collector accepts a retry.
     again: Option<Duration>,
     content: Vec<u8>,
 }

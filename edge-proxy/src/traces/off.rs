@@ -1,4 +1,4 @@
-//! Without traces: nothing of it is left after compiling.
+//! The tracing interface without the feature `opentelemetry`. It compiles to nothing.
 
 use crate::observe::AccessRecord;
 use crate::upstream::UpstreamError;

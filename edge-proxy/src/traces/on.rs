@@ -1,5 +1,5 @@
-//! From requests to spans. Attributes are those of OpenTelemetry's conventions for HTTP, which are stable
-//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>). Queries are in none of them: they may be secret.
+//! Spans of requests. Their attributes follow the stable OpenTelemetry conventions for HTTP
+//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>). Queries are never included, since they may be secret.
 
 use super::otlp::{Kind, Span, Value};
 use super::random::Random;
@@ -19,18 +19,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
-/// The most bytes of a text that is a client's.
+/// The longest attribute taken from a client, in bytes.
 const LONGEST: usize = 1024;
 
-/// Counts of spans, by result.
+/// Counters of spans, by result.
 #[derive(Default)]
 pub(crate) struct SpanCounters {
-    /// Put into the queue.
+    /// Spans put into the queue.
     pub(super) queued: AtomicU64,
     pub(super) exported: AtomicU64,
-    /// The queue was full.
+    /// Spans dropped because the queue was full.
     pub(super) dropped: AtomicU64,
-    /// The collector did not take them.
+    /// Spans that the collector did not accept.
     pub(super) failed: AtomicU64,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct SpanCounters {
 #[derive(Clone, Default)]
 pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 
-/// The queue to the exporter.
+/// The queue between workers and the exporter.
 #[derive(Clone)]
 pub(super) struct SpanQueue {
     pub(super) sampling: Sampling,
@@ -129,7 +129,7 @@ impl Tracer {
     }
 }
 
-/// A request's. On the heap: a request without one should not be larger for it.
+/// The trace of one request. On the heap, so that unsampled requests are not larger.
 pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 
 struct ActiveTrace<'t> {
@@ -148,11 +148,11 @@ struct SampledRequest {
     name: String,
     attributes: Vec<(&'static str, Value)>,
     began: Instant,
-    /// When that was, in nanoseconds since 1970.
+    /// The start time in nanoseconds since 1970.
     since: u64,
     /// The attempts, each with whether it was sent.
     attempts: RefCell<Vec<(Span, bool)>>,
-    /// When the last connection that could not be made was given up.
+    /// The time at which the last failed connection attempt ended.
     missed: Cell<Option<Instant>>,
 }
 
@@ -166,7 +166,7 @@ impl Trace<'_> {
     /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(None);
 
-    /// Sets the trace field of a request about to be sent.
+    /// Sets the trace fields of a request that is about to be sent.
     pub(crate) fn attempt(&self, head: &mut RequestHead) {
         let Some(begun) = &self.0 else { return };
         let span = SpanId::of(begun.random.next());
@@ -180,7 +180,7 @@ impl Trace<'_> {
         begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
     }
 
-    /// The attempt is over, with this version of HTTP and this status, or 0 without a response. `fault` is the reason it failed.
+    /// Records the end of an attempt with its HTTP version and status, 0 without a response. `fault` is the reason of a failure.
     pub(crate) fn attempted(
         &self,
         to: (&Upstream, usize),
@@ -196,12 +196,12 @@ impl Trace<'_> {
         begun.tried(attempt, to, head, Some((version, status)), fault);
     }
 
-    /// The time, where it is wanted.
+    /// Returns the current time if the request is sampled.
     pub(crate) fn clock(&self) -> Option<Instant> {
         self.0.as_ref().and_then(|begun| begun.kept.as_ref()).map(|_| Instant::now())
     }
 
-    /// No connection could be made to a target since then.
+    /// Records a failed connection attempt that began at `since`.
     pub(crate) fn missed(
         &self,
         upstream: &Upstream,
@@ -219,7 +219,7 @@ impl Trace<'_> {
         }
     }
 
-    /// The request is done.
+    /// Records the end of the request.
     pub(crate) fn finish(self, record: &AccessRecord<'_>) {
         let Some(begun) = self.0 else { return };
         let ActiveTrace { sink, context, state, kept: Some(kept), .. } = *begun else { return };
@@ -330,7 +330,7 @@ fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
     reason.map(|reason| Value::Word(reason.as_str())).or(status.map(|status| Value::Text(status.to_string())))
 }
 
-/// The method, of those that the conventions know.
+/// Returns the method as an attribute: a known one, or `_OTHER`.
 fn verb(method: &Method) -> &str {
     if matches!(method, Method::Other(_)) { "HTTP" } else { method.as_str() }
 }
@@ -360,7 +360,7 @@ const fn version(version: Version) -> Value {
     })
 }
 
-/// The path, without the query.
+/// Returns the path without the query.
 fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or(target)
 }
@@ -374,7 +374,7 @@ fn template(path: &PathMatch) -> String {
     }
 }
 
-/// A text up to the bound.
+/// Returns a text truncated to the longest attribute.
 fn text(text: &str) -> Value {
     let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     Value::Text(text[..end].to_owned())

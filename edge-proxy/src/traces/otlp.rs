@@ -1,9 +1,9 @@
-//! OTLP: spans as a collector reads them, the protobuf message `ExportTraceServiceRequest` (opentelemetry-proto 1.x,
-//! `opentelemetry/proto/collector/trace/v1`), and its answer.
+//! OTLP encoding of spans: the protobuf message `ExportTraceServiceRequest` (opentelemetry-proto 1.x,
+//! `opentelemetry/proto/collector/trace/v1`), and its response.
 
 use edge_http::trace_context::{Context, SpanId};
 
-/// On which side of a call a span is (`Span.SpanKind`).
+/// The role of a span in a call (`Span.SpanKind`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Server = 2,
@@ -21,22 +21,22 @@ pub(super) enum Value {
 /// A span to be exported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Span {
-    /// Its trace, itself, and whether it is kept.
+    /// The trace ID, the span ID, and the flags.
     pub(super) context: Context,
-    /// The span that it is a part of, and whether that is another service's.
+    /// The parent span, and whether it is in another service.
     pub(super) parent: Option<(SpanId, bool)>,
     pub(super) state: String,
     pub(super) kind: Kind,
     pub(super) name: String,
-    /// Nanoseconds since 1970.
+    /// The start time in nanoseconds since 1970.
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) attributes: Vec<(&'static str, Value)>,
-    /// True if it failed (`Status.StatusCode` ERROR).
+    /// True if the status is ERROR (`Status.StatusCode`).
     pub(super) failed: bool,
 }
 
-/// The message with these spans of one service.
+/// Encodes an export request with these spans of one service.
 pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 512 + 256);
     nested(&mut out, 1, |out| {
@@ -124,7 +124,7 @@ fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// A message within a message: written first, and then its length put before it.
+/// Encodes a nested message: its content is written first, then its length is inserted before it.
 fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, 2);
     let at = out.len();
@@ -149,7 +149,7 @@ enum ProtoField<'m> {
     Number(u64),
 }
 
-/// The last field of this number, as a reader of protobuf takes it.
+/// Returns the last field of this number, as protobuf requires of parsers.
 fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     let mut found = None;
     while !message.is_empty() {

@@ -1,4 +1,4 @@
-//! Random numbers for identifiers: quick, and different in every worker. Nothing secret depends on them.
+//! Random numbers for identifiers: fast, different in every worker, and not cryptographically secure.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use std::cell::Cell;
 pub(super) struct Random(Cell<[u64; 4]>);
 
 impl Random {
-    /// From the system's randomness.
+    /// Creates a generator seeded from the system's randomness.
     pub(super) fn new() -> Self {
         let mut seed = [0; 32];
         // Without randomness the identifiers repeat those of an earlier start, which is only confusing.

@@ -1,4 +1,4 @@
-//! The end of an exchange whose client or service is gone: what was read from one is delivered to the other first.
+//! The end of an exchange whose client or upstream is gone: data read from it is delivered to the other side first.
 
 use super::super::outcome::Failure;
 use super::{Downstream, Pump};
@@ -8,13 +8,13 @@ use std::future::Future;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The time for an upstream to end a tunnel whose client is gone, before its connection is closed.
+/// The time for an upstream to end a tunnel after its client is gone.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The time for content to arrive before a reset that could overtake it.
+/// The time for content to arrive before a reset that could discard it.
 const AHEAD: Duration = Duration::from_millis(50);
 
-/// A side that is gone, and how far the other was told.
+/// The state of an exchange of which one side is gone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     why: Failure,
@@ -23,21 +23,22 @@ pub(super) struct Ending {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing was done about it.
+    /// Nothing was delivered yet.
     New,
     /// Data that was read is being delivered.
     Delivers,
-    /// All was delivered, and so was the end.
+    /// All data and the end were delivered.
     Ended,
 }
 
 impl Pump<'_> {
-    /// Ends the exchange for this reason, after what was read is delivered.
+    /// Ends the exchange for this reason, after data that was read is delivered.
     pub(super) fn end(&mut self, why: Failure) {
         self.ending.get_or_insert(Ending { why, stage: Stage::New });
     }
 
-    /// Delivers what was read from the side that is gone. Ready with the reason when that is done, or cannot be done in time.
+    /// Delivers the data that was read from the side that is gone. Ready with the reason when that is done or its time limit has
+    /// passed.
     pub(super) fn poll_ending<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
