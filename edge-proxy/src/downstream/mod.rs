@@ -1,4 +1,4 @@
-//! Connections of clients, from an accepted socket or a first QUIC flight to requests: TCP with HTTP/1.1 and 2, QUIC with
+//! Client connections, from an accepted socket or a first QUIC flight to requests: TCP with HTTP/1.1 and HTTP/2, QUIC with
 //! HTTP/3.
 
 pub(crate) mod h1;

@@ -1,4 +1,4 @@
-//! The handler of the HTTP/3 engine's requests.
+//! The service that handles the requests of the HTTP/3 engine.
 
 use crate::downstream::h3::{AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service};
 use crate::exchange::{Connection, serve};
@@ -38,7 +38,7 @@ impl H3Service {
         }
     }
 
-    /// Decides by the name alone: the source of a first flight is not proved.
+    /// Decides by the server name alone, since the source of a first flight is not validated.
     fn decide(&self, sni: Option<&str>) -> Result<usize, Rejection> {
         let view = self.worker.view();
         decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)

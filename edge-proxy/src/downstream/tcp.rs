@@ -1,4 +1,4 @@
-//! From an accepted socket to HTTP: the PROXY header, the ClientHello, the sinkhole, the handshake.
+//! The steps from an accepted socket to HTTP: the PROXY header, the ClientHello with the sinkhole, the handshake.
 
 use super::wire::ClientTransport;
 use super::{h1, h2};
@@ -28,19 +28,19 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 
-/// TLS's alert for a name that is not served (RFC 6066 §3).
+/// The TLS alert for a server name that is not served (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;
 
-/// Connections that are accepted one after the other, before those that are served have their turn.
+/// The number of connections that are accepted in succession before connected clients are served.
 const AT_ONCE: usize = 32;
 
-/// Time without trouble after which accepting counts as recovered.
+/// The time without errors after which accepting counts as recovered.
 const OVER: Duration = Duration::from_secs(10);
 
-/// Time between two looks at whether connections can be accepted again.
+/// The interval at which a paused listener checks whether it can accept again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until it is aborted, or the runtime ends.
+/// Accepts connections until aborted, or until the runtime ends.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Trouble with accepting: it is counted each time, and reported when it begins and when it has been over for a while.
+/// The state of errors at accepting. Each is counted; the first is reported, and the recovery.
 struct Trouble<'a> {
     worker: &'a Worker,
     local: SocketAddr,
@@ -102,12 +102,12 @@ impl Trouble<'_> {
     }
 }
 
-/// Returns whether clients may use another descriptor: the next one is below this number.
+/// Returns whether clients may use another descriptor, whose number must be below `ceiling`.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
 
-/// Accepts a connection that does not block.
+/// Accepts a connection and makes it non-blocking.
 fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = SockRef::from(tcp).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
     let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
@@ -148,7 +148,7 @@ fn begin(
     });
 }
 
-/// Returns the interface by which a connection arrived, as the kernel noted it.
+/// Returns the interface that a connection arrived on, as the kernel recorded it.
 fn came_by(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
     sys::interface_name(sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?)
 }
@@ -253,7 +253,7 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
     deadline.within(limit, read).await.flatten()
 }
 
-/// Reads the PROXY header; what came behind it stays in `already`.
+/// Reads the PROXY header. Bytes behind it stay in `already`.
 async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::ProxyHeader> {
     loop {
         match proxy_protocol::parse(already) {
@@ -270,8 +270,7 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Performs the handshake, up to the start of HTTP. Returns nothing if the client was rejected, else whether HTTP/2 was
-/// negotiated.
+/// Performs the handshake. Returns nothing if the client was rejected, otherwise whether HTTP/2 was negotiated.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,
@@ -394,7 +393,7 @@ async fn finish(
     }
 }
 
-/// Returns the reason for a handshake that failed by this error.
+/// Returns the reason for a handshake that failed with this error.
 fn failure(error: &io::Error) -> Reason {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {

@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Unread content up to this is read and thrown away, so that the connection can be kept (attack S7: bounded), in bytes.
+/// The highest number of bytes of unread content that are discarded so that the connection can be reused.
 pub(super) const DRAIN: usize = 256 * 1024;
-/// The maximum time for that, and the maximum pause of a client whose connection is being closed.
+/// The time limit for discarding unread content, and the longest pause of a client while its connection is closed.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-/// The maximum time for which a client may continue to send after its response, however steadily.
+/// The longest time for which a client may continue to send after its response.
 const LINGERS: Duration = Duration::from_secs(30);
-/// The time for a client's system to acknowledge the output before a reset.
+/// The time for a client to acknowledge the output before a reset.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.
@@ -41,7 +41,7 @@ impl ClientTransport {
         }
     }
 
-    /// Bytes that were taken and wait to be written.
+    /// Returns the number of accepted bytes that are not written yet.
     pub(super) fn waiting(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
@@ -49,7 +49,7 @@ impl ClientTransport {
         }
     }
 
-    /// Ends the sending side of the socket, without the goodbye of TLS.
+    /// Shuts down the sending side of the socket without a close_notify.
     pub(super) fn poll_end_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
@@ -64,7 +64,7 @@ impl ClientTransport {
         }
     }
 
-    /// Until what was written would arrive even if the connection were closed now.
+    /// Ready when all written output would arrive even if the connection were closed.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -74,7 +74,7 @@ impl ClientTransport {
 }
 
 impl ClientTransport {
-    /// Lets the kernel encrypt everything sent from now on, and returns whether it does. Always `false` without TLS.
+    /// Hands encryption over to the kernel and returns whether it encrypts. Always false without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -88,7 +88,7 @@ impl ClientTransport {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }
 
-    /// Sends the content of a pipe. Only after [`ClientTransport::enter_kernel`].
+    /// Sends the content of a pipe. Must be called only after [`ClientTransport::enter_kernel`] returned true.
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,7 +101,7 @@ impl ClientTransport {
     }
 }
 
-/// Reads what a client still sends whose connection is about to be closed, and throws it away.
+/// Reads and discards what a client sends while its connection is closed.
 pub(super) async fn linger(input: &mut Input, wire: &mut ClientTransport, deadline: &Deadline) {
     let since = Instant::now();
     deadline.set(LINGER);

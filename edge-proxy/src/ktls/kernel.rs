@@ -1,4 +1,4 @@
-//! The sending side of a connection that the kernel has.
+//! The sending side of a connection that the kernel encrypts.
 
 use super::probe::Support;
 use crate::socket::Socket;
@@ -13,41 +13,41 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Sleep, sleep};
 
-/// The number of records after which the kernel's count is checked, at most an eighth of what a key may encrypt.
+/// The number of records after which the kernel's record sequence number is read, at most an eighth of the limit of a key.
 const ASK_AFTER: u64 = 1 << 21;
-/// Records that one call can make: as many as a pipe has pages, and more than a buffer has.
+/// The highest number of records that one call can create: the pages of a pipe.
 const RECORDS_OF_A_CALL: u64 = 256;
 /// The interval at which the kernel's pending records are checked.
 const NAP: Duration = Duration::from_millis(5);
 
-/// The kernel's side of a connection.
+/// The state of a connection that the kernel encrypts.
 pub(crate) struct Kernel {
     support: Support,
     secret: Secret,
     keys: TrafficKeys,
-    /// A KeyUpdate is due before any more content.
+    /// True if a KeyUpdate must be sent before further content.
     owes_keys: bool,
-    /// The position of TCP's queue when the kernel took over.
+    /// The position in TCP's send queue when the kernel took over.
     base: u64,
-    /// Bytes inside of records since then.
+    /// The number of content bytes in records since then.
     content: u64,
-    /// The number of this key's first record.
+    /// The sequence number of the current key's first record.
     first: u64,
-    /// Records since then by keys that are gone.
+    /// The number of records encrypted under earlier keys.
     before: u64,
-    /// Records since the kernel was asked for their number, at most.
+    /// An upper bound of the records since the sequence number was last read.
     unasked: u64,
-    /// The alert to send because of the client's error.
+    /// The alert to send for an error of the client.
     alert: Option<[u8; 2]>,
-    /// The end was sent.
+    /// True if close_notify was sent.
     ended: bool,
-    /// The amount of content known to be in TCP's queue.
+    /// The number of content bytes known to be in TCP's send queue.
     drained: u64,
     nap: Option<Pin<Box<Sleep>>>,
 }
 
 impl Kernel {
-    /// Gives the socket to the kernel. All that was encrypted before is written, to the end of a record; the next has this number.
+    /// Hands a socket over to the kernel. All records before must be written; the next record has this sequence number.
     pub(crate) fn take_over(
         io: &Socket,
         support: Support,
@@ -76,12 +76,12 @@ impl Kernel {
         })
     }
 
-    /// The client asked for new keys.
+    /// Schedules a KeyUpdate that the client requested.
     pub(crate) fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// The client did something that ends the connection, and gets this alert.
+    /// Schedules the alert for an error of the client.
     pub(crate) fn accuse(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
@@ -129,7 +129,7 @@ impl Kernel {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// A call wrote this many bytes of content.
+    /// Counts content bytes written by a call.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += RECORDS_OF_A_CALL.min(bytes as u64);
@@ -149,7 +149,7 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends the end, once; or the alert, if the client made an error.
+    /// Sends close_notify once, or the alert for an error of the client.
     pub(crate) fn poll_say_end(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if !self.ended {
             let close_notify = [1, 0];
@@ -159,8 +159,8 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Until all that was written is in TCP's queue. The kernel keeps records that found the queue full, and throws them away
-    /// when the socket is closed; what is in the queue is sent after that too.
+    /// Ready when all written records are in TCP's send queue. The kernel discards records that it holds back when the socket is
+    /// closed, but sends those in the queue.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         while self.drained < self.content {
             let socket = socket(io)?;
@@ -177,7 +177,7 @@ impl Kernel {
     }
 }
 
-/// Only TCP has kernel TLS.
+/// Returns the descriptor of a TCP socket, the only kind with kernel TLS.
 fn socket(io: &Socket) -> io::Result<BorrowedFd<'_>> {
     match io {
         Socket::Tcp(stream) => Ok(stream.as_fd()),

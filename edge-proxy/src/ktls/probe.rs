@@ -8,17 +8,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-/// The capabilities of a kernel with kernel TLS.
+/// The kernel TLS capabilities of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Support {
-    /// Keys can be changed (Linux 6.14 and later).
+    /// True if keys can be updated (Linux 6.14 and later).
     pub(crate) rekeys: bool,
-    /// Records that are encrypted by one key, besides what its cipher allows.
+    /// The highest number of records encrypted under one key, in addition to the limit of its cipher.
     pub(crate) records: u64,
 }
 
-/// Looks at a connection of our own on loopback. `None` if the kernel has no TLS (CONFIG_TLS, or the module `tls` is not
-/// loaded).
+/// Probes kernel TLS on a loopback connection. `None` if the kernel has none: no CONFIG_TLS, or the module `tls` is not loaded.
 pub(crate) fn probe() -> Option<Support> {
     match pair() {
         Ok((stream, peer)) => try_out(&stream, peer).ok(),
@@ -28,7 +27,7 @@ pub(crate) fn probe() -> Option<Support> {
     }
 }
 
-/// A connection to this process. The port is the kernel's choice without bind(2), which a sandbox may forbid.
+/// Creates a connection to this process. The kernel chooses the port without bind(2), which a sandbox may forbid.
 fn pair() -> io::Result<(Socket, Socket)> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.listen(1)?;
@@ -45,7 +44,7 @@ fn pair() -> io::Result<(Socket, Socket)> {
     }
 }
 
-/// A socket without a connection cannot have TLS, which a kernel that has it says so.
+/// Returns whether the kernel has TLS, judged by its error for an unconnected socket.
 pub(super) fn has_tls() -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     let attached = socket.and_then(|socket| sys::attach(socket.as_fd()));

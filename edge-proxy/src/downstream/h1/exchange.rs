@@ -38,7 +38,7 @@ pub(super) struct Http1Exchange {
     method: Method,
     version: Version,
     keep_alive: bool,
-    /// The client waits for 100 before it sends content, and was not told to go on yet.
+    /// True if the client waits for 100 (Continue) and has not received it.
     waits: bool,
     receiving: RequestContent,
     sending: ResponseContent,
@@ -78,7 +78,7 @@ impl Http1Exchange {
         }
     }
 
-    /// The connection, ready for the next request; or nothing, if it ended.
+    /// Returns the connection, ready for the next request. `None` if it must be closed.
     pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
         // What the kernel sends and cannot go on with is reset at once: it may not have sent all that it took.
         if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
@@ -115,12 +115,12 @@ impl Http1Exchange {
         None
     }
 
-    /// Returns whether more content is declared than is read to keep a connection.
+    /// Returns whether more content is declared than is discarded to reuse a connection.
     const fn leaves_much(&self) -> bool {
         matches!(self.receiving, RequestContent::Length(left) if left > DRAIN as u64)
     }
 
-    /// Discards content. Returns whether all of it had arrived.
+    /// Discards content. Returns whether all of it has arrived.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut thrown = 0;
         loop {

@@ -1,4 +1,4 @@
-//! A client's HTTP/1 connection: one request after another.
+//! An HTTP/1 connection of a client: one request after another.
 
 mod exchange;
 mod stranger;
@@ -36,7 +36,7 @@ enum NextRequest {
         expects_continue: bool,
     },
     Bad(h1::BadHead),
-    /// A head was begun and not ended in time.
+    /// A head was begun and not completed in time.
     Slow,
     End,
 }
@@ -82,7 +82,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
-/// One request. The exchange's state is on the heap, so that a connection without one is small.
+/// Serves one request. The state of the exchange is on the heap, so that an idle connection is small.
 async fn one(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -126,7 +126,7 @@ const fn reason(why: h1::BadHead) -> Reason {
     }
 }
 
-/// Answers a malformed request and closes.
+/// Responds to a malformed request and closes the connection.
 async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     let (media, body) = error_body::of(status, &edge_http::Fields::new());
     let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };

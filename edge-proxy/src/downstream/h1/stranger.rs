@@ -1,14 +1,14 @@
-//! Requests that cannot be parsed, of clients that may not know any of our names.
+//! Malformed requests of clients that may not know any name of a site.
 
 use edge_http::host::normalize;
 use edge_policy::Snapshot;
 use edge_policy::config::{Plain, Reject};
 
-/// The bytes of a head that are looked at.
+/// The highest number of bytes of a head that are searched.
 const MOST: usize = 64 * 1024;
 
-/// Returns true if a head that cannot be parsed is not answered on a plain listener: silence is configured, and the head does not
-/// name a site that is served there. A scanner learns nothing then, whatever else is wrong with its request.
+/// Returns whether a malformed head on a plain listener gets no response: rejections are silent, and the head names no site that
+/// is served there. A scanner thereby learns nothing.
 pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     snapshot.config().reject == Reject::Silent && !names_a_site(snapshot, listener, head)
 }
@@ -22,7 +22,7 @@ fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> boo
     })
 }
 
-/// Returns the host of a line that somebody may take for a Host field.
+/// Returns the host of a line that a server could take for a Host field.
 fn host(line: &[u8]) -> Option<&str> {
     let at = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());

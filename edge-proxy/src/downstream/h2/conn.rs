@@ -1,4 +1,4 @@
-//! One connection's state: what came, what is to be sent, and the streams that tasks have.
+//! The state of an HTTP/2 connection: input, output, and the streams of tasks.
 
 mod frames;
 mod leftover;
@@ -20,16 +20,16 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
-/// No window may be larger (RFC 9113 §6.9.1).
+/// The largest flow-control window (RFC 9113 §6.9.1).
 const MOST: i64 = (1 << 31) - 1;
-/// The amount of pending output from which nothing more is read: content takes at most half of it, and a client that
-/// sends requests without reading responses fills the rest with heads.
+/// The number of bytes of pending output from which no more input is read. Content takes at most half of it; heads of a client
+/// that sends requests without reading responses fill the rest.
 const UNTAKEN: usize = 2 * SIZE;
-/// The least that a response may put into the buffer in its turn while others wait, in bytes.
+/// The number of bytes that a response may buffer in its turn while others wait.
 const TURN: usize = 16 * 1024;
-/// As many streams that were reset are remembered, for what the client sent before it heard of it.
+/// The number of reset streams that are remembered, for frames that the client sent before it received the reset.
 const REMEMBERED: usize = 128;
-/// Requests broken off that are forgiven in a second, as over HTTP/3.
+/// The number of aborted requests that are tolerated per second.
 const FORGIVEN: u32 = 20;
 
 /// The limits for one client.
@@ -40,27 +40,27 @@ pub(super) struct Http2Limits {
     pub(super) section: SectionLimits,
 }
 
-/// A request whose head came.
+/// A request whose head is complete.
 pub(super) struct PendingRequest {
     pub(super) id: u32,
     pub(super) head: RequestHead,
 }
 
-/// The progress of GOAWAY on this side.
+/// The progress of a graceful GOAWAY of this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GoAway {
     No,
-    /// Said, and whether the client heard it is being asked.
+    /// Sent without a limit; a PING determines whether the client has received it.
     Asked,
-    /// The last stream was named.
+    /// Sent with the last stream.
     Named,
 }
 
-/// A field section that comes in several frames.
+/// A field section in several frames.
 struct Block {
     id: u32,
     end: bool,
-    /// The stream would depend on itself.
+    /// True if the stream would depend on itself.
     own: bool,
     bytes: Vec<u8>,
 }
@@ -110,7 +110,7 @@ pub(super) struct Http2Connection {
     waker: Option<Waker>,
     /// The connection's task will look again.
     awake: bool,
-    /// Requests rejected at their heads, with reasons.
+    /// Requests rejected for their heads, with reasons.
     pub(super) refused: Vec<Reason>,
 }
 
@@ -173,7 +173,7 @@ impl Http2Connection {
         frame::write(out, frame::WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
     }
 
-    /// The connection's task is at it. It is woken for what happens from now on.
+    /// Registers the connection's task to be woken by changes from now on.
     pub(super) fn attend(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -181,7 +181,7 @@ impl Http2Connection {
         self.awake = false;
     }
 
-    /// There is something for the connection's task to do.
+    /// Wakes the connection's task.
     pub(super) fn touch(&mut self) {
         if !self.awake
             && let Some(waker) = &self.waker
@@ -226,7 +226,7 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// The client is gone.
+    /// Ends the connection because the client is gone.
     pub(super) fn lose(&mut self) {
         self.lost = true;
         self.late.clear();
@@ -248,7 +248,7 @@ impl Http2Connection {
         frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
     }
 
-    /// Announces that no new requests are accepted, and pings to learn when the client knows: requests already sent are
+    /// Announces that no new requests are accepted, and sends a PING to learn when the client knows. Requests sent before are
     /// still accepted (RFC 9113 §6.8).
     pub(super) fn leave(&mut self) {
         if self.leaving == GoAway::No {
@@ -263,8 +263,7 @@ impl Http2Connection {
         self.leaving != GoAway::No
     }
 
-    /// The client broke a request off, or made this side do it. Some do it often; a flood of it is an attack on what stands
-    /// behind (CVE-2023-44487, CVE-2025-8671).
+    /// Counts an aborted request. A flood of them is an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
     fn count_broken_off(&mut self) {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
@@ -277,7 +276,7 @@ impl Http2Connection {
         }
     }
 
-    /// Resets a stream. What a task still has of it is dead.
+    /// Resets a stream. Its task can neither read nor send any more.
     pub(super) fn reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
@@ -287,7 +286,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Expects no more of a stream but what the client sent before it hears of the reset.
+    /// Expects no more frames of a stream except those sent before the client receives the reset.
     fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == REMEMBERED {
             self.reset.pop_front();
@@ -300,13 +299,13 @@ impl Http2Connection {
         self.release_all(held);
     }
 
-    /// An error of the client on one stream.
+    /// Resets a stream for a protocol error of the client.
     fn stream_error(&mut self, id: u32, code: Code) {
         self.reset(id, code);
         self.count_broken_off();
     }
 
-    /// So much content is done with on the connection.
+    /// Returns flow-control credit of the connection for consumed content.
     fn release_all(&mut self, n: usize) {
         self.unreleased += n as u32;
         self.windows.passed(n);
@@ -320,7 +319,7 @@ impl Http2Connection {
         }
     }
 
-    /// So much content of a stream is done with.
+    /// Returns flow-control credit of a stream for consumed content.
     pub(super) fn release(&mut self, id: u32, n: usize) {
         if let Some(slot) = self.slots.get_mut(&id)
             && slot.body == StreamBody::Coming
@@ -341,7 +340,7 @@ impl Http2Connection {
         self.release_all(n);
     }
 
-    /// Room in the buffer and in the connection's window, in bytes.
+    /// Returns the number of bytes that fit into the buffer and the connection's window.
     fn shared_room(&self) -> usize {
         let window = usize::try_from(self.send_window).unwrap_or(0);
         window.min(SIZE.saturating_sub(self.out.len()))
@@ -369,13 +368,13 @@ impl Http2Connection {
         Some(room)
     }
 
-    /// Bytes that the connection took so far, if a stream waits for nothing but its turn on the connection. `None` if its own
-    /// window is used up, which only its client can change.
+    /// Returns the number of bytes that the connection has accepted so far, if a stream only waits for its turn. `None` if its
+    /// own window is exhausted.
     pub(super) fn progress(&self, id: u32) -> Option<u64> {
         self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
     }
 
-    /// Counts bytes that the client's connection took.
+    /// Counts bytes that the client's connection accepted.
     pub(super) const fn count_taken(&mut self, bytes: usize) {
         self.taken += bytes as u64;
     }
@@ -409,7 +408,7 @@ impl Http2Connection {
         }
     }
 
-    /// Marks the output as about to change: no frame in it can be made the last one any more.
+    /// Marks the output as being written: no frame in it can be changed to end its stream.
     pub(super) const fn begin_to_write(&mut self) {
         self.last = None;
     }
@@ -419,7 +418,7 @@ impl Http2Connection {
         response::SectionPlace { stream, end, first }
     }
 
-    /// Sends a head.
+    /// Appends a response head.
     pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
         if !self.is_open(id) {
             return;
@@ -432,7 +431,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Sends content that fits into the window.
+    /// Appends content, which must fit into the window.
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
@@ -446,7 +445,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Nothing more is sent on a stream.
+    /// Ends the sending side of a stream.
     pub(super) fn send_end(&mut self, id: u32) {
         if !self.is_open(id) {
             return;
@@ -462,7 +461,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Sends the trailers of a response.
+    /// Appends the trailers of a response.
     pub(super) fn send_trailers(&mut self, id: u32, fields: &edge_http::Fields) {
         if !self.is_open(id) {
             return;
@@ -476,7 +475,7 @@ impl Http2Connection {
         self.slots.get(&id).is_some_and(|slot| !slot.dead)
     }
 
-    /// A task is done with its stream. `whole` is whether its response is.
+    /// Releases the stream of a task. `whole` is true if its response is complete.
     pub(super) fn give_back(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());

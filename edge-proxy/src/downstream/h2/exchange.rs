@@ -1,4 +1,4 @@
-//! One exchange as a stream of a client's HTTP/2 connection.
+//! An exchange on a stream of a client's HTTP/2 connection.
 
 use super::conn::Http2Connection;
 use super::slot::{StreamBody, remember};
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A stream in the hands of a task. Dropped before its response is complete, it is reset.
+/// A stream owned by a task. Dropping it before its response is complete resets the stream.
 pub(super) struct Http2Exchange {
     conn: Rc<RefCell<Http2Connection>>,
     id: u32,

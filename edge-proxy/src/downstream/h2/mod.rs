@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection: streams at once, each served by a task of its own.
+//! An HTTP/2 connection of a client: concurrent streams, each served by its own task.
 
 mod conn;
 mod exchange;
@@ -26,10 +26,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// As often is read at once before the tasks of the streams get their turn.
+/// The number of reads in succession before the tasks of the streams run.
 const READS: usize = 8;
 
-/// Bytes that may wait in the kernel beyond what the path takes: what a small response waits for behind a large one.
+/// The limit of unsent bytes in the kernel, which a small response waits for behind a large one.
 const UNSENT: u32 = 128 * 1024;
 
 /// Serves the connection until it ends. `already` was read from the socket before.
@@ -46,7 +46,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     driver.end().await;
 }
 
-/// The connection's own task.
+/// The task of the connection.
 struct Driver {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
@@ -56,14 +56,14 @@ struct Driver {
     meter: Meter,
     start: Instant,
     deadline: Deadline,
-    /// The time by which a field section that was begun must be complete.
+    /// The deadline of an incomplete field section.
     section: Deadline,
-    /// A field section was begun and is incomplete.
+    /// True if a field section is incomplete.
     unfinished: bool,
-    /// A field section was not complete in time.
+    /// True if a field section was not completed in time.
     slow: bool,
     timeouts: Timeouts,
-    /// Requests that came with what was read last.
+    /// The requests in the input read last.
     arrived: Vec<PendingRequest>,
     gone: bool,
 }
@@ -147,7 +147,7 @@ impl Driver {
         }
     }
 
-    /// Says goodbye when the worker takes no more requests.
+    /// Sends GOAWAY once the worker drains.
     fn leave(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if self.worker.sweep().draining() && !conn.is_leaving() {
@@ -182,7 +182,7 @@ impl Driver {
         true
     }
 
-    /// So many bytes came.
+    /// Processes `n` bytes of new input.
     fn take(&mut self, n: usize) {
         let bytes = self.input.bytes();
         let now = Instant::now();
@@ -225,7 +225,7 @@ impl Driver {
         }
     }
 
-    /// Writes what waits. Whether that is all.
+    /// Writes pending output. Returns whether all is written.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut conn = self.conn.borrow_mut();
         let waiting = conn.out.len();

@@ -1,4 +1,4 @@
-//! The state of each stream that has a task.
+//! The state of a stream that is owned by a task.
 
 use crate::body::BodyError;
 use crate::ids::IdHasher;
@@ -11,7 +11,7 @@ use std::task::Waker;
 
 pub(crate) use crate::ids::remember;
 
-/// Kept for the next streams of a worker.
+/// The number of slots that a worker keeps for reuse.
 const KEPT: usize = 256;
 
 thread_local! {
@@ -34,23 +34,22 @@ pub(super) enum StreamBody {
 /// The state of a stream.
 #[derive(Default)]
 pub(super) struct StreamSlot {
-    /// Content that was not read yet.
-    /// However it was cut, it takes no more memory than a window allows.
+    /// Content that is not read yet. It takes no more memory than a window allows, however it was split into frames.
     pub(super) input: BytesMut,
     pub(super) body: StreamBody,
     pub(super) trailers: Option<Fields>,
-    /// Content that is announced and did not come yet.
+    /// The number of declared content bytes that have not arrived.
     pub(super) expected: Option<u64>,
     pub(super) send_window: i64,
     pub(super) receive_window: i64,
-    /// Its window as it was announced.
+    /// The receive window of the stream as announced.
     pub(super) window: u32,
     pub(super) unreleased: u32,
-    /// Nothing more can be sent: either side reset the stream, or its connection ended.
+    /// True if nothing more can be sent: either side reset the stream, or the connection ended.
     pub(super) dead: bool,
-    /// It waits for its turn to send.
+    /// True if the stream waits for its turn to send.
     pub(super) waits: bool,
-    /// Bytes that it may still send in its turn while others wait.
+    /// The number of bytes that the stream may still send in its turn while others wait.
     pub(super) turn: usize,
     /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
@@ -73,7 +72,7 @@ impl StreamSlot {
         });
     }
 
-    /// Nothing more comes and nothing more goes. Content that came before can still be read.
+    /// Ends both directions. Content that arrived before can still be read.
     pub(super) fn end(&mut self, why: BodyError) {
         self.dead = true;
         if self.body == StreamBody::Coming {

@@ -1,18 +1,18 @@
-//! The limit on what is sent to an address that is not validated (RFC 9000 §8.1), to the byte.
+//! The anti-amplification limit (RFC 9000 §8.1), exact to the byte.
 //!
-//! quinn-proto asks before a datagram whether the limit is reached, and not whether the datagram would pass it. Here the one that
-//! would is held back until the client has sent more, which its own timer has it do.
+//! quinn-proto checks before a datagram whether the limit is reached, but not whether the datagram would exceed it. Such a
+//! datagram is held back here until the client has sent more, which its loss timer causes.
 //!
-//! The address is validated by the first datagram from it that names a connection ID of this side (§8.1): an ID has 64 bits that
-//! nobody can guess, and was sent to that address alone. That is earlier than the end of the handshake, which can take more
-//! datagrams of this side than the limit allows.
+//! The address is validated by the first datagram from it with a connection ID of this side (§8.1), which has 64 unpredictable
+//! bits and was sent to that address only. That is earlier than the end of the handshake, which can take more datagrams than the
+//! limit permits.
 
 use quinn_proto::Transmit;
 
-/// Bytes that may be sent for each byte received.
+/// The number of bytes that may be sent for each byte received.
 const FACTOR: u64 = 3;
 
-/// The bytes of a connection whose address is not validated yet.
+/// The byte counts of a connection whose address is not validated.
 #[derive(Debug, Default)]
 pub(super) struct AmplificationLimit {
     received: u64,
@@ -22,22 +22,22 @@ pub(super) struct AmplificationLimit {
 }
 
 impl AmplificationLimit {
-    /// Counts a datagram of the client.
+    /// Counts a datagram from the client.
     pub(super) fn received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 
-    /// The address is validated.
+    /// Lifts the limit, since the address is validated.
     pub(super) fn lift(&mut self) {
         self.lifted = true;
     }
 
-    /// Returns true if the address is validated.
+    /// Returns whether the limit is lifted.
     pub(super) const fn is_lifted(&self) -> bool {
         self.lifted
     }
 
-    /// Counts a datagram to the client, or returns false if it would pass the limit.
+    /// Counts a datagram to the client. Returns false if it would exceed the limit.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);
@@ -52,7 +52,7 @@ impl AmplificationLimit {
         self.held = Some((transmit, content.to_vec()));
     }
 
-    /// Returns true if a datagram is held back.
+    /// Returns whether a datagram is held back.
     pub(super) const fn holds(&self) -> bool {
         self.held.is_some()
     }

@@ -1,4 +1,4 @@
-//! Connection ids that say which worker they are of, and the way there.
+//! Connection IDs that contain the number of their worker, and the handover of datagrams to it.
 
 use super::socket::Datagram;
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
@@ -6,10 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The length of the connection IDs made here.
+/// The length of the connection IDs issued here, in bytes.
 pub(super) const LEN: usize = 8;
 
-/// Datagrams that may wait for another worker. What is more is lost, as on any path that is full.
+/// The highest number of datagrams queued for another worker. Further ones are dropped, as on a congested path.
 const WAITING: usize = 1024;
 
 /// The key shared by the workers of one address, to recognize each other's connection IDs: four random bytes, the
@@ -61,16 +61,16 @@ impl ConnectionIdGenerator for Generator {
 /// The owner of a connection ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// This worker made it.
+    /// This worker issued the ID.
     Here,
-    /// That one did.
+    /// The worker of this number issued the ID.
     Other(u8),
-    /// No worker of this address issued it.
+    /// No worker of this address issued the ID.
     Nobody,
 }
 
-/// An engine's place among those that share an address. The kernel chooses a socket by the client's address, so when that
-/// changes, its packets come out at another worker, which hands them over.
+/// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's address, so after
+/// a migration packets arrive at another worker, which hands them over.
 pub(crate) struct Handover {
     key: CidKey,
     worker: u8,
@@ -79,7 +79,7 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// The places of as many engines.
+    /// Creates the memberships of a group of engines.
     pub(crate) fn mesh(workers: u8) -> Vec<Self> {
         let key = CidKey::default();
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(WAITING)).unzip();

@@ -1,4 +1,4 @@
-//! Commands to an engine while it runs.
+//! Commands to a running engine.
 
 use super::QuicLimits;
 use quinn_proto as quic;
@@ -12,29 +12,29 @@ pub(super) enum EngineCommand {
     Shutdown(Duration),
 }
 
-/// Tells an engine what to do, from any thread.
+/// A sender of commands to an engine, usable from any thread.
 #[derive(Clone)]
 pub(crate) struct EngineControl(mpsc::UnboundedSender<EngineCommand>);
 
-/// The engine's end of a [`EngineControl`].
+/// The receiving end of an [`EngineControl`].
 pub(crate) struct ControlReceiver(pub(super) mpsc::UnboundedReceiver<EngineCommand>);
 
 impl EngineControl {
-    /// A control, and what the engine takes.
+    /// Creates a control and its receiving end.
     pub(crate) fn new() -> (Self, ControlReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), ControlReceiver(receiver))
     }
 
-    /// Connections that come from now on are accepted so; those that are there stay, and have these limits too, as far as they
-    /// were not agreed on with the client.
+    /// Accepts further connections with these settings. The limits apply to existing connections as well, unless they were
+    /// negotiated.
     pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
-    /// Stop accepting connections and, after a moment for requests already sent, new requests; end when all requests
-    /// have finished, or after this time.
+    /// Stops accepting connections and, after a moment for requests already sent, new requests. Ends when all requests have
+    /// finished, or after `within`.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }

@@ -1,4 +1,4 @@
-//! The loop: datagrams in, connections driven, tasks run, datagrams out.
+//! The event loop of the engine: receive datagrams, drive connections, run tasks, send datagrams.
 
 mod admit;
 mod shutdown;
@@ -25,10 +25,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// Batches of datagrams that are taken before anything else is done.
+/// The number of received batches before other work is done.
 const BATCHES: usize = 4;
 
-/// Batches that one connection sends before the next has its turn.
+/// The number of batches that one connection sends before the next connection.
 const TRANSMITS: usize = 8;
 
 /// The interval at which deadlines are checked.

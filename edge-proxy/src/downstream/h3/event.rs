@@ -3,7 +3,7 @@
 use edge_http::h3::Code;
 use std::net::{IpAddr, SocketAddr};
 
-/// Heads that were refused.
+/// Numbers of requests rejected for their heads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heads {
     pub(crate) too_large: u32,
@@ -13,49 +13,49 @@ pub(crate) struct Heads {
 /// The verdict on the server name in a client's first flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HelloVerdict {
-    /// It is served.
+    /// The connection is accepted.
     Accept,
-    /// Nothing is sent to it, ever.
+    /// The client never gets a response.
     Silent,
-    /// Refuse with an error.
+    /// The connection is refused with an error.
     Alert,
 }
 
 /// The reason a datagram was dropped without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dropped {
-    /// No packet of QUIC that this worker can have a use for.
+    /// The datagram is not a QUIC packet that this worker can use.
     Garbage,
-    /// A version of QUIC that is not spoken here.
+    /// The QUIC version is not supported.
     Version,
-    /// The ClientHello is none.
+    /// The ClientHello is malformed.
     Malformed,
-    /// Too many first flights that are not whole, or one took too long.
+    /// There are too many incomplete first flights, or one took too long.
     Overload,
 }
 
 /// The properties of a connection, known once its ClientHello was read.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedConnection {
-    /// The client's address. Only the end of the handshake proves it.
+    /// The client's address, validated only at the end of the handshake.
     pub(crate) peer: SocketAddr,
-    /// The address of this machine that it talks to.
+    /// The local address of the connection, if known.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The name that it asked for, as TLS understood it.
+    /// The server name (SNI).
     pub(crate) sni: Option<String>,
 }
 
-/// The end of a connection.
+/// The reason a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// The client closed it with this application code.
+    /// The client closed it with this application error code.
     Peer(u64),
-    /// The client's QUIC failed, or rejected ours with this transport error code; or it reset the connection.
+    /// The client closed it with this transport error code. `None` if it reset the connection.
     PeerTransport(Option<u64>),
-    /// It was closed here with this code.
+    /// This side closed it with this application error code.
     Local(Code),
-    /// QUIC or TLS failed here, with this transport code.
+    /// QUIC or TLS failed on this side with this transport error code.
     Transport(u64),
-    /// Nothing came for too long.
+    /// Nothing arrived within the idle timeout.
     TimedOut,
 }

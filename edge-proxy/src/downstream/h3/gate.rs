@@ -1,4 +1,4 @@
-//! The gate: first packets of unknown clients are read before QUIC sees them.
+//! The filter of first flights: Initial packets of unknown clients are parsed before QUIC processes them.
 //!
 //! A first flight is decrypted with the keys derived from the connection ID it chose (RFC 9001 §5.2), its ClientHello
 //! is assembled, and its server name is looked up. Until the name is accepted no packet is sent and no connection
@@ -14,13 +14,14 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Datagrams of one first flight that is not whole: a post-quantum ClientHello takes two, and a retransmission as many.
+/// The highest number of datagrams of one incomplete first flight. A post-quantum ClientHello takes two, and a retransmission as
+/// many.
 const MAX_DATAGRAMS: usize = 10;
 
-/// Names looked at in a ClientHello that is not whole.
+/// The highest number of server names that are looked up in an incomplete ClientHello.
 const MAX_NAMES: usize = 4;
 
-/// A first flight: the address it is from, and the connection id it chose.
+/// A first flight: its source address and its destination connection ID.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
 enum FlowState {
@@ -37,15 +38,15 @@ struct Pending {
     bytes: usize,
 }
 
-/// The action for a datagram.
+/// The action for an offered datagram.
 pub(super) enum Offer {
     /// Drop it without a response.
     Drop(Option<Dropped>),
-    /// It belongs to a connection that QUIC knows.
+    /// The datagram belongs to an accepted flow.
     Pass(Datagram),
-    /// The ClientHello is not whole, but these names are in the part that came. The flow goes on waiting.
+    /// The ClientHello is incomplete and its received part contains these names. The flow stays pending.
     Part { flow: Flow, names: Vec<String> },
-    /// The ClientHello is whole. The flow waits for [`FirstFlightFilter::settle`].
+    /// The ClientHello is complete. The flow is pending until [`FirstFlightFilter::settle`].
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
@@ -72,7 +73,7 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Takes a datagram with a long header whose connection id was not made here.
+    /// Processes a datagram with a long header and a connection ID that was not issued here.
     pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> Offer {
         let garbage = Offer::Drop(Some(Dropped::Garbage));
         let Some(header) = initial::long_header(&datagram.data) else { return garbage };
@@ -145,7 +146,8 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Takes the datagrams of a flow whose [`Offer::Part`] is accepted. It waits for [`FirstFlightFilter::settle`].
+    /// Returns the datagrams of a flow whose [`Offer::Part`] is accepted. The flow is pending until
+    /// [`FirstFlightFilter::settle`].
     pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
         match self.flows.get_mut(flow) {
             Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),
@@ -158,7 +160,7 @@ impl FirstFlightFilter {
         Offer::Drop(Some(Dropped::Malformed))
     }
 
-    /// The answer to [`Offer::Hello`]. A flow that is accepted is known until [`FirstFlightFilter::forget`].
+    /// Accepts or refuses a pending flow. An accepted flow is known until [`FirstFlightFilter::forget`].
     pub(super) fn settle(&mut self, now: Instant, flow: Flow, accepted: bool) {
         let state = if accepted { FlowState::Accepted } else { FlowState::Refused };
         if let Some(FlowState::Pending(pending)) = self.flows.insert(flow.clone(), state) {
@@ -174,12 +176,12 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Nothing is remembered of a flow that waits for [`FirstFlightFilter::settle`].
+    /// Removes a pending flow without a verdict.
     pub(super) fn release(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, FlowState::Pending(_)));
     }
 
-    /// The connection of an accepted flow is gone.
+    /// Removes an accepted flow whose connection has ended.
     pub(super) fn forget(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, FlowState::Accepted));
     }
@@ -201,7 +203,7 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Forgets what has been pending or refused for too long.
+    /// Removes flows that have been pending or refused for too long.
     pub(super) fn sweep(&mut self, now: Instant) {
         let over = |queue: &mut VecDeque<(Instant, Flow)>, limit| {
             queue.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > limit)
@@ -215,7 +217,7 @@ impl FirstFlightFilter {
     }
 }
 
-/// Decrypts the Initial packets in a datagram and takes their CRYPTO frames. Whether there was one.
+/// Decrypts the Initial packets in a datagram and adds their CRYPTO frames. Returns whether there was one.
 fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> Result<bool, MalformedHello> {
     let mut any = false;
     let mut rest = datagram;

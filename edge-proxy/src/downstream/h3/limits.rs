@@ -1,46 +1,46 @@
-//! Limits of what a QUIC client may cost.
+//! Resource limits of QUIC clients.
 
 use std::time::Duration;
 
-/// The limits for QUIC clients.
+/// The resource limits of QUIC clients.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicLimits {
-    /// A request's head, and its trailers.
+    /// The limits of a request head and of trailers.
     pub(crate) section: edge_http::h3::SectionLimits,
-    /// Requests at a time on one connection.
+    /// The highest number of concurrent requests on one connection.
     pub(crate) streams: u32,
     /// The maximum of request content in flight on one stream.
     pub(crate) stream_window: u32,
     /// The maximum of request content in flight on one connection.
     pub(crate) connection_window: u32,
-    /// Response content kept for one stream beyond what the path takes.
+    /// The highest number of response bytes buffered for one stream.
     pub(crate) send_buffer: usize,
-    /// Response content in flight or waiting on one connection, at most. It grows with the congestion window.
+    /// The highest number of response bytes in flight or buffered on one connection. The limit grows with the congestion window.
     pub(crate) send_window: u64,
-    /// Requests broken off by the client that are forgiven at once; see [`QuicLimits::resets_per_second`].
+    /// The number of requests aborted by the client that are tolerated as a burst; see [`QuicLimits::resets_per_second`].
     pub(crate) resets: u32,
-    /// The number of resets that are forgiven per second.
+    /// The number of aborted requests that are tolerated per second.
     pub(crate) resets_per_second: u32,
-    /// Frames on a control stream beyond one a request.
+    /// The number of frames on a control stream that are tolerated beyond one per request.
     pub(crate) control_frames: u64,
-    /// From the first packet to the end of the handshake.
+    /// The time from the first packet to the end of the handshake.
     pub(crate) handshake: Duration,
-    /// From a request's first byte to the end of its head.
+    /// The time from the first byte of a request to the end of its head.
     pub(crate) head: Duration,
-    /// A connection on which nothing arrives.
+    /// The time after which a connection without received packets ends.
     pub(crate) idle: Duration,
-    /// The maximum of connections; further unknown clients get no response.
+    /// The highest number of connections. Above it, unknown clients get no response.
     pub(crate) connections: usize,
     /// The maximum of handshakes from addresses that are not validated. Beyond it, a client must validate its address
     /// before any cryptography (RFC 9000 §8.1.2).
     pub(crate) unproved: usize,
-    /// The same from one client, an IPv4 address or a /64 of IPv6.
+    /// The same per client: an IPv4 address or a /64 of IPv6.
     pub(crate) unproved_per_client: u32,
     /// The maximum of incomplete first flights.
     pub(crate) pending_flows: usize,
-    /// Bytes of them.
+    /// The highest number of bytes in incomplete first flights.
     pub(crate) pending_bytes: usize,
-    /// The time for first flights to become complete, and for which a refused one is remembered.
+    /// The time for a first flight to become complete, and for which a refused one is remembered.
     pub(crate) pending_time: Duration,
 }
 

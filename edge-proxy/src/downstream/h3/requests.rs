@@ -1,4 +1,4 @@
-//! The requests of one connection: what the engine keeps of each while a task works on it.
+//! The request streams of one connection, as kept by the engine while tasks serve them.
 
 use crate::ids::IdHasher;
 use bytes::Bytes;
@@ -12,24 +12,24 @@ use std::time::Instant;
 /// One request stream.
 #[derive(Default)]
 pub(super) struct RequestSlot {
-    /// While its head is not whole.
+    /// The decoder and the start of an incomplete head.
     pub(super) head: Option<Box<(RequestDecoder, Instant)>>,
-    /// A task has it.
+    /// True if a task owns the stream.
     pub(super) taken: bool,
-    /// The data that QUIC did not accept yet.
+    /// Output that QUIC did not accept yet.
     pub(super) out: VecDeque<Bytes>,
     pub(super) out_bytes: usize,
-    /// It waits for its turn to give QUIC what it has.
+    /// True if the stream waits for its turn to pass output to QUIC.
     pub(super) waits: bool,
-    /// Its own window is used up, which only its client can change.
+    /// True if the stream's own flow-control window is exhausted.
     pub(super) stalled: bool,
     /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
-    /// The stream ends after that.
+    /// True if the stream ends after `out`.
     pub(super) fin: bool,
-    /// Nothing more can be sent: it was reset, or the client stopped it.
+    /// True if nothing more can be sent: the stream was reset or stopped.
     pub(super) dead: bool,
-    /// It was counted among the requests that the client broke off.
+    /// True if the stream was counted as aborted by the client.
     pub(super) counted: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,

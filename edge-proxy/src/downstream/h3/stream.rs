@@ -1,4 +1,4 @@
-//! One request and its response, as the exchange sees them.
+//! A request stream and its response, as an exchange uses them.
 
 use super::conn::{QuicConnection, QuicConnectionCell, QuicRequest, Read, var};
 use super::requests::remember;
@@ -13,7 +13,7 @@ use quinn_proto::StreamId;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A request stream in the hands of a task. Dropped before its response is complete, it is reset.
+/// A request stream owned by a task. Dropping it before its response is complete resets the stream.
 pub(crate) struct H3Stream {
     conn: Rc<QuicConnectionCell>,
     id: StreamId,

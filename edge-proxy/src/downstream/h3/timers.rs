@@ -1,4 +1,4 @@
-//! When which connection wants to be woken.
+//! The wake-up times of connections.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +18,7 @@ impl Timers {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// One whose time has come.
+    /// Removes and returns an entry whose time has come.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, usize)> {
         let Reverse((at, index)) = *self.0.peek()?;
         if at > now {

@@ -4,7 +4,7 @@ use edge_http::h3::control::{self, ControlStream};
 use edge_http::h3::qpack::{DecoderStream, EncoderStream};
 use edge_http::h3::{Code, Fault, varint};
 
-/// The critical streams that a connection has opened; each may exist once.
+/// The critical streams that a connection has opened. Each may exist once.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     control: bool,
@@ -25,7 +25,7 @@ pub(super) enum Uni {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UniAction {
     Read,
-    /// An unknown type: the stream is stopped (§6.2).
+    /// The type is unknown: the stream is stopped (RFC 9114 §6.2).
     Stop,
 }
 

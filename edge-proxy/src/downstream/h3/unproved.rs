@@ -1,4 +1,4 @@
-//! Handshakes of clients whose addresses are not validated.
+//! Handshakes with clients whose addresses are not validated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ pub(super) struct Unproved {
 }
 
 impl Unproved {
-    /// Adds a handshake. Returns the key to [remove](Self::remove) it by.
+    /// Adds a handshake. Returns the key to [remove](Self::remove) it.
     pub(super) fn add(&mut self, address: IpAddr) -> IpAddr {
         let client = client(address);
         self.all += 1;
@@ -20,7 +20,7 @@ impl Unproved {
         client
     }
 
-    /// Removes a handshake that is complete or over.
+    /// Removes a handshake that is complete or has ended.
     pub(super) fn remove(&mut self, client: IpAddr) {
         self.all = self.all.saturating_sub(1);
         if let Some(count) = self.by_client.get_mut(&client) {
@@ -31,13 +31,13 @@ impl Unproved {
         }
     }
 
-    /// Returns whether another client at this address must validate it first.
+    /// Returns whether another client at this address must validate it first (RFC 9000 §8.1.2).
     pub(super) fn must_prove(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
         self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
     }
 }
 
-/// The addresses of one client: an IPv4 address, or a /64 of IPv6.
+/// Returns the unit of counting: an IPv4 address, or the /64 of an IPv6 address.
 fn client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -9,7 +9,7 @@ use edge_http::priority::Priority;
 use std::time::Instant;
 
 impl Http2Connection {
-    /// Takes what came, as far as frames are whole. Returns how many bytes are done with.
+    /// Processes the complete frames in the input. Returns the number of bytes consumed.
     pub(in super::super) fn receive(
         &mut self,
         input: &[u8],
@@ -148,7 +148,8 @@ impl Http2Connection {
         if self.is_idle(id) { self.fail(wrong) } else { self.stream_error(id, wrong) }
     }
 
-    /// RFC 9218 §7.1. An update for a stream that has not begun is ignored: its request can say the same.
+    /// Applies a PRIORITY_UPDATE frame (RFC 9218 §7.1). One for a stream that has not begun is ignored, since its request can
+    /// carry the same.
     fn priority_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -211,7 +212,8 @@ impl Http2Connection {
         }
     }
 
-    /// §6.9.2: windows of streams that exist move by the difference, also below nothing.
+    /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the windows of existing streams change by the difference and may
+    /// become negative.
     fn initial_window(&mut self, value: i64) {
         if value > MOST {
             return self.fail(Code::FLOW_CONTROL_ERROR);

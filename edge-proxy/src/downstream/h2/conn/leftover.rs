@@ -1,28 +1,29 @@
-//! Requests that were answered before all of their content came: what still comes is thrown away for a while, so that a client reads its
-//! answer before it hears that nothing more is wanted.
+//! Requests that were answered before their content was complete. Further content is discarded for a while, so that the client
+//! reads the response before a reset.
 //!
-//! RFC 9113 §8.1 allows the reset at once, but clients that find it together with the answer (libcurl 7.88) take the request for failed.
+//! RFC 9113 §8.1 permits an immediate reset, but clients that receive it together with the response (libcurl 7.88) treat the
+//! request as failed.
 
 use super::super::slot::StreamSlot;
 use super::{Http2Connection, STREAM_WINDOW};
 use edge_http::h2::{Code, frame};
 
-/// Content of one request that is thrown away at most, in bytes.
+/// The highest number of content bytes of one request that are discarded.
 const MOST: i64 = 1024 * 1024;
-/// As many of them wait at once. Of more the oldest is reset.
+/// The highest number of such requests. Above it, the oldest is reset.
 const COUNT: usize = 32;
 
-/// The record of a request.
+/// A request whose content is discarded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leftover {
     id: u32,
     /// The bytes the client may send before the window is widened.
     window: i64,
-    /// The bytes that are still discarded.
+    /// The number of bytes that are still discarded.
     left: i64,
 }
 
-/// A reset that is written after everything that waits now.
+/// A reset to be written after all pending output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Late {
     id: u32,
@@ -30,7 +31,7 @@ pub(super) struct Late {
 }
 
 impl Http2Connection {
-    /// Throws away what still comes of the content of an answered request.
+    /// Discards further content of an answered request.
     pub(super) fn leave_over(&mut self, id: u32, slot: &StreamSlot) {
         if self.lost || self.failed.is_some() {
             return;
@@ -48,12 +49,12 @@ impl Http2Connection {
         self.leftovers.iter().any(|leftover| leftover.id == id)
     }
 
-    /// Nothing more comes of it.
+    /// Removes the record of a request whose stream has ended.
     pub(super) fn forget_leftover(&mut self, id: u32) {
         self.leftovers.retain(|leftover| leftover.id != id);
     }
 
-    /// Content came, so many bytes with its padding.
+    /// Counts discarded content, padding included.
     pub(super) fn throw_away(&mut self, id: u32, all: usize, ended: bool) {
         let Some(at) = self.leftovers.iter().position(|leftover| leftover.id == id) else { return };
         let Leftover { window, left, .. } = &mut self.leftovers[at];
@@ -75,7 +76,7 @@ impl Http2Connection {
         }
     }
 
-    /// Resets a stream once all that waits now is written, in a write of its own. What a task still has of it is dead.
+    /// Resets a stream after all pending output is written, in a separate write.
     pub(in super::super) fn reset_late(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
@@ -85,7 +86,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Everything that waited is written. Whether resets were put behind it.
+    /// Appends the late resets once all output is written. Returns whether there were any.
     pub(in super::super) fn say_late(&mut self) -> bool {
         let any = !self.late.is_empty();
         for Late { id, code } in std::mem::take(&mut self.late) {

@@ -1,4 +1,4 @@
-//! Field sections of the client: requests and trailers.
+//! Field sections of the client: heads and trailers.
 
 use super::super::slot::{StreamBody, StreamSlot};
 use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
@@ -133,7 +133,7 @@ impl Http2Connection {
         arrived.push(PendingRequest { id, head });
     }
 
-    /// Answers a request that no task gets.
+    /// Responds to a request for which no task is started.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         let mut head = ResponseHead::new(status);

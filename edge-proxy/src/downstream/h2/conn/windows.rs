@@ -1,32 +1,32 @@
-//! Receive windows: the content of requests that may be on its way, or wait here.
+//! Receive windows: limits of request content in flight and in buffers.
 //!
-//! A window bounds an upload to one window a round trip. So while content is passed on, it is measured by a PING how much of it is
-//! passed on in one round trip; if that is half a window or more, the windows are doubled, as far as the worker's budget allows. What
-//! a service does not take makes no window larger.
+//! A window limits an upload to one window per round trip. While content is forwarded, a PING measures how much is forwarded in
+//! one round trip. If that is half a window or more, the windows are doubled, within the budget of the worker. Content that an
+//! upstream does not accept enlarges no window.
 
 use std::cell::Cell;
 
-/// Content of one request that may wait here at first, in bytes.
+/// The initial receive window of a stream in bytes.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
-/// Content of all requests of a connection that may wait here at first, in bytes.
+/// The initial receive window of a connection in bytes.
 pub(super) const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// The largest window of a stream, in bytes.
 const LARGEST: u32 = 8 * 1024 * 1024;
-/// Bytes by which the windows of all connections of a worker may be larger than at first.
+/// The number of bytes by which the windows of all connections of a worker may exceed the initial ones.
 const BUDGET: usize = 64 * 1024 * 1024;
-/// The content of the PING that measures.
+/// The payload of the measuring PING.
 pub(super) const PING: &[u8; 8] = b"measures";
 
 thread_local! {
     static GROWN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The sizes of the windows of one connection.
+/// The receive windows of one connection.
 #[derive(Debug)]
 pub(super) struct Windows {
     stream: u32,
     connection: u32,
-    /// Bytes that were passed on since the PING that is under way.
+    /// Bytes forwarded since the pending PING was sent. `None` without one.
     measured: Option<u64>,
 }
 
@@ -45,14 +45,14 @@ impl Windows {
         self.connection
     }
 
-    /// Counts bytes that were passed on.
+    /// Counts forwarded bytes.
     pub(super) const fn passed(&mut self, bytes: usize) {
         if let Some(measured) = &mut self.measured {
             *measured += bytes as u64;
         }
     }
 
-    /// Begins to measure, if the windows can be larger and nothing is measured yet. Returns whether the PING is to be sent.
+    /// Begins a measurement if the windows can grow and none is pending. Returns whether the PING is to be sent.
     pub(super) const fn measure(&mut self) -> bool {
         let begins = self.measured.is_none() && self.stream < LARGEST;
         if begins {
