@@ -1,4 +1,4 @@
-//! Active checks: a request of our own to each target, again and again, by one of the workers for all of them.
+//! Active health checks: requests of the proxy to each target at an interval, by one worker for all.
 
 use super::pool::{ConnectOptions, Pool};
 use super::{Cause, UpstreamError};
@@ -16,18 +16,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// The limit of concurrent checks. Others wait, so that requests have descriptors and time.
+/// The highest number of concurrent checks. Others wait, so that requests have descriptors and time.
 const AT_ONCE: usize = 256;
 
-/// The checks of the pools that are served by; they end when this is dropped.
+/// The checks of the pools in use. Dropping it ends them.
 pub(crate) struct Checks {
     running: HashMap<*const Pool, Running>,
     places: Rc<Semaphore>,
-    /// Checks that were begun so far.
+    /// The number of checks started so far.
     begun: u32,
 }
 
-/// The checks of one pool. It keeps the pool, so that no other can have its address.
+/// The checks of one pool. Holds the pool, so that no other pool can have its address.
 struct Running {
     _pool: Rc<Pool>,
     tasks: Vec<AbortHandle>,
@@ -40,8 +40,7 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Checks every target of these pools from now on, where that is configured, and no other. Those of pools that were there before
-    /// go on as they are.
+    /// Checks the targets of these pools where configured, and no others. Checks of unchanged pools continue.
     pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<Sweep>) {
         let mut before = std::mem::take(&mut self.running);
         for pool in pools {
@@ -67,7 +66,8 @@ impl Drop for Running {
     }
 }
 
-/// The delay of the `number`-th check: multiples of the golden ratio, so that any number of them is spread evenly over the interval.
+/// Returns the initial delay of the check with this number: multiples of the golden ratio, which spread any number of checks
+/// evenly over the interval.
 fn phase(number: u32, interval: Duration) -> Duration {
     const RATIO: u32 = 0x9e37_79b9;
     interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
@@ -99,7 +99,7 @@ async fn again(
     }
 }
 
-/// Makes one check.
+/// Performs one check.
 async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);

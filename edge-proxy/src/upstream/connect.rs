@@ -1,4 +1,4 @@
-//! Dialling a target: names, sockets, the PROXY header, TLS.
+//! Establishing a connection to a target: name resolution, socket, PROXY header, TLS.
 
 use super::names::addresses;
 use super::wire::UpstreamTransport;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// The PROXY header to send first, and whom it names.
+/// The PROXY header to send first, and its addresses.
 pub(crate) struct Announce {
     pub(crate) version: ProxyOut,
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
 }
 
-/// Makes a connection. `tls` is the configuration, and the name that the service must have.
+/// Establishes a connection. `tls` is the configuration and the server name to verify.
 pub(crate) async fn dial(
     target: &Target,
     tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,

@@ -3,29 +3,29 @@
 use super::Cause;
 use edge_policy::Reason;
 
-/// The failure of an upstream to answer.
+/// The failure of an exchange with an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
-    /// No connection could be made. Nothing was sent.
+    /// No connection could be established. Nothing was sent.
     Connect(Cause),
     /// An idle connection was closed before a byte of the response: the request may or may not have been processed.
     Stale,
-    /// The handler of the route panicked at the response, which is no fault of the upstream.
+    /// The handler of the route panicked. Not a failure of the upstream.
     Handler,
     /// The connection broke, or the stream was reset.
     Broken(Cause),
     /// The response was not HTTP, or violated its own framing.
     Malformed(Cause),
-    /// No target may be used: all are down.
+    /// No target is available: all are down or were tried.
     NoTarget,
     /// The response has a status that counts as a failure, and was not forwarded.
     Status(u16),
-    /// Nothing came in time.
+    /// The upstream did not respond in time.
     TimedOut,
 }
 
 impl UpstreamError {
-    /// The reason that is logged, counted and traced.
+    /// Returns the reason to log, count and trace.
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Broken(_) | Self::Stale => Reason::UpstreamBrokeOff,
@@ -39,7 +39,7 @@ impl UpstreamError {
         }
     }
 
-    /// The cause in detail. A target that is down has its own.
+    /// Returns the cause in detail. `None` if the error has none.
     pub(crate) const fn cause(self) -> Option<Cause> {
         match self {
             Self::Connect(cause) | Self::Broken(cause) | Self::Malformed(cause) => Some(cause),

@@ -12,7 +12,7 @@ pub(super) fn copy_fields(from: &HeaderMap, to: &mut Fields) {
     }
 }
 
-/// All fields that HTTP/2 may have. Connection-specific ones were stripped before; `TE` says trailers only.
+/// Returns the fields for HTTP/2, without connection-specific ones. `TE` is `trailers`.
 pub(super) fn to_header_map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields.iter() {

@@ -20,11 +20,11 @@ pub(crate) struct Http2Request {
     receive: Option<RecvStream>,
     chunk: Bytes,
     trailers: Fields,
-    /// True if another exchange used the connection before; a failure may then be none of this exchange.
+    /// True if another exchange used the connection before, so that a failure may be unrelated to this one.
     reused: bool,
     answered: bool,
     sent_end: bool,
-    /// Its part of what this worker holds for clients.
+    /// The share in the bytes that this worker buffers for clients.
     share: Option<HeldShare>,
     stream: StreamPlace,
 }
@@ -204,7 +204,7 @@ impl Http2Request {
         self.take(n);
     }
 
-    /// The first `n` bytes of `chunk()`, consumed.
+    /// Consumes the first `n` bytes of `chunk()` and returns them.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         let bytes = self.chunk.split_to(n);
         if let Some(receive) = &mut self.receive {
@@ -225,7 +225,7 @@ impl Http2Request {
         None
     }
 
-    /// Returns whether the response is given up because its client takes nothing; the task is woken when it is.
+    /// Returns whether the response is given up because its client reads nothing. Otherwise the task is woken when it is.
     pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
     }

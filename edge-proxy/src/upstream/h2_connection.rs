@@ -20,15 +20,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The window of a connection: more than all its streams' together.
+/// The receive window of a connection: more than that of all its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The interval at which a connection is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// A connection with requests on it that says nothing for so long is asked whether it is alive.
+/// The time without received bytes after which a connection with requests is checked by a PING.
 const QUIET: Duration = Duration::from_secs(2);
-/// It has so long to answer.
+/// The time limit for the response to that PING.
 const ANSWER: Duration = Duration::from_secs(3);
-/// A request that was given up after so long without a byte on the connection speaks against it.
+/// The time without received bytes after which an aborted request counts against the connection.
 const SUSPECT: Duration = Duration::from_millis(500);
 
 /// The state shared by the holders of a connection.

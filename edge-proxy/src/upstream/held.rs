@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-/// The largest window of a stream, and the smallest, in bytes.
+/// The largest and the smallest window of a stream, in bytes.
 const LARGEST: usize = 256 * 1024;
 const SMALLEST: usize = 16 * 1024;
 
-/// Returns the window that so many streams get within a budget: halved each time that they could fill a quarter of it.
-/// Streams that came before keep what they hold, so four halvings fill it at most.
+/// Returns the window of a stream for this number of streams within a budget: halved each time that they could fill a quarter of
+/// it. Streams that came before keep what they hold, so four halvings fill it at most.
 const fn window_of(budget: usize, streams: usize) -> usize {
     let mut window = LARGEST;
     while window > SMALLEST && window.saturating_mul(streams) > budget / 4 {
@@ -31,7 +31,7 @@ struct HeldEntry {
 }
 
 struct ShareState {
-    /// When the client took something last.
+    /// The time at which the client last read anything.
     taken: Cell<Instant>,
     given_up: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -56,17 +56,17 @@ thread_local! {
     };
 }
 
-/// Sets this worker's budget, in bytes.
+/// Sets the budget of this worker, in bytes.
 pub(crate) fn set_budget(bytes: usize) {
     LEDGER.with(|ledger| ledger.budget.set(bytes));
 }
 
-/// Returns the window that a stream of this worker gets now.
+/// Returns the window of a new stream of this worker.
 pub(super) fn window() -> u32 {
     LEDGER.with(|ledger| window_of(ledger.budget.get(), ledger.entries.borrow().len()) as u32)
 }
 
-/// So many bytes came from a service. If more is held than there may be, some of it is given up.
+/// Counts bytes received from an upstream. Gives up some of the buffered responses if the budget is exceeded.
 pub(super) fn received(n: usize) {
     LEDGER.with(|ledger| {
         ledger.since.set(ledger.since.get() + n);
@@ -106,7 +106,7 @@ impl Ledger {
     }
 }
 
-/// One response's part of what is held.
+/// The share of one response in the buffered bytes.
 pub(super) struct HeldShare {
     number: u64,
     state: Rc<ShareState>,
@@ -128,12 +128,12 @@ impl HeldShare {
         Self { number, state }
     }
 
-    /// The client took something.
+    /// Records that the client read something.
     pub(super) fn taken(&self) {
         self.state.taken.set(Instant::now());
     }
 
-    /// Returns whether the response is given up. If not, the task is woken when it is.
+    /// Returns whether the response is given up. Otherwise the task is woken when it is.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         if !self.state.given_up.get() {
             *self.state.waker.borrow_mut() = Some(cx.waker().clone());

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use edge_http::{Fields, ResponseHead};
 use std::task::{Context, Poll};
 
-/// The highest number of interim responses (1xx) of one response. A service that sends more answers nothing.
+/// The highest number of interim responses (1xx) to one request. Above it, the response is an error.
 pub(crate) const INTERIM: u32 = 16;
 
 /// An exchange with an upstream.
@@ -59,7 +59,7 @@ macro_rules! each {
 }
 
 impl UpstreamExchange {
-    /// The version of HTTP, as OpenTelemetry writes it.
+    /// Returns the HTTP version in the notation of OpenTelemetry.
     pub(crate) const fn version(&self) -> &'static str {
         match self {
             Self::H1(_) => "1.1",
@@ -78,7 +78,7 @@ impl UpstreamExchange {
         matches!(self, Self::H2(_))
     }
 
-    /// Sends content of the request without a copy where that can be.
+    /// Sends request content without a copy where possible.
     pub(crate) fn send_bytes(&mut self, data: Bytes) {
         match self {
             Self::H1(exchange) => exchange.send_data(&data),
@@ -86,12 +86,12 @@ impl UpstreamExchange {
         }
     }
 
-    /// Sends content of the request.
+    /// Sends request content.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         each!(self, exchange => exchange.send_data(data));
     }
 
-    /// The request is complete.
+    /// Ends the request.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         each!(self, exchange => exchange.send_end(trailers));
     }
@@ -100,7 +100,7 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_flush(cx))
     }
 
-    /// The next response head, interim or final.
+    /// Polls for the next response head, interim or final.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_head(cx, head))
     }
 
-    /// The next part of the response's content.
+    /// Polls for the next part of the response content.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         each!(self, exchange => exchange.poll_body(cx))
     }
@@ -122,12 +122,12 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.consume(n));
     }
 
-    /// The first `n` bytes of `chunk()`, consumed; without a copy where that can be.
+    /// Consumes the first `n` bytes of `chunk()` and returns them, without a copy where possible.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         each!(self, exchange => exchange.take(n))
     }
 
-    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    /// Returns the socket and the highest number of content bytes that follow on it, if nothing but content follows.
     pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
         match self {
             Self::H1(exchange) => exchange.direct(),
@@ -135,7 +135,7 @@ impl UpstreamExchange {
         }
     }
 
-    /// So many bytes of content were taken from that socket; 0 is its end.
+    /// Counts content bytes taken from that socket. 0 is the end of the stream.
     pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
             Self::H1(exchange) => exchange.passed(n),
@@ -147,12 +147,12 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// The protocol that the final head switched to, so that content is raw from now on.
+    /// Returns the protocol that the final head switched to, after which content is raw.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         each!(self, exchange => exchange.tunnel())
     }
 
-    /// Returns whether it is given up because its client takes nothing; the task is woken when it is.
+    /// Returns whether the response is given up because its client reads nothing. Otherwise the task is woken when it is.
     pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         match self {
             Self::H1(_) => false,
@@ -160,7 +160,7 @@ impl UpstreamExchange {
         }
     }
 
-    /// The exchange is complete: the connection may serve another.
+    /// Completes the exchange, so that its connection can be reused.
     pub(crate) fn finish(self) {
         match self {
             Self::H1(exchange) => exchange.finish(),

@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 const FRESH: Duration = Duration::from_secs(10);
 /// The age from which addresses are used only if no newer ones arrive soon: they may have changed owners.
 const OLD: Duration = Duration::from_secs(60);
-/// Time that a newer answer has to replace an old one.
+/// The time for which an old address waits for a newer answer.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Time for which a name that was not found is not looked up again.
+/// The time for which a failed lookup is not repeated.
 const FAILED: Duration = Duration::from_secs(3);
 /// The time after which an unused name is forgotten.
 const UNUSED: Duration = Duration::from_secs(3600);
-/// Look-ups at a time.
+/// The highest number of concurrent lookups.
 const THREADS: usize = 32;
 /// The limit of concurrent lookups of names that failed last, or never resolved.
 const DOUBTFUL: usize = 24;
@@ -30,7 +30,7 @@ static NAMES: LazyLock<Arc<Names>> = LazyLock::new(|| {
     Names::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 });
 
-/// The addresses of a host, in the order in which the resolver returned them. `None` if it has none, as far as the resolver says.
+/// Resolves the addresses of a host, in the order of the resolver. `None` if it has none.
 pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
     match host.parse() {
         Ok(address) => Some(vec![address]),
@@ -40,7 +40,7 @@ pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
 
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// All names of a process.
+/// The names that a process resolves.
 struct Names {
     look_up: Box<LookUp>,
     state: Mutex<State>,
@@ -56,34 +56,34 @@ struct State {
     doubtful_threads: usize,
 }
 
-/// The knowledge about one name.
+/// The cached state of a name.
 #[derive(Default)]
 struct CachedName {
     addresses: Vec<IpAddr>,
     answered: Option<Instant>,
-    /// The last look-up failed then.
+    /// The time of the last failed lookup.
     failed: Option<Instant>,
-    /// The start of a running lookup.
+    /// The start of a lookup in progress.
     begun: Option<Instant>,
     asked: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// The way to an address.
+/// The addresses to use for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
-    /// The known addresses are used.
+    /// The cached addresses.
     Use,
-    /// The known addresses are used if no newer ones come until then.
+    /// The cached addresses, unless newer ones arrive before this time.
     UseFrom(Instant),
-    /// There are none before the look-up ends.
+    /// None before the lookup ends.
     Wait,
-    /// There are none.
+    /// None, because the lookup failed.
     Fail,
 }
 
 impl CachedName {
-    /// The way to an address at this time, and whether a look-up begins.
+    /// Returns the resolution at this time, and whether a lookup starts.
     fn step(&self, now: Instant) -> (Resolution, bool) {
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let failed_lately = since(self.failed).is_some_and(|age| age < FAILED);
@@ -157,7 +157,7 @@ impl Names {
         (step, ended)
     }
 
-    /// Starts a thread if one may take what waits.
+    /// Starts a thread if the limits allow one for a waiting name.
     fn hire(self: &Arc<Self>, state: &mut State) {
         let Some((host, doubtful)) = state.take() else { return };
         let names = self.clone();
@@ -170,7 +170,7 @@ impl Names {
         }
     }
 
-    /// Looks names up as long as there are any.
+    /// Resolves names while any are waiting.
     fn work(&self, mut host: String, mut doubtful: bool) {
         loop {
             let found = (self.look_up)(&host);
@@ -186,7 +186,7 @@ impl Names {
 }
 
 impl State {
-    /// Takes a name that a thread may look up now, and counts the thread. Also whether the name is doubtful.
+    /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is doubtful.
     fn take(&mut self) -> Option<(String, bool)> {
         if self.threads >= THREADS {
             return None;
@@ -206,7 +206,7 @@ impl State {
         self.doubtful_threads -= usize::from(doubtful);
     }
 
-    /// Takes the outcome of a look-up, and wakes those who wait for it.
+    /// Stores the result of a lookup, and wakes the exchanges that wait for it.
     fn end(&mut self, host: &str, found: io::Result<Vec<IpAddr>>, now: Instant) {
         let Some(name) = self.known.get_mut(host) else { return };
         name.begun = None;

@@ -1,4 +1,4 @@
-//! Connections that are kept: a pool a worker and upstream, last in first out.
+//! The connection pool of one worker for one upstream, last in first out.
 
 use super::connect::{Announce, dial};
 use super::h2_connection::MultiplexedConnection;
@@ -32,16 +32,16 @@ pub(crate) struct Pool {
     budget: Cell<Budget>,
 }
 
-/// Repetitions that an upstream may have before there were any requests, in one worker.
+/// The number of retries that the budget of one worker allows before there were any requests.
 const RESERVE: u16 = 10;
 
-/// The time between two looks at connections that are not needed any more.
+/// The interval at which unneeded connections are closed.
 pub(crate) const PERIOD: Duration = Duration::from_secs(5);
 
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
 
-/// For whom an exchange is: what the PROXY header says.
+/// The options of an exchange with an upstream, and the addresses for the PROXY header.
 pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -50,11 +50,11 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) connect: Duration,
     /// True if only a new connection may be used.
     pub(crate) fresh: bool,
-    /// The protocol that is asked for, over a connection of its own.
+    /// The requested protocol. The exchange then uses a connection of its own.
     pub(crate) upgrade: Option<&'a str>,
-    /// The identity of the target that the client is kept at.
+    /// The identity of the target that the client is bound to.
     pub(crate) sticky: Option<u64>,
-    /// The position of the target that failed last.
+    /// The index of the target that failed last.
     pub(crate) missed: Cell<Option<usize>>,
     /// True if the upstream's configured host is sent, if it has one.
     pub(crate) host: bool,
@@ -93,7 +93,7 @@ impl Pool {
         allowed
     }
 
-    /// Chooses a target: the one that the client is kept at, if it is, or else by the balance.
+    /// Selects a target: the one that the client is bound to, or else by the balance.
     fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
@@ -114,12 +114,12 @@ impl Pool {
         }
     }
 
-    /// Returns the identity of a target, for the cookie that keeps clients there.
+    /// Returns the identity of a target, for the sticky cookie.
     pub(crate) fn identity(&self, at: usize) -> u64 {
         self.targets[at].shared.candidate().identity
     }
 
-    /// Closes connections that are not needed any more. Called once a [period](PERIOD).
+    /// Closes unneeded connections. Called once per [period](PERIOD).
     pub(crate) fn trim(&self) {
         self.targets.iter().for_each(|target| target.trim());
     }
@@ -135,20 +135,20 @@ impl Pool {
             }
     }
 
-    /// The Host to send for a request to this authority.
+    /// Returns the Host for a request to this authority.
     fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
         self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
     }
 
-    /// A request begins: what it is repeated by is counted.
+    /// Counts a request, which adds to the retry budget.
     pub(crate) fn count(&self) {
         let mut budget = self.budget.get();
         budget.request();
         self.budget.set(budget);
     }
 
-    /// Starts an exchange with the target chosen by `key`, and tries others as long as no connection can be made:
-    /// nothing was sent then. Tried targets are added to `tried`.
+    /// Starts an exchange with the target selected by `key`. Tries other targets while no connection can be established, since
+    /// nothing was sent then. Failed targets are added to `tried`.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
@@ -183,8 +183,8 @@ impl Pool {
         Err(last)
     }
 
-    /// Makes a connection of its own to the target that the balance chooses by `key`, for bytes that are not HTTP, and goes on to
-    /// others as long as none can be made.
+    /// Establishes a separate connection to the target selected by `key`, for bytes that are not HTTP. Tries other targets while
+    /// none can be established.
     pub(crate) async fn connect(
         &self,
         options: &ConnectOptions<'_>,
@@ -216,7 +216,7 @@ impl Pool {
         Err(last)
     }
 
-    /// Begins an exchange with this target.
+    /// Starts an exchange with this target.
     pub(super) async fn begin_at(
         &self,
         at: usize,
@@ -253,13 +253,13 @@ impl Pool {
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
-    /// The name that the service must prove, where it is that of each request.
+    /// Returns the server name to verify, if it is that of each request.
     fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
         let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
         (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))
     }
 
-    /// Begins an exchange on the first HTTP/2 connection that has room, or on a new one.
+    /// Starts an exchange on the first HTTP/2 connection that has room, or on a new one.
     async fn begin_http2(
         &self,
         target: &TargetPool,
@@ -339,7 +339,7 @@ impl Pool {
     }
 }
 
-/// The limits of the heads of answers.
+/// Returns the limits of response heads.
 const fn head_limits(limits: &Limits) -> HeadLimits {
     HeadLimits { bytes: limits.response_header_bytes, fields: limits.response_header_fields, target: 0 }
 }

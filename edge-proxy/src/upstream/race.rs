@@ -1,5 +1,5 @@
-//! Connecting to a host that has several addresses (RFC 8305): an address that does not answer costs a quarter of a second once, not the
-//! whole time for connecting.
+//! Connecting to a host with several addresses (RFC 8305): an unresponsive address delays the connection by 250 ms, not by the
+//! whole connect timeout.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,15 +11,15 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// From one attempt to the next while none has succeeded (RFC 8305 §5).
+/// The delay between connection attempts while none has succeeded (RFC 8305 §5).
 const DELAY: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// The address of a host and port that was connected to last. It is tried first.
+    /// The last address that a connection to this host and port succeeded to. It is tried first.
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
 }
 
-/// Connects to the first of these addresses of the host that accepts.
+/// Connects to the first of the host's addresses that accepts.
 pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io::Result<TcpStream> {
     if let [only] = addresses[..] {
         return TcpStream::connect((only, port)).await;
@@ -34,8 +34,8 @@ pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io
     Ok(stream)
 }
 
-/// The order in which addresses are tried: what worked before, then the families in turns, beginning with that of the first address (RFC
-/// 8305 §4). Each address is there once.
+/// Returns the addresses in the order of the attempts, without duplicates: the one that worked before, then the families in
+/// turns, beginning with that of the first address (RFC 8305 §4).
 fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     let mut ordered: Vec<IpAddr> = worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
     let first = addresses.first().is_some_and(IpAddr::is_ipv6);
@@ -55,8 +55,8 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-/// Begins one attempt after the other, each when the one before failed or [`DELAY`] has passed, and gives the first that succeeds. If none
-/// does, the error of the last to fail.
+/// Starts one attempt after the other, each when the previous one has failed or [`DELAY`] has passed, and returns the first that
+/// succeeds. If all fail, returns the error of the last to fail.
 async fn first<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,

@@ -1,4 +1,4 @@
-//! Reading a whole response, for requests that the proxy makes itself.
+//! Reading of a whole response, for requests of the proxy itself.
 
 use super::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use crate::body::BodyPart;

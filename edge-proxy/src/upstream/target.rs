@@ -22,7 +22,7 @@ pub(crate) struct SharedTarget {
     failures: AtomicU64,
     upstream: String,
     observer: Arc<dyn Observer>,
-    /// The last failure. Locked only by what fails, and by whoever watches.
+    /// The last failure. Locked only when a failure occurs and when the status is read.
     last: Mutex<Option<(Cause, Instant)>>,
 }
 
@@ -83,7 +83,7 @@ impl SharedTarget {
         }
     }
 
-    /// Something happened here; a failure with its cause.
+    /// Applies an event to the health of the target. A failure has a cause.
     pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
@@ -111,7 +111,7 @@ impl SharedTarget {
         }
     }
 
-    /// Returns the state of the target, for monitoring.
+    /// Returns the status of the target, for monitoring.
     pub(crate) fn status(&self, upstream: &str) -> TargetStatus {
         TargetStatus {
             upstream: upstream.to_owned(),
@@ -133,7 +133,7 @@ impl SharedTarget {
 pub(crate) struct InFlightGuard {
     target: Arc<SharedTarget>,
     rules: Rules,
-    /// The target's position in its upstream.
+    /// The index of the target in its upstream.
     pub(crate) at: usize,
 }
 
@@ -155,7 +155,7 @@ impl InFlightGuard {
         self.target.tell(Event::Failed, &self.rules, cause);
     }
 
-    /// An error of the target, or of no party.
+    /// Records the end of the request by an error, which may be a failure of the target.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // A connection that was kept too long says nothing about the service, nor does a handler.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {
@@ -178,12 +178,12 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Tells this observer of changes.
+    /// Creates an empty set whose changes are reported to this observer.
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
         Self { epoch: Instant::now(), observer, known: Mutex::default() }
     }
 
-    /// The targets of these upstreams, in their order. All others are forgotten.
+    /// Returns the targets of these upstreams, in their order. All others are discarded.
     pub(crate) fn of(&self, upstreams: &[Upstream]) -> Vec<Vec<Arc<SharedTarget>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::new();

@@ -1,4 +1,4 @@
-//! Connections of one worker to one target: as many are kept as were in use at once lately, last in first out.
+//! The connections of one worker to one target. As many idle ones are kept as were in use at once recently, last in first out.
 
 use super::h2_connection::MultiplexedConnection;
 use super::target::SharedTarget;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// A service that says when it closes an idle connection may do so this much sooner than is seen here.
+/// The margin before the idle timeout that an upstream announces, since its clock started earlier.
 const MARGIN: Duration = Duration::from_secs(1);
 
 struct IdleConnection {
     wire: UpstreamTransport,
-    /// The time until which it may be used.
+    /// The time until which the connection may be used.
     until: Instant,
-    /// The name that the service proved, where it is that of each request.
+    /// The verified server name, if it is that of each request.
     name: Option<Box<str>>,
 }
 
-/// The most connections that were in use at once, over the last three periods and the current one.
+/// The highest number of connections in use at once, over the last three periods and the current one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Demand {
     in_use: usize,
@@ -41,7 +41,7 @@ impl Demand {
         self.peaks.into_iter().max().unwrap_or(0)
     }
 
-    /// Connections that may be idle beside those in use.
+    /// Returns the number of connections that may be idle in addition to those in use.
     fn spare(&self, limit: usize) -> usize {
         self.peak().saturating_sub(self.in_use).min(limit)
     }
@@ -57,10 +57,10 @@ impl Demand {
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
-    /// HTTP/2 connections by the name that the service proved, where it is that of each request. Of one name the first is used as long
-    /// as it has room.
+    /// HTTP/2 connections by the verified server name, if it is that of each request. The first of a name is used while it has
+    /// room.
     multiplexed: RefCell<Vec<(Option<Box<str>>, MultiplexedConnection)>>,
-    /// Such a connection is being made; those who wait for it learn how that ended.
+    /// True while an HTTP/2 connection is being established. Waiting exchanges are notified of the result.
     pub(super) dialling: Cell<bool>,
     pub(super) dialled: Notify,
     pub(super) dial_failed: Cell<bool>,
@@ -84,7 +84,7 @@ impl TargetPool {
         })
     }
 
-    /// Returns the first HTTP/2 connection that has room, and forgets those that are of no use any more.
+    /// Returns the first HTTP/2 connection that has room, and discards those that cannot be used.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         let mut known = self.multiplexed.borrow_mut();
         let mut first = true;
@@ -98,7 +98,7 @@ impl TargetPool {
         usable.map(|(_, client)| client.clone())
     }
 
-    /// Takes out the connection that became idle last and is still usable, of those to a service that proved this name.
+    /// Takes the connection that became idle last and is still usable, with this verified server name.
     pub(super) fn take(&self, name: Option<&str>) -> Option<UpstreamTransport> {
         loop {
             let mut all = self.idle.borrow_mut();
@@ -140,7 +140,7 @@ impl TargetPool {
     }
 }
 
-/// An HTTP/2 connection that is being made. Those who wait for it are told when that ends, however it does.
+/// An HTTP/2 connection that is being established. Dropping it notifies waiting exchanges.
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {
@@ -163,8 +163,7 @@ impl Drop for DialGuard<'_> {
     }
 }
 
-/// The pool that a connection is checked in to after its exchange, if it may be reused. Until it is dropped, the connection is in
-/// use.
+/// The pool to return a connection to after its exchange, if it can be reused. Until dropped, the connection is in use.
 pub(crate) struct CheckIn {
     pool: Option<Rc<TargetPool>>,
     name: Option<Box<str>>,
@@ -178,7 +177,7 @@ impl CheckIn {
         Self { pool, name: name.map(Into::into) }
     }
 
-    /// Keeps the connection. `timeout` is for how long the service keeps it, if it said so.
+    /// Returns the connection to the pool. `timeout` is the idle timeout that the upstream announced.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
         pool.change(Demand::end);
@@ -190,7 +189,7 @@ impl CheckIn {
     }
 }
 
-/// Returns the time for which a connection may be used that the upstream keeps for this time: half of a short time.
+/// Returns the time for which a connection may be reused, given the announced idle timeout: half of a short one.
 fn usable(timeout: Duration) -> Duration {
     timeout.saturating_sub(MARGIN).max(timeout / 2)
 }
