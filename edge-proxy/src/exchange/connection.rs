@@ -1,4 +1,4 @@
-//! The connection of a client, as its requests see it.
+//! The connection of a client, from the view of its requests.
 
 use crate::client_auth::ProvenCertificate;
 use crate::runtime::Runtime;
@@ -9,7 +9,7 @@ use edge_policy::tailnet::Identities;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The facts about a client's connection that hold for all its requests.
+/// The properties of a client's connection that hold for all its requests.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
@@ -20,7 +20,7 @@ pub(crate) struct Connection {
     /// The name of the listener that accepted the connection.
     pub(crate) listener: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
-    /// The version and cipher suite of TLS, once they are negotiated.
+    /// The version and cipher suite of TLS, once negotiated.
     pub(crate) tls: Option<TlsParameters>,
     /// The client certificate, if the handshake asked for one.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,

@@ -13,7 +13,7 @@ use edge_policy::tailnet::Identities;
 pub(super) struct ExchangeContext<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
-    /// The identifier of the request, if the configuration asks for one.
+    /// The identifier of the request. `None` unless the configuration has a field for it.
     pub(super) request_id: Option<&'a str>,
     /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,

@@ -1,4 +1,4 @@
-//! Moving content both ways at once, with nothing held but what one buffer takes.
+//! Forwarding of content in both directions at once, with no more content held than one buffer.
 
 mod ending;
 
@@ -17,14 +17,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Content shorter than this is not worth a pipe, in bytes.
+/// The minimum length of content that is spliced, in bytes.
 const LEAST_DIRECT: u64 = 64 * 1024;
-/// The maximum silence of one direction of a tunnel after the other has ended.
+/// The longest silence of one direction of a tunnel after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(30);
-/// Compressed content is collected up to this, in bytes.
+/// The number of bytes of compressed content that are collected before they are sent.
 const PIECE: usize = 8 * 1024;
 
-/// The edit of a response's head before it is sent; it returns the coding of the content.
+/// An edit of a response head before it is sent. Returns the coding of the content.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
 /// The state of an exchange in progress.
@@ -35,9 +35,9 @@ pub(super) struct Pump<'a> {
     pub(super) timeouts: &'a Timeouts,
     pub(super) received: u64,
     pub(super) sent: u64,
-    /// The final head was sent.
+    /// True once the final head was sent to the client.
     pub(super) answered: bool,
-    /// Some of the request's content was passed on, so the request cannot be sent again.
+    /// True if request content was forwarded, so that the request cannot be sent again.
     pub(super) consumed: bool,
     pub(super) request_done: bool,
     /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
@@ -46,22 +46,22 @@ pub(super) struct Pump<'a> {
     /// The decision by which the request's trailers are filtered; without it none are forwarded.
     decision: Option<&'a Decision<'a>>,
     pub(super) response_done: bool,
-    /// Interim responses that arrived.
+    /// The number of interim responses received.
     interim: u32,
     bodiless: bool,
     pub(super) tunnel: bool,
     armed: bool,
-    /// There is content that the client does not take.
+    /// True if content is pending that the client does not accept.
     client_waits: bool,
-    /// [`Downstream::progress`] when the deadline for the client was set.
+    /// The value of [`Downstream::progress`] when the deadline for the client was set.
     progress: Option<u64>,
     pub(super) encoder: Option<Encoder>,
-    /// The amount of content after which splicing starts.
+    /// The number of content bytes after which splicing starts. `None` disables it.
     direct_after: Option<u64>,
     relay: Option<SplicePipe>,
-    /// Bytes of content that went past us.
+    /// The number of content bytes that were spliced.
     pub(super) direct: u64,
-    /// A side is gone. What was read from it is delivered to the other before the exchange ends.
+    /// Set once a side is gone. Data read from it is delivered to the other before the exchange ends.
     ending: Option<Ending>,
     /// Content is under way, which a reset must not overtake.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,

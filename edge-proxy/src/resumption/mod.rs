@@ -1,13 +1,13 @@
-//! State that several edges share, so that a client that comes to another edge resumes its session there, and so that early data is
-//! accepted once by all of them together.
+//! State shared by several edges, so that a client can resume its session at another edge, and so that early data is accepted
+//! once by all of them together.
 //!
 //! - **Tickets** (sites without early data) are sealed by keys that all edges have ([`TicketSchedule`]).
-//! - **Sessions** (sites with early data) are in the store, sealed by the same keys, each under the hash of the identity that its
-//!   ticket is. Whoever resumes one takes it: the store deletes it and says whether it was there. This is RFC 8446 §8.1, single-use
-//!   tickets, over all edges; rustls adds §8.3, the check of freshness. Where a session cannot be taken, for whatever reason, the
+//! - **Sessions** (sites with early data) are in the store, sealed by the same keys, each under the hash of its identity, which
+//!   is the ticket. Resuming a session takes it: the store deletes it and returns whether it existed. These are the single-use
+//!   tickets of RFC 8446 §8.1 across all edges; rustls adds the freshness check of §8.3. If a session cannot be taken, the
 //!   handshake is a full one, and the client sends its request again after it.
 //!
-//! The store is asked after the ClientHello was read and before rustls sees it, for a bounded time.
+//! The store is queried after the ClientHello was read and before rustls processes it, for a bounded time.
 
 mod event;
 mod identity;

@@ -1,8 +1,8 @@
-//! An HTTP/2 connection to a service, which many exchanges share.
+//! An HTTP/2 connection to an upstream, shared by many exchanges.
 //!
-//! No client may slow another here. The connection's window is far above what its streams may have together, so that a stream
-//! whose client does not read holds up no other. What streams hold for such clients is bounded for the whole worker
-//! ([`super::held`]). A connection that says nothing is asked whether it is alive, and left if it is not.
+//! No client can slow down another: the connection's window is far above the sum of its streams' windows, so a stream whose
+//! client does not read blocks no other. The buffered bytes are bounded for the whole worker ([`super::held`]). A silent
+//! connection is checked by a PING, and abandoned if there is no response.
 
 use super::Cause;
 use super::UpstreamError;

@@ -1,8 +1,8 @@
-//! Bytes that a worker holds of HTTP/2 responses for clients that do not take them.
+//! Bytes of HTTP/2 responses that a worker buffers for slow clients.
 //!
-//! A service sends as much of each response as its stream's window allows, whether or not the client reads. The windows
-//! become smaller the more streams there are, so that all of them together stay within a budget; and where more is held all
-//! the same, the responses whose clients have taken nothing for longest are given up.
+//! An upstream sends as much of each response as its stream's window allows, whether or not the client reads. The windows shrink
+//! as the number of streams grows, so that all together stay within a budget. If more is buffered nevertheless, the responses
+//! whose clients have read nothing for the longest time are given up.
 
 use h2::FlowControl;
 use std::cell::{Cell, RefCell};

@@ -1,7 +1,7 @@
-//! Heads as almost all of them are, read in one pass: one line end, complete, within the limits, without anything unusual.
+//! A single-pass parser for usual heads: CR LF line ends, complete, within the limits, nothing unusual.
 //!
-//! What is not such a head is left to the readers in [`super::head`], which say what is wrong with it. Whatever is read here, they
-//! read alike; a property holds both against each other.
+//! Any other head is left to the parsers in [`super::head`], which also report errors. A property test checks that both agree on
+//! what is parsed here.
 
 use super::head::{FoundRequest, FoundResponse, HeadLimits, ResponseBody};
 use crate::grammar::{decimal, list, trim_end};
