@@ -1,11 +1,10 @@
 //! The desired state of a cluster as it is.
 
 use crate::acl::{Acl, Grantee, ObjectKind};
+use crate::comment;
 use crate::current::{Contents, Current, MembershipOptions, Owned, Provider};
-use crate::desired::{
-    Database, DefaultGrant, Desired, Extension, Grant, Membership, On, PrivilegeSet, Role, Schema,
-};
-use crate::name::{Name, Text};
+use crate::desired::{Database, DefaultGrant, Desired, Grant, Membership, On, PrivilegeSet, Role};
+use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
 
@@ -30,7 +29,7 @@ pub fn import(current: &Current) -> Desired {
             bypassrls: Some(role.bypassrls),
             connection_limit: Some(role.connection_limit),
             valid_until: Some(role.valid_until),
-            comment: Some(text(role.comment.as_ref())),
+            comment: Some(comment::imported(role.comment.as_ref())),
             ..Role::default()
         };
         desired.role(name.clone(), wanted);
@@ -70,7 +69,7 @@ pub fn import(current: &Current) -> Desired {
             connection_limit: Some(database.connection_limit),
             allow_connections: Some(database.allow_connections),
             is_template: Some(database.is_template),
-            comment: Some(text(database.comment.as_ref())),
+            comment: Some(comment::imported(database.comment.as_ref())),
             ..Database::default()
         };
         grants(&mut desired, &Object::Database(name.clone()), &database.owned, version);
@@ -84,11 +83,6 @@ pub fn import(current: &Current) -> Desired {
 
 fn template(name: &Name) -> bool {
     *name == "template0" || *name == "template1"
-}
-
-/// An empty text is what says that there is to be none.
-fn text(text: Option<&Text>) -> Text {
-    text.cloned().unwrap_or_else(|| Text::new("").expect("a text"))
 }
 
 fn memberships(current: &Current, desired: &mut Desired) {
@@ -144,17 +138,10 @@ fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet,
 
 fn inside(desired: &mut Desired, wanted: &mut Database, name: &Name, contents: &Contents, current: &Current) {
     let version = current.version;
+    wanted.inside = contents.imported();
     for (schema, found) in &contents.schemas {
-        let owner = Some(found.owned.owner.clone());
-        let comment = Some(text(found.comment.as_ref()));
-        wanted.schemas.insert(schema.clone(), Schema { owner, comment, ..Schema::default() });
         let object = Object::Inside(name.clone(), Local::Schema(schema.clone()));
         grants(desired, &object, &found.owned, version);
-    }
-    for (extension, found) in &contents.extensions {
-        let schema = Some(found.schema.clone());
-        let version = Some(found.version.clone());
-        wanted.extensions.insert(extension.clone(), Extension { version, schema, ..Extension::default() });
     }
     for (local, owned) in &contents.objects {
         grants(desired, &Object::Inside(name.clone(), local.clone()), owned, version);

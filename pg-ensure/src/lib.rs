@@ -4,17 +4,22 @@
 pub mod acl;
 #[cfg(feature = "client")]
 pub mod client;
+mod comment;
 pub mod current;
 pub mod desired;
 mod diff;
 mod import;
+pub mod inside;
 #[cfg(feature = "manifest")]
 pub mod manifest;
 pub mod model;
 mod name;
 mod object;
+mod owned;
 pub mod plan;
+mod presence;
 mod scram;
+mod subject;
 mod time;
 mod version;
 

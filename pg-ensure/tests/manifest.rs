@@ -219,7 +219,7 @@ fn everything_that_can_be_said_is_read_and_written_back() {
     assert_eq!(desired.roles["reader"].password, Some(Password::None));
     assert_eq!(desired.roles["old"].presence, Presence::Absent);
     assert_eq!(desired.memberships.len(), 2);
-    assert_eq!(desired.databases["shop"].extensions.len(), 3);
+    assert_eq!(desired.databases["shop"].inside.extensions.len(), 3);
     let routine = format!("{}", desired.grants[0].on);
     assert_eq!(routine, "routine s.f(integer, text) in database shop");
     assert!(matches!(&desired.grants[2].on, On::One(Object::Database(_))));
@@ -283,9 +283,12 @@ connection_limit = 30
     );
     let database = &desired.databases["immich"];
     assert!(database.comment.is_some() && database.reassign_owned);
-    assert_eq!(database.extensions.len(), 2);
-    assert_eq!(database.extensions["vector"].version.as_ref().map(pg_ensure::Text::as_str), Some("0.8"));
-    assert_eq!(desired.databases["jobs"].extensions.len(), 1);
+    assert_eq!(database.inside.extensions.len(), 2);
+    assert_eq!(
+        database.inside.extensions["vector"].version.as_ref().map(pg_ensure::Text::as_str),
+        Some("0.8")
+    );
+    assert_eq!(desired.databases["jobs"].inside.extensions.len(), 1);
     assert_eq!(desired.settings.len(), 1);
     assert_eq!(desired.validate(), []);
 }

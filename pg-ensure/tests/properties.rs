@@ -96,15 +96,15 @@ fn wanted_database() -> impl Strategy<Value = desired::Database> {
         schemas,
     )
         .prop_map(|(presence, owner, connection_limit, is_template, comment, schemas)| {
-            desired::Database {
+            let database = desired::Database {
                 presence,
                 owner,
                 connection_limit,
                 is_template,
                 comment,
-                schemas,
                 ..desired::Database::default()
-            }
+            };
+            schemas.into_iter().fold(database, |database, (name, schema)| database.schema(name, schema))
         })
 }
 
@@ -201,7 +201,7 @@ fn valid(mut wish: Desired) -> Desired {
             S::Grant(index) => drop(wish.grants.remove(*index)),
             S::Default(index) => drop(wish.defaults.remove(*index)),
             S::Schema(database, schema) => {
-                wish.databases.get_mut(database).map(|database| database.schemas.remove(schema));
+                wish.databases.get_mut(database).map(|database| database.inside.schemas.remove(schema));
             }
             S::Setting(role, database, setting) => {
                 let key = SettingKey { role: role.clone(), database: database.clone() };
@@ -343,7 +343,7 @@ fn satisfied(state: &Current, wish: &Desired, blocked: bool) {
         let Some(found) = found else { continue };
         assert!(wanted.owner.as_ref().is_none_or(|owner| *owner == found.owned.owner));
         assert!(wanted.connection_limit.is_none_or(|limit| limit == found.connection_limit));
-        for (schema, wanted) in &wanted.schemas {
+        for (schema, wanted) in &wanted.inside.schemas {
             let contents = found.contents.as_ref().expect("it was looked into");
             assert_eq!(contents.schemas.contains_key(schema), wanted.presence == Presence::Present);
         }

@@ -123,8 +123,7 @@ pub(crate) struct ServerArgs {
 
 #[derive(Debug, Arguments)]
 pub(crate) struct ConsentArgs {
-    /// Something declared absent that this run may destroy: role=NAME, database=NAME, schema=DATABASE/NAME or
-    /// extension=DATABASE/NAME.
+    /// Something declared absent that this run may destroy: KIND=NAME, or KIND=DATABASE/NAME of what is inside a database.
     #[arg(long, value_name = "WHAT")]
     pub(crate) destroy: Vec<Destroyed>,
 }

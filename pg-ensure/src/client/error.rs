@@ -1,6 +1,6 @@
 //! Errors of the client.
 
-use super::rows::SnapshotError;
+use super::snapshot::SnapshotError;
 use crate::desired::Invalid;
 use crate::plan::{Digest, Plan};
 use crate::version::TooOld;

@@ -70,7 +70,7 @@ where
         set: &Set,
     ) -> Result<Current, Error> {
         let before = preflight(&session.client).await?;
-        let extensions = desired.databases.values().any(|database| !database.extensions.is_empty());
+        let extensions = desired.databases.values().any(|database| !database.inside.extensions.is_empty());
         let mut current = cluster(&session.client, before, desired, extensions).await?;
         let mut inside = desired.looks_into();
         let templates = templates(&current, desired, &inside);
@@ -200,9 +200,10 @@ async fn contents(
     }
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
         [(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY), (&large, Type::OID_ARRAY)];
+    let sql = query::contents();
     let (begun, row, ended) = tokio::join!(
         client.batch_execute(query::BEGIN),
-        client.query_typed_one(query::contents(), &parameters),
+        client.query_typed_one(&sql, &parameters),
         client.batch_execute("COMMIT"),
     );
     begun.map_err(failed("the transaction of the snapshot"))?;

@@ -12,10 +12,11 @@ mod query;
 mod recovery;
 mod refused;
 mod rows;
+pub(crate) mod snapshot;
 
 pub use apply::{Applied, ApplyOptions, Outcome};
 pub use connect::{Patience, Server};
 pub use error::Error;
 pub use observer::{Event, Observer, Silent};
 pub use password::SET_PASSWORDS;
-pub use rows::SnapshotError;
+pub use snapshot::SnapshotError;

@@ -1,5 +1,6 @@
 //! The queries of a snapshot: one for the cluster, one for each database that is looked into.
 
+use crate::inside::snapshot::QUERIES;
 use crate::version::Version;
 
 /// The first query: the version and the session's rights, on which the others depend.
@@ -91,8 +92,13 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
 
 /// The inside of a database as one JSON value. Parameters: schemas and tables whose columns matter, and large objects that
 /// do.
-pub(super) fn contents() -> &'static str {
-    "WITH spaces AS (SELECT oid, nspname FROM pg_namespace
+pub(super) fn contents() -> String {
+    let declared: Vec<String> = QUERIES
+        .iter()
+        .map(|(key, query)| format!("'{key}', (SELECT coalesce(json_agg(entry), '[]') FROM ({query}) named)"))
+        .collect();
+    format!(
+        "WITH spaces AS (SELECT oid, nspname FROM pg_namespace
         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
     objects AS (
         SELECT CASE WHEN c.relkind = 'S' THEN 'sequence' ELSE 'table' END AS kind, n.nspname AS space,
@@ -121,16 +127,13 @@ pub(super) fn contents() -> &'static str {
         SELECT 'large', NULL, l.oid::text, NULL, l.lomowner, l.lomacl FROM pg_largeobject_metadata l
         WHERE l.lomacl IS NOT NULL OR l.oid = ANY ($3::oid[]))
     SELECT json_build_object(
-    'schemas', (SELECT coalesce(json_agg(json_build_array(s.nspname, o.rolname, s.nspacl::text[],
-        obj_description(s.oid, 'pg_namespace'),
-        EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid))), '[]')
-        FROM pg_namespace s JOIN spaces USING (oid) JOIN pg_roles o ON o.oid = s.nspowner),
-    'extensions', (SELECT coalesce(json_agg(json_build_array(e.extname, e.extversion, n.nspname, o.rolname)), '[]')
-        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace JOIN pg_roles o ON o.oid = e.extowner),
+    'declared', json_build_object({}),
     'objects', (SELECT coalesce(json_agg(json_build_array(x.kind, x.space, x.name, x.extra, o.rolname, x.acl::text[])),
         '[]') FROM objects x JOIN pg_roles o ON o.oid = x.owner),
     'defaults', (SELECT coalesce(json_agg(json_build_array(o.rolname, n.nspname, a.defaclobjtype::text,
         a.defaclacl::text[])), '[]') FROM pg_default_acl a JOIN pg_roles o ON o.oid = a.defaclrole
         LEFT JOIN pg_namespace n ON n.oid = a.defaclnamespace)
-    )::text"
+    )::text",
+        declared.join(", ")
+    )
 }

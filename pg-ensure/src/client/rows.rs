@@ -1,48 +1,20 @@
 //! From the JSON of a snapshot to values.
 
-use crate::acl::{Acl, AclError, ObjectKind};
+use super::snapshot::{List, Names, SnapshotError, Str, maybe_text, owned, text};
+use crate::acl::{Acl, ObjectKind};
 use crate::current::{
-    Available, Contents, Current, DatabaseState, DefaultKey, DefaultKind, Dependency, InstalledExtension,
-    MembershipKey, MembershipOptions, Owned, Provider, RoleState, SchemaState, Session, SettingKey,
-    StoredPassword,
+    Available, Contents, Current, DatabaseState, DefaultKey, DefaultKind, Dependency, MembershipKey,
+    MembershipOptions, Provider, RoleState, Session, SettingKey, StoredPassword,
 };
-use crate::name::{ContainsNul, Name, NameError, Text};
-use crate::object::{Local, NotASetting, Setting};
+use crate::inside::snapshot::Rows;
+use crate::name::Name;
+use crate::object::{Local, Setting};
 use crate::scram::DEFAULT_ITERATIONS;
 use crate::time::ValidUntil;
 use crate::version::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use thiserror::Error;
 
-/// A snapshot that cannot be read: a mistake in this crate, or a server that is not PostgreSQL.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SnapshotError {
-    /// The JSON does not have the expected shape.
-    #[error("the snapshot does not have the expected shape")]
-    Shape(#[source] serde_json::Error),
-    /// A name is not valid.
-    #[error("the snapshot holds an invalid name")]
-    Name(#[from] NameError),
-    /// A text holds NUL.
-    #[error("the snapshot holds a text with a NUL byte")]
-    Text(#[from] ContainsNul),
-    /// An access control list cannot be read.
-    #[error("the snapshot holds an access control list that cannot be parsed")]
-    Acl(#[from] AclError),
-    /// A parameter name is not valid.
-    #[error("the snapshot holds an invalid parameter name")]
-    Setting(#[from] NotASetting),
-    /// A value is not one of those known.
-    #[error("the snapshot holds the unknown value {0:?}")]
-    Value(String),
-}
-
-type Str<'a> = Cow<'a, str>;
-type List<'a> = Option<Vec<Str<'a>>>;
 /// Name, version, whether it is trusted, schema, default version.
 type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
 /// Kind, schema, name, what else names it, owner, privileges.
@@ -115,9 +87,7 @@ struct DatabaseRow<'a>(
 #[derive(Deserialize)]
 struct ContentsRows<'a> {
     #[serde(borrow)]
-    schemas: Vec<(Str<'a>, Str<'a>, List<'a>, Option<Str<'a>>, bool)>,
-    #[serde(borrow)]
-    extensions: Vec<(Str<'a>, Str<'a>, Str<'a>, Str<'a>)>,
+    declared: Rows<'a>,
     #[serde(borrow)]
     objects: Vec<ObjectRow<'a>>,
     #[serde(borrow)]
@@ -130,40 +100,6 @@ pub(super) struct Preflight {
     pub(super) version: Version,
     pub(super) in_recovery: bool,
     pub(super) reads_passwords: bool,
-}
-
-/// Roles stand in every row, and each is kept once.
-#[derive(Default)]
-struct Names(BTreeMap<Box<str>, Name>);
-
-impl Names {
-    fn get(&mut self, text: &str) -> Result<Name, NameError> {
-        if let Some(known) = self.0.get(text) {
-            return Ok(known.clone());
-        }
-        let name = Name::new(text)?;
-        self.0.insert(text.into(), name.clone());
-        Ok(name)
-    }
-
-    fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
-        text.map(|text| self.get(text)).transpose()
-    }
-}
-
-fn owned(kind: ObjectKind, owner: Name, acl: &List<'_>, version: Version) -> Result<Owned, SnapshotError> {
-    Ok(match acl {
-        Some(items) => Owned { owner, acl: Acl::parse(items)? },
-        None => Owned::new(kind, &owner, version),
-    })
-}
-
-fn text(text: &str) -> Result<Text, SnapshotError> {
-    Ok(Text::new(text)?)
-}
-
-fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
-    found.map(|found| text(found)).transpose()
 }
 
 pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, SnapshotError> {
@@ -287,22 +223,7 @@ pub(super) fn contents(json: &str, version: Version) -> Result<Contents, Snapsho
     let rows: ContentsRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
     let mut names = Names::default();
     let mut contents = Contents::default();
-    for (name, owner, acl, comment, occupied) in rows.schemas {
-        let name = names.get(&name)?;
-        let owned = owned(ObjectKind::Schema, names.get(&owner)?, &acl, version)?;
-        if occupied {
-            contents.occupied.insert(name.clone());
-        }
-        contents.schemas.insert(name, SchemaState { owned, comment: maybe_text(comment.as_ref())? });
-    }
-    for (name, version, schema, owner) in rows.extensions {
-        let extension = InstalledExtension {
-            version: text(&version)?,
-            schema: names.get(&schema)?,
-            owner: names.get(&owner)?,
-        };
-        contents.extensions.insert(names.get(&name)?, extension);
-    }
+    rows.declared.read(&mut names, version, &mut contents)?;
     for (kind, space, name, extra, owner, acl) in rows.objects {
         let wrong = || SnapshotError::Value(format!("{kind} {name}"));
         let mut schema = || -> Result<Name, SnapshotError> { names.maybe(space.as_ref())?.ok_or_else(wrong) };

@@ -1,8 +1,12 @@
 //! The current state of a cluster.
 
-mod contents;
+mod defaults;
 
-pub use contents::{Available, Contents, DefaultKey, DefaultKind, InstalledExtension, SchemaState};
+pub use crate::inside::Contents;
+pub use crate::inside::extension::{Available, InstalledExtension};
+pub use crate::inside::schema::SchemaState;
+pub use crate::owned::Owned;
+pub use defaults::{DefaultKey, DefaultKind};
 
 use crate::acl::{Acl, ObjectKind};
 use crate::name::{Name, Text};
@@ -181,23 +185,6 @@ pub struct MembershipOptions {
     pub inherit: bool,
     /// May SET ROLE to it.
     pub set: bool,
-}
-
-/// The owner and privileges of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
-    /// The owner's name.
-    pub owner: Name,
-    /// The privileges, defaults filled in.
-    pub acl: Acl,
-}
-
-impl Owned {
-    /// An object as it is when it has just been made.
-    #[must_use]
-    pub fn new(kind: ObjectKind, owner: &Name, version: Version) -> Self {
-        Self { owner: owner.clone(), acl: Acl::default_of(kind, owner, version) }
-    }
 }
 
 /// A locale provider.

@@ -1,10 +1,16 @@
 //! The desired state of a cluster. Whatever is omitted is not managed.
 
 mod grant;
+mod invalid;
 mod validate;
 
+pub use crate::inside::Declared;
+pub use crate::inside::extension::Extension;
+pub use crate::inside::schema::Schema;
+pub use crate::presence::Presence;
+pub use crate::subject::Subject;
 pub use grant::{DefaultGrant, Grant, On, PrivilegeSet};
-pub use validate::{Invalid, Subject, Why};
+pub use invalid::{Invalid, Why};
 
 use crate::current::{Provider, SettingKey};
 use crate::name::{Name, Text};
@@ -14,16 +20,6 @@ use crate::time::ValidUntil;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// The wanted presence of an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Presence {
-    /// It is to exist.
-    #[default]
-    Present,
-    /// It is to go.
-    Absent,
-}
 
 /// The desired state.
 ///
@@ -213,10 +209,8 @@ pub struct Database {
     pub is_template: Option<bool>,
     /// The comment; empty for none.
     pub comment: Option<Text>,
-    /// Extensions by name.
-    pub extensions: BTreeMap<Name, Extension>,
-    /// Schemas by name.
-    pub schemas: BTreeMap<Name, Schema>,
+    /// The objects that are named in it.
+    pub inside: Declared,
     /// True to hand the objects of a former owner over to the new one.
     pub reassign_owned: bool,
     /// A script that is run once, while nothing is in the database: with its extensions and schemas in place, in one
@@ -288,38 +282,16 @@ impl Database {
     /// A schema in it.
     #[must_use]
     pub fn schema(mut self, name: Name, schema: Schema) -> Self {
-        self.schemas.insert(name, schema);
+        self.inside.schemas.insert(name, schema);
         self
     }
 
     /// An extension in it.
     #[must_use]
     pub fn extension(mut self, name: Name, extension: Extension) -> Self {
-        self.extensions.insert(name, extension);
+        self.inside.extensions.insert(name, extension);
         self
     }
-}
-
-/// An extension of a database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extension {
-    /// The wanted presence.
-    pub presence: Presence,
-    /// The version; without one, whichever is there.
-    pub version: Option<Text>,
-    /// The schema's name.
-    pub schema: Option<Name>,
-}
-
-/// A schema of a database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Schema {
-    /// The wanted presence.
-    pub presence: Presence,
-    /// The owner's name.
-    pub owner: Option<Name>,
-    /// The comment; empty for none.
-    pub comment: Option<Text>,
 }
 
 /// A membership of one role in another.
@@ -401,9 +373,7 @@ impl Desired {
     pub fn looks_into(&self) -> BTreeSet<Name> {
         let named = self.databases.iter().filter(|(_, database)| {
             database.presence == Presence::Present
-                && !(database.extensions.is_empty()
-                    && database.schemas.is_empty()
-                    && database.initial_sql.is_none())
+                && !(database.inside.is_empty() && database.initial_sql.is_none())
         });
         let mut all: BTreeSet<Name> = named.map(|(name, _)| name.clone()).collect();
         all.extend(self.grants.iter().filter_map(|grant| grant.on.database().cloned()));

@@ -1,126 +1,13 @@
 //! Validation of a desired state, without a server.
 
-use super::{Desired, On, Presence, PrivilegeSet};
-use crate::acl::{Grantee, Privilege};
+use super::{Desired, Invalid, On, Presence, PrivilegeSet, Why};
+use crate::acl::Grantee;
+use crate::inside::Faults;
 use crate::name::Name;
-use crate::object::{Object, Setting};
+use crate::object::Object;
+use crate::subject::Subject;
 use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use thiserror::Error;
-
-/// The declaration that a problem belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    /// A role by name.
-    Role(Name),
-    /// A database object.
-    Database(Name),
-    /// An extension of a database.
-    Extension(Name, Name),
-    /// A schema of a database.
-    Schema(Name, Name),
-    /// A membership: role, member.
-    Membership(Name, Name),
-    /// A grant, by its position from 0.
-    Grant(usize),
-    /// A grant of default privileges, by its position from 0.
-    Default(usize),
-    /// A setting of a role, a database, or both.
-    Setting(Option<Name>, Option<Name>, Setting),
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Role(name) => write!(f, "role {name:?}"),
-            Self::Database(name) => write!(f, "database {name:?}"),
-            Self::Extension(database, name) => write!(f, "extension {name:?} of database {database:?}"),
-            Self::Schema(database, name) => write!(f, "schema {name:?} of database {database:?}"),
-            Self::Membership(role, member) => write!(f, "membership of {member:?} in {role:?}"),
-            Self::Grant(index) => write!(f, "grant number {}", index + 1),
-            Self::Default(index) => write!(f, "default privileges number {}", index + 1),
-            Self::Setting(_, _, setting) => write!(f, "setting {setting}"),
-        }
-    }
-}
-
-/// Something wrong in a desired state.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{subject}: {why}")]
-pub struct Invalid {
-    /// The declaration concerned.
-    pub subject: Subject,
-    /// The privileges concerned.
-    pub why: Why,
-}
-
-/// A reason for which a declaration is invalid.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Why {
-    /// A role is referred to that is not declared.
-    #[error("the {what} {role:?} is not declared: add a [[role]] for it, or list it under external")]
-    UnknownRole {
-        /// The role's function there.
-        what: &'static str,
-        /// The role's name.
-        role: Name,
-    },
-    /// A role is needed that is to go.
-    #[error("the {what} {role:?} is declared absent")]
-    RoleLeaves {
-        /// The role's function there.
-        what: &'static str,
-        /// The role's name.
-        role: Name,
-    },
-    /// A database is referred to that is to go.
-    #[error("the database {0:?} is declared absent")]
-    DatabaseLeaves(Name),
-    /// A name that PostgreSQL keeps for itself.
-    #[error("{0:?} is reserved by PostgreSQL: use another name")]
-    Reserved(Name),
-    /// Roles are members of each other.
-    #[error("the roles are members of each other in a circle: {}", circle(.0))]
-    Circle(Vec<Name>),
-    /// Databases are templates of each other.
-    #[error("the databases are templates of each other in a circle: {}", circle(.0))]
-    TemplateCircle(Vec<Name>),
-    /// A connection limit below -1.
-    #[error("the connection limit {0} is below -1: use -1 for no limit")]
-    ConnectionLimit(i32),
-    /// A password that cannot be one.
-    #[error("{0}")]
-    Password(crate::scram::PasswordError),
-    /// A privilege that objects of the kind do not have.
-    #[error("{} is not a privilege of a {kind}: expected one of {}", .privilege.sql(), kind.all(Version::major_version(18)).sql())]
-    Privilege {
-        /// The rejected privilege.
-        privilege: Privilege,
-        /// The kind of object.
-        kind: crate::acl::ObjectKind,
-    },
-    /// Everybody cannot grant on.
-    #[error("grant options cannot be given to public")]
-    PublicOption,
-    /// Two grants are about the same.
-    #[error("grant number {} is about the same object and grantee", .0 + 1)]
-    Twice(usize),
-    /// A kind of object that no schema holds as a whole.
-    #[error("\"all of a schema\" exists only for tables, sequences, routines and types")]
-    AllOf,
-    /// Default privileges on schemas or large objects cannot be for one schema.
-    #[error("default privileges on these cannot be for one schema")]
-    DefaultSchema,
-    /// An option that contradicts another.
-    #[error("{0}")]
-    Contradiction(&'static str),
-}
-
-fn circle(names: &[Name]) -> String {
-    names.iter().chain(names.first()).map(Name::as_str).collect::<Vec<_>>().join(" → ")
-}
 
 impl Desired {
     /// Everything that is wrong with it.
@@ -142,43 +29,46 @@ struct Check<'a> {
     found: Vec<Invalid>,
 }
 
-impl Check<'_> {
-    fn add(&mut self, subject: Subject, why: Why) {
-        self.found.push(Invalid { subject, why });
+impl Faults for Check<'_> {
+    fn add(&mut self, subject: &Subject, why: Why) {
+        self.found.push(Invalid { subject: subject.clone(), why });
     }
 
     fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name) {
         match self.desired.roles.get(role) {
             Some(known) if known.presence == Presence::Present => {}
-            Some(_) => self.add(subject.clone(), Why::RoleLeaves { what, role: role.clone() }),
+            Some(_) => self.add(subject, Why::RoleLeaves { what, role: role.clone() }),
             None => {
                 let known = role.as_str().starts_with("pg_")
                     || *role == "postgres"
                     || self.desired.external.contains(role);
                 if !known {
-                    self.add(subject.clone(), Why::UnknownRole { what, role: role.clone() });
+                    self.add(subject, Why::UnknownRole { what, role: role.clone() });
                 }
             }
         }
     }
+}
 
+impl Check<'_> {
     fn database_stays(&mut self, subject: &Subject, database: &Name) {
         if self.desired.databases.get(database).is_some_and(|known| known.presence == Presence::Absent) {
-            self.add(subject.clone(), Why::DatabaseLeaves(database.clone()));
+            self.add(subject, Why::DatabaseLeaves(database.clone()));
         }
     }
 
     fn schema_stays(&mut self, subject: &Subject, database: Option<&Name>, schema: Option<&Name>) {
         let (Some(database), Some(schema)) = (database, schema) else { return };
-        let wanted = self.desired.databases.get(database).and_then(|database| database.schemas.get(schema));
+        let wanted =
+            self.desired.databases.get(database).and_then(|database| database.inside.schemas.get(schema));
         if wanted.is_some_and(|wanted| wanted.presence == Presence::Absent) {
-            self.add(subject.clone(), Why::Contradiction("its schema is declared absent"));
+            self.add(subject, Why::Contradiction("its schema is declared absent"));
         }
     }
 
     fn limit(&mut self, subject: &Subject, limit: Option<i32>) {
         if let Some(limit) = limit.filter(|limit| *limit < -1) {
-            self.add(subject.clone(), Why::ConnectionLimit(limit));
+            self.add(subject, Why::ConnectionLimit(limit));
         }
     }
 
@@ -186,19 +76,19 @@ impl Check<'_> {
         for (name, role) in &self.desired.roles {
             let subject = Subject::Role(name.clone());
             if *name == "public" || *name == "none" || name.as_str().starts_with("pg_") {
-                self.add(subject.clone(), Why::Reserved(name.clone()));
+                self.add(&subject, Why::Reserved(name.clone()));
             }
             self.limit(&subject, role.connection_limit);
             if let Some(super::Password::Secret(password)) = &role.password {
                 use secrecy::ExposeSecret;
                 if let Err(why) = crate::scram::prepare(password.expose_secret()) {
-                    self.add(subject.clone(), Why::Password(why));
+                    self.add(&subject, Why::Password(why));
                 }
             }
             if let Some(heir) = &role.reassign_to {
                 if role.presence == Presence::Present {
                     let why = "reassign_to is for a role that is absent";
-                    self.add(subject.clone(), Why::Contradiction(why));
+                    self.add(&subject, Why::Contradiction(why));
                 }
                 self.role_is_there(&subject, "heir", heir);
             }
@@ -211,7 +101,7 @@ impl Check<'_> {
             let subject = Subject::Database(name.clone());
             if database.presence == Presence::Absent {
                 if matches!(name.as_str(), "template0" | "template1" | "postgres") {
-                    self.add(subject, Why::Reserved(name.clone()));
+                    self.add(&subject, Why::Reserved(name.clone()));
                 }
                 continue;
             }
@@ -225,33 +115,17 @@ impl Check<'_> {
             }
             let icu = database.provider == Some(crate::current::Provider::Icu);
             if database.icu_rules.is_some() && !icu {
-                self.add(subject.clone(), Why::Contradiction("icu_rules need the provider icu"));
+                self.add(&subject, Why::Contradiction("icu_rules need the provider icu"));
             }
             if database.provider.is_some_and(|provider| provider != crate::current::Provider::Libc)
                 && database.locale.is_none()
             {
-                self.add(subject.clone(), Why::Contradiction("this locale provider needs a locale"));
+                self.add(&subject, Why::Contradiction("this locale provider needs a locale"));
             }
-            for (extension, wanted) in &database.extensions {
-                if let Some(schema) = &wanted.schema
-                    && database.schemas.get(schema).is_some_and(|schema| schema.presence == Presence::Absent)
-                {
-                    let subject = Subject::Extension(name.clone(), extension.clone());
-                    self.add(subject, Why::Contradiction("its schema is declared absent"));
-                }
-            }
-            for (schema, wanted) in &database.schemas {
-                let subject = Subject::Schema(name.clone(), schema.clone());
-                if schema.as_str().starts_with("pg_") || *schema == "information_schema" {
-                    self.add(subject.clone(), Why::Reserved(schema.clone()));
-                }
-                if let Some(owner) = &wanted.owner {
-                    self.role_is_there(&subject, "owner", owner);
-                }
-            }
+            database.inside.check(name, self);
         }
         for circle in circles(&templates) {
-            self.add(Subject::Database(circle[0].clone()), Why::TemplateCircle(circle));
+            self.add(&Subject::Database(circle[0].clone()), Why::TemplateCircle(circle));
         }
     }
 
@@ -268,7 +142,7 @@ impl Check<'_> {
         }
         for circle in circles(&edges) {
             let next = circle.get(1).unwrap_or(&circle[0]).clone();
-            self.add(Subject::Membership(next, circle[0].clone()), Why::Circle(circle));
+            self.add(&Subject::Membership(next, circle[0].clone()), Why::Circle(circle));
         }
     }
 
@@ -276,13 +150,13 @@ impl Check<'_> {
         let PrivilegeSet::Only(privileges) = set else { return };
         let strange = privileges - kind.all(Version::major_version(18));
         if let Some(privilege) = strange.iter().next() {
-            self.add(subject.clone(), Why::Privilege { privilege, kind });
+            self.add(subject, Why::Privilege { privilege, kind });
         }
     }
 
     fn grantee(&mut self, subject: &Subject, to: &Grantee, grantable: bool, nothing: bool) {
         match to {
-            Grantee::Public if grantable => self.add(subject.clone(), Why::PublicOption),
+            Grantee::Public if grantable => self.add(subject, Why::PublicOption),
             Grantee::Public => {}
             // A right that is to go may be that of a role that goes too.
             Grantee::Role(role) if nothing && self.desired.roles.contains_key(role) => {}
@@ -313,12 +187,12 @@ impl Check<'_> {
                 On::AllIn { kind, .. }
                     if !matches!(kind, Kind::Table | Kind::Sequence | Kind::Routine | Kind::Type) =>
                 {
-                    self.add(subject.clone(), Why::AllOf);
+                    self.add(&subject, Why::AllOf);
                 }
                 _ => {}
             }
             if let Some(before) = seen.insert((&grant.on, &grant.to), index) {
-                self.add(subject, Why::Twice(before));
+                self.add(&subject, Why::Twice(before));
             }
         }
     }
@@ -334,14 +208,14 @@ impl Check<'_> {
             self.database_stays(&subject, &grant.database);
             self.schema_stays(&subject, Some(&grant.database), grant.schema.as_ref());
             if grant.schema.is_some() && matches!(grant.kind, Kind::Schemas | Kind::LargeObjects) {
-                self.add(subject.clone(), Why::DefaultSchema);
+                self.add(&subject, Why::DefaultSchema);
             }
             let same = |other: &&super::DefaultGrant| {
                 (&other.database, &other.creator, &other.schema, other.kind, &other.to)
                     == (&grant.database, &grant.creator, &grant.schema, grant.kind, &grant.to)
             };
             if let Some(before) = self.desired.defaults[..index].iter().position(|other| same(&other)) {
-                self.add(subject, Why::Twice(before));
+                self.add(&subject, Why::Twice(before));
             }
         }
     }

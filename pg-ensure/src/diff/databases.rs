@@ -1,6 +1,7 @@
 //! Databases from outside.
 
-use super::{Planner, roles::comment};
+use super::Planner;
+use crate::comment;
 use crate::current::{self, Provider};
 use crate::desired::{Database, Presence};
 use crate::name::{Name, Text};
@@ -141,7 +142,7 @@ impl Planner<'_> {
             };
             self.emit(change, "its options differ");
         }
-        if let Some(text) = comment(now.comment.as_ref(), wanted.comment.as_ref()) {
+        if let Some(text) = comment::changed(now.comment.as_ref(), wanted.comment.as_ref()) {
             self.emit(Change::Comment { on: Commented::Database(name.clone()), text }, "the comment differs");
         }
         if let Some((recorded, actual)) = &now.collation_mismatch {

@@ -1,9 +1,10 @@
 //! The rights of a session that is not a superuser's, after the sources of PostgreSQL 13 to 18.
 
 use super::grants::list;
-use crate::current::Current;
+use crate::current::{Available, Contents, Current};
+use crate::inside::SessionRights;
 use crate::name::Name;
-use crate::object::Object;
+use crate::object::{Local, Object};
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
 
 /// Checks that the session may make a change.
@@ -35,7 +36,6 @@ pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
         Change::Comment { on, .. } => match on {
             Commented::Role(name) => rules.manages(name),
             Commented::Database(name) => rules.owns_database(name),
-            Commented::Schema(database, name) => rules.owns_schema(database, name),
         },
         Change::Set { role, database, setting, .. } => {
             if now.privileged_settings.contains(setting) {
@@ -63,27 +63,7 @@ pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
             rules.creates_in_tablespace(tablespace)
         }
         Change::DatabaseOptions { name, .. } | Change::DropDatabase { name } => rules.owns_database(name),
-        Change::CreateSchema { database, owner, .. } => {
-            rules.creates_in(database)?;
-            owner.as_ref().map_or(Ok(()), |owner| rules.becomes(owner))
-        }
-        Change::SchemaOwner { database, name, owner } => {
-            rules.owns_schema(database, name)?;
-            rules.creates_in(database)?;
-            rules.becomes(owner)
-        }
-        Change::DropSchema { database, name, .. } => {
-            rules.owns_schema(database, name).or_else(|_| rules.owns_database(database))
-        }
-        Change::CreateExtension { database, name, .. } => {
-            if !now.available.get(name).is_some_and(|available| available.trusted) {
-                return Err(format!("the extension {name} is not trusted, so it takes a superuser"));
-            }
-            rules.creates_in(database)
-        }
-        Change::UpdateExtension { database, name, .. }
-        | Change::ExtensionSchema { database, name, .. }
-        | Change::DropExtension { database, name } => rules.owns_extension(database, name),
+        Change::Inside { database, change } => change.permitted(&DatabaseRights { rules: &rules, database }),
         Change::Grant { on, .. } | Change::Revoke { on, grantor: None, .. } => rules.owns(on),
         Change::Revoke { grantor: Some(grantor), .. } => rules.becomes(grantor),
         Change::GrantDefault { key, .. } | Change::RevokeDefault { key, .. } => rules.has(&key.creator),
@@ -213,16 +193,6 @@ impl Rules<'_> {
         self.owns(&Object::Database(database.clone()))
     }
 
-    fn owns_schema(&self, database: &Name, name: &Name) -> Result<(), String> {
-        self.owns(&Object::Inside(database.clone(), crate::object::Local::Schema(name.clone())))
-    }
-
-    fn owns_extension(&self, database: &Name, name: &Name) -> Result<(), String> {
-        let inside = self.now.databases.get(database).and_then(|found| found.contents.as_ref());
-        let owner = inside.and_then(|inside| inside.extensions.get(name)).map(|found| &found.owner);
-        owner.map_or(Ok(()), |owner| self.has(owner))
-    }
-
     /// Checks that the session has the owner's privileges on an object. Missing objects pass here; the model refuses them.
     fn owns(&self, object: &Object) -> Result<(), String> {
         let Some((owner, acl)) = list(self.now, object) else { return Ok(()) };
@@ -266,5 +236,41 @@ impl Rules<'_> {
             return Ok(());
         }
         Err(format!("{} may not create in {what}", self.user))
+    }
+}
+
+/// The rules in one database.
+struct DatabaseRights<'r> {
+    rules: &'r Rules<'r>,
+    database: &'r Name,
+}
+
+impl SessionRights for DatabaseRights<'_> {
+    fn contents(&self) -> Option<&Contents> {
+        self.rules.now.databases.get(self.database).and_then(|found| found.contents.as_ref())
+    }
+
+    fn available(&self, extension: &Name) -> Option<&Available> {
+        self.rules.now.available.get(extension)
+    }
+
+    fn owns(&self, object: &Local) -> Result<(), String> {
+        self.rules.owns(&Object::Inside(self.database.clone(), object.clone()))
+    }
+
+    fn owns_database(&self) -> Result<(), String> {
+        self.rules.owns_database(self.database)
+    }
+
+    fn creates(&self) -> Result<(), String> {
+        self.rules.creates_in(self.database)
+    }
+
+    fn has(&self, role: &Name) -> Result<(), String> {
+        self.rules.has(role)
+    }
+
+    fn becomes(&self, role: &Name) -> Result<(), String> {
+        self.rules.becomes(role)
     }
 }

@@ -1,6 +1,7 @@
 //! Roles, their passwords, comments and settings.
 
 use super::Planner;
+use crate::comment;
 use crate::current::{RoleState, StoredPassword};
 use crate::desired::{self, Password, Presence};
 use crate::name::{Name, Text};
@@ -32,7 +33,7 @@ impl Planner<'_> {
         }
         for (name, wanted) in present() {
             let Some(found) = self.now.roles.get(name) else { continue };
-            if let Some(text) = comment(found.comment.as_ref(), wanted.comment.as_ref()) {
+            if let Some(text) = comment::changed(found.comment.as_ref(), wanted.comment.as_ref()) {
                 let on = Commented::Role(name.clone());
                 self.emit(Change::Comment { on, text }, "the comment differs");
             }
@@ -159,12 +160,6 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
         }
         (_, StoredPassword::Right(_)) => Verdict::Fine,
     }
-}
-
-/// The text to be set, if it is another.
-pub(super) fn comment(found: Option<&Text>, wanted: Option<&Text>) -> Option<Option<Text>> {
-    let wanted = Some(wanted?).filter(|text| !text.as_str().is_empty());
-    (found != wanted).then(|| wanted.cloned())
 }
 
 fn changed(found: &RoleState, wanted: &desired::Role) -> Attributes {

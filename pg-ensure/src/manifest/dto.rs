@@ -1,17 +1,14 @@
 //! The manifest as it is written.
 
+use super::word::no;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
-/// A text with its place.
-pub type Word = Spanned<String>;
-/// Settings by name.
-pub type Settings = BTreeMap<Word, Spanned<SettingValue>>;
-
-fn no(flag: &bool) -> bool {
-    !*flag
-}
+pub use super::database::{DatabaseDto, ProviderDto};
+pub use super::word::{AbsentDto, SettingValue, Settings, Word};
+pub use crate::inside::extension::ExtensionDto;
+pub use crate::inside::schema::SchemaDto;
 
 /// A manifest as written. Unknown keys are refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -143,99 +140,6 @@ pub struct MembershipDto {
     pub set: Option<bool>,
 }
 
-/// The written form of [`crate::desired::Database`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is that of crate::desired::Database")]
-pub struct DatabaseDto {
-    pub name: Word,
-    #[serde(default, skip_serializing_if = "no")]
-    pub absent: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<Word>,
-    /// `libc`, `icu` or `builtin`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locale_provider: Option<ProviderDto>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locale: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lc_collate: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lc_ctype: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub icu_rules: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tablespace: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_limit: Option<Spanned<i32>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow_connections: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub is_template: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<Word>,
-    /// Extensions of which nothing but the name is said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<Word>,
-    /// Extensions by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extension: Vec<ExtensionDto>,
-    /// Schemas by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub schema: Vec<SchemaDto>,
-    /// Settings of the database.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub settings: Settings,
-    /// True to hand the objects of a former owner over to the owner.
-    #[serde(default, skip_serializing_if = "no")]
-    pub reassign_owned: bool,
-    /// A script that is run once, while nothing is in the database.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial_sql: Option<Word>,
-}
-
-/// The written form of [`crate::current::Provider`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each is that of crate::current::Provider")]
-pub enum ProviderDto {
-    Libc,
-    Icu,
-    Builtin,
-}
-
-/// The written form of [`crate::desired::Extension`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is that of crate::desired::Extension")]
-pub struct ExtensionDto {
-    pub name: Word,
-    #[serde(default, skip_serializing_if = "no")]
-    pub absent: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Word>,
-}
-
-/// The written form of [`crate::desired::Schema`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is that of crate::desired::Schema")]
-pub struct SchemaDto {
-    pub name: Word,
-    #[serde(default, skip_serializing_if = "no")]
-    pub absent: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Word>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<Word>,
-}
-
 /// The written form of [`crate::desired::Grant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,33 +231,4 @@ pub enum DefaultKindDto {
     Types,
     Schemas,
     LargeObjects,
-}
-
-/// The value of a setting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "not a valid setting: write text, a number, true or false, a list of texts, or { absent = true }"
-)]
-pub enum SettingValue {
-    /// `on` or `off`.
-    Flag(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A floating-point number.
-    Number(f64),
-    /// A text, or the elements of a list joined by commas.
-    Text(String),
-    /// The elements of a list such as `search_path`.
-    List(Vec<String>),
-    /// `{ absent = true }`: the setting is taken away.
-    Absent(AbsentDto),
-}
-
-/// Says that a setting is taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AbsentDto {
-    /// Must be true.
-    pub absent: bool,
 }

@@ -25,9 +25,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod database;
 pub mod dto;
 mod json;
 mod resolve;
+pub(crate) mod word;
 mod write;
 
 pub use dto::Document;

@@ -1,13 +1,12 @@
 //! A desired state written as a manifest.
 
 use super::Format;
-use super::dto::{
-    AbsentDto, DatabaseDto, DefaultDto, DefaultKindDto, Document, ExtensionDto, GrantDto, KindDto,
-    MembershipDto, ProviderDto, RoleDto, SchemaDto, SettingValue, Settings, Word,
-};
+use super::database::{DatabaseDto, database};
+use super::dto::{DefaultDto, DefaultKindDto, Document, GrantDto, KindDto, MembershipDto, RoleDto};
+use super::word::{AbsentDto, SettingValue, Settings, Word, absent, maybe, name, text, word};
 use crate::acl::{Grantee, ObjectKind, Privilege};
-use crate::current::{DefaultKind, Provider};
-use crate::desired::{Database, DefaultGrant, Desired, Grant, On, Password, Presence, PrivilegeSet, Role};
+use crate::current::DefaultKind;
+use crate::desired::{Database, DefaultGrant, Desired, Grant, On, Password, PrivilegeSet, Role};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use std::collections::BTreeMap;
@@ -41,26 +40,6 @@ pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
     }
 }
 
-fn word(text: impl Into<String>) -> Word {
-    Spanned::new(0..0, text.into())
-}
-
-fn name(name: &Name) -> Word {
-    word(name.as_str())
-}
-
-fn maybe(found: Option<&Name>) -> Option<Word> {
-    found.map(name)
-}
-
-fn text(found: Option<&Text>) -> Option<Word> {
-    found.map(|text| word(text.as_str()))
-}
-
-fn absent(presence: Presence) -> bool {
-    presence == Presence::Absent
-}
-
 fn document(desired: &Desired) -> Result<Document, WriteError> {
     let roles: Result<Vec<RoleDto>, WriteError> =
         desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
@@ -77,7 +56,7 @@ fn document(desired: &Desired) -> Result<Document, WriteError> {
         ensure: Vec::new(),
         role: roles?,
         membership: memberships.collect(),
-        database: desired.databases.iter().map(|(name, wanted)| database(desired, name, wanted)).collect(),
+        database: desired.databases.iter().map(|(name, wanted)| in_place(desired, name, wanted)).collect(),
         grant: desired.grants.iter().map(grant).collect(),
         default_privileges: desired.defaults.iter().map(default_grant).collect(),
         settings: settings(desired, None, None),
@@ -89,12 +68,16 @@ fn document(desired: &Desired) -> Result<Document, WriteError> {
                 document.role.push(role(desired, of, &Role::new())?);
             }
             (None, Some(of)) if !desired.databases.contains_key(of) => {
-                document.database.push(database(desired, of, &Database::new()));
+                document.database.push(in_place(desired, of, &Database::new()));
             }
             _ => {}
         }
     }
     Ok(document)
+}
+
+fn in_place(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
+    database(of, wanted, settings(desired, None, Some(of)))
 }
 
 fn settings(desired: &Desired, role: Option<&Name>, place: Option<&Name>) -> Settings {
@@ -145,48 +128,6 @@ fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleDto, WriteErr
         settings: settings(desired, Some(of), None),
         settings_in,
     })
-}
-
-fn database(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
-    let extension = wanted.extensions.iter().map(|(extension, wanted)| ExtensionDto {
-        name: name(extension),
-        absent: absent(wanted.presence),
-        version: text(wanted.version.as_ref()),
-        schema: maybe(wanted.schema.as_ref()),
-    });
-    let schema = wanted.schemas.iter().map(|(schema, wanted)| SchemaDto {
-        name: name(schema),
-        absent: absent(wanted.presence),
-        owner: maybe(wanted.owner.as_ref()),
-        comment: text(wanted.comment.as_ref()),
-    });
-    DatabaseDto {
-        name: name(of),
-        absent: absent(wanted.presence),
-        owner: maybe(wanted.owner.as_ref()),
-        encoding: text(wanted.encoding.as_ref()),
-        locale_provider: wanted.provider.map(|provider| match provider {
-            Provider::Libc => ProviderDto::Libc,
-            Provider::Icu => ProviderDto::Icu,
-            Provider::Builtin => ProviderDto::Builtin,
-        }),
-        locale: text(wanted.locale.as_ref()),
-        lc_collate: text(wanted.collate.as_ref()),
-        lc_ctype: text(wanted.ctype.as_ref()),
-        icu_rules: text(wanted.icu_rules.as_ref()),
-        template: maybe(wanted.template.as_ref()),
-        tablespace: maybe(wanted.tablespace.as_ref()),
-        connection_limit: wanted.connection_limit.map(|limit| Spanned::new(0..0, limit)),
-        allow_connections: wanted.allow_connections,
-        is_template: wanted.is_template,
-        comment: text(wanted.comment.as_ref()),
-        extensions: Vec::new(),
-        extension: extension.collect(),
-        schema: schema.collect(),
-        settings: settings(desired, None, Some(of)),
-        reassign_owned: wanted.reassign_owned,
-        initial_sql: text(wanted.initial_sql.as_ref()),
-    }
 }
 
 fn grantee(to: &Grantee) -> Word {

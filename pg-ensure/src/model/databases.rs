@@ -8,9 +8,7 @@ use crate::plan::NewDatabase;
 
 pub(super) fn change_owner(state: &mut Current, name: &Name, owner: &Name) -> Result<(), Impossible> {
     role_exists(state, owner)?;
-    let owned = &mut database(state, name)?.owned;
-    owned.acl = owned.acl.with_owner(&owned.owner, owner);
-    owned.owner = owner.clone();
+    database(state, name)?.owned.give_to(owner);
     Ok(())
 }
 

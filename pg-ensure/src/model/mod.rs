@@ -3,25 +3,21 @@
 //! The planner keeps it beside the steps that it makes, so that each step is planned for the state that the steps before
 //! it leave. The tests hold it against real servers.
 
-mod contents;
 mod databases;
+mod defaults;
+mod impossible;
 mod roles;
 
+pub use impossible::Impossible;
+pub(crate) use impossible::impossible;
+
 use crate::acl::Acl;
+use crate::comment;
 use crate::current::{Contents, Current, DatabaseState, StoredPassword};
+use crate::inside::{InsideChange, Surroundings};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use crate::plan::{Change, Commented, INITIALIZED};
-use thiserror::Error;
-
-/// A change that the server would refuse.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0}")]
-pub struct Impossible(pub String);
-
-fn impossible<T>(why: String) -> Result<T, Impossible> {
-    Err(Impossible(why))
-}
 
 /// Makes one change.
 ///
@@ -60,7 +56,7 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
             roles::drop_owned(state, database, role);
             Ok(())
         }
-        Change::Comment { on, text } => comment(state, on, text.clone()),
+        Change::Comment { on, text } => comment(state, on, text.as_ref()),
         Change::Set { role, database, setting, value } => {
             if let Some(role) = role {
                 role_exists(state, role)?;
@@ -118,32 +114,23 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
             databases::set_options(state, name, *connection_limit, *allow_connections, *is_template)
         }
         Change::DropDatabase { name } => databases::drop_database(state, name),
-        Change::CreateSchema { database, name, owner } => {
-            contents::create_schema(state, database, name, owner.as_ref())
-        }
-        Change::SchemaOwner { database, name, owner } => {
-            contents::change_schema_owner(state, database, name, owner)
-        }
-        Change::DropSchema { database, name, cascade } => {
-            contents::drop_schema(state, database, name, *cascade)
-        }
-        Change::CreateExtension { database, name, version, schema } => {
-            contents::create_extension(state, database, name, version.as_ref(), schema.as_ref())
-        }
-        Change::UpdateExtension { database, name, version } => {
-            contents::update_extension(state, database, name, version)
-        }
-        Change::ExtensionSchema { database, name, schema } => {
-            contents::move_extension(state, database, name, schema)
-        }
-        Change::DropExtension { database, name } => contents::drop_extension(state, database, name),
+        Change::Inside { database, change } => inside(state, database, change),
         Change::GrantDefault { database, key, to, privileges, grantable } => {
-            contents::grant_default(state, database, key, to, *privileges, *grantable)
+            defaults::grant(state, database, key, to, *privileges, *grantable)
         }
         Change::RevokeDefault { database, key, from, privileges, option_only } => {
-            contents::revoke_default(state, database, key, from, *privileges, *option_only)
+            defaults::revoke(state, database, key, from, *privileges, *option_only)
         }
     }
+}
+
+fn inside(state: &mut Current, database: &Name, change: &InsideChange) -> Result<(), Impossible> {
+    let Current { version, session, roles, databases, available, .. } = state;
+    let missing = || Impossible(format!("there is no database {database}"));
+    let contents = &mut databases.get_mut(database).ok_or_else(missing)?.contents;
+    let contents = contents.get_or_insert_with(|| Contents::fresh(&session.bootstrap, *version));
+    let roles = |role: &Name| roles.get(role).map(|role| role.superuser);
+    change.make(contents, &Surroundings { version: *version, user: &session.user, roles: &roles, available })
 }
 
 fn role_exists(state: &Current, name: &Name) -> Result<(), Impossible> {
@@ -190,19 +177,14 @@ fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut 
     }
 }
 
-fn comment(state: &mut Current, on: &Commented, text: Option<Text>) -> Result<(), Impossible> {
-    let text = text.filter(|text| !text.as_str().is_empty());
+fn comment(state: &mut Current, on: &Commented, text: Option<&Text>) -> Result<(), Impossible> {
+    let text = comment::stored(text);
     match on {
         Commented::Role(name) => {
             let role = state.roles.get_mut(name);
             role.ok_or_else(|| Impossible(format!("there is no role {name}")))?.comment = text;
         }
         Commented::Database(name) => database(state, name)?.comment = text,
-        Commented::Schema(database, name) => {
-            let schema = contents_of(state, database)?.schemas.get_mut(name);
-            schema.ok_or_else(|| Impossible(format!("there is no schema {name} in {database}")))?.comment =
-                text;
-        }
     }
     Ok(())
 }

@@ -173,23 +173,12 @@ pub(super) fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name
     role_exists(state, to)?;
     for database in state.databases.values_mut() {
         if database.owned.owner == *from {
-            database.owned.acl = database.owned.acl.with_owner(from, to);
-            database.owned.owner = to.clone();
+            database.owned.give_to(to);
         }
     }
-    let Some(contents) = super::database(state, place)?.contents.as_mut() else { return Ok(()) };
-    let schemas = contents.schemas.values_mut().map(|schema| &mut schema.owned);
-    for owned in schemas.chain(contents.objects.values_mut()) {
-        if owned.owner == *from {
-            owned.acl = owned.acl.with_owner(from, to);
-            owned.owner = to.clone();
-        }
+    if let Some(contents) = super::database(state, place)?.contents.as_mut() {
+        contents.reassign(from, to);
     }
-    contents
-        .extensions
-        .values_mut()
-        .filter(|found| found.owner == *from)
-        .for_each(|found| found.owner = to.clone());
     Ok(())
 }
 
@@ -206,10 +195,7 @@ pub(super) fn drop_owned(state: &mut Current, place: &Name, role: &Name) {
     state.parameters.values_mut().for_each(|acl| acl.forget(role));
     state.parameters.retain(|_, acl| !acl.is_empty());
     if let Some(contents) = state.databases.get_mut(place).and_then(|found| found.contents.as_mut()) {
-        contents.schemas.values_mut().for_each(|schema| schema.owned.acl.forget(role));
-        contents.objects.values_mut().for_each(|owned| owned.acl.forget(role));
-        contents.defaults.retain(|key, _| key.creator != *role);
-        contents.defaults.values_mut().for_each(|acl| acl.forget(role));
+        contents.forget(role);
     }
     if let Some(found) = state.dependencies.get_mut(role) {
         // DROP OWNED also revokes privileges on databases and other shared objects; what is owned was reassigned.

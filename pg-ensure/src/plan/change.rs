@@ -3,6 +3,7 @@
 use super::{Attributes, Commented, NewDatabase, Options, Risk};
 use crate::acl::{Grantee, Privileges};
 use crate::current::DefaultKey;
+use crate::inside::InsideChange;
 use crate::name::{Name, Text};
 use crate::object::{Object, Setting};
 
@@ -122,68 +123,12 @@ pub enum Change {
         /// The database's name.
         name: Name,
     },
-    /// A `CREATE SCHEMA` statement.
-    CreateSchema {
+    /// A change of an object inside a database.
+    Inside {
         /// The database's name.
         database: Name,
-        /// The schema's name.
-        name: Name,
-        /// The owner; `None` for the session's role.
-        owner: Option<Name>,
-    },
-    /// `ALTER SCHEMA … OWNER TO`.
-    SchemaOwner {
-        /// The database's name.
-        database: Name,
-        /// The schema's name.
-        name: Name,
-        /// The new owner.
-        owner: Name,
-    },
-    /// `DROP SCHEMA`, with what is in it if `cascade`.
-    DropSchema {
-        /// The database's name.
-        database: Name,
-        /// The schema's name.
-        name: Name,
-        /// Drops its contents too if true.
-        cascade: bool,
-    },
-    /// A `CREATE EXTENSION` statement.
-    CreateExtension {
-        /// The database's name.
-        database: Name,
-        /// The extension's name.
-        name: Name,
-        /// The version; `None` for the default one.
-        version: Option<Text>,
-        /// The schema; `None` for the default one.
-        schema: Option<Name>,
-    },
-    /// `ALTER EXTENSION … UPDATE TO`.
-    UpdateExtension {
-        /// The database's name.
-        database: Name,
-        /// The extension's name.
-        name: Name,
-        /// The target version.
-        version: Text,
-    },
-    /// `ALTER EXTENSION … SET SCHEMA`.
-    ExtensionSchema {
-        /// The database's name.
-        database: Name,
-        /// The extension's name.
-        name: Name,
-        /// The schema's name.
-        schema: Name,
-    },
-    /// A `DROP EXTENSION` statement.
-    DropExtension {
-        /// The database's name.
-        database: Name,
-        /// The extension's name.
-        name: Name,
+        /// The change of the object.
+        change: InsideChange,
     },
     /// `GRANT … ON`.
     Grant {
@@ -281,14 +226,7 @@ impl Change {
             Self::CreateDatabase(_) | Self::DropDatabase { .. } | Self::DatabaseTablespace { .. } => {
                 Place::Alone
             }
-            Self::Comment { on: Commented::Schema(database, _), .. }
-            | Self::CreateSchema { database, .. }
-            | Self::SchemaOwner { database, .. }
-            | Self::DropSchema { database, .. }
-            | Self::CreateExtension { database, .. }
-            | Self::UpdateExtension { database, .. }
-            | Self::ExtensionSchema { database, .. }
-            | Self::DropExtension { database, .. }
+            Self::Inside { database, .. }
             | Self::GrantDefault { database, .. }
             | Self::RevokeDefault { database, .. }
             | Self::InitialSql { database, .. }
@@ -297,7 +235,7 @@ impl Change {
             Self::Grant { on, .. } | Self::Revoke { on, .. } => {
                 on.database().map_or(Place::Cluster, |database| Place::In(database.clone()))
             }
-            Self::Comment { on: Commented::Role(_) | Commented::Database(_), .. }
+            Self::Comment { .. }
             | Self::CreateRole { .. }
             | Self::AlterRole { .. }
             | Self::SetPassword { .. }
@@ -316,19 +254,15 @@ impl Change {
     #[must_use]
     pub fn risk(&self) -> Risk {
         match self {
-            Self::DropRole { .. }
-            | Self::DropDatabase { .. }
-            | Self::DropSchema { .. }
-            | Self::DropExtension { .. }
-            | Self::DropOwned { .. } => Risk::Destroys,
+            Self::Inside { change, .. } => change.risk(),
+            Self::DropRole { .. } | Self::DropDatabase { .. } | Self::DropOwned { .. } => Risk::Destroys,
             Self::ClearPassword { .. }
             | Self::Revoke { .. }
             | Self::RevokeRole { .. }
             | Self::RevokeAdmin { .. }
             | Self::RevokeDefault { .. }
             | Self::ReassignOwned { .. }
-            | Self::DatabaseOwner { .. }
-            | Self::SchemaOwner { .. } => Risk::TakesAway,
+            | Self::DatabaseOwner { .. } => Risk::TakesAway,
             Self::AlterRole { attributes, .. } => {
                 let fewer = [
                     attributes.superuser,
@@ -353,18 +287,15 @@ impl Change {
             {
                 Risk::Changes
             }
-            Self::DatabaseTablespace { .. } | Self::UpdateExtension { .. } => Risk::Disturbs,
+            Self::DatabaseTablespace { .. } => Risk::Disturbs,
             Self::SetPassword { .. }
             | Self::DatabaseOptions { .. }
-            | Self::ExtensionSchema { .. }
             | Self::Comment { .. }
             | Self::Set { .. } => Risk::Changes,
             Self::CreateRole { .. }
             | Self::GrantRole { .. }
             | Self::CreateDatabase(_)
             | Self::InitialSql { .. }
-            | Self::CreateSchema { .. }
-            | Self::CreateExtension { .. }
             | Self::Grant { .. }
             | Self::GrantDefault { .. } => Risk::Adds,
         }

@@ -2,20 +2,24 @@
 
 mod change;
 mod digest;
+mod obstacle;
 mod parts;
 mod risk;
 mod sql;
 
+pub use crate::inside::InsideChange;
+pub use crate::inside::extension::ExtensionChange;
+pub use crate::inside::schema::SchemaChange;
+pub use crate::subject::{Destroyed, NotDestroyed};
 pub use change::{Change, Place};
 pub use digest::{Digest, NotADigest};
+pub use obstacle::{Blocked, Obstacle};
 pub use parts::{Attributes, Commented, NewDatabase, Options};
 pub use risk::Risk;
 pub(crate) use sql::INITIALIZED;
 
-use crate::name::Name;
 use crate::version::Version;
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// A step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,115 +28,6 @@ pub struct Step {
     pub change: Change,
     /// The underlying cause.
     pub reason: String,
-}
-
-/// A change that is needed and cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    /// The change in words.
-    pub what: String,
-    /// The underlying cause.
-    pub why: Obstacle,
-}
-
-/// The reason for a blocked change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Obstacle {
-    /// It destroys something, and was not named in this run.
-    NotNamed(Destroyed),
-    /// The session may not.
-    NotPermitted(String),
-    /// Something that it needs is not there.
-    Missing(String),
-    /// PostgreSQL cannot change it.
-    Immutable(String),
-    /// Something else stands in its way.
-    InUse(String),
-    /// The server's version has no such thing.
-    Unsupported(String),
-    /// The server refuses the value.
-    Refused(String),
-    /// It came to light while the plan was applied, and may take something away: it needs a plan of its own.
-    Unplanned,
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotNamed(what) => write!(f, "destructive: allow it with --destroy {what}"),
-            Self::NotPermitted(why) => write!(f, "not permitted: {why}"),
-            Self::Missing(what) => write!(f, "missing: {what}"),
-            Self::Immutable(what) => write!(f, "cannot be changed: {what}"),
-            Self::InUse(what) => write!(f, "in use: {what}"),
-            Self::Unsupported(what) => write!(f, "not in this version of PostgreSQL: {what}"),
-            Self::Refused(why) => write!(f, "the server refuses this value: {why}"),
-            Self::Unplanned => write!(f, "not in the plan that was applied: make a new plan"),
-        }
-    }
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.why)
-    }
-}
-
-/// Something that a run may destroy, because its owner said so.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Destroyed {
-    /// A database with everything in it.
-    Database(Name),
-    /// A role by name.
-    Role(Name),
-    /// A schema of a database, with everything in it.
-    Schema(Name, Name),
-    /// An extension of a database, with its objects.
-    Extension(Name, Name),
-}
-
-impl fmt::Display for Destroyed {
-    /// As `role=NAME`, `database=NAME`, `schema=DATABASE/NAME` or `extension=DATABASE/NAME`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(name) => write!(f, "database={name}"),
-            Self::Role(name) => write!(f, "role={name}"),
-            Self::Schema(database, name) => write!(f, "schema={database}/{name}"),
-            Self::Extension(database, name) => write!(f, "extension={database}/{name}"),
-        }
-    }
-}
-
-/// A text that does not name a destructible object.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME or extension=DATABASE/NAME"
-)]
-pub struct NotDestroyed(pub String);
-
-impl std::str::FromStr for Destroyed {
-    type Err = NotDestroyed;
-
-    fn from_str(text: &str) -> Result<Self, NotDestroyed> {
-        let wrong = || NotDestroyed(text.to_owned());
-        let name = |name: &str| Name::new(name).map_err(|_| wrong());
-        let (kind, rest) = text.split_once('=').ok_or_else(wrong)?;
-        match kind {
-            "database" => Ok(Self::Database(name(rest)?)),
-            "role" => Ok(Self::Role(name(rest)?)),
-            "schema" | "extension" => {
-                let (database, inner) = rest.split_once('/').ok_or_else(wrong)?;
-                let (database, inner) = (name(database)?, name(inner)?);
-                Ok(if kind == "schema" {
-                    Self::Schema(database, inner)
-                } else {
-                    Self::Extension(database, inner)
-                })
-            }
-            _ => Err(wrong()),
-        }
-    }
 }
 
 /// The destructive changes that a run may make.

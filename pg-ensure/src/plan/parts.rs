@@ -11,8 +11,6 @@ pub enum Commented {
     Role(Name),
     /// A database object.
     Database(Name),
-    /// A schema of a database.
-    Schema(Name, Name),
 }
 
 /// Attributes of a role that are said.

@@ -2,6 +2,7 @@
 
 use super::{Change, Commented, NewDatabase, Options};
 use crate::acl::Privileges;
+use crate::comment;
 use crate::current::{DefaultKey, Provider};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object};
@@ -43,12 +44,8 @@ impl Change {
                 let on = match on {
                     Commented::Role(name) => format!("ROLE {}", name.quoted()),
                     Commented::Database(name) => format!("DATABASE {}", name.quoted()),
-                    Commented::Schema(_, name) => format!("SCHEMA {}", name.quoted()),
                 };
-                format!(
-                    "COMMENT ON {on} IS {}",
-                    text.as_ref().map_or_else(|| "NULL".to_owned(), Text::quoted)
-                )
+                comment::sql(&on, text.as_ref())
             }
             Self::Set { role, database, setting, value } => {
                 let whose = match (role, database) {
@@ -78,29 +75,7 @@ impl Change {
                 format!("ALTER DATABASE {} WITH {}", name.quoted(), words.join(" "))
             }
             Self::DropDatabase { name } => format!("DROP DATABASE {}", name.quoted()),
-            Self::CreateSchema { name, owner, .. } => {
-                let owner = owner.as_ref().map(|owner| format!(" AUTHORIZATION {}", owner.quoted()));
-                format!("CREATE SCHEMA {}{}", name.quoted(), owner.unwrap_or_default())
-            }
-            Self::SchemaOwner { name, owner, .. } => {
-                format!("ALTER SCHEMA {} OWNER TO {}", name.quoted(), owner.quoted())
-            }
-            Self::DropSchema { name, cascade, .. } => {
-                format!("DROP SCHEMA {}{}", name.quoted(), tail(*cascade))
-            }
-            Self::CreateExtension { name, version, schema, .. } => {
-                let schema = schema.as_ref().map(|schema| format!(" SCHEMA {}", schema.quoted()));
-                let version = version.as_ref().map(|version| format!(" VERSION {}", version.quoted()));
-                let (schema, version) = (schema.unwrap_or_default(), version.unwrap_or_default());
-                format!("CREATE EXTENSION {}{schema}{version}", name.quoted())
-            }
-            Self::UpdateExtension { name, version, .. } => {
-                format!("ALTER EXTENSION {} UPDATE TO {}", name.quoted(), version.quoted())
-            }
-            Self::ExtensionSchema { name, schema, .. } => {
-                format!("ALTER EXTENSION {} SET SCHEMA {}", name.quoted(), schema.quoted())
-            }
-            Self::DropExtension { name, .. } => format!("DROP EXTENSION {}", name.quoted()),
+            Self::Inside { change, .. } => change.sql(version),
             Self::Grant { on, to, privileges, grantable } => {
                 let what = listed(*privileges, on);
                 let with = if *grantable { " WITH GRANT OPTION" } else { "" };

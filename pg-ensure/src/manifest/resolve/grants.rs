@@ -1,10 +1,11 @@
 //! Grants and default privileges.
 
-use super::super::dto::{DefaultDto, DefaultKindDto, GrantDto, KindDto, Word};
 use super::{Resolution, SourceSpan};
 use crate::acl::{Grantee, ObjectKind, Privilege, Privileges};
 use crate::current::DefaultKind;
 use crate::desired::{DefaultGrant, Grant, On, PrivilegeSet, Subject};
+use crate::manifest::dto::{DefaultDto, DefaultKindDto, GrantDto, KindDto};
+use crate::manifest::word::{Word, WordReader as _};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 

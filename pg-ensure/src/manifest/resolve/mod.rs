@@ -1,13 +1,12 @@
 //! From the manifest as written to the desired state as meant.
 
-mod databases;
 mod grants;
 mod roles;
+mod settings;
 
-use super::dto::Word;
+use super::word::{WordReader, presence};
 use super::{Manifest, Problem, Problems};
-use crate::desired::{Desired, Membership, Presence, Subject, Why};
-use crate::name::{Name, Text};
+use crate::desired::{Desired, Membership, Subject, Why};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -65,18 +64,24 @@ impl SourceSpan {
 }
 
 /// The fields that are there, with their places.
-fn fields<const N: usize>(
+pub(super) fn fields<const N: usize>(
     all: [(&'static str, Option<Range<usize>>); N],
 ) -> Vec<(&'static str, Range<usize>)> {
     all.into_iter().filter_map(|(name, span)| span.map(|span| (name, span))).collect()
 }
 
-struct Resolution<'a, 'r> {
+pub(super) struct Resolution<'a, 'r> {
     manifest: &'a Manifest,
     secrets: &'a mut Resolver<'r>,
-    desired: Desired,
+    pub(super) desired: Desired,
     problems: Vec<Problem>,
     places: BTreeMap<Subject, SourceSpan>,
+}
+
+impl WordReader for Resolution<'_, '_> {
+    fn wrong(&mut self, span: Range<usize>, message: String) {
+        self.problems.push(self.manifest.problem(span, message));
+    }
 }
 
 impl Resolution<'_, '_> {
@@ -84,33 +89,8 @@ impl Resolution<'_, '_> {
         self.problems.push(self.manifest.problem(span, message.into()));
     }
 
-    fn name(&mut self, word: &Word) -> Option<Name> {
-        match Name::new(word.as_ref()) {
-            Ok(name) => Some(name),
-            Err(why) => {
-                self.wrong(word.span(), why.to_string());
-                None
-            }
-        }
-    }
-
-    fn maybe(&mut self, word: Option<&Word>) -> Option<Name> {
-        word.and_then(|word| self.name(word))
-    }
-
-    fn text(&mut self, word: Option<&Word>) -> Option<Text> {
-        let word = word?;
-        match Text::new(word.as_ref()) {
-            Ok(text) => Some(text),
-            Err(why) => {
-                self.wrong(word.span(), why.to_string());
-                None
-            }
-        }
-    }
-
     /// Keeps the place of something, which must be there once.
-    fn place(
+    pub(super) fn place(
         &mut self,
         subject: Subject,
         name: Range<usize>,
@@ -150,8 +130,4 @@ impl Resolution<'_, '_> {
         document.default_privileges.iter().for_each(|grant| self.default_grant(grant));
         self.settings(None, None, &document.settings);
     }
-}
-
-fn presence(absent: bool) -> Presence {
-    if absent { Presence::Absent } else { Presence::Present }
 }

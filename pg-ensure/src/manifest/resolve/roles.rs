@@ -1,8 +1,9 @@
 //! Roles, their passwords and memberships, and the short form of a role with its databases.
 
-use super::super::dto::{EnsureDto, RoleDto, Word};
-use super::{Resolution, SourceSpan, fields, presence};
+use super::{Resolution, SourceSpan, fields};
 use crate::desired::{Database, Membership, Password, Presence, Role, Subject};
+use crate::manifest::dto::{EnsureDto, RoleDto};
+use crate::manifest::word::{Word, WordReader as _, presence};
 use crate::name::Name;
 use crate::time::ValidUntil;
 use secrecy::ExposeSecret;
@@ -80,12 +81,13 @@ impl Resolution<'_, '_> {
         self.places.entry(subject).or_insert_with(|| SourceSpan { name: span, fields: Vec::new() });
         for word in &dto.extensions {
             let Some(extension) = self.name(word) else { continue };
-            let known = self.desired.databases.get(name).and_then(|known| known.extensions.get(&extension));
+            let known =
+                self.desired.databases.get(name).and_then(|known| known.inside.extensions.get(&extension));
             let absent = known.is_some_and(|known| known.presence == Presence::Absent);
             let subject = Subject::Extension(name.clone(), extension.clone());
             self.contradictions(&subject, &word.span(), &[("absent", absent)]);
             if let Some(database) = self.desired.databases.get_mut(name) {
-                database.extensions.entry(extension).or_default();
+                database.inside.extensions.entry(extension).or_default();
             }
             self.places
                 .entry(subject)

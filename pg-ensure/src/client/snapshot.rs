@@ -1,0 +1,75 @@
+//! The parts that rows of a snapshot are read by.
+
+use crate::acl::{Acl, AclError, ObjectKind};
+use crate::name::{ContainsNul, Name, NameError, Text};
+use crate::object::NotASetting;
+use crate::owned::Owned;
+use crate::version::Version;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// A snapshot that cannot be read: a mistake in this crate, or a server that is not PostgreSQL.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The JSON does not have the expected shape.
+    #[error("the snapshot does not have the expected shape")]
+    Shape(#[source] serde_json::Error),
+    /// A name is not valid.
+    #[error("the snapshot holds an invalid name")]
+    Name(#[from] NameError),
+    /// A text holds NUL.
+    #[error("the snapshot holds a text with a NUL byte")]
+    Text(#[from] ContainsNul),
+    /// An access control list cannot be read.
+    #[error("the snapshot holds an access control list that cannot be parsed")]
+    Acl(#[from] AclError),
+    /// A parameter name is not valid.
+    #[error("the snapshot holds an invalid parameter name")]
+    Setting(#[from] NotASetting),
+    /// A value is not one of those known.
+    #[error("the snapshot holds the unknown value {0:?}")]
+    Value(String),
+}
+
+pub(crate) type Str<'a> = Cow<'a, str>;
+pub(crate) type List<'a> = Option<Vec<Str<'a>>>;
+/// Roles stand in every row, and each is kept once.
+#[derive(Default)]
+pub(crate) struct Names(BTreeMap<Box<str>, Name>);
+
+impl Names {
+    pub(crate) fn get(&mut self, text: &str) -> Result<Name, NameError> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let name = Name::new(text)?;
+        self.0.insert(text.into(), name.clone());
+        Ok(name)
+    }
+
+    pub(crate) fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
+        text.map(|text| self.get(text)).transpose()
+    }
+}
+
+pub(crate) fn owned(
+    kind: ObjectKind,
+    owner: Name,
+    acl: &List<'_>,
+    version: Version,
+) -> Result<Owned, SnapshotError> {
+    Ok(match acl {
+        Some(items) => Owned { owner, acl: Acl::parse(items)? },
+        None => Owned::new(kind, &owner, version),
+    })
+}
+
+pub(crate) fn text(text: &str) -> Result<Text, SnapshotError> {
+    Ok(Text::new(text)?)
+}
+
+pub(crate) fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
+    found.map(|found| text(found)).transpose()
+}

@@ -1,0 +1,322 @@
+//! Extensions: what is wanted, what is installed, and the changes between.
+
+use super::{Contents, Declared, Faults, InsideChange, SessionRights, Surroundings, Work};
+use crate::desired::Why;
+use crate::model::{Impossible, impossible};
+use crate::name::{Name, Text};
+use crate::plan::{Obstacle, Risk};
+use crate::presence::Presence;
+use crate::subject::{Destroyed, Subject};
+use crate::version::Version;
+use std::collections::BTreeSet;
+
+/// An extension as it is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extension {
+    /// The wanted presence.
+    pub presence: Presence,
+    /// The version; without one, whichever is there.
+    pub version: Option<Text>,
+    /// The schema's name.
+    pub schema: Option<Name>,
+}
+
+/// An extension as it is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledExtension {
+    /// The installed version.
+    pub version: Text,
+    /// The extension's schema.
+    pub schema: Name,
+    /// The extension's owner.
+    pub owner: Name,
+}
+
+/// An extension that the server could install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Available {
+    /// The version that is installed when none is said.
+    pub default: Option<Text>,
+    /// All available versions.
+    pub versions: BTreeSet<Text>,
+    /// True if the extension is trusted: CREATE on the database is enough to install it.
+    pub trusted: bool,
+    /// The schema that it insists on.
+    pub schema: Option<Name>,
+}
+
+/// A change of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExtensionChange {
+    /// A `CREATE EXTENSION` statement.
+    Create {
+        /// The extension's name.
+        name: Name,
+        /// The version; `None` for the default one.
+        version: Option<Text>,
+        /// The schema; `None` for the default one.
+        schema: Option<Name>,
+    },
+    /// `ALTER EXTENSION … UPDATE TO`.
+    Update {
+        /// The extension's name.
+        name: Name,
+        /// The target version.
+        version: Text,
+    },
+    /// `ALTER EXTENSION … SET SCHEMA`.
+    Move {
+        /// The extension's name.
+        name: Name,
+        /// The schema's name.
+        schema: Name,
+    },
+    /// A `DROP EXTENSION` statement.
+    Drop {
+        /// The extension's name.
+        name: Name,
+    },
+}
+
+impl ExtensionChange {
+    pub(super) fn sql(&self, _: Version) -> String {
+        match self {
+            Self::Create { name, version, schema } => {
+                let schema = schema.as_ref().map(|schema| format!(" SCHEMA {}", schema.quoted()));
+                let version = version.as_ref().map(|version| format!(" VERSION {}", version.quoted()));
+                let (schema, version) = (schema.unwrap_or_default(), version.unwrap_or_default());
+                format!("CREATE EXTENSION {}{schema}{version}", name.quoted())
+            }
+            Self::Update { name, version } => {
+                format!("ALTER EXTENSION {} UPDATE TO {}", name.quoted(), version.quoted())
+            }
+            Self::Move { name, schema } => {
+                format!("ALTER EXTENSION {} SET SCHEMA {}", name.quoted(), schema.quoted())
+            }
+            Self::Drop { name } => format!("DROP EXTENSION {}", name.quoted()),
+        }
+    }
+
+    pub(super) fn risk(&self) -> Risk {
+        match self {
+            Self::Create { .. } => Risk::Adds,
+            Self::Move { .. } => Risk::Changes,
+            Self::Update { .. } => Risk::Disturbs,
+            Self::Drop { .. } => Risk::Destroys,
+        }
+    }
+
+    pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
+        match self {
+            Self::Create { name, .. } => {
+                if !rights.available(name).is_some_and(|available| available.trusted) {
+                    return Err(format!("the extension {name} is not trusted, so it takes a superuser"));
+                }
+                rights.creates()
+            }
+            Self::Update { name, .. } | Self::Move { name, .. } | Self::Drop { name } => {
+                let found = rights.contents().and_then(|contents| contents.extensions.get(name));
+                found.map_or(Ok(()), |found| rights.has(&found.owner))
+            }
+        }
+    }
+
+    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+        match self {
+            Self::Create { name, version, schema } => {
+                let available = around.available.get(name).cloned().unwrap_or_default();
+                if contents.extensions.contains_key(name) {
+                    return impossible(format!("there is an extension {name} already"));
+                }
+                let insisted = available.schema.as_ref();
+                let schema = schema.as_ref().or(insisted).cloned();
+                let schema = schema.unwrap_or_else(|| Name::new("public").expect("a name"));
+                let system = schema == "pg_catalog";
+                if !contents.schemas.contains_key(&schema) && insisted != Some(&schema) && !system {
+                    return impossible(format!("there is no schema {schema}"));
+                }
+                let version = version.clone().or(available.default);
+                let version = version.unwrap_or_else(|| Text::new("").expect("a text"));
+                let owner = around.user.clone();
+                contents.extensions.insert(name.clone(), InstalledExtension { version, schema, owner });
+            }
+            Self::Update { name, version } => found(contents, name)?.version = version.clone(),
+            Self::Move { name, schema } => found(contents, name)?.schema = schema.clone(),
+            Self::Drop { name } => {
+                if contents.extensions.remove(name).is_none() {
+                    return impossible(format!("there is no extension {name}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut InstalledExtension, Impossible> {
+    contents.extensions.get_mut(name).ok_or_else(|| Impossible(format!("there is no extension {name}")))
+}
+
+impl Extension {
+    /// Plans what makes an extension as it is to be, unless it is to go.
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+        if self.presence == Presence::Absent {
+            return;
+        }
+        let known = work.available(name).cloned();
+        let offered = known.as_ref().is_some_and(|known| {
+            self.version.as_ref().is_none_or(|version| known.versions.contains(version))
+        });
+        let what = format!("extension {name} of database {}", work.database());
+        let Some(found) = work.contents().and_then(|contents| contents.extensions.get(name)).cloned() else {
+            if !offered {
+                let why = match (&self.version, known) {
+                    (Some(version), Some(known)) => {
+                        let list: Vec<&str> = known.versions.iter().map(Text::as_str).collect();
+                        format!("the server has no version {version} of it, but {}", list.join(", "))
+                    }
+                    _ => "the server does not have its files; install its package".to_owned(),
+                };
+                return work.block(what, Obstacle::Missing(why));
+            }
+            // Without a word the search path would decide, unless the extension insists on a schema of its own.
+            let insists = known.is_some_and(|known| known.schema.is_some());
+            work.act_as_owner();
+            let public = || Name::new("public").ok().filter(|_| !insists);
+            let change = ExtensionChange::Create {
+                name: name.clone(),
+                version: self.version.clone(),
+                schema: self.schema.clone().or_else(public),
+            };
+            return emit(work, change, "it is not installed");
+        };
+        if let Some(version) = self.version.as_ref().filter(|version| **version != found.version) {
+            if offered {
+                let change = ExtensionChange::Update { name: name.clone(), version: version.clone() };
+                emit(work, change, &format!("its version is {}", found.version));
+            } else {
+                let why = format!("the server has no version {version} of it");
+                work.block(what, Obstacle::Missing(why));
+            }
+        }
+        if let Some(schema) = self.schema.as_ref().filter(|schema| **schema != found.schema) {
+            let change = ExtensionChange::Move { name: name.clone(), schema: schema.clone() };
+            emit(work, change, &format!("it is in schema {}", found.schema));
+        }
+    }
+
+    /// Plans the removal of an extension that is to go.
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+        let there = work.contents().is_some_and(|contents| contents.extensions.contains_key(name));
+        if self.presence == Presence::Present || !there {
+            return;
+        }
+        let what = format!("DROP EXTENSION {} in database {}", name.quoted(), work.database());
+        if work.may_destroy(&what, Destroyed::Extension(work.database().clone(), name.clone())) {
+            emit(
+                work,
+                ExtensionChange::Drop { name: name.clone() },
+                "declared absent and listed in --destroy",
+            );
+        }
+    }
+
+    /// Reports what is wrong with an extension that is declared.
+    pub(super) fn check(&self, subject: &Subject, beside: &Declared, check: &mut dyn Faults) {
+        let schema = self.schema.as_ref().and_then(|schema| beside.schemas.get(schema));
+        if schema.is_some_and(|schema| schema.presence == Presence::Absent) {
+            check.add(subject, Why::Contradiction("its schema is declared absent"));
+        }
+    }
+}
+
+impl InstalledExtension {
+    /// The desired state that the extension is in.
+    pub(super) fn imported(&self) -> Extension {
+        let (version, schema) = (Some(self.version.clone()), Some(self.schema.clone()));
+        Extension { presence: Presence::Present, version, schema }
+    }
+}
+
+fn emit(work: &mut dyn Work, change: ExtensionChange, reason: &str) {
+    work.emit(InsideChange::Extension(change), reason.to_owned());
+}
+
+#[cfg(feature = "client")]
+pub(super) mod snapshot {
+    //! Extensions of a snapshot.
+
+    use super::{Contents, InstalledExtension};
+    use crate::client::snapshot::{Names, SnapshotError, Str, text};
+
+    /// Name, version, schema, owner.
+    pub(in crate::inside) const QUERY: &str =
+        "SELECT json_build_array(e.extname, e.extversion, n.nspname, o.rolname) AS entry
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace JOIN pg_roles o ON o.oid = e.extowner";
+
+    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, Str<'a>, Str<'a>);
+
+    pub(in crate::inside) fn read(
+        (name, version, schema, owner): Row<'_>,
+        names: &mut Names,
+        contents: &mut Contents,
+    ) -> Result<(), SnapshotError> {
+        let (schema, owner) = (names.get(&schema)?, names.get(&owner)?);
+        let extension = InstalledExtension { version: text(&version)?, schema, owner };
+        contents.extensions.insert(names.get(&name)?, extension);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "manifest")]
+mod written {
+    use super::{Extension, Name, Subject};
+    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, no, presence, text, word};
+    use serde::{Deserialize, Serialize};
+
+    /// The written form of [`Extension`].
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(missing_docs, reason = "each is that of Extension")]
+    pub struct ExtensionDto {
+        pub name: Word,
+        #[serde(default, skip_serializing_if = "no")]
+        pub absent: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub version: Option<Word>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub schema: Option<Word>,
+    }
+
+    impl Written for ExtensionDto {
+        type Form = Extension;
+
+        fn name(&self) -> &Word {
+            &self.name
+        }
+
+        fn form(&self, reader: &mut dyn WordReader) -> Extension {
+            Extension {
+                presence: presence(self.absent),
+                version: reader.text(self.version.as_ref()),
+                schema: reader.maybe(self.schema.as_ref()),
+            }
+        }
+
+        fn subject(database: Name, name: Name) -> Subject {
+            Subject::Extension(database, name)
+        }
+
+        fn of(name: &Name, extension: &Extension) -> Self {
+            Self {
+                name: word(name.as_str()),
+                absent: absent(extension.presence),
+                version: text(extension.version.as_ref()),
+                schema: maybe(extension.schema.as_ref()),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "manifest")]
+pub use written::ExtensionDto;

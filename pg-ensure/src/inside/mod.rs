@@ -1,0 +1,264 @@
+//! The objects inside a database that a desired state names.
+//!
+//! Each kind is a file: its desired and its current form, its changes with their SQL, risk, permissions and effect, what is
+//! planned for it, its rows of a snapshot, its written form. This file joins the kinds.
+
+pub mod extension;
+pub mod schema;
+
+use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
+use crate::current::DefaultKey;
+use crate::desired::Why;
+use crate::model::{Impossible, impossible};
+use crate::name::{Name, Text};
+use crate::object::Local;
+use crate::owned::Owned;
+use crate::plan::{Obstacle, Risk};
+use crate::subject::{Destroyed, Subject};
+use crate::version::Version;
+use extension::{Available, Extension, ExtensionChange, InstalledExtension};
+use schema::{Schema, SchemaChange, SchemaState};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The objects that a desired state names inside a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Declared {
+    /// Schemas by name.
+    pub schemas: BTreeMap<Name, Schema>,
+    /// Extensions by name.
+    pub extensions: BTreeMap<Name, Extension>,
+}
+
+/// The contents of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Schemas, without those of the system.
+    pub schemas: BTreeMap<Name, SchemaState>,
+    /// Installed extensions by name.
+    pub extensions: BTreeMap<Name, InstalledExtension>,
+    /// Owners and privileges of everything else.
+    pub objects: BTreeMap<Local, Owned>,
+    /// Default privileges that differ from PostgreSQL's own.
+    pub defaults: BTreeMap<DefaultKey, Acl>,
+    /// Schemas that other objects depend on, and that can only be dropped with them.
+    pub occupied: BTreeSet<Name>,
+}
+
+impl Declared {
+    /// Returns true if nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Plans what makes everything as it is to be, but for what is to go.
+    pub(crate) fn plan(&self, work: &mut dyn Work) {
+        self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+        self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+    }
+
+    /// Plans the removal of what is to go.
+    pub(crate) fn plan_removals(&self, work: &mut dyn Work) {
+        self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
+        self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
+    }
+
+    /// Reports what is wrong with what is declared in a database.
+    pub(crate) fn check(&self, database: &Name, check: &mut dyn Faults) {
+        for (name, wanted) in &self.extensions {
+            wanted.check(&Subject::Extension(database.clone(), name.clone()), self, check);
+        }
+        for (name, wanted) in &self.schemas {
+            wanted.check(&Subject::Schema(database.clone(), name.clone()), name, check);
+        }
+    }
+}
+
+impl Contents {
+    /// Returns the contents of a database freshly created from an unmodified template1.
+    #[must_use]
+    pub fn fresh(bootstrap: &Name, version: Version) -> Self {
+        let name = |name: &str| Name::new(name).expect("a name");
+        let fifteen = version.major() >= 15;
+        let owner = if fifteen { name("pg_database_owner") } else { bootstrap.clone() };
+        let mut owned = Owned::new(ObjectKind::Schema, &owner, version);
+        let everybody = if fifteen { Privilege::Usage.into() } else { ObjectKind::Schema.all(version) };
+        owned.acl.grant(&Grantee::Public, &owner, everybody, Privileges::NONE);
+        let comment = Text::new("standard public schema").ok();
+        let mut fresh = Self::default();
+        fresh.schemas.insert(name("public"), SchemaState { owned, comment });
+        for language in ["c", "internal", "plpgsql", "sql"] {
+            let owned = Owned::new(ObjectKind::Language, bootstrap, version);
+            fresh.objects.insert(Local::Language(name(language)), owned);
+        }
+        let plpgsql = InstalledExtension {
+            version: Text::new("1.0").expect("a text"),
+            schema: name("pg_catalog"),
+            owner: bootstrap.clone(),
+        };
+        fresh.extensions.insert(name("plpgsql"), plpgsql);
+        fresh
+    }
+
+    /// The desired state that the named objects are in.
+    pub(crate) fn imported(&self) -> Declared {
+        let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
+        let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
+        Declared { schemas: schemas.collect(), extensions: extensions.collect() }
+    }
+
+    /// Drops a schema with everything that it holds.
+    fn drop_schema(&mut self, name: &Name) {
+        self.schemas.remove(name);
+        self.occupied.remove(name);
+        self.objects.retain(|local, _| local.schema() != Some(name));
+        self.extensions.retain(|_, extension| extension.schema != *name);
+        self.defaults.retain(|key, _| key.schema.as_ref() != Some(name));
+    }
+
+    /// Hands over what a role owns.
+    pub(crate) fn reassign(&mut self, from: &Name, to: &Name) {
+        let schemas = self.schemas.values_mut().map(|schema| &mut schema.owned);
+        let all = schemas.chain(self.objects.values_mut());
+        all.filter(|owned| owned.owner == *from).for_each(|owned| owned.give_to(to));
+        let owners = self.extensions.values_mut().map(|extension| &mut extension.owner);
+        owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
+    }
+
+    /// Takes every privilege of a role.
+    pub(crate) fn forget(&mut self, role: &Name) {
+        self.schemas.values_mut().for_each(|schema| schema.owned.acl.forget(role));
+        self.objects.values_mut().for_each(|owned| owned.acl.forget(role));
+        self.defaults.retain(|key, _| key.creator != *role);
+        self.defaults.values_mut().for_each(|acl| acl.forget(role));
+    }
+}
+
+/// A planner, as what is declared inside a database sees it.
+pub(crate) trait Work {
+    fn database(&self) -> &Name;
+    /// The contents as the steps so far leave them.
+    fn contents(&self) -> Option<&Contents>;
+    fn available(&self, extension: &Name) -> Option<&Available>;
+    /// Makes the session able to act as a role, if it may do that.
+    fn act_as(&mut self, role: &Name);
+    /// The same for the owner of the database.
+    fn act_as_owner(&mut self);
+    fn emit(&mut self, change: InsideChange, reason: String);
+    /// Returns true if something may be destroyed; otherwise records it as blocked.
+    fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool;
+    fn block(&mut self, what: String, why: Obstacle);
+}
+
+/// The rights of a session that is not a superuser's. Each names what is lacking.
+pub(crate) trait SessionRights {
+    fn contents(&self) -> Option<&Contents>;
+    fn available(&self, extension: &Name) -> Option<&Available>;
+    fn owns(&self, object: &Local) -> Result<(), String>;
+    fn owns_database(&self) -> Result<(), String>;
+    /// It may create in the database.
+    fn creates(&self) -> Result<(), String>;
+    /// It has the privileges of a role.
+    fn has(&self, role: &Name) -> Result<(), String>;
+    /// It may make a role the owner of something.
+    fn becomes(&self, role: &Name) -> Result<(), String>;
+}
+
+/// A validation, as what is declared inside a database sees it.
+pub(crate) trait Faults {
+    fn add(&mut self, subject: &Subject, why: Why);
+    /// Reports a role that is not declared, or is to go.
+    fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name);
+}
+
+/// The part of a cluster that changes inside a database depend on.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) version: Version,
+    /// The session's role.
+    pub(crate) user: &'a Name,
+    /// Tells whether a role is a superuser; nothing of one that is not there.
+    pub(crate) roles: &'a dyn Fn(&Name) -> Option<bool>,
+    pub(crate) available: &'a BTreeMap<Name, Available>,
+}
+
+impl Surroundings<'_> {
+    fn role_exists(&self, role: &Name) -> Result<(), Impossible> {
+        if (self.roles)(role).is_some() { Ok(()) } else { impossible(format!("there is no role {role}")) }
+    }
+}
+
+macro_rules! changes {
+    ($($(#[$doc:meta])* $kind:ident($change:ty),)*) => {
+        /// A change inside a database.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum InsideChange {
+            $($(#[$doc])* $kind($change),)*
+        }
+
+        impl InsideChange {
+            pub(crate) fn sql(&self, version: Version) -> String {
+                match self { $(Self::$kind(change) => change.sql(version),)* }
+            }
+
+            pub(crate) fn risk(&self) -> Risk {
+                match self { $(Self::$kind(change) => change.risk(),)* }
+            }
+
+            pub(crate) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
+                match self { $(Self::$kind(change) => change.permitted(rights),)* }
+            }
+
+            pub(crate) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+                match self { $(Self::$kind(change) => change.make(contents, around),)* }
+            }
+        }
+    };
+}
+
+changes! {
+    /// A change of a schema.
+    Schema(SchemaChange),
+    /// A change of an extension.
+    Extension(ExtensionChange),
+}
+
+#[cfg(feature = "client")]
+pub(crate) mod snapshot {
+    //! The named objects of a snapshot.
+
+    use super::{Contents, extension, schema};
+    use crate::client::snapshot::{Names, SnapshotError};
+    use crate::version::Version;
+    use serde::Deserialize;
+
+    /// The query of each kind, which gives one array a row.
+    pub(crate) const QUERIES: &[(&str, &str)] =
+        &[("schemas", schema::snapshot::QUERY), ("extensions", extension::snapshot::QUERY)];
+
+    #[derive(Deserialize)]
+    pub(crate) struct Rows<'a> {
+        #[serde(borrow)]
+        schemas: Vec<schema::snapshot::Row<'a>>,
+        #[serde(borrow)]
+        extensions: Vec<extension::snapshot::Row<'a>>,
+    }
+
+    impl Rows<'_> {
+        pub(crate) fn read(
+            self,
+            names: &mut Names,
+            version: Version,
+            contents: &mut Contents,
+        ) -> Result<(), SnapshotError> {
+            for row in self.schemas {
+                schema::snapshot::read(row, names, version, contents)?;
+            }
+            for row in self.extensions {
+                extension::snapshot::read(row, names, contents)?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Schemas: what is wanted, what is there, and the changes between.
+
+use super::{Contents, Faults, InsideChange, SessionRights, Surroundings, Work};
+use crate::acl::ObjectKind;
+use crate::comment;
+use crate::desired::Why;
+use crate::model::{Impossible, impossible};
+use crate::name::{Name, Text};
+use crate::object::Local;
+use crate::owned::Owned;
+use crate::plan::Risk;
+use crate::presence::Presence;
+use crate::subject::{Destroyed, Subject};
+use crate::version::Version;
+
+/// A schema as it is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// The wanted presence.
+    pub presence: Presence,
+    /// The owner's name.
+    pub owner: Option<Name>,
+    /// The comment; empty for none.
+    pub comment: Option<Text>,
+}
+
+/// A schema as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Its owner and privileges.
+    pub owned: Owned,
+    /// The schema's comment.
+    pub comment: Option<Text>,
+}
+
+/// A change of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchemaChange {
+    /// A `CREATE SCHEMA` statement.
+    Create {
+        /// The schema's name.
+        name: Name,
+        /// The owner; `None` for the session's role.
+        owner: Option<Name>,
+    },
+    /// `ALTER SCHEMA … OWNER TO`.
+    Owner {
+        /// The schema's name.
+        name: Name,
+        /// The new owner.
+        owner: Name,
+    },
+    /// `COMMENT ON SCHEMA`.
+    Comment {
+        /// The schema's name.
+        name: Name,
+        /// The text; `None` for none.
+        text: Option<Text>,
+    },
+    /// `DROP SCHEMA`, with what is in it if `cascade`.
+    Drop {
+        /// The schema's name.
+        name: Name,
+        /// Drops its contents too if true.
+        cascade: bool,
+    },
+}
+
+impl SchemaChange {
+    pub(super) fn sql(&self, _: Version) -> String {
+        match self {
+            Self::Create { name, owner } => {
+                let owner = owner.as_ref().map(|owner| format!(" AUTHORIZATION {}", owner.quoted()));
+                format!("CREATE SCHEMA {}{}", name.quoted(), owner.unwrap_or_default())
+            }
+            Self::Owner { name, owner } => {
+                format!("ALTER SCHEMA {} OWNER TO {}", name.quoted(), owner.quoted())
+            }
+            Self::Comment { name, text } => comment::sql(&format!("SCHEMA {}", name.quoted()), text.as_ref()),
+            Self::Drop { name, cascade } => {
+                format!("DROP SCHEMA {}{}", name.quoted(), if *cascade { " CASCADE" } else { "" })
+            }
+        }
+    }
+
+    pub(super) fn risk(&self) -> Risk {
+        match self {
+            Self::Create { .. } => Risk::Adds,
+            Self::Comment { .. } => Risk::Changes,
+            Self::Owner { .. } => Risk::TakesAway,
+            Self::Drop { .. } => Risk::Destroys,
+        }
+    }
+
+    pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
+        match self {
+            Self::Create { owner, .. } => {
+                rights.creates()?;
+                owner.as_ref().map_or(Ok(()), |owner| rights.becomes(owner))
+            }
+            Self::Owner { name, owner } => {
+                rights.owns(&Local::Schema(name.clone()))?;
+                rights.creates()?;
+                rights.becomes(owner)
+            }
+            Self::Comment { name, .. } => rights.owns(&Local::Schema(name.clone())),
+            Self::Drop { name, .. } => {
+                rights.owns(&Local::Schema(name.clone())).or_else(|_| rights.owns_database())
+            }
+        }
+    }
+
+    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+        match self {
+            Self::Create { name, owner } => {
+                let owner = owner.as_ref().unwrap_or(around.user);
+                around.role_exists(owner)?;
+                if contents.schemas.contains_key(name) {
+                    return impossible(format!("there is a schema {name} already"));
+                }
+                let owned = Owned::new(ObjectKind::Schema, owner, around.version);
+                contents.schemas.insert(name.clone(), SchemaState { owned, comment: None });
+            }
+            Self::Owner { name, owner } => {
+                around.role_exists(owner)?;
+                found(contents, name)?.owned.give_to(owner);
+            }
+            Self::Comment { name, text } => {
+                found(contents, name)?.comment = comment::stored(text.as_ref());
+            }
+            Self::Drop { name, cascade } => {
+                if !cascade && contents.occupied.contains(name) {
+                    return impossible(format!("the schema {name} is not empty"));
+                }
+                found(contents, name)?;
+                contents.drop_schema(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut SchemaState, Impossible> {
+    contents.schemas.get_mut(name).ok_or_else(|| Impossible(format!("there is no schema {name}")))
+}
+
+impl Schema {
+    /// Plans what makes a schema as it is to be, unless it is to go.
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+        if self.presence == Presence::Absent {
+            return;
+        }
+        if work.contents().is_some_and(|contents| !contents.schemas.contains_key(name)) {
+            if let Some(owner) = &self.owner {
+                work.act_as(owner);
+            }
+            work.act_as_owner();
+            let change = SchemaChange::Create { name: name.clone(), owner: self.owner.clone() };
+            emit(work, change, "there is no such schema");
+        }
+        let Some(found) = work.contents().and_then(|contents| contents.schemas.get(name)).cloned() else {
+            return;
+        };
+        if let Some(owner) = self.owner.as_ref().filter(|owner| **owner != found.owned.owner) {
+            work.act_as(&found.owned.owner);
+            work.act_as(owner);
+            let change = SchemaChange::Owner { name: name.clone(), owner: owner.clone() };
+            emit(work, change, &format!("its owner is {}", found.owned.owner));
+        }
+        if let Some(text) = comment::changed(found.comment.as_ref(), self.comment.as_ref()) {
+            emit(work, SchemaChange::Comment { name: name.clone(), text }, "the comment differs");
+        }
+    }
+
+    /// Plans the removal of a schema that is to go.
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+        let Some(contents) = work.contents().filter(|contents| contents.schemas.contains_key(name)) else {
+            return;
+        };
+        if self.presence == Presence::Present {
+            return;
+        }
+        let cascade = contents.occupied.contains(name);
+        let what = format!("DROP SCHEMA {} in database {}", name.quoted(), work.database());
+        if work.may_destroy(&what, Destroyed::Schema(work.database().clone(), name.clone())) {
+            let change = SchemaChange::Drop { name: name.clone(), cascade };
+            emit(work, change, "declared absent and listed in --destroy");
+        }
+    }
+}
+
+impl Schema {
+    /// Reports what is wrong with a schema that is declared.
+    pub(super) fn check(&self, subject: &Subject, name: &Name, check: &mut dyn Faults) {
+        if name.as_str().starts_with("pg_") || *name == "information_schema" {
+            check.add(subject, Why::Reserved(name.clone()));
+        }
+        if let Some(owner) = &self.owner {
+            check.role_is_there(subject, "owner", owner);
+        }
+    }
+}
+
+impl SchemaState {
+    /// The desired state that the schema is in.
+    pub(super) fn imported(&self) -> Schema {
+        let comment = Some(comment::imported(self.comment.as_ref()));
+        Schema { presence: Presence::Present, owner: Some(self.owned.owner.clone()), comment }
+    }
+}
+
+fn emit(work: &mut dyn Work, change: SchemaChange, reason: &str) {
+    work.emit(InsideChange::Schema(change), reason.to_owned());
+}
+
+#[cfg(feature = "client")]
+pub(super) mod snapshot {
+    //! Schemas of a snapshot.
+
+    use super::{ObjectKind, SchemaState};
+    use crate::client::snapshot::{List, Names, SnapshotError, Str, maybe_text, owned};
+    use crate::inside::Contents;
+    use crate::version::Version;
+
+    /// Name, owner, privileges, comment, true if other objects depend on it; of `spaces`, the schemas that are no system's.
+    pub(in crate::inside) const QUERY: &str =
+        "SELECT json_build_array(s.nspname, o.rolname, s.nspacl::text[], obj_description(s.oid, 'pg_namespace'),
+            EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid)) AS entry
+        FROM pg_namespace s JOIN spaces USING (oid) JOIN pg_roles o ON o.oid = s.nspowner";
+
+    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, List<'a>, Option<Str<'a>>, bool);
+
+    pub(in crate::inside) fn read(
+        (name, owner, acl, comment, occupied): Row<'_>,
+        names: &mut Names,
+        version: Version,
+        contents: &mut Contents,
+    ) -> Result<(), SnapshotError> {
+        let name = names.get(&name)?;
+        let owned = owned(ObjectKind::Schema, names.get(&owner)?, &acl, version)?;
+        if occupied {
+            contents.occupied.insert(name.clone());
+        }
+        contents.schemas.insert(name, SchemaState { owned, comment: maybe_text(comment.as_ref())? });
+        Ok(())
+    }
+}
+
+#[cfg(feature = "manifest")]
+mod written {
+    use super::{Name, Schema};
+    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, no, presence, text, word};
+    use crate::subject::Subject;
+    use serde::{Deserialize, Serialize};
+    use std::ops::Range;
+    use toml::Spanned;
+
+    /// The written form of [`Schema`].
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(missing_docs, reason = "each is that of Schema")]
+    pub struct SchemaDto {
+        pub name: Word,
+        #[serde(default, skip_serializing_if = "no")]
+        pub absent: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub owner: Option<Word>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub comment: Option<Word>,
+    }
+
+    impl Written for SchemaDto {
+        type Form = Schema;
+
+        fn name(&self) -> &Word {
+            &self.name
+        }
+
+        fn form(&self, reader: &mut dyn WordReader) -> Schema {
+            Schema {
+                presence: presence(self.absent),
+                owner: reader.maybe(self.owner.as_ref()),
+                comment: reader.text(self.comment.as_ref()),
+            }
+        }
+
+        fn subject(database: Name, name: Name) -> Subject {
+            Subject::Schema(database, name)
+        }
+
+        fn fields(&self) -> Vec<(&'static str, Range<usize>)> {
+            self.owner.iter().map(|owner| ("owner", Spanned::span(owner))).collect()
+        }
+
+        fn of(name: &Name, schema: &Schema) -> Self {
+            Self {
+                name: word(name.as_str()),
+                absent: absent(schema.presence),
+                owner: maybe(schema.owner.as_ref()),
+                comment: text(schema.comment.as_ref()),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "manifest")]
+pub use written::SchemaDto;

@@ -1,0 +1,50 @@
+//! Settings of roles and databases.
+
+use super::Resolution;
+use crate::desired::Subject;
+use crate::manifest::word::{SettingValue, Settings};
+use crate::name::{Name, Text};
+use crate::object::Setting;
+
+impl Resolution<'_, '_> {
+    pub(in crate::manifest) fn settings(
+        &mut self,
+        role: Option<&Name>,
+        database: Option<&Name>,
+        settings: &Settings,
+    ) {
+        for (word, value) in settings {
+            let setting = match Setting::new(word.as_ref()) {
+                Ok(setting) => setting,
+                Err(why) => {
+                    self.wrong(word.span(), why.to_string());
+                    continue;
+                }
+            };
+            let text = match value.as_ref() {
+                SettingValue::Flag(flag) => Some(if *flag { "on" } else { "off" }.to_owned()),
+                SettingValue::Integer(number) => Some(number.to_string()),
+                SettingValue::Number(number) => Some(number.to_string()),
+                SettingValue::Text(text) => Some(text.clone()),
+                SettingValue::List(parts) if setting.is_list() => {
+                    let quoted: Vec<String> =
+                        parts.iter().map(|part| crate::name::identifier(part)).collect();
+                    Some(quoted.join(", "))
+                }
+                SettingValue::List(parts) => Some(parts.join(",")),
+                SettingValue::Absent(_) => None,
+            };
+            let value = match text.map(|text| Text::new(&text)).transpose() {
+                Ok(value) => value,
+                Err(why) => {
+                    self.wrong(value.span(), why.to_string());
+                    continue;
+                }
+            };
+            let subject = Subject::Setting(role.cloned(), database.cloned(), setting.clone());
+            if self.place(subject, word.span(), Vec::new()) {
+                self.desired.setting(role.cloned(), database.cloned(), setting, value);
+            }
+        }
+    }
+}

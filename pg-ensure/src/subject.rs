@@ -1,0 +1,98 @@
+//! The names of what a desired state declares and of what a run may destroy.
+
+use crate::name::Name;
+use crate::object::Setting;
+use std::fmt;
+
+/// The declaration that a problem belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A role by name.
+    Role(Name),
+    /// A database object.
+    Database(Name),
+    /// An extension of a database.
+    Extension(Name, Name),
+    /// A schema of a database.
+    Schema(Name, Name),
+    /// A membership: role, member.
+    Membership(Name, Name),
+    /// A grant, by its position from 0.
+    Grant(usize),
+    /// A grant of default privileges, by its position from 0.
+    Default(usize),
+    /// A setting of a role, a database, or both.
+    Setting(Option<Name>, Option<Name>, Setting),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(name) => write!(f, "role {name:?}"),
+            Self::Database(name) => write!(f, "database {name:?}"),
+            Self::Extension(database, name) => write!(f, "extension {name:?} of database {database:?}"),
+            Self::Schema(database, name) => write!(f, "schema {name:?} of database {database:?}"),
+            Self::Membership(role, member) => write!(f, "membership of {member:?} in {role:?}"),
+            Self::Grant(index) => write!(f, "grant number {}", index + 1),
+            Self::Default(index) => write!(f, "default privileges number {}", index + 1),
+            Self::Setting(_, _, setting) => write!(f, "setting {setting}"),
+        }
+    }
+}
+
+/// Something that a run may destroy, because its owner said so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Destroyed {
+    /// A database with everything in it.
+    Database(Name),
+    /// A role by name.
+    Role(Name),
+    /// A schema of a database, with everything in it.
+    Schema(Name, Name),
+    /// An extension of a database, with its objects.
+    Extension(Name, Name),
+}
+
+impl fmt::Display for Destroyed {
+    /// As `role=NAME`, `database=NAME`, `schema=DATABASE/NAME` or `extension=DATABASE/NAME`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(name) => write!(f, "database={name}"),
+            Self::Role(name) => write!(f, "role={name}"),
+            Self::Schema(database, name) => write!(f, "schema={database}/{name}"),
+            Self::Extension(database, name) => write!(f, "extension={database}/{name}"),
+        }
+    }
+}
+
+/// A text that does not name a destructible object.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME or extension=DATABASE/NAME"
+)]
+pub struct NotDestroyed(pub String);
+
+impl std::str::FromStr for Destroyed {
+    type Err = NotDestroyed;
+
+    fn from_str(text: &str) -> Result<Self, NotDestroyed> {
+        let wrong = || NotDestroyed(text.to_owned());
+        let name = |name: &str| Name::new(name).map_err(|_| wrong());
+        let (kind, rest) = text.split_once('=').ok_or_else(wrong)?;
+        match kind {
+            "database" => Ok(Self::Database(name(rest)?)),
+            "role" => Ok(Self::Role(name(rest)?)),
+            "schema" | "extension" => {
+                let (database, inner) = rest.split_once('/').ok_or_else(wrong)?;
+                let (database, inner) = (name(database)?, name(inner)?);
+                Ok(if kind == "schema" {
+                    Self::Schema(database, inner)
+                } else {
+                    Self::Extension(database, inner)
+                })
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
