@@ -13,6 +13,8 @@ pub enum Subject {
     Database(Name),
     /// An extension of a database.
     Extension(Name, Name),
+    /// A publication of a database.
+    Publication(Name, Name),
     /// A schema of a database.
     Schema(Name, Name),
     /// A membership: role, member.
@@ -31,6 +33,7 @@ impl fmt::Display for Subject {
             Self::Role(name) => write!(f, "role {name:?}"),
             Self::Database(name) => write!(f, "database {name:?}"),
             Self::Extension(database, name) => write!(f, "extension {name:?} of database {database:?}"),
+            Self::Publication(database, name) => write!(f, "publication {name:?} of database {database:?}"),
             Self::Schema(database, name) => write!(f, "schema {name:?} of database {database:?}"),
             Self::Membership(role, member) => write!(f, "membership of {member:?} in {role:?}"),
             Self::Grant(index) => write!(f, "grant number {}", index + 1),
@@ -52,16 +55,20 @@ pub enum Destroyed {
     Schema(Name, Name),
     /// An extension of a database, with its objects.
     Extension(Name, Name),
+    /// A publication of a database.
+    Publication(Name, Name),
 }
 
 impl fmt::Display for Destroyed {
-    /// As `role=NAME`, `database=NAME`, `schema=DATABASE/NAME` or `extension=DATABASE/NAME`.
+    /// As `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME` or
+    /// `publication=DATABASE/NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(name) => write!(f, "database={name}"),
             Self::Role(name) => write!(f, "role={name}"),
             Self::Schema(database, name) => write!(f, "schema={database}/{name}"),
             Self::Extension(database, name) => write!(f, "extension={database}/{name}"),
+            Self::Publication(database, name) => write!(f, "publication={database}/{name}"),
         }
     }
 }
@@ -69,7 +76,7 @@ impl fmt::Display for Destroyed {
 /// A text that does not name a destructible object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME or extension=DATABASE/NAME"
+    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME or publication=DATABASE/NAME"
 )]
 pub struct NotDestroyed(pub String);
 
@@ -83,13 +90,13 @@ impl std::str::FromStr for Destroyed {
         match kind {
             "database" => Ok(Self::Database(name(rest)?)),
             "role" => Ok(Self::Role(name(rest)?)),
-            "schema" | "extension" => {
+            "schema" | "extension" | "publication" => {
                 let (database, inner) = rest.split_once('/').ok_or_else(wrong)?;
                 let (database, inner) = (name(database)?, name(inner)?);
-                Ok(if kind == "schema" {
-                    Self::Schema(database, inner)
-                } else {
-                    Self::Extension(database, inner)
+                Ok(match kind {
+                    "schema" => Self::Schema(database, inner),
+                    "extension" => Self::Extension(database, inner),
+                    _ => Self::Publication(database, inner),
                 })
             }
             _ => Err(wrong()),

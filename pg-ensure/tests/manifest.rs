@@ -164,6 +164,8 @@ comment = ""
 extensions = ["hstore"]
 extension = [{ name = "pg_trgm", version = "1.6", schema = "s" }, { name = "old", absent = true }]
 schema = [{ name = "s", owner = "reader", comment = "x" }, { name = "gone", absent = true }]
+publication = [{ name = "feed", owner = "reader", tables = [{ schema = "s", name = "t.t" }], publish = ["insert", "delete"] },
+    { name = "all", all_tables = true }, { name = "none", absent = true, tables = [] }]
 settings = { timezone = "UTC" }
 
 [[grant]]
@@ -220,6 +222,7 @@ fn everything_that_can_be_said_is_read_and_written_back() {
     assert_eq!(desired.roles["old"].presence, Presence::Absent);
     assert_eq!(desired.memberships.len(), 2);
     assert_eq!(desired.databases["shop"].inside.extensions.len(), 3);
+    assert_eq!(desired.databases["shop"].inside.publications.len(), 3);
     let routine = format!("{}", desired.grants[0].on);
     assert_eq!(routine, "routine s.f(integer, text) in database shop");
     assert!(matches!(&desired.grants[2].on, On::One(Object::Database(_))));

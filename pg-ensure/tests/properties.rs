@@ -4,13 +4,15 @@ use pg_ensure::current::{
     Contents, DefaultKind, InstalledExtension, MembershipOptions, Owned, Session, SettingKey, StoredPassword,
 };
 use pg_ensure::desired::{self, DefaultGrant, Desired, Grant, Membership, On, Presence, PrivilegeSet};
+use pg_ensure::inside::publication::{Operation, Publication};
 use pg_ensure::{
     Acl, Consent, Current, DEFAULT_ITERATIONS, Destroyed, Grantee, Local, Name, Object, ObjectKind, Password,
     Privilege, Privileges, Setting, Text, ValidUntil, Version, diff, import, model,
 };
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 const ROLES: [&str; 6] = ["a", "b", "c", "Odd \"name\"", "d'e", "f"];
 const DATABASES: [&str; 3] = ["x", "y", "z z"];
@@ -75,6 +77,30 @@ fn wanted_role() -> impl Strategy<Value = desired::Role> {
     )
 }
 
+fn publication() -> impl Strategy<Value = Publication> {
+    let tables = prop_oneof![
+        2 => Just(BTreeSet::new()),
+        3 => Just(BTreeSet::from([(name("public"), name("t"))])),
+        1 => Just(BTreeSet::from([(name("s"), name("nowhere"))])),
+    ];
+    let operation = prop::sample::select(
+        [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate].as_slice(),
+    );
+    let publish = option::of(btree_set(operation, 0..4));
+    (option::of(role()), option::of(tables), option::of(any::<bool>()), publish, any::<bool>()).prop_map(
+        |(owner, tables, all_tables, publish, stays)| {
+            let mut publication = Publication::default();
+            publication.presence = if stays { Presence::Present } else { Presence::Absent };
+            publication.owner = owner;
+            // All tables leave none to name.
+            publication.all_tables = all_tables.filter(|all| !all || tables.is_none());
+            publication.tables = tables;
+            publication.publish = publish;
+            publication
+        },
+    )
+}
+
 fn wanted_database() -> impl Strategy<Value = desired::Database> {
     let schema =
         (option::of(role()), option::of(comment()), any::<bool>()).prop_map(|(owner, comment, stays)| {
@@ -94,9 +120,10 @@ fn wanted_database() -> impl Strategy<Value = desired::Database> {
         option::of(any::<bool>()),
         option::of(comment()),
         schemas,
+        btree_map(prop::sample::select(["p", "q"].as_slice()).prop_map(name), publication(), 0..2),
     )
-        .prop_map(|(presence, owner, connection_limit, is_template, comment, schemas)| {
-            let database = desired::Database {
+        .prop_map(|(presence, owner, connection_limit, is_template, comment, schemas, publications)| {
+            let mut database = desired::Database {
                 presence,
                 owner,
                 connection_limit,
@@ -104,6 +131,7 @@ fn wanted_database() -> impl Strategy<Value = desired::Database> {
                 comment,
                 ..desired::Database::default()
             };
+            database.inside.publications = publications;
             schemas.into_iter().fold(database, |database, (name, schema)| database.schema(name, schema))
         })
 }
@@ -207,6 +235,11 @@ fn valid(mut wish: Desired) -> Desired {
                 let key = SettingKey { role: role.clone(), database: database.clone() };
                 wish.settings.get_mut(&key).map(|settings| settings.remove(setting));
             }
+            S::Publication(database, publication) => drop(
+                wish.databases
+                    .get_mut(database)
+                    .map(|database| database.inside.publications.remove(publication)),
+            ),
             S::Extension(..) => unreachable!("none are wished for"),
         }
     }
@@ -271,6 +304,9 @@ fn everything() -> Consent {
         consent = consent.destroying(Destroyed::Database(name(database)));
         for schema in ["public", "s", "t"] {
             consent = consent.destroying(Destroyed::Schema(name(database), name(schema)));
+        }
+        for publication in ["p", "q"] {
+            consent = consent.destroying(Destroyed::Publication(name(database), name(publication)));
         }
     }
     consent
@@ -343,6 +379,21 @@ fn satisfied(state: &Current, wish: &Desired, blocked: bool) {
         let Some(found) = found else { continue };
         assert!(wanted.owner.as_ref().is_none_or(|owner| *owner == found.owned.owner));
         assert!(wanted.connection_limit.is_none_or(|limit| limit == found.connection_limit));
+        for (publication, wanted) in &wanted.inside.publications {
+            let contents = found.contents.as_ref().expect("it was looked into");
+            let Some(found) = contents.publications.get(publication) else {
+                assert!(wanted.presence == Presence::Absent || blocked, "{publication}");
+                continue;
+            };
+            if blocked {
+                continue;
+            }
+            assert_eq!(wanted.presence, Presence::Present);
+            assert!(wanted.owner.as_ref().is_none_or(|owner| *owner == found.owner));
+            assert!(wanted.all_tables.is_none_or(|all| all == found.all_tables));
+            assert!(wanted.tables.as_ref().is_none_or(|tables| *tables == found.tables));
+            assert!(wanted.publish.as_ref().is_none_or(|publish| *publish == found.publish));
+        }
         for (schema, wanted) in &wanted.inside.schemas {
             let contents = found.contents.as_ref().expect("it was looked into");
             assert_eq!(contents.schemas.contains_key(schema), wanted.presence == Presence::Present);

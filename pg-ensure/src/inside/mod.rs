@@ -4,6 +4,7 @@
 //! planned for it, its rows of a snapshot, its written form. This file joins the kinds.
 
 pub mod extension;
+pub mod publication;
 pub mod schema;
 
 use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
@@ -17,6 +18,7 @@ use crate::plan::{Obstacle, Risk};
 use crate::subject::{Destroyed, Subject};
 use crate::version::Version;
 use extension::{Available, Extension, ExtensionChange, InstalledExtension};
+use publication::{Publication, PublicationChange, PublicationState};
 use schema::{Schema, SchemaChange, SchemaState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +30,8 @@ pub struct Declared {
     pub schemas: BTreeMap<Name, Schema>,
     /// Extensions by name.
     pub extensions: BTreeMap<Name, Extension>,
+    /// Publications by name.
+    pub publications: BTreeMap<Name, Publication>,
 }
 
 /// The contents of a database.
@@ -37,6 +41,10 @@ pub struct Contents {
     pub schemas: BTreeMap<Name, SchemaState>,
     /// Installed extensions by name.
     pub extensions: BTreeMap<Name, InstalledExtension>,
+    /// Publications by name.
+    pub publications: BTreeMap<Name, PublicationState>,
+    /// Relations that no publication can have.
+    pub unpublishable: BTreeSet<publication::Table>,
     /// Owners and privileges of everything else.
     pub objects: BTreeMap<Local, Owned>,
     /// Default privileges that differ from PostgreSQL's own.
@@ -56,10 +64,12 @@ impl Declared {
     pub(crate) fn plan(&self, work: &mut dyn Work) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+        self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
     /// Plans the removal of what is to go.
     pub(crate) fn plan_removals(&self, work: &mut dyn Work) {
+        self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
     }
@@ -68,6 +78,9 @@ impl Declared {
     pub(crate) fn check(&self, database: &Name, check: &mut dyn Faults) {
         for (name, wanted) in &self.extensions {
             wanted.check(&Subject::Extension(database.clone(), name.clone()), self, check);
+        }
+        for (name, wanted) in &self.publications {
+            wanted.check(&Subject::Publication(database.clone(), name.clone()), check);
         }
         for (name, wanted) in &self.schemas {
             wanted.check(&Subject::Schema(database.clone(), name.clone()), name, check);
@@ -105,7 +118,12 @@ impl Contents {
     pub(crate) fn imported(&self) -> Declared {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
-        Declared { schemas: schemas.collect(), extensions: extensions.collect() }
+        let publications = self.publications.iter().map(|(name, found)| (name.clone(), found.imported()));
+        Declared {
+            schemas: schemas.collect(),
+            extensions: extensions.collect(),
+            publications: publications.collect(),
+        }
     }
 
     /// Drops a schema with everything that it holds.
@@ -115,6 +133,7 @@ impl Contents {
         self.objects.retain(|local, _| local.schema() != Some(name));
         self.extensions.retain(|_, extension| extension.schema != *name);
         self.defaults.retain(|key, _| key.schema.as_ref() != Some(name));
+        self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
     }
 
     /// Hands over what a role owns.
@@ -123,6 +142,7 @@ impl Contents {
         let all = schemas.chain(self.objects.values_mut());
         all.filter(|owned| owned.owner == *from).for_each(|owned| owned.give_to(to));
         let owners = self.extensions.values_mut().map(|extension| &mut extension.owner);
+        let owners = owners.chain(self.publications.values_mut().map(|publication| &mut publication.owner));
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
     }
 
@@ -222,20 +242,26 @@ changes! {
     Schema(SchemaChange),
     /// A change of an extension.
     Extension(ExtensionChange),
+    /// A change of a publication.
+    Publication(PublicationChange),
 }
 
 #[cfg(feature = "client")]
 pub(crate) mod snapshot {
     //! The named objects of a snapshot.
 
-    use super::{Contents, extension, schema};
+    use super::{Contents, extension, publication, schema};
     use crate::client::snapshot::{Names, SnapshotError};
     use crate::version::Version;
     use serde::Deserialize;
 
     /// The query of each kind, which gives one array a row.
-    pub(crate) const QUERIES: &[(&str, &str)] =
-        &[("schemas", schema::snapshot::QUERY), ("extensions", extension::snapshot::QUERY)];
+    pub(crate) const QUERIES: &[(&str, &str)] = &[
+        ("schemas", schema::snapshot::QUERY),
+        ("extensions", extension::snapshot::QUERY),
+        ("publications", publication::snapshot::QUERY),
+        ("unpublishable", publication::snapshot::UNPUBLISHABLE),
+    ];
 
     #[derive(Deserialize)]
     pub(crate) struct Rows<'a> {
@@ -243,6 +269,10 @@ pub(crate) mod snapshot {
         schemas: Vec<schema::snapshot::Row<'a>>,
         #[serde(borrow)]
         extensions: Vec<extension::snapshot::Row<'a>>,
+        #[serde(borrow)]
+        publications: Vec<publication::snapshot::Row<'a>>,
+        #[serde(borrow)]
+        unpublishable: Vec<publication::snapshot::TableRow<'a>>,
     }
 
     impl Rows<'_> {
@@ -257,6 +287,12 @@ pub(crate) mod snapshot {
             }
             for row in self.extensions {
                 extension::snapshot::read(row, names, contents)?;
+            }
+            for row in self.publications {
+                publication::snapshot::read(row, names, contents)?;
+            }
+            for (schema, name) in self.unpublishable {
+                contents.unpublishable.insert((names.get(&schema)?, names.get(&name)?));
             }
             Ok(())
         }

@@ -5,6 +5,7 @@ use super::word::{Settings, Word, WordReader as _, Written, absent, maybe, name,
 use crate::current::Provider;
 use crate::desired::{Database, Extension, Subject};
 use crate::inside::extension::ExtensionDto;
+use crate::inside::publication::PublicationDto;
 use crate::inside::schema::SchemaDto;
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct DatabaseDto {
     /// Extensions by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionDto>,
+    /// Publications by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publication: Vec<PublicationDto>,
     /// Schemas by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<SchemaDto>,
@@ -106,6 +110,7 @@ impl Resolution<'_, '_> {
             self.extension(&mut database, &name, word);
         }
         self.each(&name, &dto.extension, &mut database.inside.extensions);
+        self.each(&name, &dto.publication, &mut database.inside.publications);
         self.each(&name, &dto.schema, &mut database.inside.schemas);
         let fields = fields([
             ("owner", dto.owner.as_ref().map(Spanned::span)),
@@ -163,6 +168,7 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
         comment: text(wanted.comment.as_ref()),
         extensions: Vec::new(),
         extension: written(&wanted.inside.extensions),
+        publication: written(&wanted.inside.publications),
         schema: written(&wanted.inside.schemas),
         settings,
         reassign_owned: wanted.reassign_owned,

@@ -93,6 +93,7 @@ fn same(mut one: pg_ensure::Current, mut other: pg_ensure::Current) {
         for database in state.databases.values_mut() {
             if let Some(contents) = &mut database.contents {
                 contents.occupied.clear();
+                contents.unpublishable.clear();
                 // Extensions bring objects of their own.
                 contents.objects.retain(|local, _| local.schema().is_none());
             }

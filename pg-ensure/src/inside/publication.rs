@@ -1,0 +1,465 @@
+//! Publications: what is wanted, what is there, and the changes between.
+
+use super::{Contents, Faults, InsideChange, SessionRights, Surroundings, Work};
+use crate::desired::Why;
+use crate::model::{Impossible, impossible};
+use crate::name::Name;
+use crate::object::Local;
+use crate::plan::{Obstacle, Risk};
+use crate::presence::Presence;
+use crate::subject::{Destroyed, Subject};
+use crate::version::Version;
+use std::collections::BTreeSet;
+
+/// A table: schema and name.
+pub type Table = (Name, Name);
+
+/// A publication as it is to be. Row filters, lists of columns, schemas and comments are left as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Publication {
+    /// The wanted presence.
+    pub presence: Presence,
+    /// The owner's name.
+    pub owner: Option<Name>,
+    /// True for all tables of the database, those of the future too. It cannot be changed later.
+    pub all_tables: Option<bool>,
+    /// The tables that it is to have, and no others.
+    pub tables: Option<BTreeSet<Table>>,
+    /// The operations that it publishes.
+    pub publish: Option<BTreeSet<Operation>>,
+}
+
+/// A publication as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublicationState {
+    /// The owner's name.
+    pub owner: Name,
+    /// True if it has all tables of the database.
+    pub all_tables: bool,
+    /// The tables that were added one by one.
+    pub tables: BTreeSet<Table>,
+    /// The operations that it publishes.
+    pub publish: BTreeSet<Operation>,
+}
+
+/// An operation that a publication can publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "manifest",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
+pub enum Operation {
+    /// INSERT on a table of it.
+    Insert,
+    /// UPDATE on a table of it.
+    Update,
+    /// DELETE on a table of it.
+    Delete,
+    /// TRUNCATE on a table of it.
+    Truncate,
+}
+
+/// A change of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublicationChange {
+    /// A `CREATE PUBLICATION` statement.
+    Create {
+        /// The publication's name.
+        name: Name,
+        /// True for all tables.
+        all_tables: bool,
+        /// The tables that it begins with.
+        tables: BTreeSet<Table>,
+        /// The operations; `None` for all.
+        publish: Option<BTreeSet<Operation>>,
+    },
+    /// `ALTER PUBLICATION … OWNER TO`.
+    Owner {
+        /// The publication's name.
+        name: Name,
+        /// The new owner.
+        owner: Name,
+    },
+    /// `ALTER PUBLICATION … SET (publish = …)`.
+    Publish {
+        /// The publication's name.
+        name: Name,
+        /// The operations that it publishes.
+        publish: BTreeSet<Operation>,
+    },
+    /// `ALTER PUBLICATION … ADD TABLE`.
+    Add {
+        /// The publication's name.
+        name: Name,
+        /// The table that it gets.
+        table: Table,
+    },
+    /// `ALTER PUBLICATION … DROP TABLE`.
+    Remove {
+        /// The publication's name.
+        name: Name,
+        /// The table that it loses.
+        table: Table,
+    },
+    /// A `DROP PUBLICATION` statement.
+    Drop {
+        /// The publication's name.
+        name: Name,
+    },
+}
+
+impl Operation {
+    const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Truncate];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
+fn option(publish: &BTreeSet<Operation>) -> String {
+    let all: Vec<&str> = publish.iter().map(|operation| operation.word()).collect();
+    format!("(publish = '{}')", all.join(", "))
+}
+
+fn quoted((schema, table): &Table) -> String {
+    format!("{}.{}", schema.quoted(), table.quoted())
+}
+
+impl PublicationChange {
+    pub(super) fn sql(&self, _: Version) -> String {
+        match self {
+            Self::Create { name, all_tables, tables, publish } => {
+                let listed: Vec<String> = tables.iter().map(quoted).collect();
+                let tables = match (all_tables, listed.is_empty()) {
+                    (true, _) => " FOR ALL TABLES".to_owned(),
+                    (false, true) => String::new(),
+                    (false, false) => format!(" FOR TABLE {}", listed.join(", ")),
+                };
+                let with = publish.as_ref().map(|publish| format!(" WITH {}", option(publish)));
+                format!("CREATE PUBLICATION {}{tables}{}", name.quoted(), with.unwrap_or_default())
+            }
+            Self::Owner { name, owner } => {
+                format!("ALTER PUBLICATION {} OWNER TO {}", name.quoted(), owner.quoted())
+            }
+            Self::Publish { name, publish } => {
+                format!("ALTER PUBLICATION {} SET {}", name.quoted(), option(publish))
+            }
+            Self::Add { name, table } => {
+                format!("ALTER PUBLICATION {} ADD TABLE {}", name.quoted(), quoted(table))
+            }
+            Self::Remove { name, table } => {
+                format!("ALTER PUBLICATION {} DROP TABLE {}", name.quoted(), quoted(table))
+            }
+            Self::Drop { name } => format!("DROP PUBLICATION {}", name.quoted()),
+        }
+    }
+
+    pub(super) fn risk(&self) -> Risk {
+        match self {
+            Self::Create { .. } | Self::Add { .. } => Risk::Adds,
+            // Subscribers get less than before.
+            Self::Owner { .. } | Self::Publish { .. } | Self::Remove { .. } => Risk::TakesAway,
+            Self::Drop { .. } => Risk::Destroys,
+        }
+    }
+
+    pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
+        let owns = |name: &Name| {
+            let found = rights.contents().and_then(|contents| contents.publications.get(name));
+            found.map_or(Ok(()), |found| rights.has(&found.owner))
+        };
+        let owns_table = |(schema, table): &Table| rights.owns(&Local::Table(schema.clone(), table.clone()));
+        match self {
+            Self::Create { all_tables: true, .. } => {
+                Err("publishing all tables takes a superuser".to_owned())
+            }
+            Self::Create { tables, .. } => {
+                rights.creates()?;
+                tables.iter().try_for_each(owns_table)
+            }
+            Self::Owner { name, owner } => {
+                owns(name)?;
+                rights.creates()?;
+                rights.becomes(owner)
+            }
+            Self::Add { name, table } => {
+                owns(name)?;
+                owns_table(table)
+            }
+            Self::Publish { name, .. } | Self::Remove { name, .. } | Self::Drop { name } => owns(name),
+        }
+    }
+
+    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+        match self {
+            Self::Create { name, all_tables, tables, publish } => {
+                if contents.publications.contains_key(name) {
+                    return impossible(format!("there is a publication {name} already"));
+                }
+                tables.iter().try_for_each(|table| can_be_published(contents, table))?;
+                let made = PublicationState {
+                    owner: around.user.clone(),
+                    all_tables: *all_tables,
+                    tables: tables.clone(),
+                    publish: publish.clone().unwrap_or_else(|| Operation::ALL.into()),
+                };
+                contents.publications.insert(name.clone(), made);
+            }
+            Self::Owner { name, owner } => {
+                around.role_exists(owner)?;
+                let found = found(contents, name)?;
+                if found.all_tables && (around.roles)(owner) == Some(false) {
+                    let why = "is not a superuser, as the owner of a publication of all tables must be";
+                    return impossible(format!("{owner} {why}"));
+                }
+                found.owner = owner.clone();
+            }
+            Self::Publish { name, publish } => found(contents, name)?.publish = publish.clone(),
+            Self::Add { name, table } => {
+                can_be_published(contents, table)?;
+                found(contents, name)?.tables.insert(table.clone());
+            }
+            Self::Remove { name, table } => {
+                if !found(contents, name)?.tables.remove(table) {
+                    return impossible(format!("the publication {name} does not have it"));
+                }
+            }
+            Self::Drop { name } => {
+                found(contents, name)?;
+                contents.publications.remove(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut PublicationState, Impossible> {
+    contents.publications.get_mut(name).ok_or_else(|| Impossible(format!("there is no publication {name}")))
+}
+
+fn can_be_published(contents: &Contents, table: &Table) -> Result<(), Impossible> {
+    let (schema, name) = table;
+    if !contents.objects.contains_key(&Local::Table(schema.clone(), name.clone())) {
+        return impossible(format!("there is no table {schema}.{name}"));
+    }
+    if contents.unpublishable.contains(table) {
+        return impossible(format!(
+            "{schema}.{name} is not an ordinary table, and nothing else can be published"
+        ));
+    }
+    Ok(())
+}
+
+impl Publication {
+    /// Plans what makes a publication as it is to be, unless it is to go.
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+        if self.presence == Presence::Absent {
+            return;
+        }
+        if work.contents().is_some_and(|contents| !contents.publications.contains_key(name)) {
+            work.act_as_owner();
+            let change = PublicationChange::Create {
+                name: name.clone(),
+                all_tables: self.all_tables == Some(true),
+                tables: self.tables.clone().unwrap_or_default(),
+                publish: self.publish.clone(),
+            };
+            emit(work, change, "there is no such publication");
+        }
+        let found = work.contents().and_then(|contents| contents.publications.get(name));
+        let Some(found) = found.cloned() else { return };
+        if self.all_tables.is_some_and(|wanted| wanted != found.all_tables) {
+            let has = if found.all_tables { "all tables" } else { "some tables" };
+            let why = format!("it has {has}; drop it, and the next run makes it anew");
+            let what = format!("all_tables of publication {name} of database {}", work.database());
+            return work.block(what, Obstacle::Immutable(why));
+        }
+        if let Some(wanted) = &self.tables {
+            for table in wanted.difference(&found.tables).cloned() {
+                emit(work, PublicationChange::Add { name: name.clone(), table }, "it lacks this table");
+            }
+            for table in found.tables.difference(wanted).cloned() {
+                emit(work, PublicationChange::Remove { name: name.clone(), table }, "it is not to have it");
+            }
+        }
+        if let Some(publish) = self.publish.clone().filter(|wanted| *wanted != found.publish) {
+            emit(work, PublicationChange::Publish { name: name.clone(), publish }, "it publishes others");
+        }
+        if let Some(owner) = self.owner.as_ref().filter(|owner| **owner != found.owner) {
+            work.act_as(&found.owner);
+            work.act_as(owner);
+            let change = PublicationChange::Owner { name: name.clone(), owner: owner.clone() };
+            emit(work, change, &format!("its owner is {}", found.owner));
+        }
+    }
+
+    /// Plans the removal of a publication that is to go.
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+        let there = work.contents().is_some_and(|contents| contents.publications.contains_key(name));
+        if self.presence == Presence::Present || !there {
+            return;
+        }
+        let what = format!("DROP PUBLICATION {} in database {}", name.quoted(), work.database());
+        if work.may_destroy(&what, Destroyed::Publication(work.database().clone(), name.clone())) {
+            let change = PublicationChange::Drop { name: name.clone() };
+            emit(work, change, "declared absent and listed in --destroy");
+        }
+    }
+
+    /// Reports what is wrong with a publication that is declared.
+    pub(super) fn check(&self, subject: &Subject, faults: &mut dyn Faults) {
+        if let Some(owner) = &self.owner {
+            faults.role_is_there(subject, "owner", owner);
+        }
+        if self.all_tables == Some(true) && self.tables.is_some() {
+            faults.add(subject, Why::Contradiction("all_tables leaves no tables to name"));
+        }
+    }
+}
+
+impl PublicationState {
+    /// The desired state that the publication is in.
+    pub(super) fn imported(&self) -> Publication {
+        Publication {
+            presence: Presence::Present,
+            owner: Some(self.owner.clone()),
+            all_tables: Some(self.all_tables),
+            tables: Some(self.tables.clone()).filter(|_| !self.all_tables),
+            publish: Some(self.publish.clone()),
+        }
+    }
+}
+
+fn emit(work: &mut dyn Work, change: PublicationChange, reason: &str) {
+    work.emit(InsideChange::Publication(change), reason.to_owned());
+}
+
+#[cfg(feature = "client")]
+pub(super) mod snapshot {
+    //! Publications of a snapshot.
+
+    use super::{Contents, Operation, PublicationState};
+    use crate::client::snapshot::{Names, SnapshotError, Str};
+
+    /// Name, owner, true for all tables, the operations in the order of [`Operation::ALL`], the tables.
+    pub(in crate::inside) const QUERY: &str = "SELECT json_build_array(p.pubname, o.rolname, p.puballtables,
+            json_build_array(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate),
+            (SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)), '[]') FROM pg_publication_rel r
+                JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE r.prpubid = p.oid)) AS entry
+        FROM pg_publication p JOIN pg_roles o ON o.oid = p.pubowner";
+
+    /// Relations that no publication can have.
+    pub(in crate::inside) const UNPUBLISHABLE: &str = "SELECT json_build_array(n.nspname, c.relname) AS entry
+        FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'";
+
+    pub(in crate::inside) type TableRow<'a> = (Str<'a>, Str<'a>);
+    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>);
+
+    pub(in crate::inside) fn read(
+        (name, owner, all_tables, publish, tables): Row<'_>,
+        names: &mut Names,
+        contents: &mut Contents,
+    ) -> Result<(), SnapshotError> {
+        let publish = Operation::ALL.into_iter().zip(publish).filter(|(_, does)| *does);
+        let publish = publish.map(|(operation, _)| operation).collect();
+        let table = |(schema, table): TableRow<'_>, names: &mut Names| {
+            Ok::<_, SnapshotError>((names.get(&schema)?, names.get(&table)?))
+        };
+        let tables = tables.into_iter().map(|row| table(row, names)).collect::<Result<_, _>>()?;
+        let state = PublicationState { owner: names.get(&owner)?, all_tables, tables, publish };
+        contents.publications.insert(names.get(&name)?, state);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "manifest")]
+mod written {
+    use super::{Name, Operation, Publication, Subject, Table};
+    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, name, no, presence};
+    use serde::{Deserialize, Serialize};
+    use std::ops::Range;
+    use toml::Spanned;
+
+    /// The written form of [`Publication`].
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(missing_docs, reason = "each is that of Publication")]
+    pub struct PublicationDto {
+        pub name: Word,
+        #[serde(default, skip_serializing_if = "no")]
+        pub absent: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub owner: Option<Word>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub all_tables: Option<bool>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tables: Option<Vec<TableDto>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub publish: Option<Vec<Operation>>,
+    }
+
+    /// A table of a publication.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(missing_docs, reason = "each is that of the table")]
+    pub struct TableDto {
+        pub schema: Word,
+        pub name: Word,
+    }
+
+    impl Written for PublicationDto {
+        type Form = Publication;
+
+        fn name(&self) -> &Word {
+            &self.name
+        }
+
+        fn form(&self, reader: &mut dyn WordReader) -> Publication {
+            let mut table = |written: &TableDto| -> Option<Table> {
+                Some((reader.name(&written.schema)?, reader.name(&written.name)?))
+            };
+            let tables = self.tables.as_ref().map(|all| all.iter().filter_map(&mut table).collect());
+            Publication {
+                presence: presence(self.absent),
+                owner: reader.maybe(self.owner.as_ref()),
+                all_tables: self.all_tables,
+                tables,
+                publish: self.publish.as_ref().map(|all| all.iter().copied().collect()),
+            }
+        }
+
+        fn subject(database: Name, name: Name) -> Subject {
+            Subject::Publication(database, name)
+        }
+
+        fn fields(&self) -> Vec<(&'static str, Range<usize>)> {
+            self.owner.iter().map(|owner| ("owner", Spanned::span(owner))).collect()
+        }
+
+        fn of(of: &Name, publication: &Publication) -> Self {
+            let table = |(schema, table): &Table| TableDto { schema: name(schema), name: name(table) };
+            Self {
+                name: name(of),
+                absent: absent(publication.presence),
+                owner: maybe(publication.owner.as_ref()),
+                all_tables: publication.all_tables,
+                tables: publication.tables.as_ref().map(|all| all.iter().map(table).collect()),
+                publish: publication.publish.as_ref().map(|all| all.iter().copied().collect()),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "manifest")]
+pub use written::{PublicationDto, TableDto};
