@@ -59,9 +59,15 @@ fn what_is_no_line_is_refused() {
 
 #[test]
 fn a_file_that_others_may_read_is_refused() {
-    for mode in [0o440, 0o404, 0o644] {
+    for mode in [0o404, 0o460, 0o644] {
         let (_folder, path) = written(b"x", mode);
         assert!(file(&path).read().unwrap_err().to_string().contains("chmod 0400"));
+    }
+    // Root's may be readable for its group, whoever reads it; anybody else's may not.
+    for mode in [0o440, 0o640] {
+        let (_folder, path) = written(b"x", mode);
+        let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap()) == 0;
+        assert_eq!(file(&path).read().is_ok(), is_root, "{mode:o}");
     }
 }
 

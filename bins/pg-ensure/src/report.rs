@@ -81,6 +81,9 @@ impl Observer for Shown {
                 for blocked in &plan.blocked {
                     self.0.note(&format!("blocked: {blocked}"));
                 }
+                for note in &plan.notes {
+                    self.0.note(note);
+                }
             }
             Event::Step { number, of, step } => {
                 if *number == 1 {

@@ -86,7 +86,7 @@ pub(crate) enum Command {
         #[arg(long)]
         user: String,
         /// The client's address; without it, over the socket.
-        #[arg(long)]
+        #[arg(long, value_parser = client_address)]
         from: Option<IpAddr>,
         /// The connection uses TLS.
         #[arg(long, requires = "from")]
@@ -189,4 +189,12 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// Parses a client's address as the server logs it: the interface of a link-local one does not count for any rule.
+fn client_address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
+    match text.split_once('%') {
+        Some((address, _)) => address.parse::<std::net::Ipv6Addr>().map(IpAddr::V6),
+        None => text.parse(),
+    }
 }

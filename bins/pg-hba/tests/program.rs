@@ -172,6 +172,17 @@ fn what_is_not_known_is_said() {
         assert!(json["rule"].is_null(), "{json}");
         expect(&[&explain[..], &[option, value]].concat(), 0, &[": trust", "decides"]);
     }
+    // A link-local address with its interface, as the server logs it; a rule's interface does not count.
+    let file =
+        write(folder.path(), "scoped.conf", "host all all fe80::1%lo/64 trust\nhost all all all reject\n");
+    for address in ["fe80::2%eth0", "fe80::2"] {
+        expect(
+            &["explain", &file, "--db", "a", "--user", "a", "--from", address],
+            0,
+            &[": trust", "decides"],
+        );
+    }
+    expect(&["explain", &file, "--db", "a", "--user", "a", "--from", "10.0.0.1%eth0"], 2, &["--from"]);
     // Loopback is on every server.
     let file = write(folder.path(), "net.conf", "local all all trust\nhost all all samenet trust\n");
     expect(&["explain", &file, "--db", "postgres", "--user", "pw1", "--from", "127.0.0.1"], 0, &[": trust"]);

@@ -211,7 +211,7 @@ where
                 Some(agreed) => agreed.hold_back(&mut plan),
                 None => {
                     observer.event(&Event::Planned { plan: &plan });
-                    progress.agreed = Some(Agreement::of(&plan));
+                    progress.agreed = Some(Agreement::of(&plan, options.expected.is_some()));
                 }
             }
             if plan.steps.is_empty() {
@@ -283,22 +283,26 @@ impl Progress {
 struct Agreement {
     steps: BTreeSet<String>,
     blocked: BTreeSet<String>,
+    /// True for a saved plan, which nothing is added to.
+    is_final: bool,
 }
 
 impl Agreement {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &Plan, is_final: bool) -> Self {
         Self {
+            is_final,
             steps: plan.steps.iter().map(|step| step.change.sql(plan.version)).collect(),
             blocked: plan.blocked.iter().map(|blocked| blocked.what.clone()).collect(),
         }
     }
 
-    /// Takes out of a later plan what the agreed one called blocked, and what takes something away and was not in it.
+    /// Takes out of a later plan what the agreed one called blocked, and what takes something away and was not in it; of a
+    /// final one everything that was not in it.
     fn hold_back(&self, plan: &mut Plan) {
         let version = plan.version;
         let held = plan.steps.extract_if(.., |step| {
             let sql = step.change.sql(version);
-            let more = self.blocked.contains(&sql) || step.change.risk() >= Risk::TakesAway;
+            let more = self.is_final || self.blocked.contains(&sql) || step.change.risk() >= Risk::TakesAway;
             more && !self.steps.contains(&sql)
         });
         let held: Vec<Blocked> =

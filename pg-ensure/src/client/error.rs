@@ -25,6 +25,14 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The server does not let the session into a database.
+    #[error("cannot enter the database {database}: {why}")]
+    Closed {
+        /// The database's name.
+        database: String,
+        /// The server's words.
+        why: String,
+    },
     /// No answer in time.
     #[error("no answer from the server in {0} s")]
     Silent(u64),
@@ -75,7 +83,7 @@ pub enum Error {
         found: Box<Digest>,
     },
     /// Every step was made, and differences remain.
-    #[error("{} changes could not be applied; the first: {}", .0.steps.len(), first(.0))]
+    #[error("{} changes could not be applied: make a new plan; the first: {}", .0.steps.len(), first(.0))]
     NotConverged(Box<Plan>),
     /// The server was still recovering from an archive when the time limit was reached.
     #[error("the server has been in archive recovery for {0} s")]
@@ -102,6 +110,7 @@ impl Error {
                 transient(source)
             }
             Self::Invalid(_)
+            | Self::Closed { .. }
             | Self::Silent(_)
             | Self::Version(_)
             | Self::Snapshot(_)
@@ -112,6 +121,19 @@ impl Error {
             | Self::Recovering(_)
             | Self::Locked(_) => false,
         }
+    }
+
+    /// The server's words where it does not let the session into a database, whatever it waits for.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let Self::Connect { source, .. } = self else { return None };
+        let error = source.as_db_error()?;
+        [
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        ]
+        .contains(error.code())
+        .then(|| error.message().to_owned())
     }
 
     /// Returns true if no connection could be had within the time limit.

@@ -51,11 +51,15 @@ where
             let before = preflight(&session.client).await?;
             let mut current = cluster(&session.client, before, &Desired::new(), true).await?;
             let open = current.databases.iter().filter(|(name, found)| {
-                found.allow_connections && **name != "template1" && **name != "template0"
+                let ordinary = **name != "template1" && **name != "template0";
+                found.allow_connections && !found.is_invalid() && ordinary
             });
             let databases: Vec<Name> = open.map(|(name, _)| name.clone()).collect();
             self.look_into(&session, &mut current, &databases, &Desired::new()).await?;
-            Ok(current)
+            match current.databases.iter().find_map(|(name, found)| Some((name, found.closed.as_ref()?))) {
+                Some((name, why)) => Err(Error::Closed { database: name.to_string(), why: why.clone() }),
+                None => Ok(current),
+            }
         };
         let result = result.await;
         session.close().await;
@@ -77,7 +81,10 @@ where
         inside.extend(changing_owner(&current, desired));
         let inside: Vec<Name> = inside
             .into_iter()
-            .filter(|name| current.databases.get(name).is_some_and(|found| found.allow_connections))
+            .filter(|name| {
+                let found = current.databases.get(name);
+                found.is_some_and(|found| found.allow_connections && !found.is_invalid())
+            })
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
         let connect = self.patience.connect.min(TEMPLATE_LIMIT);
@@ -109,17 +116,23 @@ where
         for names in databases.chunks(AT_ONCE) {
             let all = names.iter().map(|name| async move {
                 if name == own {
-                    return contents(&session.client, version, name, desired).await;
+                    return contents(&session.client, version, name, desired).await.map(Ok);
                 }
-                let other = self.connect(Some(name)).await?;
+                let other = match self.connect(Some(name)).await {
+                    Ok(other) => other,
+                    Err(why) => return why.refusal().map(Err).ok_or(why),
+                };
                 let found = contents(&other.client, version, name, desired).await;
                 other.close().await;
-                found
+                found.map(Ok)
             });
             for (name, found) in names.iter().zip(futures_util::future::join_all(all).await) {
                 let found = found?;
                 if let Some(database) = current.databases.get_mut(name) {
-                    database.contents = Some(found);
+                    match found {
+                        Ok(contents) => database.contents = Some(contents),
+                        Err(why) => database.closed = Some(why),
+                    }
                 }
             }
         }

@@ -173,6 +173,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
             comment: maybe_text(row.13.as_ref())?,
             collation_mismatch: mismatch,
             contents: None,
+            closed: None,
         };
         current.databases.insert(names.get(&row.0)?, database);
     }

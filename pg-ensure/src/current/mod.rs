@@ -242,6 +242,8 @@ pub struct DatabaseState {
     pub collation_mismatch: Option<(Text, Text)>,
     /// The contents, if they were inspected.
     pub contents: Option<Contents>,
+    /// The server's words, if it does not let the session in.
+    pub closed: Option<String>,
 }
 
 impl DatabaseState {
@@ -264,7 +266,14 @@ impl DatabaseState {
             comment: None,
             collation_mismatch: None,
             contents: None,
+            closed: None,
         }
+    }
+
+    /// Returns true for what an interrupted `DROP DATABASE` leaves: it can only be dropped.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.connection_limit == -2
     }
 }
 

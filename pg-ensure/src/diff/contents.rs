@@ -18,8 +18,14 @@ impl Planner<'_> {
             }
             return;
         };
+        if found.is_invalid() && desired.databases.contains_key(database) {
+            // Said of the database as a whole.
+            return;
+        }
         if found.contents.is_none() {
-            let why = "it takes no connections, so nothing inside it can be seen or changed".to_owned();
+            let closed = found.closed.as_ref().map(|why| format!("the session cannot enter it: {why}"));
+            let none = || "it takes no connections, so nothing inside it can be seen or changed".to_owned();
+            let why = closed.unwrap_or_else(none);
             return self.block(format!("everything inside database {database}"), Obstacle::InUse(why));
         }
         let wanted = desired.databases.get(database).map(|wanted| &wanted.inside);

@@ -107,6 +107,10 @@ impl Planner<'_> {
     fn database(&mut self, name: &Name, wanted: &Database) {
         let found = |planner: &Self| planner.now.databases.get(name).cloned();
         let Some(mut now) = self.now.databases.get(name) else { return };
+        if now.is_invalid() {
+            let why = "a DROP DATABASE was interrupted, and left it invalid: drop it, and the next run makes it anew";
+            return self.block(format!("database {name}"), Obstacle::InUse(why.to_owned()));
+        }
         for (what, is, wanted) in immutable(now, wanted) {
             self.blocked.push(crate::plan::Blocked {
                 what: format!("{what} of database {name}"),

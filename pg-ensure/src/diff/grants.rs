@@ -32,11 +32,17 @@ impl Planner<'_> {
         for grant in here() {
             let On::AllIn { schema, kind, .. } = &grant.on else { continue };
             let Some(inside) = self.inside(database) else { return };
-            if !inside.schemas.contains_key(schema) {
-                let what = format!("privileges of {} on {}", grant.to, grant.on);
+            let what = format!("privileges of {} on {}", grant.to, grant.on);
+            let there = inside.schemas.contains_key(schema);
+            if self.opaque.contains(database) {
+                self.later(&what);
+            } else if !there {
                 self.block(what, Obstacle::Missing(format!("there is no schema {schema}")));
+            }
+            if !there {
                 continue;
             }
+            let Some(inside) = self.inside(database) else { return };
             let all =
                 inside.objects.keys().filter(|local| local.kind() == *kind && local.schema() == Some(schema));
             let all: Vec<Object> = all.map(|local| Object::Inside(database.clone(), local.clone())).collect();
@@ -44,6 +50,14 @@ impl Planner<'_> {
                 self.grant(object, grant);
             }
         }
+    }
+
+    /// Notes that privileges depend on what an extension or a script of this plan makes.
+    fn later(&mut self, what: &str) {
+        self.notes.push(format!(
+            "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with them, \
+             and a saved plan leaves them to the next"
+        ));
     }
 
     /// Expands `All` or a list; `None` where the version lacks one of them.
@@ -66,7 +80,9 @@ impl Planner<'_> {
         }
         let Some(wanted) = self.wanted(&what, grant.privileges, object.kind()) else { return };
         let Some((owner, acl)) = list(&self.now, object) else {
-            if !wanted.is_empty() {
+            if object.database().is_some_and(|database| self.opaque.contains(database)) {
+                self.later(&what);
+            } else if !wanted.is_empty() {
                 self.block(what, Obstacle::Missing(format!("there is no {object}")));
             }
             return;

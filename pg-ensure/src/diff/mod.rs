@@ -14,6 +14,7 @@ use crate::model;
 use crate::name::Name;
 use crate::plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Options, Plan, Step};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Plans the fewest changes that bring a cluster to its desired state, in a valid order.
 ///
@@ -28,6 +29,7 @@ pub fn diff(current: &Current, desired: &Desired, consent: &Consent) -> Plan {
         steps: Vec::new(),
         blocked: Vec::new(),
         notes: Vec::new(),
+        opaque: BTreeSet::new(),
     };
     planner.roles();
     planner.memberships();
@@ -54,6 +56,15 @@ fn created(change: &Change) -> Option<&Name> {
     }
 }
 
+/// Returns the database in which a change makes objects that are not known before.
+fn makes_objects(change: &Change) -> Option<&Name> {
+    match change {
+        Change::InitialSql { database, .. } => Some(database),
+        Change::Inside { database, change } => change.brings_objects().then_some(database),
+        _ => None,
+    }
+}
+
 pub(crate) struct Planner<'a> {
     /// The state as the steps so far leave it.
     now: Cow<'a, Current>,
@@ -62,6 +73,8 @@ pub(crate) struct Planner<'a> {
     steps: Vec<Step>,
     blocked: Vec<Blocked>,
     notes: Vec<String>,
+    /// Databases in which a step makes objects that only the server knows.
+    opaque: BTreeSet<Name>,
 }
 
 impl Planner<'_> {
@@ -85,6 +98,7 @@ impl Planner<'_> {
             self.blocked.push(Blocked { what, why: Obstacle::Missing(why.0) });
             return false;
         }
+        self.opaque.extend(makes_objects(&change).cloned());
         self.steps.push(Step { change, reason: reason.into() });
         true
     }

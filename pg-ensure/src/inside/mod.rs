@@ -246,6 +246,13 @@ changes! {
     Publication(PublicationChange),
 }
 
+impl InsideChange {
+    /// Returns true if the server makes objects by it that are not known before.
+    pub(crate) fn brings_objects(&self) -> bool {
+        matches!(self, Self::Extension(ExtensionChange::Create { .. } | ExtensionChange::Update { .. }))
+    }
+}
+
 #[cfg(feature = "client")]
 pub(crate) mod snapshot {
     //! The named objects of a snapshot.

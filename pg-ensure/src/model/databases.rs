@@ -90,6 +90,7 @@ pub(super) fn create(state: &mut Current, new: &NewDatabase) -> Result<(), Impos
         comment: None,
         collation_mismatch: None,
         contents: Some(contents),
+        closed: None,
     };
     state.databases.insert(new.name.clone(), made);
     Ok(())

@@ -10,4 +10,5 @@ mod objects;
 mod passwords;
 mod planned;
 mod standby;
+mod unknown;
 mod unprivileged;

@@ -202,6 +202,12 @@ pub struct Catalog {
     /// Indexes by `btree_gist` over inet or cidr, which 19 refuses: database, index.
     #[cfg_attr(feature = "shell", serde(default))]
     pub inet_indexes: Vec<(String, String)>,
+    /// Columns that may be null where a parent table's may not, which 18 refuses: database, column.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub nullable: Vec<(String, String)>,
+    /// Conversions of encodings and postfix operators that users made, which 14 refuses: database, object.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub removed: Vec<(String, String)>,
     /// Roles whose password is stored as an MD5 hash.
     #[cfg_attr(feature = "shell", serde(default))]
     pub md5_roles: Vec<String>,

@@ -58,13 +58,13 @@ fn read_with(path: &Path, kept: Kept, with: Option<&Account>) -> Result<Zeroizin
     if kept != Kept::Openly && about.uid() != own && about.uid() != 0 && !shared {
         return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
-    // PostgreSQL's own rule for keys: a file of root's may be readable for its group, which is the service's; one's own
-    // may not be. A file that is shared with an account may be readable for a group of that account.
+    // The rule of libpq for keys: a file of root's may be readable for its group, which is the service's, whoever reads it;
+    // one's own may not be. A file that is shared with an account may be readable for a group of that account.
     let group = with.is_some_and(|account| account.gids.contains(&about.gid()));
-    let closed = if group || (about.uid() == 0 && own != 0) { 0o037 } else { 0o077 };
+    let closed = if group || about.uid() == 0 { 0o037 } else { 0o077 };
     if kept == Kept::Privately && about.mode() & closed != 0 {
         return Err(refused(if closed == 0o037 {
-            "accessible to others or writable by its group; chmod 0640"
+            "accessible to others or writable by its group; chmod 0400, or 0640 where its group may read it"
         } else {
             "accessible to group or others; chmod 0400, or chown root, chgrp to the group of the service and chmod 0640"
         }));

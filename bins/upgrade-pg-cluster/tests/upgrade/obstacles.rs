@@ -30,7 +30,9 @@ fn settings_that_the_catalog_holds() {
         "postgres",
         "CREATE ROLE \"odd role\"; ALTER ROLE \"odd role\" SET force_parallel_mode = on; CREATE DATABASE app;
          ALTER DATABASE app SET work_mem = '7MB';
-         ALTER ROLE \"odd role\" IN DATABASE app SET search_path = a, \"B c\"; ALTER ROLE \"odd role\" SET app.tenant = 'x';",
+         ALTER ROLE \"odd role\" IN DATABASE app SET search_path = a, \"B c\"; ALTER ROLE \"odd role\" SET app.tenant = 'x';
+         ALTER ROLE \"odd role\" SET app.of.three = 'parts'; ALTER DATABASE app SET force_parallel_mode = off;
+         ALTER ROLE ALL SET force_parallel_mode = off;",
     );
     feed(
         &lab,
@@ -39,22 +41,27 @@ fn settings_that_the_catalog_holds() {
     );
     let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
     let found = findings(&plan, "blocker");
-    assert_eq!(codes(&found), ["stored-setting"; 2], "{found:?}");
+    assert_eq!(codes(&found), ["stored-setting"; 4], "{found:?}");
     let mut fixes: Vec<&str> =
         found.iter().map(|(.., fix)| fix.split(';').next().unwrap_or_default()).collect();
     fixes.sort_unstable();
     assert_eq!(
         fixes,
         [
+            "ALTER DATABASE app RESET force_parallel_mode",
             "ALTER ROLE \"odd role\" RESET force_parallel_mode",
+            "ALTER ROLE ALL RESET force_parallel_mode",
             "in database app: ALTER ROUTINE public.ff(integer) RESET force_parallel_mode"
         ]
     );
     assert!(found[0].2.contains("debug_parallel_query"), "{found:?}");
-    feed(&lab, "postgres", fixes[0]);
-    feed(&lab, "app", fixes[1].strip_prefix("in database app: ").expect("a database"));
+    fixes[..3].iter().for_each(|fix| feed(&lab, "postgres", fix));
+    feed(&lab, "app", fixes[3].strip_prefix("in database app: ").expect("a database"));
     lab.run(&["run", "--stop", "--json"]).expect(0);
     assert_eq!(lab.ask("app", "SHOW work_mem"), "7MB");
+    let kept =
+        "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0";
+    assert_eq!(lab.ask("postgres", kept), "{app.tenant=x,app.of.three=parts}");
 }
 
 /// A cluster whose owner has dropped the database `postgres` gets it back by `initdb`, and that is no difference.
@@ -79,7 +86,9 @@ fn databases_types_and_libraries() {
         &lab,
         "app",
         "CREATE TABLE t (p regproc, c regclass); CREATE DOMAIN d AS regoperator; CREATE TABLE u (x d[]);
-         CREATE TABLE a (x aclitem);",
+         CREATE TABLE a (x aclitem); CREATE TABLE rows (x pg_class); CREATE TABLE p (a int NOT NULL);
+         CREATE TABLE child () INHERITS (p); ALTER TABLE child ALTER a DROP NOT NULL;
+         CREATE ROLE loads; ALTER ROLE loads SET session_preload_libraries = 'old_snapshot';",
     );
     feed(
         &lab,
@@ -89,13 +98,17 @@ fn databases_types_and_libraries() {
     let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
     let mut found = findings(&plan, "blocker");
     found.sort_unstable();
-    assert_eq!(codes(&found), ["closed-database", "column-type", "invalid-database", "library"], "{found:?}");
+    let expected = ["closed-database", "column-type", "invalid-database", "library", "library", "not-null"];
+    assert_eq!(codes(&found), expected, "{found:?}");
     let of = |code: &str| found.iter().find(|(known, ..)| known == code).expect("it is there");
-    for column in ["t.p regproc", "u.x regoperator", "a.x aclitem"] {
+    for column in ["t.p regproc", "u.x regoperator", "a.x aclitem", "rows.x pg_class"] {
         assert!(of("column-type").1.contains(column), "{found:?}");
     }
     assert!(!of("column-type").1.contains("regclass"));
-    assert!(of("library").1.contains("adminpack"));
+    let libraries = found.iter().filter(|(code, ..)| code == "library").map(|(_, what, _)| what.as_str());
+    let libraries = libraries.collect::<String>();
+    assert!(libraries.contains("adminpack") && libraries.contains("old_snapshot"), "{libraries}");
+    assert!(of("not-null").1.contains("child.a"), "{found:?}");
     assert_eq!(of("invalid-database").2, "DROP DATABASE \"broken\"");
     assert!(of("closed-database").2.starts_with("ALTER DATABASE \"closed\" ALLOW_CONNECTIONS true"));
 }
@@ -258,4 +271,47 @@ fn an_upgrade_that_is_under_way() {
 fn output_without_a_reader_ends_the_program_quietly() {
     let program = env!("CARGO_BIN_EXE_upgrade-pg-cluster");
     testkit::assert_ends_quietly_without_a_reader(program, &["completions", "bash"]);
+}
+
+/// Statistics come along to 18, where only the missing ones are gathered in stages; before, all of them are.
+#[test]
+fn statistics_are_carried_and_the_missing_ones_gathered() {
+    for (from, to) in [("17", "18"), ("15", "17")] {
+        let mut made = Made::new(from, to);
+        // Nothing else gathers any, and the log shows who does.
+        made.settings =
+            "autovacuum = off\nlogging_collector = on\nlog_filename = 'log'\nlog_statement = all\n";
+        let lab = Lab::new(&made);
+        lab.start_old();
+        feed(
+            &lab,
+            "postgres",
+            "CREATE TABLE known AS SELECT i % 10 AS a, i % 10 AS b FROM generate_series(1, 5000) i; ANALYZE known;
+             CREATE TABLE extended AS SELECT * FROM known; CREATE STATISTICS both_columns ON a, b FROM extended;
+             ANALYZE extended; CREATE TABLE bare AS SELECT generate_series(1, 3000) AS x;",
+        );
+        lab.run(&["run", "--stop", "--json", "--until", "start"]).expect(0);
+        let tables = "SELECT string_agg(DISTINCT tablename, ' ' ORDER BY tablename) FROM pg_stats
+                      WHERE tablename IN ('known', 'extended', 'bare')";
+        let is_carried = to == "18";
+        let carried = if is_carried { "extended known" } else { "" };
+        assert_eq!(lab.ask("postgres", tables), carried, "{from} to {to}");
+        lab.run(&["run", "--json"]).expect(0);
+        assert_eq!(lab.ask("postgres", tables), "bare extended known", "{from} to {to}");
+        let both = "SELECT count(*) FROM pg_stats_ext WHERE statistics_name = 'both_columns'";
+        assert_eq!(lab.ask("postgres", both), "1", "{from} to {to}");
+        let log = fs::read_to_string(lab.new_data().join("log/log")).expect("a log");
+        let times = |table: &str| {
+            let name = format!("public.{table}");
+            log.lines().filter(|line| line.contains("ANALYZE") && line.contains(&name)).count()
+        };
+        // Three stages, and once more for autovacuum where statistics came along.
+        let expected = if is_carried { (1, 4, 4) } else { (3, 3, 3) };
+        assert_eq!((times("known"), times("extended"), times("bare")), expected, "{from} to {to}\n{log}");
+        lab.run(&["report"]).expect(0).says(if is_carried {
+            "carried over by pg_upgrade"
+        } else {
+            "gathered anew"
+        });
+    }
 }

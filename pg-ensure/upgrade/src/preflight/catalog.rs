@@ -169,8 +169,32 @@ impl List<'_> {
         if !columns.is_empty() {
             self.blocker(
                 "column-type",
-                format!("columns have types that refer to the catalog by number: {}", listed(&columns)),
+                format!(
+                    "columns have types that refer to the catalog by number, or are rows of the system's own tables: {}",
+                    listed(&columns)
+                ),
                 "ALTER TABLE … ALTER COLUMN … TYPE text, or drop the column; change it back after the upgrade",
+            );
+        }
+        let within = |all: &[(String, String)]| -> Vec<String> {
+            all.iter().map(|(database, object)| format!("{object} in database {database:?}")).collect()
+        };
+        if !catalog.nullable.is_empty() && facts.from.number() < 18 && facts.to.number() >= 18 {
+            self.blocker(
+                "not-null",
+                format!(
+                    "columns may be null where those of a parent table may not, which {} refuses: {}",
+                    facts.to,
+                    listed(&within(&catalog.nullable))
+                ),
+                "ALTER TABLE … ALTER COLUMN … SET NOT NULL on each",
+            );
+        }
+        if !catalog.removed.is_empty() && facts.from.number() < 14 && facts.to.number() >= 14 {
+            self.blocker(
+                "removed-object",
+                format!("{} cannot take over: {}", facts.to, listed(&within(&catalog.removed))),
+                "drop them; make conversions anew after the upgrade, and operators with two sides",
             );
         }
         let subscriptions: Vec<String> =

@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn each_obstacle_within_the_cluster_is_found_alone() {
         let two = || vec![("app".to_owned(), "x".to_owned())];
-        let cases: [(&str, Content); 9] = [
+        let cases: [(&str, Content); 10] = [
+            ("not-null", |catalog| catalog.nullable = vec![("app".to_owned(), "public.c.a".to_owned())]),
             ("invalid-database", |catalog| catalog.databases[0].invalid = true),
             ("closed-database", |catalog| catalog.databases[0].connectable = false),
             ("logical-slots", |catalog| {

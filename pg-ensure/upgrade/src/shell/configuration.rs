@@ -200,7 +200,16 @@ pub(super) fn refused_settings(
         .iter()
         // They are set for sessions alone, and a configuration file cannot hold them.
         .filter(|setting| !["role", "session_authorization"].contains(&setting.name.as_str()))
+        // A configuration file cannot hold a name of three parts, which a server takes.
+        .filter(|setting| setting.name.split('.').count() < 3 || !is_name(&setting.name))
         .collect();
+    left.retain(|setting| {
+        let valid = is_name(&setting.name);
+        if !valid {
+            refused.push(((*setting).clone(), "it is not a valid name of a parameter from 15 on".to_owned()));
+        }
+        valid
+    });
     // Values of one name may differ, and a file has room for one of them: each round has every name once.
     while !left.is_empty() {
         let mut round: Vec<&StoredSetting> = Vec::new();
@@ -230,6 +239,14 @@ pub(super) fn refused_settings(
         }
     }
     Ok(refused)
+}
+
+/// Returns true for the names that a server takes from 15 on: identifiers with dots between.
+fn is_name(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
+    name.split('.').all(|part| {
+        part.starts_with(letter) && part.chars().all(|c| letter(c) || c.is_ascii_digit() || c == '$')
+    })
 }
 
 /// The old cluster's `pg_hba.conf` and `pg_ident.conf`.

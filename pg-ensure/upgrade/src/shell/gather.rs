@@ -211,6 +211,8 @@ pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Resul
                 "l" => catalog.libraries.push(name.to_owned()),
                 "s" => catalog.subscriptions.push(found()),
                 "g" => catalog.inet_indexes.push(found()),
+                "n" => catalog.nullable.push(found()),
+                "r" => catalog.removed.push(found()),
                 "o" if !catalog.column_options.iter().any(|known| known == name) => {
                     catalog.column_options.push(name.to_owned());
                 }
@@ -225,6 +227,13 @@ pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Resul
         catalog.settings.extend(settings);
         let columns = socket.ask(bin, id, database, queries::COLUMN_TYPES)?;
         catalog.columns.extend(columns.lines().map(|column| (database.clone(), column.to_owned())));
+    }
+    // A role whose sessions load a library that is not there could no longer log in.
+    for setting in &catalog.settings {
+        if ["session_preload_libraries", "local_preload_libraries"].contains(&setting.name.as_str()) {
+            let names = setting.value.split(',').map(|name| name.trim_matches([' ', '"']).to_owned());
+            catalog.libraries.extend(names.filter(|name| !name.is_empty()));
+        }
     }
     catalog.libraries.sort_unstable();
     catalog.libraries.dedup();

@@ -69,6 +69,11 @@ SELECT DISTINCT 'l', regexp_replace(probin, '^\\$libdir/', '') FROM pg_catalog.p
 SELECT 's', subname FROM pg_catalog.pg_subscription JOIN pg_catalog.pg_subscription_rel ON srsubid = pg_subscription.oid
   WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND srsubstate NOT IN ('i', 'r') GROUP BY subname;
+SELECT DISTINCT 'n', format('%s.%I', c.attrelid::regclass, c.attname) FROM pg_catalog.pg_inherits
+  JOIN pg_catalog.pg_attribute c ON c.attrelid = inhrelid JOIN pg_catalog.pg_attribute p ON p.attrelid = inhparent
+  WHERE c.attname = p.attname AND p.attnum > 0 AND NOT c.attisdropped AND p.attnotnull AND NOT c.attnotnull ORDER BY 2;
+SELECT 'r', format('conversion %I', conname) FROM pg_catalog.pg_conversion WHERE oid >= 16384
+UNION ALL SELECT 'r', 'operator ' || oid::regoperator FROM pg_catalog.pg_operator WHERE oid >= 16384 AND oprright = 0;
 SELECT 'g', indexrelid::regclass FROM pg_catalog.pg_index JOIN pg_catalog.pg_opclass c ON c.oid = ANY (indclass)
   WHERE opcname IN ('gist_inet_ops', 'gist_cidr_ops');
 ";
@@ -82,13 +87,14 @@ SELECT coalesce(json_agg(json_build_object('holder', format('function %s in data
     '[]') FROM pg_proc p, unnest(proconfig) one WHERE p.oid >= 16384;
 ";
 
-/// Columns whose types refer to the catalog by number, directly or within domains, arrays, composite types and ranges:
-/// the types of `pg_upgrade`'s own check.
+/// Columns whose types refer to the catalog by number or are rows of the system's own tables, directly or within domains,
+/// arrays, composite types and ranges: the types of `pg_upgrade`'s own check.
 pub(super) const COLUMN_TYPES: &str = "\
 SET search_path = pg_catalog;
 WITH RECURSIVE found (oid, base) AS (
   SELECT oid, typname::text FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typname IN ('regcollation',
     'regconfig', 'regdictionary', 'regnamespace', 'regoper', 'regoperator', 'regproc', 'regprocedure', 'aclitem')
+    OR typtype = 'c' AND (oid < 16384 OR typnamespace = 'information_schema'::regnamespace)
   UNION
   SELECT t.oid, f.base FROM found f, pg_type t LEFT JOIN pg_range r ON r.rngtypid = t.oid
     WHERE (t.typtype = 'd' AND t.typbasetype = f.oid) OR (t.typtype = 'b' AND t.typelem = f.oid AND t.typlen = -1)
