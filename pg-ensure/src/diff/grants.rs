@@ -55,8 +55,8 @@ impl Planner<'_> {
     /// Notes that privileges depend on what an extension or a script of this plan makes.
     fn later(&mut self, what: &str) {
         self.notes.push(format!(
-            "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with them, \
-             and a saved plan leaves them to the next"
+            "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with what is \
+             to be granted, and leaves what is to be revoked to the next run, as a saved plan leaves both"
         ));
     }
 

@@ -227,13 +227,18 @@ fn the_next_version() {
         "CREATE EXTENSION btree_gist; CREATE TABLE t (x inet); CREATE INDEX ON t USING gist (x gist_inet_ops);
          ALTER ROLE postgres SET escape_string_warning = off; SET password_encryption = 'md5'; CREATE ROLE old PASSWORD 'x';",
     );
+    let rules = lab.old().join("pg_hba.conf");
+    let text = fs::read_to_string(&rules).expect("initdb made it");
+    let radius = "host all all 192.0.2.0/24 radius radiusservers=a radiussecrets=b\n";
+    fs::write(&rules, format!("{text}{radius}")).expect("it can be written");
     let mut check = as_account(&crate::lab::program());
     check.args(["check", "--next", "19", "--from", "18", "--json", "--old-bin"]).arg(&lab.old_bin);
     let found = crate::lab::Ended::of(check.arg("--base").arg(&lab.base)).expect(3).json();
     let mut blockers = findings(&found, "blocker");
     blockers.sort_unstable();
-    assert_eq!(codes(&blockers), ["btree-gist", "stored-setting"], "{found}");
-    assert!(blockers[1].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
+    assert_eq!(codes(&blockers), ["btree-gist", "hba", "stored-setting"], "{found}");
+    assert!(blockers[1].1.contains("no radius"), "{blockers:?}");
+    assert!(blockers[2].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
     assert_eq!(codes(&findings(&found, "consent")), ["untested-version"]);
     assert!(codes(&findings(&found, "warning")).contains(&"md5"), "{found}");
 }
