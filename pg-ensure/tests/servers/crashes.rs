@@ -1,7 +1,7 @@
 //! kill -9 of the program and of the server, at every step of a run: another run then makes everything true.
 
-use crate::common::{apply, as_superuser, converge, name, plan, run, text};
-use pg_ensure::client::{ApplyOptions, Event, Observer};
+use crate::common::{apply, as_superuser, config, converge, name, plan, run, text};
+use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome};
 use pg_ensure::desired::{Database, Extension, Membership, Schema};
 use pg_ensure::{Consent, Desired, Password, Role, Setting};
 use testkit::Process;
@@ -143,4 +143,44 @@ fn the_server_is_killed_at_every_step() {
     }
     assert!(crashes >= 15, "{crashes} places");
     converge(&server, &wish(), &Consent::none());
+}
+
+/// The primary dies within a run, and its standby takes over: the run goes on with that.
+#[test]
+fn a_failover_within_a_run_is_outlasted() {
+    struct FailingOver<'a> {
+        primary: &'a Postgres,
+        standby: &'a Postgres,
+        at: usize,
+        seen: usize,
+    }
+    impl Observer for FailingOver<'_> {
+        fn event(&mut self, event: &Event<'_>) {
+            if matches!(event, Event::Step { .. } | Event::Commit | Event::Committed | Event::Verify) {
+                self.seen += 1;
+                if self.seen == self.at {
+                    self.primary.kill();
+                    self.standby.promote();
+                }
+            }
+        }
+    }
+    // Within the transaction of the roles, after it, and in the new database.
+    for at in [2, 6, 11] {
+        let mut options = Options::new(18);
+        options.hba.push_str("local replication all trust\n");
+        let primary = Postgres::start(&options);
+        let standby = Postgres::standby_of(&primary);
+        let mut both = config(&primary, "postgres", "postgres");
+        both.host_path(standby.socket_folder()).port(standby.port());
+        let server = pg_ensure::client::Server::new(both, tokio_postgres::NoTls);
+        let mut failing = FailingOver { primary: &primary, standby: &standby, at, seen: 0 };
+        let options = ApplyOptions::default().pipeline(1);
+        let outcome = run(server.apply(&wish(), &options, &mut failing));
+        let outcome =
+            outcome.unwrap_or_else(|why| panic!("{at}: {why}: {:?}", std::error::Error::source(&why)));
+        assert!(matches!(outcome, Outcome::Applied(applied) if applied.is_complete()), "{at}");
+        assert!(failing.seen > at, "the run went on");
+        assert!(plan(&as_superuser(&standby), &wish()).is_empty(), "{at}");
+    }
 }
