@@ -157,6 +157,8 @@ fn certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
     if let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) {
         certificate.subject = name::rfc_4514(parsed.subject());
         certificate.issuer = name::rfc_4514(parsed.issuer());
+        let common_name = parsed.subject().iter_common_name().next();
+        certificate.common_name = common_name.and_then(|name| name.as_str().ok()).map(str::to_owned);
         certificate.serial = edge_http::encoding::hexadecimal(parsed.raw_serial()).to_ascii_uppercase();
     }
     Some(certificate)

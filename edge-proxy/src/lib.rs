@@ -53,6 +53,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod announced;
 mod body;
 mod bound_sockets;
 mod buffer;

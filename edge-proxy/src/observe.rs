@@ -4,6 +4,7 @@
 use super::resumption::SharedEvent;
 use super::tls::TlsParameters;
 use super::upstream::TargetEvent;
+use edge_http::proxy_protocol::Extensions;
 use edge_http::{Method, RequestHead, Version};
 use edge_policy::Reason;
 use std::io;
@@ -123,6 +124,8 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
     /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
+    /// The description of the connection in its PROXY header, if that had one.
+    pub proxy_header: Option<&'a Extensions>,
     /// The identifier of the request. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub request_id: Option<&'a str>,
     /// The request head, as forwarded if the request was forwarded, or else as received.
@@ -154,6 +157,11 @@ pub struct ForwardRecord<'a> {
     pub listener: Option<&'a str>,
     /// The server name in the ClientHello. `None` unless TLS was passed through by name.
     pub sni: Option<&'a str>,
+    /// The description of the connection in its PROXY header, if that had one.
+    pub proxy_header: Option<&'a Extensions>,
+    /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY header, or a
+    /// random one.
+    pub unique_id: Option<&'a str>,
     /// The name of the upstream.
     pub upstream: &'a str,
     /// The number of bytes forwarded from the client to the upstream.

@@ -3,15 +3,16 @@
 //! Bytes read from one side are written to the other before the end of the first is acted upon, also if that end is a reset. A
 //! direction that ends is shut down while the other continues.
 
+use super::announced::announced;
 use super::deadline::Deadline;
-use super::exchange::Connection;
+use super::exchange::{Connection, request_id};
 use super::observe::ForwardRecord;
 use super::socket::Socket;
 use super::traces::Trace;
 use super::upstream::{ConnectOptions, UpstreamTransport};
 use super::worker::Worker;
-use edge_policy::Reason;
 use edge_policy::balance::hash;
+use edge_policy::{CertificateContext, Reason};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -38,13 +39,19 @@ pub(crate) async fn run(
     let view = worker.view();
     let deadline = worker.sweep().deadline();
     let (mut to_upstream, mut to_client) = (RelayDirection::with(first), RelayDirection::with(Vec::new()));
+    let wanted = view.runtime.snapshot().config().request_id.is_some();
+    let unique_id = wanted.then(|| identifier(connection));
     let reason = match view.runtime.snapshot().upstream_named(upstream) {
         None => Some(Reason::UpstreamDown),
         Some(at) => {
             let client = connection.proxied.unwrap_or(connection.peer);
+            let pool = &view.pools[at];
+            let said =
+                announced(pool.upstream(), connection, CertificateContext::NotAsked, unique_id.as_deref());
             let options = ConnectOptions {
                 client,
                 local: connection.local,
+                said: &said,
                 deadline: &deadline,
                 connect: view.runtime.snapshot().config().timeouts.connect,
                 fresh: true,
@@ -54,7 +61,7 @@ pub(crate) async fn run(
                 host: true,
                 trace: &Trace::NONE,
             };
-            match Box::pin(view.pools[at].connect(&options, key(client))).await {
+            match Box::pin(pool.connect(&options, key(client))).await {
                 Err(why) => Some(why.reason()),
                 Ok((mut service, in_flight)) => {
                     in_flight.succeeded();
@@ -73,12 +80,21 @@ pub(crate) async fn run(
         local: connection.local,
         listener: connection.listener.as_deref(),
         sni: connection.sni.as_deref(),
+        proxy_header: connection.told.as_deref(),
+        unique_id: unique_id.as_deref(),
         upstream,
         received: to_upstream.written,
         sent: to_client.written,
         duration: began.elapsed(),
         reason,
     });
+}
+
+/// Returns the identifier of a connection: that of its PROXY header, if it is text, or a random one.
+fn identifier(connection: &Connection) -> String {
+    let told = connection.told.as_deref().and_then(|told| told.unique_id.clone());
+    let told = told.and_then(|id| String::from_utf8(id).ok());
+    told.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or_else(request_id::random)
 }
 
 /// Returns the hash key of a client for [`Balance::Hash`](edge_policy::config::Balance::Hash).

@@ -272,6 +272,7 @@ pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits 
     limits.handshake = config.timeouts.handshake;
     limits.head = config.timeouts.header;
     limits.idle = config.timeouts.idle;
+    limits.interfaces = config.trust.interface.is_some();
     limits.section.section = config.limits.header_bytes + config.limits.target_bytes;
     limits.section.fields = config.limits.header_fields;
     limits

@@ -2,6 +2,10 @@
 //! `unsafe`.
 #![allow(unsafe_code)]
 
+mod datagram;
+
+pub(super) use datagram::{DatagramNote, receive as receive_datagram};
+
 use crate::tls13::{Cipher, TrafficKeys};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -181,6 +185,10 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
 /// Socket options of ip(7) and ipv6(7) that libc does not define.
 const IP_PKTOPTIONS: libc::c_int = 9;
 const IPV6_2292PKTOPTIONS: libc::c_int = 6;
+
+/// The index of the loopback interface, which is the first of every network namespace. A packet from the address that it is for was
+/// sent by this machine and came by it, although the kernel names the interface that has the address.
+pub(super) const LOOPBACK: u32 = 1;
 
 /// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it.
 pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {

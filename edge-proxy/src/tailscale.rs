@@ -5,6 +5,7 @@ use super::traces::Trace;
 use super::upstream::{ConnectOptions, Pool, SharedTarget, Targets, UpstreamError, read_whole};
 use crate::observe::NoopObserver;
 use crate::upstream::Cause;
+use edge_http::proxy_protocol::Extensions;
 use edge_http::{RequestHead, Version};
 use edge_policy::balance::TriedTargets;
 use edge_policy::config::Limits;
@@ -108,6 +109,7 @@ impl WhoIs {
         let mut options = ConnectOptions {
             client: who,
             local: who,
+            said: Extensions::NONE,
             deadline,
             connect: PATIENCE,
             fresh: false,

@@ -6,7 +6,10 @@
 #[path = "common/wire3.rs"]
 mod wire3;
 
-use edge_proxy::config::{Access, Action, Config, Listener, PathMatch, Plain, Response, Route, Site, Trust};
+use edge_proxy::config::{
+    Access, Action, Config, Forward, Listener, PathMatch, Plain, Protocol, Response, Route, Site, Target,
+    Trust, Upstream,
+};
 use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -74,16 +77,36 @@ impl Peer {
 
     /// The status that a client there gets over HTTP/3.
     fn get3(&self, test: &str, address: &str, root: &str) -> String {
-        let output = Command::new("nsenter")
-            .args(["-t", &self.0.id().to_string(), "-n"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .envs([("IN_NAMESPACE", "client"), ("ADDRESS", address), ("ROOT", root)])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().find_map(|line| line.split("status=").nth(1)).unwrap_or("none").to_owned()
+        let id = self.0.id().to_string();
+        got3(Command::new("nsenter").args(["-t", &id, "-n"]), test, address, root)
     }
+}
+
+fn got3(command: &mut Command, test: &str, address: &str, root: &str) -> String {
+    let output = command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .envs([("IN_NAMESPACE", "client"), ("ADDRESS", address), ("ROOT", root)])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.split("status=").nth(1)).unwrap_or("none").to_owned()
+}
+
+/// The client of HTTP/3, in whose environment the address and the root are. It claims to be 6.6.6.6. Returns false in another process.
+fn is_client() -> bool {
+    if std::env::var("IN_NAMESPACE").is_ok_and(|role| role == "client") {
+        let (address, root) = (std::env::var("ADDRESS").unwrap(), std::env::var("ROOT").unwrap());
+        let asked = async {
+            let client = wire3::Http3::connect(address.parse().unwrap(), &root, "a.test").await;
+            let request = wire3::request("GET", "a.test", "/", &[(b"x-forwarded-for", b"6.6.6.6")]);
+            client.ask(&request).await.status().unwrap_or("none").to_owned()
+        };
+        let status = wire3::run(async { tokio::time::timeout(Duration::from_secs(3), asked).await });
+        println!("status={}", status.unwrap_or_else(|_| "none".into()));
+        return true;
+    }
+    false
 }
 
 impl Drop for Peer {
@@ -152,16 +175,7 @@ fn serving(proxy: &ProxyHandle) -> bool {
 #[test]
 fn d19_an_interface_that_is_made_anew() {
     const NAME: &str = "d19_an_interface_that_is_made_anew";
-    if std::env::var("IN_NAMESPACE").is_ok_and(|role| role == "client") {
-        let (address, root) = (std::env::var("ADDRESS").unwrap(), std::env::var("ROOT").unwrap());
-        let asked = async {
-            let client = wire3::Http3::connect(address.parse().unwrap(), &root, "a.test").await;
-            client.get("a.test", "/").await.status().unwrap_or("none").to_owned()
-        };
-        let status = wire3::run(async { tokio::time::timeout(Duration::from_secs(3), asked).await });
-        return println!("status={}", status.unwrap_or_else(|_| "none".into()));
-    }
-    if !is_inside(NAME) {
+    if is_client() || !is_inside(NAME) {
         return;
     }
     let peer = Peer::new();
@@ -251,6 +265,37 @@ fn s24_inherited_sockets_are_bound_to_the_interface() {
 }
 
 #[test]
+fn a_forward_has_the_interface_of_its_listener() {
+    if !is_inside("a_forward_has_the_interface_of_its_listener") {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    // The service answers HTTP, so that the same question shows who gets to it.
+    let mut behind = config(vec![Listener::plain(SocketAddr::from(([127, 0, 0, 1], 90)))]);
+    behind.sites[0].plain = Plain::Serve;
+    let _service = Proxy::builder().config(behind).workers(1).start().unwrap();
+    let forward = on("ts0", Listener::tcp(SocketAddr::from(([0, 0, 0, 0], 91)), Forward::to("raw")));
+    let mut config = config(vec![forward]);
+    let target = Target::Tcp { host: "127.0.0.1".into(), port: 90 };
+    config.upstreams = vec![Upstream { protocol: Protocol::Tcp, ..Upstream::new("raw", target) }];
+    // A site that must not be what answers here.
+    config.sites.clear();
+    let proxy = Proxy::builder().config(config).workers(1).start().unwrap();
+    assert!(is_served(&peer.get("10.9.0.1:91", "")), "by the interface");
+    assert_eq!(own("127.0.0.1:91", ""), "", "by another interface");
+    // It survives the interface, and takes nobody else in the meantime.
+    Peer::unlink();
+    assert_eq!(own("127.0.0.1:91", ""), "");
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    assert!(within(4, || is_served(&peer.get("10.9.0.1:91", ""))), "by the interface that was made anew");
+    assert_eq!(own("127.0.0.1:91", ""), "");
+    drop(proxy);
+}
+
+#[test]
 fn s24_a_hop_is_one_by_the_interface_that_the_kernel_names() {
     if !is_inside("s24_a_hop_is_one_by_the_interface_that_the_kernel_names") {
         return;
@@ -267,4 +312,57 @@ fn s24_a_hop_is_one_by_the_interface_that_the_kernel_names() {
     let claim = "X-Forwarded-For: 6.6.6.6\\r\\n";
     assert!(is_served(&peer.get("10.9.0.1:83", claim)), "a hop by its interface");
     assert_eq!(own("127.0.0.1:83", claim), "", "a trusted address by another interface");
+    assert_eq!(
+        own("10.9.0.1:83", claim),
+        "",
+        "a process of this machine, to its own address of that interface"
+    );
+}
+
+#[test]
+fn s24_a_hop_over_quic_is_one_by_the_interface_that_the_kernel_names() {
+    const NAME: &str = "s24_a_hop_over_quic_is_one_by_the_interface_that_the_kernel_names";
+    if is_client() || !is_inside(NAME) {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0; ip address add fd09::1/64 dev ts0 nodad");
+    sh(&format!("nsenter -t {} -n ip address add fd09::2/64 dev pe0 nodad", peer.0.id()));
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    // Sockets that are bound to no interface, for both families.
+    let any = |address: &str| Listener::tls(address.parse().unwrap()).http3(true);
+    let mut config = config(vec![any("0.0.0.0:443"), any("[::]:444")]);
+    let ranges =
+        ["10.9.0.0/24", "fd09::/64", "127.0.0.0/8", "::1/128"].map(|range| range.parse().unwrap()).into();
+    config.trust = Trust { ranges, interface: Some("ts0".into()), ..Trust::default() };
+    config.sites[0].access = Access { allow: vec!["6.6.6.6/32".parse().unwrap()], deny: Vec::new() };
+    let proxy =
+        Proxy::builder().config(config.clone()).certificates(certificates).workers(1).start().unwrap();
+    let here = |address: &str| got3(&mut Command::new("env"), NAME, address, authority.root());
+    assert_eq!(peer.get3(NAME, "10.9.0.1:443", authority.root()), "200", "a hop by its interface");
+    assert_eq!(peer.get3(NAME, "[fd09::1]:444", authority.root()), "200", "a hop by its interface");
+    assert_eq!(here("127.0.0.1:443"), "none", "a trusted address by another interface");
+    assert_eq!(here("[::1]:444"), "none", "a trusted address by another interface");
+    assert_eq!(
+        here("10.9.0.1:443"),
+        "none",
+        "a process of this machine, to its own address of that interface"
+    );
+    assert_eq!(
+        here("[fd09::1]:444"),
+        "none",
+        "a process of this machine, to its own address of that interface"
+    );
+    // A reload says whether it matters.
+    config.trust.interface = Some("lo".into());
+    proxy.reload(config.clone()).unwrap();
+    assert_eq!(here("127.0.0.1:443"), "200");
+    assert_eq!(peer.get3(NAME, "10.9.0.1:443", authority.root()), "none");
+    config.trust.interface = None;
+    proxy.reload(config).unwrap();
+    assert_eq!(peer.get3(NAME, "10.9.0.1:443", authority.root()), "200");
 }

@@ -150,6 +150,56 @@ fn explain_what_no_connection_reaches() {
     assert_eq!(explained(&["http://a.test/"])["ended"], "listener");
 }
 
+/// The readings of a path and the authentication are part of the answer.
+#[test]
+fn explain_readings_and_authentication() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let users = folder.path().join("users");
+    std::fs::write(&users, "ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq\n").unwrap();
+    let text = format!(
+        "listen = [{{ address = '127.0.0.1:80' }}]\n[upstream.portal]\ntarget = 'http://127.0.0.1:2'\n\
+         [[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://127.0.0.1:1'\nauth = {{ upstream = 'portal', path = '/verify' }}\n\
+         [[site.route]]\npath = '/admin'\nupstream = 'http://127.0.0.1:1'\nallow = '10.0.0.0/8'\n\
+         [[site.route]]\npath = '/me'\nupstream = 'http://127.0.0.1:1'\nauth = {{ users = '{}', realm = 'mine' }}\n\
+         [[site.route]]\npath = '/open'\nupstream = 'http://127.0.0.1:1'\nauth = 'open'\n",
+        users.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let at = |path: &str| {
+        let url = format!("http://a.test{path}");
+        explain(config.to_str().unwrap(), &[&url, "--from", "192.0.2.1"])
+    };
+    // A reading that would be decided otherwise is named, with the route that it would have.
+    let value = at("/x/..%2fadmin");
+    assert_eq!(
+        (&value["code"], &value["verdict"]["what"]),
+        (&"ambiguous-path".into(), &"refused with 400".into())
+    );
+    let readings = value["readings"].as_array().unwrap();
+    let admin = readings.iter().find(|reading| reading["path"] == "/admin").unwrap();
+    assert_eq!((&admin["route"], &admin["same"]), (&"/admin".into(), &false.into()));
+    assert_eq!(value["authentication"], serde_json::Value::Null, "{value}");
+    // The service that is asked hears of each reading.
+    let value = at("/npm/@scope%2fpkg");
+    assert_eq!(value["readings"][0]["path"], "/npm/@scope/pkg");
+    assert_eq!(value["authentication"]["what"], "`portal` is asked");
+    assert!(value["authentication"]["why"].as_str().unwrap().contains("1 other"), "{value}");
+    assert_eq!(at("/me")["authentication"]["what"], "a password");
+    assert_eq!(at("/open")["authentication"], serde_json::Value::Null);
+    let output = run(&[
+        "explain",
+        "--no-files",
+        "--config",
+        config.to_str().unwrap(),
+        "--from",
+        "192.0.2.1",
+        "http://a.test/x/..%2fadmin",
+    ]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("may be read  /admin: the route /admin, decided otherwise\n"), "{text}");
+}
+
 #[test]
 fn explain_early_data() {
     let early = ["--from", "192.0.2.1", "--host", "git.example.org", "--early"];

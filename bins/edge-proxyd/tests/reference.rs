@@ -20,6 +20,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("error", "The failure of the upstream in words."),
     ("method", "The method."),
     ("peer", "The address and port of the connection."),
+    (
+        "proxy_header",
+        "What the PROXY header of the connection said of it, only with such a header of version 2: `alpn`, `authority`, `unique_id`, \
+         `tls_version`, `tls_cipher`, and `common_name` of a certificate that was verified.",
+    ),
     ("reason", "The reason of a response that the proxy made itself, see *Reasons*."),
     ("received", "Bytes of content received from the client."),
     ("referer", "The field Referer."),
@@ -41,7 +46,7 @@ fn observed() -> (serde_json::Value, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let (origin, port, status) = (Origin::simple(), free_port(), free_port());
     let text = format!(
-        "request_id = 'x-request-id'\n[[listen]]\naddress = '127.0.0.1:{port}'\n[status]\naddress = '127.0.0.1:{status}'\n\
+        "request_id = 'x-request-id'\n[[listen]]\naddress = '127.0.0.1:{port}'\nproxy_protocol = '127.0.0.1'\n[status]\naddress = '127.0.0.1:{status}'\n\
          [sandbox]\nmode = 'off'\n[[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://{}'\n",
         origin.address()
     );
@@ -55,19 +60,24 @@ fn observed() -> (serde_json::Value, String) {
         .spawn()
         .expect("the program runs");
     let mut log = BufReader::new(child.stdout.take().expect("it is piped"));
-    get(port, "a.test", "/");
+    get(port, HEADER, "a.test", "/");
     let mut line = String::new();
     log.read_line(&mut line).expect("a line");
-    let metrics = get(status, &format!("127.0.0.1:{status}"), "/metrics");
+    let metrics = get(status, b"", &format!("127.0.0.1:{status}"), "/metrics");
     let _ = child.kill();
     let _ = child.wait();
     (serde_json::from_str(&line).expect("JSON"), metrics)
 }
 
-fn get(port: u16, host: &str, path: &str) -> String {
+/// A PROXY header that names a host.
+const HEADER: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x15\xcb\0\x71\x07\xc0\0\x02\x01\x9c\x40\0\x50\x02\0\x06a.test";
+
+fn get(port: u16, header: &[u8], host: &str, path: &str) -> String {
     let began = Instant::now();
     loop {
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            stream.write_all(header).expect("it is sent");
             write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
                 .expect("it is sent");
             let mut response = String::new();

@@ -154,8 +154,16 @@ impl Topology {
             std::fs::create_dir_all(&acme)?;
             chown(&acme, Some(EDGE), Some(ACME_GROUP))?;
         }
-        for host in [&self.client, &self.attacker] {
+        for host in [&self.client, &self.attacker, &self.laptop] {
             std::fs::write(host.folder.join("run/issuing.pem"), issuing_root)?;
+        }
+        let (household, others) = (Authority::named("the household"), Authority::named("others"));
+        std::fs::write(self.vps.folder.join("etc/edge-proxyd/household-ca.pem"), household.root())?;
+        for (name, (chain, key)) in
+            [("ann", household.issue_client("Ann", 1)), ("stranger", others.issue_client("Ann", 1))]
+        {
+            std::fs::write(self.client.folder.join(format!("run/{name}.pem")), chain)?;
+            std::fs::write(self.client.folder.join(format!("run/{name}.key")), key)?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ import http.client
 import os
 import ssl
 
+import lab as labs
+
 
 def client(lab, host):
     context = ssl.create_default_context(cafile=lab.ca)
@@ -33,20 +35,23 @@ def radicale(lab):
     lab.start("radicale", ["/usr/bin/python3", "-m", "radicale", "--config", config], 3004)
     # The proxy in front says who it is, as radicale's own documentation has it.
     user = 'request_headers = { set = { X-Remote-User = "ann" } }'
-    host = lab.site("calendar", 3004, edge=user, node=user)
+    forwarded = "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port;"
+    nginx = f'location / {{ {labs.USUAL} {forwarded} proxy_set_header X-Remote-User "ann"; proxy_pass http://127.0.0.1:3004; }}'
+    lab.site("calendar", 3004, edge=user, node=user, nginx=nginx)
 
-    def drive():
+    def drive(host):
         ask = client(lab, host)
         event = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20260101T000000Z\r\n"
         event += "DTSTART:20260101T100000Z\r\nSUMMARY:x\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+        place = f"/ann/{lab.through}/"
         kind = '<C:mkcalendar xmlns:C="urn:ietf:params:xml:ns:caldav"/>'
         statuses = [
-            ask("MKCALENDAR", "/ann/work/", kind)[0],
-            ask("PUT", "/ann/work/1.ics", event, Content_Type="text/calendar")[0],
-            ask("PROPFIND", "/ann/work/", None, Depth="1")[0],
-            ask("MOVE", "/ann/work/1.ics", None, Destination=f"https://{host}/ann/work/2.ics")[0],
-            ask("GET", "/ann/work/2.ics")[0],
-            ask("DELETE", "/ann/work/2.ics")[0],
+            ask("MKCALENDAR", place, kind)[0],
+            ask("PUT", f"{place}1.ics", event, Content_Type="text/calendar")[0],
+            ask("PROPFIND", place, None, Depth="1")[0],
+            ask("MOVE", f"{place}1.ics", None, Destination=f"https://{host}{place}2.ics")[0],
+            ask("GET", f"{place}2.ics")[0],
+            ask("DELETE", f"{place}2.ics")[0],
         ]
         lab.fact("radicale takes CalDAV's methods, MOVE by its Destination too", statuses == [201, 201, 207, 201, 200, 200], statuses)
 
@@ -66,19 +71,27 @@ strip_prefix = "/files"
 upstream = "http://127.0.0.1:3005"
 request_headers = { replace = { Destination = { "https://dav.home.test/files/" = "http://dav.home.test/" } } }
 """
-    host = lab.site("dav", 3005, node=rewritten)
+    nginx = f"""location /files/ {{
+{labs.USUAL}
+client_max_body_size 0;
+set $destination $http_destination;
+if ($destination ~ "^https://[^/]+/files/(.*)$") {{ set $destination http://$host/$1; }}
+proxy_set_header Destination $destination;
+proxy_pass http://127.0.0.1:3005/;
+}}"""
+    lab.site("dav", 3005, node=rewritten, nginx=nginx)
 
-    def drive():
+    def drive(host):
         ask = client(lab, host)
-        content = os.urandom(1024 * 1024)
+        content, place = os.urandom(1024 * 1024), f"/files/folder-{lab.through}"
         statuses = [
-            ask("MKCOL", "/files/folder/")[0],
-            ask("PUT", "/files/folder/a", content)[0],
-            ask("COPY", "/files/folder/a", None, Destination=f"https://{host}/files/folder/b%20c")[0],
-            ask("MOVE", "/files/folder/a", None, Destination=f"https://{host}/files/folder/d", Overwrite="F")[0],
-            ask("PROPFIND", "/files/folder/", None, Depth="1")[0],
+            ask("MKCOL", f"{place}/")[0],
+            ask("PUT", f"{place}/a", content)[0],
+            ask("COPY", f"{place}/a", None, Destination=f"https://{host}{place}/b%20c")[0],
+            ask("MOVE", f"{place}/a", None, Destination=f"https://{host}{place}/d", Overwrite="F")[0],
+            ask("PROPFIND", f"{place}/", None, Depth="1")[0],
         ]
-        read = [ask("GET", f"/files/folder/{name}") for name in ["b%20c", "d"]]
+        read = [ask("GET", f"{place}/{name}") for name in ["b%20c", "d"]]
         same = all(status == 200 and found == content for status, found in read)
         lab.fact("wsgidav takes WebDAV's methods below a prefix", statuses == [201, 201, 201, 201, 207] and same, statuses)
 

@@ -1,5 +1,6 @@
 """An edge and a node of edge-proxyd, between clients and applications: TLS and HTTP/3 outside, plain HTTP over addresses of a
-tailnet inside. It runs in network and mount namespaces of its own, with its own /etc/hosts."""
+tailnet inside; and beside them nginx, configured as the documentation of each application says. It runs in network and mount
+namespaces of its own, with its own /etc/hosts."""
 
 import os
 import signal
@@ -8,8 +9,22 @@ import subprocess
 import sys
 import time
 
+# The names of the sites through the edge and the node, and through nginx.
 DOMAIN = "home.test"
+BESIDE = "nginx.test"
 NODE = "100.64.0.2"
+NGINX = "127.0.0.2"
+
+# What every documentation of a site behind nginx begins with.
+USUAL = """proxy_set_header Host $host;
+proxy_set_header X-Real-IP $remote_addr;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_set_header X-Forwarded-Proto $scheme;
+"""
+SWITCHES = """proxy_http_version 1.1;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $connection_upgrade;
+"""
 
 
 class Lab:
@@ -18,19 +33,28 @@ class Lab:
     def __init__(self, folder, edge, tools, quick):
         self.folder, self.edge, self.tools, self.quick = folder, os.path.abspath(edge), os.path.abspath(tools), quick
         self.sites, self.processes, self.facts = {}, [], []
+        # The facts through nginx, and through whom the clients go now.
+        self.beside, self.through = {}, "edge"
         self.environment = {**os.environ, "HOME": folder, "NO_COLOR": "1"}
         for name in list(self.environment):
             if name.lower().endswith("_proxy"):
                 del self.environment[name]
         self.ca = f"{folder}/ca.pem"
+        self.directives, self.servers = {}, []
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def site(self, name, port, edge="", node="", scheme="http"):
-        """Adds a site for an application at this port of loopback. The texts are further keys of the site at each hop."""
+    def work(self, name):
+        """A path of the clients' own, for each way that they go."""
+        return self.path(f"{name}-{self.through}")
+
+    def site(self, name, port, edge="", node="", scheme="http", nginx=None):
+        """Adds a site for an application at this port of loopback. The texts are further keys of the site at each hop, and the
+        directives of nginx's server, by default those that pass everything on."""
         self.sites[name] = (port, edge, node, scheme)
-        return f"{name}.{DOMAIN}"
+        usual = f"location / {{ {USUAL} proxy_pass http://127.0.0.1:{port}; }}"
+        self.directives[name] = usual if nginx is None else nginx
 
     def start(self, name, command, port=None, environment=None, folder=None, wait=60):
         """Starts a program, and waits until its port takes connections."""
@@ -77,14 +101,31 @@ class Lab:
         return output
 
     def fact(self, name, ok, detail=""):
-        """Prints and keeps a fact."""
-        self.facts.append((name, ok))
+        """Prints and keeps a fact. Through nginx it is kept to be compared."""
+        if self.through == "nginx":
+            self.beside[name] = (bool(ok), str(detail)[:200])
+            return
+        self.facts.append((name, bool(ok)))
         print(f"{'ok' if ok else 'FAILED':<7} {name}{': ' + str(detail) if detail else ''}", flush=True)
+
+    def compare(self, explained):
+        """Prints where nginx differs. A difference that is not explained is a fact that fails, and so is an explanation of none."""
+        ours = dict(self.facts)
+        for name in sorted(set(ours) | set(self.beside)):
+            theirs, detail = self.beside.get(name, (None, "not seen"))
+            if theirs == ours.get(name):
+                continue
+            reason = explained.get(name)
+            ok = reason is not None and ours.get(name) is True
+            self.fact(f"beside nginx: {name}", ok, f"nginx {'passes' if theirs else 'fails'} ({detail}): {reason or 'NOT EXPLAINED'}")
+        for name in explained:
+            if name in ours and self.beside.get(name, (None, ""))[0] == ours[name]:
+                self.fact(f"beside nginx: {name}", False, "the difference that is explained is gone")
 
     def certificates(self):
         """Makes an authority, and a certificate for all sites."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": self.folder}
-        names = ",".join(f"DNS:{name}.{DOMAIN}" for name in self.sites)
+        names = ",".join(f"DNS:{name}.{domain}" for name in self.sites for domain in [DOMAIN, BESIDE])
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         subprocess.run(
             ["openssl", "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=CA"],
@@ -134,6 +175,43 @@ ranges = "100.64.0.0/10"
             command = [self.edge, "run", "--config", self.path(f"{name}.toml")]
             self.start(f"proxy-{name}", command, address)
 
+        self.nginx()
+
+    def nginx(self):
+        """Starts nginx with a server for each site."""
+        servers = "".join(
+            f"""server {{
+listen {NGINX}:443 ssl;
+http2 on;
+server_name {name}.{BESIDE};
+{directives}
+}}
+"""
+            for name, directives in self.directives.items()
+        )
+        temporary = "".join(
+            f"{kind}_temp_path {self.path(f'beside-{kind}')};\n" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        )
+        config = self.path("beside.conf")
+        with open(config, "w") as file:
+            file.write(
+                f"""daemon off; user root; pid {self.path('beside.pid')}; error_log stderr;
+events {{}}
+http {{
+access_log off;
+{temporary}
+ssl_certificate {self.path('acme/site/fullchain.pem')};
+ssl_certificate_key {self.path('acme/site/key.pem')};
+map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+{servers}
+}}
+"""
+            )
+        root = f"{self.tools}/newer-nginx"
+        libraries = f"{root}/usr/lib/x86_64-linux-gnu"
+        command = [f"{libraries}/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/nginx"]
+        self.start("beside", [*command, "-p", self.folder, "-c", config, "-e", "stderr"], (NGINX, 443))
+
     def stop(self):
         for process in reversed(self.processes):
             try:
@@ -147,6 +225,7 @@ def own_hosts(names):
     path = "/tmp/hosts-of-the-applications"
     with open(path, "w") as file:
         file.write("127.0.0.1 localhost " + " ".join(f"{name}.{DOMAIN}" for name in names) + "\n")
+        file.write(f"{NGINX} " + " ".join(f"{name}.{BESIDE}" for name in names) + "\n")
     for command in [
         ["mount", "--make-rprivate", "/"],
         ["mount", "--bind", path, "/etc/hosts"],

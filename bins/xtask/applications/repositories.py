@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 
+import lab as labs
+
 
 def git(lab):
     """git-http-backend behind nginx: a push of many bytes, which git sends chunked, and a clone."""
@@ -41,13 +43,16 @@ http {{
     user = ["-s", f"unix:{sock}"]
     lab.start("fcgiwrap", ["/usr/sbin/fcgiwrap", "-f", *user])
     lab.start("git-nginx", ["/usr/sbin/nginx", "-g", "user root;", "-c", nginx], 3001)
-    host = lab.site("git", 3001)
+    # As Forgejo's documentation has it.
+    nginx = f"location / {{ client_max_body_size 512M; {labs.USUAL} {labs.SWITCHES} proxy_pass http://127.0.0.1:3001; }}"
+    lab.site("git", 3001, nginx=nginx)
 
-    def drive():
+    def drive(host):
         size = 5 if lab.quick else 50
-        lab.run(["git", "init", "-q", "--bare", f"{repositories}/big.git"])
-        lab.run(["git", "-C", f"{repositories}/big.git", "config", "http.receivepack", "true"])
-        work = lab.path("work")
+        repository = f"big-{lab.through}.git"
+        lab.run(["git", "init", "-q", "--bare", f"{repositories}/{repository}"])
+        lab.run(["git", "-C", f"{repositories}/{repository}", "config", "http.receivepack", "true"])
+        work = lab.work("work")
         lab.run(["git", "init", "-q", "-b", "main", work])
         content = os.urandom(size * 1024 * 1024)
         with open(f"{work}/big", "wb") as file:
@@ -59,10 +64,10 @@ http {{
         for version in ["HTTP/1.1", "HTTP/2"]:
             branch = version.replace("/", "-").replace(".", "-")
             options = ["-c", f"http.version={version}"]
-            push = ["git", "-C", work, *options, "push", "-q", f"https://{host}/big.git", f"main:{branch}"]
+            push = ["git", "-C", work, *options, "push", "-q", f"https://{host}/{repository}", f"main:{branch}"]
             lab.run(push, environment=environment)
-            clone = lab.path(f"clone-{branch}")
-            get = ["git", *options, "clone", "-q", "-b", branch, f"https://{host}/big.git", clone]
+            clone = lab.work(f"clone-{branch}")
+            get = ["git", *options, "clone", "-q", "-b", branch, f"https://{host}/{repository}", clone]
             lab.run(get, environment=environment)
             with open(f"{clone}/big", "rb") as file:
                 same = file.read() == content
@@ -90,31 +95,33 @@ log: {{ type: stdout, format: pretty, level: warn }}
 """
         )
     lab.start("verdaccio", ["node", folder, "--config", config, "--listen", "127.0.0.1:3002"], 3002)
-    host = lab.site("npm", 3002)
+    # As verdaccio's documentation has it, with a limit for the package.
+    nginx = f"location / {{ client_max_body_size 100m; {labs.USUAL} proxy_set_header X-NginX-Proxy true; proxy_redirect off; proxy_pass http://127.0.0.1:3002; }}"
+    lab.site("npm", 3002, nginx=nginx)
 
-    def drive():
+    def drive(host):
         registry = f"https://{host}/"
         environment = {"npm_config_cafile": lab.ca, "npm_config_registry": registry, "npm_config_audit": "false"}
         environment.update({"npm_config_update_notifier": "false", "npm_config_fund": "false"})
-        user = {"name": "ann", "password": "a long password", "email": "ann@home.test", "type": "user", "roles": []}
+        user = {"name": f"ann-{lab.through}", "password": "a long password", "email": "ann@home.test", "type": "user", "roles": []}
         said = lab.run(
             ["curl", "-sS", "--cacert", lab.ca, "-X", "PUT", "-H", "Content-Type: application/json"]
-            + ["-d", json.dumps(user), f"{registry}-/user/org.couchdb.user:ann"]
+            + ["-d", json.dumps(user), f"{registry}-/user/org.couchdb.user:ann-{lab.through}"]
         )
         with open(lab.path(".npmrc"), "w") as file:
             file.write(f"//{host}/:_authToken={json.loads(said)['token']}\n")
-        package = lab.path("package")
+        package = lab.work("package")
         os.makedirs(package)
         content = os.urandom((2 if lab.quick else 20) * 1024 * 1024)
         with open(f"{package}/package.json", "w") as file:
-            json.dump({"name": "@scope/pkg", "version": "1.0.0"}, file)
+            json.dump({"name": f"@{lab.through}/pkg", "version": "1.0.0"}, file)
         with open(f"{package}/blob", "wb") as file:
             file.write(content)
         lab.run(["npm", "publish", "--access", "public"], 180, environment, package)
-        use = lab.path("use")
+        use = lab.work("use")
         os.makedirs(use)
-        lab.run(["npm", "install", "--no-package-lock", "@scope/pkg@1.0.0"], 180, environment, use)
-        with open(f"{use}/node_modules/@scope/pkg/blob", "rb") as file:
+        lab.run(["npm", "install", "--no-package-lock", f"@{lab.through}/pkg@1.0.0"], 180, environment, use)
+        with open(f"{use}/node_modules/@{lab.through}/pkg/blob", "rb") as file:
             same = file.read() == content
         lab.fact("npm publishes and installs a scoped package (a path with %2f)", same)
 
@@ -130,10 +137,12 @@ def images(lab):
             f"http: {{ addr: 127.0.0.1:3003, secret: a }}\n"
         )
     lab.start("registry", ["docker-registry", "serve", config], 3003)
-    host = lab.site("registry", 3003)
+    # As the registry's documentation has it.
+    nginx = f"location / {{ client_max_body_size 0; chunked_transfer_encoding on; {labs.USUAL} proxy_read_timeout 900; proxy_pass http://127.0.0.1:3003; }}"
+    lab.site("registry", 3003, nginx=nginx)
 
-    def drive():
-        image = lab.path("image")
+    def drive(host):
+        image = lab.work("image")
         blobs = f"{image}/blobs/sha256"
         os.makedirs(blobs)
 
@@ -156,15 +165,15 @@ def images(lab):
             json.dump(index, file)
         with open(f"{image}/oci-layout", "w") as file:
             json.dump({"imageLayoutVersion": "1.0.0"}, file)
-        certificates = lab.path("registry-ca")
+        certificates = lab.work("registry-ca")
         os.makedirs(certificates)
         with open(lab.ca) as source, open(f"{certificates}/ca.crt", "w") as file:
             file.write(source.read())
         copy = ["skopeo", "--insecure-policy", "--tmpdir", lab.folder, "copy", "-q"]
         remote = f"docker://{host}/team/image:1"
         lab.run([*copy, "--dest-cert-dir", certificates, f"oci:{image}", remote], 180)
-        lab.run([*copy, "--src-cert-dir", certificates, remote, f"oci:{lab.path('pulled')}"], 180)
-        with open(f"{lab.path('pulled')}/blobs/sha256/{layer['digest'][7:]}", "rb") as file:
+        lab.run([*copy, "--src-cert-dir", certificates, remote, f"oci:{lab.work('pulled')}"], 180)
+        with open(f"{lab.work('pulled')}/blobs/sha256/{layer['digest'][7:]}", "rb") as file:
             same = hashlib.sha256(file.read()).hexdigest() == layer["digest"][7:]
         lab.fact("skopeo pushes and pulls an image", same)
 

@@ -9,6 +9,14 @@ import time
 import urllib.request
 from concurrent import futures
 
+import lab as labs
+
+HEADSCALE = """proxy_set_header X-Real-IP $remote_addr;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_set_header X-Forwarded-Proto $scheme;
+add_header Strict-Transport-Security "max-age=15552000; includeSubDomains" always;
+"""
+
 
 def mosquitto(lab):
     """mosquitto over WebSocket: everything that is published arrives."""
@@ -16,9 +24,10 @@ def mosquitto(lab):
     with open(config, "w") as file:
         file.write("allow_anonymous true\nuser root\nlistener 3010 127.0.0.1\nlistener 3006\nprotocol websockets\n")
     lab.start("mosquitto", ["/usr/sbin/mosquitto", "-c", config], 3006)
-    host = lab.site("mqtt", 3006)
+    nginx = f"location / {{ {labs.USUAL} {labs.SWITCHES} proxy_pass http://127.0.0.1:3006; }}"
+    lab.site("mqtt", 3006, nginx=nginx)
 
-    def drive():
+    def drive(host):
         from paho.mqtt import client as mqtt
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -33,7 +42,7 @@ def mosquitto(lab):
             assert ready.wait(20), "no connection"
             return made
 
-        got, rounds = set(), 150
+        got, rounds = set(), 20 if lab.quick and lab.through == "nginx" else 150
         reader = connected("reader")
         reader.on_message = lambda _client, _data, message: got.add(message.payload)
         subscribed = threading.Event()
@@ -57,7 +66,8 @@ def mosquitto(lab):
 
 def grpc(lab):
     """gRPC over HTTP/2 at both hops: calls, streams both ways, and a status in trailers."""
-    host = lab.site("grpc", 3007, scheme="h2c")
+    nginx = "location / { client_max_body_size 0; grpc_pass grpc://127.0.0.1:3007; }"
+    lab.site("grpc", 3007, scheme="h2c", nginx=nginx)
 
     import grpc as library
 
@@ -77,8 +87,10 @@ def grpc(lab):
     server.add_generic_rpc_handlers([Service()])
     server.add_insecure_port("127.0.0.1:3007")
     server.start()
+    # It ends with the last reference to it.
+    lab.servers.append(server)
 
-    def drive():
+    def drive(host):
         with open(lab.ca, "rb") as file:
             credentials = library.ssl_channel_credentials(file.read())
         with library.secure_channel(f"{host}:443", credentials) as channel:
@@ -95,15 +107,15 @@ def grpc(lab):
             lab.fact("gRPC streams both ways", len(said) == 1000 and said[-1] == b"999")
             wanted = (library.StatusCode.FAILED_PRECONDITION, "not now: é")
             lab.fact("gRPC's status arrives in trailers", status == wanted, status)
-        server.stop(0)
-
     return drive
 
 
 def headscale(lab):
     """headscale's handshake: POST /ts2021 with Upgrade: tailscale-control-protocol, then frames both ways."""
     upgrade = 'upgrade = ["websocket", "tailscale-control-protocol"]'
-    host = lab.site("headscale", 3008, edge=upgrade, node=upgrade)
+    # As headscale's documentation has it.
+    nginx = f"location / {{ {labs.SWITCHES} proxy_set_header Host $server_name; proxy_redirect http:// https://; proxy_buffering off; {HEADSCALE} proxy_pass http://127.0.0.1:3008; }}"
+    lab.site("headscale", 3008, edge=upgrade, node=upgrade, nginx=nginx)
     listener = socket.create_server(("127.0.0.1", 3008))
     heads = []
 
@@ -128,7 +140,7 @@ def headscale(lab):
 
     threading.Thread(target=accept, daemon=True).start()
 
-    def drive():
+    def drive(host):
         context = ssl.create_default_context(cafile=lab.ca)
         frames = 5000 if lab.quick else 100000
         with context.wrap_socket(socket.create_connection((host, 443), 30), server_hostname=host) as stream:
@@ -159,7 +171,13 @@ def headscale(lab):
                     pending = pending[68:]
             sender.join()
             lab.fact(f"{frames} frames pass both ways", got == wanted and whole, f"{got} of {wanted} bytes")
-        lab.fact("the handshake's field reaches headscale", b"X-Tailscale-Handshake: AAEC" in heads[0])
+            if lab.through == "edge" and not lab.quick:
+                # A client of headscale stays connected while nothing happens.
+                time.sleep(600)
+                stream.settimeout(30)
+                stream.sendall(b"still here")
+                lab.fact("headscale's tunnel is there after 10 minutes without a byte", stream.recv(65536) == b"still here")
+        lab.fact("the handshake's field reaches headscale", b"X-Tailscale-Handshake: AAEC" in heads[-1])
 
     return drive
 
@@ -169,9 +187,10 @@ def jupyter(lab):
     settings = ["--ServerApp.token=secret", "--ServerApp.allow_root=True", "--ServerApp.allow_remote_access=True"]
     settings += ["--ServerApp.port=3009", "--ServerApp.ip=127.0.0.1", "--ServerApp.open_browser=False"]
     lab.start("jupyter", ["/usr/bin/python3", "-m", "jupyter_server", *settings], 3009, wait=120)
-    host = lab.site("jupyter", 3009)
+    nginx = f"location / {{ {labs.USUAL} {labs.SWITCHES} proxy_set_header X-Scheme $scheme; proxy_buffering off; proxy_pass http://127.0.0.1:3009; }}"
+    lab.site("jupyter", 3009, nginx=nginx)
 
-    def drive():
+    def drive(host):
         import websocket
 
         context = ssl.create_default_context(cafile=lab.ca)

@@ -66,6 +66,7 @@ const TEXTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("proxy_protocol", &["PROXY TCP4 192.0.2.1 192.0.2.2 40000 443\r\n", "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"]),
+    ("readings", &["/npm/@scope%2fpkg", "/x/..%2f..%5cadmin;a=b//%252e%00?c"]),
     (
         "trace_context",
         &[

@@ -58,12 +58,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/sbin/dovecot", "dovecot-core"),
     ("/usr/sbin/fcgiwrap", "fcgiwrap"),
+    ("/usr/sbin/haproxy", "haproxy"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/knotd", "knot"),
     ("/usr/sbin/mkfs.xfs", "xfsprogs"),
     ("/usr/sbin/mosquitto", "mosquitto"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/sbin/postfix", "postfix"),
+    ("/usr/sbin/sshd", "openssh-server"),
 ];
 
 /// Installs whatever is missing.

@@ -1,4 +1,5 @@
-//! A parsed header is the same when it is formatted and parsed again, and no prefix of it is accepted.
+//! A parsed header is the same when it is formatted and parsed again, with what it says of the connection, and no prefix of it is
+//! accepted.
 #![no_main]
 
 use edge_http::proxy_protocol::{parse, v1, v2};
@@ -14,5 +15,12 @@ fuzz_target!(|bytes: &[u8]| {
         let mut written = Vec::new();
         write(&header, &mut written);
         assert_eq!(parse(&written), Ok(Some((header, written.len()))));
+    }
+    if bytes[0] != b'P' {
+        let said = v2::extensions(&bytes[..used]);
+        let mut written = Vec::new();
+        v2::write_with(&header, &said, &mut written);
+        assert_eq!(parse(&written), Ok(Some((header, written.len()))));
+        assert_eq!(v2::extensions(&written), said);
     }
 });

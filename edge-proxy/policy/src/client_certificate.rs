@@ -26,6 +26,8 @@ pub struct ClientCertificate {
     pub subject: String,
     /// The distinguished name of the issuer (RFC 4514).
     pub issuer: String,
+    /// The common name of the subject, if it has one in UTF-8.
+    pub common_name: Option<String>,
     /// The serial number in upper-case hexadecimal.
     pub serial: String,
     /// The SHA-256 of the end-entity certificate in DER, in lower-case hexadecimal.
@@ -39,6 +41,7 @@ impl ClientCertificate {
             chain,
             subject: String::new(),
             issuer: String::new(),
+            common_name: None,
             serial: String::new(),
             fingerprint: String::new(),
         }

@@ -4,6 +4,7 @@ use crate::downstream::h3::{AcceptedConnection, Closed, Dropped, H3Stream, Heads
 use crate::exchange::{Connection, serve};
 use crate::limits::sketch::ConnectionPermit;
 use crate::observe::ConnectionRejected;
+use crate::sys;
 use crate::tls::TlsParameters;
 use crate::worker::Worker;
 use edge_http::h3::Code;
@@ -94,18 +95,35 @@ impl Service for H3Service {
             peer: opened.peer,
             local: SocketAddr::new(ip, self.address.port()),
             proxied: None,
-            interface: self.interface.clone(),
+            told: None,
+            interface: self
+                .interface
+                .clone()
+                .or_else(|| opened.interface.and_then(sys::interface_name).map(Rc::from)),
             listener: self.listener.clone(),
             certificate: None,
             tls: Some(TlsParameters::QUIC),
+            alpn: Some("h3"),
             sni: opened.sni.map(|name| host::normalize(&name).into_boxed_str()),
         }
     }
 
-    fn request(&self, conn: &Rc<Connection>, peer: SocketAddr, head: RequestHead, mut stream: H3Stream) {
+    fn request(
+        &self,
+        conn: &Rc<Connection>,
+        (peer, by_one): (SocketAddr, bool),
+        head: RequestHead,
+        mut stream: H3Stream,
+    ) {
         let worker = self.worker.clone();
-        let connection =
-            if conn.peer == peer { conn.clone() } else { Rc::new(Connection { peer, ..(**conn).clone() }) };
+        let same = by_one || conn.interface == self.interface;
+        let connection = if conn.peer == peer && same {
+            conn.clone()
+        } else {
+            // By several interfaces it came by none that is known.
+            let interface = if same { conn.interface.clone() } else { None };
+            Rc::new(Connection { peer, interface, ..(**conn).clone() })
+        };
         tokio::task::spawn_local(async move {
             let deadline = worker.sweep().deadline();
             serve(&worker, &connection, head, &mut stream, &deadline).await;

@@ -14,7 +14,8 @@ use crate::sys;
 use crate::tls::{Hello, TlsParameters, TlsStream, read_hello, send_alert};
 use crate::worker::Worker;
 use edge_http::h2::frame::PREFACE;
-use edge_http::{host, proxy_protocol};
+use edge_http::host;
+use edge_http::proxy_protocol::{self, Extensions, ProxyHeader, v2};
 use edge_policy::Reason;
 use edge_policy::config::{Listener, ListenerKind, Reject};
 use edge_policy::decide::{self, Transport};
@@ -150,7 +151,11 @@ fn begin(
 
 /// Returns the interface that a connection arrived on, as the kernel recorded it.
 fn came_by(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
-    sys::interface_name(sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?)
+    let index = match stream.local_addr() {
+        Ok(local) if local.ip() == peer.ip() => sys::LOOPBACK,
+        _ => sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?,
+    };
+    sys::interface_name(index)
 }
 
 async fn connection(
@@ -170,9 +175,11 @@ async fn connection(
         peer,
         local,
         proxied: None,
+        told: None,
         interface: interface.map(Rc::from),
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
+        alpn: None,
         tls: None,
         certificate: None,
     };
@@ -181,7 +188,10 @@ async fn connection(
         let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
         let deadline = worker.sweep().deadline();
         match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
-            Some(Ok(header)) => connection.proxied = header.source(),
+            Some(Ok((header, told))) => {
+                connection.proxied = header.source();
+                connection.told = (!told.is_empty()).then(|| Rc::new(told));
+            }
             _ => return turned_away(&worker, &connection, Reason::ProxyHeader),
         }
     }
@@ -253,13 +263,23 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
     deadline.within(limit, read).await.flatten()
 }
 
+/// Returns the application protocol, once it is negotiated.
+fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
+    match tls.alpn_protocol()? {
+        b"h2" => Some("h2"),
+        b"http/1.1" => Some("http/1.1"),
+        _ => None,
+    }
+}
+
 /// Reads the PROXY header. Bytes behind it stay in `already`.
-async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<proxy_protocol::ProxyHeader> {
+async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<(ProxyHeader, Extensions)> {
     loop {
         match proxy_protocol::parse(already) {
             Ok(Some((header, used))) => {
+                let told = v2::extensions(&already[..used]);
                 already.drain(..used);
-                return Ok(header);
+                return Ok((header, told));
             }
             Ok(None) => {}
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
@@ -351,12 +371,14 @@ async fn handshake(
     };
     let takes_early = tls.early_data().is_some();
     let http2 = tls.alpn_protocol() == Some(b"h2");
+    connection.alpn = alpn(&tls);
     connection.tls = TlsParameters::of(&tls);
     let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
         // After a HelloRetryRequest they are known only now.
         connection.tls = connection.tls.or_else(|| stream.tls().and_then(|tls| TlsParameters::of(tls)));
+        connection.alpn = connection.alpn.or_else(|| stream.tls().and_then(|tls| alpn(tls)));
     }
     if let Some(auth) = client_auth {
         let chain = stream.tls().and_then(|tls| tls.peer_certificates()).unwrap_or_default();

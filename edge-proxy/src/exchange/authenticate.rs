@@ -169,9 +169,11 @@ impl<'a> Authentication<'_, 'a> {
             self.context.decision.client.address,
             self.context.decision.client.port.unwrap_or(0),
         );
+        let said = self.context.announced(pool.upstream());
         let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
+            said: &said,
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,

@@ -3,6 +3,7 @@
 use crate::client_auth::ProvenCertificate;
 use crate::runtime::Runtime;
 use crate::tls::TlsParameters;
+use edge_http::proxy_protocol::Extensions;
 use edge_policy::CertificateContext;
 use edge_policy::decide::{RequestContext, Transport};
 use edge_policy::tailnet::Identities;
@@ -16,10 +17,14 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) proxied: Option<SocketAddr>,
+    /// The description of the connection in its PROXY header. `None` if there was none.
+    pub(crate) told: Option<Rc<Extensions>>,
     pub(crate) interface: Option<Rc<str>>,
     /// The name of the listener that accepted the connection.
     pub(crate) listener: Option<Rc<str>>,
     pub(crate) sni: Option<Box<str>>,
+    /// The application protocol that was negotiated by ALPN.
+    pub(crate) alpn: Option<&'static str>,
     /// The version and cipher suite of TLS, once negotiated.
     pub(crate) tls: Option<TlsParameters>,
     /// The client certificate, if the handshake asked for one.
@@ -45,7 +50,7 @@ impl Connection {
     }
 
     /// Returns the client certificate, by the rules of the site that the handshake was for.
-    fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
+    pub(crate) fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
         let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {
             return CertificateContext::NotAsked;
         };

@@ -1,10 +1,12 @@
 //! The context of one request while it is served.
 
 use super::Connection;
+use crate::announced::announced;
 use crate::deadline::Deadline;
 use crate::traces::Trace;
 use crate::view::View;
-use edge_policy::config::Timeouts;
+use edge_http::proxy_protocol::Extensions;
+use edge_policy::config::{Timeouts, Upstream};
 use edge_policy::decide::{Decision, RequestContext};
 use edge_policy::tailnet::Identities;
 
@@ -26,5 +28,11 @@ pub(super) struct ExchangeContext<'a> {
 impl ExchangeContext<'_> {
     pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
         self.connection.facts(&self.view.runtime, early, self.identities)
+    }
+
+    /// Returns what the PROXY header to this upstream says of the connection.
+    pub(super) fn announced(&self, upstream: &Upstream) -> Extensions {
+        let certificate = self.connection.certificate(&self.view.runtime);
+        announced(upstream, self.connection, certificate, self.request_id)
     }
 }

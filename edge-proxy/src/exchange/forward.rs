@@ -65,9 +65,11 @@ impl Forwarding<'_, '_> {
         );
         let sticky = pool.upstream().sticky.as_ref();
         let kept = sticky.and_then(|cookie| sticky::take(&cookie.name, &mut head.fields));
+        let said = self.context.announced(pool.upstream());
         let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
+            said: &said,
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,

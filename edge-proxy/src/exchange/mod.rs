@@ -14,7 +14,7 @@ mod forward;
 mod outcome;
 mod pump;
 mod reply;
-mod request_id;
+pub(super) mod request_id;
 mod serve;
 
 pub(crate) use client::{Abort, ClientGone, Downstream};

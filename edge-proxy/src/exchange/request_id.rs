@@ -14,6 +14,11 @@ pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> Str
     if let Some(told) = told.and_then(kept) {
         return told.to_owned();
     }
+    random()
+}
+
+/// Returns a new identifier.
+pub(crate) fn random() -> String {
     let mut random = [0; 16];
     // Without random numbers there is no TLS either, and an identifier grants nothing.
     let _ = aws_lc_rs::rand::fill(&mut random);

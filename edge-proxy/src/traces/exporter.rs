@@ -12,6 +12,7 @@ use crate::metrics::SpanMetrics;
 use crate::observe::NoopObserver;
 use crate::upstream::{ClientTls, ConnectOptions, Pool, Targets, UpstreamError, read_whole};
 use edge_http::grammar::{is_field_value, is_target, is_token};
+use edge_http::proxy_protocol::Extensions;
 use edge_http::{BodyLength, Method, RequestHead, Version};
 use edge_policy::config::{Limits, Protocol, Tracing};
 use std::cell::Cell;
@@ -241,6 +242,7 @@ impl Exporting {
         let mut options = ConnectOptions {
             client: nobody,
             local: nobody,
+            said: Extensions::NONE,
             deadline: &deadline,
             connect: self.tracing.timeout,
             fresh: false,

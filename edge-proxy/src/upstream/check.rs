@@ -4,6 +4,7 @@ use super::pool::{ConnectOptions, Pool};
 use super::{Cause, UpstreamError};
 use crate::deadline::Sweep;
 use crate::traces::Trace;
+use edge_http::proxy_protocol::Extensions;
 use edge_http::{RequestHead, ResponseHead, Version};
 use edge_policy::balance::health::Event;
 use edge_policy::config::Check;
@@ -113,6 +114,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Resul
     let options = ConnectOptions {
         client: nobody,
         local: nobody,
+        said: Extensions::NONE,
         deadline: &deadline,
         connect: check.timeout,
         // A connection of its own: whether one can be made is part of the question.

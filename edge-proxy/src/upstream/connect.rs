@@ -6,7 +6,7 @@ use super::{Cause, UpstreamError, race};
 use crate::listen::keep_alive;
 use crate::socket::Socket;
 use crate::tls::TlsStream;
-use edge_http::proxy_protocol;
+use edge_http::proxy_protocol::{self, Extensions};
 use edge_policy::config::{ProxyOut, Target};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -19,8 +19,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 /// The PROXY header to send first, and its addresses.
-pub(crate) struct Announce {
+pub(crate) struct Announce<'a> {
     pub(crate) version: ProxyOut,
+    /// The description of the client's connection, for version 2.
+    pub(crate) said: &'a Extensions,
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Announce {
 pub(crate) async fn dial(
     target: &Target,
     tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
-    announce: Option<&Announce>,
+    announce: Option<&Announce<'_>>,
 ) -> Result<UpstreamTransport, UpstreamError> {
     let failed = |why: io::Error| UpstreamError::Connect(Cause::of(&why));
     let mut socket = match target {
@@ -50,7 +52,7 @@ pub(crate) async fn dial(
             proxy_protocol::ProxyHeader::Proxied { source: announce.client, destination: announce.local };
         match announce.version {
             ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
-            ProxyOut::V2 => proxy_protocol::v2::write(&says, &mut header),
+            ProxyOut::V2 => proxy_protocol::v2::write_with(&says, announce.said, &mut header),
         }
         socket.write_all(&header).await.map_err(failed)?;
     }

@@ -12,6 +12,7 @@ use crate::traces::Trace;
 use edge_http::RequestHead;
 use edge_http::h1::HeadLimits;
 use edge_http::host::split_authority;
+use edge_http::proxy_protocol::Extensions;
 use edge_policy::balance::health::Event;
 use edge_policy::balance::{Budget, Candidate, TriedTargets, choose, kept};
 use edge_policy::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
@@ -45,6 +46,8 @@ pub(crate) type Pools = Vec<Rc<Pool>>;
 pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What the PROXY header says of the client's connection, besides its addresses.
+    pub(crate) said: &'a Extensions,
     /// The deadline for a new connection.
     pub(crate) deadline: &'a Deadline,
     pub(crate) connect: Duration,
@@ -198,11 +201,7 @@ impl Pool {
         while let Some(at) = self.choose(turn, key, None, tried) {
             let target = &self.targets[at];
             let flight = InFlightGuard::new(target.shared.clone(), rules, at);
-            let announce = self.upstream.proxy_protocol.map(|version| Announce {
-                version,
-                client: options.client,
-                local: options.local,
-            });
+            let announce = self.announce(options);
             match self.dial(target, announce.as_ref(), None, options).await {
                 Ok(transport) => return Ok((transport, flight)),
                 Err(why @ UpstreamError::Connect(Cause::Resources)) => return Err(why),
@@ -225,11 +224,7 @@ impl Pool {
     ) -> Result<UpstreamExchange, UpstreamError> {
         let target = &self.targets[at];
         let host = self.host(&head.authority, options);
-        let announce = self.upstream.proxy_protocol.map(|version| Announce {
-            version,
-            client: options.client,
-            local: options.local,
-        });
+        let announce = self.announce(options);
         let shared = announce.is_none();
         let name = self.name_of_request(host);
         // A protocol switch goes over HTTP/1.1, which every service speaks.
@@ -253,6 +248,16 @@ impl Pool {
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
+    /// The PROXY header of a connection, if the service wants one.
+    fn announce<'o>(&self, options: &ConnectOptions<'o>) -> Option<Announce<'o>> {
+        self.upstream.proxy_protocol.map(|version| Announce {
+            version,
+            said: options.said,
+            client: options.client,
+            local: options.local,
+        })
+    }
+
     /// Returns the server name to verify, if it is that of each request.
     fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
         let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
@@ -265,7 +270,7 @@ impl Pool {
         target: &TargetPool,
         head: &RequestHead,
         host: &str,
-        announce: Option<&Announce>,
+        announce: Option<&Announce<'_>>,
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamExchange, UpstreamError> {
         let secure = self.tls.is_some();
@@ -314,7 +319,7 @@ impl Pool {
     async fn dial(
         &self,
         pool: &TargetPool,
-        announce: Option<&Announce>,
+        announce: Option<&Announce<'_>>,
         name: Option<&str>,
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamTransport, UpstreamError> {

@@ -95,7 +95,15 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     pub(crate) fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
-        let config = Arc::new(tls_client(root, &[b"h2"]));
+        Self::try_connect(address, Arc::new(tls_client(root, &[b"h2"])), name).unwrap()
+    }
+
+    /// Connects with this configuration. Returns the error of a handshake that fails.
+    pub(crate) fn try_connect(
+        address: SocketAddr,
+        config: Arc<rustls::ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let session = rustls::ClientConnection::new(config, name.to_owned().try_into().unwrap()).unwrap();
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
@@ -105,11 +113,19 @@ impl Http2 {
         let windows = HashMap::from([(0, 65_535)]);
         let mut this =
             Self { tls, input: Vec::new(), start: 0, next: 1, windows, initial: 65_535, broken: false };
-        this.tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        while this.tls.conn.is_handshaking() {
+            this.tls.conn.complete_io(&mut this.tls.sock)?;
+        }
+        this.tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
         // No dynamic table, so that field sections can be decoded one by one; windows of 1 MiB.
         this.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0]);
         this.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes());
-        this
+        Ok(this)
+    }
+
+    /// Returns the kind of the handshake.
+    pub(crate) fn handshake_kind(&self) -> Option<rustls::HandshakeKind> {
+        self.tls.conn.handshake_kind()
     }
 
     /// Sends bytes that need not be whole frames.

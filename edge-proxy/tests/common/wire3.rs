@@ -6,7 +6,7 @@
 use edge_http::h3::qpack::{QpackDecoder, write_prefix};
 use edge_http::h3::{frame, varint};
 use quinn::crypto::rustls::QuicClientConfig;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::tls_client;
@@ -112,7 +112,11 @@ pub(crate) struct Http3 {
 
 impl Http3 {
     pub(crate) async fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
-        let from = if address.ip().is_loopback() { [127, 0, 0, 1] } else { [0; 4] };
+        let from: IpAddr = match address.ip() {
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
         let mut endpoint = quinn::Endpoint::client((from, 0).into()).unwrap();
         let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));

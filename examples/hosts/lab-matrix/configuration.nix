@@ -17,6 +17,8 @@ in
         vaultwarden.target = "http://127.0.0.1:8222";
         forgejo.target = "unix:/run/forgejo/forgejo.sock";
         headscale.target = "http://127.0.0.1:8080";
+        grafana.target = "http://127.0.0.1:3001";
+        home.target = "http://127.0.0.1:8123";
       };
     };
     sites = {
@@ -29,6 +31,8 @@ in
         route = [ { path = "/admin"; upstream = "vaultwarden"; allow = tailnet; } ];
       };
       git = { hosts = [ "git.example.org" ]; upstream = "forgejo"; plain = "serve"; body_limit = "2GiB"; };
+      grafana = { hosts = [ "grafana.example.org" ]; upstream = "grafana"; plain = "serve"; };
+      home = { hosts = [ "home.example.org" ]; upstream = "home"; plain = "serve"; };
       headscale = {
         hosts = [ "headscale.example.org" ];
         upstream = "headscale";

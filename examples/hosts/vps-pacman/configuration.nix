@@ -21,6 +21,8 @@
       listen = [
         { address = [ "0.0.0.0:443" "[::]:443" ]; tls = true; http3 = true; }
         { address = [ "0.0.0.0:80" "[::]:80" ]; }
+        # The same port on the tailnet, for sites that the public listener does not have.
+        { name = "tailnet"; address = "100.64.0.1:443"; interface = "tailscale0"; tls = true; http3 = true; }
         # SSH of Forgejo, byte for byte to the node, which learns the client's address from the PROXY header.
         { name = "ssh"; address = [ "0.0.0.0:2222" "[::]:2222" ]; forward = "forgejo-ssh"; }
       ];
@@ -49,6 +51,14 @@
         upstream = "lab-matrix";
         body_limit = "2GiB";
         early_data = true;
+      };
+      # For the tailnet alone: on the public listener the name is as unknown as any other.
+      grafana = { hosts = [ "grafana.example.org" ]; listen = [ "tailnet" ]; upstream = "lab-matrix"; };
+      # From everywhere, with a client certificate of the household's own authority.
+      home = {
+        hosts = [ "home.example.org" ];
+        upstream = "lab-matrix";
+        client_certificates.ca = "/etc/edge-proxyd/household-ca.pem";
       };
       headscale = {
         hosts = [ "headscale.example.org" ];

@@ -1,6 +1,9 @@
 //! The command `explain`: explains how a request would be handled, by running the actual decision functions.
 
+mod answer;
 mod certificate;
+mod connection;
+mod readings;
 mod report;
 mod request;
 

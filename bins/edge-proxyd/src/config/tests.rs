@@ -27,7 +27,7 @@ fn the_example_has_every_key_and_the_document_says_each() {
 fn the_owners_hosts() {
     let pacman = include_str!("../../../../examples/hosts/vps-pacman/edge.toml");
     let (settings, _) = read("vps-pacman", pacman).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!(settings.proxy.listeners.len(), 6);
+    assert_eq!(settings.proxy.listeners.len(), 7);
     assert!(settings.proxy.trust.ranges.is_empty());
     let matrix = include_str!("../../../../examples/hosts/lab-matrix/edge.toml");
     let (settings, _) = read("lab-matrix", matrix).map_err(|problems| problems.to_string()).unwrap();

@@ -16,7 +16,7 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
         combined::connection((time, record.client.ip()), what, (None, record.sent), &mut out);
         return out;
     }
-    line(&serde_json::json!({
+    let mut object = serde_json::json!({
         "time": Date::of(time).to_string(),
         "forwarded": record.upstream,
         "client": record.client.ip(),
@@ -27,7 +27,14 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
         "sent": record.sent,
         "duration": record.duration.as_micros() as f64 / 1e6,
         "reason": reason,
-    }))
+    });
+    if let Some(said) = record.proxy_header {
+        object["proxy_header"] = json::described(said);
+    }
+    if let Some(id) = record.unique_id {
+        object["unique_id"] = id.into();
+    }
+    line(&object)
 }
 
 /// A connection that was rejected.

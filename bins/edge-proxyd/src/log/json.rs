@@ -2,6 +2,7 @@
 
 use super::LogRecord;
 use super::time::Date;
+use edge_http::proxy_protocol::Extensions;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io;
@@ -26,6 +27,8 @@ struct Object<'a> {
     reason: Option<&'a str>,
     error: Option<&'a str>,
     early: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_header: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     referer: Option<Cow<'a, str>>,
@@ -52,6 +55,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         reason: line.reason,
         error: line.error,
         early: line.early,
+        proxy_header: line.proxy_header.map(described),
         request_id: line.request_id,
         referer: line.referer.map(String::from_utf8_lossy),
         user_agent: line.user_agent.map(String::from_utf8_lossy),
@@ -59,6 +63,27 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     // Text and numbers only, into memory: it does not fail.
     let _ = object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Escaping));
     out.push(b'\n');
+}
+
+/// Returns what a PROXY header said of a connection, without what it did not say.
+pub(super) fn described(said: &Extensions) -> serde_json::Value {
+    let text =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let tls = said.tls.as_ref();
+    let mut object = serde_json::Map::new();
+    for (key, value) in [
+        ("alpn", text(&said.alpn)),
+        ("authority", said.authority.clone()),
+        ("unique_id", text(&said.unique_id)),
+        ("tls_version", tls.and_then(|tls| tls.version.clone())),
+        ("tls_cipher", tls.and_then(|tls| tls.cipher.clone())),
+        ("common_name", tls.filter(|tls| tls.verified).and_then(|tls| tls.common_name.clone())),
+    ] {
+        if let Some(value) = value {
+            object.insert(key.to_owned(), value.into());
+        }
+    }
+    object.into()
 }
 
 /// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text, and numbers

@@ -73,6 +73,8 @@ pub(crate) struct LogRecord<'a> {
     /// The failure of the upstream in words.
     pub(crate) error: Option<&'a str>,
     pub(crate) early: bool,
+    /// The description of the connection in its PROXY header.
+    pub(crate) proxy_header: Option<&'a edge_http::proxy_protocol::Extensions>,
     pub(crate) request_id: Option<&'a str>,
     pub(crate) referer: Option<&'a [u8]>,
     pub(crate) user_agent: Option<&'a [u8]>,
@@ -112,6 +114,7 @@ mod tests {
             reason: None,
             error: None,
             early: false,
+            proxy_header: None,
             request_id: None,
             referer: None,
             user_agent: Some(user_agent),

@@ -296,6 +296,7 @@ impl Observer for Writer {
             reason: record.reason.map(Reason::as_str),
             error: record.error,
             early: record.early,
+            proxy_header: record.proxy_header,
             request_id: record.request_id,
             referer: record.head.fields.get_named(b"referer"),
             user_agent: record.head.fields.get_named(b"user-agent"),

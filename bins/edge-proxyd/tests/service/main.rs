@@ -7,6 +7,7 @@ mod maintenance;
 mod sandbox;
 mod shared;
 mod soak;
+mod ssh;
 mod store;
 mod takeover;
 mod tracing;

@@ -230,6 +230,64 @@ fn a_reload_that_needs_more_is_told_how() {
     assert!(said.contains("sandbox: Landlock"), "{said}");
 }
 
+/// Files that a pattern of `include` matches come, change and go by reloads of the confined process, and one that is wrong is told
+/// with its name and changes nothing.
+#[test]
+fn included_files_come_and_go_by_reloads() {
+    let manager = Manager::new(Origin::simple().address());
+    let sites = manager.folder.path().join("sites.d");
+    std::fs::create_dir(&sites).expect("a folder");
+    let config = std::fs::read_to_string(manager.config()).expect("the file");
+    std::fs::write(manager.config(), format!("include = \"sites.d/*.toml\"\n{config}")).expect("a file");
+    let mut command = manager.command(Path::new(PROGRAM));
+    let mut service = Guarded(command.stderr(Stdio::piped()).spawn().expect("it was built"));
+    manager.hear("READY=1");
+    let reload = || {
+        signal(service.0.id(), "HUP");
+        manager.hear("RELOADING=1");
+        manager.hear("READY=1");
+    };
+    let got = |host: &str| {
+        let mut stream = std::net::TcpStream::connect(manager.plain).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("it is open");
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    };
+    let site = |host: &str, said: &str| {
+        format!("[[site]]\nhosts = '{host}'\nplain = 'serve'\nrespond = {{ body = '{said}' }}\n")
+    };
+    assert_eq!(got("b.test"), "");
+    // A file that was not there when the process confined itself.
+    std::fs::write(sites.join("b.toml"), site("b.test", "first")).expect("a file");
+    reload();
+    assert!(got("b.test").ends_with("first"));
+    // As an editor replaces it: a new file under the same name.
+    std::fs::write(sites.join("new"), site("b.test", "second")).expect("a file");
+    std::fs::rename(sites.join("new"), sites.join("b.toml")).expect("a file");
+    std::fs::write(sites.join("c.toml"), site("c.test", "other")).expect("a file");
+    reload();
+    assert!(got("b.test").ends_with("second") && got("c.test").ends_with("other"));
+    // A mistake in one of them keeps all of them as they were.
+    std::fs::write(sites.join("b.toml"), site("b.test", "third")).expect("a file");
+    std::fs::write(sites.join("c.toml"), "[[site]]\nhosts = 'c.test'\n\nupstrem = 'x'\n").expect("a file");
+    reload();
+    assert!(got("b.test").ends_with("second") && got("c.test").ends_with("other"));
+    std::fs::remove_file(sites.join("c.toml")).expect("a file");
+    reload();
+    assert!(got("b.test").ends_with("third"));
+    assert_eq!(got("c.test"), "");
+    assert!(ask(manager.plain).expect("it serves on").starts_with("HTTP/1.1 200"));
+    signal(service.0.id(), "TERM");
+    manager.hear("STOPPING=1");
+    let mut said = String::new();
+    service.0.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
+    assert!(said.contains(&format!("{}:4:1: ", sites.join("c.toml").display())), "{said}");
+    assert!(said.contains("did you mean `upstream`?"), "{said}");
+}
+
 /// Returns the number behind a name in /proc/net/tls_stat.
 fn kernels_count(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;

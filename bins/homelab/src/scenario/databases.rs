@@ -35,6 +35,8 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_node(matrix)?;
     lab.start_service(matrix, "forgejo unix:/run/forgejo/forgejo.sock")?;
     lab.start_service(matrix, "headscale 127.0.0.1:8080")?;
+    lab.start_service(matrix, "grafana 127.0.0.1:3001")?;
+    lab.start_service(matrix, "home 127.0.0.1:8123")?;
     lab.start_service(
         matrix,
         &format!("vaultwarden 127.0.0.1:8222 {}/psql vaultwarden", postgres::programs(18)),

@@ -9,6 +9,7 @@ mod faults;
 mod mail;
 mod pages;
 mod silence;
+mod sites;
 mod upgrade;
 
 use crate::facts::Facts;
@@ -39,6 +40,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
         scope.spawn(|| {
             clients::run(lab, facts);
             silence::run(lab, facts);
+            sites::run(lab, facts);
             early::run(lab, facts);
             faults::node_dies(lab, facts);
             // The renewal waits up to a minute here.

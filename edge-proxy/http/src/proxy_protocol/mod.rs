@@ -1,8 +1,11 @@
 //! The PROXY protocol, versions 1 and 2, in both directions (HAProxy, doc/proxy-protocol.txt).
 
 mod crc32c;
+mod extensions;
 pub mod v1;
 pub mod v2;
+
+pub use extensions::{Extensions, TlsExtension};
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,6 +1,7 @@
 //! PROXY protocol version 2: binary, with extensions (TLVs).
 
-use super::{Error, ProxyHeader, crc32c, same_family};
+use super::extensions::{self, CRC32C};
+use super::{Error, Extensions, ProxyHeader, crc32c, same_family};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest header that [`parse`] accepts in bytes, including its first 16 bytes.
@@ -8,7 +9,6 @@ pub const MAX: usize = 4096;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED: usize = 16;
-const CRC32C: u8 = 3;
 
 /// Parses a header of version 2 of at most [`MAX`] bytes. Returns the header and its length in bytes. `Ok(None)` if it is
 /// incomplete.
@@ -80,7 +80,9 @@ fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
         }
         _ => return Err(Error::Unknown),
     };
-    extensions(whole, FIXED + addresses)?;
+    if whole.len() > FIXED + addresses {
+        described(whole, FIXED + addresses)?;
+    }
     Ok(header)
 }
 
@@ -92,14 +94,14 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     }
 }
 
-/// Parses the extensions (TLVs), which must fill their space exactly, and verifies the checksum if there is one.
-fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
+/// Parses the extensions after the addresses, and verifies the checksum if there is one.
+fn described(whole: &[u8], at: usize) -> Result<Extensions, Error> {
+    let mut found = Extensions::default();
     let mut checked = false;
-    while at < whole.len() {
-        let [kind, high, low] = *whole[at..].first_chunk::<3>().ok_or(Error::Extension)?;
-        let value_at = at + 3;
-        let end = value_at + usize::from(u16::from_be_bytes([high, low]));
-        let value = whole.get(value_at..end).ok_or(Error::Extension)?;
+    let mut value_at = at;
+    extensions::each(&whole[at..], |kind, value| {
+        value_at += 3;
+        let end = value_at + value.len();
         if kind == CRC32C {
             let Ok(stated) = <[u8; 4]>::try_from(value) else {
                 return Err(Error::Extension);
@@ -113,9 +115,24 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
                 return Err(Error::Checksum);
             }
         }
-        at = end;
+        value_at = end;
+        found.take(kind, value)
+    })?;
+    Ok(found)
+}
+
+/// Returns what a header that [`parse`] accepted says of the client's connection. One that carries no client's connection says
+/// nothing, and neither does a header of version 1.
+pub fn extensions(header: &[u8]) -> Extensions {
+    let addresses = match header.get(13) {
+        Some(0x11) => 12,
+        Some(0x21) => 36,
+        _ => return Extensions::default(),
+    };
+    if !header.starts_with(SIGNATURE) || header[12] != 0x21 || header.len() < FIXED + addresses {
+        return Extensions::default();
     }
-    Ok(())
+    described(header, FIXED + addresses).unwrap_or_default()
 }
 
 /// Appends a header of version 2 with a checksum. Addresses of different families are both written as IPv6.
@@ -132,33 +149,56 @@ fn extensions(whole: &[u8], mut at: usize) -> Result<(), Error> {
 /// assert_eq!(v2::parse(&bytes), Ok(Some((header, bytes.len()))));
 /// ```
 pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
+    write_with(header, Extensions::NONE, out);
+}
+
+/// Appends a header that describes the client's connection, too. The description is left out beside [`ProxyHeader::Local`].
+///
+/// ```
+/// use edge_http::proxy_protocol::{Extensions, ProxyHeader, v2};
+///
+/// let header = ProxyHeader::Proxied {
+///     source: "192.0.2.1:40000".parse().unwrap(),
+///     destination: "192.0.2.2:443".parse().unwrap(),
+/// };
+/// let mut said = Extensions::default();
+/// said.authority = Some("git.example.org".to_owned());
+/// let mut bytes = Vec::new();
+/// v2::write_with(&header, &said, &mut bytes);
+/// assert_eq!(v2::parse(&bytes), Ok(Some((header, bytes.len()))));
+/// assert_eq!(v2::extensions(&bytes), said);
+/// ```
+pub fn write_with(header: &ProxyHeader, said: &Extensions, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(SIGNATURE);
-    match *header {
-        ProxyHeader::Local => out.extend_from_slice(&[0x20, 0, 0, 0]),
-        ProxyHeader::Proxied { source, destination } => {
-            match same_family(source.ip(), destination.ip()) {
-                (IpAddr::V4(from), IpAddr::V4(to)) => {
-                    out.extend_from_slice(&[0x21, 0x11, 0, 12 + 7]);
-                    out.extend_from_slice(&from.octets());
-                    out.extend_from_slice(&to.octets());
-                }
-                (from, to) => {
-                    out.extend_from_slice(&[0x21, 0x21, 0, 36 + 7]);
-                    for ip in [from, to] {
-                        if let IpAddr::V6(ip) = ip {
-                            out.extend_from_slice(&ip.octets());
-                        }
-                    }
+    let ProxyHeader::Proxied { source, destination } = *header else {
+        return out.extend_from_slice(&[0x20, 0, 0, 0]);
+    };
+    match same_family(source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            out.extend_from_slice(&[0x21, 0x11, 0, 0]);
+            out.extend_from_slice(&from.octets());
+            out.extend_from_slice(&to.octets());
+        }
+        (from, to) => {
+            out.extend_from_slice(&[0x21, 0x21, 0, 0]);
+            for ip in [from, to] {
+                if let IpAddr::V6(ip) = ip {
+                    out.extend_from_slice(&ip.octets());
                 }
             }
-            out.extend_from_slice(&source.port().to_be_bytes());
-            out.extend_from_slice(&destination.port().to_be_bytes());
-            out.extend_from_slice(&[CRC32C, 0, 4]);
-            let sum = crc32c::of(&[&out[start..], &[0; 4]]);
-            out.extend_from_slice(&sum.to_be_bytes());
         }
     }
+    out.extend_from_slice(&source.port().to_be_bytes());
+    out.extend_from_slice(&destination.port().to_be_bytes());
+    said.write(out);
+    out.extend_from_slice(&[CRC32C, 0, 4]);
+    let length = out.len() + 4 - start - FIXED;
+    // The longest description has less than 2 kB.
+    let length = u16::try_from(length).unwrap_or(u16::MAX);
+    out[start + 14..start + FIXED].copy_from_slice(&length.to_be_bytes());
+    let sum = crc32c::of(&[&out[start..], &[0; 4]]);
+    out.extend_from_slice(&sum.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -209,7 +249,7 @@ mod tests {
         for at in FIXED..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            // Changing the type or length of the extension may make it another one, or none.
+            // Changing the type of the last extension makes it another one.
             assert!(!matches!(parse(&changed), Ok(Some(_))) || at == bytes.len() - 7, "{at}");
         }
     }

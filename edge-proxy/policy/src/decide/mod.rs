@@ -15,6 +15,7 @@ mod upgrade;
 
 pub use fields::{request_fields, request_trailers, response_fields};
 pub use hello::hello;
+pub use path::other_readings;
 pub use rejection::Rejection;
 pub use request::decide;
 pub(crate) use upgrade::is_http;

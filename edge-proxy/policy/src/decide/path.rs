@@ -58,6 +58,27 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
     Ok(readings)
 }
 
+/// Returns the other paths that a program may read this one as, each as it is written in a URI: escapes decoded once or twice,
+/// slashes merged, dot segments resolved, and so on. `None` if there are more than are looked at; such a path is refused where
+/// paths decide who may.
+///
+/// ```
+/// use edge_policy::decide::other_readings;
+///
+/// assert_eq!(other_readings("/x/..%2fadmin").unwrap(), ["/x/../admin", "/admin"]);
+/// assert!(other_readings("/admin").unwrap().is_empty());
+/// ```
+pub fn other_readings(path: &str) -> Option<Vec<String>> {
+    let mut all: Vec<String> = Vec::new();
+    for reading in readings(path.as_bytes()).ok()? {
+        let written = written(&reading);
+        if written != path && !all.contains(&written) {
+            all.push(written);
+        }
+    }
+    Some(all)
+}
+
 /// Returns whether every backend reads the path as received. Most paths are such.
 fn has_one(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';

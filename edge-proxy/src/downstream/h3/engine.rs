@@ -7,6 +7,7 @@ use super::amplification::AmplificationLimit;
 use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
 use super::gate::{FirstFlightFilter, Flow};
+use super::paths::{self, ClientPaths};
 use super::socket::{Blocked, Datagram, QuicSocket};
 use super::stream::H3Stream;
 use super::timers::Timers;
@@ -52,6 +53,10 @@ struct Entry<C, P> {
     permit: Option<P>,
     /// The limit until then.
     amplification: Option<AmplificationLimit>,
+    /// The addresses of the client after that.
+    paths: ClientPaths,
+    /// The interface by which all its datagrams came, where it matters.
+    interface: Option<u32>,
     flow: Flow,
     /// The earliest time in the heap.
     armed: Option<Instant>,
@@ -171,8 +176,9 @@ impl<S: Service> Engine<S> {
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut received = std::mem::take(&mut self.received);
         let mut more = true;
+        let interfaces = self.shared.limits().interfaces;
         for _ in 0..BATCHES {
-            match self.socket.poll_recv(cx, &mut received) {
+            match self.socket.poll_recv(cx, interfaces, &mut received) {
                 Poll::Pending => {
                     more = false;
                     break;
@@ -253,6 +259,7 @@ impl<S: Service> Engine<S> {
                 peer: state.peer(),
                 local_ip: state.quic.local_ip(),
                 sni: sni(&state.quic),
+                interface: entry.interface,
             };
             entry.user = Some(Rc::new(self.service.opened(opened)));
         }
@@ -269,6 +276,7 @@ impl<S: Service> Engine<S> {
         let (peer, closed) = (state.peer(), state.closed);
         let refused = std::mem::take(&mut state.refused);
         drop(state);
+        let by_one = entry.interface.is_some();
         if let Some(user) = entry.user.clone() {
             if refused != Heads::default() {
                 self.service.refused(&user, refused);
@@ -276,7 +284,7 @@ impl<S: Service> Engine<S> {
             for arrived in arrived.drain(..) {
                 self.shared.tasks.set(true);
                 let (head, stream) = H3Stream::new(Rc::clone(&cell), arrived);
-                self.service.request(&user, peer, head, stream);
+                self.service.request(&user, (peer, by_one), head, stream);
             }
             if let Some(why) = closed
                 && !std::mem::replace(&mut entry.told, true)
@@ -334,9 +342,12 @@ impl<S: Service> Engine<S> {
             entry.queued = false;
             let mut state = entry.cell.state.borrow_mut();
             let mut batches = 0;
-            while let Some(transmit) =
-                next_transmit(&mut state.quic, &mut entry.amplification, (now, self.segments), &mut self.out)
-            {
+            while let Some(transmit) = next_transmit(
+                &mut state.quic,
+                (&mut entry.amplification, &mut entry.paths),
+                (now, self.segments),
+                &mut self.out,
+            ) {
                 batches += 1;
                 if self.socket.send(&transmit, &self.out) == Err(Blocked) {
                     self.blocked = Some(transmit);
@@ -402,12 +413,22 @@ impl<S: Service> Drop for Engine<S> {
 /// by one, within the limit.
 fn next_transmit(
     quic: &mut quic::Connection,
-    amplification: &mut Option<AmplificationLimit>,
+    (amplification, paths): (&mut Option<AmplificationLimit>, &mut ClientPaths),
     (now, segments): (Instant, usize),
     out: &mut Vec<u8>,
 ) -> Option<quic::Transmit> {
     out.clear();
-    let Some(limit) = amplification else { return quic.poll_transmit(now, segments, out) };
+    let Some(limit) = amplification else {
+        paths.follow(quic.remote_address());
+        if paths.is_settled() {
+            return quic.poll_transmit(now, segments, out);
+        }
+        let next = paths.next(out, |out| paths::poll(quic, now, out));
+        if next.is_none() {
+            paths.settle();
+        }
+        return next;
+    };
     if !quic.is_handshaking() {
         limit.lift();
     }

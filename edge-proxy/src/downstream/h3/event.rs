@@ -41,6 +41,8 @@ pub(crate) struct AcceptedConnection {
     pub(crate) peer: SocketAddr,
     /// The local address of the connection, if known.
     pub(crate) local_ip: Option<IpAddr>,
+    /// The index of the interface by which its datagrams came, where it matters.
+    pub(crate) interface: Option<u32>,
     /// The server name (SNI).
     pub(crate) sni: Option<String>,
 }

@@ -27,6 +27,8 @@ pub(crate) struct QuicLimits {
     pub(crate) handshake: Duration,
     /// The time from the first byte of a request to the end of its head.
     pub(crate) head: Duration,
+    /// True if it matters by which interface datagrams come.
+    pub(crate) interfaces: bool,
     /// The time after which a connection without received packets ends.
     pub(crate) idle: Duration,
     /// The highest number of connections. Above it, unknown clients get no response.
@@ -58,6 +60,7 @@ impl Default for QuicLimits {
             control_frames: 256,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
+            interfaces: false,
             idle: Duration::from_secs(60),
             connections: 100_000,
             unproved: 1000,

@@ -16,6 +16,7 @@ mod engine_state;
 mod event;
 mod gate;
 mod limits;
+mod paths;
 mod requests;
 mod service;
 mod socket;

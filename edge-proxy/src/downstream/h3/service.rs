@@ -27,9 +27,9 @@ pub(crate) trait Service: 'static {
     /// Called when an accepted connection has processed its ClientHello. Returns the state to keep.
     fn opened(&self, opened: AcceptedConnection) -> Self::Conn;
 
-    /// Handles a request. `peer` is the client's address, which is validated unless the stream is early. The handler
-    /// spawns its own task.
-    fn request(&self, conn: &Rc<Self::Conn>, peer: SocketAddr, head: RequestHead, stream: H3Stream);
+    /// Handles a request. `from` is the client's address, which is validated unless the stream is early, and whether all datagrams
+    /// came by the interface of the first. The handler spawns its own task.
+    fn request(&self, conn: &Rc<Self::Conn>, from: (SocketAddr, bool), head: RequestHead, stream: H3Stream);
 
     /// Called when requests were rejected because their heads were too large or not completed in time.
     fn refused(&self, _conn: &Rc<Self::Conn>, _heads: Heads) {}

@@ -1,10 +1,12 @@
 //! The UDP socket: many datagrams a system call, in both directions.
 
+use crate::sys::{self, DatagramNote};
 use bytes::BytesMut;
 use quinn_proto as quic;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -21,6 +23,8 @@ pub(crate) struct Datagram {
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<quic::EcnCodepoint>,
+    /// The index of the interface by which it came, if it was asked for.
+    pub(super) interface: Option<u32>,
     pub(super) data: BytesMut,
 }
 
@@ -56,10 +60,11 @@ impl QuicSocket {
         self.state.may_fragment()
     }
 
-    /// Receives a batch of datagrams. Ready with whether there may be more; pending if there is none.
+    /// Receives a batch of datagrams, with their interfaces if those matter. Pending if there is none.
     pub(super) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
+        interfaces: bool,
         out: &mut Vec<Datagram>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -67,6 +72,19 @@ impl QuicSocket {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Ready(Ok(())) => {}
+            }
+            if interfaces {
+                match self
+                    .io
+                    .try_io(Interest::READABLE, || sys::receive_datagram(self.io.as_fd(), &mut self.buffer))
+                {
+                    Ok(note) => {
+                        noted(&note, &self.buffer, out);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(e) if is_passing(&e) => continue,
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
             }
             let (io, state, meta) = (&self.io, &self.state, &mut self.meta);
             let mut parts = self.buffer.chunks_mut(BUFFER);
@@ -79,11 +97,7 @@ impl QuicSocket {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // An ICMP error about some datagram that was sent earlier says nothing about this socket.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if is_passing(&e) => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
@@ -114,6 +128,32 @@ impl QuicSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Blocked;
 
+/// Returns true for errors that say nothing about this socket: there is nothing to receive, or an ICMP error came for some datagram
+/// that was sent earlier.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}
+
+fn noted(note: &DatagramNote, buffer: &[u8], out: &mut Vec<Datagram>) {
+    let mut rest = BytesMut::from(&buffer[..note.length]);
+    while !rest.is_empty() {
+        let data = rest.split_to(rest.len().min(note.stride));
+        out.push(Datagram {
+            remote: note.remote,
+            local_ip: note.local_ip,
+            ecn: quic::EcnCodepoint::from_bits(note.ecn),
+            interface: note.interface,
+            data,
+        });
+    }
+}
+
 fn split(meta: &RecvMeta, slice: &[u8], out: &mut Vec<Datagram>) {
     let mut rest = BytesMut::from(&slice[..meta.len.min(slice.len())]);
     while !rest.is_empty() {
@@ -122,6 +162,7 @@ fn split(meta: &RecvMeta, slice: &[u8], out: &mut Vec<Datagram>) {
             remote: meta.addr,
             local_ip: meta.dst_ip,
             ecn: meta.ecn.and_then(|ecn| quic::EcnCodepoint::from_bits(ecn as u8)),
+            interface: None,
             data,
         });
     }

@@ -1,12 +1,15 @@
 //! The report of `explain`.
 
+use super::answer::Answer;
 use super::certificate::Known;
+use super::connection::{handshake, listener, listener_answer};
+use super::readings::{Reading, readings};
 use crate::cli::ExplainArgs;
 use edge_http::host::{normalize, split_authority};
 use edge_policy::early_data::Early;
 use edge_policy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
-use edge_proxy::config::{CertificateMode, Listener, ListenerKind, PathMatch, Reject};
-use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, hello, request_fields};
+use edge_proxy::config::{Auth, PathMatch};
+use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, request_fields};
 use edge_proxy::{CertificateContext, ClientCertificate, Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
@@ -26,18 +29,18 @@ pub(super) struct Explanation {
     client: Answer,
     site: Answer,
     route: Answer,
+    /// What else a service may read the path as, and what would be decided of that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    readings: Vec<Reading>,
     verdict: Answer,
+    /// What the client has to prove before the verdict is carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication: Option<Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     early: Answer,
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded: Option<Forwarded>,
-}
-
-#[derive(Serialize)]
-struct Answer {
-    what: String,
-    why: String,
 }
 
 /// The request as the upstream receives it.
@@ -122,6 +125,7 @@ impl Explanation {
             _ => None,
         };
         let decision = decide(snapshot, &facts, &head);
+        let others = readings(snapshot, &facts, &head, &decision);
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
@@ -149,6 +153,11 @@ impl Explanation {
             ),
             site: site(&decision, host.as_deref()),
             route: route(&decision),
+            readings: others,
+            authentication: decision
+                .auth
+                .filter(|_| ended.is_none() && decision.verdict.reason().is_none())
+                .and_then(|auth| authentication(auth, &decision)),
             verdict: match ended {
                 Some(at) => Answer::new("no request", format!("the connection ends at the {at}")),
                 None => verdict(snapshot, &decision),
@@ -169,25 +178,6 @@ fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
     })
 }
 
-/// The outcome of a handshake.
-struct HandshakeOutcome {
-    answer: Answer,
-    /// True if the client gets to send a request.
-    goes_on: bool,
-    /// The reason of a rejection.
-    code: Option<&'static str>,
-}
-
-impl HandshakeOutcome {
-    fn accepted(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { answer: Answer::new(what, why), goes_on: true, code: None }
-    }
-
-    fn ended(what: impl Into<String>, why: impl Into<String>, code: Option<&'static str>) -> Self {
-        Self { answer: Answer::new(what, why), goes_on: false, code }
-    }
-}
-
 /// Returns whether there is a certificate for this name.
 fn certificate(certificates: &Known, name: &str) -> Answer {
     match certificates {
@@ -195,90 +185,6 @@ fn certificate(certificates: &Known, name: &str) -> Answer {
         Known::Loaded(_) => Answer::new("none", format!("none covers {name}: the handshake fails")),
         Known::Unknown(why) => Answer::new("unknown", format!("{why} (by this user)")),
         Known::Unneeded => Answer::new("unknown", "not looked at"),
-    }
-}
-
-/// Returns the outcome of the handshake of a connection from this address.
-fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> HandshakeOutcome {
-    let site = match hello(snapshot, facts.transport, facts.listener, Some(source), facts.sni) {
-        Ok(site) => &snapshot.config().sites[site],
-        Err(rejection) => {
-            let what = match rejection.how {
-                Reject::Silent => "dropped without a response",
-                Reject::Alert => "refused with an alert",
-            };
-            let why = format!("{} ({})", rejection.why.description(), rejection.why);
-            return HandshakeOutcome::ended(what, why, Some(rejection.why.as_str()));
-        }
-    };
-    if let Some(upstream) = &site.passthrough {
-        return HandshakeOutcome::ended(
-            format!("passed through to `{upstream}`"),
-            "the site passes TLS on without decrypting it; what follows is not decided here",
-            None,
-        );
-    }
-    let belongs = format!("the SNI belongs to site `{}`", site.name);
-    let Some(asked) = &site.client_certificates else {
-        return HandshakeOutcome::accepted("accepted", belongs);
-    };
-    let authorities = asked.ca.display();
-    match (facts.certificate, asked.mode) {
-        (CertificateContext::Verified(_), _) => HandshakeOutcome::accepted(
-            "accepted",
-            format!("{belongs}, and the client certificate is one of {authorities}"),
-        ),
-        (_, CertificateMode::Optional) => HandshakeOutcome::accepted(
-            "accepted",
-            format!("{belongs}, which takes clients without a certificate too"),
-        ),
-        (_, CertificateMode::Required) => {
-            let why = Reason::ClientCertificateRejected;
-            let asks = format!("{belongs}, which asks for a client certificate of {authorities} ({why})");
-            HandshakeOutcome::ended("refused with an alert", asks, Some(why.as_str()))
-        }
-    }
-}
-
-/// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that serves
-/// the host.
-fn listener<'s>(
-    snapshot: &'s Snapshot,
-    args: &ExplainArgs,
-    transport: Transport,
-    host: Option<&str>,
-) -> Option<&'s Listener> {
-    let suits = |listener: &&Listener| match (listener.kind, transport) {
-        (ListenerKind::Plain, Transport::Plain)
-        | (ListenerKind::Tls { .. }, Transport::Tls)
-        | (ListenerKind::Tls { http3: true }, Transport::Quic) => {
-            args.listener.is_none() || listener.name == args.listener
-        }
-        _ => false,
-    };
-    let mut all = snapshot.config().listeners.iter().filter(suits);
-    let serves = |listener: &&Listener| {
-        host.is_some_and(|host| snapshot.site_at(host, listener.name.as_deref()).is_some())
-    };
-    all.clone().find(serves).or_else(|| all.next())
-}
-
-fn listener_answer(args: &ExplainArgs, listener: Option<&Listener>) -> Answer {
-    match listener {
-        Some(found) => {
-            let what = match &found.name {
-                Some(name) => format!("{name} ({})", found.address),
-                None => found.address.to_string(),
-            };
-            let why = match args.listener {
-                Some(_) => "named by --listener",
-                None => "the first listener of this transport that serves the host, or else the first",
-            };
-            Answer::new(what, why)
-        }
-        None => {
-            Answer::new("none", "no listener has this name and transport, so no connection would be accepted")
-        }
     }
 }
 
@@ -298,12 +204,6 @@ fn node(who: &[Who]) -> Option<Node> {
         }
     }
     Some(node)
-}
-
-impl Answer {
-    fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into() }
-    }
 }
 
 fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
@@ -359,6 +259,24 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     Answer::new(what, why)
 }
 
+/// Returns what is asked of the client.
+fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
+    match auth {
+        Auth::Open => None,
+        Auth::Basic(basic) => Some(Answer::new(
+            "a password",
+            format!("of one of {} users, for `{}`", basic.users.len(), basic.realm),
+        )),
+        Auth::Forward(forward) => {
+            let paths = match decision.readings.len() {
+                0 => "about the path".to_owned(),
+                more => format!("about the path and {more} other readings of it, and must allow all"),
+            };
+            Some(Answer::new(format!("`{}` is asked", forward.upstream), paths))
+        }
+    }
+}
+
 fn early(early: Early) -> Answer {
     match early {
         Early::Allowed => Answer::new("forwarded at once", "the site opted in, and the request is safe"),
@@ -369,6 +287,13 @@ fn early(early: Early) -> Answer {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, answer: Option<&Answer>) -> fmt::Result {
+    match answer {
+        Some(Answer { what, why }) => writeln!(f, "{name:<11}  {what}: {why}"),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -382,13 +307,20 @@ impl fmt::Display for Explanation {
             ("client", request.then_some(&self.client)),
             ("site", request.then_some(&self.site)),
             ("route", request.then_some(&self.route)),
+        ];
+        let rest = [
             ("verdict", Some(&self.verdict)),
+            ("authentication", self.authentication.as_ref()),
             ("early data", request.then_some(&self.early)),
         ];
         for (name, answer) in lines {
-            if let Some(Answer { what, why }) = answer {
-                writeln!(f, "{name:<11}  {what}: {why}")?;
-            }
+            line(f, name, answer)?;
+        }
+        for reading in self.readings.iter().filter(|_| request) {
+            writeln!(f, "{:<11}  {reading}", "may be read")?;
+        }
+        for (name, answer) in rest {
+            line(f, name, answer)?;
         }
         if let Some(code) = self.code {
             writeln!(f, "{:<11}  {code}", "code")?;

@@ -1,8 +1,10 @@
 //! Everything at the same time: three versions of HTTP, WebSockets, uploads and downloads, reloads, an origin that dies
-//! and returns, attacks. No request may be lost, memory must stay flat, and nothing may panic. `cargo xtask soak` runs
+//! and returns, attacks, clients that do not read, a guesser of passwords, an interface that comes and goes. No request may be lost, memory must stay flat, and nothing may panic. `cargo xtask soak` runs
 //! it longer (`SOAK_SECONDS`).
 
 mod attacks;
+mod link;
+mod neighbours;
 mod origin;
 mod traffic;
 
@@ -22,6 +24,8 @@ pub(super) struct Lab {
     plain: SocketAddr,
     root: String,
     over: AtomicBool,
+    /// Odd while the interface is there, and has been for longer than a listener may take; it grows with each change.
+    linked: AtomicU64,
 }
 
 impl Lab {
@@ -81,7 +85,11 @@ fn resident(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-fn configuration(lab: &Lab, folder: &std::path::Path, lasting: SocketAddr, mortal: SocketAddr) -> String {
+fn configuration(
+    lab: &Lab,
+    folder: &std::path::Path,
+    [lasting, mortal, h2c, linked]: [SocketAddr; 4],
+) -> String {
     format!(
         "https_port = {}\n[[listen]]\naddress = \"{}\"\ntls = true\nhttp3 = true\n[[listen]]\naddress = \"{}\"\n\
          [certificates]\nfolder = \"{}/acme\"\n[log]\nfile = \"{3}/access.log\"\n\
@@ -89,6 +97,9 @@ fn configuration(lab: &Lab, folder: &std::path::Path, lasting: SocketAddr, morta
          [[site]]\nhosts = [\"a.test\"]\nplain = \"serve\"\nupstream = \"http://{lasting}\"\n\
          [[site]]\nhosts = [\"both.test\"]\nplain = \"serve\"\nupstream = \"both\"\n\
          [[site]]\nhosts = [\"mortal.test\"]\nplain = \"serve\"\nupstream = \"http://{mortal}\"\n\
+         [[site]]\nhosts = [\"slow.test\"]\nplain = \"serve\"\nupstream = \"h2c://{h2c}\"\n\
+         [[site]]\nhosts = [\"secret.test\"]\nplain = \"serve\"\nupstream = \"http://{lasting}\"\nauth = {{ users = \"{3}/users\" }}\n\
+         [[listen]]\naddress = \"{linked}\"\ninterface = \"ts0\"\n\
          [upstream.both]\ntargets = [\"http://{mortal}\", \"http://{lasting}\"]\n[upstream.both.retry]\nbudget = 100\n",
         lab.tls.port(),
         lab.tls,
@@ -97,8 +108,19 @@ fn configuration(lab: &Lab, folder: &std::path::Path, lasting: SocketAddr, morta
     )
 }
 
+/// Returns what the log says of failures of services that do not die.
+fn failures(folder: &std::path::Path) -> String {
+    let log = std::fs::read_to_string(folder.join("access.log")).unwrap_or_default();
+    let of_service = |line: &&str| line.contains("\"status\":50") && !line.contains("mortal.test");
+    log.lines().filter(of_service).take(5).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn soak() {
+    // The processor's time is that of the clients too, and interfaces are made and deleted.
+    if !link::is_inside("soak::soak") {
+        return;
+    }
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -123,8 +145,17 @@ async fn run(length: Duration) -> String {
         plain: local(free_port()),
         root: authority.root().to_owned(),
         over: AtomicBool::new(false),
+        linked: AtomicU64::new(0),
     });
-    let config = configuration(&lab, folder.path(), lasting.address, mortal.address);
+    let peer = link::Peer::new();
+    peer.link();
+    let linked = link::at(free_port());
+    let users =
+        Command::new("htpasswd").args(["-nbB", "-C", "5", neighbours::USER.0, neighbours::USER.1]).output();
+    let users = users.expect("htpasswd is there; cargo xtask tools installs it").stdout;
+    std::fs::write(folder.path().join("users"), users).expect("a file");
+    let addresses = [lasting.address, mortal.address, neighbours::service().await, linked];
+    let config = configuration(&lab, folder.path(), addresses);
     let path = folder.path().join("edge.toml");
     std::fs::write(&path, &config).expect("a file");
     let said = folder.path().join("said");
@@ -154,6 +185,9 @@ async fn run(length: Duration) -> String {
         "WebSocket messages",
         "a pair of which one dies",
         "a service that dies",
+        "beside clients that do not read",
+        "a user beside two who guess the password",
+        "an interface that comes and goes",
     ];
     let tallies: Vec<Arc<Tally>> = kinds.iter().map(|_| Arc::default()).collect();
     let mut clients = tokio::task::JoinSet::new();
@@ -164,10 +198,21 @@ async fn run(length: Duration) -> String {
     clients.spawn(traffic::websocket(lab.clone(), tallies[4].clone()));
     clients.spawn(traffic::http1(lab.clone(), tallies[5].clone(), "both.test", false, true));
     clients.spawn(traffic::http1(lab.clone(), tallies[6].clone(), "mortal.test", false, true));
+    clients.spawn(traffic::http1(lab.clone(), tallies[7].clone(), "slow.test", false, true));
+    clients.spawn(neighbours::user(lab.clone(), tallies[8].clone()));
+    clients.spawn(neighbours::slow_readers(lab.clone()));
+    lab.linked.store(1, SeqCst);
+    let (other, tally) = (lab.clone(), tallies[9].clone());
+    let far = peer.spawn(move || neighbours::by_the_interface(other, tally, linked));
+    // The user has logged in once before somebody at the same address guesses.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let guessers = [[127, 0, 0, 1], [127, 0, 0, 3]]
+        .map(|from| tokio::spawn(neighbours::guesser(lab.clone(), from.into())));
     let attacks = tokio::spawn(attacks::all(lab.clone()));
 
     // Inject faults, and record the resident memory.
     let (began, mut samples, mut reloads, mut deaths) = (Instant::now(), Vec::new(), 0u32, 0u32);
+    let mut links = 0u32;
     let mut tick = 0u32;
     while began.elapsed() < length {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -175,9 +220,26 @@ async fn run(length: Duration) -> String {
         samples.push(resident(process));
         if tick.is_multiple_of(4) {
             reloads += 1;
-            let changed = format!("{config}# {reloads}\n[timeouts]\nidle = \"{}s\"\n", 60 + reloads % 10);
+            let changed = format!(
+                "{config}# {reloads}\n[timeouts]\nconnect = \"20s\"\nidle = \"{}s\"\n",
+                60 + reloads % 10
+            );
             std::fs::write(&path, changed).expect("a file");
             signal(process, "HUP");
+        }
+        // Made anew by turns at once and after a while.
+        match tick % 24 {
+            8 | 18 => {
+                lab.linked.store(u64::from(2 * tick), SeqCst);
+                link::Peer::unlink();
+                if tick % 24 == 18 {
+                    peer.link();
+                }
+                links += 1;
+            }
+            11 => peer.link(),
+            0 | 17 => lab.linked.store(u64::from(2 * tick + 1), SeqCst),
+            _ => {}
         }
         match tick % 8 {
             3 => {
@@ -191,6 +253,10 @@ async fn run(length: Duration) -> String {
     lab.over.store(true, SeqCst);
     while let Some(ended) = clients.join_next().await {
         ended.expect("a client does not panic");
+    }
+    far.join().expect("the client at the other end does not panic");
+    for guesser in guessers {
+        assert_eq!(guesser.await.expect("a guesser does not panic"), 0, "a wrong password was taken");
     }
     let (rounds, wrong) = attacks.await.expect("an attacker does not panic");
     signal(process, "TERM");
@@ -208,7 +274,7 @@ async fn run(length: Duration) -> String {
     let (first, last) = (middle(&steady[..third]), middle(&steady[steady.len() - third..]));
 
     let mut table = format!(
-        "{} s, {reloads} reloads, {deaths} deaths of a service, {rounds} rounds of attacks\n\n",
+        "{} s, {reloads} reloads, {deaths} deaths of a service, {links} of an interface, {rounds} rounds of attacks\n\n",
         length.as_secs()
     );
     table += "| traffic | served | 502 or 503 | lost |\n|-|-|-|-|\n";
@@ -235,7 +301,12 @@ async fn run(length: Duration) -> String {
         assert!(tally.served.load(SeqCst) > length.as_secs(), "{kind}: hardly anything was served\n{table}");
         let may_be_unavailable = *kind == "a service that dies";
         let unavailable = tally.unavailable.load(SeqCst);
-        assert_eq!(unavailable > 0, may_be_unavailable, "{kind}: {unavailable}\n{table}");
+        assert_eq!(
+            unavailable > 0,
+            may_be_unavailable,
+            "{kind}: {unavailable}\n{table}\n{}",
+            failures(folder.path())
+        );
     }
     assert!(!text.contains("panicked"), "{text}");
     assert!(text.matches("reloaded").count() as u32 >= reloads / 2, "{text}");

@@ -24,7 +24,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    fn number(n: usize) -> Self {
+    pub(super) fn number(n: usize) -> Self {
         match n % 8 {
             0 => Self { upload: None, size: 200_000 },
             1 => Self { upload: Some(100_000), size: 0 },
@@ -61,6 +61,10 @@ impl Ask {
 pub(super) struct Http1<S>(S, Vec<u8>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self(stream, Vec::new())
+    }
+
     /// Sends a request and returns its status, if the response is complete and correct.
     pub(super) async fn ask(&mut self, host: &str, ask: Ask) -> Outcome<u16> {
         let body = ask.body();

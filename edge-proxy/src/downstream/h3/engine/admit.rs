@@ -4,6 +4,7 @@ use super::super::amplification::AmplificationLimit;
 use super::super::cid::{self, Owner};
 use super::super::conn::{QuicConnection, QuicConnectionCell};
 use super::super::gate::{Flow, Offer};
+use super::super::paths::ClientPaths;
 use super::super::socket::Datagram;
 use super::super::{Dropped, HelloVerdict, Service};
 use super::{BATCHES, Engine, Entry};
@@ -104,7 +105,7 @@ impl<S: Service> Engine<S> {
     /// Retry, which only admitted clients were sent. `ours` is whether it names a connection ID that was made here.
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> Fed {
         let now = self.shared.now.get();
-        let Datagram { remote, local_ip, ecn, data } = datagram;
+        let Datagram { remote, local_ip, ecn, interface, data } = datagram;
         let length = data.len();
         let mut answer = Vec::new();
         match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut answer) {
@@ -117,7 +118,15 @@ impl<S: Service> Engine<S> {
                             limit.lift();
                         }
                     }
-                    entry.cell.state.borrow_mut().quic.handle_event(event);
+                    if entry.interface != interface {
+                        entry.interface = None;
+                    }
+                    let mut state = entry.cell.state.borrow_mut();
+                    state.quic.handle_event(event);
+                    if entry.amplification.is_none() || remote != entry.flow.0 {
+                        entry.paths.received(remote, length, state.quic.remote_address());
+                    }
+                    drop(state);
                     entry.cell.touch();
                 }
             }
@@ -147,7 +156,7 @@ impl<S: Service> Engine<S> {
                         }
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
                             Ok((handle, conn)) => {
-                                self.add(handle, conn, flow, permit, length);
+                                self.add(handle, conn, (flow, interface), permit, length);
                                 return Fed::New;
                             }
                             Err(error) => {
@@ -184,7 +193,7 @@ impl<S: Service> Engine<S> {
         &mut self,
         handle: ConnectionHandle,
         conn: quic::Connection,
-        flow: Flow,
+        (flow, interface): (Flow, Option<u32>),
         permit: Option<S::Permit>,
         length: usize,
     ) {
@@ -205,6 +214,8 @@ impl<S: Service> Engine<S> {
             self.conns.resize_with(handle.0 + 1, || None);
         }
         self.conns[handle.0] = Some(Entry {
+            paths: ClientPaths::new(flow.0),
+            interface,
             cell,
             user: None,
             permit,

@@ -98,7 +98,7 @@ impl Service for EngineState {
         self.0.opened.borrow_mut().push(opened);
     }
 
-    fn request(&self, _: &Rc<()>, peer: SocketAddr, head: RequestHead, stream: H3Stream) {
+    fn request(&self, _: &Rc<()>, (peer, _): (SocketAddr, bool), head: RequestHead, stream: H3Stream) {
         self.0.requests.borrow_mut().push(head.clone());
         self.0.peers.borrow_mut().push(peer);
         if stream.is_early() {

@@ -1,0 +1,227 @@
+//! Extensions (TLVs) of version 2 that describe the client's connection (haproxy.org, doc/proxy-protocol.txt, 2.2).
+
+use super::Error;
+
+pub(super) const ALPN: u8 = 0x01;
+pub(super) const AUTHORITY: u8 = 0x02;
+pub(super) const CRC32C: u8 = 0x03;
+pub(super) const UNIQUE_ID: u8 = 0x05;
+pub(super) const SSL: u8 = 0x20;
+const SSL_VERSION: u8 = 0x21;
+const SSL_COMMON_NAME: u8 = 0x22;
+const SSL_CIPHER: u8 = 0x23;
+
+/// The longest value that a description may have, in bytes. That of [`UNIQUE_ID`] is shorter.
+const LONGEST: usize = 255;
+const LONGEST_ID: usize = 128;
+
+/// The flags of the client in an extension about TLS.
+const OVER_TLS: u8 = 0x01;
+const CERTIFICATE_OF_CONNECTION: u8 = 0x02;
+const CERTIFICATE_OF_SESSION: u8 = 0x04;
+
+/// The description of a client's connection in the extensions of a version 2 header. The default says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Extensions {
+    /// The application protocol, as in ALPN (RFC 7301), such as `h2`. 1 to 255 bytes.
+    pub alpn: Option<Vec<u8>>,
+    /// The host name that the client asked for, as in SNI (RFC 6066). 1 to 255 bytes.
+    pub authority: Option<String>,
+    /// An identifier of the connection, opaque. 1 to 128 bytes.
+    pub unique_id: Option<Vec<u8>>,
+    /// TLS between the client and the proxy.
+    pub tls: Option<TlsExtension>,
+}
+
+/// The description of TLS between a client and a proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TlsExtension {
+    /// True if the client connected over TLS.
+    pub over_tls: bool,
+    /// True if the client showed a certificate in this connection or, with a resumed session, in an earlier one.
+    pub certificate: bool,
+    /// True if the client showed a certificate that was verified.
+    pub verified: bool,
+    /// The version, such as `TLSv1.3`.
+    pub version: Option<String>,
+    /// The common name of the certificate's subject.
+    pub common_name: Option<String>,
+    /// The cipher suite by OpenSSL's name, such as `TLS_AES_128_GCM_SHA256` or `ECDHE-RSA-AES128-GCM-SHA256`.
+    pub cipher: Option<String>,
+}
+
+impl Extensions {
+    /// An empty description.
+    pub const NONE: &'static Self = &Self { alpn: None, authority: None, unique_id: None, tls: None };
+
+    /// Returns whether it describes nothing.
+    pub fn is_empty(&self) -> bool {
+        self == Self::NONE
+    }
+
+    /// Takes over one extension. An empty one and those of other types say nothing here.
+    pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
+        let fits = |longest| if value.len() <= longest { Ok(()) } else { Err(Error::Extension) };
+        let twice = match kind {
+            _ if value.is_empty() && kind != SSL => Ok(false),
+            ALPN => fits(LONGEST).map(|()| self.alpn.replace(value.to_vec()).is_some()),
+            AUTHORITY => {
+                fits(LONGEST)?;
+                Ok(self.authority.replace(text(value)?).is_some())
+            }
+            UNIQUE_ID => fits(LONGEST_ID).map(|()| self.unique_id.replace(value.to_vec()).is_some()),
+            SSL => Ok(self.tls.replace(TlsExtension::parse(value)?).is_some()),
+            _ => Ok(false),
+        };
+        // Two values would be two readings.
+        if twice? { Err(Error::Extension) } else { Ok(()) }
+    }
+
+    /// Appends the extensions. A value that is empty or too long is left out.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        write(ALPN, self.alpn.as_deref(), LONGEST, out);
+        write(AUTHORITY, self.authority.as_deref().map(str::as_bytes), LONGEST, out);
+        write(UNIQUE_ID, self.unique_id.as_deref(), LONGEST_ID, out);
+        if let Some(tls) = &self.tls {
+            let mut value = Vec::with_capacity(64);
+            tls.write(&mut value);
+            write(SSL, Some(&value), usize::from(u16::MAX), out);
+        }
+    }
+}
+
+impl TlsExtension {
+    /// Returns the description of a client that connected over TLS of this version, with this cipher suite.
+    pub fn over_tls(version: &str, cipher: Option<String>) -> Self {
+        Self { over_tls: true, version: Some(version.to_owned()), cipher, ..Self::default() }
+    }
+
+    fn parse(value: &[u8]) -> Result<Self, Error> {
+        let [flags, verify @ ..] = *value.first_chunk::<5>().ok_or(Error::Extension)?;
+        let certificate = flags & (CERTIFICATE_OF_CONNECTION | CERTIFICATE_OF_SESSION) != 0;
+        let mut tls = Self {
+            over_tls: flags & OVER_TLS != 0,
+            certificate,
+            // Zero without a certificate says nothing.
+            verified: certificate && verify == [0; 4],
+            ..Self::default()
+        };
+        each(&value[5..], |kind, value| {
+            let place = match kind {
+                SSL_VERSION => &mut tls.version,
+                SSL_COMMON_NAME => &mut tls.common_name,
+                SSL_CIPHER => &mut tls.cipher,
+                _ => return Ok(()),
+            };
+            let fits = value.len() <= LONGEST;
+            let twice = !value.is_empty() && place.replace(text(value)?).is_some();
+            if fits && !twice { Ok(()) } else { Err(Error::Extension) }
+        })?;
+        Ok(tls)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(flag(self.over_tls, OVER_TLS) | flag(self.certificate, CERTIFICATE_OF_CONNECTION));
+        out.extend_from_slice(&u32::from(!self.verified).to_be_bytes());
+        for (kind, value) in
+            [(SSL_VERSION, &self.version), (SSL_COMMON_NAME, &self.common_name), (SSL_CIPHER, &self.cipher)]
+        {
+            write(kind, value.as_deref().map(str::as_bytes), LONGEST, out);
+        }
+    }
+}
+
+/// Calls `take` for each extension, in order. They must fill their space.
+pub(super) fn each(
+    mut rest: &[u8],
+    mut take: impl FnMut(u8, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    while !rest.is_empty() {
+        let [kind, high, low] = *rest.first_chunk::<3>().ok_or(Error::Extension)?;
+        let end = 3 + usize::from(u16::from_be_bytes([high, low]));
+        take(kind, rest.get(3..end).ok_or(Error::Extension)?)?;
+        rest = &rest[end..];
+    }
+    Ok(())
+}
+
+fn text(value: &[u8]) -> Result<String, Error> {
+    String::from_utf8(value.to_vec()).map_err(|_| Error::Extension)
+}
+
+fn write(kind: u8, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
+    let Some(value) = value.filter(|value| (1..=longest).contains(&value.len())) else { return };
+    let Ok(length) = u16::try_from(value.len()) else { return };
+    out.push(kind);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(bytes: &[u8]) -> Result<Extensions, Error> {
+        let mut found = Extensions::default();
+        each(bytes, |kind, value| found.take(kind, value)).map(|()| found)
+    }
+
+    /// What HAProxy 2.6 sends with `proxy-v2-options ssl,cert-cn,ssl-cipher,authority,unique-id` for a client with a certificate.
+    #[test]
+    fn what_another_proxy_writes_is_read() {
+        let mut bytes = b"\x01\0\x02h2\x02\0\x06a.test\x05\0\x04id-7".to_vec();
+        bytes.extend_from_slice(
+            b"\x20\0\x34\x03\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x07Ann Lee\x23\0\x16TLS_AES_128_GCM_SHA256",
+        );
+        bytes.extend_from_slice(b"\x30\0\x03net");
+        let found = parsed(&bytes).expect("valid");
+        assert_eq!(found.alpn.as_deref(), Some(&b"h2"[..]));
+        assert_eq!(found.authority.as_deref(), Some("a.test"));
+        assert_eq!(found.unique_id.as_deref(), Some(&b"id-7"[..]));
+        let tls = found.tls.expect("TLS");
+        assert!(tls.over_tls && tls.certificate && tls.verified);
+        assert_eq!(tls.version.as_deref(), Some("TLSv1.3"));
+        assert_eq!(tls.common_name.as_deref(), Some("Ann Lee"));
+        assert_eq!(tls.cipher.as_deref(), Some("TLS_AES_128_GCM_SHA256"));
+    }
+
+    #[test]
+    fn malformed_extensions_are_refused() {
+        for bytes in [
+            &b"\x01\0\x02h"[..],
+            b"\x02\0\x01\xff",
+            b"\x02\0\x01a\x02\0\x01b",
+            b"\x20\0\0",
+            b"\x20\0\x04\x01\0\0\0",
+            b"\x20\0\x08\x01\0\0\0\0\x21\0\x01",
+            b"\x20\0\x09\x01\0\0\0\0\x21\0\x01\xff",
+        ] {
+            assert_eq!(parsed(bytes), Err(Error::Extension), "{bytes:?}");
+        }
+        for (kind, longest) in [(AUTHORITY, 255), (ALPN, 255), (UNIQUE_ID, 128)] {
+            let of = |n: usize| {
+                let mut bytes = vec![kind];
+                bytes.extend_from_slice(&(n as u16).to_be_bytes());
+                bytes.extend(std::iter::repeat_n(b'x', n));
+                parsed(&bytes)
+            };
+            assert!(of(longest).is_ok(), "{kind}");
+            assert_eq!(of(longest + 1), Err(Error::Extension), "{kind}");
+            assert_eq!(of(0), Ok(Extensions::default()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_not_verified_is_no_proof() {
+        let tls = |flags: u8, verify: u8| {
+            let bytes = [0x20, 0, 5, flags, 0, 0, 0, verify];
+            parsed(&bytes).expect("valid").tls.expect("TLS")
+        };
+        assert!(!tls(1, 0).verified);
+        assert!(!tls(3, 1).verified);
+        assert!(tls(3, 0).verified && tls(5, 0).verified);
+    }
+}

@@ -1,0 +1,72 @@
+//! The description of a client's connection in the PROXY header to a service: what this proxy knows itself, and else what the
+//! PROXY header of a proxy in front said.
+
+use super::exchange::Connection;
+use super::tls::TlsParameters;
+use edge_http::proxy_protocol::{Extensions, TlsExtension};
+use edge_policy::CertificateContext;
+use edge_policy::config::{ProxyOut, Upstream};
+use std::borrow::Cow;
+
+/// Returns the description for an upstream. Only headers of version 2 carry one.
+pub(crate) fn announced(
+    upstream: &Upstream,
+    connection: &Connection,
+    certificate: CertificateContext<'_>,
+    request_id: Option<&str>,
+) -> Extensions {
+    if upstream.proxy_protocol != Some(ProxyOut::V2) {
+        return Extensions::default();
+    }
+    let mut said = connection.told.as_deref().cloned().unwrap_or_default();
+    if let Some(tls) = connection.tls {
+        // TLS ends here: what was said of another connection does not describe this one.
+        said.alpn = connection.alpn.map(|name| name.as_bytes().to_vec());
+        said.authority = connection.sni.as_deref().map(str::to_owned);
+        said.tls = Some(described(tls, certificate));
+    } else if let Some(sni) = &connection.sni {
+        // TLS that is passed through.
+        said.authority = Some(sni.clone().into_string());
+    }
+    if let Some(id) = request_id {
+        said.unique_id = Some(id.as_bytes().to_vec());
+    }
+    said
+}
+
+fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
+    let cipher = tls.cipher.map(|name| of_openssl(name).into_owned());
+    let mut said = TlsExtension::over_tls(tls.version, cipher);
+    if let CertificateContext::Verified(certificate) = certificate {
+        (said.certificate, said.verified) = (true, true);
+        said.common_name.clone_from(&certificate.common_name);
+    }
+    said
+}
+
+/// Returns OpenSSL's name of a cipher suite, which readers of these headers know. Those of TLS 1.3 are the registered ones.
+fn of_openssl(registered: &str) -> Cow<'_, str> {
+    let Some((exchange, cipher)) = registered.strip_prefix("TLS_").and_then(|name| name.split_once("_WITH_"))
+    else {
+        return registered.into();
+    };
+    let cipher = cipher.replace("AES_", "AES").replace("POLY1305_SHA256", "POLY1305");
+    format!("{exchange}-{cipher}").replace('_', "-").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_openssl;
+
+    #[test]
+    fn cipher_suites_have_the_names_of_openssl() {
+        for (registered, openssl) in [
+            ("TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+            ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+            ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+            ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+        ] {
+            assert_eq!(of_openssl(registered), openssl);
+        }
+    }
+}
