@@ -8,6 +8,8 @@ pub(crate) struct Args {
     pub(crate) edge: PathBuf,
     /// The folder of the unpacked peer packages.
     pub(crate) peers: PathBuf,
+    /// The folder of an h2load with HTTP/3 and its libraries, if it was built.
+    pub(crate) h2load_http3: Option<PathBuf>,
     /// The pingora proxy, if it was built.
     pub(crate) pingora: Option<PathBuf>,
     /// Names of the workloads to run; all if empty.
@@ -22,7 +24,7 @@ pub(crate) struct Args {
     pub(crate) out: Option<PathBuf>,
 }
 
-const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--pingora PROGRAM] [--rounds N] [--seconds N] \
+const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--h2load-http3 FOLDER] [--pingora PROGRAM] [--rounds N] [--seconds N] \
     [--only WORKLOAD]… [--contender NAME]… [--out FOLDER]";
 
 impl Args {
@@ -31,6 +33,7 @@ impl Args {
         let mut parsed = Self {
             edge: PathBuf::new(),
             peers: PathBuf::new(),
+            h2load_http3: None,
             pingora: None,
             only: Vec::new(),
             rounds: 5,
@@ -46,6 +49,7 @@ impl Args {
             match key.as_str() {
                 "--edge" => parsed.edge = value.into(),
                 "--peers" => parsed.peers = value.into(),
+                "--h2load-http3" => parsed.h2load_http3 = Some(value.into()),
                 "--pingora" => parsed.pingora = Some(value.into()),
                 "--rounds" => parsed.rounds = number(&value)?.max(1) as usize,
                 "--seconds" => parsed.seconds = number(&value)?.max(1),

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 pub(crate) enum Contender {
     /// edge-proxyd of this workspace.
     Edge,
-    /// The nginx server.
+    /// The nginx server with its default buffers.
     Nginx,
+    /// The nginx server with large buffers.
+    NginxLarge,
     /// The HAProxy load balancer.
     Haproxy,
     /// The Caddy server.
@@ -24,8 +26,14 @@ pub(crate) enum Contender {
 }
 
 /// All contenders, edge-proxyd first.
-pub(crate) const ALL: &[Contender] =
-    &[Contender::Edge, Contender::Nginx, Contender::Haproxy, Contender::Caddy, Contender::Pingora];
+pub(crate) const ALL: &[Contender] = &[
+    Contender::Edge,
+    Contender::Nginx,
+    Contender::NginxLarge,
+    Contender::Haproxy,
+    Contender::Caddy,
+    Contender::Pingora,
+];
 
 /// The files that contenders are started from.
 pub(crate) struct Parts<'a> {
@@ -41,6 +49,7 @@ impl Contender {
         match self {
             Self::Edge => "edge-proxyd",
             Self::Nginx => "nginx",
+            Self::NginxLarge => "nginx, large buffers",
             Self::Haproxy => "HAProxy",
             Self::Caddy => "Caddy",
             Self::Pingora => "pingora",
@@ -70,8 +79,10 @@ impl Contender {
                 let workers = workers.to_string();
                 Program::plain(parts.edge).start(cores, &["run", "--config", &path, "--workers", &workers])?
             }
-            Self::Nginx => {
-                let path = write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers)?)?;
+            Self::Nginx | Self::NginxLarge => {
+                let buffers = if self == Self::Nginx { "" } else { LARGE_BUFFERS };
+                let path =
+                    write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers, buffers)?)?;
                 let prefix = folder.display().to_string();
                 let program = Program::unpacked(parts.peers, "usr/sbin/nginx")?;
                 program.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
@@ -135,11 +146,9 @@ http3 = true
 folder = "{folder}/certificates"
 [log]
 format = "off"
+# All clients of a measurement have one address; everything else is as by default.
 [limits]
-connections = 20000
 connections_per_client = 20000
-streams = 128
-idle_upstream = 1024
 [[site]]
 hosts = ["localhost"]
 plain = "serve"
@@ -154,7 +163,10 @@ upstream = "http://127.0.0.1:{uploads}"
     )
 }
 
-fn nginx(ports: Ports, folder: &Path, workers: usize) -> Result<String, String> {
+/// nginx's directives for large buffers. The default ones are 8 of 4 KiB.
+const LARGE_BUFFERS: &str = "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k;";
+
+fn nginx(ports: Ports, folder: &Path, workers: usize, buffers: &str) -> Result<String, String> {
     let Ports { plain, tls } = ports;
     Ok(format!(
         r#"daemon off; worker_processes {workers}; user root; pid {folder}/nginx.pid; error_log stderr crit;
@@ -169,8 +181,7 @@ http {{
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Real-IP $remote_addr;
-  proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;
-  proxy_request_buffering off; client_body_buffer_size 256k;
+  {buffers} proxy_max_temp_file_size 0; proxy_request_buffering off;
   upstream down {{ server 127.0.0.1:{downloads}; keepalive 1024; keepalive_requests 1000000000; }}
   upstream up {{ server 127.0.0.1:{uploads}; keepalive 64; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{plain} default_server backlog=4096 reuseport; return 444; }}

@@ -48,7 +48,7 @@ impl Lab {
             CertificateDer::from_pem_slice(authority.root().as_bytes()).map_err(|why| why.to_string())?;
         roots.add(root).map_err(|why| why.to_string())?;
         let origin = origin::start(&folder, &Program::unpacked(&args.peers, "usr/sbin/nginx")?)?;
-        let tools = Tools::find(&args.peers, &folder)?;
+        let tools = Tools::find(&args.peers, args.h2load_http3.as_deref(), &folder)?;
         Ok(Self { folder, roots, tools, _origin: origin })
     }
 

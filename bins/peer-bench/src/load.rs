@@ -9,6 +9,8 @@ use std::path::Path;
 pub(crate) struct Tools {
     wrk: Program,
     h2load: Program,
+    /// An h2load with HTTP/3, if it was built.
+    h2load3: Option<Program>,
     openssl_config: String,
     upload: String,
 }
@@ -37,11 +39,13 @@ pub(crate) enum Protocol {
     Http2,
     /// HTTP/3 over QUIC.
     Http3,
+    /// HTTP/3 over QUIC, sent by quinn, which acknowledges every tenth packet where it is asked to.
+    Http3Quinn,
 }
 
 impl Tools {
     /// Finds the tools in the folder of the peers.
-    pub(crate) fn find(peers: &Path, folder: &Path) -> Result<Self, String> {
+    pub(crate) fn find(peers: &Path, http3: Option<&Path>, folder: &Path) -> Result<Self, String> {
         // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher and group.
         let config = folder.join("openssl.cnf");
         let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
@@ -50,6 +54,7 @@ impl Tools {
         Ok(Self {
             wrk: Program::unpacked(peers, "usr/bin/wrk")?,
             h2load: Program::unpacked(peers, "usr/bin/h2load")?,
+            h2load3: http3.map(|folder| Program::unpacked(folder, "usr/bin/h2load")).transpose()?,
             openssl_config: config.display().to_string(),
             upload: folder.join("files/upload").display().to_string(),
         })
@@ -76,7 +81,7 @@ impl Tools {
         read_wrk(&text).ok_or_else(|| format!("wrk failed: {text}"))
     }
 
-    /// Runs h2load over HTTP/1.1 or HTTP/2 with these connections and streams, for a number of requests or seconds.
+    /// Runs h2load with these connections and streams, for a number of requests or seconds.
     pub(crate) fn h2load(&self, ports: Ports, protocol: Protocol, work: &Work) -> Result<LoadResult, String> {
         let (scheme, port) = match protocol {
             Protocol::Plain => ("http", ports.plain),
@@ -98,8 +103,8 @@ impl Tools {
         match protocol {
             Protocol::Plain | Protocol::Http1 => args.push("--h1".into()),
             Protocol::Http2 => args.push("--alpn-list=h2".into()),
-            // Debian builds it without QUIC: asked for HTTP/3, it would silently use TCP.
-            Protocol::Http3 => return Err("h2load cannot send HTTP/3".into()),
+            Protocol::Http3 => args.push("--alpn-list=h3".into()),
+            Protocol::Http3Quinn => return Err("h2load is not quinn".into()),
         }
         if work.upload {
             args.push(format!("-d{}", self.upload));
@@ -107,7 +112,14 @@ impl Tools {
         args.push(format!("{scheme}://localhost:{port}{}", work.path));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let cores = work.cores.unwrap_or(LOAD_CORE);
-        let output = self.h2load.command(cores, &args).output().map_err(|why| format!("h2load: {why}"))?;
+        // Debian builds its own without QUIC: asked for HTTP/3, that would silently use TCP.
+        let program = match protocol {
+            Protocol::Http3 => {
+                self.h2load3.as_ref().ok_or("an h2load with HTTP/3 is missing: --h2load-http3")?
+            }
+            _ => &self.h2load,
+        };
+        let output = program.command(cores, &args).output().map_err(|why| format!("h2load: {why}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         read_h2load(&text)
             .ok_or_else(|| format!("h2load failed: {text}{}", String::from_utf8_lossy(&output.stderr)))

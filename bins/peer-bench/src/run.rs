@@ -108,7 +108,7 @@ fn turn(
     let ports = contender.ports();
     let seconds = if warm_up { 1 } else { args.seconds };
     let load = |protocol, work: &Work<'_>| match protocol {
-        Protocol::Http3 => http3::load(ports, &lab.roots, work),
+        Protocol::Http3Quinn => http3::load(ports, &lab.roots, work),
         _ => lab.tools.h2load(ports, protocol, work),
     };
     let visits = |visit: &Visit| {

@@ -66,12 +66,20 @@ impl Workload {
             | Kind::Up { protocol, .. }
             | Kind::TwoWorkers { protocol, .. } => protocol,
             // HAProxy reserves two descriptors per connection, more than most machines allow.
-            Kind::Idle => return contender != Contender::Haproxy,
+            Kind::Idle if contender == Contender::Haproxy => return false,
             // The small pingora proxy serves every name.
-            Kind::UnknownName | Kind::UnknownHost => return contender != Contender::Pingora,
+            Kind::UnknownName | Kind::UnknownHost if contender == Contender::Pingora => return false,
             _ => Protocol::Http1,
         };
-        contender != Contender::Pingora || protocol != Protocol::Http3
+        let quic = matches!(protocol, Protocol::Http3 | Protocol::Http3Quinn);
+        match contender {
+            Contender::Edge => true,
+            // Buffers matter to large content only, which has a line for each size of them.
+            Contender::NginxLarge => self.beside == LARGE,
+            _ if self.beside == LARGE => false,
+            Contender::Pingora => !quic,
+            Contender::Nginx | Contender::Haproxy | Contender::Caddy => true,
+        }
     }
 
     /// Returns the number of workers.
@@ -81,62 +89,56 @@ impl Workload {
 }
 
 const NGINX: &[Contender] = &[Contender::Nginx];
-const PINGORA: &[Contender] = &[Contender::Pingora];
-const ANY: &[Contender] = &[Contender::Nginx, Contender::Haproxy, Contender::Caddy];
+const LARGE: &[Contender] = &[Contender::NginxLarge];
+const HAPROXY: &[Contender] = &[Contender::Haproxy];
 
 /// All workloads, in the order of the table.
 pub(crate) const ALL: &[Workload] = &[
-    small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, 0.82),
-    small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, 0.75),
-    small("h2", "HTTP/2 over TLS, 1 KiB, 16 × 32 streams", Protocol::Http2, 16, 32, 0.80),
-    small("h3", "HTTP/3, 1 KiB, 16 × 32 streams", Protocol::Http3, 16, 32, 0.80),
+    small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, 0.85),
+    small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, 0.72),
+    small("h2", "HTTP/2 over TLS, 1 KiB, 16 × 32 streams", Protocol::Http2, 16, 32, 0.50),
+    small("h3", "HTTP/3, 1 KiB, 16 × 32 streams", Protocol::Http3, 16, 32, 0.60),
     small("h3-few", "HTTP/3, 1 KiB, 4 × 1 streams", Protocol::Http3, 4, 1, 0.85),
-    Workload {
-        name: "handshake",
-        title: "full TLS handshake and one request",
-        kind: Kind::Handshakes { resumed: false },
-        beside: PINGORA,
-        reach: 0.70,
-    },
-    Workload {
-        name: "resumed",
-        title: "resumed TLS handshake and one request",
-        kind: Kind::Handshakes { resumed: true },
-        beside: PINGORA,
-        reach: 0.70,
-    },
-    down("down-h1", "100 MiB down, HTTP/1.1 over TLS", Protocol::Http1, "/100m", 12, 1, 0.90),
-    down("down-h2", "100 MiB down, HTTP/2", Protocol::Http2, "/100m", 12, 1, 0.85),
-    down("down-h3-1m", "1 MiB down, HTTP/3", Protocol::Http3, "/1m", 400, 4, 0.40),
-    down("down-h3", "100 MiB down, HTTP/3", Protocol::Http3, "/100m", 5, 1, 0.70),
-    up("up-h1", "10 MiB up, HTTP/1.1 over TLS", Protocol::Http1, 60, 0.85),
-    up("up-h2", "10 MiB up, HTTP/2", Protocol::Http2, 60, 0.85),
-    up("up-h3", "10 MiB up, HTTP/3", Protocol::Http3, 20, 0.70),
-    Workload {
-        name: "idle",
-        title: "memory of an idle TLS connection, of 10,000",
-        kind: Kind::Idle,
-        beside: NGINX,
-        reach: 9.0 / 22.7,
-    },
-    Workload {
-        name: "unknown-name",
-        title: "ClientHello for an unknown name",
-        kind: Kind::UnknownName,
-        beside: NGINX,
-        reach: 0.60,
-    },
-    Workload {
-        name: "unknown-host",
-        title: "plain request for an unknown host",
-        kind: Kind::UnknownHost,
-        beside: NGINX,
-        reach: 0.80,
-    },
+    small("h3-quinn", "HTTP/3 by quinn, 1 KiB, 16 × 32 streams", Protocol::Http3Quinn, 16, 32, 0.60),
+    other("handshake", "full TLS handshake and one request", Kind::Handshakes { resumed: false }, 0.38),
+    other("resumed", "resumed TLS handshake and one request", Kind::Handshakes { resumed: true }, 0.40),
+    other("unknown-name", "ClientHello for an unknown name", Kind::UnknownName, 0.60),
+    other("unknown-host", "plain request for an unknown host", Kind::UnknownHost, 0.80),
+    down("down-h1-1m", "1 MiB down, HTTP/1.1 over TLS", Protocol::Http1, M1, NGINX, 0.50),
+    down("down-h2-1m", "1 MiB down, HTTP/2", Protocol::Http2, M1, NGINX, 0.48),
+    down("down-h3-1m", "1 MiB down, HTTP/3", Protocol::Http3, M1, NGINX, 0.35),
+    down("down-h1", "100 MiB down, HTTP/1.1 over TLS", Protocol::Http1, M100, NGINX, 0.55),
+    down("down-h2", "100 MiB down, HTTP/2", Protocol::Http2, M100, NGINX, 0.50),
+    down("down-h3", "100 MiB down, HTTP/3", Protocol::Http3, M100, NGINX, 0.60),
+    down(
+        "down-h1-large",
+        "100 MiB down, HTTP/1.1 over TLS, large buffers",
+        Protocol::Http1,
+        M100,
+        LARGE,
+        0.80,
+    ),
+    down("down-h2-large", "100 MiB down, HTTP/2, large buffers", Protocol::Http2, M100, LARGE, 0.80),
+    down("down-h3-large", "100 MiB down, HTTP/3, large buffers", Protocol::Http3, M100, LARGE, 0.80),
+    up("up-h1", "10 MiB up, HTTP/1.1 over TLS", Protocol::Http1, 60, NGINX, 0.60),
+    up("up-h2", "10 MiB up, HTTP/2", Protocol::Http2, 60, NGINX, 0.75),
+    up("up-h3", "10 MiB up, HTTP/3", Protocol::Http3, 20, HAPROXY, 0.45),
+    other("idle", "memory of an idle TLS connection, of 10,000", Kind::Idle, 4.0 / 22.7),
     two("two-h1", "two workers, HTTP/1.1 over TLS, requests per second", Protocol::Http1, 64, 1),
     two("two-h2", "two workers, HTTP/2, requests per second", Protocol::Http2, 16, 32),
     two("two-h3", "two workers, HTTP/3, requests per second", Protocol::Http3, 16, 32),
 ];
+
+/// Content of a download: the path, the requests of a turn, the connections.
+#[derive(Clone, Copy)]
+struct Content(&'static str, u32, usize);
+
+const M1: Content = Content("/1m", 400, 4);
+const M100: Content = Content("/100m", 12, 1);
+
+const fn other(name: &'static str, title: &'static str, kind: Kind, reach: f64) -> Workload {
+    Workload { name, title, kind, beside: NGINX, reach }
+}
 
 const fn small(
     name: &'static str,
@@ -153,12 +155,12 @@ const fn down(
     name: &'static str,
     title: &'static str,
     protocol: Protocol,
-    path: &'static str,
-    requests: u32,
-    clients: usize,
+    content: Content,
+    beside: &'static [Contender],
     reach: f64,
 ) -> Workload {
-    Workload { name, title, kind: Kind::Down { protocol, path, requests, clients }, beside: NGINX, reach }
+    let Content(path, requests, clients) = content;
+    Workload { name, title, kind: Kind::Down { protocol, path, requests, clients }, beside, reach }
 }
 
 const fn up(
@@ -166,9 +168,10 @@ const fn up(
     title: &'static str,
     protocol: Protocol,
     requests: u32,
+    beside: &'static [Contender],
     reach: f64,
 ) -> Workload {
-    Workload { name, title, kind: Kind::Up { protocol, requests }, beside: ANY, reach }
+    Workload { name, title, kind: Kind::Up { protocol, requests }, beside, reach }
 }
 
 const fn two(
