@@ -5,7 +5,7 @@
 use crate::process::{Outcome, cargo};
 
 /// The crates whose cores do no I/O.
-const PURE: &[&str] =
+pub(crate) const PURE: &[&str] =
     &["acme-dns01", "edge-http", "edge-policy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
 
 /// Packages that a pure core must not depend on.

@@ -1,7 +1,6 @@
 //! The steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
 use crate::process::{Outcome, cargo, step};
-use crate::registry::LIBRARIES;
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
     nix, package, prose, purity, registry, surface, testing, tools,
@@ -33,8 +32,8 @@ pub(crate) fn test() -> Outcome {
     cycles::check()?;
     // In one run, so that what several of them need is checked once.
     let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
-    plain.args(LIBRARIES.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
-    step("clippy: the libraries without their features", plain)?;
+    plain.args(purity::PURE.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
+    step("clippy: the cores without features", plain)?;
     // Clippy has checked the benchmarks; they are built only to measure.
     step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
