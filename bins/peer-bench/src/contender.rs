@@ -43,6 +43,23 @@ pub(crate) struct Parts<'a> {
     pub(crate) pingora: Option<&'a PathBuf>,
 }
 
+/// The way a contender is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Measured,
+    /// Under valgrind.
+    Counted,
+}
+
+impl Mode {
+    fn of(self, program: Program) -> Program {
+        match self {
+            Self::Measured => program,
+            Self::Counted => program.counted(),
+        }
+    }
+}
+
 impl Contender {
     /// Returns the name in tables.
     pub(crate) const fn name(self) -> &'static str {
@@ -64,6 +81,16 @@ impl Contender {
 
     /// Starts it with this many workers and waits until it listens.
     pub(crate) fn start(self, parts: &Parts<'_>, workers: usize) -> Result<Running, String> {
+        self.start_as(parts, workers, Mode::Measured)
+    }
+
+    /// Starts it with one worker under valgrind, and waits until it listens. The sandbox of edge-proxyd is off, since it would end
+    /// valgrind.
+    pub(crate) fn start_counted(self, parts: &Parts<'_>) -> Result<Running, String> {
+        self.start_as(parts, 1, Mode::Counted)
+    }
+
+    fn start_as(self, parts: &Parts<'_>, workers: usize, mode: Mode) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
             // Two nginx processes would share the port, and each would seem to cost half.
@@ -75,17 +102,20 @@ impl Contender {
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
         let running = match self {
             Self::Edge => {
-                let path = write(&folder, "edge.toml", &edge(self.ports(), parts.folder))?;
+                let sandbox = if mode == Mode::Measured { "" } else { "[sandbox]\nmode = \"off\"\n" };
+                let text = edge(self.ports(), parts.folder) + sandbox;
+                let path = write(&folder, "edge.toml", &text)?;
                 let workers = workers.to_string();
-                Program::plain(parts.edge).start(cores, &["run", "--config", &path, "--workers", &workers])?
+                let edge = mode.of(Program::plain(parts.edge));
+                edge.start(cores, &["run", "--config", &path, "--workers", &workers])?
             }
             Self::Nginx | Self::NginxLarge => {
                 let buffers = if self == Self::Nginx { "" } else { LARGE_BUFFERS };
                 let path =
                     write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers, buffers)?)?;
                 let prefix = folder.display().to_string();
-                let program = Program::unpacked(parts.peers, "usr/sbin/nginx")?;
-                program.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
+                let nginx = mode.of(Program::unpacked(parts.peers, "usr/sbin/nginx")?);
+                nginx.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
             }
             Self::Haproxy => {
                 let path = write(&folder, "haproxy.cfg", &haproxy(self.ports(), parts.folder, workers))?;

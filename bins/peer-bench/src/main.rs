@@ -10,6 +10,7 @@ mod cost;
 mod figures;
 mod files;
 mod http3;
+mod instructions;
 mod lab;
 mod load;
 mod origin;

@@ -27,6 +27,14 @@ impl Program {
         Ok(Self { command: vec![loader, "--library-path".into(), libraries, program.display().to_string()] })
     }
 
+    /// Returns the same program under valgrind, which counts its instructions and prints them when it ends.
+    pub(crate) fn counted(&self) -> Self {
+        let valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
+        Self {
+            command: valgrind.into_iter().map(str::to_owned).chain(self.command.iter().cloned()).collect(),
+        }
+    }
+
     /// Returns the command on these cores, with these arguments.
     pub(crate) fn command(&self, cores: &str, args: &[&str]) -> Command {
         let mut command = Command::new("taskset");
@@ -67,6 +75,15 @@ impl Running {
     /// Returns its process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, waits until it has, and returns its error output.
+    pub(crate) fn end(mut self) -> Result<String, String> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        self.child.wait().map_err(|why| why.to_string())?;
+        Ok(self.errors())
     }
 
     /// Returns its error output so far.

@@ -14,6 +14,8 @@ pub(crate) struct Report {
     about: String,
     contenders: Vec<Contender>,
     lines: Vec<Line>,
+    /// Instructions of a whole request in user space.
+    pub(crate) instructions: Vec<(Contender, u64)>,
 }
 
 impl Report {
@@ -26,7 +28,7 @@ impl Report {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
         );
-        Self { about, contenders: contenders.to_vec(), lines: Vec::new() }
+        Self { about, contenders: contenders.to_vec(), lines: Vec::new(), instructions: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, line: Line) {
@@ -94,13 +96,28 @@ impl Report {
             }
             text.push('\n');
         }
+        if !self.instructions.is_empty() {
+            let each =
+                self.instructions.iter().map(|(contender, count)| format!("{} {count}", contender.name()));
+            let each: Vec<String> = each.collect();
+            let _ = write!(
+                text,
+                "\nInstructions of a whole request over HTTP/1.1 (1 KiB, 16 connections) in user space, counted by valgrind: {}.\n",
+                each.join(", ")
+            );
+        }
         text
     }
 
     /// Writes the table, the figures and the chart.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), String> {
         let lines: Vec<Value> = self.lines.iter().map(Line::json).collect();
-        let json = json!({ "about": self.about, "workloads": lines });
+        let counts: Vec<Value> = self
+            .instructions
+            .iter()
+            .map(|(contender, count)| json!({ "contender": contender.name(), "instructions": count }))
+            .collect();
+        let json = json!({ "about": self.about, "workloads": lines, "instructions": counts });
         let json = serde_json::to_string_pretty(&json).map_err(|why| why.to_string())? + "\n";
         let table = folder.join("BENCHMARKS.md");
         let known = std::fs::read_to_string(&table).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::contender::{ALL, Contender};
 use crate::cost;
 use crate::figures::{Line, Sample};
 use crate::http3;
+use crate::instructions;
 use crate::lab::Lab;
 use crate::load::{LoadResult, Protocol, Until, Work};
 use crate::program::Running;
@@ -42,6 +43,9 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
         let line = Line::new(workload, &able, samples);
         println!("{line}");
         report.add(line);
+    }
+    if args.only.is_empty() || args.only.iter().any(|name| name == "instructions") {
+        report.instructions = instructions::count(&lab.parts(args))?;
     }
     print!("{}", report.table());
     args.out.as_ref().map_or(Ok(()), |folder| report.write(folder))
