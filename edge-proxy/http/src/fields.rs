@@ -4,140 +4,9 @@
 //! list of positions in it. This needs no allocation per field and keeps the spelling of names for HTTP/1.1. Names that matter to
 //! a proxy are recognised once, when a field is added.
 
+use crate::name::{Name, NameSet, bit};
 use crate::name_class::NameClass;
 use std::fmt;
-
-/// A field name with a meaning for the proxy. All others are [`Name::Other`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // each variant is the field of that name
-pub enum Name {
-    AltSvc,
-    Connection,
-    ContentLength,
-    Date,
-    EarlyData,
-    Expect,
-    Forwarded,
-    Host,
-    KeepAlive,
-    Other,
-    Proxy,
-    ProxyAuthenticate,
-    ProxyAuthorization,
-    ProxyConnection,
-    SecWebSocketAccept,
-    SecWebSocketKey,
-    SecWebSocketVersion,
-    Te,
-    Traceparent,
-    Tracestate,
-    Trailer,
-    TransferEncoding,
-    Upgrade,
-    Via,
-    XForwarded,
-    XForwardedFor,
-    XForwardedHost,
-    XForwardedPort,
-    XForwardedProto,
-    XRealIp,
-}
-
-impl Name {
-    /// Returns the known name, compared without regard to case. [`Name::Other`] if it is not known.
-    pub fn of(name: &[u8]) -> Self {
-        let Some(first) = name.first().map(|b| b | 0x20) else { return Self::Other };
-        if !is_begun_by(first, name.len()) {
-            return Self::Other;
-        }
-        // Length and first letter leave at most one candidate, with one exception.
-        let known: (&[u8], Self) = match (name.len(), first) {
-            (2, b't') => (b"te", Self::Te),
-            (3, b'v') => (b"via", Self::Via),
-            (4, b'd') => (b"date", Self::Date),
-            (4, b'h') => (b"host", Self::Host),
-            (5, b'p') => (b"proxy", Self::Proxy),
-            (6, b'e') => (b"expect", Self::Expect),
-            (7, b'a') => (b"alt-svc", Self::AltSvc),
-            (7, b't') => (b"trailer", Self::Trailer),
-            (7, b'u') => (b"upgrade", Self::Upgrade),
-            (9, b'f') => (b"forwarded", Self::Forwarded),
-            (9, b'x') => (b"x-real-ip", Self::XRealIp),
-            (10, b'c') => (b"connection", Self::Connection),
-            (10, b'e') => (b"early-data", Self::EarlyData),
-            (10, b'k') => (b"keep-alive", Self::KeepAlive),
-            (10, b't') => (b"tracestate", Self::Tracestate),
-            (11, b't') => (b"traceparent", Self::Traceparent),
-            (14, b'c') => (b"content-length", Self::ContentLength),
-            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
-            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
-            (16, b'x') if name[12].eq_ignore_ascii_case(&b'h') => (b"x-forwarded-host", Self::XForwardedHost),
-            (16, b'x') => (b"x-forwarded-port", Self::XForwardedPort),
-            (17, b's') => (b"sec-websocket-key", Self::SecWebSocketKey),
-            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
-            (17, b'x') => (b"x-forwarded-proto", Self::XForwardedProto),
-            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
-            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
-            (20, b's') => (b"sec-websocket-accept", Self::SecWebSocketAccept),
-            (21, b's') => (b"sec-websocket-version", Self::SecWebSocketVersion),
-            _ => (b"", Self::Other),
-        };
-        if name.eq_ignore_ascii_case(known.0) {
-            return known.1;
-        }
-        if first == b'x' && name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
-            return Self::XForwarded;
-        }
-        Self::Other
-    }
-}
-
-/// For the five low bits of a first letter: a bit for each length of a known name that begins with it. Most names are none of
-/// them, and are told by this alone.
-static LENGTHS: [u32; 32] = {
-    let names = [
-        "alt-svc",
-        "connection",
-        "content-length",
-        "date",
-        "early-data",
-        "expect",
-        "forwarded",
-        "host",
-        "keep-alive",
-        "proxy",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "sec-websocket-accept",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "te",
-        "traceparent",
-        "tracestate",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-        "x-real-ip",
-    ];
-    let mut lengths = [0; 32];
-    let mut i = 0;
-    while i < names.len() {
-        lengths[names[i].as_bytes()[0] as usize & 0x1f] |= 1 << names[i].len();
-        i += 1;
-    }
-    // All that begins with X-Forwarded- is known.
-    lengths[b'x' as usize & 0x1f] |= u32::MAX << "x-forwarded-".len();
-    lengths
-};
-
-/// Returns whether a known name can begin with this small letter and have this length.
-fn is_begun_by(first: u8, len: usize) -> bool {
-    // Longer than any but one that begins with X-Forwarded-.
-    let len = len.min(31);
-    LENGTHS[usize::from(first & 0x1f)] >> len & 1 != 0
-}
 
 /// Bytes reserved for the fields that a proxy adds to most messages.
 const ADDED: usize = 256;
@@ -219,39 +88,6 @@ pub struct Fields {
     classes: NameClass,
 }
 
-/// A set of recognised names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NameSet(u32);
-
-impl NameSet {
-    /// Returns the set of these names.
-    pub const fn of(names: &[Name]) -> Self {
-        let (mut bits, mut at) = (0, 0);
-        while at < names.len() {
-            bits |= bit(names[at]);
-            at += 1;
-        }
-        Self(bits)
-    }
-
-    /// Returns whether the name is in the set.
-    #[inline]
-    pub const fn contains(self, name: Name) -> bool {
-        self.0 & bit(name) != 0
-    }
-
-    /// Returns whether both sets have a name.
-    #[inline]
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-/// Returns the bit of a name in a [`NameSet`].
-const fn bit(id: Name) -> u32 {
-    1 << id as u32
-}
-
 impl Clone for Fields {
     fn clone(&self) -> Self {
         Self { buf: self.buf.clone(), items: self.items.clone(), added: self.added, classes: self.classes }
@@ -297,19 +133,19 @@ impl Fields {
 
     /// Appends a field whose name is already recognised, without validation. `id` and `class` must be those of `name`.
     pub fn push_known(&mut self, id: Name, class: NameClass, name: &[u8], value: &[u8]) {
-        let name_at = self.buf.len();
-        self.buf.extend_from_slice(name);
-        self.buf.extend_from_slice(value);
-        self.push_range((id, class), (name_at, name.len()), (name_at + name.len(), value.len()));
+        self.push_with(id, class, name, |buf| buf.extend_from_slice(value));
     }
 
     /// Appends a field whose name is already recognised, with the value that `write` appends to the buffer.
     pub fn push_with(&mut self, id: Name, class: NameClass, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        // As a line of HTTP/1.1, so that adjacent fields are written in one copy.
         let name_at = self.buf.len();
         self.buf.extend_from_slice(name);
+        self.buf.extend_from_slice(b": ");
         let value_at = self.buf.len();
         write(&mut self.buf);
         let length = self.buf.len() - value_at;
+        self.buf.extend_from_slice(b"\r\n");
         self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
@@ -349,6 +185,34 @@ impl Fields {
             id,
             class,
         });
+    }
+
+    /// Appends the fields as lines of HTTP/1.1, but for those of the name `except`. Lines that are adjacent in the buffer are copied at
+    /// once.
+    pub(crate) fn write_lines(&self, except: Name, out: &mut Vec<u8>) {
+        let (mut from, mut to) = (0, 0);
+        for item in self.items.iter().filter(|item| item.id != except) {
+            let (name_at, value_at) = (item.name_at as usize, item.value_at as usize);
+            let (name_end, value_end) =
+                (name_at + usize::from(item.name_len), value_at + item.value_len as usize);
+            let is_line = value_at == name_end + 2
+                && self.buf.get(name_end..value_at) == Some(b": ".as_slice())
+                && self.buf.get(value_end..value_end + 2) == Some(b"\r\n".as_slice());
+            if is_line && name_at == to {
+                to = value_end + 2;
+                continue;
+            }
+            out.extend_from_slice(&self.buf[from..to]);
+            if is_line {
+                (from, to) = (name_at, value_end + 2);
+            } else {
+                (from, to) = (0, 0);
+                for part in [&self.buf[name_at..name_end], b": ", &self.buf[value_at..value_end], b"\r\n"] {
+                    out.extend_from_slice(part);
+                }
+            }
+        }
+        out.extend_from_slice(&self.buf[from..to]);
     }
 
     /// Iterates over the fields in the order of the message.
@@ -463,56 +327,50 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::Name;
+    use super::Fields;
+    use crate::Name;
+    use crate::h1::{HeadLimits, request};
+    use crate::{RequestHead, Version};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Fields are written as one line after the other, however they came into the buffer.
+        #[test]
+        fn lines(
+            lines in prop::collection::vec(("[A-Za-z-]{1,9}", "( |\t|  |)", "([!-~][ -~]{0,6}[!-~])?", "( |\t|)"), 0..6),
+            pushed in prop::collection::vec(("[A-Za-z-]{1,9}", "[ -~]{0,8}"), 0..4),
+            removed in prop::collection::vec(0usize..10, 0..4),
+        ) {
+            let mut text = "GET / HTTP/1.1\r\nHost: a\r\n".to_owned();
+            for (name, before, value, after) in &lines {
+                text.push_str(&format!("{name}:{before}{value}{after}\r\n"));
+            }
+            text.push_str("\r\n");
+            let mut head = RequestHead::new(Version::Http11);
+            prop_assume!(matches!(request(text.as_bytes(), &HeadLimits::default(), &mut head), Ok(Some(_))));
+            pushed.iter().for_each(|(name, value)| head.fields.push(name.as_bytes(), value.as_bytes()));
+            for at in removed {
+                let name = head.fields.iter().nth(at).map(|field| field.name.to_vec());
+                head.fields.remove_named(&name.unwrap_or_default());
+            }
+            let mut expected = Vec::new();
+            for field in head.fields.iter().filter(|field| field.id != Name::Te) {
+                expected.extend_from_slice(&[field.name, b": ", field.value, b"\r\n"].concat());
+            }
+            let mut written = Vec::new();
+            head.fields.write_lines(Name::Te, &mut written);
+            prop_assert_eq!(written, expected);
+        }
+    }
 
     #[test]
-    fn names_are_recognised_in_any_case_and_no_others() {
-        let known = [
-            (Name::AltSvc, "alt-svc"),
-            (Name::Connection, "connection"),
-            (Name::ContentLength, "content-length"),
-            (Name::Date, "date"),
-            (Name::EarlyData, "early-data"),
-            (Name::Expect, "expect"),
-            (Name::Forwarded, "forwarded"),
-            (Name::Host, "host"),
-            (Name::KeepAlive, "keep-alive"),
-            (Name::Proxy, "proxy"),
-            (Name::ProxyAuthenticate, "proxy-authenticate"),
-            (Name::ProxyAuthorization, "proxy-authorization"),
-            (Name::ProxyConnection, "proxy-connection"),
-            (Name::SecWebSocketAccept, "sec-websocket-accept"),
-            (Name::SecWebSocketKey, "sec-websocket-key"),
-            (Name::SecWebSocketVersion, "sec-websocket-version"),
-            (Name::Te, "te"),
-            (Name::Traceparent, "traceparent"),
-            (Name::Tracestate, "tracestate"),
-            (Name::Trailer, "trailer"),
-            (Name::TransferEncoding, "transfer-encoding"),
-            (Name::Upgrade, "upgrade"),
-            (Name::Via, "via"),
-            (Name::XForwarded, "x-forwarded-server"),
-            (Name::XForwardedFor, "x-forwarded-for"),
-            (Name::XForwardedHost, "x-forwarded-host"),
-            (Name::XForwardedPort, "x-forwarded-port"),
-            (Name::XForwardedProto, "x-forwarded-proto"),
-            (Name::XRealIp, "x-real-ip"),
-        ];
-        for (id, name) in known {
-            assert_eq!(Name::of(name.as_bytes()), id);
-            assert_eq!(Name::of(name.to_uppercase().as_bytes()), id);
-            // With any one letter changed, it is a different name or unknown.
-            for at in 0..name.len() {
-                let mut other = name.as_bytes().to_vec();
-                other[at] = b'~';
-                let forwarded = name.starts_with("x-forwarded-") && at >= 12;
-                let wanted = if forwarded { Name::XForwarded } else { Name::Other };
-                assert_eq!(Name::of(&other), wanted, "{}", other.escape_ascii());
-            }
-        }
-        assert_eq!(
-            ["", "t", "x-forwarded-", "cookie"].map(|name| Name::of(name.as_bytes())),
-            [Name::Other; 4]
-        );
+    fn adjacent_lines_are_one_copy() {
+        let mut fields = Fields::new();
+        fields.push(b"A", b"1");
+        fields.push(b"TE", b"trailers");
+        fields.push(b"B", b"2");
+        let mut written = Vec::new();
+        fields.write_lines(Name::Te, &mut written);
+        assert_eq!(written, b"A: 1\r\nB: 2\r\n");
     }
 }

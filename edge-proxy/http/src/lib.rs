@@ -41,6 +41,7 @@ pub mod h3;
 mod head;
 pub mod hop_by_hop;
 pub mod host;
+mod name;
 mod name_class;
 mod prefixed;
 pub mod priority;
@@ -57,6 +58,7 @@ pub mod websocket;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use fields::{Field, Fields, Name, NameSet};
+pub use fields::{Field, Fields};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
+pub use name::{Name, NameSet};
 pub use name_class::NameClass;

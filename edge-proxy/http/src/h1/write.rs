@@ -35,17 +35,10 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields without TE, which is of one connection only. Whether it was there.
+/// Appends the fields without TE, which is of one connection only. Returns whether it was there.
 fn fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
-    let mut te = false;
-    for field in fields.iter() {
-        if field.id == Name::Te {
-            te = true;
-            continue;
-        }
-        line(out, field.name, field.value);
-    }
-    te
+    fields.write_lines(Name::Te, out);
+    fields.contains(Name::Te)
 }
 
 /// Appends a number in decimal.
