@@ -47,7 +47,7 @@ pub(crate) struct Parts<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Measured,
-    /// Under valgrind.
+    /// Under valgrind, which counts its instructions.
     Counted,
 }
 
