@@ -18,7 +18,9 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
                 " (the account that runs this must own the folder, and be in the group that it gives files to; the old certificate \
                  is still in place)"
             }
-            io::ErrorKind::ReadOnlyFilesystem => " (add the folder to ReadWritePaths= of the unit)",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                " (add the folder to ReadWritePaths= of the unit; one that was made after the start needs a restart, too)"
+            }
             _ => "",
         };
         StoreError::File { path: path.display().to_string(), why, advice }

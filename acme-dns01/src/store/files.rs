@@ -141,7 +141,8 @@ impl Inner {
                     return Err(StoreError::Damaged {
                         path: path.display().to_string(),
                         why: format!(
-                            "line {}: {why}; move the file away to begin anew (the certificate stays)",
+                            "line {}: {why}; a later version wrote it, or it is damaged: install that version, or move the file away to begin anew \
+                             (the certificate stays)",
                             number + 1
                         ),
                     });

@@ -4,6 +4,7 @@ use crate::finding::{Finding, Findings, Place};
 use crate::outcome::Failure;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 /// The exit codes of every program, for `--help` and man pages.
@@ -87,13 +88,22 @@ pub fn findings(why: &Error) -> Findings {
             ("conflict", format!("cannot be used with {other}: leave one of them out"))
         }
         ErrorKind::ValueValidation => {
-            let source = std::error::Error::source(why).map(ToString::to_string);
-            ("value", source.unwrap_or_else(first))
+            ("value", std::error::Error::source(why).map_or_else(first, validation))
         }
         _ => ("usage", first()),
     };
     let place = Place { file: COMMAND_LINE.to_owned(), key, ..Place::default() };
     Findings::new(vec![Finding::error(code, place, message).value(value)])
+}
+
+/// Returns the message for a value that the parser of an option rejects. That of a number has no fix of its own.
+fn validation(why: &(dyn std::error::Error + 'static)) -> String {
+    match why.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow) => "too large: write a smaller number".to_owned(),
+        Some(IntErrorKind::NegOverflow) => "too small: write a larger number".to_owned(),
+        Some(_) => "not a whole number: write digits only".to_owned(),
+        None => why.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +129,11 @@ mod tests {
             said(&["f", "--ssl", "onn"]),
             "command line: --ssl <SSL> = onn: must be one of on, off; did you mean `on`?"
         );
-        assert!(said(&["f", "--count", "x"]).starts_with("command line: --count <COUNT> = x: invalid digit"));
+        assert_eq!(
+            said(&["f", "--count", "x"]),
+            "command line: --count <COUNT> = x: not a whole number: write digits only"
+        );
+        assert!(said(&["f", "--count", "300"]).ends_with("= 300: too large: write a smaller number"));
         assert_eq!(said(&["f", "--sll", "on"]), "command line: --sll: unknown option: did you mean `--ssl`?");
         assert_eq!(said(&[]), "command line: <FILE>: missing: write <FILE>");
     }

@@ -125,7 +125,11 @@ in
       serviceConfig = {
         Type = "notify";
         NotifyAccess = "all";
-        ExecStartPre = "${program} check --errors-only --config ${place}";
+        # The folder of certificates, if it is missing: what is made after the start is read-only here.
+        ExecStartPre =
+          lib.optionals (settings ? acme)
+            [ "-+${pkgs.systemd}/bin/systemd-tmpfiles --create --prefix=${cfg.certificates}" ]
+          ++ [ "${program} check --errors-only --config ${place}" ];
         ExecStart = "${program} run --stop-grace 5 --config ${place}";
         ExecReload = "${program} reload --takeover=needed";
         FileDescriptorStoreMax = 1024;

@@ -70,6 +70,16 @@ fn certificates_are_loaded() {
     authority.write(&acme.join("b.test"), &["b.test"]);
     std::fs::copy(acme.join("a.test/key.pem"), acme.join("b.test/key.pem")).expect("a file");
     warns(folder, &text, "b.test cannot be used");
+    // One that is over, and one that has not begun, as by a clock that was not set.
+    for (from, until, words) in [
+        (2019, 2020, "the certificate for c.test has expired: clients refuse it"),
+        (2190, 2191, "the certificate for c.test is not valid yet: clients refuse it, unless the clock"),
+    ] {
+        let (chain, key) = authority.issue_between(&["c.test"], from, until);
+        std::fs::write(acme.join("b.test/fullchain.pem"), chain).expect("a file");
+        std::fs::write(acme.join("b.test/key.pem"), key).expect("a file");
+        warns(folder, &text, words);
+    }
     let output = check(folder, &text, &["--no-files"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -178,6 +178,17 @@ let
     # The other name of the list turns the service on; the rules of a policy are the server's.
     assert same "services.postgresql.ensures"
       (map (entry: entry.name) (builtins.head ruled.systemd.services.pg-ensure.restartTriggers).value.ensure) [ "vaultwarden" ];
+    # Roles and databases are there before whatever waits for PostgreSQL, which waits for all tries.
+    assert ensure
+      (let unit = matrix.systemd.services.pg-ensure; in
+        builtins.elem "postgresql.target" unit.before && builtins.elem "postgresql.target" unit.requiredBy
+        && builtins.elem "postgresql.service" unit.requires && unit.startLimitIntervalSec == 0
+        && unit.serviceConfig.RestartMode == "direct")
+      "pg-ensure is not ordered before postgresql.target";
+    assert ensure
+      (let unit = vps.systemd.services.edge-proxyd; in
+        unit.startLimitIntervalSec == 0 && !(builtins.elem "network-online.target" (unit.after ++ unit.wants)))
+      "the edge gives up, or waits for a network that is online";
     assert ensure (ruled.services.postgresql.settings.hba_file == "${ruled.services.pgEnsure.hbaFile}") "the rules of the policy";
     assert ensure
       (builtins.length (complaints (evaluated [

@@ -8,7 +8,7 @@ const ROW: usize = 26;
 const LEFT: usize = 360;
 const WIDE: f64 = 420.0;
 
-/// Draws one bar per workload: the cost of edge-proxyd relative to the peer's, with a mark at the target.
+/// Draws one bar per workload: the cost of edge-proxyd relative to the best peer's.
 pub(crate) fn draw(lines: &[Line]) -> String {
     let rows: Vec<(&Line, f64, &str)> = lines
         .iter()
@@ -26,22 +26,19 @@ pub(crate) fn draw(lines: &[Line]) -> String {
     for (at, (line, ratio, peer)) in rows.iter().enumerate() {
         let y = 40 + at * ROW;
         let length = (ratio * scale).min(WIDE);
-        let aim = LEFT as f64 + (line.reach * scale).min(WIDE);
-        let colour = if line.reached() { "#2a7d4f" } else { "#b5482a" };
+        let ahead = if line.measure == Measure::Rate { *ratio >= 1.0 } else { *ratio <= 1.0 };
+        let colour = if ahead { "#2a7d4f" } else { "#6b7280" };
         let unit = if line.measure == Measure::Rate { "×" } else { "" };
         let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect x=\"{LEFT}\" y=\"{}\" width=\"{length:.1}\" height=\"16\" fill=\"{colour}\"/>\
-             <line x1=\"{aim:.1}\" x2=\"{aim:.1}\" y1=\"{}\" y2=\"{}\" stroke=\"#000\" stroke-width=\"2\"/>\
              <text x=\"{:.1}\" y=\"{}\">{ratio:.2}{unit} of {peer}</text>",
             LEFT - 8,
             y + 13,
             escape(line.title),
             y,
-            y - 2,
-            y + 18,
-            (LEFT as f64 + length).max(aim) + 6.0,
+            LEFT as f64 + length + 6.0,
             y + 13,
         );
     }

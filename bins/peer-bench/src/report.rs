@@ -41,8 +41,8 @@ impl Report {
         for contender in &self.contenders {
             let _ = write!(text, " {} |", contender.name());
         }
-        text.push_str(" ratio | of medians | target |\n|-|");
-        text.push_str(&"-|".repeat(self.contenders.len() + 3));
+        text.push_str(" ratio | of medians |\n|-|");
+        text.push_str(&"-|".repeat(self.contenders.len() + 2));
         text.push('\n');
         for line in &self.lines {
             let _ = write!(text, "| {} |", line.title);
@@ -57,17 +57,10 @@ impl Report {
                 }
             }
             if let Some((ratio, peer)) = line.ratio() {
-                let sign = if line.measure == Measure::Rate { '≥' } else { '≤' };
-                let mark = if line.reached() { "✓" } else { "✗" };
                 let medians = line.ratio_of_medians(peer);
-                let _ = writeln!(
-                    text,
-                    " **{ratio:.2}** of {} | {medians:.2} | {sign} {:.2} {mark} |",
-                    peer.name(),
-                    line.reach
-                );
+                let _ = writeln!(text, " **{ratio:.2}** of {} | {medians:.2} |", peer.name());
             } else {
-                text.push_str(" – | – | – |\n");
+                text.push_str(" – | – |\n");
             }
         }
         text.push_str("\n| requests per second, p50, p99, peak memory |");

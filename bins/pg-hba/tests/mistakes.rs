@@ -38,7 +38,7 @@ const FILES: [Mistake; 7] = [
     file(1, "local all all SCRAM-SHA-256\n", "SCRAM-SHA-256", "lower case"),
     file(1, "hosts all all all trust\n", "hosts", "local, host"),
     file(1, "host all all 10.0.0.0/33 trust\n", "10.0.0.0/33", "0 to 32"),
-    file(1, "host all all 10.0.0.0 trust\n", "trust", ""),
+    file(1, "host all all 10.0.0.0 trust\n", "trust", "correct the line"),
     file(1, "host all all all peer\n", "peer", "scram-sha-256"),
     file(1, "local all all\n", "end-of-line", "add the"),
 ];

@@ -64,11 +64,16 @@ impl Authority {
 
     /// Issues an expired certificate: the chain and its key as PEM.
     pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
+        self.issue_between(names, 2019, 2020)
+    }
+
+    /// Issues a certificate that is valid between two new years: the chain and its key as PEM.
+    pub fn issue_between(&self, names: &[&str], from: i32, until: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2020, 4, 1);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 

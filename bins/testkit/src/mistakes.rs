@@ -1,8 +1,12 @@
 //! Tables of realistic mistakes: each is given to a program, which has to name the line, the value and the fix.
 
 use serde_json::Value;
-use std::path::Path;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The environment variable with the folder in which the answers are written down, a file each: `cargo xtask mistakes` sets it.
+const ANSWERS: &str = "MISTAKES_ANSWERS";
 
 /// A mistake and the answer to it.
 #[derive(Clone, Copy, Debug)]
@@ -32,20 +36,51 @@ pub const fn usage(args: &'static [&'static str], value: &'static str, fix: &'st
 /// Runs a program on each mistake. `FILE` in the arguments stands for the file.
 ///
 /// # Panics
-/// An answer lacks the file, the line, the value or the fix, or the exit code is none of 2 and 3.
+/// An answer lacks the file, the line, the value or the fix, a mistake of the table lacks one of them, or the exit code is none of
+/// 2 and 3.
 pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
+    let answers = std::env::var_os(ANSWERS).map(PathBuf::from);
     let mut wrong = Vec::new();
-    for mistake in mistakes {
+    for (number, mistake) in mistakes.iter().enumerate() {
         if let Err(why) = answer(program, &path, args, mistake) {
             wrong.push(format!("{:?} {:?}: {why}", mistake.args, mistake.text));
+        }
+        if let Some(answers) = &answers {
+            let file = format!(
+                "{}-{name}-{number:02}",
+                Path::new(program).file_name().unwrap_or_default().display()
+            );
+            let text = whole(program, (folder.path(), name), args, mistake);
+            std::fs::write(answers.join(file), text).expect("the folder of answers can be written to");
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), mistakes.len(), wrong.join("\n\n"));
 }
 
+/// Returns a mistake with the whole answer for people.
+fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &Mistake) -> String {
+    let given = if mistake.text.is_empty() { mistake.args } else { args };
+    let given: Vec<&str> = given.iter().map(|arg| if *arg == "FILE" { name } else { arg }).collect();
+    let output =
+        Command::new(program).args(&given).current_dir(folder).output().expect("the program was built");
+    let mut text = String::new();
+    for line in mistake.text.lines() {
+        let _ = writeln!(text, "    {line}");
+    }
+    let program = Path::new(program).file_name().unwrap_or_default().display();
+    let _ = writeln!(text, "$ {program} {}", given.join(" "));
+    let said = [output.stdout, output.stderr].concat();
+    let _ = write!(text, "{}", String::from_utf8_lossy(&said));
+    let _ = writeln!(text, "(exit code {})", output.status.code().unwrap_or(-1));
+    text
+}
+
 fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Result<(), String> {
+    if mistake.value.is_empty() || mistake.fix.is_empty() {
+        return Err("the table has no value, or no fix".to_owned());
+    }
     std::fs::write(path, mistake.text).map_err(|why| why.to_string())?;
     let given = if mistake.text.is_empty() { mistake.args } else { args };
     let file = path.display().to_string();

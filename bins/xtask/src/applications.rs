@@ -1,7 +1,7 @@
 //! `cargo xtask applications`: real applications behind an edge and a node, each driven by its own client.
 
 use crate::homelab::Scenario;
-use crate::process::{Outcome, cargo, root, step, target, tools_folder};
+use crate::process::{Outcome, cargo, is_root, root, step, target, tools_folder};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -51,9 +51,8 @@ fn files() -> PathBuf {
 
 /// The runner, in network and mount namespaces of its own.
 fn runner() -> Command {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     let mut command = Command::new("unshare");
-    command.args(if is_root { &["-mn"][..] } else { &["-Urmn"] });
+    command.args(if is_root() { &["-mn"][..] } else { &["-Urmn"] });
     command.args(["/usr/bin/python3", "-B"]).arg(files().join("run.py"));
     command.arg("--edge").arg(target().join("debug/edge-proxyd")).arg("--tools").arg(tools_folder());
     command

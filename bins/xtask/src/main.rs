@@ -19,6 +19,7 @@ mod import_corpus;
 mod instructions;
 mod links;
 mod minutes;
+mod mistakes;
 mod network;
 mod nix;
 mod package;
@@ -50,7 +51,7 @@ usage: cargo xtask COMMAND
   package       build the programs for release, and a Debian package of each; with --static linked with musl, so that they
                 run on any Linux; with --prove package the debug build, install it into a separate root, verify it there,
                 and purge it
-  boot [--full|--book|--previous FOLDER]
+  boot [--full|--book [--full]|--previous FOLDER]
                 build the programs, and boot a Debian machine with their packages under systemd, which lives through late
                 interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. Needs
                 root
@@ -71,8 +72,9 @@ usage: cargo xtask COMMAND
                 arguments everything, written into edge-proxy/NETWORK.md. Needs root
   conformance   run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md
                 (the former name, judges, still works)
-  screenshots [--again]
-                render the pictures in the documentation from a quick scenario, or from the last one, with Chromium
+  screenshots [--again|--status]
+                render the pictures in the documentation with Chromium: from a quick scenario and an edge in good health, from the
+                pages of the last run, or that of the status page alone
   soak [--minutes N]
                 run the soak test for N minutes (10)
   import-corpus DIR [--domain NAME] [--root DIR] [--prove]
@@ -85,6 +87,9 @@ usage: cargo xtask COMMAND
                 into edge-proxy/BENCHMARKS.md. --only WORKLOAD, --contender NAME, --rounds N, --seconds N
   instructions [--record]
                 count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
+  mistakes [COMMIT]
+                run the tables of realistic mistakes, count them, and show 17 of them with their whole answers, drawn by the
+                hash of a commit (HEAD)
   registry      only build the published packages, and check that they are complete
   purity        only check that the pure cores have no runtime in their dependency tree
   prose         only check documentation and messages: relative clauses, one- and two-word docs, ambiguous type names
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
         (Some("boot"), ["--full"]) => boot::whole(true),
         (Some("boot"), ["--previous", folder]) => boot::prove_previous(std::path::Path::new(folder)),
         (Some("boot"), ["--book"]) => boot::read_book(),
+        (Some("boot"), ["--book", "--full"]) => boot::read_whole_book(),
         // Nothing is built: for work on the steps themselves.
         (Some("boot"), ["--built"]) => boot::prove(),
         (Some("boot"), ["--built", part]) => boot::prove_some(part),
@@ -135,6 +141,7 @@ fn main() -> ExitCode {
         (Some("soak"), ["--minutes", minutes]) => minutes::parse(minutes).and_then(soak::run),
         (Some("screenshots"), []) => screenshots::take(true),
         (Some("screenshots"), ["--again"]) => screenshots::take(false),
+        (Some("screenshots"), ["--status"]) => screenshots::of_status(),
         (Some("conformance"), []) => tools::install().and_then(|()| conformance::all()),
         (Some("judges"), []) => {
             eprintln!("xtask: judges is deprecated: use conformance");
@@ -146,6 +153,8 @@ fn main() -> ExitCode {
         (Some("tools"), []) => tools::install(),
         (Some("bench"), extra) => bench::run(extra),
         (Some("instructions"), extra) => instructions::run(extra),
+        (Some("mistakes"), []) => mistakes::show(None),
+        (Some("mistakes"), [commit]) => mistakes::show(Some(commit)),
         (Some("registry"), []) => registry::prove(),
         (Some("purity"), []) => purity::check(),
         (Some("prose"), []) => prose::check(),

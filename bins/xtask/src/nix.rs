@@ -45,6 +45,8 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     for program in PROGRAMS {
         std::os::unix::fs::symlink(target().join("debug").join(program), bin.join(program)).map_err(said)?;
     }
+    // A program of systemd that a unit calls.
+    std::os::unix::fs::symlink("/usr/bin/systemd-tmpfiles", bin.join("systemd-tmpfiles")).map_err(said)?;
     let lib = match lib {
         Some(path) => {
             std::fs::canonicalize(path).map_err(|why| format!("{path}: {why}"))?.display().to_string()

@@ -69,6 +69,16 @@ pub(crate) fn release_static() -> Outcome {
 
 /// Packages the programs of a folder. Returns the paths of the packages.
 pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Vec<PathBuf>, String> {
+    build_as(programs, out, compression, None)
+}
+
+/// The same under a version that is given, instead of the one that each program prints.
+pub(crate) fn build_as(
+    programs: &Path,
+    out: &Path,
+    compression: &str,
+    given: Option<&str>,
+) -> Result<Vec<PathBuf>, String> {
     let work = out.join("work");
     let _ = std::fs::remove_dir_all(&work);
     let mut packages = Vec::new();
@@ -78,8 +88,10 @@ pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Ve
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let tree = work.join(&name);
-        lay_out(&entry.path(), &name, programs, &tree).map_err(|why| format!("package {name}: {why}"))?;
-        let package = out.join(format!("{name}_{}_{}.deb", version(&name, programs)?, architecture()?));
+        let version = given.map_or_else(|| version(&name, programs), |given| Ok(given.to_owned()))?;
+        lay_out(&entry.path(), (&name, &version), programs, &tree)
+            .map_err(|why| format!("package {name}: {why}"))?;
+        let package = out.join(format!("{name}_{version}_{}.deb", architecture()?));
         let mut command = Command::new("dpkg-deb");
         command.args(["--root-owner-group", &format!("-Z{compression}"), "--build"]).arg(&tree).arg(&package);
         step(&format!("package {name}"), &mut command)?;
@@ -113,8 +125,8 @@ pub(crate) fn version(name: &str, programs: &Path) -> Result<String, String> {
     Ok(format!("{number}-{REVISION}"))
 }
 
-/// Lays out the tree of one package.
-fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outcome {
+/// Lays out the tree of one package, by its name and version.
+fn lay_out(description: &Path, (name, version): (&str, &str), programs: &Path, tree: &Path) -> Outcome {
     let read = |file: &str| std::fs::read_to_string(description.join(file));
     let install = read("install").map_err(|why| format!("install: {why}"))?;
     for (number, line) in install.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -130,7 +142,7 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
         put(source, programs, &tree.join(place.trim_start_matches('/')), mode)
             .map_err(|why| format!("install:{}: {source}: {why}", number + 1))?;
     }
-    documents(name, &version(name, programs)?, &tree.join("usr/share/doc").join(name))?;
+    documents(name, version, &tree.join("usr/share/doc").join(name))?;
     let control = tree.join("DEBIAN");
     std::fs::create_dir_all(&control).map_err(|why| why.to_string())?;
     let text = read("control").map_err(|why| format!("control: {why}"))?;
@@ -139,8 +151,7 @@ fn lay_out(description: &Path, name: &str, programs: &Path, tree: &Path) -> Outc
     let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
     let head = if is_static(&programs.join(name))? { without_libraries(head) } else { head.to_owned() };
     let filled = format!(
-        "{head}Version: {}\nArchitecture: {}\nInstalled-Size: {size}\nDescription:{description_field}",
-        version(name, programs)?,
+        "{head}Version: {version}\nArchitecture: {}\nInstalled-Size: {size}\nDescription:{description_field}",
         architecture()?
     );
     std::fs::write(control.join("control"), filled).map_err(|why| why.to_string())?;

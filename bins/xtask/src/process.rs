@@ -22,6 +22,11 @@ pub(crate) fn tools_folder() -> PathBuf {
     target().join("tools")
 }
 
+/// Returns whether root runs this.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
 /// Returns a cargo command at the root of the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,7 +1,7 @@
 //! The pictures in the documentation, rendered by Chromium from pages of the home lab.
 
 use crate::homelab;
-use crate::process::{Outcome, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
@@ -9,9 +9,30 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Page, picture, width, height.
 const PICTURES: &[(&str, &str, u32, u32)] = &[
-    ("homelab-status.html", "bins/edge-proxyd/status.png", 1180, 1120),
+    ("healthy-status.html", "bins/edge-proxyd/status.png", 1180, 1180),
     ("homelab-hba.html", "bins/pg-hba/matrix.png", 1180, 350),
 ];
+
+/// Writes the status page of an edge that serves its clients, without the faults of the scenario.
+fn healthy() -> Outcome {
+    let files = root().join("bins/xtask/screenshots");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--mount", "bash"]).arg(files.join("healthy.sh"));
+    command.env("files", &files).env("origin", root().join("bins/xtask/boot/origin.py"));
+    command.env("edge", target().join("debug/edge-proxyd")).env("curl", tools_folder().join("newer/curl"));
+    command.env("page", target().join("debug/healthy-status.html"));
+    step("screenshots: two minutes of an edge in good health", command)
+}
+
+/// Takes the picture of the status page alone.
+pub(crate) fn of_status() -> Outcome {
+    step(
+        "screenshots: building edge-proxyd",
+        cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
+    )?;
+    healthy()?;
+    picture(&PICTURES[0])
+}
 
 /// Runs a quick scenario, unless the existing pages are to be used, and takes the pictures.
 pub(crate) fn take(run: bool) -> Outcome {
@@ -20,23 +41,26 @@ pub(crate) fn take(run: bool) -> Outcome {
     }
     if run {
         homelab::whole(&["--quick"])?;
+        healthy()?;
     }
-    for (page, picture, width, height) in PICTURES {
-        let page = target().join("debug").join(page);
-        if !page.exists() {
-            return Err(format!("{} is missing: run `cargo xtask screenshots`", page.display()));
-        }
-        let profile = target().join("chromium-profile");
-        let mut chromium = Command::new(CHROMIUM);
-        // The page has no scripts and loads nothing; as root Chromium has no sandbox.
-        chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
-        chromium.arg(format!("--user-data-dir={}", profile.display()));
-        chromium.arg(format!("--window-size={width},{height}"));
-        chromium.arg(format!("--screenshot={}", root().join(picture).display()));
-        chromium.arg(format!("file://{}", page.display()));
-        let outcome = step(&format!("screenshot {picture}"), &mut chromium);
-        let _ = std::fs::remove_dir_all(&profile);
-        outcome?;
+    PICTURES.iter().try_for_each(picture)
+}
+
+/// Takes one picture.
+fn picture((page, picture, width, height): &(&str, &str, u32, u32)) -> Outcome {
+    let page = target().join("debug").join(page);
+    if !page.exists() {
+        return Err(format!("{} is missing: run `cargo xtask screenshots`", page.display()));
     }
-    Ok(())
+    let profile = target().join("chromium-profile");
+    let mut chromium = Command::new(CHROMIUM);
+    // The page has no scripts and loads nothing; as root Chromium has no sandbox.
+    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
+    chromium.arg(format!("--user-data-dir={}", profile.display()));
+    chromium.arg(format!("--window-size={width},{height}"));
+    chromium.arg(format!("--screenshot={}", root().join(picture).display()));
+    chromium.arg(format!("file://{}", page.display()));
+    let outcome = step(&format!("screenshot {picture}"), &mut chromium);
+    let _ = std::fs::remove_dir_all(&profile);
+    outcome
 }

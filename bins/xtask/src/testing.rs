@@ -30,6 +30,19 @@ const FIRST: &[(&str, &str)] = &[
     ("pg-ensure", "servers"),
 ];
 
+/// The environment variable with the file in which tests note that only root could make them.
+const LEFT_OUT: &str = "TESTS_LEFT_OUT";
+
+/// Returns the names of the tests that the last run left out.
+pub(crate) fn left_out() -> Vec<String> {
+    let text = std::fs::read_to_string(left_out_file()).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn left_out_file() -> PathBuf {
+    std::path::absolute(target()).unwrap_or_else(|_| target()).join("tests-left-out")
+}
+
 /// A test program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Program {
@@ -71,6 +84,7 @@ impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        command.env(LEFT_OUT, left_out_file());
         command
     }
 }
@@ -78,6 +92,7 @@ impl Program {
 /// Builds and runs all test programs; a failure does not stop the others.
 pub(crate) fn run() -> Outcome {
     let programs = build()?;
+    let _ = std::fs::remove_file(left_out_file());
     for which in ALONE.iter().chain(FIRST) {
         if programs.iter().all(|program| !program.is(*which)) {
             return Err(format!("{which:?} is not a test program"));

@@ -115,7 +115,7 @@ fn sections(checker: &mut Checker<'_>) {
                 () if plain == known => {
                     (Code::KeyCase, format!("[{name}] is not read: names of sections are compared exactly"))
                 }
-                () if plain.len().abs_diff(known.len()) <= 4 && distance(&plain, known) == 1 => {
+                () if plain.len().abs_diff(known.len()) <= 4 && strsim::osa_distance(&plain, known) == 1 => {
                     (Code::UnknownSection, format!("[{name}] is not a section that Forgejo reads"))
                 }
                 () => continue,
@@ -157,6 +157,9 @@ fn unknown(checker: &mut Checker<'_>) {
     }
 }
 
+/// The longest name in bytes that a key is suggested for.
+const LONGEST: usize = 64;
+
 /// Returns the key that a name is most likely meant for.
 fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let usual = MEANT.iter().find(|(other, _)| *other == name).map(|(_, key)| *key);
@@ -164,25 +167,14 @@ fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     if let Some(key) = usual.filter(|_| first.is_some_and(|first| known.contains(&first))) {
         return Some(key);
     }
-    let most = (name.len() / 4).max(1);
-    let close = known.iter().map(|key| (distance(name, key), *key)).filter(|(far, _)| *far <= most);
-    close.min().map(|(_, key)| key)
-}
-
-/// Returns the number of insertions, deletions and replacements between two texts.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, c) in one.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, d) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(c != *d);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
+    // No key is that long, and a comparison takes as many steps as both have letters.
+    if name.len() > LONGEST {
+        return None;
     }
-    row[other.len()]
+    let most = (name.len() / 4).max(1);
+    let close =
+        known.iter().map(|key| (strsim::osa_distance(name, key), *key)).filter(|(far, _)| *far <= most);
+    close.min().map(|(_, key)| key)
 }
 
 fn duplicates(checker: &mut Checker<'_>) {

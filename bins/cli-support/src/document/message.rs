@@ -52,6 +52,12 @@ impl<'m> Said<'m> {
         words: &Words,
         secret: bool,
     ) -> (&'static str, String) {
+        if self.message == "invalid socket address syntax" {
+            return (
+                "value",
+                "not an address with a port: write one such as 192.0.2.53:53 or [2001:db8::53]:53".to_owned(),
+            );
+        }
         if let Some((word, mut known)) = self.unknown("field") {
             return ("unknown-key", format!("unknown key: {}", unknown_key(word, &mut known, words)));
         }

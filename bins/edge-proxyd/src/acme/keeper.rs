@@ -32,12 +32,19 @@ impl Keeper {
                 "acme: there is no group `{group}`: files keep the group of the account"
             ));
         }
+        let mut faults = Vec::new();
         for certificate in &setup.certificates {
-            engine
-                .begin(certificate)
-                .await
-                .map_err(|why| format!("[acme] {}: {why}", certificate.spec.id))?;
+            if let Err(why) = engine.begin(certificate).await {
+                faults.push(format!("[acme] {}: {why}", certificate.spec.id));
+            }
         }
+        // A store that fails for all is tried again as a whole; the fault of one keeps no other from being renewed.
+        if faults.len() == setup.certificates.len()
+            && let Some(why) = faults.pop()
+        {
+            return Err(why);
+        }
+        faults.iter().for_each(journal::error);
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 

@@ -4,6 +4,7 @@ mod acme;
 mod certificates;
 mod confined;
 mod drain;
+mod identity;
 mod reload;
 mod supervise;
 
@@ -16,10 +17,11 @@ use crate::service::{Handed, Matched, Notifier, Predecessor, SocketStore, contro
 use crate::shared;
 use crate::status::{Reloads, Watched};
 use certificates::Watch;
-pub(crate) use certificates::missing;
+pub(crate) use certificates::{CLOCK, missing};
 use cli_support::outcome::chain;
 use confined::Confined;
 use edge_proxy::Proxy;
+use identity::FolderIdentity;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervise::{Ending, Signals, Supervisor};
@@ -54,6 +56,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     let mut handed = Handed::take()?;
     let control = control::open(handed.control.take(), args.control.clone());
     let Matched { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
+    let identity = FolderIdentity::of(settings.certificates.clone());
     let confined = Confined::enter(args, settings)?;
     let log = Writer::open(&settings.log).map_err(|why| format!("cannot open the access log {why}"))?;
     let log = Arc::new(log);
@@ -118,6 +121,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         control: control.as_ref(),
         watched,
         certificates,
+        identity,
         store,
         switches,
     };

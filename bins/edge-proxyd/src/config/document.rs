@@ -2,7 +2,7 @@
 
 use super::keys::{Key, Kind};
 use super::problem::{Problem, position};
-use edge_policy::nearest;
+use cli_support::words::nearest;
 use edge_proxy::{ConfigError, ConfigPath};
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
 use super::upstream::{REFERRED, referred_tcp};
 use crate::log::{Format, LogSettings, Template};
-use edge_policy::nearest;
+use cli_support::words::nearest;
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{
     Congestion, Forward, KernelTls, Limits, Listener, ListenerKind, Tailnet, Timeouts, Trust, TrustedHeader,

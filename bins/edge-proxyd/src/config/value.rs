@@ -2,7 +2,7 @@
 
 use super::document::Value;
 use super::keys::{Kind, words};
-use edge_policy::nearest;
+use cli_support::words::nearest;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;

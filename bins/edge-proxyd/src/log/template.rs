@@ -64,7 +64,7 @@ impl Template {
                 return Err("a brace without its other one: write {{ and }} for braces themselves".into());
             };
             let Some(field) = FIELDS.iter().position(|known| *known == name) else {
-                let hint = match edge_policy::nearest(name, FIELDS.iter().copied()) {
+                let hint = match cli_support::words::nearest(name, FIELDS.iter().copied()) {
                     Some(near) => format!("did you mean {{{near}}}?"),
                     None => format!("the fields are {}", FIELDS.join(", ")),
                 };

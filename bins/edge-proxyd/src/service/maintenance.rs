@@ -94,7 +94,7 @@ impl Switches {
             None if !on && self.sites.contains(asked) => asked,
             None => {
                 let known = || config.sites.iter().map(|site| site.name.as_str());
-                let hint = edge_policy::nearest(asked, known()).map_or_else(
+                let hint = cli_support::words::nearest(asked, known()).map_or_else(
                     || format!("the sites are {}", known().collect::<Vec<_>>().join(", ")),
                     |near| format!("did you mean `{near}`?"),
                 );

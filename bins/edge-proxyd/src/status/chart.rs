@@ -1,10 +1,13 @@
 //! Line charts over time, as inline SVG.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 /// The size of a chart, in its own units.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 120.0;
+/// The height of the labels of the time axis.
+const AXIS: f64 = 14.0;
 
 /// One line: its name, its CSS class, and a value per step; a step without a value is a gap.
 pub(super) struct Series<'a> {
@@ -13,9 +16,14 @@ pub(super) struct Series<'a> {
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// Draws a chart of lines from zero to the largest value, the newest at the right. `show` formats a value with its
-/// unit.
-pub(super) fn svg(title: &str, series: &[Series<'_>], show: impl Fn(f64) -> String) -> String {
+/// Draws a chart of lines from zero to the largest value, the newest at the right, over the seconds of `span`. `show` formats a
+/// value with its unit.
+pub(super) fn svg(
+    title: &str,
+    series: &[Series<'_>],
+    span: Duration,
+    show: impl Fn(f64) -> String,
+) -> String {
     let all = || series.iter().flat_map(|series| &series.values).flatten();
     let most = all().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     let top = nice(most);
@@ -31,7 +39,7 @@ pub(super) fn svg(title: &str, series: &[Series<'_>], show: impl Fn(f64) -> Stri
             .map(|series| format!("<i class=\"{}\"></i>{}", series.class, series.name))
             .collect::<Vec<_>>()
             .join(" "),
-        HEIGHT + 4.0
+        HEIGHT + 4.0 + AXIS
     );
     for share in [0.0, 0.5, 1.0] {
         let y = 2.0 + HEIGHT * (1.0 - share);
@@ -43,8 +51,26 @@ pub(super) fn svg(title: &str, series: &[Series<'_>], show: impl Fn(f64) -> Stri
     for series in series {
         let _ = write!(text, "<path class=\"{}\" d=\"{}\"/>", series.class, path(&series.values, steps, top));
     }
+    for (x, anchor, label) in ticks(span) {
+        let y = HEIGHT + AXIS;
+        let _ = write!(text, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{label}</text>");
+    }
     text.push_str("</svg></figure>");
     text
+}
+
+/// Returns the labels of the time axis, each with its position and anchor.
+fn ticks(span: Duration) -> [(f64, &'static str, String); 3] {
+    let ago = |span: Duration| format!("{} ago", shown(span));
+    [(0.0, "start", ago(span)), (WIDTH / 2.0, "middle", ago(span / 2)), (WIDTH, "end", "now".to_owned())]
+}
+
+/// Formats a span of time, such as `90 s` or `45 min`.
+pub(super) fn shown(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds => format!("{} min", (seconds + 30) / 60),
+    }
 }
 
 fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
@@ -74,6 +100,13 @@ fn nice(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_axis_fits_the_data() {
+        let labels = |seconds| ticks(Duration::from_secs(seconds)).map(|(.., label)| label);
+        assert_eq!(labels(136), ["2 min ago", "68 s ago", "now"]);
+        assert_eq!(labels(3600), ["60 min ago", "30 min ago", "now"]);
+    }
 
     #[test]
     fn tops_are_round_and_gaps_are_gaps() {

@@ -1,7 +1,7 @@
 //! The status page: everything on one screen, without scripts, rendered for each request.
 
-use super::chart::{Series, svg};
-use super::history::{History, Point};
+use super::chart::{Series, shown, svg};
+use super::history::{History, Point, STEP};
 use super::report::{Report, bound, bytes, duration, state};
 use std::fmt::Write;
 
@@ -85,21 +85,24 @@ fn charts(page: &mut String, history: &History) {
         values: history.points().map(value).collect(),
     };
     let count = |value: f64| if value < 10.0 { format!("{value:.1}/s") } else { format!("{value:.0}/s") };
-    page.push_str("<h2>The last hour</h2><div class=\"charts\">");
+    let span = STEP * history.points().len().try_into().unwrap_or(u32::MAX);
+    let _ = write!(page, "<h2>The last {}</h2><div class=\"charts\">", shown(span));
     page.push_str(&svg(
         "Requests",
         &[line("all", "a", &|point| Some(point.requests)), line("5xx", "b", &|point| Some(point.errors))],
+        span,
         count,
     ));
     page.push_str(&svg(
         "Response time",
         &[line("median", "a", &|point| point.median), line("p99", "b", &|point| point.p99)],
+        span,
         |value| if value < 1.0 { format!("{:.0} ms", value * 1000.0) } else { format!("{value:.0} s") },
     ));
-    page.push_str(&svg("Content sent", &[line("", "a", &|point| Some(point.sent))], |value| {
+    page.push_str(&svg("Content sent", &[line("", "a", &|point| Some(point.sent))], span, |value| {
         format!("{}/s", bytes(value))
     }));
-    page.push_str(&svg("Rejected", &[line("", "b", &|point| Some(point.turned_away))], count));
+    page.push_str(&svg("Rejected", &[line("", "b", &|point| Some(point.turned_away))], span, count));
     page.push_str("</div>");
 }
 

@@ -20,7 +20,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("/smtp-password", "/srv/mail-password"),
 ];
 /// Commands whose exit code 3 is part of the page: there is something to do, or to read.
-const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " --dry-run"];
+const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " import", " list", " --dry-run"];
 
 fn install(machine: &mut Machine) -> Outcome {
     machine.connect()?;
@@ -43,7 +43,7 @@ fn forgejo(machine: &mut Machine) -> Outcome {
 }
 
 /// Writes the files of a page and runs its commands, in order, as a reader in their home folder.
-fn follow(machine: &Machine, text: &str) -> Outcome {
+pub(super) fn follow(machine: &Machine, text: &str) -> Outcome {
     for block in blocks(text) {
         let mut words = block.info.split_whitespace();
         match (words.next(), words.next()) {
@@ -80,14 +80,14 @@ fn command(line: &str) -> Option<String> {
     Some(if differs { format!("{line} || test $? -eq 3") } else { line })
 }
 
-fn served(name: &str) -> String {
+pub(super) fn served(name: &str) -> String {
     format!(
         "curl -sS --max-time 10 --fail --cacert /srv/issuing.pem --resolve {name}.example.org:443:127.0.0.1 https://{name}.example.org/ \
          | grep '{name}.example.org 127.0.0.1'"
     )
 }
 
-fn result(machine: &mut Machine) -> Outcome {
+pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run(&served("git"))?;
     machine.run(&served("vault"))?;
     machine.run(

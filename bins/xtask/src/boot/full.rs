@@ -8,13 +8,16 @@ use crate::process::Outcome;
 pub(super) const STEPS: &[Step] = &[
     ("everything is up", up),
     ("a successor that hangs is ended, and the watchdog is fed meanwhile", hanging),
-    ("the edge serves in 2000 and in 2040", clocks),
+    ("the edge serves in 2000 and in 2040, and names the certificates that are not valid then", clocks),
     ("a process that is stopped is found by the watchdog", stopped),
     ("a process that is killed is started again", killed),
     ("a full disk under the log stops nothing, and is reported", full_disk),
     ("a journal that hangs holds nothing up", hanging_journal),
-    ("a folder of certificates that comes late is served from", late_folder),
+    ("a folder of certificates that is missing is made, and served from", missing_folder),
+    ("a folder that is mounted or replaced later is served from, without a restart", late_folder),
     ("an application waits for the fourth try of pg-ensure", fourth_try),
+    ("an application comes back by Upholds=, which older versions of systemd need", upheld),
+    ("the edge starts when its credential comes, however late", late_credential),
     ("pg-ensure installs rules under its unit", rules),
     ("PostgreSQL that comes late is waited for", late_postgresql),
     ("three boots, and one after the power was lost", boots),
@@ -49,8 +52,20 @@ pub(super) fn clock(unit: &str, year: u32) -> String {
     )
 }
 
+/// A certificate of somebody else's for 90 days from now.
+const OF_TODAY: &str = "mkdir -p /var/lib/acme/b.test; cd /var/lib/acme/b.test; \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=b.test \
+        -addext subjectAltName=DNS:b.test -keyout key.pem -out fullchain.pem 2> /dev/null; \
+    chown -R edge-proxy:acme .; chmod 640 key.pem";
+
+/// Returns the script that shows what a unit has said since its start.
+pub(super) fn said(unit: &str) -> String {
+    format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
+}
+
 fn clocks(machine: &mut Machine) -> Outcome {
-    for year in [2000, 2040] {
+    machine.run(OF_TODAY)?;
+    for (year, words) in [(2000, "b.test is not valid yet"), (2040, "b.test has expired")] {
         machine.run(&clock("edge-proxyd", year))?;
         machine.run("systemctl restart edge-proxyd")?;
         machine.until(20, SERVES)?;
@@ -59,8 +74,12 @@ fn clocks(machine: &mut Machine) -> Outcome {
             5,
             &format!("tail -n 1 /var/log/edge-proxyd/access.log | grep '\"time\":\"{year}-01-02T'"),
         )?;
+        machine.until(5, &format!("{} | grep 'the certificate for {words}'", said("edge-proxyd")))?;
+        // Roles and databases do not depend on it.
+        machine.run(&clock("pg-ensure", year))?;
+        machine.run("systemctl restart pg-ensure myapp && systemctl is-active pg-ensure myapp")?;
     }
-    machine.run("rm -r /run/systemd/system/edge-proxyd.service.d; systemctl daemon-reload; systemctl restart edge-proxyd")?;
+    machine.run("rm -r /run/systemd/system/edge-proxyd.service.d /run/systemd/system/pg-ensure.service.d /var/lib/acme/b.test; systemctl daemon-reload; systemctl restart edge-proxyd pg-ensure myapp")?;
     machine.until(20, SERVES)
 }
 
@@ -92,14 +111,48 @@ fn hanging_journal(machine: &mut Machine) -> Outcome {
     )
 }
 
-fn late_folder(machine: &mut Machine) -> Outcome {
-    machine.run("systemctl stop edge-proxyd; mv /var/lib/acme /var/lib/elsewhere; sed -i '/^\\[acme/,/^names/d' /etc/edge-proxyd/edge.toml")?;
+/// The certificate that is served is the one in the folder.
+const IS_SERVED: &str = "fingerprint='openssl x509 -noout -fingerprint'; \
+    served=$(openssl s_client -connect 127.0.0.1:443 -servername a.test < /dev/null 2> /dev/null | $fingerprint); \
+    test \"$served\" = \"$($fingerprint -in /var/lib/acme/a.test/fullchain.pem)\"";
+
+fn missing_folder(machine: &mut Machine) -> Outcome {
     machine.run(
-        "systemctl start edge-proxyd; curl -sS --fail --max-time 10 -H 'Host: a.test' http://127.0.0.1/",
+        "systemctl stop edge-proxyd; mv /var/lib/acme /var/lib/elsewhere; systemctl start edge-proxyd",
     )?;
-    machine.run("mv /var/lib/elsewhere /var/lib/acme")?;
+    machine.until(20, &format!("{SERVES} && {IS_SERVED}"))?;
+    let owner = machine.run("stat -c '%U:%G %a' /var/lib/acme/a.test/key.pem /var/lib/acme")?;
+    if owner == "edge-proxy:acme 640\nedge-proxy:acme 755" {
+        Ok(())
+    } else {
+        Err(format!("the owners are {owner}"))
+    }
+}
+
+fn late_folder(machine: &mut Machine) -> Outcome {
+    let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
+    let before = machine.run(restarts)?;
+    // A file system that is mounted over the folder: [acme] writes to it from then on, by a successor.
+    machine.run("rm -r /var/lib/elsewhere/a.test")?;
+    under_load(machine, 12, "mount --bind /var/lib/elsewhere /var/lib/acme; sleep 9")?;
+    machine.until(20, &format!("test -e /var/lib/elsewhere/a.test/key.pem && {IS_SERVED}"))?;
+    // Another folder in its place.
+    machine.run(
+        "umount --lazy /var/lib/acme; mv /var/lib/acme /var/lib/gone; mv /var/lib/elsewhere /var/lib/acme",
+    )?;
+    machine.until(20, &format!("{SERVES} && {IS_SERVED}"))?;
+    if machine.run(restarts)? != before {
+        return Err("the service was restarted".to_owned());
+    }
+    // A folder of one's own that is not there at the start.
+    machine.run(
+        "sed -i '/^\\[acme/,/^names/d; s#^folder = .*#folder = \"/srv/late/acme\"#' /etc/edge-proxyd/edge.toml; \
+         systemctl restart edge-proxyd; curl -sS --fail --max-time 10 -H 'Host: a.test' http://127.0.0.1/",
+    )?;
+    machine.run("mkdir /srv/late; cp -a /var/lib/acme /srv/late/acme")?;
     machine.until(10, SERVES)?;
-    machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd").map(drop)
+    machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd; rm -rf /var/lib/gone /srv/late")?;
+    machine.until(10, SERVES)
 }
 
 fn fourth_try(machine: &mut Machine) -> Outcome {
@@ -109,6 +162,26 @@ fn fourth_try(machine: &mut Machine) -> Outcome {
     machine.run("! systemctl is-active myapp && ! systemctl is-active pg-ensure")?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     machine.active(40, &["pg-ensure", "myapp"])
+}
+
+/// As the comment in the unit advises for systemd before 254, which does not know RestartMode=direct.
+fn upheld(machine: &mut Machine) -> Outcome {
+    machine.run(
+        "mkdir -p /run/systemd/system/pg-ensure.service.d; \
+         printf '[Unit]\\nUpholds=myapp.service\\n[Service]\\nRestartMode=normal\\n' > /run/systemd/system/pg-ensure.service.d/older.conf; \
+         systemctl daemon-reload; systemctl stop myapp pg-ensure; rm /etc/secrets/app-db; ! systemctl start myapp && ! systemctl is-active myapp",
+    )?;
+    machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
+    machine.active(40, &["pg-ensure", "myapp"])?;
+    machine.run("rm -r /run/systemd/system/pg-ensure.service.d; systemctl daemon-reload").map(drop)
+}
+
+/// Longer than systemd's own limit of starts would allow: five in ten seconds.
+fn late_credential(machine: &mut Machine) -> Outcome {
+    machine.run("mv /etc/edge-proxyd/cloudflare-token /srv/token; systemctl restart edge-proxyd || true")?;
+    machine.until(60, "test $(systemctl show --value -p NRestarts edge-proxyd) -ge 6")?;
+    machine.run("! systemctl is-active edge-proxyd && mv /srv/token /etc/edge-proxyd/cloudflare-token")?;
+    machine.until(40, SERVES)
 }
 
 fn rules(machine: &mut Machine) -> Outcome {

@@ -7,7 +7,7 @@ use crate::process::Outcome;
 pub(super) const STEPS: &[Step] = &[
     ("certificates by [acme] of edge-proxyd, from each provider", by_edge),
     ("certificates by acme-dns01, from each provider", by_daemon),
-    ("the daemon goes on while its clock is in 2040", in_2040),
+    ("the daemon goes on in 2000 and in 2040, and says which certificates are not valid then", clocks),
 ];
 
 /// The services that have to be reloaded, each a file that says so.
@@ -87,10 +87,21 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01").map(drop)
 }
 
-fn in_2040(machine: &mut Machine) -> Outcome {
-    // The certificates have expired by that clock, and new ones are not valid yet for anybody else.
-    machine.run(&super::full::clock("acme-dns01", 2040))?;
-    machine.run("systemctl restart acme-dns01; sleep 3; systemctl is-active acme-dns01")?;
+fn clocks(machine: &mut Machine) -> Outcome {
+    // The certificates have expired by the one clock and are of the future by the other; so are those of the CA's own server.
+    for (year, words) in [(2000, "not valid yet|not valid before"), (2040, "expired")] {
+        machine.run(&super::full::clock("acme-dns01", year))?;
+        machine.run("systemctl restart acme-dns01")?;
+        let log = super::full::said("acme-dns01");
+        machine
+            .until(30, &format!("{log} | grep -E 'acme-v02|directory|certificate' | grep -E '{words}'"))?;
+        machine.run(
+            "systemctl is-active acme-dns01; test $(systemctl show --value -p NRestarts acme-dns01) = 0",
+        )?;
+        machine.run(&format!(
+            "acme-dns01 --config /etc/acme-dns01.toml list || test $? -eq 3; {log} | tail -n 3"
+        ))?;
+    }
     machine.run("rm /run/systemd/system/acme-dns01.service.d/clock.conf; systemctl daemon-reload; systemctl restart acme-dns01")?;
     machine.run("systemctl is-active acme-dns01; systemctl stop acme-dns01; rm -r /run/systemd/system/acme-dns01.service.d; systemctl daemon-reload")?;
     machine.run("rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; chown edge-proxy:acme /var/lib/acme; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl start edge-proxyd")?;

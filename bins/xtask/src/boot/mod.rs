@@ -4,12 +4,14 @@
 //! `cargo xtask tools` makes. Everything runs as on a real machine: units, sandboxes, credentials, packages.
 
 mod book;
+mod every;
 mod full;
 mod internet;
 mod issued;
 mod machine;
 mod options;
 mod packages;
+mod pages;
 mod short;
 mod upgrade;
 
@@ -60,20 +62,27 @@ pub(crate) fn whole(full: bool) -> Outcome {
 
 /// Boots the programs that are already built, in the long form.
 pub(crate) fn prove_in_full() -> Outcome {
-    let steps: Vec<Step> = [full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
-    live("boot, in full", MACHINE, &steps)
+    let steps: Vec<Step> =
+        [full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
+    live_with("boot, in full", MACHINE, &steps, &earlier()?)?;
+    read_whole_book()
 }
 
 /// Boots the programs that are already built, and takes them through the steps of the long form that have this in their names.
 pub(crate) fn prove_some(part: &str) -> Outcome {
-    let all = [full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
+    let all = [full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
     let steps: Vec<Step> = all
         .iter()
         .enumerate()
         .filter(|(at, (name, _))| *at == 0 || name.contains(part))
         .map(|(_, step)| *step)
         .collect();
-    live("boot, in part", MACHINE, &steps)
+    live_with("boot, in part", MACHINE, &steps, &earlier()?)
+}
+
+/// Packages the programs under a lower version, which stands for an earlier one where there are no packages of it.
+fn earlier() -> Result<Vec<PathBuf>, String> {
+    crate::package::build_as(&target().join("debug"), &target().join("boot-earlier"), "none", Some("0.0.1-1"))
 }
 
 /// Boots the programs that are already built, in the short form.
@@ -96,15 +105,23 @@ pub(crate) fn prove_previous(folder: &Path) -> Outcome {
 
 /// Follows the pages of the book on a machine that has nothing but the packages.
 pub(crate) fn read_book() -> Outcome {
-    live("book", "reader.sh", book::STEPS)
+    live("book", READER, book::STEPS)
+}
+
+/// The same with the pages that follow.
+pub(crate) fn read_whole_book() -> Outcome {
+    live("book, in full", READER, &[book::STEPS, pages::STEPS].concat())
 }
 
 /// The script that lays out the machine of the other forms.
 const MACHINE: &str = "machine.sh";
+/// The script that lays out the machine of the book's reader.
+const READER: &str = "reader.sh";
 
 /// Returns the steps of all forms.
 fn steps() -> impl Iterator<Item = &'static Step> {
-    [short::STEPS, full::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].into_iter().flatten()
+    let forms = [short::STEPS, full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS];
+    forms.into_iter().flatten()
 }
 
 /// Boots a machine and takes it through these steps, each of which finds it as the one before left it.

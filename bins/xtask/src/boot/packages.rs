@@ -1,12 +1,15 @@
 //! The packages over time: each removed alone, machines with accounts of these names, and an earlier version.
 
 use super::Step;
+use super::full::said;
 use super::machine::Machine;
-use super::short::SERVES;
+use super::short::{SERVES, under_load};
 use crate::process::Outcome;
 
 pub(super) const STEPS: &[Step] = &[
     ("each package is purged alone, and the machine boots", alone),
+    ("an earlier version starts with the state of this one, and this one with that of an earlier", previous),
+    ("state of a later version is named, and keeps nothing else from being served", later_state),
     ("accounts of these names that were there before are used as they are", accounts),
 ];
 
@@ -44,30 +47,74 @@ fn alone(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
-/// The steps with packages of an earlier version, which lie in /srv/previous.
+/// The step with packages of an earlier version, which lie in /srv/previous.
 pub(super) const PREVIOUS: &[Step] = &[(
     "an earlier version starts with the state of this one, and this one with that of an earlier",
     previous,
 )];
 
+/// What the units keep: a site under maintenance, the store of [acme], the record of passwords.
+const STATE: &str = "cat /var/lib/edge-proxyd/maintenance.json && ls /var/lib/pg-ensure && ls -d /var/lib/acme/.acme-dns01/certificates/* && \
+    sha256sum /var/lib/acme/a.test/key.pem";
+const UNDER_MAINTENANCE: &str =
+    "curl -sS -o /dev/null -w '%{http_code}' --max-time 10 -H 'Host: m.test' http://127.0.0.1/ | grep 503";
+
 fn previous(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
-    machine.until(20, SERVES)?;
+    machine.run(
+        "printf '[[site]]\\nhosts = [\"m.test\"]\\nplain = \"serve\"\\nupstream = \"http://127.0.0.1:3000\"\\n' >> /etc/edge-proxyd/edge.toml; \
+         systemctl reload edge-proxyd; edge-proxyd maintenance on m.test",
+    )?;
+    machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
+    let state = machine.run(STATE)?;
     // There and back again; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
-        machine
-            .run(&format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null"))?;
+        let install = format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null");
+        under_load(machine, 25, &install)?;
+        machine.run(&format!(
+            "for package in {folder}/*.deb; do name=$(dpkg-deb --field $package Package); \
+             test \"$(dpkg-query --showformat='${{Version}}' --show $name)\" = \"$(dpkg-deb --field $package Version)\"; done"
+        ))?;
         machine.run("systemctl restart edge-proxyd pg-ensure")?;
         machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
-        machine.until(20, SERVES)?;
+        machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
         let own = "cmp <(dpkg-deb --fsys-tarfile FOLDER/edge-proxyd_*.deb | tar -xO ./usr/bin/edge-proxyd) /proc/$(systemctl show --value -p MainPID edge-proxyd)/exe";
         machine.run(&own.replace("FOLDER", folder))?;
         machine.reboot()?;
         machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
-        machine.until(20, SERVES)?;
+        machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
+        let left = machine.run(STATE)?;
+        if left != state {
+            return Err(format!("{folder}: the state was {state}, and is {left}"));
+        }
     }
-    Ok(())
+    machine.run("edge-proxyd maintenance off m.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd").map(drop)
+}
+
+/// As a package that is older than the state finds it: a line of a journal, a field and a record that it does not know.
+fn later_state(machine: &mut Machine) -> Outcome {
+    machine.run(
+        "sed -i 's/names = \\[\"a.test\"\\]/&\\n[[acme.certificate]]\\nnames = [\"b.test\"]/' /etc/edge-proxyd/edge.toml; \
+         systemctl restart edge-proxyd",
+    )?;
+    machine.until(30, "test -e /var/lib/acme/b.test/key.pem")?;
+    machine.run(
+        "systemctl stop edge-proxyd; journal=/var/lib/acme/.acme-dns01/certificates/a.test/journal; install -d -o edge-proxy -g acme -m 700 $(dirname $journal); \
+         printf '{\"of_tomorrow\":{\"at\":1}}\\n' >> $journal; chown edge-proxy:acme $journal; rm -r /var/lib/acme/b.test; \
+         printf '{\"sites\":[],\"of_tomorrow\":1}' > /var/lib/edge-proxyd/maintenance.json; \
+         sed -i '1i SCRAM-OF-TOMORROW x' /var/lib/pg-ensure/*.passwords 2> /dev/null || true; \
+         systemctl start edge-proxyd; systemctl restart pg-ensure",
+    )?;
+    machine.until(20, SERVES)?;
+    machine.until(
+        20,
+        &format!("{} | grep -E 'a.test.*journal.*of_tomorrow.*install that version'", said("edge-proxyd")),
+    )?;
+    // The other certificate is looked after.
+    machine.until(20, "test -e /var/lib/acme/b.test/key.pem")?;
+    machine.active(20, &["pg-ensure", "edge-proxyd"])?;
+    machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; rm -r /var/lib/acme/b.test; systemctl restart edge-proxyd").map(drop)
 }
 
 /// The accounts of a machine's people: `acme` is somebody's login, and there are groups of the same names.

@@ -11,6 +11,7 @@ pub(super) const STEPS: &[Step] = &[
         super::options::complete,
     ),
     ("a listener waits for its interface, and survives that it is made anew", interface),
+    ("a peer is trusted by the interface that it comes by, whichever listener it comes to", trusted),
     ("a listener waits for its address", address),
     ("an application starts when its database's secret comes", late_secret),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
@@ -22,14 +23,20 @@ pub(super) const STEPS: &[Step] = &[
     ("the log is rotated, and written on", rotation),
     ("the journal has priorities", priorities),
     ("no two units that conflict are enabled by the presets", presets),
-    ("the socket unit hands over exactly the listeners' addresses", socket_unit),
+    ("the socket unit hands over exactly the listeners' addresses, of IPv6 and UDP too", socket_unit),
+    ("PostgreSQL waits for an upgrade that is enabled", upgrade_first),
     ("packages that are purged leave a machine that boots", purge),
 ];
 
 /// Runs a script while connections are made one after another for so many seconds. None may be refused or cut off.
 pub(super) fn under_load(machine: &Machine, seconds: u32, script: &str) -> Result<String, String> {
+    under_load_at(machine, "127.0.0.1", seconds, script)
+}
+
+/// The same with connections to this address.
+fn under_load_at(machine: &Machine, address: &str, seconds: u32, script: &str) -> Result<String, String> {
     let load = format!(
-        "python3 /srv/load.py {seconds} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
+        "python3 /srv/load.py {seconds} {address} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
     );
     let text = machine.run(&load)?;
     let said = text.lines().last().unwrap_or_default();
@@ -44,6 +51,8 @@ pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test'
     curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
 
 fn acme(machine: &mut Machine) -> Outcome {
+    // Nothing waits for a network that is online: there is none.
+    machine.run("! systemctl is-active network-online.target")?;
     machine.until(20, SERVES)?;
     let owner = machine.run("stat -c '%U:%G %a' /var/lib/acme/a.test/key.pem /var/lib/acme")?;
     if owner != "edge-proxy:acme 640\nedge-proxy:acme 755" {
@@ -53,19 +62,36 @@ fn acme(machine: &mut Machine) -> Outcome {
     machine.run("systemctl is-active edge-proxyd && ! journalctl -b -u edge-proxyd | grep 'Operation not permitted'").map(drop)
 }
 
-const INTERFACE: &str = "ip link add tailscale0 type veth peer name far && ip addr add 100.64.0.5/32 dev tailscale0 && \
-    ip link set tailscale0 up && ip link set far up";
+const INTERFACE: &str = "ip link add tailscale0 type veth peer name far netns node && \
+    ip addr add 100.64.0.5/10 dev tailscale0 && ip link set tailscale0 up && \
+    ip -n node addr add 100.64.0.9/10 dev far && ip -n node link set far up";
 /// Packets to an own address come by the loopback interface, so that only the socket shows what it is bound to.
 const BOUND: &str = "ss -Hltn 'sport = :8081' | grep '100.64.0.5%tailscale0:8081'";
 
 fn interface(machine: &mut Machine) -> Outcome {
-    machine.run("! ss -Hltn 'sport = :8081' | grep .")?;
+    machine.run("! ss -Hltn 'sport = :8081' | grep . && ip netns add node")?;
     machine.run(INTERFACE)?;
     machine.until(10, BOUND)?;
     machine.run("ip link del tailscale0")?;
     machine.until(10, "! ss -Hltn 'sport = :8081' | grep .")?;
     machine.run(INTERFACE)?;
     machine.until(10, BOUND)
+}
+
+/// Another machine of the tailnet comes to a listener without an interface; so does somebody who has its address elsewhere.
+fn trusted(machine: &mut Machine) -> Outcome {
+    let log = "/var/log/edge-proxyd/access.log";
+    let ask = "curl -sS --fail --max-time 5 -H 'Host: a.test' -H 'X-Forwarded-For: 203.0.113.7'";
+    machine.run(&format!("ip netns exec node {ask} http://100.64.0.5/by-tailnet"))?;
+    machine.until(5, &format!("grep /by-tailnet {log} | grep '\"client\":\"203.0.113.7\"'"))?;
+    machine.run("ip addr add 100.64.0.66/32 dev lo")?;
+    machine.run(&format!("{ask} --interface 100.64.0.66 http://127.0.0.1/by-loopback"))?;
+    machine.until(5, &format!("grep /by-loopback {log} | grep '\"client\":\"100.64.0.66\"'"))?;
+    // The explanation says the same.
+    let explain = "edge-proxyd explain --config /etc/edge-proxyd/edge.toml --plain --host a.test --header 'X-Forwarded-For: 203.0.113.7'";
+    machine.run(&format!("{explain} --from 100.64.0.9 --interface tailscale0 | grep 203.0.113.7"))?;
+    machine.run(&format!("! {explain} --from 100.64.0.66 --interface lo | grep 'client.*203.0.113.7'"))?;
+    machine.run("ip addr del 100.64.0.66/32 dev lo").map(drop)
 }
 
 fn address(machine: &mut Machine) -> Outcome {
@@ -179,20 +205,57 @@ fn presets(machine: &mut Machine) -> Outcome {
 }
 
 fn socket_unit(machine: &mut Machine) -> Outcome {
-    // The configuration has no listener on IPv6.
     machine.run("systemctl stop edge-proxyd; systemctl start edge-proxyd.socket")?;
-    machine.run("curl -sS --max-time 2 -H 'Host: a.test' http://127.0.0.1/ || true")?;
+    // The first connection starts the service, and is served; so are IPv6 and, by UDP, HTTP/3.
+    machine.run("curl -sS --fail --max-time 15 -g -H 'Host: a.test' 'http://[::1]/' && systemctl is-active edge-proxyd")?;
+    machine.run(SERVES)?;
+    machine.run("curl -sSk --fail --max-time 10 --resolve 'a.test:443:[::1]' https://a.test/")?;
+    machine.run("ss -Hlun 'sport = :443' | grep -F '[::]:443' && edge-proxyd status --config /etc/edge-proxyd/edge.toml > /dev/null")?;
+    http3(machine)?;
+    under_load_at(machine, "::1", 4, "systemctl restart edge-proxyd")?;
+    http3(machine)?;
+    // A socket that no listener names.
+    machine.run(
+        "sed -i 's/, \"\\[::\\]:80\"//' /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd || true",
+    )?;
     machine.until(10, "journalctl -b -u edge-proxyd -o cat | grep 'which no .*names'")?;
     machine
         .run("systemctl stop edge-proxyd.socket edge-proxyd; systemctl reset-failed edge-proxyd || true")?;
-    machine.run("systemctl start edge-proxyd")?;
+    machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl start edge-proxyd")?;
     machine.until(10, SERVES)
+}
+
+/// A QUIC packet of a client is answered: the program's own image of HTTP/3 is tried elsewhere.
+fn http3(machine: &mut Machine) -> Outcome {
+    machine.run("curl --version | grep -w HTTP3 > /dev/null")?;
+    machine
+        .run("curl -sSk --http3-only --fail --max-time 10 --resolve a.test:443:127.0.0.1 https://a.test/")
+        .map(drop)
+}
+
+/// PostgreSQL waits for an upgrade that is enabled, on Debian's own units: the server of a cluster, and not only their umbrella.
+fn upgrade_first(machine: &mut Machine) -> Outcome {
+    machine.run(
+        "mkdir -p /run/systemd/system/upgrade-pg-cluster@16-17.service.d; \
+         printf '[Service]\\nExecStart=\\nExecStart=/bin/sh -c \"sleep 2; ! pgrep -x postgres\"\\n' \
+             > /run/systemd/system/upgrade-pg-cluster@16-17.service.d/boot.conf; \
+         systemctl stop postgresql 'postgresql@*'; systemctl enable upgrade-pg-cluster@16-17; systemctl start postgresql",
+    )?;
+    machine.active(20, &["upgrade-pg-cluster@16-17", "postgresql@17-main", "pg-ensure", "myapp"])?;
+    machine.run(
+        "upgraded=$(systemctl show --value -p ExecMainExitTimestampMonotonic upgrade-pg-cluster@16-17); \
+         started=$(systemctl show --value -p InactiveExitTimestampMonotonic postgresql@17-main); \
+         echo \"$upgraded $started\"; test $upgraded -gt 0 -a $started -ge $upgraded",
+    )?;
+    machine
+        .run("systemctl disable upgrade-pg-cluster@16-17; systemctl stop upgrade-pg-cluster@16-17; rm -r /run/systemd/system/upgrade-pg-cluster@16-17.service.d; systemctl daemon-reload")
+        .map(drop)
 }
 
 fn purge(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl enable upgrade-pg-cluster@16-17.service upgrade-pg-cluster-finish@16-17.service")?;
-    machine.run("systemctl disable --now myapp")?;
+    machine.run("systemctl disable --now myapp; ip netns del node")?;
     let daemon = machine.run("systemctl show --value -p MainPID acme-dns01")?;
     machine.run("dpkg --purge edge-proxyd acme-dns01 pg-ensure upgrade-pg-cluster")?;
     machine.run(&format!("test {daemon} = 0 || ! test -e /proc/{daemon}"))?;

@@ -3,7 +3,7 @@
 
 use super::Findings;
 use crate::acme::AcmeSection;
-use crate::commands::run::missing;
+use crate::commands::run::{CLOCK, missing};
 use crate::config::{Mode, Settings};
 use crate::sandbox::{self, Environment, Needs};
 use crate::shared;
@@ -50,6 +50,10 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
     for info in found.list().iter().filter(|info| info.not_after <= now) {
         let (folder, names) = (info.folder.display(), info.names.join(", "));
         findings.warning(format!("{folder}: the certificate for {names} has expired: clients refuse it"));
+    }
+    for info in found.list().iter().filter(|info| info.not_before > now) {
+        let (folder, names) = (info.folder.display(), info.names.join(", "));
+        findings.warning(format!("{folder}: the certificate for {names} is not valid yet: {CLOCK}"));
     }
     // Those of [acme] are obtained.
     let obtained = settings.acme.as_ref().map(AcmeSection::names).unwrap_or_default();

@@ -56,6 +56,11 @@ impl Watch {
         self.certificates.clone()
     }
 
+    /// Returns whether the folder could not be read the last time.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Uses these files beside the folder.
     pub(super) fn set_files(&mut self, files: Vec<CertificateFiles>) {
         self.certificates.set_files(files);
@@ -92,10 +97,14 @@ impl Watch {
         for info in self.certificates.list() {
             let stage = Remaining::of((info.not_before, info.not_after), now);
             let key = (info.folder.clone(), info.serial.clone());
-            if stage > self.said.get(&key).copied().unwrap_or(Remaining::Enough) {
+            if stage.is_news(self.said.get(&key).copied()) {
                 let (folder, names) = (info.folder.display(), info.names.join(", "));
                 let left = shown(info.not_after - now);
                 match stage {
+                    Remaining::Early => journal::error(format_args!(
+                        "{folder}: the certificate for {names} is not valid yet, and will be in {}: {CLOCK}",
+                        shown(info.not_before - now)
+                    )),
                     Remaining::Over => journal::error(format_args!(
                         "{folder}: the certificate for {names} has expired {left} ago: clients refuse it"
                     )),
@@ -109,9 +118,15 @@ impl Watch {
     }
 }
 
+/// The advice for a certificate of the future.
+pub(crate) const CLOCK: &str =
+    "clients refuse it, unless the clock of this machine is wrong: see timedatectl";
+
 /// The stages of a certificate that is not renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Remaining {
+    /// Its validity has not begun.
+    Early,
     Enough,
     /// Less than a fifth of its lifetime is left: clients of ACME renew at a third.
     Fifth,
@@ -123,10 +138,20 @@ impl Remaining {
     fn of((not_before, not_after): (i64, i64), now: i64) -> Self {
         let (lifetime, left) = ((not_after - not_before).max(1), not_after - now);
         match left {
+            _ if now < not_before => Self::Early,
             ..=0 => Self::Over,
             left if left.saturating_mul(20) < lifetime => Self::Twentieth,
             left if left.saturating_mul(5) < lifetime => Self::Fifth,
             _ => Self::Enough,
+        }
+    }
+
+    /// Returns whether a certificate of this stage is to be reported after the report of another stage.
+    fn is_news(self, last: Option<Self>) -> bool {
+        match self {
+            Self::Early => last != Some(Self::Early),
+            Self::Enough => false,
+            Self::Fifth | Self::Twentieth | Self::Over => last.is_none_or(|last| self > last),
         }
     }
 }
@@ -175,5 +200,15 @@ mod tests {
         assert_eq!([stage(90, 24 * 20), stage(90, 24 * 17)], [Remaining::Enough, Remaining::Fifth]);
         assert_eq!([stage(90, 24 * 4), stage(90, 0)], [Remaining::Twentieth, Remaining::Over]);
         assert_eq!([stage(6, 48), stage(6, 24)], [Remaining::Enough, Remaining::Fifth]);
+        assert_eq!(Remaining::of((100, 200), 99), Remaining::Early);
+    }
+
+    #[test]
+    fn a_stage_is_reported_once_and_a_clock_that_was_set_right_is_no_news() {
+        use Remaining::{Early, Enough, Fifth, Over};
+        assert!(Early.is_news(None) && !Early.is_news(Some(Early)) && Early.is_news(Some(Over)));
+        assert!(!Enough.is_news(None) && !Enough.is_news(Some(Early)));
+        assert!(Fifth.is_news(None) && Fifth.is_news(Some(Early)) && !Fifth.is_news(Some(Fifth)));
+        assert!(Over.is_news(Some(Fifth)) && !Fifth.is_news(Some(Over)));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::certificates::Watch;
 use super::confined::Confined;
+use super::identity::FolderIdentity;
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::journal;
@@ -76,6 +77,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) control: Option<&'a ControlSocket>,
     pub(super) watched: Arc<Watched>,
     pub(super) certificates: Option<Watch>,
+    /// The folder of certificates.
+    pub(super) identity: FolderIdentity,
     pub(super) store: SocketStore,
     pub(super) switches: Switches,
 }
@@ -119,6 +122,9 @@ impl<'a> Supervisor<'a> {
                         certificates.refresh(Certificates::refresh_if_due);
                     }
                     self.store.sync(&self.watched.proxy, self.notifier);
+                    if pending.is_none() && self.is_shut_out() {
+                        pending = self.hand_over(None, None).await;
+                    }
                 }
                 _ = samples.tick() => self.watched.sample(),
                 _ = signals.reopen.recv() => self.watched.log.reopen(),
@@ -140,6 +146,24 @@ impl<'a> Supervisor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether there is another folder of certificates than the sandbox allows to use, once for each. `[acme]` writes
+    /// there, too.
+    fn is_shut_out(&mut self) -> bool {
+        let denied = self.certificates.as_ref().is_some_and(Watch::has_failed);
+        if !self.confined.is_closed() || !(denied || self.settings.acme.is_some()) {
+            return false;
+        }
+        let Some(path) = self.identity.changed() else { return false };
+        // Without a manager that follows the main process, a takeover would look like its end.
+        let follows = self.notifier.is_connected();
+        let then = if follows { "a new one takes over" } else { "restart edge-proxyd" };
+        journal::warning(format_args!(
+            "{}: mounted or replaced since the start, which the sandbox of this process does not know: {then}",
+            path.display()
+        ));
+        follows
     }
 
     fn refresh(&mut self) {

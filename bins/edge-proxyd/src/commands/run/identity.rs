@@ -1,0 +1,63 @@
+//! The folder of certificates as it was when the sandbox was entered. A file system that is mounted over it later, or another
+//! folder in its place, is closed to this process for ever: a sandbox cannot be widened. A successor enters one of its own.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// The folder, and what was found at its path.
+pub(super) struct FolderIdentity {
+    path: Option<PathBuf>,
+    /// Device and inode; `None` without a folder.
+    found: Option<(u64, u64)>,
+}
+
+impl FolderIdentity {
+    /// Notes what is at a path.
+    pub(super) fn of(path: Option<PathBuf>) -> Self {
+        let mut identity = Self { path, found: None };
+        identity.found = identity.look();
+        identity
+    }
+
+    /// Returns the path if something else is there than before, once for each change. A folder that was not there is none: what it
+    /// is made in was allowed.
+    pub(super) fn changed(&mut self) -> Option<&PathBuf> {
+        let found = self.look();
+        if found.is_none() || found == self.found {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.found, found);
+        before.and(self.path.as_ref())
+    }
+
+    /// Landlock restricts the opening of a path, and not this.
+    fn look(&self) -> Option<(u64, u64)> {
+        let about = std::fs::metadata(self.path.as_ref()?).ok()?;
+        Some((about.dev(), about.ino()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_folder_is_a_change_and_a_folder_that_is_gone_is_none() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let (path, other) = (parent.path().join("acme"), parent.path().join("other"));
+        std::fs::create_dir(&path).expect("a folder");
+        std::fs::create_dir(&other).expect("a folder");
+        let mut identity = FolderIdentity::of(Some(path.clone()));
+        std::fs::write(path.join("file"), "").expect("a file");
+        assert_eq!(identity.changed(), None);
+        std::fs::remove_dir_all(&path).expect("it is there");
+        assert_eq!(identity.changed(), None);
+        std::fs::rename(&other, &path).expect("it is there");
+        assert_eq!(identity.changed(), Some(&path));
+        assert_eq!(identity.changed(), None);
+        assert_eq!(FolderIdentity::of(None).changed(), None);
+        let mut identity = FolderIdentity::of(Some(parent.path().join("later")));
+        std::fs::create_dir(parent.path().join("later")).expect("a folder");
+        assert_eq!(identity.changed(), None);
+    }
+}

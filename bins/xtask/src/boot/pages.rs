@@ -1,0 +1,132 @@
+//! The pages of the book beyond the first ones, followed on the machine of their reader: what is lost comes back from a backup, and
+//! what nginx or certbot did is done without them.
+
+use super::Step;
+use super::book::{follow, result, served};
+use super::machine::Machine;
+use crate::book::page;
+use crate::process::Outcome;
+
+pub(super) const STEPS: &[Step] = &[
+    ("Back up and restore: the edge and the node come back on an empty machine", backup),
+    ("Move from nginx", from_nginx),
+    ("Move from lego or certbot, and when a certificate does not renew", from_certbot),
+];
+
+/// Everything that the pages before made, but for the accounts and the programs.
+const EMPTY: &str = "cp /var/lib/postgresql/forgejo.dump /srv/forgejo.dump; systemctl stop edge-proxyd pg-ensure; \
+    dpkg --purge edge-proxyd pg-ensure smtp-config; rm -rf /etc/edge-proxyd /etc/pg-ensure /etc/forgejo \
+        /etc/systemd/system/edge-proxyd.service.d /var/lib/acme /var/lib/edge-proxyd /var/lib/pg-ensure; \
+    runuser -u postgres -- dropdb forgejo; runuser -u postgres -- dropuser forgejo; systemctl daemon-reload; \
+    dpkg --install /srv/packages/edge-proxyd_*.deb /srv/packages/pg-ensure_*.deb /srv/packages/smtp-config_*.deb";
+
+/// The row of which the backup must have a copy.
+const ROW: &str = "PGPASSWORD='correct horse' psql -h 127.0.0.1 -U forgejo forgejo -Atc";
+
+fn backup(machine: &mut Machine) -> Outcome {
+    let text = page("backup.md")?;
+    let section = |name: &str| {
+        let found = text.split("\n## ").find(|section| section.starts_with(name));
+        found.ok_or(format!("backup.md has no section {name}"))
+    };
+    // What comes before an empty machine, and what comes on it.
+    let parts = |name: &str| {
+        section(name)?
+            .split_once("On an empty machine")
+            .ok_or(format!("backup.md: {name} has no restoration"))
+    };
+    let ((edge, edge_again), (node, node_again)) = (parts("The edge")?, parts("The node")?);
+    machine.run(&format!(
+        "{ROW} 'insert into once values (17)'; edge-proxyd maintenance on vault.example.org"
+    ))?;
+    let certificate = machine.run("sha256sum /var/lib/acme/example.org/key.pem")?;
+    follow(machine, edge)?;
+    follow(machine, node)?;
+    machine.run(EMPTY)?;
+    machine.run("cp /srv/forgejo.dump /var/lib/postgresql/forgejo.dump; chown postgres: /var/lib/postgresql/forgejo.dump")?;
+    follow(machine, edge_again)?;
+    follow(machine, node_again)?;
+    if machine.run("sha256sum /var/lib/acme/example.org/key.pem")? != certificate {
+        return Err("the certificate was ordered anew".to_owned());
+    }
+    machine.until(20, &served("git"))?;
+    machine.run(&format!("{ROW} 'table once' | grep 17"))?;
+    machine.run("edge-proxyd maintenance off vault.example.org | grep 'is in service$'")?;
+    machine.until(10, &served("vault"))?;
+    // The table of before is there.
+    machine.run(&format!("{ROW} 'drop table once'"))?;
+    result(machine)
+}
+
+/// The configuration of the two sites as nginx has it.
+const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    server_name git.example.org;\n\
+    ssl_certificate /var/lib/acme/example.org/fullchain.pem;\n    ssl_certificate_key /var/lib/acme/example.org/key.pem;\n\
+    location / { proxy_pass http://100.64.0.2:3000; proxy_set_header X-Forwarded-For $remote_addr; \
+    proxy_set_header Host $host; }\n  }\n  server {\n    listen 80;\n    server_name git.example.org;\n    \
+    return 301 https://$host$request_uri;\n  }\n}\n";
+/// A unit that does nothing under the name of another program's.
+const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system";
+
+fn from_nginx(machine: &mut Machine) -> Outcome {
+    machine.run(&format!("mkdir -p /etc/nginx; cat > /etc/nginx/nginx.conf <<'END'\n{NGINX}END\n{STAND_IN}/nginx.service; systemctl daemon-reload; systemctl enable --now nginx"))?;
+    let text = page("from-nginx.md")?;
+    let (import, rest) =
+        text.split_once("Try the result beside nginx").ok_or("from-nginx.md has no trial")?;
+    let (trial, switch) = rest.split_once("Certificates of certbot").ok_or("from-nginx.md has no switch")?;
+    follow(machine, import)?;
+    // The ports are changed by hand, and the program runs in another terminal.
+    let beside =
+        "sed -e 's/:443\"/:8443\"/; s/:80\"/:8080\"/' -e '1i https_port = 8443' edge.toml > beside.toml";
+    let trial = trial.replace("edge.toml", "beside.toml");
+    let trial = trial.replace(
+        "edge-proxyd run --config beside.toml",
+        "(edge-proxyd run --config beside.toml > /run/beside.log 2>&1 & echo $! > /run/beside.pid); sleep 3",
+    );
+    machine.run(&format!("cd /home/reader; cp edge.toml imported.toml; {beside}"))?;
+    machine.run("printf '%s\\n' 'cacert = /srv/issuing.pem' fail silent show-error > /root/.curlrc; printf '%s\\n' 'cacert = /srv/issuing.pem' fail silent show-error > /home/reader/.curlrc")?;
+    follow(machine, &trial).map_err(|why| {
+        format!("{why}: {:?}", machine.output("cat /run/beside.log; cat /home/reader/beside.toml"))
+    })?;
+    machine.run("kill $(cat /run/beside.pid); cp /etc/edge-proxyd/edge.toml /srv/before.toml")?;
+    follow(machine, switch)?;
+    machine.run("systemctl reload edge-proxyd; ! systemctl is-active nginx")?;
+    machine.until(20, &served("git"))
+}
+
+/// The folders of certbot, with the pair of the edge.
+const LETSENCRYPT: &str = "live=/etc/letsencrypt/live/example.org; mkdir -p $live /etc/letsencrypt/renewal; \
+    cp /var/lib/acme/example.org/fullchain.pem $live/fullchain.pem; cp /var/lib/acme/example.org/key.pem $live/privkey.pem; \
+    openssl x509 -in $live/fullchain.pem -out $live/cert.pem; sed '1,/END CERT/d' $live/fullchain.pem > $live/chain.pem; \
+    printf 'version = 2.1.0\\narchive_dir = /etc/letsencrypt/archive/example.org\\ncert = %s/cert.pem\\nprivkey = %s/privkey.pem\\n\
+chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live > /etc/letsencrypt/renewal/example.org.conf";
+
+fn from_certbot(machine: &mut Machine) -> Outcome {
+    machine.run(LETSENCRYPT)?;
+    machine.run(&format!("printf '[Timer]\\nOnCalendar=daily\\n' > /etc/systemd/system/certbot.timer; {STAND_IN}/certbot.service; systemctl daemon-reload"))?;
+    // The edge serves what another program obtains; the folder is that program's.
+    machine.run(
+        "systemctl stop edge-proxyd; rm -rf /var/lib/acme; dpkg --install /srv/packages/acme-dns01_*.deb; \
+         install -D -m 400 -o acme /srv/token /etc/acme-dns01/cloudflare; systemctl start edge-proxyd; \
+         sed 's/nginx.service/edge-proxyd.service/' /usr/share/polkit-1/rules.d/50-acme-dns01.rules > /etc/polkit-1/rules.d/40-edge.rules",
+    )?;
+    let before =
+        machine.run("openssl x509 -noout -fingerprint -in /etc/letsencrypt/live/example.org/cert.pem")?;
+    let text = page("from-lego-and-certbot.md")?;
+    // Its file is the program's, and its commands are the account's.
+    let (file, commands) = text.split_once("```sh").ok_or("from-lego-and-certbot.md has no commands")?;
+    follow(machine, file)?;
+    machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01.toml; chgrp acme /etc/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;
+    follow(machine, &format!("```sh{}", commands.replace("\nacme-dns01 ", "\nsudo -u acme acme-dns01 ")))?;
+    if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? != before
+    {
+        return Err("the certificate was not taken over".to_owned());
+    }
+    machine.until(20, &served("git"))?;
+    let text = page("certificate-does-not-renew.md")?.replace("\nacme-dns01 ", "\nsudo -u acme acme-dns01 ");
+    follow(machine, &text)?;
+    if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? == before
+    {
+        return Err("the certificate was not renewed".to_owned());
+    }
+    machine.until(20, &served("git"))
+}

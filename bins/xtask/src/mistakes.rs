@@ -1,0 +1,99 @@
+//! `cargo xtask mistakes`: the tables of realistic mistakes, counted; and some of them with their whole answers, drawn by a commit.
+
+use crate::dist::PROGRAMS;
+use crate::process::{Outcome, cargo, root, step, target};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+/// The fewest mistakes of a program, and of all.
+const FEWEST: (usize, usize) = (25, 170);
+/// The number of mistakes that are shown.
+const SHOWN: usize = 17;
+
+/// Runs the tables, and shows the mistakes that this commit draws: the one that is checked out, unless one is named.
+pub(crate) fn show(commit: Option<&str>) -> Outcome {
+    let folder = target().join("mistakes");
+    let _ = std::fs::remove_dir_all(&folder);
+    let said = |why: std::io::Error| format!("{}: {why}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(said)?;
+    let mut test =
+        cargo(&["test", "--quiet", "--workspace", "--all-features", "--locked", "--test", "mistakes"]);
+    step("mistakes", test.env("MISTAKES_ANSWERS", std::path::absolute(&folder).map_err(said)?))?;
+    let answers = read(&folder)?;
+    for (_, program) in PROGRAMS {
+        let count = answers.keys().filter(|name| name.starts_with(&format!("{program}-"))).count();
+        println!("xtask: mistakes: {program}: {count}");
+        if count < FEWEST.0 {
+            return Err(format!("{program} has {count} mistakes of at least {}", FEWEST.0));
+        }
+    }
+    if answers.len() < FEWEST.1 {
+        return Err(format!("there are {} mistakes of at least {}", answers.len(), FEWEST.1));
+    }
+    let hash = hash(commit.unwrap_or("HEAD"))?;
+    println!("xtask: mistakes: {} in all; {SHOWN} drawn by {hash}", answers.len());
+    let texts: Vec<&String> = answers.values().collect();
+    for (number, at) in drawn(&hash, texts.len()).into_iter().enumerate() {
+        println!("\n{}.\n{}", number + 1, texts[at].trim_end());
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(())
+}
+
+/// Reads the answers, by the names of their files.
+fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
+    let said = |why: std::io::Error| format!("{}: {why}", folder.display());
+    let entries = std::fs::read_dir(folder).map_err(said)?.filter_map(Result::ok);
+    let text = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        std::fs::read_to_string(entry.path()).map(|text| (name, text)).map_err(said)
+    };
+    entries.map(text).collect()
+}
+
+/// Returns the hash of a commit in hexadecimal.
+fn hash(commit: &str) -> Result<String, String> {
+    let mut command = Command::new("git");
+    let output = command.args(["rev-parse", "--verify", commit]).current_dir(root()).output();
+    let output = output.map_err(|why| format!("git: {why}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(format!("git: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// Returns the numbers below `count` that a hash draws, each once, in their order: a generator that begins with the hash chooses.
+fn drawn(hash: &str, count: usize) -> Vec<usize> {
+    // FNV-1a, then xorshift64.
+    let mut state = hash.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
+        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    }) | 1;
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut drawn = Vec::new();
+    while drawn.len() < SHOWN && !left.is_empty() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        drawn.push(left.remove((state % left.len() as u64) as usize));
+    }
+    drawn.sort_unstable();
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_draws_different_mistakes_and_always_the_same() {
+        let (one, other) = (drawn("87d4e2e", 196), drawn("87d4e2f", 196));
+        assert_eq!(one, drawn("87d4e2e", 196));
+        assert_ne!(one, other);
+        assert!(
+            one.len() == SHOWN && one.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 196),
+            "{one:?}"
+        );
+        assert_eq!(drawn("a", 3), [0, 1, 2]);
+    }
+}
