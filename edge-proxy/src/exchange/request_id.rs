@@ -1,4 +1,4 @@
-//! Request identifiers.
+//! Request identifiers, received from a trusted proxy or created.
 
 use super::context::ExchangeContext;
 use edge_http::encoding::hexadecimal;

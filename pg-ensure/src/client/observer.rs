@@ -24,7 +24,7 @@ pub enum Event<'a> {
         number: usize,
         /// The number of steps.
         of: usize,
-        /// The step that has been applied.
+        /// The step that is about to be made.
         step: &'a Step,
     },
     /// A transaction is about to be committed.
