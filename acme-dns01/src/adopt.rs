@@ -12,53 +12,53 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A certificate of another client.
+/// A certificate of another ACME client, with its private key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FoundCertificate {
-    /// Path of the chain.
+    /// Path of the file that contains the certificate chain.
     pub path: PathBuf,
     /// The leaf and its issuers in PEM.
     pub chain: String,
-    /// The key in PEM.
+    /// Private key in PEM.
     pub key: SecretString,
-    /// Properties of the certificate.
+    /// Properties of the end-entity certificate.
     pub info: CertificateInfo,
 }
 
-/// An account of another client.
+/// A registered account of another ACME client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FoundAccount {
-    /// Path of the key or of the account's description.
+    /// Path of the file that contains the account key or describes the account.
     pub path: PathBuf,
-    /// URL of the account.
+    /// Account URL (RFC 8555 §7.1.2).
     pub url: String,
-    /// The account's key in PEM.
+    /// Account key in PEM.
     pub key: SecretString,
 }
 
-/// Everything that was found in a folder.
+/// Certificates and accounts found in a folder.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Found {
-    /// Certificates with their keys.
+    /// Certificates whose private key was found.
     pub certificates: Vec<FoundCertificate>,
-    /// Accounts that are registered.
+    /// Accounts whose URL and key were found.
     pub accounts: Vec<FoundAccount>,
-    /// Files that could not be used, with the reason.
+    /// Paths of files that could not be used, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Nesting of folders that is searched.
+/// Maximum depth of nested folders that is searched.
 const DEPTH: usize = 8;
-/// Largest file that is read, in bytes.
+/// Maximum size of a file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// Searches the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data folder, or `/var/lib/acme`.
 ///
 /// # Errors
-/// If the folder cannot be read. A file in it that cannot be used is in [`Found::skipped`].
+/// Returns an error if the folder cannot be read. Files in it that cannot be used are listed in [`Found::skipped`].
 pub fn read(folder: &Path) -> std::io::Result<Found> {
     let mut found = Found::default();
     search(folder, DEPTH, &mut found)?;

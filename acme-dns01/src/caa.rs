@@ -1,13 +1,13 @@
-//! May this CA issue? Certification Authority Authorization: RFC 8659, with the parameters of RFC 8657.
+//! Evaluation of CAA records (RFC 8659) with the parameters of RFC 8657.
 
-/// One CAA record.
+/// A CAA resource record (RFC 8659 §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caa {
     /// The issuer-critical flag (RFC 8659 §4.1, bit 0).
     pub critical: bool,
     /// The property's tag, such as `issue`.
     pub tag: String,
-    /// The property's value, as it is in the record.
+    /// The property's value, as in the record.
     pub value: String,
 }
 
@@ -16,44 +16,44 @@ pub struct Caa {
 pub struct CaaRequest<'a> {
     /// The names by which the CA looks itself up (`caaIdentities` of its directory).
     pub identities: &'a [String],
-    /// The account's URL, once there is one.
+    /// URL of the ACME account. `None` before registration; it then matches no `accounturi`.
     pub account: Option<&'a str>,
-    /// Set for a wildcard name.
+    /// Whether the certificate is for a wildcard name, so that `issuewild` applies.
     pub wildcard: bool,
 }
 
-/// Reason why CAA forbids issuance.
+/// Reason for which CAA forbids issuance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaaRefusal {
-    /// No record allows this CA.
+    /// No property of the relevant record set authorizes this CA.
     #[error("CAA `{tag}` at {at} allows {allowed}, not {wanted}: add `0 {tag} \"{wanted}\"`")]
     OtherIssuer {
-        /// Name that carries the relevant records.
+        /// Domain name of the relevant record set.
         at: String,
         /// `issue` or `issuewild`.
         tag: &'static str,
-        /// Issuers that are allowed.
+        /// Authorized issuer domain names, for display.
         allowed: String,
-        /// The CA's identity.
+        /// Issuer domain names of this CA, for display.
         wanted: String,
     },
-    /// The CA is allowed, but only for another account.
+    /// The CA is authorized, but only for another account (`accounturi`, RFC 8657 §3).
     #[error("CAA at {at} allows only the account {allowed}; ours is {ours}: put ours into `accounturi=`")]
     OtherAccount {
-        /// Name that carries the relevant records.
+        /// Domain name of the relevant record set.
         at: String,
-        /// The account that is allowed.
+        /// The account URIs that are authorized.
         allowed: String,
         /// URL of the account in use.
         ours: String,
     },
-    /// The CA is allowed, but not by DNS-01.
+    /// The CA is authorized, but not for DNS-01 (`validationmethods`, RFC 8657 §4).
     #[error("CAA at {at} allows only {allowed}: add dns-01 to `validationmethods=`")]
     OtherMethod {
-        /// Name that carries the relevant records.
+        /// Domain name of the relevant record set.
         at: String,
-        /// The methods that are allowed.
+        /// Validation methods that are authorized.
         allowed: String,
     },
     /// A critical property that no CA would understand.
@@ -61,17 +61,17 @@ pub enum CaaRefusal {
         "CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag"
     )]
     Critical {
-        /// Name that carries the relevant records.
+        /// Domain name of the relevant record set.
         at: String,
         /// Tag of the property.
         tag: String,
     },
 }
 
-/// Decides by the relevant record set (RFC 8659 §3): the first that is found, from the name upwards.
+/// Decides whether CAA permits issuance. `records` is the relevant record set (RFC 8659 §3), found at the name `at`.
 ///
 /// # Errors
-/// [`CaaRefusal`], naming what to change.
+/// Returns a [`CaaRefusal`], whose message names the record to change.
 pub fn permitted(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> Result<(), CaaRefusal> {
     const KNOWN: [&str; 7] =
         ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];

@@ -5,26 +5,26 @@ use crate::machine::{Spec, State};
 use crate::time::Time;
 use std::fmt;
 
-/// The pair in place, as read from the store.
+/// Certificate and private key in place, as read from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoredPair {
-    /// There is no folder, or nothing in it.
+    /// The certificate's folder does not exist or contains neither file.
     Absent,
-    /// The chain is there, the key is not.
+    /// The certificate chain is present, the private key is missing.
     WithoutKey,
-    /// The key is there, the chain is not.
+    /// The private key is present, the certificate chain is missing.
     WithoutChain,
-    /// A file cannot be read or parsed; the reason.
+    /// A file cannot be read or parsed, with the reason.
     Unreadable(String),
-    /// The key belongs to another certificate.
+    /// The private key does not match the certificate, whose properties are given.
     KeyMismatch(Box<CertificateInfo>),
-    /// A chain and its key.
+    /// Chain and private key are present and match.
     Complete(Box<CertificateInfo>),
 }
 
 impl StoredPair {
-    /// Returns the properties of the certificate in place, whether its key fits or not.
+    /// Returns the properties of the certificate in place, even if the private key is missing or does not match.
     #[must_use]
     pub fn info(&self) -> Option<&CertificateInfo> {
         match self {
@@ -34,43 +34,43 @@ impl StoredPair {
     }
 }
 
-/// Condition of the pair in place. Where several apply, the most harmful one.
+/// Condition of the pair in place. Where several apply, the most severe one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
-    /// No certificate was issued yet.
+    /// No certificate has been issued yet.
     Missing,
-    /// A certificate was issued, and its folder is gone.
+    /// A certificate was issued, but its folder is missing.
     FolderDeleted,
-    /// The key is gone.
+    /// The private key is missing.
     KeyMissing,
-    /// The chain is gone.
+    /// The certificate chain is missing.
     ChainMissing,
-    /// A file cannot be read or parsed; the reason.
+    /// A file cannot be read or parsed, with the reason.
     Unreadable(String),
-    /// The key belongs to another certificate.
+    /// The private key does not match the certificate.
     KeyMismatch,
-    /// It was not issued by a CA.
+    /// The certificate was not issued by a CA.
     SelfSigned(Origin),
-    /// It has expired, at this time.
+    /// The certificate has expired, at this time.
     Expired(Time),
-    /// It was revoked.
+    /// The certificate was revoked.
     Revoked,
-    /// Another certificate than the one that was issued; its serial number.
+    /// The certificate is not the one that was issued; the serial number of the one in place.
     Foreign(String),
-    /// The chain was changed after it was issued.
+    /// The certificate chain was changed after issuance.
     ChainAltered,
-    /// It is for other names; its own.
+    /// The names differ from the configured ones; the names in the certificate.
     WrongNames(String),
-    /// Its key is of another type; its own.
+    /// The key type differs from the configured one; the type of the key in place.
     WrongKeyType(String),
-    /// It was ordered with another profile.
+    /// The certificate was ordered with another ACME profile.
     WrongProfile,
-    /// It was issued by another authority than the one configured; which.
+    /// The certificate was issued by a CA other than the configured ones, which is named.
     OtherIssuer(String),
-    /// It was issued by a staging environment, which clients do not trust.
+    /// The certificate was issued by a staging environment, which clients do not trust.
     Staging,
-    /// As it should be.
+    /// The certificate matches the journal and the configuration.
     Valid,
 }
 
@@ -134,7 +134,7 @@ impl Condition {
         Self::Valid
     }
 
-    /// Returns the name for programs: `valid`, `missing`, `key_missing`, …
+    /// Returns the stable, machine-readable name: `valid`, `missing`, `key_missing`, …
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl Condition {
         }
     }
 
-    /// Returns `true` if clients can be served with the pair in place.
+    /// Returns `true` if a server can serve TLS with the pair in place.
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         match self {
@@ -184,7 +184,7 @@ impl Condition {
         }
     }
 
-    /// Returns `true` if the certificate that was issued is not the one in place any more.
+    /// Returns `true` if the issued certificate is not in place any more.
     pub(crate) const fn is_lost(&self) -> bool {
         match self {
             Self::FolderDeleted

@@ -5,21 +5,21 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
-    /// Subject of the finding.
+    /// Subject of the finding, such as a domain name, provider or file.
     pub about: String,
-    /// `false` if something has to be changed.
+    /// Whether the check passed. `false` requires a change by the user.
     pub fine: bool,
-    /// The result; for a fault, the fix.
+    /// Result of the check. For a fault, it names the fix.
     pub message: String,
 }
 
 impl Finding {
-    /// A finding without fault.
+    /// Creates a finding for a check that passed.
     pub fn fine(about: impl Into<String>, message: impl Into<String>) -> Self {
         Self { about: about.into(), fine: true, message: message.into() }
     }
 
-    /// A fault; the message names the fix.
+    /// Creates a finding for a check that failed. The message must name the fix.
     pub fn fault(about: impl Into<String>, message: impl Into<String>) -> Self {
         Self { about: about.into(), fine: false, message: message.into() }
     }

@@ -1,9 +1,9 @@
-//! Kinds of keys.
+//! Key types of certificates.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The kind of a certificate's key. The names are those of lego and NixOS.
+/// Type of a certificate's key. The names are those of lego and NixOS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyType {
     /// ECDSA over P-256: `ec256`.
@@ -19,16 +19,16 @@ pub enum KeyType {
     Rsa4096,
 }
 
-/// Not the name of a kind of key.
+/// Error of parsing a key type, with the text that is not a known name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid key type: `{0}`: expected ec256, ec384, rsa2048, rsa3072 or rsa4096")]
 pub struct KeyTypeError(pub String);
 
 impl KeyType {
-    /// All of them.
+    /// All key types.
     pub const ALL: [Self; 5] = [Self::Ec256, Self::Ec384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
-    /// Returns the name, as lego and NixOS write it.
+    /// Returns the name used by lego and NixOS, such as `ec256`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Rate-limit ledger: requests sent to each CA, so that a request that would be refused is not sent.
+//! Rate-limit ledger: records the requests to each CA, so that a request over a limit is not sent.
 //!
 //! The limits are Let's Encrypt's, as published; each can be set. The ledger is plain data: a store keeps it over restarts.
 
@@ -10,31 +10,31 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// So many in so long.
+/// A rate limit over a sliding window: at most `count` events within any period of length `within`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Number of events allowed.
     pub count: usize,
-    /// In how long.
+    /// Length of the window.
     pub within: Duration,
 }
 
-/// The limits of a CA.
+/// Rate limits of a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// New orders of an account.
+    /// New orders per account.
     pub orders: Rate,
-    /// New certificates of a registered domain.
+    /// New certificates per registered domain.
     pub domain: Rate,
-    /// New certificates for exactly the same names.
+    /// New certificates per exact set of names.
     pub same: Rate,
-    /// Failed authorizations of a name.
+    /// Failed authorizations per name.
     pub failures: Rate,
 }
 
 impl Default for Limits {
-    /// 300 orders in 3 hours; 50 certificates a registered domain and 5 for the same names in 7 days; 5 failed
-    /// authorizations a name and hour.
+    /// The limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set of names in 7 days;
+    /// 5 failed authorizations per name in an hour.
     fn default() -> Self {
         const HOUR: u64 = 3600;
         let rate = |count, hours| Rate { count, within: Duration::from_secs(hours * HOUR) };
@@ -43,7 +43,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// No limits, for an authority of one's own.
+    /// Returns limits that never refuse, for a private CA.
     #[must_use]
     pub const fn none() -> Self {
         let rate = Rate { count: usize::MAX, within: Duration::ZERO };
@@ -51,30 +51,30 @@ impl Limits {
     }
 }
 
-/// Something that counts.
+/// An entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Entry {
-    /// An order was asked for.
+    /// A newOrder request.
     Order {
         /// Time of the event.
         at: Time,
         /// Configured name of the authority.
         authority: String,
-        /// Its names, sorted.
+        /// Names of the order, sorted.
         names: Vec<Name>,
-        /// It renews by ARI within the window, which counts against no limit.
+        /// Whether the order is an ARI renewal within the window, which counts towards no limit.
         exempt: bool,
-        /// It came to nothing: no certificate counts for it.
+        /// Whether the order ended without a certificate. It then counts towards [`Limits::orders`] only.
         #[cfg_attr(feature = "serde", serde(default))]
         void: bool,
     },
-    /// The last order for these names came to nothing. It is not kept itself: the order says so then.
+    /// The latest order for these names ended without a certificate. Not stored itself: recording it sets `void` of that order.
     Void {
         /// Configured name of the authority.
         authority: String,
-        /// Its names, sorted.
+        /// Names of the order, sorted.
         names: Vec<Name>,
     },
     /// An authorization failed.
@@ -86,15 +86,15 @@ pub enum Entry {
         /// The name, without `*.`.
         name: String,
     },
-    /// The authority said when to come again.
+    /// A Retry-After from the CA, during which no request is sent.
     RetryAfter {
         /// Earliest time of the next request.
         until: Time,
         /// Configured name of the authority.
         authority: String,
-        /// The authority's reason.
+        /// Human-readable reason from the CA's response.
         why: String,
-        /// Time of the answer; unknown in old entries.
+        /// Time of the response. `None` in entries of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         at: Option<Time>,
     },
@@ -112,10 +112,10 @@ pub struct Ledger {
     index: Index,
 }
 
-/// The rows of each name, by their numbers in the order of recording.
+/// The rows of each name, by their sequence numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
-    /// The number of the first row that is kept.
+    /// Sequence number of the first stored row.
     first: u64,
     same: HashMap<Vec<Name>, VecDeque<u64>>,
     domains: HashMap<String, VecDeque<u64>>,
@@ -134,7 +134,7 @@ impl Index {
         }
     }
 
-    /// Takes out the first row.
+    /// Removes the first row.
     fn remove(&mut self, row: &Row) {
         self.first += 1;
         match &row.entry {
@@ -161,7 +161,7 @@ where
     }
 }
 
-/// An order or a failure, with what is looked up in it.
+/// An order or a failure, with its lookup keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     entry: Entry,
@@ -183,30 +183,30 @@ impl From<Ledger> for Vec<Entry> {
     }
 }
 
-/// A request that would be refused, and when it may go.
+/// A request that would exceed a limit, with the earliest time at which it is permitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("not before {until}: {limit}")]
 pub struct Refusal {
-    /// When it may go.
+    /// Earliest time at which the request is permitted.
     pub until: Time,
-    /// The limit that would be exceeded.
+    /// Limit that would be exceeded.
     pub limit: Limit,
 }
 
-/// A rate limit.
+/// A rate limit, with the name that it applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// New orders of the account.
+    /// [`Limits::orders`].
     Orders(Rate),
-    /// Certificates of this registered domain.
+    /// [`Limits::domain`], with the registered domain.
     Domain(String, Rate),
-    /// Certificates for exactly these names.
+    /// [`Limits::same`].
     Same(Rate),
-    /// Failed authorizations of this name.
+    /// [`Limits::failures`], with the name.
     Failures(String, Rate),
-    /// The authority said so.
+    /// A Retry-After from the CA, with its reason.
     RetryAfter(String),
 }
 
@@ -233,12 +233,12 @@ impl fmt::Display for Limit {
 }
 
 impl Ledger {
-    /// Returns all entries: orders and failures in the order in which they were recorded, then every Retry-After.
+    /// Returns all entries: orders and failures in the order of recording, then every Retry-After.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.rows.iter().map(|row| &row.entry).chain(&self.waits)
     }
 
-    /// Records an entry. Entries that no limit of `limits` can count any more are dropped; an exempt order counts nowhere.
+    /// Records an entry, and drops entries outside the windows of `limits`. An exempt order is not stored.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
         if let Entry::Void { authority: by, names: of } = &entry {
             let numbers = self.index.same.get(of).into_iter().flatten().rev().copied();
@@ -295,12 +295,12 @@ impl Ledger {
         self.rows.push_back(row);
     }
 
-    /// The position of a row by its number.
+    /// Returns the position of a row by its sequence number.
     fn place(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.index.first)?).ok()
     }
 
-    /// The times of an authority's events among the rows of an index: certificates, or failures.
+    /// Returns the times of a CA's events among the rows of an index: certificates, or failed authorizations.
     fn times(&self, numbers: Option<&VecDeque<u64>>, of: &str) -> Vec<Time> {
         let places = numbers.into_iter().flatten().filter_map(|number| self.place(*number));
         let rows = places.filter_map(|place| self.rows.get(place));
@@ -316,10 +316,10 @@ impl Ledger {
         .collect()
     }
 
-    /// Checks that no Retry-After of the authority is in force.
+    /// Checks that no Retry-After of the authority is in force at `now`.
     ///
     /// # Errors
-    /// [`Refusal`] while its Retry-After runs.
+    /// Returns a [`Refusal`] with the latest Retry-After in force.
     pub fn open(&self, now: Time, authority: &str) -> Result<(), Refusal> {
         let blocked = self.waits.iter().filter_map(|entry| match entry {
             Entry::RetryAfter { until, authority: of, why, at }
@@ -335,10 +335,11 @@ impl Ledger {
         }
     }
 
-    /// Checks that an order for these names (sorted) is within every limit.
+    /// Checks that an order for these names, which must be sorted, is within every limit at `now`. An `exempt` order is checked for
+    /// Retry-After only.
     ///
     /// # Errors
-    /// [`Refusal`], with the limit that would be broken the longest.
+    /// Returns the [`Refusal`] with the latest `until` among the limits that would be exceeded.
     pub fn permit(
         &self,
         now: Time,
@@ -387,15 +388,15 @@ impl Row {
     }
 }
 
-/// The longest Retry-After that is obeyed.
+/// Maximum Retry-After that is honoured.
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(28 * 86_400);
 
-/// A Retry-After that was written under a clock that was ahead, or that is longer than any may be, is not in force.
+/// Returns `true` if a Retry-After is in force. One that is recorded in the future or exceeds the maximum is not.
 fn retry_after_in_force(until: Time, at: Option<Time>, now: Time) -> bool {
     until > now && until <= now.after(LONGEST_RETRY_AFTER) && at.is_none_or(|at| !at.is_ahead_of(now))
 }
 
-/// Returns the time at which another event fits, if none does now. Events from a clock that was ahead do not count.
+/// Returns the time at which another event is within the limit. `None` if it is at `now`. Events in the future do not count.
 fn free_at(mut times: Vec<Time>, now: Time, rate: Rate) -> Option<Time> {
     times.retain(|at| now.since(*at) < rate.within && !at.is_ahead_of(now));
     if times.len() < rate.count {

@@ -52,7 +52,7 @@ pub use tokio_postgres;
 #[cfg(feature = "client")]
 pub use {bytes, http, rustls, secrecy, serde_json, tokio};
 
-/// Returns an error with its causes, each once, for a line of text.
+/// Formats an error with its causes, each once, on one line.
 #[cfg(feature = "client")]
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! When a certificate is to be renewed, and why then.
+//! Renewal times of certificates, and their reasons.
 
 use crate::name::Name;
 use crate::time::{DAY, Time, format_duration};
@@ -6,57 +6,57 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Properties of a certificate, as read from its PEM and its order.
+/// Properties of a certificate, from its DER encoding and its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CertificateInfo {
-    /// Its names, sorted.
+    /// DNS names of the subjectAltName extension, sorted.
     pub names: Vec<Name>,
-    /// Start of the validity period.
+    /// Start of the validity period, inclusive (notBefore).
     pub not_before: Time,
-    /// End of the validity period.
+    /// End of the validity period, inclusive (notAfter).
     pub not_after: Time,
-    /// Its serial number, in lower-case hexadecimal digits without leading zeros.
+    /// Serial number, in lowercase hexadecimal digits without leading zeros.
     pub serial: String,
-    /// SHA-256 of its public key (SubjectPublicKeyInfo), in hexadecimal digits.
+    /// SHA-256 digest of the public key (SubjectPublicKeyInfo), in lowercase hexadecimal digits.
     pub public_key: String,
-    /// Its key, as [`KeyType::as_str`](crate::KeyType::as_str) writes it.
+    /// Key type, as [`KeyType::as_str`](crate::KeyType::as_str) returns it.
     pub key_type: String,
-    /// Its identifier for ARI (RFC 9773 §4.1), if it has an authority key identifier.
+    /// ARI identifier (RFC 9773 §4.1). `None` without an authority key identifier.
     pub ari: Option<String>,
-    /// Configured name of the authority it was ordered from; `None` for a self-signed one.
+    /// Configured name of the authority that issued the certificate. `None` for a self-signed one, empty if not known.
     pub authority: Option<String>,
-    /// The profile it was ordered with.
+    /// ACME profile of the order.
     pub profile: Option<String>,
-    /// Directory URL of the authority it was ordered from, if known.
+    /// Directory URL of the authority that issued the certificate, if known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub directory: Option<String>,
-    /// Common name of the issuer, or the whole issuer name if it has none.
+    /// Common name of the issuer, or its whole distinguished name if it has none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub issuer: String,
-    /// The kind of issuer.
+    /// Kind of the issuer.
     #[cfg_attr(feature = "serde", serde(default))]
     pub origin: Origin,
-    /// SHA-256 of the whole chain in DER, in hexadecimal digits, if known.
+    /// SHA-256 digest of the certificates of the chain in DER, concatenated, in lowercase hexadecimal digits, if known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub chain: Option<String>,
 }
 
-/// Kind of issuer of a certificate.
+/// Kind of the issuer of a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Origin {
-    /// A certificate authority.
+    /// A certification authority.
     #[default]
     Authority,
-    /// This crate: a placeholder until there is a real certificate.
+    /// This crate, as a placeholder until a CA has issued a certificate.
     Placeholder,
-    /// The minica that NixOS uses until there is a real certificate.
+    /// The minica of NixOS, as a placeholder until a CA has issued a certificate.
     Minica,
-    /// The subject itself.
+    /// The certificate is self-signed.
     SelfSigned,
 }
 
@@ -72,7 +72,8 @@ impl fmt::Display for Origin {
 }
 
 impl CertificateInfo {
-    /// A certificate for these names (sorted) and this period, with an EC P-256 key and everything else unknown.
+    /// Creates the properties of a certificate with these names, which must be sorted, and this validity period. The key type is
+    /// `ec256`; everything else is unknown.
     #[must_use]
     pub fn new(names: Vec<Name>, not_before: Time, not_after: Time) -> Self {
         Self {
@@ -92,46 +93,47 @@ impl CertificateInfo {
         }
     }
 
-    /// Returns `true` if the issuer's name is that of a test environment, such as Let's Encrypt's staging.
+    /// Returns `true` if the issuer's name is that of a test environment, such as the staging environment of Let's Encrypt.
     #[must_use]
     pub fn is_staging(&self) -> bool {
         ["(STAGING)", "Fake LE", "STAGING "].iter().any(|mark| self.issuer.starts_with(mark))
             || self.directory.as_deref().is_some_and(is_staging_url)
     }
 
-    /// Returns the validity period's length.
+    /// Returns the length of the validity period.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.not_after.since(self.not_before)
     }
 }
 
-/// Renewal window suggested by the CA (RFC 9773).
+/// Renewal window suggested by the CA (RFC 9773 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RenewalInfo {
-    /// The window's beginning.
+    /// Start of the window.
     pub start: Time,
-    /// The window's end.
+    /// End of the window.
     pub end: Time,
-    /// A page that says why, if the CA has one.
+    /// URL of a page that explains the window, if the CA gives one.
     pub explanation: Option<String>,
 }
 
-/// ARI of one certificate, and when to ask again.
+/// Renewal information of one certificate, with the time of the next query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ari {
-    /// The certificate it is of.
+    /// ARI identifier of the certificate.
     pub of: String,
-    /// The parsed window; `None` if it was absent or invalid.
+    /// The suggested window. `None` if it was absent or malformed.
     pub info: Option<RenewalInfo>,
-    /// Earliest time of the next query: at most a day after the last one.
+    /// Earliest time of the next query, at most a day after the previous one.
     pub next: Time,
 }
 
 impl Ari {
-    /// Returns the earliest time of the next query, unless it was written under a clock that was ahead.
+    /// Returns the earliest time of the next query. `None` if that time has come, or is more than a day ahead, as after a
+    /// clock correction.
     #[must_use]
     pub fn next_query(&self, now: Time) -> Option<Time> {
         (now < self.next && self.next <= now.after(DAY)).then_some(self.next)
@@ -141,39 +143,39 @@ impl Ari {
 /// Policy of renewal times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// Part of the lifetime that remains at renewal without ARI, in thousandths.
+    /// Remaining part of the lifetime at renewal without ARI, in thousandths.
     pub remaining: u16,
-    /// The same for lifetimes of ten days and less.
+    /// Remaining part of the lifetime at renewal without ARI, in thousandths, for lifetimes of ten days or less.
     pub remaining_short: u16,
-    /// Position inside a renewal window, in thousandths. Spreads the load of many certificates.
+    /// Position inside a renewal window, in thousandths, 0 to 1000. Different values spread the load of many certificates.
     pub turn: u16,
 }
 
 impl Default for Plan {
-    /// A third of the lifetime; half of a short one; the middle of a window.
+    /// A third of the lifetime, half of a short one, and the middle of a renewal window.
     fn default() -> Self {
         Self { remaining: 333, remaining_short: 500, turn: 500 }
     }
 }
 
-/// When a certificate is due.
+/// Renewal time of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// From this time on.
+    /// Time from which the certificate is due; 1970-01-01 for one that is due at once.
     pub at: Time,
     /// The reason for that time.
     pub reason: Reason,
 }
 
-/// Reason for a renewal date.
+/// Reason for a renewal time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// There is no certificate yet.
+    /// No certificate has been issued yet.
     Missing,
     /// The certificate in place was not issued by a CA.
     SelfSigned(Origin),
-    /// The pair in place is not the one that was issued, or cannot be used.
+    /// The issued certificate is missing or cannot be used; the condition of the pair in place.
     Lost(String),
     /// The names differ from those required.
     Names,
@@ -181,17 +183,17 @@ pub enum Reason {
     KeyType,
     /// The profile differs from the one required.
     Profile,
-    /// It was issued by an authority that is not configured for it; its configured name, directory or issuer.
+    /// The certificate was issued by an authority that is not configured for it; its configured name, directory URL or issuer.
     Authority(String),
-    /// It was revoked.
+    /// The certificate was revoked.
     Revoked,
-    /// The user requested it.
+    /// The user requested the renewal.
     Forced,
-    /// A position in the window that the CA suggests.
+    /// The time is a position in the renewal window of the CA.
     RenewalInfo(RenewalInfo),
-    /// The CA's window would come too late for the certificate.
+    /// The renewal window of the CA is too late for the certificate; the latest acceptable time is used.
     WindowTooLate(RenewalInfo),
-    /// The part of the lifetime that remains then.
+    /// The time leaves this part of the lifetime.
     Lifetime(Duration),
 }
 
@@ -199,26 +201,26 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Requirements<'a> {
-    /// Its names, sorted.
+    /// Required names, sorted.
     pub names: &'a [Name],
-    /// Its key type.
+    /// Key type, as [`KeyType::as_str`](crate::KeyType::as_str) returns it.
     pub key_type: &'a str,
-    /// The required ACME profile, if any.
+    /// ACME profile, if any.
     pub profile: Option<&'a str>,
-    /// Names of the authorities that may have issued it; all if empty.
+    /// Configured names of the authorities that may have issued the certificate. Any authority if empty.
     pub authorities: &'a [String],
-    /// Directory URLs by the authority's name, as far as known.
+    /// Directory URLs by the authority's configured name, as far as known.
     pub directories: Option<&'a BTreeMap<String, String>>,
 }
 
 impl<'a> Requirements<'a> {
-    /// Requires these names and this key type, from any authority.
+    /// Creates requirements for these names and this key type, from any authority and without a profile.
     #[must_use]
     pub const fn new(names: &'a [Name], key_type: &'a str) -> Self {
         Self { names, key_type, profile: None, authorities: &[], directories: None }
     }
 
-    /// Returns what identifies the issuing authority if it is not one of those required.
+    /// Returns the name, directory URL or issuer of the issuing authority if it is not among the required ones.
     #[must_use]
     pub fn other_authority(&self, info: &CertificateInfo) -> Option<String> {
         if self.authorities.is_empty() {
@@ -247,12 +249,12 @@ fn is_staging_url(url: &str) -> bool {
     url.contains("staging")
 }
 
-/// A directory on this machine, or one that says so, may issue from test roots.
+/// Returns `true` for a directory on this host, or with `staging` in its URL, which may issue from test roots.
 fn is_test_url(url: &str) -> bool {
     is_staging_url(url) || ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| url.contains(host))
 }
 
-/// When a certificate is to be renewed.
+/// Returns the time at which a certificate is due for renewal.
 ///
 /// ARI decides where the CA gave a window that makes sense (`start < end`); else a part of the lifetime does. Whatever the
 /// CA says, a tenth of the lifetime is kept as the reserve for retries.

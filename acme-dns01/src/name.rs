@@ -1,10 +1,10 @@
-//! Names that a certificate may be for.
+//! Names for which a certificate can be issued.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// A DNS name, lower case, perhaps with `*.` before it.
+/// A DNS name in lowercase, possibly a wildcard (`*.example.org`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
@@ -15,9 +15,9 @@ pub struct Name(String);
 #[non_exhaustive]
 #[error("not a valid name: `{name}` {why}")]
 pub struct NameError {
-    /// The text as written.
+    /// The rejected text, at most 300 characters.
     pub name: String,
-    /// Description of the error, and the fix.
+    /// Description of the error, with the fix.
     pub why: Cow<'static, str>,
 }
 
@@ -28,44 +28,46 @@ impl Name {
         self.0.starts_with("*.")
     }
 
-    /// The name without `*.`: what is authorized.
+    /// Returns the name without `*.`, the identifier of the ACME authorization.
     #[must_use]
     pub fn base(&self) -> &str {
         self.0.strip_prefix("*.").unwrap_or(&self.0)
     }
 
-    /// Returns the name of the challenge's TXT record (RFC 8555 §8.4), before CNAMEs.
+    /// Returns the name of the challenge's TXT record (RFC 8555 §8.4), before CNAME records are followed.
     #[must_use]
     pub fn challenge(&self) -> String {
         format!("_acme-challenge.{}", self.base())
     }
 
-    /// The domain that was registered, by the public suffix list: what Let's Encrypt counts certificates by.
+    /// Returns the registered domain by the public suffix list, by which Let's Encrypt counts certificates. Without a
+    /// registered domain it is the name without `*.`.
     #[must_use]
     pub fn registered_domain(&self) -> &str {
         psl::domain_str(self.base()).unwrap_or_else(|| self.base())
     }
 
-    /// Returns `true` if the name is below a public suffix, as public CAs require.
+    /// Returns `true` if the name ends in a known public suffix, as public CAs require.
     #[must_use]
     pub fn has_public_suffix(&self) -> bool {
         psl::suffix(self.base().as_bytes()).is_some_and(|suffix| suffix.is_known())
     }
 
-    /// The whole name.
+    /// Returns the name as a string slice, including `*.`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A name for a folder: `*.example.org` becomes `_.example.org`.
+    /// Returns the name of a folder: `*.example.org` becomes `_.example.org`.
     #[must_use]
     pub fn folder(&self) -> String {
         self.0.replacen('*', "_", 1)
     }
 }
 
-/// The names at which a zone may begin, from the name itself up to the registered domain; never a public suffix.
+/// Returns the names at which a zone may begin, from the name itself up to the registered domain; never a public
+/// suffix.
 ///
 /// A name whose suffix the list does not know, such as one below `internal`, goes up to its last two labels.
 pub fn zone_candidates(name: &str) -> impl Iterator<Item = &str> {

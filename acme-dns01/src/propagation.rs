@@ -1,16 +1,16 @@
-//! Does the world see the record yet? Verdicts over what name servers answer.
+//! Propagation of TXT records: verdicts on the responses of name servers.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-/// A name server's answer to a TXT query.
+/// Response of one address of a name server to a TXT query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The server's name, or how it was configured.
+    /// Host name of the server, or `resolver`.
     pub server: String,
     /// The address that was queried.
     pub address: SocketAddr,
-    /// The reply that was received.
+    /// The response, or the reason for its absence.
     pub reply: Reply,
 }
 
@@ -19,57 +19,58 @@ pub struct Answer {
 pub enum Reply {
     /// A DNS response was received.
     Response {
-        /// It says it is an authority (AA).
+        /// Whether the AA flag is set: the server is authoritative for the name.
         authoritative: bool,
-        /// It offers recursion (RA), as no authority does.
+        /// Whether the RA flag is set: the server offers recursion, as authoritative name servers do not.
         recursive: bool,
         /// The response code: 0 NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
         code: u16,
-        /// The TXT values, each joined from its parts.
+        /// Values of the TXT records, each with its strings concatenated.
         values: Vec<String>,
     },
-    /// No answer; the reason.
+    /// No response was received; the reason.
     Silence(String),
 }
 
 /// Selects the servers that are queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupMode {
-    /// Every address of every name server of the zone, without recursion.
+    /// Every address of every authoritative name server of the zone, without recursion.
     Authorities,
-    /// Recursive resolvers, because authorities cannot be reached from here.
+    /// Recursive resolvers, for networks from which authoritative name servers cannot be reached.
     Resolvers,
 }
 
-/// Verdict on one answer.
+/// Verdict on the response of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything that is wanted is there.
+    /// Every value is present.
     Complete,
-    /// Values are missing.
+    /// Values are missing, which are given.
     Missing(Vec<String>),
-    /// The server is no authority for the name: a lame delegation.
+    /// The server is not authoritative for the name: a lame delegation.
     Lame,
-    /// Something between us and the server answers in its place.
+    /// A recursive resolver on the path responds in place of the server.
     Hijacked,
-    /// It answered with an error.
+    /// The server responded with this error code.
     Failed(u16),
-    /// It did not answer.
+    /// The server did not respond; the reason.
     Silent(String),
 }
 
-/// Verdict on all answers.
+/// Verdict on the responses of all servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// Every server has every value. An address that did not answer does not count if another one of its server did.
+    /// Every server has every value. An address without a response is ignored if another address of the same server has every
+    /// value.
     Complete,
-    /// Not yet; the servers that are not complete, with their verdicts.
+    /// At least one server lacks a value; the incomplete servers, with their verdicts.
     Incomplete(Vec<(String, Verdict)>),
-    /// Port 53 is hijacked: authorities cannot be asked from here.
+    /// Port 53 is intercepted, so that authoritative name servers cannot be queried.
     Hijacked,
 }
 
-/// Judges one answer.
+/// Evaluates the response of one server.
 #[must_use]
 pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     let (authoritative, recursive, code, values) = match &answer.reply {
@@ -92,8 +93,7 @@ pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     if missing.is_empty() { Verdict::Complete } else { Verdict::Missing(missing) }
 }
 
-/// Judges all answers for one name: complete only if every server has every value. An address that does not answer is ignored
-/// if another address of the same server is complete.
+/// Evaluates the responses of all servers for one name. Without any response the result is `Incomplete`.
 #[must_use]
 pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> Propagation {
     let verdicts: Vec<(&Answer, Verdict)> =
@@ -120,7 +120,7 @@ pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> P
     Propagation::Incomplete(incomplete)
 }
 
-/// Returns the addresses that did not answer.
+/// Returns the addresses that did not respond, as `server (address)`.
 #[must_use]
 pub fn unreachable(answers: &[Answer]) -> Vec<String> {
     let silent = answers.iter().filter(|answer| matches!(answer.reply, Reply::Silence(_)));
@@ -144,7 +144,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One line for people: every server that is not complete, and why.
+/// Formats the incomplete servers with their verdicts on one line, for display.
 #[must_use]
 pub fn report(verdicts: &[(String, Verdict)]) -> String {
     if verdicts.is_empty() {

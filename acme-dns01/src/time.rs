@@ -1,75 +1,76 @@
-//! Points in time, as the core is told them.
+//! Points in time, which the pure core receives as arguments.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A point in time: milliseconds since 1970-01-01 UTC, leap seconds not counted.
+/// A point in time: milliseconds since 1970-01-01 UTC, without leap seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
-/// Difference of clocks, in seconds, that is not taken for a wrong clock.
+/// Difference of clocks, in seconds, up to which they count as equal.
 const CLOCK_TOLERANCE: u64 = 300;
 
-/// Length of a day.
+/// The length of a day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 impl Time {
-    /// Seconds since 1970.
+    /// Creates a time from seconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// Milliseconds since 1970.
+    /// Creates a time from milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn millis(self) -> u64 {
         self.0
     }
 
-    /// Whole seconds since 1970.
+    /// Returns the whole seconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn secs(self) -> u64 {
         self.0 / 1000
     }
 
-    /// Returns the time since `earlier`; zero if `earlier` is later.
+    /// Returns the duration since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns `true` if this time lies so far after `now` that it was written under a clock that was ahead.
+    /// Returns `true` if this time is more than five minutes after `now`, so that it was recorded by a clock that was
+    /// ahead.
     #[must_use]
     pub const fn is_ahead_of(self, now: Self) -> bool {
         self.since(now).as_secs() > CLOCK_TOLERANCE
     }
 
-    /// This much later.
+    /// Returns the time that is `later` after this one. Saturates.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// This much earlier; not before 1970.
+    /// Returns the time that is `earlier` before this one, at least 1970-01-01.
     #[must_use]
     pub fn before(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Moved by a signed number of milliseconds.
+    /// Returns the time moved by a signed number of milliseconds. Saturates.
     #[must_use]
     pub const fn shifted(self, milliseconds: i64) -> Self {
         Self(self.0.saturating_add_signed(milliseconds))
     }
 
-    /// Year, month and day in UTC, as certificates want them; the year is at most 9999.
+    /// Returns year, month and day in UTC, for a certificate. The year is at most 9999.
     #[cfg(feature = "client")]
     pub(crate) fn date(self) -> (i32, u8, u8) {
         let (year, month, day) = self.civil();
@@ -95,7 +96,7 @@ impl Time {
         (year, month, day + 1)
     }
 
-    /// Reads a date of RFC 3339, such as `2026-11-23T12:45:56.5+01:00`.
+    /// Parses an RFC 3339 timestamp, such as `2026-11-23T12:45:56.5+01:00`. Returns `None` if it is not valid.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let number = |from: usize, to: usize| -> Option<u64> {
@@ -143,7 +144,7 @@ impl Time {
 }
 
 impl fmt::Display for Time {
-    /// RFC 3339 in UTC, to the second.
+    /// Formats the time as RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.secs();
         let (year, month, day) = self.civil();
@@ -152,7 +153,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Formats a duration for people, in its two largest units.
+/// Formats a duration for display, in its two largest units of days, hours and minutes, or in seconds.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -7,35 +7,35 @@
 use std::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
 
-/// A set of rules of `net/mail`, named by the first release of Go that has it.
+/// Parsing rules of Go's `net/mail`, named by the first release of Go that has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AddressRules {
-    /// Domain literals (`a@[192.0.2.1]`) are refused.
+    /// Domain literals (`a@[192.0.2.1]`) are rejected.
     Go1_22,
-    /// Domain literals hold an IPv4 or IPv6 address without a tag.
+    /// Domain literals contain an IPv4 or IPv6 address without the `IPv6:` tag.
     Go1_23,
-    /// A comment right after encoded words that begin a name is refused.
+    /// As [`Go1_23`](Self::Go1_23), and a comment directly after encoded words at the beginning of a name is rejected.
     Go1_26,
-    /// Domain literals hold an IPv4 address, or `IPv6:` and an IPv6 address, as RFC 5321 says.
+    /// Domain literals contain an IPv4 address, or `IPv6:` and an IPv6 address (RFC 5321 §4.1.3).
     Go1_27,
 }
 
 impl AddressRules {
-    /// Every set of rules, oldest first.
+    /// All rule sets, oldest first.
     pub const ALL: &[Self] = &[Self::Go1_22, Self::Go1_23, Self::Go1_26, Self::Go1_27];
 }
 
-/// A parsed address.
+/// A parsed mailbox (RFC 5322 §3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The display name, decoded; empty when there is none.
+    /// Display name with encoded words decoded; empty if there is none.
     pub name: String,
-    /// The bare `local@domain`.
+    /// The addr-spec, `local@domain`.
     pub address: String,
 }
 
-/// A refused address, in the words of Go's error.
+/// Error of parsing an address, with the text of Go's error.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct AddressError(String);
@@ -44,7 +44,7 @@ pub struct AddressError(String);
 ///
 /// # Errors
 ///
-/// The error that Go returns.
+/// Returns an [`AddressError`] with the text of the error that Go returns.
 pub fn parse_address(text: &str, rules: AddressRules) -> Result<Address, AddressError> {
     let mut parser = Parser { rest: text, rules };
     let mut found = parser.address(true)?;
@@ -59,13 +59,13 @@ pub fn parse_address(text: &str, rules: AddressRules) -> Result<Address, Address
     }
 }
 
-/// Returns the bare address of a text that `mail.ParseAddress` accepts.
+/// Returns the addr-spec of a text that `mail.ParseAddress` accepts. `None` if it is rejected.
 #[must_use]
 pub fn mailbox(text: &str, rules: AddressRules) -> Option<String> {
     parse_address(text, rules).ok().map(|parsed| parsed.address)
 }
 
-/// Returns `Name <local@domain>` with the name in quotes where RFC 5322 requires them.
+/// Returns `Name <local@domain>`, with the display name quoted where RFC 5322 requires it.
 #[must_use]
 pub fn format_address(name: &str, address: &str) -> String {
     if name.is_empty() {
@@ -78,7 +78,7 @@ pub fn format_address(name: &str, address: &str) -> String {
     format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Returns a refused `Name <local@domain>` with its name in quotes, where that makes every release of Go accept it.
+/// Returns a rejected `Name <local@domain>` with its display name quoted. `None` if some release of Go would reject that too.
 #[must_use]
 pub fn with_quoted_name(text: &str) -> Option<String> {
     let (name, rest) = text.rsplit_once('<')?;
@@ -94,7 +94,7 @@ fn error(text: impl Into<String>) -> AddressError {
     AddressError(text.into())
 }
 
-/// A text in double quotes, as `%q` prints visible characters.
+/// Quotes a text with double quotes, as Go's `%q` prints visible characters.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -176,7 +176,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Parses `local@domain`; nothing is consumed on failure.
+    /// Parses an addr-spec. Consumes nothing on failure.
     fn spec(&mut self) -> Result<String, AddressError> {
         let before = self.rest;
         let spec = self.local_and_domain();
@@ -246,7 +246,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Parses the words before `<`.
+    /// Parses the display name before `<`.
     fn phrase(&mut self) -> Result<String, AddressError> {
         let mut words: Vec<String> = Vec::new();
         // Encoded words that are not yet joined to one.
@@ -343,7 +343,7 @@ impl<'t> Parser<'t> {
         Ok(words?.join(" "))
     }
 
-    /// Parses the rest of a comment, the opening parenthesis of which is consumed.
+    /// Parses the rest of a comment after its opening parenthesis.
     fn comment(&mut self) -> Result<String, AddressError> {
         let (mut depth, mut text, mut escaped) = (1, String::new(), false);
         for (at, c) in self.rest.char_indices() {
@@ -399,11 +399,11 @@ fn is_atom_text(c: char) -> bool {
     is_visible(c) && !"()<>[]:;@\\,\"".contains(c)
 }
 
-/// A word of a phrase.
+/// A word of a phrase (RFC 5322 §3.2.5).
 enum Word {
     /// An RFC 2047 encoded word, decoded.
     Encoded(String),
-    /// Any other word.
+    /// A word that is not an encoded word.
     Plain(String),
 }
 
@@ -415,7 +415,7 @@ impl Word {
     }
 }
 
-/// Decodes a word of RFC 2047. One that is malformed stays as it is; one of an unknown charset is refused.
+/// Decodes an RFC 2047 encoded word. A malformed one is returned unchanged; an unknown charset is an error.
 fn decoded(word: &str) -> Result<Word, AddressError> {
     let plain = || Ok(Word::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));

@@ -1,19 +1,19 @@
-//! Forgejo's decisions while it speaks SMTP. They are the same in 7 to 17: versions differ in what they read.
+//! Forgejo's decisions during an SMTP session. Identical in versions 7 to 17, which differ in the settings that they read.
 
 use crate::effective::{Effective, Spoken};
 use crate::protocol::Protocol;
 use std::fmt;
 
-/// A mechanism of authentication that Forgejo has.
+/// An SMTP AUTH mechanism (RFC 4954) that Forgejo implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// RFC 2195: a keyed hash of the password.
+    /// CRAM-MD5 (RFC 2195): a keyed hash of the password.
     CramMd5,
-    /// The password in base64, asked for by `Username:` and `Password:` exactly.
+    /// LOGIN: the password in base64. The prompts must be exactly `Username:` and `Password:`.
     Login,
-    /// NT LAN Manager.
+    /// NTLM (NT LAN Manager), a challenge-response mechanism.
     Ntlm,
-    /// RFC 4616: the password in base64.
+    /// PLAIN (RFC 4616): the password in base64.
     Plain,
 }
 
@@ -28,25 +28,26 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// Returns the mechanism that Forgejo chooses from the text after `AUTH`: the first of its own that the text contains.
+/// Returns the mechanism that Forgejo selects from the parameters of the AUTH extension: the first of CRAM-MD5, PLAIN, LOGIN and
+/// NTLM that occurs in the text. `None` if none does.
 #[must_use]
 pub fn mechanism(offered: &str) -> Option<Mechanism> {
     let order = [Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login, Mechanism::Ntlm];
     order.into_iter().find(|mechanism| offered.contains(&mechanism.to_string()))
 }
 
-/// The step after the answer to EHLO.
+/// Forgejo's next step after the reply to EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterEhlo {
-    /// The session goes on: there is TLS already, or none is wanted.
+    /// The session continues as it is, with TLS already active or not requested.
     GoOn,
-    /// STARTTLS is missing from the answer: a warning is logged, and the session goes on in clear.
+    /// The server does not offer STARTTLS: Forgejo logs a warning and continues without TLS.
     GoOnInClear,
-    /// The STARTTLS command is sent.
+    /// Forgejo sends STARTTLS.
     StartTls,
 }
 
-/// Returns what Forgejo does after EHLO.
+/// Returns Forgejo's next step after the reply to EHLO. `offered` is whether the reply contains STARTTLS.
 #[must_use]
 pub fn after_ehlo(spoken: Spoken, offered: bool) -> AfterEhlo {
     match (spoken, offered) {
@@ -56,33 +57,35 @@ pub fn after_ehlo(spoken: Spoken, offered: bool) -> AfterEhlo {
     }
 }
 
-/// The part of the credentials that an eavesdropper gets.
+/// What an eavesdropper learns of the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// The password itself.
+    /// The password, in clear text or base64.
     Password,
-    /// A hash of it, to guess at.
+    /// A hash of the password, which permits guessing it offline.
     Hash,
-    /// Nothing: the connection is encrypted.
+    /// Nothing, since the connection is encrypted.
     Nothing,
 }
 
-/// Forgejo's decision about authentication.
+/// Forgejo's decision about SMTP AUTH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// No user is set, so it sends without.
+    /// No user is configured: the message is sent without authentication.
     NoUser,
-    /// The server offers no AUTH: the message is not sent.
+    /// The server does not offer AUTH: the message is not sent.
     NotOffered,
-    /// The server offers only mechanisms that Forgejo lacks: it goes on without authentication.
+    /// The server offers only mechanisms that Forgejo lacks: the message is sent without authentication.
     NoneKnown,
-    /// Go refuses PLAIN without TLS, since the server is not called localhost: as over a Unix socket.
+    /// PLAIN is selected without TLS and the server's name is not localhost, as over a Unix-domain socket: Go refuses, and the
+    /// message is not sent.
     PlainRefused,
-    /// Forgejo authenticates by this mechanism.
+    /// Forgejo authenticates with this mechanism. The second value is what an eavesdropper learns.
     Start(Mechanism, Exposure),
 }
 
-/// Returns what Forgejo does when the server offered `auth` after `AUTH`.
+/// Returns Forgejo's decision about SMTP AUTH. `auth` is the parameters of the AUTH extension, or `None` if the server does not
+/// offer it.
 #[must_use]
 pub fn authentication(mailer: &Effective, tls: bool, auth: Option<&str>) -> Authentication {
     if mailer.user.is_empty() {

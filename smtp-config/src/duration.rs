@@ -1,9 +1,10 @@
 //! Durations as Go's `time.ParseDuration` accepts them.
 
-/// The largest duration in nanoseconds, of a negative one.
+/// Largest magnitude of a negative duration, in nanoseconds.
 const LIMIT: u64 = 1 << 63;
 
-/// Tells if a text is a duration in the form of Go, such as `5m` or `1h30m`, that fits into 64 bits of nanoseconds.
+/// Returns `true` if the text is a duration in Go's format, such as `5m` or `1h30m`, that fits into 64 bits of
+/// nanoseconds.
 pub(crate) fn is_duration(text: &str) -> bool {
     let negative = text.starts_with('-');
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -1,4 +1,4 @@
-//! Edits of app.ini that leave every other byte as it is.
+//! Edits of app.ini that leave every other byte unchanged.
 
 use crate::ini::{Ini, IniError, Unrepresentable, quote};
 use crate::redact::is_secret_key;
@@ -6,25 +6,25 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use thiserror::Error;
 
-/// A key of a section, and its new value or its removal.
+/// A change of one key: a new value, or its removal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The section of app.ini.
+    /// Name of the section.
     pub section: String,
-    /// The key to set or to remove.
+    /// Name of the key.
     pub key: String,
-    /// The new value; `None` removes the key.
+    /// New value. `None` removes the key.
     pub value: Option<String>,
 }
 
 impl Change {
-    /// Sets a key.
+    /// Creates a change that sets a key. The value is quoted where necessary when it is written.
     #[must_use]
     pub fn set(section: &str, key: &str, value: &str) -> Self {
         Self { section: section.to_owned(), key: key.to_owned(), value: Some(value.to_owned()) }
     }
 
-    /// Removes a key.
+    /// Creates a change that removes a key.
     #[must_use]
     pub fn remove(section: &str, key: &str) -> Self {
         Self { section: section.to_owned(), key: key.to_owned(), value: None }
@@ -41,43 +41,45 @@ impl fmt::Debug for Change {
     }
 }
 
-/// A reason for which a file is not edited.
+/// Error of an edit. The file is left unchanged.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EditError {
-    /// go-ini refuses the file.
+    /// The file is not valid for go-ini.
     #[error("app.ini:{0}")]
     Ini(#[from] IniError),
-    /// A value cannot be written.
+    /// A value cannot be represented in app.ini.
     #[error("{key} cannot be written: {reason}")]
     Value {
-        /// The key of the value.
+        /// Key of the value.
         key: String,
-        /// The reason of the quoting.
+        /// Reason why the value cannot be represented.
         reason: Unrepresentable,
     },
-    /// Forgejo would read something else, now or after it has written the file itself.
+    /// The value would be read differently, at once or after Forgejo has written the file. The text names the key.
     #[error("{0} would be read differently, because of the rest of the file")]
     NotRead(String),
 }
 
-/// Returns the file with the changes; of several changes of one key the last counts. A line whose value is already right
-/// stays as it is, so a second edit changes nothing. A line whose value changes is written anew; a comment at its end moves
-/// above it, except for passwords, where it may be the tail of the old one; of several lines of a password only the last
-/// stays. The result is read back, also after two re-saves, before it is returned.
+/// Returns the file with the changes applied.
+///
+/// If a key occurs in several changes, the last applies. A line whose value is already right is left unchanged, so that a second
+/// edit has no effect. A changed line is written anew. Its trailing comment moves to the line above, except for passwords, where it
+/// may be the rest of the old value. Of several lines of a password only the last is kept. The result is verified by reading it
+/// back, also after two re-saves by Forgejo.
 ///
 /// # Errors
 ///
-/// The reason for which the file is left alone.
+/// Returns an [`EditError`] if the file is not valid, a value cannot be represented, or the result would be read differently.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     edit_parsed(&Ini::parse(text)?, changes).map(|(edited, _)| edited)
 }
 
-/// Edits a file that was parsed, as [`edit`] does; returns the new text and its values, without positions.
+/// Applies changes to a parsed file, as [`edit`] does. Returns the new text with its values, which have no positions.
 ///
 /// # Errors
 ///
-/// The reason for which the file is left alone.
+/// As for [`edit`].
 pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditError> {
     let mut last: HashMap<(&str, &str), usize> = HashMap::new();
     for (at, change) in changes.iter().enumerate() {
@@ -126,13 +128,13 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
     Ok((edited, new))
 }
 
-/// The pieces to replace and to insert, by position in the old text.
+/// Replacements and insertions, by position in the old text.
 struct Editor<'i> {
     ini: &'i Ini,
     end: &'static str,
-    /// The lines of each changed key.
+    /// Line indices of each changed key.
     lines: HashMap<(&'i str, &'i str), Vec<usize>>,
-    /// The byte after the last line of each section.
+    /// Byte offset after the last line of each section.
     section_ends: HashMap<&'i str, usize>,
     replaced: BTreeMap<(usize, usize), String>,
     inserted: BTreeMap<usize, String>,
@@ -260,7 +262,7 @@ impl<'i> Editor<'i> {
     }
 }
 
-/// Compares two files, except for the keys that are changed.
+/// Compares two files, except for the changed keys.
 fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
     let changed: HashSet<(&str, &str)> =
         changes.iter().map(|change| (change.section.as_str(), change.key.as_str())).collect();
@@ -283,12 +285,12 @@ fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
         })
 }
 
-/// Tells if a key holds a password.
+/// Returns `true` if the key contains a password.
 pub(crate) fn is_password(key: &str) -> bool {
     matches!(key, "PASSWD" | "PASSWORD")
 }
 
-/// Returns the comment at the end of a line whose value has no backticks and no triple quotes.
+/// Returns the trailing comment of a line whose value has no backticks and no triple quotes.
 pub(crate) fn trailing_comment(line: &str) -> Option<&str> {
     let value = line[line.find(['=', ':'])? + 1..].trim();
     let at = value.find(['#', ';']).filter(|_| !value.starts_with(['`']) && !value.starts_with("\"\"\""))?;

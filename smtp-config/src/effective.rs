@@ -1,4 +1,4 @@
-//! The mailer as Forgejo has it once it has started: `[mailer]` loaded step by step, in the loader's order.
+//! The effective settings of `[mailer]` after Forgejo's start, loaded step by step in the order of its loader.
 
 use crate::address::{Address, parse_address};
 use crate::duration::is_duration;
@@ -11,104 +11,104 @@ use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use secrecy::SecretString;
 
-/// The default of `APP_NAME`, which `%(NAME)s` expands to.
+/// Default of `APP_NAME`, to which `%(NAME)s` expands.
 const APP_NAME: &str = "Forgejo: Beyond coding. We Forge.";
 
-/// The transport of messages.
+/// Transport over which messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
-    /// No transport: messages go to the log.
+    /// `dummy`: messages are written to the log and not sent.
     Dummy,
     /// SMTP over TCP.
     Network(Protocol),
-    /// The program `sendmail`.
+    /// The program `sendmail` of this host.
     Sendmail,
-    /// SMTP over a Unix socket, without TLS.
+    /// SMTP over a Unix-domain socket, without TLS.
     Unix,
 }
 
-/// The setting that determined the protocol.
+/// Source of the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A deprecated key determined it.
+    /// Derived from a deprecated key, such as `IS_TLS_ENABLED`.
     Deprecated,
-    /// The port determined it, or a host that is a path.
+    /// Inferred from the port, or from a host that is a path.
     Inferred,
-    /// `PROTOCOL` has a value that Forgejo does not know: plain SMTP is spoken.
+    /// `PROTOCOL` has an unknown value, so that Forgejo uses SMTP without TLS.
     Unknown,
-    /// `PROTOCOL` determined it.
+    /// Set by `PROTOCOL`.
     Written,
 }
 
-/// The name for EHLO.
+/// Host name that Forgejo sends in EHLO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Helo {
-    /// `localhost`, which Go sends when it is given no name.
+    /// `localhost`, the default of Go's `net/smtp`.
     Localhost,
-    /// The host name of the machine.
+    /// The host name of the machine that runs Forgejo.
     Machine,
-    /// A configured name.
+    /// The configured `HELO_HOSTNAME`.
     Name(String),
 }
 
-/// The place of the password. `Debug` does not show it.
+/// Source of the password. `Debug` does not print it.
 #[derive(Clone, Debug)]
 pub enum Password {
-    /// There is none: Forgejo authenticates with an empty one.
+    /// No password is configured: Forgejo authenticates with an empty one.
     None,
-    /// A value in app.ini.
+    /// A value in app.ini, with `%(name)s` expanded.
     Written(SecretString),
-    /// A file whose content is trimmed, and in which `%(name)s` is replaced.
+    /// Path of a file. Its content is trimmed, and for the mailer `%(name)s` is expanded.
     File(String),
 }
 
-/// The mailer as Forgejo has it once it has started.
+/// Effective settings of `[mailer]` after Forgejo's start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Effective {
-    /// The version that loaded it.
+    /// Version of Forgejo whose rules were applied.
     pub version: Version,
-    /// The transport of messages.
+    /// Transport over which messages are sent.
     pub spoken: Spoken,
-    /// The setting that determined the protocol.
+    /// Source of the transport.
     pub origin: Origin,
-    /// The host, or the path of the socket.
+    /// Host name or address of the server, or path of the socket.
     pub host: String,
-    /// The port, as a text since Forgejo keeps it so.
+    /// Port as text, as Forgejo keeps it. It may not be a valid port.
     pub port: String,
-    /// The account; empty when there is none.
+    /// User name for SMTP AUTH; empty if none.
     pub user: String,
-    /// The place of the password.
+    /// Source of the password.
     pub password: Password,
-    /// The sender as it is written; empty when there is none.
+    /// `FROM` as written, or `USER` if there is no `FROM`; empty if neither is set.
     pub from: String,
-    /// The sender as Go parses it.
+    /// `FROM` as parsed by Go. `None` if it is empty.
     pub sender: Option<Address>,
-    /// The sender of the envelope: an address, or empty for the null sender.
+    /// Envelope sender (RFC 5321); empty for the null reverse-path.
     pub envelope_from: String,
-    /// The name for EHLO.
+    /// Host name for EHLO.
     pub helo: Helo,
-    /// Any certificate is accepted.
+    /// Whether any certificate is accepted (`FORCE_TRUST_SERVER_CERT`). Default: `false`.
     pub trusts_anybody: bool,
-    /// A client certificate is presented.
+    /// Whether a client certificate is presented (`USE_CLIENT_CERT`). Default: `false`.
     pub client_certificate: bool,
-    /// The files of the client certificate and of its key; empty when not given.
+    /// Paths of the client certificate and of its key; empty if not set.
     pub client_files: (String, String),
-    /// The text before each subject.
+    /// Text that is put before every subject, followed by a space; empty if none.
     pub subject_prefix: String,
-    /// Messages have no HTML part.
+    /// Whether messages have no HTML part (`SEND_AS_PLAIN_TEXT`). Default: `false`.
     pub plain_text: bool,
-    /// The headers that are set on every message.
+    /// Headers of `[mailer.override_header]` with their values, set on every message.
     pub headers: Vec<(String, Vec<String>)>,
-    /// The program, its arguments as written.
+    /// Path of `sendmail` (default: `sendmail`), and `SENDMAIL_ARGS` as written.
     pub sendmail: (String, String),
 }
 
-/// Loads `[mailer]` as a version of Forgejo does; `None` when mail is off.
+/// Loads `[mailer]` by the rules of a Forgejo version. Returns `None` if outgoing mail is disabled.
 ///
 /// # Errors
 ///
-/// The setting at which Forgejo's start ends.
+/// Returns the setting that stops Forgejo from starting.
 pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal> {
     let mut section = Loading { ini: ini.excerpt(&[SECTION]), name: SECTION };
     if !section.flag("ENABLED", false) {
@@ -195,7 +195,8 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
     }))
 }
 
-/// Returns a password as Forgejo has it after reading it from the file of its URI: trimmed, `%(name)s` replaced.
+/// Returns the password that Forgejo uses after it reads this content from the file of the URI: trimmed, and for the mailer with
+/// `%(name)s` expanded.
 #[must_use]
 pub fn secret_of_file(ini: &Ini, section: &str, content: &str) -> SecretString {
     let mut held = ini.excerpt(&[section]);
@@ -206,14 +207,14 @@ pub fn secret_of_file(ini: &Ini, section: &str, content: &str) -> SecretString {
     SecretString::from(value.unwrap_or_default())
 }
 
-/// A section while it is loaded: keys are set as the loader sets them.
+/// A section during loading. Keys are set as Forgejo's loader sets them.
 pub(crate) struct Loading {
     pub(crate) ini: Ini,
     pub(crate) name: &'static str,
 }
 
 impl Loading {
-    /// Returns the value, expanded; empty when there is none.
+    /// Returns the expanded value of a key; empty if it is missing.
     pub(crate) fn text(&self, key: &str) -> String {
         self.ini.value(self.name, key).unwrap_or_default()
     }
@@ -238,7 +239,7 @@ impl Loading {
         }
     }
 
-    /// Sets a key that is empty or missing.
+    /// Sets a key that is missing or empty.
     fn set_default(&mut self, key: &str, value: &str) {
         if self.text(key).is_empty() {
             self.set(key, value);
@@ -256,7 +257,7 @@ impl Loading {
     }
 }
 
-/// Maps deprecated keys to those of today; returns what determines a protocol that is given then.
+/// Maps deprecated keys to current ones. Returns the source of a transport that is set afterwards.
 fn deprecated(section: &mut Loading) -> Result<Origin, Fatal> {
     let mut origin = Origin::Written;
     let written = section.has("PROTOCOL");
@@ -371,7 +372,7 @@ fn headers(ini: &Ini, version: Version) -> Vec<(String, Vec<String>)> {
     keys.iter().map(|key| (key.name().to_owned(), list(&value(key.name())))).collect()
 }
 
-/// Splits a value at commas as go-ini does: `\,` is a comma, `\\` a backslash, an empty last part is dropped.
+/// Splits a value at commas, as go-ini does: `\,` is a comma, `\\` a backslash. An empty last element is dropped.
 fn list(text: &str) -> Vec<String> {
     let (mut parts, mut part, mut escaped) = (Vec::new(), String::new(), false);
     for c in text.chars() {
@@ -395,19 +396,20 @@ fn list(text: &str) -> Vec<String> {
 }
 
 impl Effective {
-    /// Returns the name that Go is told the server has, which decides if PLAIN is sent without TLS.
+    /// Returns the server name passed to Go's `net/smtp`, by which it decides whether PLAIN is permitted without TLS.
     #[must_use]
     pub fn server_name(&self) -> &str {
         if self.spoken == Spoken::Unix { &self.host } else { "localhost" }
     }
 
-    /// Returns the host for a reader: one that carries credentials, as a URL that was pasted, is not shown.
+    /// Returns the host for display. A host that contains credentials, such as a pasted URL, is replaced by `(not shown)`.
     #[must_use]
     pub fn shown_host(&self) -> &str {
         crate::redact::visible(&self.host)
     }
 
-    /// Tells if the connection stays on this machine.
+    /// Returns `true` if the connection does not leave the host: for `dummy`, `sendmail`, a Unix-domain socket or a loopback
+    /// address.
     #[must_use]
     pub fn is_local(&self) -> bool {
         !matches!(self.spoken, Spoken::Network(_)) || is_loopback(&self.host)

@@ -1,4 +1,4 @@
-//! Incoming mail as Forgejo has it once it has started: `[email.incoming]` loaded in the loader's order.
+//! The effective settings of `[email.incoming]` after Forgejo's start, loaded in the order of its loader.
 
 use crate::effective::{Loading, Password, secret};
 use crate::fatal::Fatal;
@@ -8,35 +8,35 @@ use crate::section::INCOMING;
 use crate::version::Version;
 use secrecy::SecretString;
 
-/// Incoming mail as Forgejo has it once it has started. `Debug` does not show the password.
+/// Effective settings of `[email.incoming]` after Forgejo's start. `Debug` does not print the password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EffectiveIncoming {
-    /// The address of answers.
+    /// Address for replies by mail, with `%{token}` (`REPLY_TO_ADDRESS`).
     pub reply_to: String,
-    /// The IMAP server.
+    /// Host name or address of the IMAP server.
     pub host: String,
-    /// The port; 0 where it is missing and not inferred.
+    /// Port; 0 if it is not set and the version does not infer it.
     pub port: i64,
-    /// TLS begins with the first byte.
+    /// Whether implicit TLS is used (`USE_TLS`). Default: `false`.
     pub tls: bool,
-    /// Any certificate is accepted.
+    /// Whether any certificate is accepted (`SKIP_TLS_VERIFY`). Default: `false`.
     pub trusts_anybody: bool,
-    /// The account of the mailbox.
+    /// User name of the mailbox.
     pub username: String,
-    /// The place of the password.
+    /// Source of the password.
     pub password: Password,
-    /// The mailbox that is read.
+    /// Name of the mailbox. Default: `INBOX`.
     pub mailbox: String,
-    /// Handled messages are deleted.
+    /// Whether handled messages are deleted. Default: `true`.
     pub delete_handled: bool,
 }
 
-/// Loads `[email.incoming]` as a version of Forgejo does; `None` when incoming mail is off.
+/// Loads `[email.incoming]` by the rules of a Forgejo version. Returns `None` if incoming mail is disabled.
 ///
 /// # Errors
 ///
-/// The setting at which Forgejo's start ends.
+/// Returns the setting that stops Forgejo from starting.
 pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<EffectiveIncoming>, Fatal> {
     let mut section = Loading { ini: ini.excerpt(&["email", INCOMING]), name: INCOMING };
     if !section.flag("ENABLED", false) {
@@ -85,7 +85,7 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
     }))
 }
 
-/// Parses an integer as Go does with base 0: a prefix for the base, underscores between digits.
+/// Parses an integer as Go does with base 0: with a prefix for the base, and underscores between digits.
 fn integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -4,31 +4,32 @@
 use crate::ini::{Ini, Unrepresentable};
 use crate::section::Setting;
 
-/// A variable's name taken apart.
+/// The name of an environment variable, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// The section, in lower case.
+    /// Name of the section, in lowercase.
     pub section: String,
-    /// The key in that section.
+    /// Name of the key.
     pub key: String,
-    /// The value is the path of a file that holds the value.
+    /// Whether the variable contains the path of a file with the value (`__FILE`).
     pub file: bool,
 }
 
-/// Returns the name of a variable: `FORGEJO__email_0X2E_incoming__HOST`. Other characters than letters, digits and single
-/// `_` are written as `_0X`, their bytes in hexadecimal, and `_`.
+/// Returns the variable name of a key, such as `FORGEJO__email_0X2E_incoming__HOST`. Characters other than letters, digits and
+/// single `_` are encoded as `_0X`, their UTF-8 bytes in hexadecimal, and `_`.
 #[must_use]
 pub fn variable(section: &str, key: &str) -> String {
     format!("FORGEJO__{}__{}", encoded(section), encoded(key))
 }
 
-/// Returns the name of the variable for a file that holds the value. One LF or CRLF at its end is taken off.
+/// Returns the name of the variable that contains the path of a file with the value. One LF or CRLF at the end of the file is
+/// removed.
 #[must_use]
 pub fn file_variable(section: &str, key: &str) -> String {
     format!("{}__FILE", variable(section, key))
 }
 
-/// Takes a variable's name apart as Forgejo does; `None` for a variable of others.
+/// Decodes a variable name as Forgejo does. Returns `None` unless it begins with `FORGEJO__` or `GITEA__` and has a key.
 #[must_use]
 pub fn decode(name: &str) -> Option<Variable> {
     let (name, file) = name.strip_suffix("__FILE").map_or((name, false), |name| (name, true));
@@ -54,7 +55,7 @@ pub fn decode(name: &str) -> Option<Variable> {
     Some(Variable { section: String::from_utf8(section).ok()?.to_lowercase(), key, file })
 }
 
-/// Returns the text before the next escape, the bytes that it stands for, and the rest.
+/// Returns the text before the next escape sequence, the bytes that it encodes, and the rest.
 fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     let mut from = 0;
     while let Some(at) = text[from..].find("_0") {
@@ -93,12 +94,12 @@ fn encoded(name: &str) -> String {
     out
 }
 
-/// Checks that Forgejo reads the value of a variable unchanged: go-ini's writer puts it into app.ini, and again whenever
-/// Forgejo writes the file itself.
+/// Checks that Forgejo reads the value of a variable unchanged, after environment-to-ini has written it to app.ini and after each
+/// re-save by Forgejo.
 ///
 /// # Errors
 ///
-/// The reason for which it would change.
+/// Returns the reason why the value would change.
 pub fn survives(value: &str) -> Result<(), Unrepresentable> {
     if value.contains('\0') {
         return Err(Unrepresentable::Nul);
@@ -120,11 +121,11 @@ pub fn survives(value: &str) -> Result<(), Unrepresentable> {
     Ok(())
 }
 
-/// Returns the variables for settings, as names and values.
+/// Returns the variables for settings, as pairs of name and value, in the same order.
 ///
 /// # Errors
 ///
-/// The first key whose value would change, and the reason.
+/// Returns the first key whose value would change, with the reason.
 pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String, Unrepresentable)> {
     let each = settings.iter().map(|(section, key, value)| {
         survives(value).map_err(|why| (key.clone(), why))?;
@@ -133,20 +134,20 @@ pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String,
     each.collect()
 }
 
-/// A format of files that hold variables.
+/// File format for environment variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The `.env` file of Compose.
+    /// `.env` file of Docker Compose.
     Compose,
-    /// `docker run --env-file`: everything after the `=`, without quotes.
+    /// File for `docker run --env-file`: everything after `=` is the value, without quotes.
     Docker,
-    /// A POSIX shell, for `. ./file`.
+    /// Script for a POSIX shell, read by `. ./file`.
     Shell,
-    /// `EnvironmentFile=` of systemd.
+    /// File for systemd's `EnvironmentFile=`.
     Systemd,
 }
 
-/// Returns a line `NAME=value` in a format, with the quotes that its reader needs.
+/// Returns the line `NAME=value`, quoted as the format requires.
 #[must_use]
 pub fn line(format: Format, name: &str, value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+:,./-_".contains(c);

@@ -1,4 +1,4 @@
-//! The explanation of an app.ini: the outcome of Forgejo's start, and the effect of each key.
+//! Explanation of an app.ini: the result of Forgejo's start, and the effect of each key.
 
 use crate::effective::{Effective, Helo, Origin, Password, Spoken, effective};
 use crate::effective_incoming::effective_incoming;
@@ -10,15 +10,15 @@ use crate::version::Version;
 use std::collections::HashMap;
 use std::fmt;
 
-/// The outcome of a start with these settings.
+/// Result of Forgejo's start with these settings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Start {
-    /// The start ends at a setting.
+    /// Forgejo does not start, because of this setting.
     Fatal(Fatal),
-    /// Forgejo starts and sends no mail.
+    /// Forgejo starts, and outgoing mail is disabled.
     Off,
-    /// Forgejo starts and sends mail.
+    /// Forgejo starts and sends mail with these settings.
     Sends(Box<Effective>),
 }
 
@@ -32,28 +32,28 @@ impl fmt::Display for Start {
     }
 }
 
-/// A key and its effect.
+/// A key with its effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedKey {
-    /// The section of app.ini.
+    /// Name of the section.
     pub section: String,
-    /// The name of the key.
+    /// Name of the key.
     pub key: String,
-    /// The value as Forgejo has it; `None` for a secret.
+    /// Effective value. `None` for a secret.
     pub value: Option<String>,
-    /// The line of the value, or the setting that it follows.
+    /// Source of the value: a line, or the setting from which it is derived.
     pub from: String,
-    /// The effect of the key on Forgejo.
+    /// Effect of the key on Forgejo.
     pub effect: &'static str,
 }
 
-/// The explanation of the mailer's sections.
+/// Explanation of the mail sections of an app.ini.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The outcome of a start.
+    /// Result of Forgejo's start.
     pub outcome: Start,
-    /// Every key that is written, and those that are implied.
+    /// Keys that are written, followed by those that are implied.
     pub keys: Vec<ExplainedKey>,
 }
 

@@ -1,4 +1,4 @@
-//! Settings at which Forgejo's start ends.
+//! Settings that stop Forgejo from starting.
 
 use crate::address::AddressError;
 use crate::finding::Code;
@@ -9,74 +9,74 @@ use crate::secret_uri::SecretUriError;
 use crate::section::{INCOMING, SECTION};
 use thiserror::Error;
 
-/// A setting at which Forgejo's start ends, in the words of Forgejo's log. Secrets are not in it.
+/// A setting that stops Forgejo from starting. The message quotes Forgejo's log, without secrets.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fatal {
-    /// A password and the URI of one are both given.
+    /// Both a password and the URI of a password file are set.
     #[error("Cannot specify both {uri_key} and {key}")]
     BothPasswords {
-        /// The section of app.ini.
+        /// Name of the section.
         section: &'static str,
         /// `PASSWD_URI` or `PASSWORD_URI`.
         uri_key: &'static str,
         /// `PASSWD` or `PASSWORD`.
         key: &'static str,
     },
-    /// Go refuses `ENVELOPE_FROM`.
+    /// `ENVELOPE_FROM` is not a valid address for Go's `net/mail`.
     #[error("Invalid mailer.ENVELOPE_FROM ({}): {reason}", visible(.value))]
     EnvelopeFrom {
-        /// The refused address.
+        /// The rejected address.
         value: String,
-        /// The error of Go.
+        /// Error that Go returns.
         reason: AddressError,
     },
-    /// Go refuses `FROM`, or `USER` where there is no `FROM`.
+    /// `FROM`, or `USER` if there is no `FROM`, is not a valid address for Go's `net/mail`.
     #[error("Invalid mailer.FROM ({}): {reason}", visible(.value))]
     From {
-        /// The refused address.
+        /// The rejected address.
         value: String,
-        /// The error of Go.
+        /// Error that Go returns.
         reason: AddressError,
-        /// `FROM` is missing and `USER` stands in for it.
+        /// Whether `FROM` is missing, so that `USER` is used.
         by_user: bool,
     },
-    /// Go cannot split the deprecated `HOST`.
+    /// The deprecated `HOST` is not a valid `host:port`.
     #[error("Invalid mailer.HOST ({0}): address {0}: {reason}", visible(.value))]
     Host {
-        /// The refused `host:port`.
+        /// The rejected `host:port`.
         value: String,
-        /// The error of Go.
+        /// Error that Go returns.
         reason: HostPortError,
     },
-    /// `REPLY_TO_ADDRESS` is refused.
+    /// `REPLY_TO_ADDRESS` is not valid.
     #[error("Invalid incoming_mail.REPLY_TO_ADDRESS ({value}): {reason}")]
     ReplyTo {
-        /// The refused address.
+        /// The rejected address.
         value: String,
-        /// The reason of Forgejo.
+        /// Reason that Forgejo gives.
         reason: ReplyToError,
     },
-    /// `SENDMAIL_TIMEOUT` cannot be parsed.
+    /// `SENDMAIL_TIMEOUT` is not a valid duration.
     #[error("Failed to parse duration for [mailer].SENDMAIL_TIMEOUT: {value:?}")]
     SendmailTimeout {
-        /// The refused duration.
+        /// The rejected duration.
         value: String,
     },
-    /// The URI of a password is refused. It is not shown: it may be the password itself.
+    /// The URI of a password file is not valid. It is not printed, since it may be the password itself.
     #[error("{reason} {uri_key}")]
     Uri {
-        /// The section of app.ini.
+        /// Name of the section.
         section: &'static str,
         /// `PASSWD_URI` or `PASSWORD_URI`.
         uri_key: &'static str,
-        /// The fault of the URI.
+        /// Reason that Forgejo gives.
         reason: SecretUriError,
     },
 }
 
 impl Fatal {
-    /// Returns the section of app.ini.
+    /// Returns the name of the section.
     #[must_use]
     pub fn section(&self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Fatal {
         }
     }
 
-    /// Returns the key to correct.
+    /// Returns the name of the key to correct.
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ impl Fatal {
         }
     }
 
-    /// Returns the code of the finding for it.
+    /// Returns the code of the corresponding finding.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -121,7 +121,7 @@ impl Fatal {
         }
     }
 
-    /// Returns the advice on what to write.
+    /// Returns the fix, without the reason.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {

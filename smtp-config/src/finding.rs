@@ -3,14 +3,14 @@
 use crate::section::SECTION;
 use std::fmt;
 
-/// The severity of a finding.
+/// Severity of a finding, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing to change, but worth knowing.
+    /// Information; no change is needed.
     Note,
-    /// A setting that works, with a risk.
+    /// A setting that works, but carries a risk.
     Warning,
-    /// A setting that does not work, or leaks a secret.
+    /// A setting that does not work, or exposes a secret.
     Error,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Severity {
 
 macro_rules! codes {
     ($($name:ident = $text:literal, $severity:ident, $summary:literal;)*) => {
-        /// The kind of a finding. [`Code::as_str`] is stable.
+        /// Kind of a finding. The names that [`Code::as_str`] returns are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -34,10 +34,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All codes, in the order of their declaration.
+            /// All codes, in the order of declaration.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the stable name.
+            /// Returns the stable, machine-readable name.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -45,7 +45,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns the usual severity; a setting that stops Forgejo is always an error.
+            /// Returns the default severity. A setting that stops Forgejo from starting is always an error.
             #[must_use]
             pub fn severity(self) -> Severity {
                 match self {
@@ -53,7 +53,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns one sentence about the kind.
+            /// Returns a description of the kind, in one sentence.
             #[must_use]
             pub fn summary(self) -> &'static str {
                 match self {
@@ -126,28 +126,28 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The kind of the finding.
+    /// Kind of the finding.
     pub code: Code,
-    /// The severity here.
+    /// Severity, which may differ from [`Code::severity`].
     pub severity: Severity,
-    /// The section, empty for the file.
+    /// Name of the section; empty for the whole file.
     pub section: String,
-    /// The key, empty for a section or the file.
+    /// Name of the key; empty for a section or the whole file.
     pub key: String,
-    /// The value as it is read; `None` for a secret and where there is none.
+    /// Effective value. `None` for a secret, and if there is no value.
     pub value: Option<String>,
-    /// The line, from 1, where there is one.
+    /// Line number, from 1. `None` if the finding is about no line.
     pub line: Option<u32>,
-    /// The column, from 1, in characters, where there is a line.
+    /// Column of the key in characters, from 1. `None` if there is no line.
     pub column: Option<u32>,
-    /// The fault and what comes of it. Never a secret.
+    /// Description of the problem and its effect. Contains no secret.
     pub problem: String,
-    /// The advice on what to write; empty where there is nothing to change.
+    /// Fix for the user; empty if no change is needed.
     pub fix: String,
 }
 
 impl Finding {
-    /// Returns the fault and the advice as one text.
+    /// Returns problem and fix as one text.
     #[must_use]
     pub fn message(&self) -> String {
         if self.fix.is_empty() { self.problem.clone() } else { format!("{}: {}", self.problem, self.fix) }

@@ -1,33 +1,33 @@
-//! Host names and `host:port`, as Go splits them.
+//! Host names and `host:port`, as split by Go's `net` package.
 
 use thiserror::Error;
 
-/// A `host:port` that Go's `net.SplitHostPort` refuses.
+/// Error of Go's `net.SplitHostPort`.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostPortError {
-    /// An opening bracket without its end.
+    /// `[` without a matching `]`.
     #[error("missing ']' in address")]
     MissingBracket,
-    /// No colon before a port. Forgejo then takes the whole text for the host.
+    /// No colon before a port. Forgejo then uses the whole text as host.
     #[error("missing port in address")]
     MissingPort,
-    /// Colons outside of brackets, as in an IPv6 address or a URL.
+    /// Several colons outside of brackets, as in an IPv6 address or a URL.
     #[error("too many colons in address")]
     TooManyColons,
-    /// A closing bracket in the wrong place.
+    /// `]` in an unexpected place.
     #[error("unexpected ']' in address")]
     UnexpectedClose,
-    /// An opening bracket in the wrong place.
+    /// `[` in an unexpected place.
     #[error("unexpected '[' in address")]
     UnexpectedOpen,
 }
 
-/// Splits `host:port` as `net.SplitHostPort` does.
+/// Splits `host:port` as Go's `net.SplitHostPort` does. Brackets around the host are removed. The port is not parsed.
 ///
 /// # Errors
 ///
-/// The error that Go returns.
+/// Returns the error that Go returns.
 pub fn split_host_port(text: &str) -> Result<(&str, &str), HostPortError> {
     let colon = text.rfind(':').ok_or(HostPortError::MissingPort)?;
     let (host, rest_open, rest_close) = if text.starts_with('[') {
@@ -55,13 +55,13 @@ pub fn split_host_port(text: &str) -> Result<(&str, &str), HostPortError> {
     Ok((host, &text[colon + 1..]))
 }
 
-/// Tells if a host is this machine.
+/// Returns `true` if the host is `localhost` or a loopback address.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     loopback || host.eq_ignore_ascii_case("localhost")
 }
 
-/// Returns the fault of a text that is to be the name or address of a server.
+/// Returns the fault of a server name or address, with the fix. `None` if it has none.
 pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
     let brackets = host.contains(['[', ']']);
     if host.contains(['/', '\\']) {

@@ -1,32 +1,32 @@
-//! Settings of incoming mail, which is read over IMAP for answers by mail.
+//! Settings of incoming mail: replies that Forgejo reads from a mailbox over IMAP.
 
 use secrecy::SecretString;
 
-/// Incoming mail over IMAP. `Debug` does not show the password.
+/// Settings of incoming mail. `Debug` does not print the password.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The address of answers, with one `%{token}` before the `@`.
+    /// Address for replies by mail, with one `%{token}` before the `@`.
     pub reply_to: String,
-    /// The IMAP server.
+    /// Host name or address of the IMAP server.
     pub host: String,
-    /// The port; `None` is 993 with TLS and 143 without.
+    /// Port. `None` selects 993 with TLS and 143 without.
     pub port: Option<u16>,
-    /// TLS begins with the first byte.
+    /// Whether implicit TLS is used. STARTTLS is not available.
     pub tls: bool,
-    /// The account of the mailbox.
+    /// User name of the mailbox.
     pub username: String,
-    /// The password of the account.
+    /// Password of the mailbox. [`Incoming::settings`] omits it.
     pub password: Option<SecretString>,
-    /// The mailbox; `None` is `INBOX`.
+    /// Name of the mailbox. `None` selects `INBOX`.
     pub mailbox: Option<String>,
-    /// Handled messages are deleted.
+    /// Whether handled messages are deleted.
     pub delete_handled: bool,
-    /// The longest message that is read, in bytes.
+    /// Maximum size of a message that is read, in bytes. `None` selects Forgejo's default.
     pub maximum_size: Option<u32>,
 }
 
 impl Incoming {
-    /// Reads `INBOX` over TLS and deletes handled messages, as Forgejo does by default.
+    /// Creates settings that read `INBOX` with implicit TLS and delete handled messages. There is no password.
     #[must_use]
     pub fn new(reply_to: &str, host: &str, username: &str) -> Self {
         Self {
@@ -42,8 +42,8 @@ impl Incoming {
         }
     }
 
-    /// Returns the keys of `[email.incoming]` without the password. The port is always written: before Forgejo 8 it is not
-    /// inferred.
+    /// Returns the keys of `[email.incoming]` with their values, without the password. The port is always included, since Forgejo
+    /// before 8 does not infer it.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let port = self.port.unwrap_or(if self.tls { 993 } else { 143 });

@@ -1,4 +1,4 @@
-//! Typed settings of the mailer.
+//! Typed settings of `[mailer]`.
 
 use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
 use crate::edit::Change;
@@ -16,20 +16,20 @@ use crate::version::Version;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-/// A server in the network.
+/// An SMTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// The name, which its certificate must have, or the address.
+    /// Host name, against which its certificate is verified, or IP address.
     pub host: String,
-    /// The port of the server.
+    /// TCP port. 0 is not valid.
     pub port: u16,
-    /// The protocol; `None` follows the provider's documentation or else the port.
+    /// Protocol. `None` selects the one that the provider documents for the port, or else the one that Forgejo infers from it.
     pub protocol: Option<Protocol>,
 }
 
 impl Server {
-    /// Returns the protocol: the one that is set, else the one that the provider speaks on the port, else the one that
-    /// Forgejo infers from the port.
+    /// Returns the protocol that is used: the one that is set, the one that the provider documents for the port, or the one that
+    /// Forgejo infers from it.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         let known = || Preset::of_host(&self.host).and_then(|preset| preset.protocol_at(self.port));
@@ -37,79 +37,79 @@ impl Server {
     }
 }
 
-/// The transport of messages.
+/// Transport over which messages are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// SMTP over TCP.
     Network(Server),
-    /// The program `sendmail` of this machine, by its path, with arguments before the recipients.
+    /// The program `sendmail` of this host.
     Sendmail {
-        /// The path of the program.
+        /// Absolute path of the program, or a name that is looked up in `PATH`.
         path: String,
-        /// The arguments, without the `--` that is put behind them.
+        /// Arguments before the recipients. `--` is appended to them.
         args: Vec<String>,
     },
-    /// SMTP over a Unix socket, by its path.
+    /// SMTP over the Unix-domain socket at this absolute path.
     Unix(String),
 }
 
-/// A mailer. [`Mailer::new`] is Mailjet over TLS; [`Mailer::server`] points it elsewhere.
+/// Settings of outgoing and incoming mail. [`Mailer::new`] uses Mailjet with implicit TLS, [`Mailer::server`] another server.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     /// The sender: `Name <local@domain>`.
     pub from: String,
-    /// The transport of messages.
+    /// Transport over which messages are sent.
     pub transport: Transport,
-    /// The account at the server.
+    /// User name for SMTP AUTH. `None` disables authentication.
     pub user: Option<String>,
-    /// The password of the account, which [`Mailer::settings`] leaves out. `Debug` does not show it.
+    /// Password for SMTP AUTH. [`Mailer::settings`] omits it, and `Debug` does not print it.
     pub password: Option<SecretString>,
-    /// The sender of the envelope where it is not the one of the message; `<>` is the null sender.
+    /// Envelope sender (RFC 5321), if it differs from the From address. `<>` is the null reverse-path.
     pub envelope_from: Option<String>,
-    /// The text before each subject.
+    /// Text that is put before every subject, followed by a space.
     pub subject_prefix: Option<String>,
-    /// The name for EHLO, where it is not the one of the machine.
+    /// Host name for EHLO. `None` selects that of the machine that runs Forgejo.
     pub helo: Option<String>,
-    /// Messages have no HTML part.
+    /// Whether messages have no HTML part. Default: `false`.
     pub plain_text: bool,
-    /// Headers that are set on every message, from Forgejo 8 on. A comma separates several values.
+    /// Header names and values that are set on every message. Read by Forgejo from 8 on. A comma separates several values.
     pub headers: Vec<(String, String)>,
-    /// The settings of incoming mail.
+    /// Settings of incoming mail. `None` disables it.
     pub incoming: Option<Incoming>,
 }
 
-/// A setting that is not valid.
+/// Error of validating a setting.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MailerError {
-    /// Go refuses the address, so that Forgejo would not start.
+    /// The address is not valid for Go's `net/mail`, so that Forgejo would not start.
     #[error("{key}: {value}: {reason}, and Forgejo would not start: write Name <local@domain>")]
     Address {
         /// `from` or `envelope_from`.
         key: &'static str,
-        /// The refused address.
+        /// The rejected address.
         value: String,
-        /// The error of Go.
+        /// Error that Go returns.
         reason: AddressError,
     },
-    /// A sendmail argument has a line break.
+    /// An argument of sendmail contains a line break or a NUL byte.
     #[error("sendmail_args: a line break in an argument: write one argument a string")]
     Argument,
-    /// A header cannot be sent.
+    /// A header's name or value contains a character that is not permitted; the name.
     #[error(
         "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
     )]
     Header(String),
-    /// The host is malformed.
+    /// The host name or address is malformed.
     #[error("{key}: {value}: {fault}: {fix}")]
     Host {
         /// `host` or `incoming.host`.
         key: &'static str,
-        /// The malformed host.
+        /// The rejected host.
         value: String,
-        /// The fault of the host.
+        /// Description of the fault.
         fault: &'static str,
-        /// The advice on what to write.
+        /// Fix for the user.
         fix: &'static str,
     },
     /// A path that must be absolute is relative.
@@ -120,10 +120,10 @@ pub enum MailerError {
         /// The relative path.
         value: String,
     },
-    /// The port is 0.
+    /// The port is 0, which is not valid.
     #[error("port: 0: not a valid port: expected a number from 1 to 65535")]
     Port,
-    /// Forgejo refuses `REPLY_TO_ADDRESS`.
+    /// Forgejo would reject `REPLY_TO_ADDRESS`.
     #[error("incoming.reply_to: {0}: write local+%{{token}}@domain")]
     ReplyTo(#[source] ReplyToError),
     /// The configured version of Forgejo does not read a setting.
@@ -137,7 +137,7 @@ pub enum MailerError {
 }
 
 impl MailerError {
-    /// Returns the setting, as `incoming.host`.
+    /// Returns the name of the setting, such as `incoming.host`.
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
@@ -151,23 +151,23 @@ impl MailerError {
     }
 }
 
-/// A password and the route that it takes.
+/// A password, with the route by which Forgejo receives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Credential<'a> {
-    /// The password itself.
+    /// The password in clear text.
     pub secret: &'a SecretString,
-    /// The route into app.ini.
+    /// Route by which Forgejo receives the password.
     pub route: &'a Route,
 }
 
 impl Mailer {
-    /// Points the mailer at Mailjet, TLS from the first byte.
+    /// Creates settings for Mailjet with implicit TLS. `from` is the From mailbox.
     #[must_use]
     pub fn new(from: &str) -> Self {
         Self::server(from, "in-v3.mailjet.com", 465)
     }
 
-    /// Points the mailer at a server; the protocol follows the port.
+    /// Creates settings for this server. The protocol is selected by the port.
     #[must_use]
     pub fn server(from: &str, host: &str, port: u16) -> Self {
         Self {
@@ -184,23 +184,24 @@ impl Mailer {
         }
     }
 
-    /// Returns the protocol of a server, and if it is inferred.
+    /// Returns the protocol, and whether it is inferred. `None` unless the transport is SMTP over TCP.
     #[must_use]
     pub fn protocol(&self) -> Option<(Protocol, bool)> {
         let Transport::Network(server) = &self.transport else { return None };
         Some((server.protocol(), server.protocol.is_none()))
     }
 
-    /// Checks that a version of Forgejo starts with these settings and can use them.
+    /// Checks that a version of Forgejo starts with these settings and supports all of them.
     ///
     /// # Errors
     ///
-    /// The first setting that is not valid.
+    /// Returns the first error of [`faults`](Self::faults).
     pub fn validate(&self, version: Version) -> Result<(), MailerError> {
         self.faults(version).into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Returns every setting that a version of Forgejo cannot use, or does not start with.
+    /// Returns an error for every setting that a version of Forgejo does not support or does not start with. Empty if the settings
+    /// are valid.
     #[must_use]
     pub fn faults(&self, version: Version) -> Vec<MailerError> {
         let mut faults = Vec::new();
@@ -245,14 +246,14 @@ impl Mailer {
         faults
     }
 
-    /// Returns the sender with its name in quotes where a release of Go requires them.
+    /// Returns the From mailbox, with its display name quoted where a release of Go requires it.
     fn written_from(&self) -> String {
         let refused = AddressRules::ALL.iter().any(|rules| parse_address(&self.from, *rules).is_err());
         let quoted = refused.then(|| with_quoted_name(&self.from)).flatten();
         quoted.unwrap_or_else(|| self.from.clone())
     }
 
-    /// Returns every key without the passwords, with its section, in the order in which it is written.
+    /// Returns every section, key and value, in the order in which they are written, without the passwords.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<(&str, String)> = vec![("ENABLED", "true".to_owned())];
@@ -296,8 +297,11 @@ impl Mailer {
         own.chain(headers).chain(incoming).collect()
     }
 
-    /// Returns the changes that make a file say these settings and nothing else of what they can express: deprecated and
-    /// alias keys, and credentials that belong to another server or account, are removed.
+    /// Returns the changes that make app.ini contain exactly these settings.
+    ///
+    /// Deprecated and alias keys are removed, as are optional keys that are not set here. A password that is not given is kept only
+    /// if host and user are unchanged. Keys of the old server, such as client certificates, are removed with it. `version` is the
+    /// one whose rules apply to `old`.
     #[must_use]
     pub fn changes(
         &self,
@@ -349,7 +353,7 @@ impl Mailer {
     }
 }
 
-/// Keys of `[mailer]` that settings express, so that a missing setting removes them.
+/// Keys of `[mailer]` that these settings control, so that an unset one is removed.
 const EXPRESSED: &[&str] = &[
     "ENABLE_HTML_ALTERNATIVE",
     "ENVELOPE_FROM",
@@ -367,7 +371,7 @@ const EXPRESSED: &[&str] = &[
     "USERNAME",
 ];
 
-/// Keys of `[mailer]` that belong to one server, so that they are removed with it.
+/// Keys of `[mailer]` that belong to a server, so that they are removed with it.
 const OF_THE_SERVER: &[&str] = &[
     "CERT_FILE",
     "CLIENT_CERT_FILE",
@@ -379,7 +383,7 @@ const OF_THE_SERVER: &[&str] = &[
     "USE_CLIENT_CERT",
 ];
 
-/// Keys of `[email.incoming]`, which are removed with incoming mail.
+/// Keys of `[email.incoming]` that are removed when incoming mail is disabled.
 const OF_INCOMING: &[&str] = &[
     "DELETE_HANDLED_MESSAGE",
     "ENABLED",
@@ -394,7 +398,7 @@ const OF_INCOMING: &[&str] = &[
 
 const MAILBOX_OPTIONS: &[&str] = &["MAILBOX", "MAXIMUM_MESSAGE_SIZE"];
 
-/// Adds the changes of a password; one that is not given stays only where it belongs to the same account.
+/// Adds the changes of a password. One that is not given is kept only if `stays`.
 fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential<'_>>, stays: bool) {
     let (key, uri_key, others) = if section == SECTION {
         ("PASSWD", "PASSWD_URI", ["PASSWORD", "PASSWORD_URI"])

@@ -1,29 +1,29 @@
-//! A message as Forgejo makes it: its headers, the quoted-printable text, the overrides of `[mailer.override_header]`.
+//! Messages as Forgejo composes them: headers, quoted-printable parts, and the overrides of `[mailer.override_header]`.
 
 use crate::effective::Effective;
 use std::fmt::Write;
 
-/// A message to be rendered. Time and place come in, so that the same message is the same text.
+/// A message to be rendered. Time and domain are arguments, so that the result is deterministic.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
-    /// The one recipient.
+    /// Address of the recipient.
     pub to: &'a str,
-    /// The subject, before the prefix.
+    /// Subject, without the prefix.
     pub subject: &'a str,
-    /// The plain text.
+    /// Text of the plain-text part.
     pub text: &'a str,
-    /// The text as HTML, which is left out when messages have none.
+    /// HTML part. It is omitted if the mailer sends plain text only.
     pub html: Option<&'a str>,
-    /// The date as RFC 5322 has it.
+    /// Value of the Date header (RFC 5322 §3.3), as [`date`] returns it.
     pub date: &'a str,
-    /// The same moment, in milliseconds since 1970.
+    /// The same time in milliseconds since 1970-01-01 UTC, for the Message-ID.
     pub milliseconds: u64,
-    /// The domain of the forge, for the message's id.
+    /// Domain of the instance, for the Message-ID.
     pub domain: &'a str,
 }
 
 impl Message<'_> {
-    /// Renders the message with CRLF line ends, before dots are doubled.
+    /// Renders the message with CRLF line endings, without dot-stuffing.
     #[must_use]
     pub fn render(&self, mailer: &Effective) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();
@@ -82,7 +82,7 @@ impl Message<'_> {
     }
 }
 
-/// The hash FNV-1 of 64 bits.
+/// Returns the 64-bit FNV-1 hash.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -113,7 +113,7 @@ fn sender(name: &str, address: &str) -> String {
     format!("{quoted} <{address}>")
 }
 
-/// Encodes a header's text, RFC 2047: as it is when it is visible ASCII, else as encoded words of at most 75 characters.
+/// Encodes header text (RFC 2047): unchanged if it is visible ASCII, or else as encoded words of at most 75 characters.
 fn encoded_words(text: &str) -> String {
     if text.chars().all(|c| (' '..='~').contains(&c)) && !text.contains("=?") {
         return text.to_owned();
@@ -137,7 +137,7 @@ fn encoded_words(text: &str) -> String {
     words.join("\r\n ")
 }
 
-/// Encodes text as quoted-printable, RFC 2045 section 6.7, lines of at most 76 characters.
+/// Encodes text as quoted-printable (RFC 2045 §6.7), with lines of at most 76 characters.
 fn quoted_printable(text: &str) -> String {
     let mut out = String::new();
     let text = text.replace("\r\n", "\n");
@@ -165,7 +165,7 @@ fn quoted_printable(text: &str) -> String {
     out
 }
 
-/// Returns a message as DATA sends it: dots at the beginning of a line doubled, a line with one dot at the end.
+/// Returns the data that follows DATA: the message with dot-stuffing (RFC 5321 §4.5.2), and the final line with a single dot.
 #[must_use]
 pub fn dotted(message: &str) -> String {
     let mut out = String::new();
@@ -177,7 +177,7 @@ pub fn dotted(message: &str) -> String {
     out
 }
 
-/// Formats a date as RFC 5322 does, in UTC, from seconds since 1970.
+/// Formats seconds since 1970-01-01 UTC as a date and time of RFC 5322, in UTC.
 #[must_use]
 pub fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);

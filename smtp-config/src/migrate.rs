@@ -9,7 +9,7 @@ use crate::ini::Ini;
 use crate::section::SECTION;
 use crate::version::Version;
 
-/// A change and its reason.
+/// A change of app.ini, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
     /// The change of the file.
@@ -18,12 +18,12 @@ pub struct Migration {
     pub reason: &'static str,
 }
 
-/// Returns the changes after which the settings mean the same and use no deprecated key; empty when mail is off. Settings
-/// at which a later version does not start are corrected where their meaning is clear.
+/// Returns the changes after which the settings have the same meaning and use no deprecated key. Empty if outgoing mail is
+/// disabled. Settings that stop version `to` from starting are corrected where their meaning is clear.
 ///
 /// # Errors
 ///
-/// The setting at which the version of today does not start either.
+/// Returns a setting that stops version `from` from starting.
 pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, Fatal> {
     let mut work = Work { ini, done: Vec::new() };
     let corrected = work.sender(from, to)?;
@@ -89,7 +89,7 @@ struct Work<'i> {
 }
 
 impl Work<'_> {
-    /// Quotes the name of a sender that the later version refuses; returns the corrected file.
+    /// Quotes the display name of a From mailbox that the later version rejects. Returns the corrected file.
     fn sender(&mut self, from: Version, to: Version) -> Result<Option<Ini>, Fatal> {
         for version in [from, to] {
             let Err(Fatal::From { value, reason, by_user }) = effective(self.ini, version) else { continue };
@@ -110,7 +110,7 @@ impl Work<'_> {
         }
     }
 
-    /// Removes a key; returns if it was there.
+    /// Removes a key. Returns whether it existed.
     fn remove(&mut self, key: &str, reason: &'static str) -> bool {
         let there = self.ini.section(SECTION).is_some_and(|section| section.key(key).is_some());
         if there {

@@ -5,12 +5,12 @@ use crate::ini::{Unrepresentable, quote};
 use crate::section::Setting;
 use std::fmt::Write;
 
-/// Returns the options as a Nix expression. `secrets` are sections, keys and the paths of files. NixOS writes a value as it
-/// stands, so it is quoted here as go-ini wants it.
+/// Returns the options `services.forgejo` as a Nix expression. `secrets` are triples of section, key and path of a file. Values are
+/// quoted for go-ini, since NixOS writes them unchanged.
 ///
 /// # Errors
 ///
-/// The first key whose value cannot be written, and the reason.
+/// Returns the first key whose value cannot be represented, with the reason.
 pub fn nixos(
     settings: &[Setting],
     secrets: &[(&str, &str, &str)],
@@ -37,7 +37,7 @@ pub fn nixos(
     Ok(out)
 }
 
-/// Returns a text in Nix's quotes.
+/// Returns a Nix string literal.
 #[must_use]
 fn string(text: &str) -> String {
     let mut out = String::from("\"");
@@ -63,7 +63,7 @@ fn name(text: &str) -> String {
     if begins && plain && !KEYWORDS.contains(&text) { text.to_owned() } else { string(text) }
 }
 
-/// Returns booleans and numbers as such, so that other modules can compare them.
+/// Returns booleans and integers as Nix literals of their type, so that other modules can compare them.
 fn value(text: &str) -> String {
     let number = text.len() < 10 && !text.starts_with('0') && text.parse::<u32>().is_ok();
     if matches!(text, "true" | "false") || number { text.to_owned() } else { string(text) }

@@ -1,47 +1,48 @@
-//! Submission servers of providers, as their documentation describes them.
+//! Settings of mail providers' submission servers, from their documentation.
 
 use crate::protocol::Protocol;
 use thiserror::Error;
 
-/// A provider's server for submission.
+/// Settings of a provider's submission server (RFC 6409).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Preset {
-    /// The name of the preset.
+    /// Unique name of the preset.
     pub name: &'static str,
-    /// The server. `REGION` stands for the region of the account, an empty text for a server of one's own.
+    /// Host name. It contains `REGION` for a provider with one server per region, and is empty for a self-hosted
+    /// server.
     pub host: &'static str,
-    /// The ports that it listens on with the protocol of each, the preferred one first.
+    /// Ports with their protocols, the preferred one first.
     pub ports: &'static [(u16, Protocol)],
-    /// A description of the account.
+    /// Human-readable description of the user name.
     pub user: &'static str,
-    /// The account, where it is the same for everybody.
+    /// User name, if it is the same for all customers.
     pub fixed_user: Option<&'static str>,
-    /// The sender must be the account or one of its addresses.
+    /// Whether the From address must be the user name or one of its aliases.
     pub sender_is_user: bool,
-    /// A description of the password.
+    /// Human-readable description of the password.
     pub password: &'static str,
-    /// The reason for which a password does not work, where the provider wants something that Forgejo lacks.
+    /// Reason why password authentication fails, if the provider requires a method that Forgejo lacks.
     pub no_password_login: Option<&'static str>,
-    /// The name that the SPF record of the sender's domain includes, where the provider has one.
+    /// Domain to be included in the SPF record of the sender's domain, if the provider requires it.
     pub spf: Option<&'static str>,
-    /// The provider puts a return path of its own on messages, so that SPF is checked for its domain.
+    /// Whether the provider replaces the envelope sender by its own, so that SPF is checked for its domain.
     pub own_return_path: bool,
-    /// The selectors of its DKIM keys, where they are the same for everybody.
+    /// DKIM selectors, if they are the same for all customers.
     pub dkim: &'static [&'static str],
 }
 
-/// A reason for which a preset has no host.
+/// Error of determining the host of a preset.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PresetError {
-    /// The provider has one server a region.
+    /// The region is missing, and the provider has one server per region; the preset's name.
     #[error("{0} has one server a region: give the region, as in eu-west-1")]
     Region(&'static str),
-    /// The server is of one's own.
+    /// The server is self-hosted, so that the preset has no host; the preset's name.
     #[error("{0} is a server of your own: give its host")]
     Host(&'static str),
-    /// The region has other characters than those of a name.
+    /// The region contains characters other than lowercase letters, digits and `-`.
     #[error("not a valid region: expected lower case letters, digits and -")]
     RegionName,
 }
@@ -67,7 +68,7 @@ const fn preset(name: &'static str, host: &'static str, ports: &'static [(u16, P
     }
 }
 
-/// The presets, the default first.
+/// All presets, the default first.
 pub const PRESETS: &[Preset] = &[
     Preset {
         user: "the API key",
@@ -191,13 +192,13 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl Preset {
-    /// Returns a preset by its name.
+    /// Returns the preset with this name, if any.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Returns the preset that a server belongs to.
+    /// Returns the preset to which a host name belongs, ignoring case.
     #[must_use]
     pub fn of_host(host: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| match preset.host.split_once("REGION") {
@@ -209,17 +210,17 @@ impl Preset {
         })
     }
 
-    /// Returns the protocol that the provider speaks on a port.
+    /// Returns the protocol of a port. `None` if the provider does not document the port.
     #[must_use]
     pub fn protocol_at(&self, port: u16) -> Option<Protocol> {
         self.ports.iter().find(|(held, _)| *held == port).map(|(_, protocol)| *protocol)
     }
 
-    /// Returns the server, in a region where there is one a region.
+    /// Returns the host name. `region` is ignored unless the provider has one server per region.
     ///
     /// # Errors
     ///
-    /// A region or a host is missing or malformed.
+    /// Returns a [`PresetError`] if the region is missing or not valid, or the server is self-hosted.
     pub fn host(&self, region: Option<&str>) -> Result<String, PresetError> {
         if self.host.is_empty() {
             return Err(PresetError::Host(self.name));

@@ -1,20 +1,21 @@
-//! Protocols of a connection to a server.
+//! Protocols of the connection to an SMTP server.
 
 use std::fmt;
 
-/// The protocol of a connection to a server.
+/// Protocol of the connection to an SMTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// SMTP without TLS.
     Smtp,
-    /// TLS from the first byte.
+    /// SMTP with implicit TLS (RFC 8314).
     Smtps,
-    /// TLS after STARTTLS.
+    /// SMTP with STARTTLS (RFC 3207).
     StartTls,
 }
 
 impl Protocol {
-    /// Returns the protocol that Forgejo infers from a port: any but 25 and 587 is TLS from the first byte.
+    /// Returns the protocol that Forgejo infers from a port: SMTP without TLS for 25, STARTTLS for 587, and implicit
+    /// TLS for any other.
     #[must_use]
     pub fn of_port(port: u16) -> Self {
         match port {
@@ -24,7 +25,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the port that Forgejo infers.
+    /// Returns the port that Forgejo infers from the protocol.
     #[must_use]
     pub fn port(self) -> u16 {
         match self {

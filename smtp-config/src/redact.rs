@@ -1,8 +1,8 @@
-//! Values that must not be shown, by key and by form.
+//! Redaction of values that must not be displayed, by key and by form.
 
 use std::net::Ipv6Addr;
 
-/// Tells if a key of any section holds a secret.
+/// Returns `true` if a key of any section contains a secret, by its name.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_uppercase();
@@ -10,7 +10,7 @@ pub fn is_secret_key(key: &str) -> bool {
     words.iter().any(|word| key.contains(word)) && !key.ends_with("_URI") && !key.ends_with("_FILE")
 }
 
-/// Tells if a value carries credentials whatever its key: `user:password@` in a URL or a connection string, or
+/// Returns `true` if a value contains credentials, whatever its key: `user:password@` in a URL or connection string, or
 /// `password=`.
 #[must_use]
 pub fn carries_credentials(value: &str) -> bool {
@@ -26,7 +26,7 @@ pub fn carries_credentials(value: &str) -> bool {
     })
 }
 
-/// Returns a text without the IPv6 addresses in brackets that are in it: their colons are not those of `user:password`.
+/// Removes bracketed IPv6 addresses from a text, since their colons do not separate user and password.
 fn without_addresses(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -41,7 +41,7 @@ fn without_addresses(text: &str) -> String {
     out + rest
 }
 
-/// Returns a value that may be shown beside its key.
+/// Returns the value if it may be displayed next to its key, or `None` if it may contain a secret.
 #[must_use]
 pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     let misused =
@@ -50,7 +50,7 @@ pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     (!hidden).then_some(value)
 }
 
-/// Returns a value that is shown without its key, such as a host; a stand-in for one that carries credentials.
+/// Returns a value for display without its key, or `(not shown)` if it contains credentials.
 pub(crate) fn visible(value: &str) -> &str {
     if carries_credentials(value) { "(not shown)" } else { value }
 }

@@ -1,41 +1,42 @@
-//! A server's replies, RFC 5321 section 4.2, read as strictly as Go's `net/textproto` does.
+//! SMTP replies (RFC 5321 §4.2), parsed as strictly as by Go's `net/textproto`.
 
 use thiserror::Error;
 
-/// The longest line of a reply, in bytes.
+/// Maximum length of a reply line, in bytes.
 const LONGEST_LINE: usize = 4096;
-/// The most lines of a reply.
+/// Maximum number of lines in a reply.
 const MOST_LINES: usize = 256;
 
-/// A reply: its code and its lines without it.
+/// An SMTP reply: code and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The code, from 100 to 599.
+    /// Reply code, from 100 to 599.
     pub code: u16,
-    /// The lines without the code, at least one.
+    /// Text of each line without the code, at least one line.
     pub lines: Vec<String>,
 }
 
-/// A reply that is malformed.
+/// Error of parsing an SMTP reply.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// A line without three digits.
+    /// A line does not begin with a valid reply code.
     #[error("a line without a reply code: not an SMTP server, or one that expects TLS here")]
     Code,
-    /// Lines of one reply with different codes.
+    /// The lines of a reply have different codes.
     #[error("lines of one reply with different codes")]
     Codes,
-    /// Too long a line or too many.
+    /// A line is longer than 4096 bytes, or the reply has more than 256 lines.
     #[error("a reply that is too long")]
     Long,
 }
 
-/// Reads one reply from what has arrived: the reply and its length in bytes, or `None` when more must arrive.
+/// Parses a reply from the bytes received so far. Returns the reply with its length in bytes, or `None` if it is
+/// incomplete.
 ///
 /// # Errors
 ///
-/// What arrived is no reply.
+/// Returns a [`ReplyError`] as soon as the bytes cannot become a valid reply.
 pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
     let (mut at, mut code, mut lines) = (0, None, Vec::new());
     loop {
@@ -78,13 +79,13 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
 }
 
 impl Reply {
-    /// Tells if the code begins with this digit.
+    /// Returns `true` if the reply code begins with this digit.
     #[must_use]
     pub fn is(&self, class: u16) -> bool {
         self.code / 100 == class
     }
 
-    /// Returns code and text on one line, without control characters.
+    /// Returns code and text on one line, with control characters replaced by spaces.
     #[must_use]
     pub fn text(&self) -> String {
         let text = self.lines.join(" ");
@@ -92,7 +93,8 @@ impl Reply {
         format!("{} {}", self.code, text.trim())
     }
 
-    /// Returns the text after a keyword in the answer to EHLO, as Go finds it: upper case, exactly.
+    /// Returns the parameters of an EHLO keyword, or `None` if the reply lacks it. As in Go, the keyword is
+    /// case-sensitive and the first line is skipped. If it occurs several times, the last applies.
     #[must_use]
     pub fn extension(&self, keyword: &str) -> Option<&str> {
         self.lines.iter().skip(1).rev().find_map(|line| {

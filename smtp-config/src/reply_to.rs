@@ -1,16 +1,16 @@
-//! The address of answers by mail, `REPLY_TO_ADDRESS`.
+//! Validation of `REPLY_TO_ADDRESS`, the address for replies by mail.
 
 use crate::address::{AddressError, AddressRules, parse_address};
 use thiserror::Error;
 
-/// The placeholder in the address for the token of a conversation.
+/// Placeholder in the address for the token of a conversation.
 pub const TOKEN: &str = "%{token}";
 
-/// A reason for which Forgejo refuses `REPLY_TO_ADDRESS`, in its words.
+/// Reason why Forgejo rejects `REPLY_TO_ADDRESS`, in the words of its log.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyToError {
-    /// Go refuses the address.
+    /// The address is not valid for Go's `net/mail`.
     #[error("{0}")]
     Address(AddressError),
     /// The address has a display name.
@@ -19,16 +19,17 @@ pub enum ReplyToError {
     /// The placeholder is missing, or stands after the `@`.
     #[error("%{{token}} must appear in the user part of the address (before the @)")]
     NoToken,
-    /// The placeholder is there more than once.
+    /// The placeholder occurs more than once.
     #[error("%{{token}} must appear only once")]
     ManyTokens,
 }
 
-/// Checks an address for `REPLY_TO_ADDRESS`: exactly one `%{token}`, before the `@`, and no display name.
+/// Checks an address for `REPLY_TO_ADDRESS`: it must contain `%{token}` exactly once, before the `@`, and no display
+/// name.
 ///
 /// # Errors
 ///
-/// The reason for which Forgejo does not start.
+/// Returns the reason why Forgejo does not start.
 pub fn reply_to(address: &str, rules: AddressRules) -> Result<(), ReplyToError> {
     let parsed = parse_address(address, rules).map_err(ReplyToError::Address)?;
     if !parsed.name.is_empty() {

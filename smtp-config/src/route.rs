@@ -1,55 +1,55 @@
-//! Routes on which a password reaches Forgejo.
+//! Routes by which Forgejo receives a password.
 
 use crate::ini::{Unrepresentable, quote};
 use crate::version::Version;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-/// A route on which the password reaches Forgejo.
+/// Route by which Forgejo receives a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `PASSWD_URI`: app.ini holds only the path of the file.
+    /// `PASSWD_URI` with this `file:` URI. app.ini does not contain the password.
     Uri(String),
     /// `PASSWD` in app.ini.
     AppIni,
-    /// A variable with `__FILE`, which environment-to-ini resolves into app.ini before Forgejo starts: in a container, or
-    /// by `services.forgejo.secrets` of NixOS. The password is in app.ini then, but in no configuration.
+    /// An environment variable with suffix `__FILE` that contains this path. environment-to-ini writes the password to app.ini
+    /// before Forgejo starts, in containers or by `services.forgejo.secrets` of NixOS.
     EnvironmentFile(String),
 }
 
-/// A reason for which a route cannot be taken.
+/// Reason why a route is not possible.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Impossible {
-    /// The version does not read `PASSWD_URI` yet.
+    /// The version does not support `PASSWD_URI`.
     #[error("PASSWD_URI is read from Forgejo 13 on")]
     Version,
-    /// The secret does not come from a file.
+    /// No path of a file with the password is given.
     #[error("PASSWD_URI needs a password in a file")]
     NoFile,
-    /// Go would encode the path.
+    /// The path contains characters that Go would encode, or is not absolute.
     #[error("PASSWD_URI needs an absolute path of letters, digits, and . _ / - only")]
     Path,
-    /// The file's content would be trimmed.
+    /// The password begins or ends with white space, which Forgejo trims.
     #[error("the content of PASSWD_URI loses the white space around it")]
     Trimmed,
-    /// The value cannot be written.
+    /// The password cannot be represented in app.ini.
     #[error("{0}")]
     Value(#[from] Unrepresentable),
 }
 
-/// Tells if a path is the same once Go has decoded it.
+/// Returns `true` if a path is absolute and the same after Go has decoded it.
 pub(crate) fn safe_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
         && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte))
 }
 
-/// Returns the route of `PASSWD_URI`.
+/// Returns the route by `PASSWD_URI`. `file` is the absolute path of the file that contains the password.
 ///
 /// # Errors
 ///
-/// The reason for which it cannot be taken.
+/// Returns the reason why the route is not possible.
 pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> Result<Route, Impossible> {
     let (value, file) = (password.expose_secret(), file.ok_or(Impossible::NoFile)?);
     if !version.knows_uri() {
@@ -67,32 +67,33 @@ pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> 
     Ok(Route::Uri(format!("file:{file}")))
 }
 
-/// Returns the route of `PASSWD` in app.ini.
+/// Returns the route by `PASSWD` in app.ini.
 ///
 /// # Errors
 ///
-/// The reason for which it cannot be taken.
+/// Returns the reason why the route is not possible.
 pub fn by_app_ini(password: &SecretString) -> Result<Route, Impossible> {
     quote(password.expose_secret())?;
     Ok(Route::AppIni)
 }
 
-/// Returns the route of a variable with `__FILE`; the file holds the password and at most one line end.
+/// Returns the route by an environment variable with suffix `__FILE`. The file must contain the password and at most one line
+/// ending.
 ///
 /// # Errors
 ///
-/// The reason for which it cannot be taken.
+/// Returns the reason why the route is not possible.
 pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Result<Route, Impossible> {
     let file = file.ok_or(Impossible::NoFile)?;
     crate::environment::survives(password.expose_secret())?;
     Ok(Route::EnvironmentFile(file.to_owned()))
 }
 
-/// Returns the route that keeps the password off app.ini, else app.ini.
+/// Returns the route by `PASSWD_URI` if it is possible, or else the one by app.ini.
 ///
 /// # Errors
 ///
-/// The reason of each, when neither can be taken.
+/// Returns the reasons why both are not possible, in this order.
 pub fn choose(
     version: Version,
     password: &SecretString,

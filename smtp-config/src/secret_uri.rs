@@ -2,11 +2,11 @@
 
 use thiserror::Error;
 
-/// A URI at which Forgejo's start ends.
+/// Error of a `PASSWD_URI` or `PASSWORD_URI` that stops Forgejo from starting.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretUriError {
-    /// Go's `url.Parse` refuses the text.
+    /// The text is not valid for Go's `url.Parse`.
     #[error("Failed to parse")]
     Syntax,
     /// The scheme is not `file`.
@@ -14,12 +14,12 @@ pub enum SecretUriError {
     Scheme,
 }
 
-/// Returns the path that Forgejo opens: Go's `url.Parse(uri).RequestURI()`. It keeps percent escapes, drops a host, keeps a
-/// query, and is relative to the working directory for `file:name`.
+/// Returns the path that Forgejo opens, the result of Go's `url.Parse(uri).RequestURI()`. Percent-encoding and query are kept, the
+/// host is dropped. For `file:name` the path is relative to the working directory.
 ///
 /// # Errors
 ///
-/// The fault at which Forgejo's start ends.
+/// Returns the reason why Forgejo does not start.
 pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
     if uri.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
         return Err(SecretUriError::Syntax);
@@ -51,7 +51,7 @@ pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
     parts(rest).ok_or(SecretUriError::Syntax)
 }
 
-/// Splits `scheme:rest`; `None` without a scheme, an empty scheme for a text that begins with a colon.
+/// Splits `scheme:rest`. Returns `None` without a scheme, and an empty scheme if the text begins with a colon.
 fn scheme(text: &str) -> Option<(&str, &str)> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -90,7 +90,7 @@ fn parts(rest: &str) -> Option<String> {
     Some(format!("{path}{query}"))
 }
 
-/// Tells if Go takes a text for a host with an optional user and port. Brackets count as malformed.
+/// Returns `true` if Go accepts the text as a host with optional user and port. Brackets count as malformed.
 fn is_authority(text: &str) -> bool {
     let (user, place) = text.rsplit_once('@').unwrap_or(("", text));
     let in_user = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
@@ -103,7 +103,7 @@ fn is_authority(text: &str) -> bool {
     host.bytes().all(fits) && escapes_in_host(host) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Tells if each escape in a host is one that Go accepts there: of a byte outside of ASCII, or of the percent sign.
+/// Returns `true` if Go accepts each percent-encoded byte in a host: non-ASCII bytes and the percent sign.
 fn escapes_in_host(host: &str) -> bool {
     host.split('%').skip(1).all(|rest| {
         let escape = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -111,7 +111,7 @@ fn escapes_in_host(host: &str) -> bool {
     })
 }
 
-/// Decodes percent escapes; `None` for one that is malformed.
+/// Decodes percent-encoding. Returns `None` if it is malformed.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut bytes = text.bytes();
@@ -127,7 +127,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Tells if a path stays as it is written.
+/// Returns `true` if Go keeps the path as written.
 fn is_encoded(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte))
 }

@@ -1,13 +1,13 @@
 //! The sections of app.ini that this crate reads and writes.
 
-/// The section of the mailer.
+/// Name of the section for outgoing mail.
 pub const SECTION: &str = "mailer";
 
-/// The section of the headers that Forgejo sets on every message, from version 8 on.
+/// Name of the section for headers that Forgejo sets on every message, read from version 8 on.
 pub const OVERRIDE_HEADER: &str = "mailer.override_header";
 
-/// The section of incoming mail.
+/// Name of the section for incoming mail.
 pub const INCOMING: &str = "email.incoming";
 
-/// A key with its section and value.
+/// Section, key and value of a setting.
 pub type Setting = (&'static str, String, String);

@@ -1,6 +1,6 @@
-//! The shell's rules of quoting, without anything else of a shell.
+//! Quoting and word splitting of a POSIX shell, without expansions.
 
-/// Returns an argument in quotes that are read back as it is.
+/// Quotes an argument for a POSIX shell, in single quotes where necessary.
 #[must_use]
 pub fn shell_quoted(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
@@ -11,7 +11,7 @@ pub fn shell_quoted(arg: &str) -> String {
     }
 }
 
-/// Splits a text into words; `None` for an open quote.
+/// Splits a text into words as a POSIX shell does. Returns `None` if a quote or an escape is not complete.
 #[must_use]
 pub fn shell_words(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word) = (Vec::new(), None::<String>);

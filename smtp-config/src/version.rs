@@ -1,22 +1,22 @@
-//! Releases of Forgejo and what each reads.
+//! Releases of Forgejo, and the settings that each supports.
 
 use crate::address::AddressRules;
 use std::fmt;
 
-/// A major version of Forgejo.
+/// A major version of Forgejo, such as 13.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32);
 
-/// A release whose sources or behaviour were examined.
+/// A release of Forgejo whose sources or behaviour were examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The major version.
+    /// Major version of the release.
     pub version: Version,
-    /// The minor release of Go 1 that its first binaries were built with.
+    /// Minor version of Go 1 that its first binaries were built with.
     pub go: u32,
     /// Year and month in which its support ends.
     pub support_ends: (u32, u32),
-    /// The release has long-term support.
+    /// Whether the release has long-term support.
     pub long_term: bool,
 }
 
@@ -24,8 +24,8 @@ const fn release(major: u32, go: u32, support_ends: (u32, u32), long_term: bool)
     Release { version: Version(major), go, support_ends, long_term }
 }
 
-/// The releases that are modelled, oldest first. Dates follow Forgejo's published schedule: a release is supported for
-/// three months, one with long-term support for fifteen.
+/// The supported releases, oldest first. Dates follow Forgejo's published schedule: a release is supported for three months, one
+/// with long-term support for fifteen.
 pub const RELEASES: &[Release] = &[
     release(7, 22, (2025, 7), true),
     release(8, 22, (2024, 10), false),
@@ -41,31 +41,31 @@ pub const RELEASES: &[Release] = &[
 ];
 
 impl Default for Version {
-    /// The newest long-term support release.
+    /// The newest release with long-term support.
     fn default() -> Self {
         Self(15)
     }
 }
 
 impl Version {
-    /// The newest version that was examined. A newer one is taken to behave like it.
+    /// The newest version that was examined. Newer versions are treated like it.
     pub const NEWEST: Self = Self(17);
 
-    /// The version that was examined before its release, in the sources of July 2026 from which it was made.
+    /// The version that was examined before its release, from the sources of July 2026.
     pub const BEFORE_RELEASE: Self = Self(17);
 
     /// The first version that reads `PASSWD_URI` and `PASSWORD_URI`: "add _URI entries for mail config", pull request
     /// 8116, in the release notes of 13.0.0.
     pub const FIRST_WITH_URI: Self = Self(13);
 
-    /// Returns the release, where it is one of [`RELEASES`].
+    /// Returns the release. `None` if it is not among [`RELEASES`].
     #[must_use]
     pub fn release(self) -> Option<&'static Release> {
         RELEASES.iter().find(|release| release.version == self)
     }
 
-    /// Returns a caveat about this version on a day given by year and month: unknown, out of support, or not examined as
-    /// released.
+    /// Returns a caveat about this version at a year and month: unknown, out of support, or not examined as released. `None` if
+    /// there is none.
     #[must_use]
     pub fn caveat(self, year: u32, month: u32) -> Option<String> {
         let (oldest, newest) = (RELEASES[0].version, Self::NEWEST);
@@ -97,52 +97,52 @@ impl Version {
         }
     }
 
-    /// Tells if `USERNAME` and `PASSWORD` are other names of `USER` and `PASSWD` (from 8 on).
+    /// Returns `true` if `USERNAME` and `PASSWORD` are aliases of `USER` and `PASSWD` (from 8 on).
     #[must_use]
     pub fn knows_aliases(self) -> bool {
         self.0 >= 8
     }
 
-    /// Tells if `[mailer.override_header]` is read (from 8 on).
+    /// Returns `true` if `[mailer.override_header]` is supported (from 8 on).
     #[must_use]
     pub fn knows_override_header(self) -> bool {
         self.0 >= 8
     }
 
-    /// Tells if the port of `[email.incoming]` is inferred where it is missing (from 8 on).
+    /// Returns `true` if the port of `[email.incoming]` is inferred where it is missing (from 8 on).
     #[must_use]
     pub fn infers_incoming_port(self) -> bool {
         self.0 >= 8
     }
 
-    /// Tells if `FROM_DISPLAY_NAME_FORMAT` is read (from 9 on).
+    /// Returns `true` if `FROM_DISPLAY_NAME_FORMAT` is supported (from 9 on).
     #[must_use]
     pub fn knows_display_name_format(self) -> bool {
         self.0 >= 9
     }
 
-    /// Tells if `--` is appended to `SENDMAIL_ARGS`, so that a recipient cannot be taken for an option (from 12 on).
+    /// Returns `true` if Forgejo appends `--` to `SENDMAIL_ARGS`, so that a recipient is not taken for an option (from 12 on).
     #[must_use]
     pub fn ends_sendmail_args(self) -> bool {
         self.0 >= 12
     }
 
-    /// Tells if `PASSWD_URI` and `PASSWORD_URI` are read (from 13 on).
+    /// Returns `true` if `PASSWD_URI` and `PASSWORD_URI` are supported (from 13 on).
     #[must_use]
     pub fn knows_uri(self) -> bool {
         self >= Self::FIRST_WITH_URI
     }
 
-    /// Tells if mail is sent by the go-mail library instead of `net/smtp` (from 17 on): it writes `To: <a@b>`, tolerates a
-    /// failed QUIT and sends `MAIL FROM` without angle brackets. The release notes of 16.0.0 list every change and have
-    /// none of these; the sources of July 2026, after the branch of 16, have them.
+    /// Returns `true` if mail is sent by the go-mail library instead of `net/smtp` (from 17 on): it writes `To: <a@b>`, tolerates a
+    /// failed QUIT and sends `MAIL FROM` without angle brackets. The release notes of 16.0.0 list every change and have none of
+    /// these; the sources of July 2026, after the branch of 16, have them.
     #[must_use]
     pub fn sends_by_go_mail(self) -> bool {
         self.0 >= 17
     }
 
-    /// Tells if a `SENDMAIL_TIMEOUT` that cannot be parsed stops the start instead of being replaced by five minutes (from
-    /// 17 on, in the same sources).
+    /// Returns `true` if a `SENDMAIL_TIMEOUT` that is not a valid duration stops Forgejo from starting, instead of being replaced
+    /// by five minutes (from 17 on, in the same sources).
     #[must_use]
     pub fn refuses_bad_timeout(self) -> bool {
         self.0 >= 17

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// Converts a private RSA key. `None` if it is not one.
+/// Converts an RSA private key from a JWK to PEM. Returns `None` if the text is not a complete RSA private key.
 pub(super) fn to_pem(text: &str) -> Option<String> {
     let object: Value = serde_json::from_str(text).ok()?;
     if object["kty"] != "RSA" {
@@ -19,7 +19,7 @@ pub(super) fn to_pem(text: &str) -> Option<String> {
     Some(pem("RSA PRIVATE KEY", &tagged(0x30, &body)))
 }
 
-/// An INTEGER of DER: without leading zeros, with one where the sign bit would be set.
+/// Encodes a DER INTEGER: without leading zeros, except for one where the sign bit would be set.
 fn integer(bytes: &[u8]) -> Vec<u8> {
     let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     let bytes = bytes.get(first..).unwrap_or_default();
@@ -31,7 +31,7 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
     tagged(0x02, &content)
 }
 
-/// A value of DER with its tag and length.
+/// Encodes a DER value with its tag and length.
 fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len();

@@ -14,18 +14,18 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::time::Duration;
 
-/// Time limit for sending a mail.
+/// Time limit for each SMTP command.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Encryption of the connection to the mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MailSecurity {
-    /// STARTTLS, or nothing is sent: port 587.
+    /// STARTTLS, which is required: without it no mail is sent. Default port: 587.
     #[default]
     StartTls,
-    /// TLS from the first byte: port 465.
+    /// Implicit TLS, from the first byte. Default port: 465.
     Tls,
-    /// None: for a server on this machine.
+    /// No encryption, for a server on the same host. Default port: 25.
     None,
 }
 
@@ -33,18 +33,18 @@ pub enum MailSecurity {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
-    /// A mail address is invalid.
+    /// An address that is not a valid mailbox (RFC 5322), with its text.
     #[error("not a valid mail address: `{0}`")]
     Address(String),
-    /// The root certificates are invalid.
+    /// The additional root certificates are not valid PEM, with the reason.
     #[error("the roots for the mail server: {0}")]
     Roots(String),
-    /// The server's name or TLS.
+    /// The server name is not valid for TLS, or a root certificate cannot be used.
     #[error("the mail server: {0}")]
     Server(#[from] lettre::transport::smtp::Error),
 }
 
-/// Mail to one or several people.
+/// Alert sink that sends plain-text mail to one or more recipients.
 pub struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -57,17 +57,17 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// A mail server.
+/// Connection settings of a mail server.
 pub struct MailServer {
-    /// Its name, by which its certificate is verified.
+    /// Host name to connect to. The server's certificate is verified against it.
     pub name: String,
-    /// Its port; 587, 465 or 25 by `security` unless given.
+    /// TCP port. `None` selects 587, 465 or 25 by [`security`](Self::security).
     pub port: Option<u16>,
     /// Encryption of the connection.
     pub security: MailSecurity,
-    /// User and password.
+    /// User name and password for SMTP AUTH. `None` disables authentication.
     pub login: Option<(String, SecretString)>,
-    /// PEM of roots that its certificate may come from, beside the system's.
+    /// Additional root certificates in PEM, trusted beside the system's.
     pub roots: Option<String>,
 }
 
@@ -93,10 +93,11 @@ impl MailServer {
 }
 
 impl Mail {
-    /// Mail by this server.
+    /// Creates a sink that sends alerts from `from` to all of `to`. No connection is made. Each SMTP command has a
+    /// time limit of 30 s.
     ///
     /// # Errors
-    /// [`MailError`].
+    /// Returns a [`MailError`] if an address, a root certificate or the server name is not valid.
     pub fn new(server: MailServer, from: &str, to: &[String]) -> Result<Self, MailError> {
         let address = |text: &str| text.parse::<Mailbox>().map_err(|_| MailError::Address(text.to_owned()));
         let (tls, port) = match server.security {

@@ -15,11 +15,11 @@ use std::fmt;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Error of sending an alert. Contains no secret.
+/// Error of delivering an alert to a sink. The message contains no secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AlertError {
-    /// The command cannot be started.
+    /// The program could not be started.
     #[error("{program} cannot be started")]
     Start {
         /// Path of the program.
@@ -27,7 +27,7 @@ pub enum AlertError {
         /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The command failed.
+    /// The program exited with a status other than 0.
     #[error("{program}: {status}")]
     Command {
         /// Path of the program.
@@ -35,28 +35,28 @@ pub enum AlertError {
         /// Exit status of the program.
         status: std::process::ExitStatus,
     },
-    /// It took too long.
+    /// The program or the webhook did not finish within the time limit.
     #[error("no result within {} s", within.as_secs())]
     TimedOut {
         /// The time limit that passed.
         within: Duration,
     },
-    /// The webhook cannot be reached.
+    /// No connection to the webhook, or it broke before the response.
     #[error("the webhook cannot be reached")]
     Unreachable,
-    /// The webhook refused the alert; its status.
+    /// The webhook responded with an HTTP status that is not a success.
     #[error("the webhook answered {0}")]
     Status(u16),
-    /// The mail cannot be sent.
+    /// The message could not be composed, or the mail server could not be reached or refused it.
     #[error("the mail cannot be sent")]
     Mail(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An error of a sink of one's own.
+    /// Error of a sink implemented outside this crate.
     #[error("the alert cannot be sent")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl AlertError {
-    /// Returns `true` if a retry may succeed.
+    /// Returns `true` if a retry may succeed: after a timeout, without a connection, and for status 429 and 5xx.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreachable | Self::Status(429 | 500..=599))
@@ -66,16 +66,22 @@ impl AlertError {
 /// A recipient of alerts.
 #[async_trait]
 pub trait AlertSink: fmt::Debug + Send + Sync {
-    /// Sends an alert about a certificate.
+    /// Delivers an alert about the certificate with this id.
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`AlertError`] if the alert was not delivered. The engine then counts it as lost and does not retry
+    /// it.
     async fn send(&self, certificate: &str, alert: &Alert) -> Result<(), AlertError>;
 }
 
-/// Runs a program with `ACME_CERTIFICATE`, `ACME_ALERT` (the kind) and `ACME_MESSAGE` in its environment.
+/// Alert sink that runs a program with `ACME_CERTIFICATE` (the certificate's id), `ACME_ALERT` ([`Alert::kind`]) and
+/// `ACME_MESSAGE` in its environment.
 #[derive(Clone, Debug)]
 pub struct CommandSink {
-    /// The program and its arguments.
+    /// Path of the program, followed by its arguments. Nothing is run if empty.
     pub command: Vec<String>,
-    /// Time limit of one call.
+    /// Time limit of one run. The program is then killed.
     pub within: Duration,
 }
 
@@ -99,12 +105,12 @@ impl AlertSink for CommandSink {
     }
 }
 
-/// Posts `{"certificate", "kind", "message"}` to a URL.
+/// Alert sink that posts the JSON object `{"certificate", "kind", "message"}` to a URL.
 #[derive(Debug)]
 pub struct Webhook {
     /// HTTP client for the request.
     pub http: Http,
-    /// The URL, which may be a secret.
+    /// URL of the webhook. Kept secret, since it may contain a token.
     pub url: SecretString,
 }
 

@@ -1,4 +1,4 @@
-//! An account at a CA, and the requests that it signs.
+//! ACME accounts, and the requests signed with their keys.
 
 use super::acme::{Acme, OrderRequest};
 use super::answer::{links, order, read, status, words};
@@ -10,7 +10,7 @@ use crate::name::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Pages of an account's order list, and orders, that are searched for a lost order.
+/// Maximum number of pages of an account's order list, and of orders, that are searched for a lost order.
 const PAGES: usize = 100;
 const LISTED: usize = 50;
 
@@ -35,18 +35,18 @@ pub struct Account {
     orders: Option<OrderPath>,
 }
 
-/// A downloaded chain.
+/// A certificate chain downloaded from the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Chain {
-    /// The leaf and its issuers in PEM.
+    /// The certificate chain in PEM, end-entity certificate first.
     pub pem: String,
-    /// URLs of alternate chains.
+    /// URLs of alternate chains (RFC 8555 §7.4.2), in the order of the response.
     pub alternates: Vec<String>,
 }
 
 impl Account {
-    /// An account that is registered already.
+    /// Creates a client for an account that is already registered. No request is made.
     #[must_use]
     pub fn new(acme: Acme, key: AccountKey, url: String) -> Self {
         let orders = OrderPath::new(acme.clone(), &key, url.clone());
@@ -59,7 +59,7 @@ impl Account {
         &self.key
     }
 
-    /// Returns the account's URL, as CAA's `accounturi` has it.
+    /// Returns the account URL, the value of CAA's `accounturi` parameter.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -74,7 +74,7 @@ impl Account {
         self.acme.send(&self.key, Some(&self.url), url, "", ErrorKind::OrderGone).await
     }
 
-    /// Replaces the account's contacts.
+    /// Replaces the account's contacts (RFC 8555 §7.3.2) by these mail addresses, which are given without `mailto:`.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -83,7 +83,7 @@ impl Account {
         self.post(&self.url, &json!({"contact": contact}).to_string()).await.map(|_| ())
     }
 
-    /// Deactivates the account for good.
+    /// Deactivates the account (RFC 8555 §7.3.6). Deactivation is permanent.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -91,7 +91,8 @@ impl Account {
         self.post(&self.url, r#"{"status":"deactivated"}"#).await.map(|_| ())
     }
 
-    /// Replaces the account's key (RFC 8555 §7.3.5). Both keys must be durable before.
+    /// Replaces the account key (RFC 8555 §7.3.5). Store both keys durably before the call, since a lost response leaves open which
+    /// one is valid.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -105,7 +106,7 @@ impl Account {
         self.post(url, &inner.to_string()).await.map(|_| ())
     }
 
-    /// Places an order.
+    /// Creates an order (RFC 8555 §7.4).
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -136,7 +137,7 @@ impl Account {
         order(&response, url)
     }
 
-    /// Reads an order.
+    /// Fetches an order (POST-as-GET).
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -148,7 +149,8 @@ impl Account {
         order(&response, url.to_owned())
     }
 
-    /// Finds an open order for exactly these names, if the authority lists orders.
+    /// Searches the account's order list for an open order with exactly these names. Returns `None` if there is none or if the CA
+    /// does not list orders.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -185,7 +187,7 @@ impl Account {
         Ok(None)
     }
 
-    /// Reads an authorization of an order.
+    /// Fetches an authorization. `of` is the URL of its order.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -242,7 +244,7 @@ impl Account {
         })
     }
 
-    /// Tells the CA that a challenge of an order is ready.
+    /// Indicates to the CA that a challenge is ready for validation (RFC 8555 §7.5.1). `of` is the URL of its order.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -255,7 +257,7 @@ impl Account {
         self.post(challenge, "{}").await.map(|_| ())
     }
 
-    /// Sends the certificate signing request.
+    /// Finalizes an order with a certificate signing request (RFC 8555 §7.4).
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -276,7 +278,7 @@ impl Account {
         order(&response, order_url.to_owned())
     }
 
-    /// Downloads a chain, with the URLs of alternates (RFC 8555 §7.4.2); `of` is its order, if that is known.
+    /// Downloads a certificate chain with the URLs of its alternates (RFC 8555 §7.4.2). `of` is the URL of its order, if known.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -293,7 +295,7 @@ impl Account {
         Ok(Chain { pem: String::from_utf8_lossy(&response.body).into_owned(), alternates })
     }
 
-    /// Revokes a certificate that this account ordered. `code` is a reason of RFC 5280 §5.3.1.
+    /// Revokes a certificate in DER that this account ordered (RFC 8555 §7.6). `code` is a reason code of RFC 5280 §5.3.1.
     ///
     /// # Errors
     /// [`AcmeError`].

@@ -1,4 +1,4 @@
-//! The requests of RFC 8555 and RFC 9773.
+//! The ACME client: directory, nonces, accounts and renewal information (RFC 8555, RFC 9773).
 
 use super::answer::{problem_error, problem_type, signed_error, unreached};
 use super::directory::Directory;
@@ -16,38 +16,38 @@ use std::time::{Duration, Instant};
 
 /// Nonces that are refused in a row before it is given up. A CA refuses one in twenty at most; Pebble can be told nine in ten.
 const NONCES: u32 = 60;
-/// By how much the machine's clock differs from its uptime when somebody set it.
+/// Difference between wall-clock and monotonic time above which the clock counts as having been set.
 const CLOCK_SET: Duration = Duration::from_secs(10);
-/// Lifetime of a cached directory.
+/// Lifetime of the cached directory.
 const DIRECTORY: Duration = Duration::from_secs(3600);
 
-/// The binding of a new account to one that the CA knows (RFC 8555 §7.3.4).
+/// External account binding of a new account (RFC 8555 §7.3.4).
 #[derive(Debug)]
 pub struct ExternalAccount {
-    /// The key's identifier.
+    /// Key identifier provided by the CA.
     pub key_id: String,
-    /// The key, decoded.
+    /// MAC key provided by the CA, decoded from base64url.
     pub key: SecretSlice<u8>,
 }
 
 /// Parameters of a new order.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderRequest<'a> {
-    /// Names of the certificate, sorted.
+    /// Names of the certificate, sorted and without duplicates.
     pub names: &'a [Name],
-    /// ACME profile to order, if any.
+    /// ACME profile to request, if any.
     pub profile: Option<&'a str>,
-    /// The certificate that it replaces (RFC 9773 §5).
+    /// ARI identifier of the certificate that the order replaces (RFC 9773 §5).
     pub replaces: Option<&'a str>,
 }
 
-/// A directory, and the clock of its server.
+/// A directory, and the clock difference of its server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DirectoryResponse {
     /// The directory object.
     pub directory: Directory,
-    /// The CA's clock minus the local clock, in milliseconds, if the CA sent its date.
+    /// The CA's clock minus the local clock, in milliseconds. `None` if the response had no Date field.
     pub skew: Option<i64>,
 }
 
@@ -55,11 +55,11 @@ pub struct DirectoryResponse {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenewalInfoResponse {
-    /// The suggested window, if it is valid.
+    /// The suggested window. `None` if it is malformed.
     pub info: Option<RenewalInfo>,
-    /// The time to wait before the next query.
+    /// Time to wait before the next query, from Retry-After.
     pub retry_after: Option<Duration>,
-    /// The CA's clock.
+    /// The CA's clock, from the response's Date field.
     pub date: Option<Time>,
 }
 
@@ -81,7 +81,7 @@ impl CachedDirectory {
     }
 }
 
-/// A client of one authority. Clones share the directory, the nonces and the connections.
+/// A client of one CA. Clones share the cached directory, the nonces and the connections.
 #[derive(Clone, Debug)]
 pub struct Acme {
     inner: Arc<ClientState>,
@@ -96,7 +96,7 @@ struct ClientState {
 }
 
 impl Acme {
-    /// A client of the authority with this directory.
+    /// Creates a client of the CA with this directory URL. No request is made.
     #[must_use]
     pub fn new(url: impl Into<String>, http: Http) -> Self {
         let (url, directory, nonces) = (url.into(), tokio::sync::Mutex::default(), Mutex::default());
@@ -109,10 +109,10 @@ impl Acme {
         &self.inner.url
     }
 
-    /// Reads the directory, at most once an hour.
+    /// Returns the directory. It is fetched at most once an hour, and cached in between.
     ///
     /// # Errors
-    /// [`AcmeError`], as all requests.
+    /// Returns an [`AcmeError`] if the directory cannot be fetched or parsed.
     pub async fn directory(&self) -> Result<DirectoryResponse, AcmeError> {
         let mut known = self.inner.directory.lock().await;
         if let Some(found) = known.as_ref().filter(|found| found.holds()) {
@@ -141,7 +141,7 @@ impl Acme {
         Ok(DirectoryResponse { directory, skew })
     }
 
-    /// Returns the directory as the CA sent it.
+    /// Returns the directory's JSON as the CA sent it.
     pub(super) async fn directory_body(&self) -> Result<Bytes, AcmeError> {
         self.directory().await?;
         Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
@@ -186,7 +186,7 @@ impl Acme {
         Ok(response)
     }
 
-    /// A signed request; `payload` is empty to read (POST-as-GET).
+    /// Sends a signed request. An empty `payload` makes it POST-as-GET.
     pub(super) async fn post(
         &self,
         key: &AccountKey,
@@ -197,7 +197,7 @@ impl Acme {
         self.send(key, account, url, payload, ErrorKind::Refused).await
     }
 
-    /// The same; `missing` is what it means when there is no such thing (404).
+    /// Sends a signed request like [`post`](Self::post). `missing` is the kind of the error for status 404.
     pub(super) async fn send(
         &self,
         key: &AccountKey,
@@ -223,7 +223,8 @@ impl Acme {
         Err(AcmeError::new(ErrorKind::Transient, why))
     }
 
-    /// Registers a key, or finds the account that it has. The terms of service are agreed to. Returns the account's URL.
+    /// Registers a key, or finds the account that it already has (RFC 8555 §7.3). Agrees to the terms of service. Returns the
+    /// account URL.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -252,10 +253,10 @@ impl Acme {
         self.new_account(key, &directory.new_account, &payload).await
     }
 
-    /// Finds the account of a key. Returns its URL.
+    /// Finds the account of a key without registering one (RFC 8555 §7.3.1). Returns the account URL.
     ///
     /// # Errors
-    /// [`ErrorKind::AccountUnknown`] if the key has none.
+    /// Returns [`ErrorKind::AccountUnknown`] if the key has no account.
     pub async fn find_account(&self, key: &AccountKey) -> Result<String, AcmeError> {
         let url = self.directory().await?.directory.new_account;
         self.new_account(key, &url, &json!({"onlyReturnExisting": true})).await
@@ -268,7 +269,7 @@ impl Acme {
         })
     }
 
-    /// Asks when a certificate should be renewed.
+    /// Fetches the renewal information of a certificate. `certificate` is its ARI identifier (RFC 9773 §4.1).
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -297,7 +298,7 @@ impl Acme {
     }
 }
 
-/// This machine's clock.
+/// Returns the local time.
 #[must_use]
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -47,7 +47,7 @@ pub(super) fn status(word: &str) -> Status {
     }
 }
 
-/// The targets of links of this relation (RFC 8288).
+/// Returns the targets of the response's links with this relation (RFC 8288).
 pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
     let (quoted, bare) = (format!("rel=\"{relation}\""), format!("rel={relation}"));
     let values = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
@@ -58,7 +58,7 @@ pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
         .collect()
 }
 
-/// A problem document (RFC 7807) for people, with its subproblems.
+/// Formats a problem document (RFC 9457) with its subproblems for display.
 pub(super) fn words(problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("no detail");
     let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The directory of an authority (RFC 8555 §7.1.1).
+//! The directory of a CA (RFC 8555 §7.1.1).
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -8,34 +8,34 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Directory {
-    /// URL of newNonce.
+    /// URL of the newNonce resource.
     pub new_nonce: String,
-    /// URL of newAccount.
+    /// URL of the newAccount resource.
     pub new_account: String,
-    /// URL of newOrder.
+    /// URL of the newOrder resource.
     pub new_order: String,
-    /// URL of revokeCert.
+    /// URL of the revokeCert resource.
     pub revoke_cert: String,
-    /// URL of keyChange.
+    /// URL of the keyChange resource.
     pub key_change: String,
-    /// URL of renewalInfo (RFC 9773).
+    /// URL of the renewalInfo resource (RFC 9773). `None` if the CA does not support ARI.
     pub renewal_info: Option<String>,
-    /// About the authority.
+    /// Metadata of the CA.
     #[serde(default)]
     pub meta: Meta,
 }
 
-/// About an authority.
+/// Metadata of a CA (`meta` of the directory).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Meta {
-    /// The terms of service.
+    /// URL of the terms of service.
     pub terms_of_service: Option<String>,
-    /// The names by which it looks itself up in CAA records.
+    /// Issuer domain names by which the CA recognizes itself in CAA records.
     pub caa_identities: Vec<String>,
-    /// Accounts need an external binding.
+    /// Whether new accounts require an external account binding.
     pub external_account_required: bool,
-    /// Profiles and what they are.
+    /// ACME profiles by name, each with its description or URL.
     pub profiles: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! HTTPS with time-outs, a limit for bodies, roots of one's choice, and the proxies of the environment.
+//! HTTPS client with time limits, a limit for response bodies, additional root certificates and the proxies of the environment.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
@@ -20,28 +20,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower_service::Service;
 
-/// The most that a response may have as its content.
+/// Maximum size of a response body, in bytes.
 const LIMIT: usize = 4 << 20;
 
 /// Error of an HTTP request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The roots cannot be used.
+    /// No root certificate is available, or one is not valid.
     #[error("the certificate authorities to trust: {0}")]
     Roots(String),
-    /// The URL or a header is malformed.
+    /// The URL or a header field is not valid.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
-    /// No connection, or it broke.
+    /// No connection could be made, or it broke before the response was complete. Includes a response body over 4 MiB.
     #[error("{url}: {why}")]
     Connection {
         /// URL of the request.
         url: String,
-        /// The error with its causes.
+        /// Description of the error, with its causes.
         why: String,
     },
-    /// It took too long.
+    /// The response was not complete within the time limit.
     #[error("{url}: no answer within {} s", within.as_secs())]
     TimedOut {
         /// URL of the request.
@@ -51,7 +51,7 @@ pub enum HttpError {
     },
 }
 
-/// A response, whole.
+/// A complete HTTP response.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// Status code of the response.
@@ -63,13 +63,14 @@ pub struct Response {
 }
 
 impl Response {
-    /// A header field as text.
+    /// Returns the value of a header field. `None` if it is missing or not visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Retry-After, as seconds or as a date, relative to the response's own date; four weeks at the most, whatever it says.
+    /// Returns the delay of Retry-After, at most four weeks. A date is taken relative to the response's Date field, or else to the
+    /// local clock.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
@@ -88,7 +89,7 @@ impl Response {
         Some(at.duration_since(now).unwrap_or_default())
     }
 
-    /// The server's clock.
+    /// Returns the server's clock, from the Date field.
     #[must_use]
     pub fn date(&self) -> Option<crate::Time> {
         let date = httpdate::parse_http_date(self.header("date")?).ok()?;
@@ -128,7 +129,8 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// An HTTPS client. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`), unless `NO_PROXY` names the host.
+/// An HTTP client for `https` and `http` URLs. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`), unless `NO_PROXY`
+/// names the host.
 #[derive(Clone)]
 pub struct Http {
     client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
@@ -143,10 +145,11 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    /// A client that trusts the system's roots, and those of a PEM file beside.
+    /// Creates a client that trusts the system's root certificates and those in `extra_roots` (PEM). The time limit of a request is
+    /// 30 s.
     ///
     /// # Errors
-    /// If there are no roots at all, or the PEM is none.
+    /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
         let mut roots = RootCertStore::empty();
         // What cannot be parsed of the system's roots is left out, as every client does.
@@ -183,17 +186,17 @@ impl Http {
         Ok(Self { client, within: Duration::from_secs(30), agent })
     }
 
-    /// Sets the time limit of a whole request; 30 s by default.
+    /// Sets the time limit of a whole request, from connecting to the end of the response body. Default: 30 s.
     #[must_use]
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self
     }
 
-    /// Makes a request and reads the whole response.
+    /// Sends a request and reads the whole response. Redirects are not followed.
     ///
     /// # Errors
-    /// [`HttpError`]; a status of an error is none.
+    /// Returns an [`HttpError`] without a complete response. An error status (4xx, 5xx) is not an error.
     pub async fn send(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! Account keys and the signatures of requests: RFC 7515 as RFC 8555 uses it.
+//! Account keys and JSON Web Signatures (RFC 7515), as RFC 8555 §6.2 uses them.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
@@ -19,20 +19,20 @@ use std::fmt;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It is not a private key in PEM.
+    /// The text is not a private key in PEM, with the reason.
     #[error("not a valid account key: expected a private key in PEM: {0}")]
     Pem(String),
-    /// Its type is not supported.
+    /// The key's algorithm or size is not supported.
     #[error(
         "the account key has an unsupported type: expected ECDSA P-256 or P-384, or RSA of 2048 bits or more"
     )]
     Kind,
-    /// The system's randomness or the signature failed.
+    /// The key could not be generated, or the signature failed.
     #[error("the cryptography failed")]
     Crypto,
 }
 
-/// Key of an account: ECDSA over P-256 or P-384, or RSA as other clients make it. PEM of PKCS #8, SEC1 or PKCS #1 is read.
+/// An account key: ECDSA over P-256 or P-384, or RSA of 2048 bits or more. Read from PEM of PKCS #8, SEC1 or PKCS #1.
 pub struct AccountKey {
     pair: SigningKey,
     pem: SecretString,
@@ -50,7 +50,7 @@ impl fmt::Debug for AccountKey {
 }
 
 impl AccountKey {
-    /// A new key over P-256.
+    /// Generates an ECDSA key over P-256.
     ///
     /// # Errors
     /// [`KeyError::Crypto`].
@@ -60,10 +60,10 @@ impl AccountKey {
         Self::from_pem(&pem("PRIVATE KEY", document.as_ref()))
     }
 
-    /// Reads a key.
+    /// Parses a private key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// Returns [`KeyError::Pem`] if the text is not a private key in PEM, [`KeyError::Kind`] if its type is not supported.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let der =
             PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
@@ -92,7 +92,7 @@ impl AccountKey {
         Ok(Self { pair: SigningKey::Rsa(found.map_err(|_| KeyError::Kind)?), pem })
     }
 
-    /// Returns `true` for a key as this crate makes it: ECDSA over P-256.
+    /// Returns `true` if the key is ECDSA over P-256, as [`generate`](Self::generate) makes it.
     #[must_use]
     pub const fn is_es256(&self) -> bool {
         matches!(&self.pair, SigningKey::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
@@ -108,13 +108,13 @@ impl AccountKey {
         }
     }
 
-    /// The key in PEM.
+    /// Returns the private key in PEM.
     #[must_use]
     pub const fn pem(&self) -> &SecretString {
         &self.pem
     }
 
-    /// The public key (RFC 7517), with its members in the order of RFC 7638.
+    /// Returns the public key as a JWK (RFC 7517), with the members in the order of RFC 7638.
     #[must_use]
     pub fn jwk(&self) -> Value {
         match &self.pair {
@@ -133,7 +133,7 @@ impl AccountKey {
         }
     }
 
-    /// The thumbprint of the public key (RFC 7638).
+    /// Returns the JWK thumbprint (RFC 7638): SHA-256, base64url without padding.
     #[must_use]
     pub fn thumbprint(&self) -> String {
         // The members come in the order of their names, as the RFC wants them.
@@ -141,7 +141,7 @@ impl AccountKey {
         encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 
-    /// The value of the TXT record for a challenge's token (RFC 8555 §8.4).
+    /// Returns the TXT record value for a challenge's token (RFC 8555 §8.4).
     #[must_use]
     pub fn txt_value(&self, token: &str) -> String {
         let authorization = format!("{token}.{}", self.thumbprint());
@@ -199,12 +199,12 @@ pub(super) fn external(key_id: &str, secret: &SecretSlice<u8>, url: &str, jwk: &
     json!({"protected": protected, "payload": payload, "signature": encode(signature.as_ref())})
 }
 
-/// base64url without padding.
+/// Encodes bytes as base64url without padding.
 pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// PEM of anything.
+/// Encodes DER as PEM with this label.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let lines: Vec<&str> = (0..body.len()).step_by(64).map(|at| &body[at..body.len().min(at + 64)]).collect();

@@ -1,4 +1,4 @@
-//! Keys, certificate requests, and what a chain says.
+//! Certificate keys, certificate signing requests and certificate chains.
 
 use super::jws::{encode, pem};
 use crate::key_type::KeyType;
@@ -20,29 +20,29 @@ use x509_parser::public_key::PublicKey;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// The key cannot be made or read.
+    /// The key could not be generated, or is not a valid private key.
     #[error("the key: {0}")]
     Key(String),
-    /// The certificate request cannot be made.
+    /// The certificate signing request could not be created.
     #[error("the certificate request: {0}")]
     Request(String),
-    /// The chain cannot be read.
+    /// The certificate chain is not valid PEM, or a certificate is not valid DER.
     #[error("the chain: {0}")]
     Chain(String),
-    /// The certificate is for another key.
+    /// The end-entity certificate's public key is not that of the private key.
     #[error("the certificate is not for this key")]
     OtherKey,
-    /// The certificate lacks a name.
+    /// The end-entity certificate does not contain exactly the ordered names.
     #[error("the certificate is for {found}, not for {wanted}")]
     OtherNames {
-        /// Names in the certificate.
+        /// Names in the certificate, for display.
         found: String,
-        /// Those that were ordered.
+        /// Names that were ordered, for display.
         wanted: String,
     },
 }
 
-/// The key of a certificate.
+/// A private key of a certificate, with its public key.
 pub struct KeyPair {
     pair: rcgen::KeyPair,
 }
@@ -54,7 +54,7 @@ impl std::fmt::Debug for KeyPair {
 }
 
 impl KeyPair {
-    /// A new key. RSA takes up to seconds.
+    /// Generates a key. Blocks the thread; RSA takes up to seconds.
     ///
     /// # Errors
     /// [`CertificateError::Key`].
@@ -69,7 +69,7 @@ impl KeyPair {
         Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
     }
 
-    /// Reads a key from PEM.
+    /// Parses a private key in PEM.
     ///
     /// # Errors
     /// [`CertificateError::Key`].
@@ -78,19 +78,19 @@ impl KeyPair {
         Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
     }
 
-    /// The key in PEM.
+    /// Returns the private key in PEM.
     #[must_use]
     pub fn pem(&self) -> SecretString {
         self.pair.serialize_pem().into()
     }
 
-    /// SHA-256 of the public key, in hexadecimal digits.
+    /// Returns the SHA-256 digest of the public key (SubjectPublicKeyInfo), in hexadecimal digits.
     #[must_use]
     pub fn public_key(&self) -> String {
         hex(digest::digest(&digest::SHA256, &self.pair.subject_public_key_info()).as_ref())
     }
 
-    /// Returns its type, if it is one of [`KeyType`].
+    /// Returns the key type. `None` if it is not one of [`KeyType`].
     #[must_use]
     pub fn kind(&self) -> Option<KeyType> {
         let info = self.pair.subject_public_key_info();
@@ -98,7 +98,7 @@ impl KeyPair {
         key_type(&info).parse().ok()
     }
 
-    /// A certificate request in DER.
+    /// Creates a certificate signing request (PKCS #10) in DER for these names.
     ///
     /// # Errors
     /// [`CertificateError::Request`].
@@ -112,8 +112,8 @@ impl KeyPair {
     }
 }
 
-/// A self-signed pair in PEM, chain and key, valid from a day before `now` for ten years: something to serve until there is a
-/// real one.
+/// Generates a key with a self-signed certificate, as a placeholder to serve until a CA has issued one. Returns chain and key in
+/// PEM. The certificate is valid for ten years, from a day before `now`.
 ///
 /// # Errors
 /// [`CertificateError`].
@@ -136,7 +136,7 @@ pub fn self_signed(
     Ok((certificate.pem(), key.pem()))
 }
 
-/// The subject of certificates that are only there to have something to serve.
+/// Subject common name of placeholder certificates.
 const SELF_SIGNED: &str = "acme-dns01 self-signed";
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -151,12 +151,12 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Certifi
         .map_err(|why| CertificateError::Chain(why.to_string()))
 }
 
-/// The serial number of a certificate in DER, in hexadecimal digits without leading zeros.
+/// Returns the serial number of a certificate in DER, in hexadecimal digits without leading zeros.
 pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateError> {
     Ok(hex(parse(der)?.raw_serial()).trim_start_matches('0').to_owned())
 }
 
-/// The DER of the first certificate of a chain.
+/// Returns the first certificate of a chain as DER.
 pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
     let first = certificates(pem)?.into_iter().next();
     first
@@ -164,7 +164,7 @@ pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
         .ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))
 }
 
-/// The common names of all issuers in a chain, leaf first.
+/// Returns the issuer common names of all certificates in a chain, end-entity certificate first.
 #[must_use]
 pub fn chain_issuers(pem: &str) -> Vec<String> {
     let ders = certificates(pem).unwrap_or_default();

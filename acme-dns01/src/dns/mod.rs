@@ -1,4 +1,4 @@
-//! DNS lookups: resolvers for what has been there for long, authorities for what was just written.
+//! DNS lookups. Recursive resolvers answer for records of long standing, authoritative name servers for records just written.
 //!
 //! A recursive resolver is never asked for a name under `_acme-challenge` before its record exists, since it would remember
 //! the absence. Where authorities cannot be reached, or something answers in their place, [`LookupMode::Resolvers`] asks only
@@ -19,21 +19,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// DNS lookups: resolvers, mode, time limit.
+/// A DNS client: resolvers, lookup mode and time limit.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// Resolvers, asked in this order.
+    /// Recursive resolvers, tried in this order.
     pub resolvers: Vec<SocketAddr>,
-    /// Servers that are asked for the challenge's record.
+    /// Servers that are queried for the challenge's TXT record.
     pub mode: LookupMode,
-    /// The port of authorities: 53, except in laboratories.
+    /// UDP and TCP port of authoritative name servers. Default: 53.
     pub authority_port: u16,
-    /// Time limit of one query.
+    /// Time limit of one query to one server.
     pub within: Duration,
 }
 
 impl Dns {
-    /// The resolvers of `/etc/resolv.conf`; those of the local host if it names none.
+    /// Creates a client with the resolvers of `/etc/resolv.conf`, or those of the local host if it names none.
     #[must_use]
     pub fn system() -> Self {
         let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -48,7 +48,7 @@ impl Dns {
         Self::new(resolvers)
     }
 
-    /// Asks these resolvers, and authorities on port 53.
+    /// Creates a client with these resolvers, in order, that queries authoritative name servers on port 53.
     #[must_use]
     pub const fn new(resolvers: Vec<SocketAddr>) -> Self {
         Self { resolvers, mode: LookupMode::Authorities, authority_port: 53, within: Duration::from_secs(5) }
@@ -75,10 +75,11 @@ impl Dns {
         Err(last)
     }
 
-    /// Finds where a challenge's record belongs: follows CNAMEs and delegations.
+    /// Finds the zone and the name of a challenge's TXT record. Follows CNAME records and delegations.
     ///
     /// # Errors
-    /// [`DnsError::Loop`], [`DnsError::NoZone`], or that no server answered.
+    /// Returns [`DnsError::Loop`] for a CNAME loop or more than 16 CNAME records, [`DnsError::NoZone`] without a zone, or the error
+    /// of the last server.
     pub async fn target(&self, name: &str) -> Result<Target, DnsError> {
         let mut seen = vec![name.trim_end_matches('.').to_ascii_lowercase()];
         loop {
@@ -124,10 +125,11 @@ impl Dns {
         }
     }
 
-    /// Asks every address of every authority, or every resolver, for the TXT records of a name.
+    /// Queries the TXT records of a name at every address of every authoritative name server, or at every resolver, by
+    /// [`mode`](Self::mode). A server that does not answer is in the result as [`Reply::Silence`].
     ///
     /// # Errors
-    /// If the authorities cannot be found.
+    /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
     pub async fn txt(&self, name: &str) -> Result<Vec<Answer>, DnsError> {
         let servers = self.servers_of(name).await?;
         let mut asked = tokio::task::JoinSet::new();
@@ -159,10 +161,10 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Checks that every value is visible at its name; reports what is missing.
+    /// Checks that every TXT value is visible at its name on every server. `wanted` holds pairs of name and value.
     ///
     /// # Errors
-    /// If the authorities cannot be found.
+    /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
     pub async fn visible(&self, wanted: &[(String, String)]) -> Result<Visibility, DnsError> {
         let mut names: Vec<&String> = wanted.iter().map(|(name, _)| name).collect();
         names.sort();
@@ -200,10 +202,10 @@ impl Dns {
         Ok(Visibility::Complete { unreachable: silent })
     }
 
-    /// The relevant CAA records of a name, and where they are (RFC 8659 §3).
+    /// Returns the relevant CAA record set of a name, and the name at which it was found (RFC 8659 §3).
     ///
     /// # Errors
-    /// If a resolver does not answer, which a CA takes for a refusal too.
+    /// Returns a [`DnsError`] if no resolver answers. A CA does not issue then either.
     pub async fn caa(&self, name: &str) -> Result<(String, Vec<Caa>), DnsError> {
         let mut at = Some(name.trim_end_matches('.'));
         while let Some(here) = at {
@@ -238,7 +240,7 @@ pub enum Visibility {
         /// Addresses that did not answer, of servers that answered by another one.
         unreachable: Vec<String>,
     },
-    /// Not every server has every value; a report for people.
+    /// At least one server lacks a value; a human-readable report.
     Incomplete(String),
 }
 

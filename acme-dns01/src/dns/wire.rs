@@ -1,4 +1,4 @@
-//! One question to one address: UDP, and TCP if the answer is cut.
+//! One query to one server: over UDP, and over TCP if the response is truncated.
 
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::{Name, RecordType};
@@ -14,7 +14,7 @@ pub enum DnsError {
     /// No resolver is configured.
     #[error("no resolver is configured")]
     NoResolver,
-    /// The name cannot be asked for.
+    /// The text is not a valid domain name.
     #[error("`{name}` cannot be asked for: {why}")]
     Name {
         /// The name that was looked up.
@@ -22,7 +22,7 @@ pub enum DnsError {
         /// The human-readable reason.
         why: String,
     },
-    /// The server did not answer.
+    /// The server did not respond within the time limit, or could not be reached.
     #[error("{server}: {why}")]
     Unreachable {
         /// Address of the server.
@@ -30,29 +30,29 @@ pub enum DnsError {
         /// Description of the error.
         why: String,
     },
-    /// An error as the answer.
+    /// The server responded with an error code.
     #[error("{server} answered {code} for {name}")]
     Code {
         /// Address of the server.
         server: SocketAddr,
         /// The name that was queried.
         name: String,
-        /// The code in words.
+        /// Name of the response code.
         code: String,
     },
-    /// The zone's authorities have no addresses.
+    /// No address of any of the zone's authoritative name servers is known.
     #[error("no name server of {zone} has an address that can be reached")]
     NoAuthority {
         /// Name of the zone.
         zone: String,
     },
-    /// There is no zone for a name.
+    /// No zone contains the name, as far as the resolvers know.
     #[error("no zone is found for {name}: is the domain registered and delegated?")]
     NoZone {
         /// The name that was looked up.
         name: String,
     },
-    /// A server that a zone is delegated to does not have it.
+    /// A name server to which the zone is delegated does not answer authoritatively for it (lame delegation).
     #[error("{server} is lame: {zone} is delegated to it, but it is not authoritative for it")]
     Lame {
         /// Address of the server.
@@ -60,13 +60,13 @@ pub enum DnsError {
         /// Name of the zone.
         zone: String,
     },
-    /// Something answers in a server's place.
+    /// Responses come from another server than the queried one: port 53 is intercepted.
     #[error("the connection to {server} is intercepted: set dns.mode = \"resolvers\"")]
     Hijacked {
         /// Address of the server.
         server: SocketAddr,
     },
-    /// A resolver does not answer queries of this kind.
+    /// A resolver does not support queries of this record type.
     #[error(
         "{server} does not answer {code} queries (Tailscale's MagicDNS is such a resolver): set [dns] resolvers to one that \
          does, such as 1.1.1.1"
@@ -74,7 +74,7 @@ pub enum DnsError {
     Unsupported {
         /// Address of the resolver.
         server: SocketAddr,
-        /// Type of the query.
+        /// Record type of the query.
         code: String,
     },
     /// The CNAME records of the challenge name form a loop.
@@ -85,7 +85,7 @@ pub enum DnsError {
     },
 }
 
-/// Asks one address.
+/// Sends a query to one server and returns its response.
 pub(crate) async fn ask(
     server: SocketAddr,
     name: &str,
@@ -108,7 +108,7 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
-/// Sends a message and gives the answer, and its bytes.
+/// Sends a message and returns the response, parsed and as bytes.
 pub(crate) async fn exchange(
     server: SocketAddr,
     bytes: &[u8],

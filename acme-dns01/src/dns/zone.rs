@@ -9,11 +9,11 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use std::net::{IpAddr, SocketAddr};
 
 impl Dns {
-    /// Finds the zone of a name by asking resolvers. A name that begins with `_` is not asked for itself, since a resolver would
-    /// remember that it is absent.
+    /// Finds the zone of a name by queries to the resolvers. A name that begins with `_` is not itself queried, since a resolver
+    /// would cache its absence.
     ///
     /// # Errors
-    /// [`DnsError::NoZone`], or that nobody answered.
+    /// Returns [`DnsError::NoZone`] if no zone is found, or the last error if no resolver responds.
     pub async fn zone(&self, name: &str) -> Result<String, DnsError> {
         let name = name.trim_end_matches('.');
         let new = name.starts_with('_');
@@ -33,10 +33,11 @@ impl Dns {
         Err(DnsError::NoZone { name: name.to_owned() })
     }
 
-    /// Returns the name servers of a zone with every address that there is a route to.
+    /// Returns the authoritative name servers of a zone, each by host name with every address to which there is a route.
     ///
     /// # Errors
-    /// [`DnsError::NoAuthority`], or that no resolver answered. An error of one look-up of several is none.
+    /// Returns [`DnsError::NoAuthority`] if no server has such an address, or an error if no resolver responds. The failure of a
+    /// single lookup among several is ignored.
     pub async fn authorities(&self, zone: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
         let message = self.resolve(zone, RecordType::NS).await?;
         let names = name_servers(message.answers.iter().chain(&message.authorities), None);
@@ -200,10 +201,10 @@ impl Dns {
         Some(ServerReply::Referral { child, names, glue })
     }
 
-    /// Asks every address of every server that is responsible for a name for its zone: the authorities, or the resolvers.
+    /// Queries every address of every authoritative name server of a name's zone, or every resolver, for the zone.
     ///
     /// # Errors
-    /// If the zone or its servers cannot be found.
+    /// Returns a [`DnsError`] if the zone or its name servers cannot be found.
     pub async fn survey(&self, name: &str) -> Result<Vec<NameServer>, DnsError> {
         let (zone, mut servers) = match self.mode {
             LookupMode::Resolvers => {
@@ -263,28 +264,28 @@ impl Dns {
     }
 }
 
-/// Delegations that are followed for one name.
+/// Maximum number of delegations followed for one name.
 const DELEGATIONS: usize = 8;
 
-/// Place of a challenge's record.
+/// Location of a challenge's TXT record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Target {
-    /// The record's name, after all CNAMEs.
+    /// Name of the record, after all CNAME records are followed.
     pub name: String,
-    /// The zone that it is in, as the DNS has it.
+    /// Zone that contains the record, by its SOA record.
     pub zone: String,
 }
 
-/// An address of a name server, and the error of asking it.
+/// An address of a name server, with the outcome of a query to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NameServer {
     /// Host name of the server.
     pub server: String,
-    /// One of its addresses; `None` if it has none that can be reached.
+    /// IP address with port. `None` if the server has no reachable address.
     pub address: Option<SocketAddr>,
-    /// The error, if it does not answer as it should.
+    /// Description of the error. `None` if the server answers correctly.
     pub error: Option<String>,
     lookup: Option<DnsError>,
 }

@@ -9,25 +9,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Attempts to get the lock of an account, 100 ms apart.
+/// Attempts to take the lock of an account, 100 ms apart.
 const LOCK_ATTEMPTS: u32 = 600;
 
-/// A CA and the account there.
+/// A CA, with the settings of the account there.
 #[derive(Debug)]
 pub struct Authority {
     /// ACME client of the authority.
     pub acme: Acme,
-    /// Mail addresses for the account.
+    /// Contact addresses of the account: mail addresses without `mailto:`.
     pub contact: Vec<String>,
-    /// The external account that a new account is bound to.
+    /// External account binding (RFC 8555 §7.3.4) of a newly registered account.
     pub external_account: Option<ExternalAccount>,
-    /// The user agreed to the terms of service: no account is registered otherwise. Set by [`Authority::new`].
+    /// Whether the user agreed to the CA's terms of service. Without it no account is registered. [`Authority::new`]
+    /// sets `true`.
     pub terms_agreed: bool,
     account: tokio::sync::Mutex<Option<Arc<Account>>>,
 }
 
 impl Authority {
-    /// A CA without contacts, whose terms of service are agreed to.
+    /// Creates an authority without contacts, whose terms of service are agreed to.
     #[must_use]
     pub fn new(acme: Acme) -> Self {
         Self {
@@ -40,14 +41,15 @@ impl Authority {
     }
 }
 
-/// Key under which a store keeps the account of a directory URL.
+/// Returns the key under which a store keeps the account of a directory URL: the URL without its scheme, every character
+/// other than ASCII letters, digits, `-` and `.` replaced by `_`.
 #[must_use]
 pub fn account_key(directory: &str) -> String {
     let bare = directory.split_once("://").map_or(directory, |(_, rest)| rest);
     bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' }).collect()
 }
 
-/// Scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url.get(host..).and_then(|rest| rest.find('/')).and_then(|end| url.get(..host + end)).unwrap_or(url)
@@ -83,7 +85,7 @@ impl AccountKeeper {
         self.authorities.iter().map(url).collect()
     }
 
-    /// Returns the account's URL if it is registered, without a request.
+    /// Returns the account URL if the account is registered, without a request to the CA.
     pub(super) async fn known_url(&self, name: &str) -> Option<String> {
         let authority = self.authority(name).ok()?;
         self.stored(name, authority).await.ok().flatten().and_then(|account| account.url)

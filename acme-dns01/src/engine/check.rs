@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// Names that are checked concurrently.
 const CONCURRENT: usize = 8;
 
-/// Checks the configuration against the world.
+/// Checks the configuration against CA, DNS, providers and store.
 pub(super) struct Checker<'e> {
     engine: &'e Engine,
 }
@@ -74,7 +74,7 @@ impl<'e> Checker<'e> {
         })
     }
 
-    /// Checks everything that can be checked without an order. A TXT record is written and removed unless `dry`.
+    /// Runs every check that needs no order. Unless `dry`, a TXT record is written and removed.
     pub(super) async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let mut findings = self.authorities(certificates).await;
         for (name, provider) in &self.engine.locator.providers {

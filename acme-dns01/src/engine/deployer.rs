@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Deployer {
     pub(super) live: Option<Arc<Live>>,
     store: Arc<dyn Store>,
-    /// Serial numbers deployed to this machine's servers, by certificate.
+    /// Serial numbers deployed to the servers of this host, by certificate.
     serials: Mutex<BTreeMap<String, String>>,
 }
 
@@ -28,12 +28,12 @@ impl Deployer {
         self.serials().get(id).is_some_and(|known| known == serial)
     }
 
-    /// The caller deploys this certificate to this machine's servers.
+    /// Records that the caller deploys this certificate to the servers of this host.
     pub(super) fn will_deploy(&self, id: &str, serial: &str) {
         self.serials().insert(id.to_owned(), serial.to_owned());
     }
 
-    /// It is not known any more what this machine's servers have.
+    /// Clears the record of what the servers of this host have.
     pub(super) fn forget(&self, id: &str) {
         self.serials().remove(id);
     }

@@ -5,23 +5,24 @@ use crate::time::Time;
 use std::fmt;
 use std::sync::Arc;
 
-/// Receives every event of the engine: the certificate's id, and the event. [`EngineEvent`]'s `Display` is one line.
+/// Callback for every event of the engine, with the certificate's id. It must not block. [`EngineEvent`]'s `Display`
+/// is one line.
 pub type Observer = Arc<dyn Fn(&str, &EngineEvent) + Send + Sync>;
 
-/// A step of the engine, for one certificate.
+/// An event in the engine's work on one certificate.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EngineEvent {
-    /// A self-signed certificate was put in place, to have something to serve.
+    /// A self-signed placeholder was installed, so that servers can start.
     Placeholder,
-    /// An attempt began.
+    /// An issuance attempt began.
     Began {
         /// Configured name of the authority.
         authority: String,
         /// The human-readable reason.
         reason: String,
     },
-    /// An order was placed; its URL.
+    /// An order was created; the order URL.
     Ordered(String),
     /// A TXT record is about to be created.
     Publishing {
@@ -30,54 +31,54 @@ pub enum EngineEvent {
         /// Configured name of the provider.
         provider: String,
     },
-    /// Every name server shows the record; the CA is about to validate.
+    /// Every authoritative name server returns the TXT record; the CA is about to validate.
     Validating,
-    /// The CA is about to issue.
+    /// The certificate signing request is about to be sent.
     Issuing,
-    /// A new certificate is in place.
+    /// A new certificate was installed.
     Installed {
         /// Serial number of the certificate.
         serial: String,
         /// End of its validity period.
         not_after: Time,
     },
-    /// The certificate is known to be served.
+    /// The certificate was deployed, and every check succeeded.
     Deployed,
-    /// A server could not be told of the certificate.
+    /// A reload failed, or the deployment could not be completed.
     Undeployed {
         /// The human-readable reason.
         reason: String,
-        /// The next try.
+        /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The new certificate was not served; the old one was put back.
+    /// The new certificate was not served, so the previous one was restored; the reason.
     RolledBack(String),
-    /// The attempt failed, or goes on later.
+    /// The attempt failed, or was suspended and will be resumed.
     Failed {
         /// The human-readable reason.
         reason: String,
-        /// The next try.
+        /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The attempt was abandoned.
+    /// The attempt was abandoned; the reason.
     Abandoned(String),
-    /// The certificate that was issued is not in place any more, or cannot be used.
+    /// The issued certificate is missing or cannot be used; the condition of the pair in place.
     Lost(String),
-    /// The certificate that was issued is downloaded again; the condition of the pair in place.
+    /// The issued certificate is being downloaded again; the condition of the pair in place.
     Restoring(String),
-    /// The certificate that was issued is in place again.
+    /// The issued certificate was restored.
     Restored,
-    /// One step failed; it may be repeated.
+    /// A step failed and may be retried; the error.
     Error(String),
     /// An alert was raised.
     Alert(Alert),
-    /// An alert could not be sent.
+    /// An alert sink failed; the error. The alert is not sent to that sink again.
     AlertLost(String),
-    /// A certificate that another machine installed is in use here; its serial number.
+    /// A certificate installed by another host was put into use; its serial number.
     TakenOver(String),
-    /// Owner, group or mode of files was corrected.
+    /// Owner, group or mode of files was corrected; what was changed.
     Corrected(String),
-    /// Something that the user should know.
+    /// Information for the user.
     Note(String),
 }
 

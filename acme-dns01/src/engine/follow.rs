@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// First and longest pause before a server is told again.
+/// First and maximum pause before a failed reload is retried.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-/// Follows the changes of a shared store.
+/// Follows the changes that other hosts make to a shared store.
 pub(super) struct Follower {
     engine: Arc<Engine>,
     certificates: Vec<Certificate>,
-    /// Certificates that this machine's servers were not told of yet: the next try, and the pause before it.
+    /// Certificates not yet deployed to the servers of this host: time of the next attempt, and the pause before it.
     retries: BTreeMap<String, (Instant, Duration)>,
 }
 

@@ -4,7 +4,7 @@ use crate::client::{KeyPair, describe};
 use crate::condition::StoredPair;
 use crate::store::Contents;
 
-/// Reads the pair that a store has in place.
+/// Parses the files of a certificate, and checks that the private key matches the certificate.
 #[must_use]
 pub fn inspect(contents: &Contents) -> StoredPair {
     let (chain, key) = match contents {

@@ -14,7 +14,7 @@ fn local(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::Local, why.to_string())
 }
 
-/// The order cannot be used any more; only a new one helps.
+/// Returns an error for an order that cannot be continued, so that a new one is needed.
 fn lost(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::OrderGone, why.to_string())
 }

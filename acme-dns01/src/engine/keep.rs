@@ -6,12 +6,13 @@ use crate::client::now;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Shortest and longest pause between rounds: clocks jump, machines sleep, files are changed.
+/// Minimum and maximum pause between rounds. Bounded, since clocks are set, hosts are suspended and files are
+/// changed.
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3600));
-/// Pause before a certificate that another process works on is looked at again.
+/// Pause before the lock of a certificate held by another process is tried again.
 const LOCKED: Duration = Duration::from_secs(30);
 
-/// Keeps a certificate alive until the engine is told to stop.
+/// Runs the rounds of a certificate until the engine is stopped.
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
         engine.ready(&certificate).await;

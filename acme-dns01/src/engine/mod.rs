@@ -1,4 +1,4 @@
-//! The shell around the machine: performs its actions and reports their results.
+//! The I/O shell around the issuance machine: performs its actions and reports their results.
 
 mod accounts;
 mod adopter;
@@ -52,12 +52,12 @@ use tokio::sync::{Semaphore, watch};
 pub struct Certificate {
     /// Specification of the certificate.
     pub spec: Spec,
-    /// Servers to reload and to check.
+    /// Servers to reload, and handshakes that verify the deployment.
     pub deployment: Deployment,
 }
 
 impl Certificate {
-    /// A certificate with servers to reload and to check.
+    /// Creates a certificate with its deployment.
     #[must_use]
     pub const fn new(spec: Spec, deployment: Deployment) -> Self {
         Self { spec, deployment }
@@ -84,15 +84,15 @@ pub struct CertificateStatus {
     pub condition: Condition,
     /// The pair in place.
     pub stored: StoredPair,
-    /// Sum of the journal.
+    /// State replayed from the journal.
     pub state: State,
-    /// Time of the next renewal, and the reason for it; a pause after a failure comes on top.
+    /// Time of the next renewal, with its reason. A pause after a failure may delay it further.
     pub due: Due,
-    /// End of the pause after a failure, if it is in force.
+    /// End of the pause after a failure. `None` if no pause is in force.
     pub paused_until: Option<Time>,
 }
 
-/// The engine. Cheap to share behind an [`Arc`].
+/// The engine, which obtains, renews and deploys certificates. Shared behind an [`Arc`].
 pub struct Engine {
     store: Arc<dyn Store>,
     accounts: AccountKeeper,
@@ -115,7 +115,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without authorities and providers, that works on at most five certificates at once.
+    /// Creates an engine without authorities and providers. It processes at most five certificates at once, and installs
+    /// placeholders.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, dns: Dns) -> Self {
         Self {
@@ -131,42 +132,43 @@ impl Engine {
         }
     }
 
-    /// Adds a CA under the name by which specifications call it.
+    /// Adds a CA under the name that [`Spec::authorities`](crate::Spec) uses. Replaces one of the same name.
     #[must_use]
     pub fn authority(mut self, name: impl Into<String>, authority: Authority) -> Self {
         self.accounts.authorities.insert(name.into(), authority);
         self
     }
 
-    /// Adds a DNS provider. The one that has exactly the zone of a record creates it.
+    /// Adds a DNS provider under the name that [`Spec::providers`](crate::Spec) uses. A provider whose zone is exactly that of the
+    /// record is preferred.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.locator.providers.push((name.into(), provider));
         self
     }
 
-    /// Adds a recipient of alerts.
+    /// Adds an alert sink. Every alert is sent to all sinks.
     #[must_use]
     pub fn alert_sink(mut self, sink: Arc<dyn AlertSink>) -> Self {
         self.reporter.sinks.push(sink);
         self
     }
 
-    /// Takes certificates into use in this process.
+    /// Sets the rustls resolver into which certificates are put.
     #[must_use]
     pub fn live(mut self, live: Arc<Live>) -> Self {
         self.deployer.live = Some(live);
         self
     }
 
-    /// Sets the observer, which receives the certificate's id and each event.
+    /// Sets the observer, which receives the certificate's id with each event.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Self {
         self.reporter.observer = Some(observer);
         self
     }
 
-    /// Sets whether a self-signed pair is installed where there is none yet, so that servers can start: by default it is.
+    /// Sets whether a self-signed placeholder is installed where no certificate exists, so that servers can start. Default: `true`.
     #[must_use]
     pub const fn placeholders(mut self, install: bool) -> Self {
         self.placeholders = install;
@@ -205,7 +207,8 @@ impl Engine {
         certificate
     }
 
-    /// Does what is due for all of these, as many at once as allowed.
+    /// Runs one round for each certificate, at most [`parallel`](Self::parallel) at once. With `force`, certificates are renewed
+    /// before they are due. Returns the results sorted by id.
     pub async fn once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<CertificateRound> {
         let mut rounds = tokio::task::JoinSet::new();
         for certificate in certificates {
@@ -220,8 +223,8 @@ impl Engine {
         found
     }
 
-    /// Keeps all of these alive until the engine is told to [stop](Self::stop), and follows what other machines do to a store
-    /// that is shared. Records of certificates that are not among these any more are removed.
+    /// Runs the rounds of these certificates until [`stop`](Self::stop), and follows the changes of a shared store. TXT records of
+    /// other certificates in the store are removed.
     pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
         let mut tasks = tokio::task::JoinSet::new();
         for certificate in certificates.iter().cloned() {
@@ -235,15 +238,15 @@ impl Engine {
         tasks.join_all().await;
     }
 
-    /// Removes TXT records of certificates that have a journal and are not among `configured`. Their attempts are abandoned.
+    /// Removes the TXT records of certificates that have a journal and are not among `configured`, and abandons their attempts.
     ///
     /// # Errors
-    /// [`StoreError`]; what cannot be removed from the DNS is reported as an event and an alert.
+    /// Returns a [`StoreError`]. A record that cannot be removed is reported as an event and an alert.
     pub async fn sweep(&self, configured: &[Certificate]) -> Result<(), StoreError> {
         sweep::sweep(self, configured).await
     }
 
-    /// Ends [`run`](Self::run) and every round as soon as what is under way is done and written down: within the time-out of
+    /// Stops [`run`](Self::run) and every round after the current action has been recorded, which takes at most the time limit of
     /// one request.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
@@ -270,7 +273,7 @@ impl Engine {
         }
     }
 
-    /// Does what is due for one certificate, until nothing is.
+    /// Performs the due actions of one certificate until none is left. With `force`, the certificate is renewed before it is due.
     pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
         let certificate = self.resolved(certificate);
         // Never closed.
@@ -279,11 +282,11 @@ impl Engine {
         CertificateRound { id: certificate.spec.id, outcome }
     }
 
-    /// Makes sure that there is something to serve: takes the pair in the store into use, or installs a self-signed one where
-    /// there is none, or none that can be used. Corrects owner, group and mode of the files.
+    /// Ensures that a pair can be served: puts the pair in the store into use, or installs a self-signed placeholder where none is
+    /// usable. Corrects owner, group and mode of the files.
     ///
     /// # Errors
-    /// [`StoreError`], or that a key cannot be made. What this machine has is in use all the same.
+    /// Returns a [`StoreError`], also if no key can be generated. A pair on this host is then put into use nevertheless.
     pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
         let id = &certificate.spec.id;
         for what in self.store.correct(id).await? {
@@ -303,12 +306,12 @@ impl Engine {
         current.map_or(Ok(()), |pair| self.deployer.set_live(id, &pair))
     }
 
-    /// Takes the pair of this machine into use at once, without asking a store that is shared: a server that starts while the
-    /// database is away should not wait for it. Without one it is [`prepare`](Self::prepare). A newer one in the store is taken
-    /// into use by [`run`](Self::run).
+    /// Puts the pair on this host into use without a query to a shared store, so that a server can start while the database is
+    /// unreachable. Without a local pair it acts as [`prepare`](Self::prepare). [`run`](Self::run) puts a newer pair in the store
+    /// into use.
     ///
     /// # Errors
-    /// As of [`prepare`](Self::prepare).
+    /// As for [`prepare`](Self::prepare).
     pub async fn begin(&self, certificate: &Certificate) -> Result<(), StoreError> {
         match self.store.local(&certificate.spec.id).await {
             Ok(Some(pair)) if self.deployer.set_live(&certificate.spec.id, &pair).is_ok() => Ok(()),
@@ -387,7 +390,7 @@ impl Engine {
     /// Returns the state of a certificate from its journal and its folder.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`] if journal or files cannot be read.
     pub async fn state(&self, certificate: &Certificate) -> Result<State, StoreError> {
         Ok(self.certificate_status(certificate).await?.state)
     }
@@ -395,7 +398,7 @@ impl Engine {
     /// Returns the state of a certificate, with the condition of its files and the time of its renewal.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`] if journal or files cannot be read.
     pub async fn certificate_status(
         &self,
         certificate: &Certificate,
@@ -414,23 +417,23 @@ impl Engine {
         Ok(CertificateStatus { condition, stored, state, due, paused_until })
     }
 
-    /// Checks everything that can be checked without an order: credentials and their reach, CAA, delegation, every name server,
-    /// files and their permissions. A TXT record is written and removed unless `dry`.
+    /// Runs every check that needs no order: credentials and their scope, CAA, delegation, every name server, files and their
+    /// permissions. Unless `dry`, a TXT record is written and removed.
     pub async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.resolved(certificate)).collect();
         self.checker().check(&certificates, dry).await
     }
 
-    /// Takes over certificates and accounts of another client, for these certificates. A valid certificate in place stays, and so does
-    /// an account that is registered. With `dry`, nothing is changed.
+    /// Imports certificates and accounts of another client, for these certificates. A valid certificate in place and a registered
+    /// account are kept. With `dry`, nothing is changed.
     pub async fn adopt(&self, found: &Found, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.resolved(certificate)).collect();
         Adopter::new(self, found, dry).run(&certificates).await
     }
 
-    /// Returns the account at a CA, registered if need be.
+    /// Returns the account at a CA. It is registered if it does not exist yet. `authority` is the CA's configured name.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -438,15 +441,15 @@ impl Engine {
         self.accounts.ensure(authority, false).await
     }
 
-    /// Gives the account at a CA another key.
+    /// Replaces the key of the account at a CA (RFC 8555 §7.3.5).
     ///
     /// # Errors
-    /// [`AcmeError`]; the old key is still good then, or the new one is found at the next start.
+    /// Returns an [`AcmeError`]. The old key then remains valid, or the next start determines that the new one is.
     pub async fn roll_over(&self, authority: &str) -> Result<(), AcmeError> {
         self.accounts.roll_over(authority).await
     }
 
-    /// Deactivates the account at a CA for good. Later orders are placed by a new one.
+    /// Deactivates the account at a CA permanently (RFC 8555 §7.3.6). Later orders use a new account.
     ///
     /// # Errors
     /// [`AcmeError`].
@@ -454,10 +457,10 @@ impl Engine {
         self.accounts.deactivate(authority).await
     }
 
-    /// Revokes the certificate in the store; the next round replaces it. `reason` is a code of RFC 5280 §5.3.1.
+    /// Revokes the certificate in the store, which the next round replaces. `reason` is a reason code of RFC 5280 §5.3.1.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if there is no certificate, the CA refuses, or the revocation cannot be recorded.
     pub async fn revoke(&self, certificate: &Certificate, reason: Option<u8>) -> Result<(), AcmeError> {
         let local = |why: String| AcmeError::new(ErrorKind::Local, why);
         let id = &certificate.spec.id;
@@ -485,11 +488,11 @@ impl Engine {
         Err(StoreError::Busy { id: id.to_owned() })
     }
 
-    /// Abandons the order under way of a certificate, and removes its TXT records. The id need not be configured any more.
-    /// Returns the records that are left, with the reason.
+    /// Abandons the attempt of a certificate and removes its TXT records. The certificate need not be configured any more. Returns
+    /// the names of records that could not be removed, each with the error.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
     pub async fn abandon(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
         let _lock = self.locked(id).await?;
         let mut machine = Machine::new(Spec::new([], ""), State::replay(&self.store.journal(id).await?));
@@ -502,11 +505,11 @@ impl Engine {
         remove_records(self, id, machine.state()).await
     }
 
-    /// Forgets a certificate: abandons its order, removes its TXT records, and removes its journal and pending key. The
-    /// certificate's folder stays. Nothing is forgotten while records are left; they are returned, with the reason.
+    /// Abandons the attempt of a certificate, then removes its TXT records, its journal and its pending key. The certificate's
+    /// folder is kept. While TXT records cannot be removed, nothing else is; they are returned, each with the error.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
     pub async fn forget(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
         let left = self.abandon(id).await?;
         if left.is_empty() {

@@ -20,13 +20,13 @@ const REPEAT: [Duration; 4] =
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Certificates obtained since the start.
+    /// Certificates installed since the start of the process.
     pub issued: u64,
     /// The attempts that failed, or that ended because an authorization stayed pending for too long.
     pub failed: u64,
-    /// Orders placed since the start.
+    /// Orders created since the start of the process.
     pub orders: u64,
-    /// Alerts raised since the start.
+    /// Alerts raised since the start of the process.
     pub alerts: u64,
     /// The alerts that could not be delivered to any sink.
     pub alerts_lost: u64,

@@ -11,23 +11,23 @@ use crate::store::{Lock, Pair, StoreError};
 use crate::time::Time;
 use std::time::Duration;
 
-/// Longest wait inside a round.
+/// Maximum wait inside a round, in which the lock is held.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Consecutive failures to write the journal that end a round.
 const UNWRITTEN: u32 = 3;
-/// Time before a lock that was lost is tried for again.
+/// Pause before a lock that was lost is tried again.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
-/// Time before a failing store is tried again, and one that is away for a moment.
+/// Pause after a permanent store failure, and after a transient one.
 const STORE_PAUSE: Duration = Duration::from_secs(60);
 const STORE_PAUSE_TRANSIENT: Duration = Duration::from_secs(5);
-/// Lines of a journal before it is compacted.
+/// Number of journal lines above which the journal is compacted.
 const COMPACT: usize = 64;
 
 /// Result of a round for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateRound {
-    /// Id of the certificate.
+    /// Id of the certificate, [`Spec::id`](crate::Spec).
     pub id: String,
     /// Outcome of the round.
     pub outcome: RoundOutcome,
@@ -37,25 +37,25 @@ pub struct CertificateRound {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoundOutcome {
-    /// A new certificate is in place.
+    /// A new certificate was installed.
     Issued,
-    /// Nothing is due yet.
+    /// No action is due yet.
     NotDue {
-        /// Time of the next step.
+        /// Time of the next action.
         until: Time,
-        /// Reason for that time.
+        /// Human-readable reason for that time.
         reason: String,
     },
-    /// A step failed.
+    /// The round ended with an error.
     Failed {
-        /// Time of the next try.
+        /// Time of the next attempt.
         retry_at: Time,
         /// Kind of the error.
         kind: ErrorKind,
-        /// The error, for people.
+        /// Error message, for display.
         reason: String,
     },
-    /// Another process works on the certificate.
+    /// Another process holds the lock of the certificate.
     Locked,
 }
 
@@ -65,7 +65,7 @@ impl RoundOutcome {
     }
 }
 
-/// A machine driven under the lock of its certificate.
+/// A machine that is driven under the lock of its certificate.
 pub(super) struct Round<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
@@ -75,7 +75,7 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Does what is due for one certificate.
+    /// Performs the due actions of one certificate.
     pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
         let id = &certificate.spec.id;
         match Self::work(engine, certificate, force).await {
@@ -193,7 +193,8 @@ impl<'e> Round<'e> {
     }
 }
 
-/// Takes a certificate that another program put in place for one of this one, unless it cannot be.
+/// Treats a certificate that another program installed as issued by the first configured authority, unless one is
+/// recorded already.
 pub(super) fn adopt(spec: &Spec, mut state: State, stored: &StoredPair) -> State {
     if state.held.is_none()
         && state.lost.is_none()
@@ -208,7 +209,7 @@ pub(super) fn adopt(spec: &Spec, mut state: State, stored: &StoredPair) -> State
     state
 }
 
-/// Makes a pair to serve until there is a real one.
+/// Generates a self-signed placeholder.
 pub(super) async fn placeholder(spec: &Spec) -> Result<Pair, StoreError> {
     let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
     let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };
@@ -219,7 +220,8 @@ pub(super) async fn placeholder(spec: &Spec) -> Result<Pair, StoreError> {
     Ok(Pair { chain, key })
 }
 
-/// Removes the records of a journal from the DNS. Returns those that could not be removed, with the reason.
+/// Removes the TXT records of a journal from the DNS. Returns the names of those that could not be removed, each with
+/// the error.
 pub(super) async fn remove_records(
     engine: &Engine,
     id: &str,

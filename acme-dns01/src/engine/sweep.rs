@@ -9,10 +9,10 @@ use crate::time::DAY;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// First and longest pause before records are tried again.
+/// First and maximum pause before the removal of records is retried.
 const RETRY: (Duration, Duration) = (Duration::from_secs(60), DAY);
 
-/// Removes records of certificates that are not configured any more.
+/// Removes TXT records of certificates that are not configured any more.
 pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result<(), StoreError> {
     sweep_once(engine, configured).await.map(|_| ())
 }

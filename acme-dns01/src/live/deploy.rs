@@ -1,4 +1,4 @@
-//! Reloads of servers, and handshakes that must show the new certificate.
+//! Deployment: reloads of servers, and TLS handshakes that verify the served certificate.
 
 use super::handshake::{Greeting, served_serial};
 use crate::lifetime::CertificateInfo;
@@ -8,34 +8,34 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-/// Command or unit that makes a server read its certificate again.
+/// How a server is made to reload its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// A program with its arguments.
+    /// Path of a program, with its arguments.
     Command(Vec<String>),
-    /// A systemd unit, reloaded, or restarted if it cannot reload; left alone if it does not run.
+    /// Name of a systemd unit: reloaded, or restarted if it cannot be reloaded. A unit that is not active is left alone.
     Unit(String),
 }
 
-/// A handshake that has to show the new certificate.
+/// A TLS handshake in which the server must present the new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Address to connect to, `host:port`.
     pub address: String,
-    /// Protocol before the handshake.
+    /// Protocol that precedes the handshake.
     pub greeting: Greeting,
-    /// The name to ask for.
+    /// Server name for SNI.
     pub name: String,
 }
 
-/// Servers that use a certificate.
+/// Servers to reload and to verify after a new certificate was installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Reloads, in this order.
+    /// Reloads, run in this order. The first failure ends the deployment.
     pub reload: Vec<Reload>,
-    /// Handshakes that must show the certificate afterwards.
+    /// Checks, run after all reloads.
     pub checks: Vec<Check>,
-    /// Time limit of each reload, and of each check.
+    /// Time limit of each reload, and of each check. Default: 60 s.
     pub within: Duration,
 }
 
@@ -47,14 +47,14 @@ impl Default for Deployment {
 
 /// Error of a deployment.
 pub(crate) enum DeployError {
-    /// Another one is served: the new one is to be taken back.
+    /// Another certificate is served: the new one is to be rolled back.
     NotServed(String),
-    /// A reload did not work.
+    /// A reload failed.
     Failed(String),
 }
 
 impl Deployment {
-    /// Reloads every server, and waits until each check shows the certificate. `folder` is the certificate's.
+    /// Reloads every server, and waits until each check finds the certificate. `folder` is the certificate's.
     pub(crate) async fn run(
         &self,
         held: &CertificateInfo,
@@ -92,7 +92,7 @@ impl Check {
     }
 }
 
-/// Runs every reload, in the certificate's folder, with `ACME_FOLDER` (its absolute path) and `ACME_CERTIFICATE` (its id) in the
+/// Runs every reload in the certificate's folder, with `ACME_FOLDER` (its absolute path) and `ACME_CERTIFICATE` (its id) in the
 /// environment.
 pub(crate) async fn run_reloads(
     deployment: &Deployment,

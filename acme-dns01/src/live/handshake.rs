@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Accepts every certificate: only its serial number is read. The peer still has to have its key.
+/// Verifier that accepts every certificate, since only the serial number is read. The handshake signature is verified.
 #[derive(Debug)]
 struct PermissiveVerifier {
     provider: Arc<CryptoProvider>,
@@ -53,24 +53,24 @@ impl ServerCertVerifier for PermissiveVerifier {
     }
 }
 
-/// Protocol before the TLS handshake.
+/// Protocol that precedes the TLS handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Greeting {
-    /// TLS from the first byte.
+    /// No protocol: implicit TLS.
     #[default]
     Tls,
     /// SMTP, and STARTTLS in it (RFC 3207).
     Smtp,
 }
 
-/// Error of reading a served certificate.
+/// Error of reading the certificate that a server presents.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The name cannot be asked for.
+    /// The text is not a valid server name.
     #[error("not a valid server name: `{0}`")]
     Name(String),
-    /// No connection, or it broke.
+    /// The TCP connection failed.
     #[error("{address}: no connection")]
     Connection {
         /// Address of the server.
@@ -78,7 +78,7 @@ pub enum HandshakeError {
         /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The handshake failed.
+    /// The TLS handshake failed, or the connection broke during it.
     #[error("{address}: the handshake for {name} failed")]
     Tls {
         /// Address of the server.
@@ -88,7 +88,7 @@ pub enum HandshakeError {
         /// Error of TLS or of the connection.
         source: std::io::Error,
     },
-    /// The server does not offer STARTTLS.
+    /// The server did not accept STARTTLS.
     #[error("{address}: {reply}")]
     StartTls {
         /// Address of the server.
@@ -96,13 +96,13 @@ pub enum HandshakeError {
         /// The command and its reply.
         reply: String,
     },
-    /// No certificate was presented, or it cannot be read.
+    /// The server presented no certificate, or its serial number cannot be parsed.
     #[error("{address}: no readable certificate was presented")]
     Certificate {
         /// Address of the server.
         address: String,
     },
-    /// It took too long.
+    /// The handshake was not complete within the time limit.
     #[error("{address}: no handshake within {} s", within.as_secs())]
     TimedOut {
         /// Address of the server.
@@ -112,8 +112,8 @@ pub enum HandshakeError {
     },
 }
 
-/// Reads the serial number of the certificate that a server presents for a name, in hexadecimal digits without leading zeros.
-/// `rsa` asks for a certificate with an RSA key, else for one with another; a server may have both.
+/// Returns the serial number of the certificate that a server presents for a name, in hexadecimal digits without leading zeros. The
+/// certificate is not verified. `rsa` selects whether one with an RSA key is requested, since a server may have two.
 ///
 /// # Errors
 /// [`HandshakeError`].
@@ -160,7 +160,7 @@ async fn start_tls(tcp: &mut TcpStream) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads one reply (RFC 5321 §4.2), and nothing of what follows it.
+/// Reads one SMTP reply (RFC 5321 §4.2), and no byte after it.
 async fn reply(tcp: &mut TcpStream, code: &str, to: &str) -> Result<(), String> {
     loop {
         let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! Certificates in use: a live resolver for rustls, and everybody else who serves them.
+//! Certificates in use: a rustls resolver, and the deployment to other servers.
 
 mod deploy;
 mod handshake;

@@ -1,4 +1,4 @@
-//! A resolver for rustls that takes new certificates while it is in use.
+//! A rustls certificate resolver whose certificates can be replaced at runtime.
 
 use crate::lifetime::CertificateInfo;
 use crate::store::Pair;
@@ -15,35 +15,36 @@ use tokio::sync::broadcast;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// The chain or the key cannot be parsed.
+    /// The certificate chain or the private key is not valid PEM.
     #[error("not a valid pair in PEM")]
     Pem(#[source] rustls_pki_types::pem::Error),
-    /// The parts do not belong together, or are of a kind that is not supported.
+    /// The private key does not match the certificate, or its type is not supported.
     #[error("the pair cannot be used")]
     Pair(#[from] rustls::Error),
-    /// Its names cannot be read.
+    /// The certificate's names cannot be parsed.
     #[error("the certificate cannot be read")]
     Certificate(#[from] crate::client::CertificateError),
 }
 
 type Keys = HashMap<String, (Vec<String>, Arc<CertifiedKey>)>;
 
-/// The certificates in use, by name. Give it to rustls as its resolver; subscribe to hear of each new one.
+/// The certificates in use, by server name. Implements rustls' `ResolvesServerCert`; [`subscribe`](Self::subscribe) reports
+/// changes.
 #[derive(Debug)]
 pub struct Live {
     keys: RwLock<Arc<Keys>>,
     changes: broadcast::Sender<CertificateInUse>,
 }
 
-/// A certificate that came into use.
+/// A certificate that was put into use.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CertificateInUse {
     /// Id of the certificate.
     pub id: String,
-    /// The chain with its key.
+    /// Certificate chain and private key for rustls.
     pub key: Arc<CertifiedKey>,
-    /// Properties of the certificate: a placeholder has another [`Origin`](crate::Origin) than a CA.
+    /// Properties of the certificate. A placeholder differs from an issued one by its [`Origin`](crate::Origin).
     pub info: CertificateInfo,
 }
 
@@ -54,17 +55,17 @@ impl Default for Live {
 }
 
 impl Live {
-    /// Creates an empty set.
+    /// Creates a resolver without certificates.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Takes a pair into use, in the place of the one of this id. Connections that are open are not touched. One that is in use
-    /// already is no news.
+    /// Puts a pair into use, replacing the one of this id. Existing connections are not affected. Subscribers are notified unless
+    /// the certificate is in use already.
     ///
     /// # Errors
-    /// [`LiveError`]; the old one stays in use.
+    /// Returns a [`LiveError`] if the pair is not valid. The previous pair then stays in use.
     pub fn set(&self, id: &str, pair: &Pair) -> Result<(), LiveError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
             .collect::<Result<_, _>>()
@@ -88,13 +89,14 @@ impl Live {
         Ok(())
     }
 
-    /// Receives every certificate that comes into use from now on, placeholders too.
+    /// Subscribes to certificates that are put into use from now on, including placeholders.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CertificateInUse> {
         self.changes.subscribe()
     }
 
-    /// The certificate in use for a name, of those that a client can use; ECDSA before RSA.
+    /// Returns the certificate for a server name for which `usable` returns `true`, ECDSA before RSA. An exact name is preferred to
+    /// a wildcard.
     #[must_use]
     pub fn find(&self, name: &str, usable: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();

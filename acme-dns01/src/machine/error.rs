@@ -1,17 +1,17 @@
-//! Errors of actions.
+//! Errors of the machine's actions.
 
 use std::time::Duration;
 
-/// Error of an action: a kind that decides what follows, and a reason for people.
+/// Error of an action: a kind, which decides what the machine does next, and a human-readable reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("{reason}")]
 pub struct AcmeError {
     /// Kind of the error.
     pub kind: ErrorKind,
-    /// The request, the answer and the fix, for people.
+    /// Human-readable description: the request, the response and the fix.
     pub reason: String,
-    /// Retry-After of the answer.
+    /// Retry-After of the response, if any.
     pub retry_after: Option<Duration>,
 }
 
@@ -21,24 +21,24 @@ pub struct AcmeError {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The network, a time-out or a server error: a retry may succeed.
+    /// A network error, a timeout or a server error (5xx). A retry may succeed.
     Transient,
-    /// The CA refused the request.
+    /// The CA refused the request. The attempt fails.
     Refused,
-    /// Too many requests; see [`AcmeError::retry_after`].
+    /// The CA's rate limit is exceeded; see [`AcmeError::retry_after`].
     RateLimited,
-    /// The certificate was replaced already (RFC 9773 §5).
+    /// Another order has already replaced the certificate (`alreadyReplaced`, RFC 9773 §5).
     AlreadyReplaced,
-    /// The CA does not know the account.
+    /// The account does not exist at the CA (`accountDoesNotExist`).
     AccountUnknown,
-    /// The CA does not know the order any more, or its result cannot be used.
+    /// The order does not exist at the CA any more, or cannot be continued. A new order is needed.
     OrderGone,
-    /// The DNS provider, the disk or the configuration.
+    /// An error of the DNS provider, the store or the configuration.
     Local,
 }
 
 impl ErrorKind {
-    /// Returns the name for programs: `transient`, `refused`, …
+    /// Returns the stable, machine-readable name: `transient`, `refused`, …
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl ErrorKind {
 }
 
 impl AcmeError {
-    /// An error without Retry-After.
+    /// Creates an error without Retry-After.
     #[must_use]
     pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into(), retry_after: None }
@@ -67,13 +67,13 @@ impl AcmeError {
         self
     }
 
-    /// Returns `true` if a retry may succeed.
+    /// Returns `true` for an error after which a retry may succeed.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Transient | ErrorKind::RateLimited)
     }
 
-    /// Returns how long the server asked to wait.
+    /// Returns the delay of Retry-After, if the response had one.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after

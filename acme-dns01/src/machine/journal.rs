@@ -1,4 +1,4 @@
-//! The write-ahead journal of one certificate, and the state that it adds up to.
+//! The write-ahead journal of one certificate, and the state replayed from it.
 
 use super::error::ErrorKind;
 use crate::lifetime::{Ari, CertificateInfo};
@@ -7,69 +7,69 @@ use crate::time::Time;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A TXT record of ours, or one that may be ours.
+/// A TXT record that this program created or may have created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Txt {
-    /// Configured name of the provider that has the zone.
+    /// Configured name of the provider of the zone.
     pub provider: String,
-    /// The zone, as the provider calls it; a provider may put an identifier behind a `/`.
+    /// Zone, by the provider's identifier. A provider may append a second identifier after a `/`.
     pub zone: String,
-    /// The whole name, after all CNAMEs.
+    /// Name of the record, after all CNAME records are followed.
     pub name: String,
     /// Value of the TXT record.
     pub value: String,
-    /// The provider's identifier of the record, once it is known.
+    /// The provider's identifier of the record, once known.
     pub id: Option<String>,
-    /// It is known to be there.
+    /// Whether the provider confirmed the creation of the record.
     pub published: bool,
 }
 
-/// One line of the journal. What it says was durably written before it was done.
+/// One line of the journal. Written durably before the action that it describes is performed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Record {
-    /// All that went before, in one.
+    /// A snapshot that replaces all previous lines.
     State(Box<State>),
     /// Renewal information of the CA.
     Ari(Ari),
-    /// An attempt begins.
+    /// An issuance attempt begins.
     Began {
         /// Time of the event.
         at: Time,
-        /// At which authority.
+        /// Configured name of the authority.
         authority: String,
         /// The human-readable reason.
         why: String,
-        /// The certificate that it replaces, as ARI names it.
+        /// ARI identifier of the certificate that the order replaces.
         replaces: Option<String>,
-        /// The configuration that asked for it; unknown in old journals.
+        /// Configuration on which the attempt is based. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         request: Option<Box<OrderSpec>>,
     },
-    /// The attempt was abandoned: it began under another configuration, or the user asked for it.
+    /// The attempt was abandoned, since its configuration changed or the user requested it.
     Abandoned {
         /// Time of the event.
         at: Time,
         /// The human-readable reason.
         why: String,
     },
-    /// The certificate that was issued is not in place any more, or cannot be used.
+    /// The issued certificate is missing or cannot be used. It will be replaced.
     Lost {
         /// Time of the event.
         at: Time,
         /// Condition of the pair in place.
         why: String,
     },
-    /// The certificate that was issued is about to be downloaded again: its key is there, its chain is not.
+    /// The issued certificate is about to be downloaded again, since its key is present and its chain is not.
     Restoring {
         /// Time of the event.
         at: Time,
         /// Condition of the pair in place.
         why: String,
     },
-    /// The certificate that was issued is in place again.
+    /// The issued certificate was restored.
     Restored {
         /// Time of the event.
         at: Time,
@@ -81,76 +81,76 @@ pub enum Record {
         /// Its serial number.
         serial: String,
     },
-    /// A server could not be told of the certificate.
+    /// A reload failed, or the deployment could not be completed.
     Undeployed {
         /// Time of the event.
         at: Time,
         /// The human-readable reason.
         why: String,
-        /// The next try.
+        /// Time of the next attempt.
         until: Time,
     },
-    /// The key is in the store.
+    /// The certificate's private key was stored.
     Key {
-        /// SHA-256 of the public key.
+        /// SHA-256 digest of the public key, in hexadecimal digits.
         public_key: String,
     },
-    /// An order is about to be asked for.
+    /// A newOrder request is about to be sent.
     Ordering {
         /// Time of the event.
         at: Time,
     },
-    /// There is an order.
+    /// An order was created.
     Ordered {
-        /// URL of the object.
+        /// URL of the order.
         url: String,
     },
-    /// A record is about to be created.
+    /// A TXT record is about to be created.
     Publishing(Txt),
-    /// A record was created.
+    /// A TXT record was created.
     Published {
         /// Value of the TXT record.
         value: String,
-        /// The provider's identifier.
+        /// The provider's identifier of the record, if it has one.
         id: Option<String>,
     },
-    /// A record was removed.
+    /// A TXT record was removed.
     Removed {
         /// Value of the TXT record.
         value: String,
     },
-    /// The CA is about to be told that a challenge is ready.
+    /// The CA is about to be asked to validate a challenge.
     Triggering {
-        /// The authorization's URL.
+        /// URL of the authorization.
         authorization: String,
     },
-    /// The certificate request is about to be sent.
+    /// The certificate signing request is about to be sent.
     Finalizing,
-    /// There is a certificate.
+    /// The certificate was issued.
     Issued {
-        /// URL of the object.
+        /// URL of the certificate.
         url: String,
     },
-    /// The certificate is in the store; the attempt is over.
+    /// The certificate was installed in the store; the attempt is complete.
     Installed {
         /// Time of the event.
         at: Time,
         /// Properties of the new certificate.
         held: Box<CertificateInfo>,
     },
-    /// The attempt is over without a certificate.
+    /// The attempt ended without a certificate.
     Failed {
         /// Time of the event.
         at: Time,
         /// The human-readable reason.
         why: String,
-        /// Not again before.
+        /// Earliest time of the next attempt.
         until: Time,
         /// Kind of the error.
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
-    /// The attempt goes on later, with the same order.
+    /// The attempt was suspended, and will be resumed with the same order.
     Stalled {
         /// Time of the event.
         at: Time,
@@ -162,129 +162,129 @@ pub enum Record {
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
-    /// Everybody who has to know of the certificate does, and serves it.
+    /// The certificate was deployed: every reload and every check succeeded.
     Deployed {
         /// Time of the event.
         at: Time,
     },
-    /// The certificate was not served, so that the old one was put back.
+    /// The certificate was not served, so the previous one was restored.
     RolledBack {
         /// Time of the event.
         at: Time,
         /// Description of the certificate that was served.
         why: String,
-        /// The next try.
+        /// Time of the next attempt.
         until: Time,
     },
 }
 
-/// The parts of a configuration that an order depends on.
+/// The parts of a configuration on which an order depends. If one changes, the order is abandoned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct OrderSpec {
     /// Names of the certificate, sorted.
     pub names: Vec<Name>,
-    /// Type of its key, as [`KeyType::as_str`](crate::KeyType::as_str) writes it.
+    /// Key type, as [`KeyType::as_str`](crate::KeyType::as_str) returns it.
     pub key_type: String,
-    /// ACME profile of the order.
+    /// ACME profile, if any.
     pub profile: Option<String>,
     /// Configured name of the authority.
     pub authority: String,
     /// Directory URL of the authority, if known.
     pub directory: Option<String>,
-    /// Configured names of the DNS providers; all if empty.
+    /// Configured names of the DNS providers. All providers if empty.
     pub providers: Vec<String>,
 }
 
-/// An attempt to get a certificate.
+/// An issuance attempt, from its beginning to the installation of the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Attempt {
-    /// When it began.
+    /// Time at which the attempt began.
     pub began: Time,
-    /// At which authority.
+    /// Configured name of the authority.
     pub authority: String,
-    /// ARI identifier of the certificate that it replaces.
+    /// ARI identifier of the certificate that the order replaces.
     pub replaces: Option<String>,
-    /// SHA-256 of its public key, once there is a key.
+    /// SHA-256 digest of the public key in hexadecimal digits, once the key is stored.
     pub key: Option<String>,
-    /// An order may have been asked for.
+    /// Whether a newOrder request may have been sent.
     pub ordering: bool,
-    /// URL of the order.
+    /// Order URL, once known.
     pub order: Option<String>,
-    /// The authorizations whose challenge may have been triggered.
+    /// URLs of the authorizations whose challenge may have been triggered.
     pub triggered: BTreeSet<String>,
-    /// The certificate request may have been sent.
+    /// Whether the certificate signing request may have been sent.
     pub finalizing: bool,
-    /// The certificate's URL.
+    /// Certificate URL, once issued.
     pub issued: Option<String>,
-    /// The configuration that asked for it; unknown in old journals.
+    /// Configuration on which the attempt is based. `None` in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub request: Option<Box<OrderSpec>>,
 }
 
-/// State of a certificate: the sum of its journal.
+/// State of a certificate, replayed from its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct State {
-    /// The certificate in the store.
+    /// Properties of the certificate in the store.
     pub held: Option<CertificateInfo>,
     /// Renewal information of the certificate.
     pub ari: Option<Ari>,
-    /// The attempt under way.
+    /// The attempt in progress, if any.
     pub attempt: Option<Attempt>,
-    /// Records of ours that are, or may be, in the DNS.
+    /// TXT records that this program created or may have created, and has not removed.
     pub txt: Vec<Txt>,
-    /// The certificate has to be made known yet.
+    /// Whether the certificate in the store still has to be deployed.
     pub undeployed: bool,
-    /// Consecutive deployments after which it was not served.
+    /// Consecutive deployments that were rolled back, since the certificate was not served.
     pub refused: u32,
-    /// Attempts that failed or stalled since the last success.
+    /// Attempts that failed or were suspended since the last success.
     pub failures: u32,
-    /// Earliest time of the next attempt, as written; see [`State::paused_until`].
+    /// Earliest time of the next attempt, as recorded. See [`State::paused_until`].
     pub until: Option<Time>,
-    /// Earliest time of the next deployment, as written; see [`State::deploy_paused_until`].
+    /// Earliest time of the next deployment, as recorded. See [`State::deploy_paused_until`].
     pub deploy_until: Option<Time>,
-    /// The last failure, as text for people.
+    /// Human-readable reason of the last failure.
     #[cfg_attr(feature = "serde", serde(rename = "trouble"))]
     pub last_error: Option<String>,
     /// Kind of the last failure.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_error_kind: Option<ErrorKind>,
-    /// Time at which `until` was written.
+    /// Time at which `until` was recorded.
     #[cfg_attr(feature = "serde", serde(default))]
     pub paused_at: Option<Time>,
-    /// Time at which `deploy_until` was written.
+    /// Time at which `deploy_until` was recorded.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_paused_at: Option<Time>,
-    /// The last failure of a reload or of a check of the served certificate.
+    /// Human-readable reason of the last failed deployment.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_error: Option<String>,
-    /// Consecutive failures to deploy.
+    /// Consecutive failed deployments.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
-    /// Condition by which the certificate was lost, until there is another.
+    /// Condition for which the certificate was declared lost, until another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub lost: Option<String>,
-    /// URL of the certificate in the store, by which it can be downloaded again.
+    /// Certificate URL of the certificate in the store, from which it can be downloaded again.
     #[cfg_attr(feature = "serde", serde(default))]
     pub url: Option<String>,
-    /// The certificate is being downloaded again.
+    /// Whether the certificate is being downloaded again.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
     /// Serial number of the certificate that was revoked.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
-    /// The configuration of the last attempt: a pause after a failure holds for the same one only.
+    /// Configuration of the last attempt. A pause after a failure applies to the same configuration only.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_request: Option<Box<OrderSpec>>,
 }
 
-/// The longest pause that can have been written: Retry-After may ask for four weeks.
+/// Maximum pause that can have been recorded, since Retry-After is honoured for at most four weeks.
 const LONGEST_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
 
-/// Returns the end of a pause that is in force. One from a clock that was ahead is not, nor one longer than any can be.
+/// Returns the end of a pause that is in force. A pause recorded in the future, or longer than the maximum, is not.
 fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
     until
         .filter(|until| now < *until && *until <= now.after(LONGEST_PAUSE))
@@ -292,7 +292,7 @@ fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
 }
 
 impl State {
-    /// The sum of a journal.
+    /// Replays a journal, oldest line first.
     pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record>) -> Self {
         let mut state = Self::default();
         for record in records {
@@ -301,19 +301,19 @@ impl State {
         state
     }
 
-    /// Returns the end of the pause after a failure, if it is in force.
+    /// Returns the end of the pause after a failure. `None` if no pause is in force.
     #[must_use]
     pub fn paused_until(&self, now: Time) -> Option<Time> {
         in_force(self.until, self.paused_at, now)
     }
 
-    /// Returns the end of the pause after a failed deployment, if it is in force.
+    /// Returns the end of the pause after a failed deployment. `None` if no pause is in force.
     #[must_use]
     pub fn deploy_paused_until(&self, now: Time) -> Option<Time> {
         in_force(self.deploy_until, self.deploy_paused_at, now)
     }
 
-    /// Applies one more line.
+    /// Applies one further line of the journal.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::State(state) => *self = (**state).clone(),

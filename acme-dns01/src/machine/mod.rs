@@ -27,7 +27,7 @@ use retry::TRIES;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// When ARI is asked again if the CA does not say.
+/// Interval of queries for renewal information, if the CA sends no Retry-After.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,18 +56,18 @@ enum Phase {
     Unpublish(Txt),
 }
 
-/// The machine of one certificate.
+/// The issuance machine of one certificate. Performs no I/O.
 #[derive(Clone, Debug)]
 pub struct Machine {
     spec: Spec,
     state: State,
-    /// Actions that come before anything else: journal lines, ledger entries, alerts.
+    /// Actions that take precedence: journal lines, ledger entries, alerts.
     queue: VecDeque<Action>,
     phase: Phase,
     work: OrderProgress,
-    /// Nothing is done before, within an attempt.
+    /// Earliest time of the next action within an attempt, with the reason.
     hold: Option<(Time, String)>,
-    /// A line that could not be written is not tried again before, and how often in a row that was.
+    /// Earliest time at which a failed journal write is retried, with the reason.
     unwritten: Option<(Time, String)>,
     unwritten_tries: u32,
     tries: u32,
@@ -77,14 +77,14 @@ pub struct Machine {
     unpublish_hold: Option<Time>,
     unpublish_tries: u32,
     warned: Option<Time>,
-    /// A request after the CA forgot the account is made once.
+    /// Whether a request was already repeated with a new account, after the CA did not know the old one.
     reregistered: bool,
-    /// The pair in place, if it was looked at.
+    /// The pair in place, once reported.
     stored: Option<StoredPair>,
 }
 
 impl Machine {
-    /// A machine that goes on from what its journal says.
+    /// Creates a machine that continues from the state of its journal.
     #[must_use]
     pub fn new(spec: Spec, state: State) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Reports the pair in place. A certificate that is not in place any more, or cannot be used, is replaced.
+    /// Reports the pair in place. A certificate that is missing or cannot be used is restored or replaced.
     pub fn observe(&mut self, stored: StoredPair) {
         self.stored = Some(stored);
     }
@@ -124,13 +124,13 @@ impl Machine {
         &self.state
     }
 
-    /// Renews at the next opportunity, due or not.
+    /// Requests a renewal before the certificate is due. Cancels a pause after a failure.
     pub fn force(&mut self) {
         self.forced = true;
         self.state.until = None;
     }
 
-    /// When it is due, and why then.
+    /// Returns the time at which the certificate is due, with the reason.
     #[must_use]
     pub fn due(&self) -> Due {
         if self.forced {
@@ -162,7 +162,7 @@ impl Machine {
         self.phase == Phase::Idle && self.queue.is_empty()
     }
 
-    /// Returns the next action.
+    /// Returns the next action. The ledger is consulted before requests to the CA.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
             return match &self.unwritten {
@@ -208,7 +208,7 @@ impl Machine {
         }
     }
 
-    /// Reports the result of the last action. An event that does not answer it is ignored.
+    /// Reports the result of the last action. An event that does not answer that action is ignored.
     pub fn handle(&mut self, event: Event, now: Time) {
         if let Some(first) = self.queue.front() {
             let journal = matches!(first, Action::Journal(_));
@@ -423,7 +423,7 @@ impl Machine {
         }
     }
 
-    /// Abandons the attempt under way. It does not count as a failure; its records are removed.
+    /// Abandons the attempt in progress. It does not count as a failure. Its TXT records are removed.
     pub fn abandon(&mut self, why: String, now: Time) {
         let in_vain = |attempt: &Attempt| attempt.order.is_some() && attempt.issued.is_none();
         if let Some(attempt) = self.state.attempt.as_ref().filter(|attempt| in_vain(attempt)) {
@@ -558,7 +558,7 @@ impl Machine {
     }
 }
 
-/// Returns when a certificate in this state is due, and the reason. `stored` is the pair in place, if it was looked at.
+/// Returns the time at which a certificate in this state is due, with the reason. `stored` is the pair in place, if known.
 #[must_use]
 pub fn renewal_due(spec: &Spec, state: &State, stored: Option<StoredPair>) -> Due {
     let mut machine = Machine::new(spec.clone(), state.clone());

@@ -33,9 +33,9 @@ struct OpenAuthorization {
     looks: u32,
 }
 
-/// Consecutive server errors of a newOrder with `replaces` before it is dropped.
+/// Consecutive server errors of a newOrder request with `replaces` after which `replaces` is omitted.
 const STUMBLES: u32 = 2;
-/// Polls of a challenge that stays pending before it is triggered again.
+/// Polls of a pending challenge after which it is triggered again.
 const PATIENT_LOOKS: u32 = 4;
 
 impl Machine {

@@ -7,140 +7,139 @@ use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;
 use std::time::Duration;
 
-/// The next step. Each action is answered by one event and may be repeated.
+/// The next action. Each is answered by one event, and may be performed again after an interruption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Append this to the journal, durably. Answered by [`Event::Done`].
+    /// Append this line to the journal, durably. Answered by [`Event::Done`].
     Journal(Record),
-    /// Enter this into the ledger, durably. Answered by [`Event::Done`].
+    /// Record this entry in the ledger, durably. Answered by [`Event::Done`].
     Note(Entry),
-    /// Tell a person. Answered by [`Event::Done`].
+    /// Send an alert. Answered by [`Event::Done`].
     Alert(Alert),
-    /// Nothing before this time.
+    /// Do nothing before this time. Not answered.
     Wait {
         /// Earliest time of the next poll.
         until: Time,
-        /// Reason for the wait.
+        /// Human-readable reason for the wait.
         why: String,
     },
-    /// Read the authority's directory. Answered by [`Event::Directory`].
+    /// Fetch the CA's directory. Answered by [`Event::Directory`].
     Directory {
         /// Configured name of the authority.
         authority: String,
     },
-    /// Ask when a certificate should be renewed. Answered by [`Event::RenewalInfo`].
+    /// Fetch the renewal information of a certificate. Answered by [`Event::RenewalInfo`].
     RenewalInfo {
         /// Configured name of the authority.
         authority: String,
-        /// The certificate's identifier.
+        /// ARI identifier of the certificate (RFC 9773 §4.1).
         certificate: String,
     },
-    /// Make sure there is an account. Answered by [`Event::Account`].
+    /// Ensure that an account is registered. Answered by [`Event::Account`].
     Account {
         /// Configured name of the authority.
         authority: String,
-        /// The authority has forgotten the account that is in the store.
+        /// Whether the CA does not know the account in the store, so that a new one is registered.
         forgotten: bool,
     },
-    /// Check before anything is asked of the CA: CAA, zones, credentials. Answered by [`Event::Clear`].
+    /// Check CAA, zones and credentials before the first request to the CA. Answered by [`Event::Clear`].
     Preflight {
         /// Configured name of the authority.
         authority: String,
     },
-    /// Make the key for the new certificate, or find the one made before, and store it. Answered by [`Event::Key`].
+    /// Generate and store the key for the new certificate, or find the one already stored. Answered by [`Event::Key`].
     Key,
-    /// Ask for an order. Answered by [`Event::Order`].
+    /// Create an order. Answered by [`Event::Order`].
     NewOrder {
-        /// The certificate that it replaces.
+        /// ARI identifier of the certificate that the order replaces.
         replaces: Option<String>,
     },
-    /// Find an order for the same names that is still open. Answered by [`Event::Order`] or [`Event::NoOrder`].
+    /// Search for an open order for the same names. Answered by [`Event::Order`] or [`Event::NoOrder`].
     FindOrder,
-    /// Read the order. Answered by [`Event::Order`].
+    /// Fetch the order. Answered by [`Event::Order`].
     FetchOrder {
-        /// URL of the object.
+        /// URL of the order.
         url: String,
     },
-    /// Read an authorization. Answered by [`Event::Authorization`].
+    /// Fetch an authorization. Answered by [`Event::Authorization`].
     FetchAuthorization {
-        /// URL of the object.
+        /// URL of the authorization.
         url: String,
     },
-    /// Find where a TXT record belongs: follow CNAMEs, find the provider and its zone. Answered by [`Event::Located`].
+    /// Find the location of a TXT record: follow CNAME records, find provider and zone. Answered by [`Event::Located`].
     Locate {
-        /// The name to begin at, `_acme-challenge.…`.
+        /// Name of the challenge record before CNAME records are followed, `_acme-challenge.…`.
         name: String,
     },
-    /// Add a TXT record beside whatever is there. Answered by [`Event::Published`].
+    /// Create a TXT record beside existing ones. Answered by [`Event::Published`].
     Publish(Txt),
-    /// Ask every authoritative address whether it has all of these. Answered by [`Event::Visible`] or
+    /// Query every address of every authoritative name server for all of these. Answered by [`Event::Visible`] or
     /// [`Event::NotVisible`].
     Verify(Vec<Txt>),
-    /// Tell the CA that a challenge is ready. Answered by [`Event::Done`].
+    /// Ask the CA to validate a challenge. Answered by [`Event::Done`].
     Trigger {
-        /// The challenge's URL.
+        /// URL of the challenge.
         challenge: String,
     },
-    /// Send the certificate request for the stored key. Answered by [`Event::Order`].
+    /// Send the certificate signing request for the stored key. Answered by [`Event::Order`].
     Finalize {
         /// URL of the order.
         order: String,
-        /// URL for the certificate signing request.
+        /// URL to which the certificate signing request is sent.
         url: String,
     },
-    /// Fetch the chain, choose among alternates, verify that it fits the key, and stage the pair. Answered by
+    /// Download the chain, select among alternate chains, verify that it matches the key, and stage the pair. Answered by
     /// [`Event::Staged`].
     Download {
-        /// The certificate's URL.
+        /// URL of the certificate.
         url: String,
     },
-    /// Fetch the chain of the certificate that was issued again, verify that it is the same and fits the key that is left, and
-    /// stage the pair. Answered by [`Event::Done`].
+    /// Download the chain of the issued certificate again, verify that it is the same and matches the remaining key, and stage the
+    /// pair. Answered by [`Event::Done`].
     Restore {
         /// Configured name of the authority.
         authority: String,
-        /// The certificate's URL.
+        /// URL of the certificate.
         url: String,
     },
-    /// Put the staged pair in place, at once. Answered by [`Event::Done`].
+    /// Install the staged pair atomically. Answered by [`Event::Done`].
     Install,
-    /// Remove exactly this TXT record. Answered by [`Event::Done`].
+    /// Remove the TXT record with this name and value. Answered by [`Event::Done`].
     Unpublish(Txt),
-    /// Tell everybody who serves the certificate, and check by a handshake. Answered by [`Event::Done`] or
-    /// [`Event::NotServed`].
+    /// Reload the servers and verify the served certificate by handshakes. Answered by [`Event::Done`] or [`Event::NotServed`].
     Deploy,
-    /// Put the pair back that was there before. Answered by [`Event::Done`].
+    /// Restore the previous pair. Answered by [`Event::Done`].
     Rollback,
 }
 
-/// The state of an order or an authorization (RFC 8555 §7.1.6).
+/// Status of an order, authorization or challenge (RFC 8555 §7.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
-    /// Something is still to be done.
+    /// `pending`: authorizations or validations are outstanding.
     Pending,
-    /// All is authorized; the certificate request may be sent.
+    /// `ready`: all authorizations are valid, and the order can be finalized.
     Ready,
-    /// The CA is at work.
+    /// `processing`: the CA is validating or issuing.
     Processing,
-    /// It is done.
+    /// `valid`: the certificate was issued, or the authorization is valid.
     Valid,
-    /// It failed, expired, or was taken back.
+    /// `invalid`, `expired`, `deactivated` or `revoked`.
     Invalid,
 }
 
 /// An ACME order (RFC 8555 §7.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// URL of the object.
+    /// URL of the order.
     pub url: String,
-    /// Status of the object.
+    /// Status of the order.
     pub status: Status,
     /// URLs of the authorizations.
     pub authorizations: Vec<String>,
-    /// URL for the certificate signing request.
+    /// URL to which the certificate signing request is sent.
     pub finalize: String,
-    /// URL of the certificate, once issued.
+    /// Certificate URL, once issued.
     pub certificate: Option<String>,
     /// The problem document of the CA (RFC 9457), formatted as one line of text.
     pub problem: Option<String>,
@@ -148,20 +147,20 @@ pub struct Order {
     pub retry_after: Option<Duration>,
 }
 
-/// An authorization, of which only the DNS-01 challenge counts.
+/// An authorization (RFC 8555 §7.1.4), with its DNS-01 challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization {
-    /// URL of the object.
+    /// URL of the authorization.
     pub url: String,
-    /// The name, without `*.`.
+    /// Identifier of the authorization: the name without `*.`.
     pub name: String,
-    /// Status of the object.
+    /// Status of the authorization.
     pub status: Status,
-    /// The DNS-01 challenge's URL.
+    /// URL of the DNS-01 challenge. `None` if the CA does not offer one.
     pub challenge: Option<String>,
-    /// The challenge's state.
+    /// Status of the DNS-01 challenge.
     pub challenge_status: Status,
-    /// The TXT record's value.
+    /// Value of the TXT record (RFC 8555 §8.4).
     pub value: String,
     /// The problem document of the CA (RFC 9457), formatted as one line of text.
     pub problem: Option<String>,
@@ -172,115 +171,115 @@ pub struct Authorization {
 /// Result of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It was done.
+    /// The action was performed.
     Done,
-    /// The directory was read.
+    /// The directory was fetched.
     Directory {
         /// The CA's clock.
         date: Option<Time>,
-        /// It has ARI.
+        /// Whether the directory has renewal information (RFC 9773).
         renewal_info: bool,
     },
-    /// The CA was asked about renewal.
+    /// The renewal information was fetched.
     RenewalInfo {
-        /// The renewal window, if it was valid.
+        /// The suggested window. `None` if it is malformed.
         info: Option<RenewalInfo>,
         /// When to ask again.
         retry_after: Option<Duration>,
-        /// The CA's clock.
+        /// The CA's clock, from the response's Date field.
         date: Option<Time>,
     },
-    /// There is an account.
+    /// The account is registered.
     Account,
-    /// Nothing stands in the way.
+    /// The preflight checks passed.
     Clear,
-    /// The key is stored.
+    /// The certificate's private key is stored.
     Key {
-        /// SHA-256 of its public key.
+        /// SHA-256 digest of the public key, in hexadecimal digits.
         public_key: String,
     },
-    /// The order as it is.
+    /// The order in its current state.
     Order(Order),
-    /// There is no such order.
+    /// No open order was found, or the order does not exist any more.
     NoOrder,
-    /// The authorization as it is.
+    /// The authorization in its current state.
     Authorization(Authorization),
-    /// Provider, zone and name of the record; its value is ignored.
+    /// Provider, zone and name of the record. Its value is ignored.
     Located(Txt),
-    /// The record is there.
+    /// The TXT record was created.
     Published {
-        /// The provider's identifier.
+        /// The provider's identifier of the record, if it has one.
         id: Option<String>,
     },
-    /// Every server has every value.
+    /// Every queried server has every value.
     Visible,
-    /// Not every server has every value; which not.
+    /// At least one server lacks a value; a human-readable report.
     NotVisible(String),
-    /// The pair is staged.
+    /// The pair was staged.
     Staged(Box<CertificateInfo>),
-    /// Another certificate is served than the one that was installed.
+    /// A server presents another certificate than the installed one; a description.
     NotServed(String),
-    /// The certificate that was issued is not in the store any more.
+    /// The issued certificate is missing from the store; the reason.
     Lost(String),
-    /// The CA does not know the certificate that it was asked about.
+    /// The CA does not know the certificate whose renewal information was requested; the reason.
     UnknownCertificate(String),
-    /// It did not work.
+    /// The action failed.
     Error(AcmeError),
 }
 
-/// Something that a person should know.
+/// A condition that the user should be notified of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alert {
-    /// An attempt failed, or goes on later.
+    /// An attempt failed, or was suspended and will be resumed.
     Failing {
         /// The human-readable reason.
         why: String,
-        /// The next try.
+        /// Time of the next attempt.
         next: Time,
         /// Number of consecutive failures.
         failures: u32,
     },
-    /// A certificate nears its end, or is past it.
+    /// A certificate is close to the end of its validity period, or has expired.
     Expiring {
         /// End of the validity period.
         not_after: Time,
         /// Reason why it was not renewed.
         why: String,
     },
-    /// The new certificate was not served; the old one is back.
+    /// The new certificate was not served, so the previous one was restored.
     RolledBack {
         /// Description of the certificate that was served.
         why: String,
     },
-    /// It could not be made known to those who serve it.
+    /// A reload failed, or the deployment could not be completed.
     Undeployed {
         /// The human-readable reason.
         why: String,
     },
-    /// A record of ours is still in the DNS.
+    /// A TXT record of this program could not be removed from the DNS.
     Leftover {
         /// Name of the record.
         name: String,
         /// Reason why the record could not be removed.
         why: String,
     },
-    /// The CA forgot our account; a new one was made.
+    /// The CA did not know the account, and a new one was registered.
     AccountForgotten {
         /// Configured name of the authority.
         authority: String,
     },
-    /// The machine's clock is off.
+    /// The local clock differs from the CA's.
     Clock {
-        /// By how many seconds it is ahead of the CA's.
+        /// Local clock minus the CA's clock, in seconds.
         ahead: i64,
     },
-    /// It works again.
+    /// The certificate was renewed after failed attempts.
     Recovered,
 }
 
 impl Alert {
-    /// A word for programs: `failing`, `expiring`, …
+    /// Returns the stable, machine-readable name: `failing`, `expiring`, …
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

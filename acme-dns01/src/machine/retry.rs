@@ -4,9 +4,9 @@ use super::{AcmeError, Alert, Entry, ErrorKind, Machine, Phase, Record};
 use crate::time::{DAY, Time};
 use std::time::Duration;
 
-/// Pauses after a whole round of authorities failed: those that Let's Encrypt suggests.
+/// Pauses in seconds after every authority failed, as Let's Encrypt recommends.
 const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
-/// Transient errors in a row before a person is told.
+/// Consecutive transient errors after which an alert is raised.
 pub(super) const TRIES: u32 = 6;
 
 impl Machine {
@@ -16,12 +16,12 @@ impl Machine {
         self.hold = Some((now.after(pause), error.reason));
     }
 
-    /// Returns the wait before the next try. It doubles six times.
+    /// Returns the pause before the next attempt. It doubles up to six times.
     pub(super) fn retry_pause(&self, tries: u32) -> Duration {
         self.spec.timeouts.retry * 2_u32.pow(tries.min(6))
     }
 
-    /// Returns the wait after this many consecutive failures.
+    /// Returns the pause after this many consecutive failures.
     pub(super) fn pause_after(&self, failures: u32) -> Duration {
         let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
         if !failures.is_multiple_of(authorities) {
@@ -34,12 +34,12 @@ impl Machine {
         pause.min(longest.max(Duration::from_secs(60)))
     }
 
-    /// Ends the attempt.
+    /// Ends the attempt as failed.
     pub(super) fn fail(&mut self, error: AcmeError, now: Time) {
         self.end(error, now, false);
     }
 
-    /// Suspends the attempt: it goes on later with its order.
+    /// Suspends the attempt, to be resumed with the same order.
     pub(super) fn stall(&mut self, error: AcmeError, now: Time) {
         self.end(error, now, true);
     }

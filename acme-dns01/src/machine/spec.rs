@@ -11,34 +11,35 @@ use std::time::Duration;
 /// Specification of a certificate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// Its name in the store: that of its folder.
+    /// Identifier in the store, and the name of the certificate's folder.
     pub id: String,
-    /// Its names, sorted, each once: see [`Spec::new`].
+    /// Names, sorted and without duplicates, as [`Spec::new`] makes them.
     pub names: Vec<Name>,
-    /// The kind of its key.
+    /// Type of the private key. Default: `ec256`.
     pub key_type: KeyType,
-    /// Keeps the private key at renewal.
+    /// Whether the private key is kept at renewal. Default: `false`.
     pub reuse_key: bool,
-    /// The profile to order.
+    /// ACME profile to request. Default: none.
     pub profile: Option<String>,
-    /// The common name of an issuer that the chain should end in, if the CA offers a choice.
+    /// Common name of the issuer of the last certificate in the chain, by which one of the CA's alternate chains is selected.
+    /// The default chain is used if none matches.
     pub preferred_chain: Option<String>,
-    /// Authorities in order of preference. If empty, no order is placed.
+    /// Configured names of authorities, in order of preference. No order is placed if empty.
     pub authorities: Vec<String>,
-    /// Directory URLs by the authority's name, as far as known: another URL is another authority.
+    /// Directory URLs by the authority's configured name, as far as known. Another URL means another authority.
     pub directories: BTreeMap<String, String>,
-    /// Configured names of the DNS providers to use; all if empty.
+    /// Configured names of the DNS providers to use. All providers if empty.
     pub providers: Vec<String>,
-    /// When it is renewed.
+    /// Policy of the renewal time.
     pub plan: Plan,
     /// Rate limits of the authorities.
     pub limits: Limits,
-    /// Time limits and retry intervals.
+    /// Time limits and polling intervals.
     pub timeouts: Timeouts,
 }
 
 impl Spec {
-    /// A certificate for these names with the usual settings, in a folder of the first name.
+    /// Creates a specification with default settings, whose id is the first name, as [`Name::folder`] writes it.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = Name>, authority: impl Into<String>) -> Self {
         let mut names: Vec<Name> = names.into_iter().collect();
@@ -61,7 +62,7 @@ impl Spec {
         }
     }
 
-    /// Returns the properties that this specification requires of a certificate.
+    /// Returns the requirements on a certificate.
     #[must_use]
     pub fn requirements(&self) -> Requirements<'_> {
         Requirements {
@@ -72,7 +73,7 @@ impl Spec {
         }
     }
 
-    /// Returns what an order at this authority depends on.
+    /// Returns the parts of the specification on which an order at this authority depends.
     #[must_use]
     pub fn order_spec(&self, authority: &str) -> OrderSpec {
         OrderSpec {
@@ -85,7 +86,8 @@ impl Spec {
         }
     }
 
-    /// Returns the first difference between the configuration of an order and this one, if there is any.
+    /// Returns the first difference between the configuration of an order and this one, in words. `None` if they
+    /// agree.
     #[must_use]
     pub fn difference(&self, request: &OrderSpec) -> Option<&'static str> {
         let now = self.order_spec(&request.authority);
@@ -108,20 +110,20 @@ impl Spec {
     }
 }
 
-/// Intervals and limits of waiting.
+/// Time limits and polling intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Between two looks at the CA or the DNS; it doubles up to sixteen times this.
+    /// First polling interval of CA and DNS. It doubles up to sixteen times this. Default: 2 s.
     pub look: Duration,
-    /// Time limit for the record to reach every name server.
+    /// Time limit for propagation to every authoritative name server. Default: 10 min.
     pub propagation: Duration,
-    /// Wait after every server shows the record, for servers that cannot be reached from here.
+    /// Wait after every server returns the record, for name servers that cannot be reached from here. Default: 2 s.
     pub settle: Duration,
-    /// Time limit for the CA to validate or to issue.
+    /// Time limit for the CA to validate, and to issue. Default: 10 min.
     pub validation: Duration,
-    /// The first pause after a transient error; it doubles.
+    /// First pause after a transient error. It doubles. Default: 1 s.
     pub retry: Duration,
-    /// Never is ARI asked again sooner, whatever the CA says.
+    /// Minimum interval of queries for renewal information, whatever Retry-After says. Default: 1 min.
     pub ari: Duration,
 }
 

@@ -7,13 +7,13 @@ use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-/// One registration at a server of acme-dns. It keeps the last two values, which is what an apex with its wildcard needs.
+/// One registration at an acme-dns server. The server keeps the last two values, which suffices for a name with its wildcard.
 #[derive(Debug)]
 pub struct AcmeDns {
     http: Http,
-    /// The server's address, without a slash at its end.
+    /// Base URL of the server's API, without a trailing slash.
     pub base: String,
-    /// The name that `_acme-challenge` points to (`fulldomain`).
+    /// Name that the CNAME record of `_acme-challenge` points to (`fulldomain`).
     pub full_domain: String,
     /// The registration's `subdomain`.
     pub subdomain: String,
@@ -24,7 +24,7 @@ pub struct AcmeDns {
 }
 
 impl AcmeDns {
-    /// A registration. All but `base` are what `/register` answered.
+    /// Creates a provider for a registration. Every argument but `base` is from the response to `/register`.
     #[must_use]
     pub fn new(
         http: Http,
@@ -82,12 +82,12 @@ impl Provider for AcmeDns {
         }
     }
 
-    /// Nothing: the next two values take the place of the last two.
+    /// Does nothing, since the server replaces old values by itself.
     async fn remove(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// Not tried: it would push out a value that may be in use.
+    /// Returns `None`: a trial could replace a value that is in use.
     async fn trial(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
         Ok(None)
     }

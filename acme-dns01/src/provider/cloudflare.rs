@@ -1,4 +1,4 @@
-//! Cloudflare, by its API v4.
+//! Provider for Cloudflare's API v4.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch};
 use crate::client::{Http, Response};
@@ -15,14 +15,15 @@ use tokio::sync::Mutex;
 
 /// Credentials for the API.
 pub enum CloudflareAuth {
-    /// A scoped token: Zone:Read and DNS:Edit for the zones; or DNS:Edit alone beside a token for zones.
+    /// A scoped API token with Zone:Read and DNS:Edit for the zones, or with DNS:Edit alone and a second token for
+    /// zones.
     Token {
-        /// For the records.
+        /// Token for records.
         dns: SecretString,
-        /// To find zones, if the other may not.
+        /// Token for listing zones, if the other lacks Zone:Read.
         zone: Option<SecretString>,
     },
-    /// An e-mail address and the account's global key, which can do everything: better a token.
+    /// E-mail address and Global API Key of the account. The key has every permission, so a token is preferable.
     GlobalKey {
         /// E-mail address of the account.
         email: String,
@@ -31,19 +32,19 @@ pub enum CloudflareAuth {
     },
 }
 
-/// Zones that a token can read.
+/// Zones that the credentials can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// Names of the zones.
     pub zones: Vec<String>,
 }
 
-/// A client of Cloudflare.
+/// Provider for Cloudflare.
 pub struct Cloudflare {
     http: Http,
     base: String,
     auth: CloudflareAuth,
-    /// Zones given by hand: name and identifier.
+    /// Zones configured by name and identifier.
     pinned: HashMap<String, String>,
     zones: Mutex<HashMap<String, FoundZone>>,
     ttl: u32,
@@ -58,11 +59,11 @@ impl fmt::Debug for Cloudflare {
     }
 }
 
-/// Codes that mean that a record is there already.
+/// Error codes for a record that exists already.
 const EXISTS: [u64; 2] = [81_057, 81_058];
-/// The code that means that a record is not there.
+/// Error code for a record that does not exist.
 const MISSING: u64 = 81_044;
-/// A mark that says whose records these are.
+/// Comment by which records of this program can be recognized.
 const COMMENT: &str = "acme-dns01";
 
 /// A zone of the account.
@@ -117,21 +118,21 @@ struct Pages {
 }
 
 impl Cloudflare {
-    /// A client of the public API.
+    /// Creates a provider for the public API.
     #[must_use]
     pub fn new(http: Http, auth: CloudflareAuth) -> Self {
         let base = "https://api.cloudflare.com/client/v4".to_owned();
         Self { http, base, auth, pinned: HashMap::new(), zones: Mutex::default(), ttl: 120 }
     }
 
-    /// Another address of the API, without a slash at its end.
+    /// Sets the base URL of the API, without a trailing slash.
     #[must_use]
     pub fn base(mut self, base: impl Into<String>) -> Self {
         self.base = base.into();
         self
     }
 
-    /// A zone whose identifier is known, so that no token has to read zones.
+    /// Sets the identifier of a zone, so that no token needs Zone:Read for it.
     #[must_use]
     pub fn pin(mut self, zone: impl Into<String>, id: impl Into<String>) -> Self {
         self.pinned.insert(ascii(&zone.into()), id.into());
@@ -291,7 +292,7 @@ impl Cloudflare {
     /// Lists the zones that the credentials can see.
     ///
     /// # Errors
-    /// [`ProviderError`].
+    /// Returns a [`ProviderError`] if the zones cannot be listed.
     pub async fn scope(&self) -> Result<Scope, ProviderError> {
         let mut zones = Vec::new();
         let mut page = 1;
@@ -448,7 +449,7 @@ fn escaped(name: &str) -> String {
         .collect()
 }
 
-/// TXT content comes back with quotes and without.
+/// Removes the quotes of TXT content, which the API returns with and without them.
 fn unquoted(content: &str) -> String {
     let Some(inner) = content.strip_prefix('"').and_then(|content| content.strip_suffix('"')) else {
         return content.to_owned();

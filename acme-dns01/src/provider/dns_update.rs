@@ -1,11 +1,12 @@
-//! The long tail of providers, through the dns-update crate.
+//! Further providers, through the dns-update crate.
 
 use super::{Provider, ProviderError, ZoneMatch, configured_zone};
 use async_trait::async_trait;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
 use std::fmt;
 
-/// Any provider of dns-update, for zones given by name: the crate cannot find them.
+/// Provider for a service of the dns-update crate. The zones are configured by name, since the crate cannot list
+/// them.
 ///
 /// It gives no identifiers of records, so that removal is by value.
 pub struct DnsUpdateProvider {
@@ -21,16 +22,16 @@ impl fmt::Debug for DnsUpdateProvider {
 }
 
 impl DnsUpdateProvider {
-    /// An updater for these zones.
+    /// Creates a provider for these zones.
     #[must_use]
     pub const fn new(updater: DnsUpdater, zones: Vec<String>) -> Self {
         Self { updater, zones, ttl: 300 }
     }
 
-    /// A service that takes one token.
+    /// Creates a provider for a service that is authenticated by a single token.
     ///
     /// # Errors
-    /// If the service is not known, with those that are.
+    /// Returns a [`ProviderError`] if the service is not known; the message lists the known ones.
     pub fn with_token(
         service: &str,
         token: &secrecy::SecretString,

@@ -1,4 +1,5 @@
-//! An external program, called as lego calls one: `PROGRAM present NAME. VALUE` and `PROGRAM cleanup NAME. VALUE`.
+//! Provider that runs a program with lego's arguments: `PROGRAM present NAME. VALUE` and `PROGRAM cleanup NAME.
+//! VALUE`.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch, configured_zone};
 use async_trait::async_trait;
@@ -7,19 +8,19 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// A program that writes and removes TXT records. It must add to what is there, and remove by value.
+/// Provider that runs a program. The program must add to existing TXT records, and remove by value.
 #[derive(Clone, Debug)]
 pub struct Exec {
     /// Path of the program.
     pub program: PathBuf,
-    /// The zones that it serves; all if empty.
+    /// Zones of the provider. Any zone if empty.
     pub zones: Vec<String>,
-    /// Time limit of one call.
+    /// Time limit of one run. The program is then killed. Default: 120 s.
     pub within: Duration,
 }
 
 impl Exec {
-    /// A program for these zones, all if there are none, that may take two minutes.
+    /// Creates a provider for these zones, or for any zone if there are none.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, zones: Vec<String>) -> Self {
         Self { program: program.into(), zones, within: Duration::from_secs(120) }

@@ -1,4 +1,4 @@
-//! DNS providers, which write TXT records.
+//! DNS providers, which create and remove TXT records.
 
 mod acme_dns;
 mod cloudflare;
@@ -23,49 +23,49 @@ use std::time::Duration;
 #[non_exhaustive]
 #[error("{provider}: {why}")]
 pub struct ProviderError {
-    /// Kind of the provider.
+    /// Short name of the kind of provider, such as `cloudflare`.
     pub provider: String,
-    /// The request, the answer and the fix. Contains no secret.
+    /// Human-readable description: the request, the response and the fix. Contains no secret.
     pub why: String,
     /// Whether the error is transient, so that a retry may succeed.
     pub transient: bool,
-    /// Not again before, in the provider's words.
+    /// Delay before the next request, from the provider's Retry-After.
     pub retry_after: Option<Duration>,
 }
 
 impl ProviderError {
-    /// An error that will come again.
+    /// Creates an error after which a retry is not expected to succeed.
     #[must_use]
     pub fn lasting(provider: &str, why: impl Into<String>) -> Self {
         Self { provider: provider.to_owned(), why: why.into(), transient: false, retry_after: None }
     }
 
-    /// An error that may be gone in a moment.
+    /// Creates an error after which a retry may succeed.
     #[must_use]
     pub fn transient(provider: &str, why: impl Into<String>) -> Self {
         Self { provider: provider.to_owned(), why: why.into(), transient: true, retry_after: None }
     }
 }
 
-/// Names of a provider that a [`ZoneMatch`] covers.
+/// Names that a [`ZoneMatch`] covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Coverage {
-    /// Exactly the name that was asked for, whatever its zone.
+    /// The requested name only, whatever its zone.
     Name,
     /// A zone of the provider.
     Zone {
-        /// Name of the zone as A-labels, in lower case.
+        /// Name of the zone as A-labels, in lowercase.
         apex: String,
-        /// The zone is delegated to the provider, as far as the provider knows.
+        /// Whether the zone is delegated to the provider, as far as the provider knows.
         active: bool,
     },
-    /// Any name: the provider does not know its zones.
+    /// Any name, since the provider does not know its zones.
     Any,
 }
 
 impl Coverage {
-    /// Returns the zone's name.
+    /// Returns the name of the zone. `None` unless it is [`Coverage::Zone`].
     #[must_use]
     pub fn apex(&self) -> Option<&str> {
         match self {
@@ -75,25 +75,25 @@ impl Coverage {
     }
 }
 
-/// A provider's zone for a name.
+/// Zone of a provider that contains a requested name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ZoneMatch {
-    /// Identifier of the zone, which is handed back to the other calls and kept in the journal.
+    /// Identifier of the zone, which is passed to the other methods and recorded in the journal.
     pub id: String,
-    /// Names that it covers.
+    /// Names that the zone covers.
     pub coverage: Coverage,
 }
 
 impl ZoneMatch {
-    /// A zone with this identifier.
+    /// Creates a match with this zone identifier.
     #[must_use]
     pub fn new(id: impl Into<String>, coverage: Coverage) -> Self {
         Self { id: id.into(), coverage }
     }
 }
 
-/// Finds the longest of these zones that a name is in: exactly `apex` if it is among them.
+/// Finds the longest of these zones that contains a name, or exactly `apex` if it is among them.
 pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Option<ZoneMatch> {
     let inside = |zone: &&String| {
         name.eq_ignore_ascii_case(zone)
@@ -105,19 +105,20 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
     Some(ZoneMatch::new(zone, Coverage::Zone { apex, active: true }))
 }
 
-/// Something that can write TXT records into zones.
+/// A DNS service in which TXT records can be created.
 ///
 /// A record is added beside whatever is there and removed by exactly its value: what others wrote is never touched.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// Finds the provider's zone for a name: exactly `apex`, which is the zone that the DNS names, or else the closest parent that
-    /// the provider has. `None` if it has neither.
+    /// Finds the provider's zone for a name: exactly `apex`, the zone by the DNS, or else the closest parent zone that the provider
+    /// has. Returns `None` if it has neither.
     async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError>;
 
-    /// Adds a record. One that exists already is a success. The provider's identifier of it, if it has such.
+    /// Creates a TXT record beside existing ones. Succeeds if it exists already. Returns the provider's identifier of the record,
+    /// if it has one.
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError>;
 
-    /// Removes a record. One that does not exist is a success.
+    /// Removes the TXT record with this name and value. Succeeds if it does not exist. `id` is what [`add`](Self::add) returned.
     async fn remove(
         &self,
         zone: &str,
@@ -126,18 +127,18 @@ pub trait Provider: fmt::Debug + Send + Sync {
         id: Option<&str>,
     ) -> Result<(), ProviderError>;
 
-    /// Describes the reach of the credentials without changing anything, one finding a line.
+    /// Describes the scope of the credentials, one finding per line. Changes nothing.
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    /// Checks the permission to change TXT records without changing any. `None` if that cannot be known.
+    /// Checks the permission to change TXT records. Changes nothing. Returns `None` if the permission cannot be determined.
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
         let _ = (zone, name);
         Ok(None)
     }
 
-    /// Writes a TXT record and removes it, to prove that both work. `None` if that cannot be tried without harm.
+    /// Creates and removes a TXT record, to prove that both work. Returns `None` if that could do harm.
     async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let id = self.add(zone, name, value).await?;
         self.remove(zone, name, value, id.as_deref()).await?;

@@ -1,4 +1,4 @@
-//! Dynamic updates: RFC 2136, signed by TSIG (RFC 8945).
+//! Provider for dynamic updates (RFC 2136), signed with TSIG (RFC 8945).
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch, configured_zone};
 use crate::dns::{ask, exchange};
@@ -14,19 +14,19 @@ use std::time::Duration;
 /// Algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// HMAC with SHA-256.
+    /// HMAC-SHA-256, the default.
     #[default]
     HmacSha256,
-    /// HMAC with SHA-384.
+    /// HMAC with SHA-384 (`hmac-sha384`).
     HmacSha384,
-    /// HMAC with SHA-512.
+    /// HMAC with SHA-512 (`hmac-sha512`).
     HmacSha512,
 }
 
-/// A primary name server that takes updates.
+/// Provider for a primary name server that accepts dynamic updates.
 pub struct Rfc2136 {
     server: SocketAddr,
-    /// The zone, if it is not to be looked up.
+    /// Name of the zone. `None` if the server is queried for it.
     zone: Option<String>,
     signer: Option<TSigner>,
     ttl: u32,
@@ -40,23 +40,24 @@ impl fmt::Debug for Rfc2136 {
 }
 
 impl Rfc2136 {
-    /// A server that is updated by TCP. It is asked for its zones, unless one is given.
+    /// Creates a provider for this server. Updates are sent over TCP. The server is queried for the zone, unless
+    /// [`zone`](Self::zone) sets one.
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server, zone: None, signer: None, ttl: 60 }
     }
 
-    /// Sets the only zone.
+    /// Sets the zone, so that it is not queried.
     #[must_use]
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
         self
     }
 
-    /// Signs with this key.
+    /// Sets the TSIG key with which updates are signed. `key` is the secret, decoded from base64.
     ///
     /// # Errors
-    /// If the key's name is no name.
+    /// Returns a [`ProviderError`] if the key's name is not a valid domain name or the secret cannot be used.
     pub fn tsig(
         mut self,
         name: &str,

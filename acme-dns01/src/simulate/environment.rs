@@ -1,4 +1,4 @@
-//! The simulated world around a machine: its CA, its DNS, and a store that outlives it.
+//! The simulated environment of a machine: CA, DNS, and a store that outlives the machine.
 
 use crate::ledger::{Entry, Ledger};
 use crate::lifetime::{CertificateInfo, RenewalInfo};
@@ -8,7 +8,7 @@ use crate::time::{DAY, Time};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// xorshift: what is random here needs no more.
+/// A xorshift generator, which is sufficient here.
 #[derive(Clone, Debug)]
 pub(super) struct Random(pub(super) u64);
 
@@ -31,13 +31,13 @@ pub(super) struct SimulatedOrder {
     pub(super) at: Time,
 }
 
-/// Everything around a machine: its CA and its DNS.
+/// Simulated CA and DNS.
 #[derive(Debug)]
 pub(super) struct Environment {
     pub(super) orders: Vec<SimulatedOrder>,
-    /// The newest order for the same names that is still open.
+    /// The latest open order for each set of names.
     pub(super) open: HashMap<Vec<Name>, usize>,
-    /// Authorizations that are valid, and until when.
+    /// Ends of the validity of authorizations, by name.
     pub(super) authorized: HashMap<String, Time>,
     /// Time for which a valid authorization is reused.
     pub(super) reuse: Duration,
@@ -46,10 +46,10 @@ pub(super) struct Environment {
     pub(super) accounts: usize,
     pub(super) lists_orders: bool,
     pub(super) lifetime: Duration,
-    /// The CA is away until then.
+    /// End of the CA's outage.
     pub(super) away: Time,
     pub(super) ari: bool,
-    /// Certificates made before this are revoked: ARI says to replace them at once.
+    /// Certificates issued before this time are revoked: ARI suggests their replacement at once.
     pub(super) revoked_before: Time,
     pub(super) served: Ledger,
     pub(super) limited: u64,

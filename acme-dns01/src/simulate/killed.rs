@@ -7,25 +7,26 @@ use crate::name::Name;
 use crate::time::Time;
 use std::time::Duration;
 
-/// Results of a run with kills.
+/// Results of a simulation with kills.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KillReport {
-    /// Orders that the CA made.
+    /// Orders created by the CA.
     pub orders: usize,
-    /// Certificates that the CA issued.
+    /// Certificates issued by the CA.
     pub certificates: usize,
-    /// TXT records of ours that are left.
+    /// TXT records of the machine that were not removed.
     pub leftover: usize,
-    /// Accounts that the CA made.
+    /// Accounts registered by the CA.
     pub accounts: usize,
     /// TXT records of others that are left, of one.
     pub foreign: usize,
-    /// Challenges that were triggered after the CA had begun to validate.
+    /// Challenges that were triggered although the CA was validating already.
     pub triggers_twice: usize,
 }
 
-/// One first certificate, by a machine that is killed: each number is after how many actions, before or after the action
-/// had its effect (odd: the effect is there, but nobody heard of it).
+/// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each number in
+/// `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes effect.
+/// `lists_orders` is whether the CA lists the orders of an account.
 #[must_use]
 pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]

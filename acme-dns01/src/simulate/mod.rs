@@ -1,4 +1,4 @@
-//! A simulated CA, DNS and clock: ten years of renewals in seconds, and machines that are killed anywhere.
+//! A simulated CA, DNS and clock, for ten years of renewals in seconds and machines that are killed at any point.
 //!
 //! Everything is deterministic: the same seed gives the same years.
 
@@ -20,35 +20,35 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Orders in all.
+    /// Number of orders.
     pub orders: u64,
-    /// Orders in the busiest week.
+    /// Maximum number of orders within seven days.
     pub most_orders_a_week: u64,
-    /// Shortest remaining lifetime of any certificate at its renewal.
+    /// Shortest remaining lifetime of a certificate at its renewal.
     pub nearest_miss: Duration,
-    /// Certificates that expired.
+    /// Number of certificates that expired, or would expire before the end.
     pub expired: u64,
-    /// Requests that the CA refused because of a limit.
+    /// Requests that the CA refused because of a rate limit.
     pub limited: u64,
-    /// Requests that were not made, because the ledger said no.
+    /// Requests that the ledger withheld.
     pub spared: u64,
-    /// TXT records that were left.
+    /// TXT records that were not removed.
     pub leftover: usize,
-    /// Events of the simulated world, in order.
+    /// Changes of the environment, in order, each with its time.
     pub events: Vec<(Time, &'static str)>,
-    /// Certificates that expired or met a limit, in order; the first hundred.
+    /// The first hundred incidents, in order.
     pub incidents: Vec<Incident>,
 }
 
-/// Harm to one certificate in a simulation.
+/// An incident of one certificate in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
-    /// Time in the simulated world.
+    /// Simulated time of the incident.
     pub at: Time,
     /// Id of the certificate.
     pub certificate: String,
-    /// Kind of the harm.
+    /// Kind of the incident.
     pub kind: IncidentKind,
 }
 
@@ -56,23 +56,23 @@ pub struct Incident {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncidentKind {
-    /// It expired before it was renewed.
+    /// The certificate expired before it was renewed.
     Expired,
-    /// The CA refused its order because of a limit.
+    /// The CA refused the order because of a rate limit.
     Refused,
-    /// The ledger held its order back; the limit.
+    /// The ledger withheld the order; the limit.
     HeldBack(String),
 }
 
-/// Events of a simulated decade.
+/// Changes of the environment during a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scenario {
-    /// The calendar that Let's Encrypt announced: 64 days from 2027-02-10, 45 days and authorizations that are reused for
-    /// 7 hours from 2028-02-16; with outages and a mass revocation.
+    /// The schedule announced by Let's Encrypt: 64 days from 2027-02-10; 45 days, and authorizations reused for 7 hours, from
+    /// 2028-02-16; with outages and a mass revocation.
     #[default]
     Announced,
-    /// From 90 over 64 and 45 to 6 days within three years, with outages, weeks without ARI and mass revocations.
+    /// Lifetimes reduced from 90 to 64, 45 and 6 days within three years, with outages, weeks without ARI and mass revocations.
     Shrinking,
 }
 
@@ -89,9 +89,9 @@ impl Report {
 /// A change of the simulated world: its time, a description, its effect.
 type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
-/// One certificate of this lifetime for so many days, on a machine whose clock is ahead (or behind, if negative) by so many
-/// seconds. The CA's clock is right, and so are the times in the result. With `restarts`, nothing but the journal lives longer
-/// than six hours, as under a timer.
+/// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the CA's, or
+/// behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is rebuilt
+/// from its journal after six hours, as under a timer.
 #[must_use]
 pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
     let begin = Time::from_secs(1_795_000_000);
@@ -149,8 +149,7 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
     result
 }
 
-/// Ten years of this many certificates, from 90 over 64 and 45 to 6 days, with outages of the CA, weeks without ARI and a
-/// mass revocation.
+/// Simulates ten years of this many certificates, in [`Scenario::Shrinking`].
 #[must_use]
 pub fn decade(certificates: usize, seed: u64) -> Report {
     let specs: Vec<Spec> = (0..certificates)
@@ -164,13 +163,13 @@ pub fn decade(certificates: usize, seed: u64) -> Report {
     decade_of(&specs, seed)
 }
 
-/// Ten years of these certificates, all from one authority.
+/// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`].
 #[must_use]
 pub fn decade_of(specs: &[Spec], seed: u64) -> Report {
     play(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
 }
 
-/// Plays a scenario over these certificates, all from one authority, from `begin` on for ten years.
+/// Simulates a scenario for ten years from `begin`, with these certificates, all from one authority. Deterministic for a `seed`.
 ///
 /// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, with their mode and owner from the first moment.
+//! Files that are written atomically, with mode and owner from the beginning.
 
 use super::StoreError;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -74,7 +74,7 @@ pub(super) fn has_acl(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
 }
 
-/// Makes a folder, with those above it, private unless they exist.
+/// Creates a folder and its missing parents, private to the owner.
 pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
 }
@@ -84,7 +84,7 @@ pub(super) fn set_rights(path: &Path, rights: Rights) -> Result<(), StoreError> 
     File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
 }
 
-/// Writes a file that must not exist: in a folder that nobody looks at yet.
+/// Creates a file, which must not exist, in a folder that is not in use yet.
 pub(super) fn create(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -95,7 +95,7 @@ pub(super) fn create(path: &Path, content: &[u8], rights: Rights) -> Result<(), 
     write().map_err(failed(path))
 }
 
-/// Replaces a file as a whole.
+/// Replaces a file atomically.
 pub(super) fn replace(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -111,12 +111,12 @@ pub(super) fn replace(path: &Path, content: &[u8], rights: Rights) -> Result<(),
     sync(path.parent().unwrap_or(path))
 }
 
-/// Makes what happened to the names in a folder durable.
+/// Makes changes to the entries of a folder durable.
 pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(failed(folder))
 }
 
-/// A file's content, or `None` if there is none.
+/// Returns the content of a file. `None` if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match std::fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -125,7 +125,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// The same for a file of a folder that is open.
+/// Returns the content of a file in an open folder. `None` if it does not exist.
 pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     match rustix::fs::openat(folder, name, flags, Mode::empty()) {
@@ -139,7 +139,7 @@ pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// Removes a folder with all that is in it, if it is there.
+/// Removes a folder with its content, if it exists.
 pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(path)(why)),

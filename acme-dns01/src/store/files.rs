@@ -1,4 +1,4 @@
-//! The store of files, in the layout that NixOS and others know: `/var/lib/acme/<name>/`.
+//! File store in the layout of NixOS and other ACME clients: `/var/lib/acme/<name>/`.
 
 use super::disk::{self, Rights, failed};
 use super::{Contents, Lock, Pair, Store, StoreError, StoredAccount};
@@ -15,23 +15,23 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Folder of the journal, the accounts and the locks.
+/// Folder of journals, accounts and locks.
 const PRIVATE: &str = ".acme-dns01";
 
-/// Owner of certificate files.
+/// Ownership of certificate files.
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
-    /// User id; the account that runs this unless given.
+    /// User id. `None` leaves the account that runs the program.
     pub user: Option<u32>,
-    /// Id of the group that may read certificates. A folder that another program made, or whose group was changed since, keeps its
-    /// own.
+    /// Id of the group that may read certificates. A folder created by another program, or whose group was changed later, keeps its
+    /// group.
     pub group: Option<u32>,
-    /// Groups of single certificates, by id: enforced, whoever made the folder.
+    /// Ids of the groups of single certificates, by certificate id. Enforced even in folders created by another program.
     pub groups: BTreeMap<String, u32>,
 }
 
 impl Ownership {
-    /// Finds the id of a group by its name in `/etc/group`, or by its number.
+    /// Returns the id of a group: the number itself, or the entry of this name in `/etc/group`.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
         if let Ok(number) = name.parse() {
@@ -60,10 +60,10 @@ pub(super) struct Inner {
 }
 
 impl FileStore {
-    /// A store in this folder, which is made if need be.
+    /// Opens the store in this folder, which is created if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be made or entered.
+    /// Returns a [`StoreError`] if the folder cannot be created or accessed.
     pub fn open(folder: impl Into<PathBuf>, owner: Ownership) -> Result<Self, StoreError> {
         let folder = folder.into();
         let folder = std::path::absolute(&folder).unwrap_or(folder);

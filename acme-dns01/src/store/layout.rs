@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The files of a certificate's folder.
+/// File names in a certificate's folder.
 const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
@@ -47,7 +47,7 @@ impl Inner {
         disk::sync(&staged)
     }
 
-    /// Puts `from` where the certificate is, and what was there where `from` was.
+    /// Exchanges the certificate's folder with `from`, atomically.
     pub(super) fn switch(&self, id: &str, from: &Path) -> Result<(), StoreError> {
         let target = self.folder.join(id);
         if target.symlink_metadata().is_err() {

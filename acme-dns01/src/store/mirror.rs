@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// PostgreSQL has everything that machines share; each machine has the certificates in the layout of `/var/lib/acme/<name>/`
-/// beside, so that servers that read files can serve them, and serve them while the database is away.
+/// Store in PostgreSQL that also writes the certificates to files of this host, in the layout `/var/lib/acme/<name>/`. Servers can
+/// read them there while the database is unreachable.
 #[derive(Clone, Debug)]
 pub struct Mirror {
     shared: Arc<PostgresStore>,
@@ -20,7 +20,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Files of this machine beside what is shared.
+    /// Creates a store that mirrors `shared` into `files`.
     #[must_use]
     pub const fn new(shared: Arc<PostgresStore>, files: FileStore) -> Self {
         Self { shared, files }

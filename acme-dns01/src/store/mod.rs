@@ -25,7 +25,7 @@ use std::fmt;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 
-/// A chain and its key, in PEM.
+/// A certificate chain with its private key, in PEM.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The leaf and its issuers.
@@ -34,15 +34,15 @@ pub struct Pair {
     pub key: SecretString,
 }
 
-/// Files of a certificate, as far as they are there.
+/// Content of a certificate's files, as far as they exist.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Contents {
     /// `fullchain.pem`: the leaf and its issuers.
     pub chain: Option<String>,
-    /// `key.pem`: the key.
+    /// Content of `key.pem`: the private key.
     pub key: Option<SecretString>,
-    /// Reason why one of them cannot be read.
+    /// Reason why one of the files cannot be read.
     pub unreadable: Option<String>,
 }
 
@@ -53,14 +53,14 @@ impl From<Option<Pair>> for Contents {
     }
 }
 
-/// An account as it is kept.
+/// An account in the store.
 #[derive(Clone, Debug)]
 pub struct StoredAccount {
     /// Account key in PEM.
     pub key: SecretString,
-    /// Its URL, once it is registered.
+    /// Account URL. `None` until the account is registered.
     pub url: Option<String>,
-    /// A key that the account may have already: a change was under way.
+    /// New account key during a key change. The CA may have accepted either key.
     pub next_key: Option<SecretString>,
 }
 
@@ -79,10 +79,10 @@ pub enum StoreError {
         /// Advice for the user, in brackets.
         advice: &'static str,
     },
-    /// Stored data is corrupt.
+    /// Stored data cannot be parsed.
     #[error("{path}: {why}")]
     Damaged {
-        /// Path of the damaged data.
+        /// Path of the data, or its location in the database.
         path: String,
         /// Description of the damage.
         why: String,
@@ -90,25 +90,25 @@ pub enum StoreError {
     /// A database operation failed.
     #[error("the database: {0}")]
     Database(String),
-    /// The journal takes no more lines.
+    /// The journal could not be written repeatedly, and the round ended.
     #[error("{why}; nothing is done that is not written down before")]
     Unwritten {
-        /// Reason of the failed write.
+        /// Reason of the last failed write.
         why: String,
     },
-    /// The lock is lost, so that another machine may work on the certificate: nothing was written.
+    /// The lock was lost, so that another host may work on the certificate. Nothing was written.
     #[error("the lock of {id} is lost: the connection to the database broke")]
     LockLost {
         /// Id of the lock.
         id: String,
     },
-    /// Another process works on the certificate.
+    /// Another process holds the lock of the certificate.
     #[error("another process works on {id}: try again later")]
     Busy {
         /// Id of the certificate.
         id: String,
     },
-    /// An error of a store of one's own.
+    /// Error of a store implemented outside this crate.
     #[error("the store failed")]
     Other {
         /// Error of the store, with its causes.
@@ -120,7 +120,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns `true` if a retry may succeed: the database restarts, or the network is down.
+    /// Returns `true` if a retry may succeed: for database errors, lost locks and locks held by another process.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -131,7 +131,7 @@ impl StoreError {
     }
 }
 
-/// Held while something is worked on; others wait or turn away. It is released when it is dropped.
+/// An exclusive lock, released when dropped.
 pub struct Lock {
     #[expect(dead_code, reason = "it is dropped, not read")]
     held: Box<dyn Any + Send + Sync>,
@@ -139,17 +139,18 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Releases what is given when it is dropped; it cannot be lost before.
+    /// Creates a lock that cannot be lost. Dropping it drops `held`, which releases it.
     pub fn new(held: impl Any + Send + Sync) -> Self {
         Self { held: Box::new(held), lost: Box::new(|| false) }
     }
 
-    /// The same for a lock that can be lost while it is held, as that of a connection can.
+    /// Creates a lock that can be lost while it is held, such as one that depends on a connection. `lost` returns `true` once it
+    /// is.
     pub fn revocable(held: impl Any + Send + Sync, lost: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { held: Box::new(held), lost: Box::new(lost) }
     }
 
-    /// Returns `true` once the lock is lost; its holder has to stop.
+    /// Returns `true` once the lock is lost. Its holder must then stop.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         (self.lost)()
@@ -162,94 +163,93 @@ impl fmt::Debug for Lock {
     }
 }
 
-/// Change of a shared store by another machine.
+/// Change of a shared store by another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// There is another certificate of this id.
+    /// Another certificate was installed under this id.
     Certificate(String),
-    /// Nobody listened for a while: anything may have changed.
+    /// The notifications were interrupted, so that anything may have changed.
     Anything,
 }
 
-/// The changes of a shared store, for as long as it is kept.
+/// Receiver of the changes of a shared store. The subscription ends when it is dropped.
 pub type Changes = mpsc::UnboundedReceiver<Change>;
 
-/// A store. What a call wrote is durable when it returns.
+/// A store of certificates, accounts, journals and the ledger. Data is durable when the method that wrote it returns.
 ///
 /// What belongs to a certificate is written by whoever holds the lock of its id; a store that is shared by several machines
 /// refuses it to others ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Takes the lock of a name, or `None` if another has it.
+    /// Takes the lock of a name. Returns `None` if another process holds it; does not wait.
     async fn lock(&self, name: &str) -> Result<Option<Lock>, StoreError>;
-    /// The journal of a certificate. A last line that was cut is left out.
+    /// Returns the journal of a certificate, oldest line first. An incomplete last line is omitted.
     async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError>;
-    /// Appends a line.
+    /// Appends a line to the journal of a certificate.
     async fn append(&self, id: &str, record: &Record) -> Result<(), StoreError>;
-    /// Puts one line in the place of all, if they add up to this.
+    /// Replaces the journal of a certificate by a single snapshot line. `state` must be the state replayed from it.
     async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError>;
-    /// The key that was made for the next certificate.
+    /// Returns the private key generated for the next certificate, if any.
     async fn pending_key(&self, id: &str) -> Result<Option<SecretString>, StoreError>;
-    /// Keeps a key for the next certificate.
+    /// Stores a private key for the next certificate.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
-    /// Keeps a pair ready to be installed.
+    /// Stages a pair, so that [`install`](Self::install) can put it in place.
     async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError>;
-    /// Puts the staged pair into place, at once; the one before is kept. The pending key is forgotten if it is the pair's.
-    /// A pair that is in place already stays, as does the one before it.
+    /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending key if it is
+    /// the pair's. Nothing changes if the pair is in place already.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
-    /// Exchanges the pair in place with the one kept before. Whether there was one.
+    /// Exchanges the pair in place with the previous pair. Returns `false` if there is no previous pair.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
-    /// The pair in place.
+    /// Returns the pair in place, if any.
     async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError>;
-    /// The files in place, also those that cannot be used.
+    /// Returns the content of the files in place, even if they are incomplete or not valid.
     async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         self.current(id).await.map(Contents::from)
     }
-    /// Ids of all certificates that have a journal, if this machine alone decides which are configured. A store that machines with
-    /// configurations of their own share returns none.
+    /// Returns the ids of all certificates that have a journal. A store shared by hosts with different configurations returns none.
     async fn ids(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
-    /// Removes the journal, the pending key and the previous pair of a certificate; the pair in place stays.
+    /// Removes journal, pending key and previous pair of a certificate. The pair in place is kept.
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         self.compact(id, &State::default()).await
     }
-    /// Absolute path of the certificate's folder on this machine, if it has one.
+    /// Returns the absolute path of the certificate's folder on this host. `None` if the store has no files.
     fn folder(&self, id: &str) -> Option<PathBuf> {
         let _ = id;
         None
     }
-    /// Corrects group and mode of a certificate's files. Returns what was corrected.
+    /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction.
     async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
-    /// Proves that a certificate's files can be written with their group.
+    /// Checks that a certificate's files can be written with their group.
     async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
-    /// The account under a key: see [`account_key`](crate::engine::account_key).
+    /// Returns the account stored under a key of [`account_key`](crate::engine::account_key), if any.
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError>;
-    /// Keeps an account.
+    /// Stores an account under a key of [`account_key`](crate::engine::account_key).
     async fn save_account(&self, authority: &str, account: &StoredAccount) -> Result<(), StoreError>;
-    /// Rate-limit ledger of all authorities.
+    /// Returns the rate-limit ledger of all authorities.
     async fn ledger(&self) -> Result<Ledger, StoreError>;
-    /// Adds to the ledger; the ledger as it is then.
+    /// Records an entry in the ledger, as [`Ledger::record`] does, and returns the updated ledger.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
 
-    /// Brings what is kept beside a shared store, for servers on this machine, up to date. Whether anything was.
+    /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if it changed.
     async fn refresh(&self, id: &str) -> Result<bool, StoreError> {
         let _ = id;
         Ok(false)
     }
-    /// The pair that this machine has, whether the shared store can be reached or not.
+    /// Returns the pair on this host, without a query to a shared store.
     async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {
         self.current(id).await
     }
-    /// Changes by other machines from now on; `None` for a store that is not shared. It lasts as long as the receiver
-    /// is kept, over restarts of whatever it comes from.
+    /// Subscribes to changes by other hosts from now on. Returns `None` if the store is not shared. The subscription survives
+    /// reconnections, and ends when the receiver is dropped.
     fn changes(&self) -> Option<Changes> {
         None
     }

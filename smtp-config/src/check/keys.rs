@@ -1,11 +1,11 @@
-//! Sections and keys that are not read: unknown names, other cases, duplicates.
+//! Checks of section and key names: unknown names, wrong case, duplicates.
 
 use super::{Checker, known_keys};
 use crate::finding::Code;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use std::collections::HashMap;
 
-/// The keys of `[mailer]`, with deprecated ones and aliases.
+/// The known keys of `[mailer]`, including deprecated ones and aliases.
 pub(super) const MAILER: &[&str] = &[
     "CERT_FILE",
     "CLIENT_CERT_FILE",
@@ -45,7 +45,7 @@ pub(super) const MAILER: &[&str] = &[
     "USE_CLIENT_CERT",
 ];
 
-/// The keys of `[email.incoming]`, with aliases.
+/// The known keys of `[email.incoming]`, including aliases.
 pub(super) const INCOMING_KEYS: &[&str] = &[
     "AUTH_MECHANISM",
     "DELETE_HANDLED_MESSAGE",
@@ -65,7 +65,7 @@ pub(super) const INCOMING_KEYS: &[&str] = &[
     "USE_TLS",
 ];
 
-/// Names that people write for a key, beyond misspellings of it.
+/// Names that users write instead of a key, other than misspellings.
 const MEANT: &[(&str, &str)] = &[
     ("EMAIL", "FROM"),
     ("LOGIN", "USER"),
@@ -104,7 +104,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Reports sections whose name is almost one that is read.
+/// Reports sections whose name resembles a known one.
 fn sections(checker: &mut Checker<'_>) {
     for header in checker.ini.headers() {
         let name = header.section.as_str();

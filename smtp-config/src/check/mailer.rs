@@ -1,4 +1,4 @@
-//! `[mailer]` and `[mailer.override_header]`.
+//! Checks of `[mailer]` and `[mailer.override_header]`.
 
 use super::{Checker, values};
 use crate::address::{AddressRules, parse_address};
@@ -15,7 +15,7 @@ use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::shell::shell_words;
 use crate::version::Version;
 
-/// Deprecated keys and their successors.
+/// Deprecated keys, each with its replacement.
 pub(crate) const DEPRECATED: &[(&str, &str)] = &[
     ("MAILER_TYPE", "write PROTOCOL"),
     ("HOST", "write SMTP_ADDR and SMTP_PORT"),
@@ -60,7 +60,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     override_header(checker);
 }
 
-/// Loads the mailer; where Forgejo's start ends, goes on as if the setting had been corrected, so that one run finds all.
+/// Loads the mailer. After an error that stops Forgejo it continues as if the setting were corrected, so that one run finds every
+/// error.
 fn loaded(ini: &Ini, version: Version) -> (Option<Effective>, Vec<Fatal>) {
     let mut now = ini.excerpt(&[SECTION]);
     let mut fatals = Vec::new();
@@ -239,7 +240,7 @@ fn network(checker: &mut Checker<'_>, mailer: &Effective, protocol: Protocol) {
     }
 }
 
-/// Returns the advice to use TLS from the first byte; `None` for a provider that lacks it.
+/// Returns the advice to use implicit TLS. `None` for a provider that does not offer it.
 fn better(preset: Option<&Preset>) -> Option<&'static str> {
     let smtps = "write PROTOCOL = smtps and SMTP_PORT = 465";
     match preset {
@@ -283,7 +284,7 @@ fn crossed(
     }
 }
 
-/// Reports an account or sender that the provider refuses.
+/// Reports an account or sender that the provider would reject.
 fn provider(checker: &mut Checker<'_>, mailer: &Effective, preset: &Preset) {
     let key = checker.first(&["USER", "USERNAME"]);
     if let Some(fixed) = preset.fixed_user.filter(|fixed| !mailer.user.is_empty() && mailer.user != *fixed) {
@@ -349,7 +350,7 @@ fn sendmail(checker: &mut Checker<'_>, mailer: &Effective) {
     }
 }
 
-/// Headers that differ from message to message: one value for all would break threads, dates or addresses.
+/// Headers that must differ between messages, so that a fixed value breaks threading, dates or addresses.
 const FIXED: &[&str] = &["date", "message-id", "to", "subject", "content-type", "content-transfer-encoding"];
 
 fn override_header(checker: &mut Checker<'_>) {

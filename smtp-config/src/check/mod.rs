@@ -1,4 +1,4 @@
-//! Findings in the mailer's sections of app.ini, judged on what Forgejo has after loading them.
+//! Checks of the mailer's sections of app.ini, based on the values that Forgejo has after loading them.
 
 mod incoming;
 mod keys;
@@ -13,8 +13,8 @@ use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use std::collections::HashMap;
 
-/// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, by line. A setting at which
-/// Forgejo's start ends is an error that quotes Forgejo; nothing else says so.
+/// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, sorted by line and column. A setting
+/// that stops Forgejo from starting is an error, and its message quotes Forgejo's log.
 #[must_use]
 pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
     let mut checker = Checker::new(ini, version, SECTION);
@@ -27,23 +27,23 @@ pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
     checker.findings
 }
 
-/// The state of a password's file, as the user that Forgejo runs as finds it.
+/// Result of reading the file of a password as the user that runs Forgejo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretFile {
     /// The file does not exist.
     Missing,
-    /// The file has nothing but white space.
+    /// The file is empty or contains white space only.
     Empty,
-    /// The user cannot read the file.
+    /// The user is not permitted to read the file.
     Unreadable {
-        /// The name of the user.
+        /// Name of the user that runs Forgejo.
         user: String,
-        /// The fault: an owner and a mode, or a folder.
+        /// Reason: owner and mode of the file, or of a folder above it.
         why: String,
     },
 }
 
-/// Returns the finding about the file of a `PASSWD_URI` or `PASSWORD_URI`.
+/// Returns the finding about the file at `path`, to which `PASSWD_URI` or `PASSWORD_URI` of the section points.
 #[must_use]
 pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretFile) -> Finding {
     let mut checker = Checker::new(ini, Version::default(), section);
@@ -67,13 +67,13 @@ pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretF
     checker.findings.remove(0)
 }
 
-/// The findings so far, and the section that is looked at.
+/// State of a run: the findings so far, and the section being checked.
 struct Checker<'i> {
     ini: &'i Ini,
     version: Version,
     section: &'static str,
     findings: Vec<Finding>,
-    /// The last assignment of each key of the sections that are looked at.
+    /// The last assignment of each key in the checked sections.
     last: HashMap<(&'i str, &'i str), &'i Entry>,
 }
 
@@ -111,12 +111,12 @@ impl<'i> Checker<'i> {
         });
     }
 
-    /// Returns a key's value; an empty one counts as none.
+    /// Returns the value of a key. `None` if it is missing or empty.
     fn get(&self, key: &str) -> Option<String> {
         self.ini.value(self.section, key).filter(|value| !value.is_empty())
     }
 
-    /// Returns the first of some keys that is given.
+    /// Returns the first of these keys that has a value.
     fn first<'k>(&self, keys: &[&'k str]) -> &'k str {
         keys.iter().find(|key| self.get(key).is_some()).or(keys.first()).copied().unwrap_or_default()
     }
@@ -130,7 +130,7 @@ impl<'i> Checker<'i> {
         }
     }
 
-    /// Reports a setting at which Forgejo's start ends.
+    /// Reports a setting that stops Forgejo from starting.
     fn fatal(&mut self, fatal: &crate::fatal::Fatal) {
         let key = match fatal.code() {
             Code::FromMissing => self.first(&["USER", "USERNAME"]),
@@ -152,7 +152,7 @@ fn alias(key: &'static str) -> &'static str {
     }
 }
 
-/// Returns the keys that a section has.
+/// Returns the known keys of a section.
 fn known_keys(section: &str) -> &'static [&'static str] {
     match section {
         SECTION => keys::MAILER,

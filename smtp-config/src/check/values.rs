@@ -1,4 +1,4 @@
-//! Values that are read as something else than what is written.
+//! Checks of values that go-ini reads differently from how they are written.
 
 use super::Checker;
 use crate::edit::is_password;
@@ -57,7 +57,7 @@ pub(super) fn reference(checker: &mut Checker<'_>, keys: &[&str]) {
     }
 }
 
-/// Reports what changes once Forgejo has written the file itself.
+/// Reports values that change when Forgejo writes app.ini.
 pub(super) fn resave(checker: &mut Checker<'_>) {
     let mut now = None::<Ini>;
     for _ in 0..2 {

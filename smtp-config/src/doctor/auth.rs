@@ -10,23 +10,23 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt::Write;
 use thiserror::Error;
 
-/// An authentication that failed.
+/// Error of SMTP AUTH.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The conversation ended early.
+    /// The connection failed during authentication.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The server refused the user or the password.
+    /// The server rejected the credentials; its reply.
     #[error("refused: {}", .0.text())]
     Refused(Reply),
-    /// The server asked for something that Forgejo does not know.
+    /// The server's LOGIN prompt is neither `Username:` nor `Password:`.
     #[error("the server asked something other than Username: and Password:, and Forgejo gives up")]
     Question,
-    /// The challenge is not base64.
+    /// The server's challenge is not valid base64.
     #[error("the server's challenge is not base64")]
     Challenge,
-    /// NTLM is not implemented here.
+    /// NTLM was selected, which this crate does not implement.
     #[error("NTLM is not tried")]
     Ntlm,
 }
@@ -52,7 +52,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Passwords shorter than this could be in an answer by chance, so that hiding them would tell what they are.
+/// Length in bytes below which a password may occur in a reply by coincidence, so that removing it would reveal it.
 const SHORTEST_HIDDEN: usize = 8;
 
 /// Returns an answer to AUTH without the password, as it is or as it was sent. With a short password nothing of the text
@@ -117,7 +117,7 @@ fn challenge(reply: &Reply) -> Result<Vec<u8>, AuthError> {
     STANDARD.decode(text).map_err(|_| AuthError::Challenge)
 }
 
-/// Returns the answer to a challenge of CRAM-MD5, RFC 2195.
+/// Returns the response to a CRAM-MD5 challenge (RFC 2195).
 fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
     // HMAC takes a key of any length.
     let mut out = format!("{user} ");
@@ -130,14 +130,14 @@ fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
     out
 }
 
-/// Returns the password in the response of `AUTH PLAIN`, as a server takes it apart.
+/// Returns the password in the response of `AUTH PLAIN`, as a server decodes it.
 pub(super) fn plain_password(response: &str) -> Option<SecretString> {
     let bytes = STANDARD.decode(response.trim()).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     text.splitn(3, '\0').nth(2).map(SecretString::from)
 }
 
-/// Returns the password in a client's answer to `Password:`.
+/// Returns the password in the response to the prompt `Password:`.
 pub(super) fn login_password(response: &str) -> Option<SecretString> {
     String::from_utf8(STANDARD.decode(response.trim()).ok()?).ok().map(SecretString::from)
 }

@@ -1,4 +1,4 @@
-//! DNS look-ups, by the machine's resolvers or one that is given.
+//! DNS lookups, with the system's resolvers or a given one.
 
 use crate::policy::{Answer, Answers, Question};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
@@ -9,7 +9,7 @@ use hickory_resolver::{Resolver, TokioResolver};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A resolver with a time limit for each question.
+/// A resolver with a time limit per query.
 pub(super) struct Dns {
     resolver: TokioResolver,
     limit: Duration,
@@ -32,7 +32,7 @@ impl Dns {
         Ok(Self { resolver: builder.build()?, limit })
     }
 
-    /// Asks every open question until none is left.
+    /// Looks up open questions until none is left.
     pub(super) async fn resolve<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
         let mut answers = Answers::default();
         // Far more than SPF and DMARC are allowed to cause.
@@ -119,7 +119,7 @@ impl Dns {
     }
 }
 
-/// Tells if the answer is that there are no such records.
+/// Returns `true` if the error means that no such records exist.
 fn nothing(why: &NetError) -> bool {
     why.is_nx_domain() || why.is_no_records_found()
 }

@@ -14,12 +14,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The longest line of an answer, in bytes.
+/// Maximum length of a response line, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
-/// The most lines of an answer.
+/// Maximum number of lines in a response.
 const MOST_LINES: usize = 256;
 
-/// Checks the server of incoming mail. The password is sent only over TLS to a server that was verified.
+/// Checks the IMAP server of incoming mail: connection, TLS, greeting, login and mailbox. The password is sent only
+/// over TLS, to a server whose certificate was verified. Returns the checks in order.
 pub async fn examine_incoming(
     incoming: &EffectiveIncoming,
     password: Option<&SecretString>,
@@ -143,7 +144,7 @@ async fn session(
     let _ = imap.command("c", "LOGOUT", None).await;
 }
 
-/// The final line of an answer.
+/// The tagged response that completes a command.
 struct Tagged {
     status: String,
     text: String,
@@ -217,7 +218,7 @@ fn answer(tag: &str, line: &str) -> Option<Tagged> {
     Some(Tagged { status: printable(&status.to_ascii_uppercase()), text: printable(text) })
 }
 
-/// Returns a quoted string of IMAP.
+/// Returns an IMAP quoted string.
 fn string(text: &str) -> String {
     let safe: String = text.chars().filter(|c| !c.is_control()).collect();
     format!("\"{}\"", safe.replace('\\', "\\\\").replace('"', "\\\""))

@@ -31,23 +31,23 @@ use std::time::{Duration, Instant};
 /// Options of the checks.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The time limit of one step.
+    /// Time limit of one step, such as connecting or waiting for a reply. Default: 10 s.
     pub limit: Duration,
     /// The address to connect to instead of resolving `host`. The certificate is still verified for `host`.
     pub address: Option<IpAddr>,
-    /// Root certificates that are trusted beside the system's.
+    /// Root certificates in DER, trusted beside the system's. Default: none.
     pub roots: Vec<CertificateDer<'static>>,
-    /// The DNS server to ask instead of the machine's.
+    /// DNS server to query instead of the system's resolvers. Default: `None`.
     pub resolver: Option<SocketAddr>,
-    /// The recipient to ask for; without it the sender.
+    /// Recipient for RCPT TO. `None`, the default, selects the sender.
     pub recipient: Option<String>,
-    /// The name of this machine, which Forgejo sends where `HELO_HOSTNAME` is not set.
+    /// Host name of this machine, used for EHLO if `HELO_HOSTNAME` is not set. Default: `localhost`.
     pub machine: String,
-    /// The selectors of DKIM keys to look for beside those of the provider.
+    /// DKIM selectors to look up beside those of the provider. Default: none.
     pub selectors: Vec<String>,
-    /// SPF, DKIM and DMARC of the sender's domain are checked.
+    /// Whether SPF, DKIM and DMARC of the sender's domain are checked. Default: `true`.
     pub dns: bool,
-    /// The ports whose reachability is checked.
+    /// TCP ports whose reachability is checked. Default: 25, 465, 587 and 2525.
     pub ports: Vec<u16>,
 }
 
@@ -67,18 +67,18 @@ impl Default for Options {
     }
 }
 
-/// The result of a check.
+/// Result of a check, in ascending order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The check passed.
     Pass,
-    /// A fact, nothing to change.
+    /// Information; no change is needed.
     Note,
-    /// The check was not done, since something before it failed.
+    /// The check was not run, since a previous one failed.
     Skipped,
-    /// It works, with a risk.
+    /// The configuration works, but carries a risk.
     Warning,
-    /// It does not work, or leaks the password.
+    /// The configuration does not work, or exposes the password.
     Fail,
 }
 
@@ -94,20 +94,20 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A check and its result. Secrets are not in it.
+/// A check with its result. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// The stable name of the check.
+    /// Stable, machine-readable name of the check.
     pub name: &'static str,
-    /// The subject: an address, a port, a domain.
+    /// Subject of the check: an address, a port or a domain.
     pub about: String,
     /// The result of the check.
     pub verdict: Verdict,
-    /// The facts that were found.
+    /// Facts that were found.
     pub detail: String,
-    /// The advice; empty when there is nothing to change.
+    /// Fix for the user; empty if no change is needed.
     pub fix: String,
-    /// The time it took.
+    /// Duration of the check.
     pub took: Duration,
 }
 
@@ -147,7 +147,8 @@ impl Report {
     }
 }
 
-/// Runs every check of the mailer. The password is sent only to a server that was verified.
+/// Runs every check of outgoing mail, and returns them in order. The password is sent only to a server whose certificate was
+/// verified. No message is sent.
 pub async fn examine(mailer: &Effective, password: Option<&SecretString>, options: &Options) -> Vec<Check> {
     let mut report = Report::new();
     server::examine(&mut report, mailer, password, options).await;

@@ -25,14 +25,14 @@ pub(super) async fn examine(report: &mut Report, mailer: &Effective, options: &O
     of_dmarc(report, &dns, domain, envelope, spf, dkim).await;
 }
 
-/// The result of an authentication method, as far as the DNS tells.
+/// Result of SPF, DKIM or DMARC, as far as the DNS determines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Receivers will see it fail.
+    /// Receivers will evaluate it as failed.
     Fail,
-    /// Receivers will see it pass.
+    /// Receivers will evaluate it as passed.
     Pass,
-    /// The DNS alone does not tell.
+    /// The DNS alone does not determine the result.
     Unknown,
 }
 
@@ -104,7 +104,7 @@ async fn of_spf(
     addresses_pass(report, dns, mailer, domain, &addresses).await
 }
 
-/// Evaluates SPF for the addresses of the server, which is taken to send from them.
+/// Evaluates SPF for the addresses of the server, on the assumption that it sends from them.
 async fn addresses_pass(
     report: &mut Report,
     dns: &Dns,
@@ -142,7 +142,7 @@ async fn addresses_pass(
     }
 }
 
-/// Looks for keys of the sender's own domain.
+/// Looks up the DKIM keys of the sender's domain.
 async fn of_dkim(
     report: &mut Report,
     dns: &Dns,

@@ -1,4 +1,4 @@
-//! A conversation as Forgejo would have it, by its own decisions, with a password that is made up.
+//! Replay of Forgejo's SMTP session by its own decisions, with a made-up password.
 
 use super::auth::authenticate;
 use super::server::{addresses, connect};
@@ -15,25 +15,25 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
 
-/// A step of Forgejo and its outcome.
+/// A step of Forgejo, with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The action of Forgejo.
+    /// The action, as a verb phrase whose subject is Forgejo.
     pub does: String,
-    /// The outcome of the action.
+    /// The outcome in words.
     pub outcome: String,
 }
 
-/// A conversation as Forgejo would have it.
+/// Forgejo's SMTP session with a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// An eavesdropper would get the password.
+    /// Whether an eavesdropper would learn the password.
     pub leaks: bool,
-    /// Forgejo would wait without end.
+    /// Whether Forgejo would wait indefinitely, since it sets no time limit.
     pub hangs: bool,
-    /// Forgejo would get as far as sending a message.
+    /// Whether Forgejo would get as far as sending a message.
     pub sends: bool,
 }
 
@@ -52,7 +52,7 @@ impl Replay {
     }
 }
 
-/// Replays what Forgejo would do with the server as it is. Nothing is authenticated.
+/// Replays Forgejo's session with the server. No credentials are sent.
 pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let protocol = match mailer.spoken {
@@ -89,8 +89,8 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
     out
 }
 
-/// Replays what Forgejo would do if STARTTLS were stripped from the server's answers: a proxy on this machine does so, and
-/// sees if a password arrives in clear. The password is made up, and reaches the proxy only.
+/// Replays Forgejo's session with a proxy on this host that removes STARTTLS from the server's replies, and reports whether the
+/// password would be sent in clear. The password is made up and reaches only the proxy.
 pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let Spoken::Network(protocol) = mailer.spoken else { return out };
@@ -284,7 +284,8 @@ async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut
     }
 }
 
-/// Returns the password as a server takes it out of AUTH; both ends are in memory.
+/// Returns the password that a server decodes from SMTP AUTH with this mechanism, for a test of its encoding. Client and server are
+/// connected in memory. `None` if the exchange fails, as with mechanisms other than LOGIN and PLAIN.
 pub async fn arrives(mechanism: Mechanism, user: &str, password: &SecretString) -> Option<SecretString> {
     let (ours, theirs) = tokio::io::duplex(1 << 18);
     let server = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! A message, sent as Forgejo would, if the server has proven who it is.
+//! Sending a message as Forgejo does, to a server whose certificate was verified.
 
 use super::auth::{AuthError, authenticate};
 use super::server::{addresses, connect};
@@ -17,58 +17,58 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// A message that was not sent.
+/// Error of sending a message.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// No connection to the server.
+    /// No connection to the server could be made.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
-        /// The host and port.
+        /// Host and port of the server.
         place: String,
         /// The reason of the failure.
         why: String,
     },
-    /// The conversation ended early.
+    /// The connection failed, or the server refused a command.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The client certificate cannot be loaded.
+    /// The client certificate or its key cannot be loaded; the reason.
     #[error("the client certificate cannot be loaded: {0}")]
     ClientCertificate(String),
-    /// The authentication failed.
+    /// SMTP AUTH failed.
     #[error("authentication: {0}")]
     Auth(#[from] AuthError),
-    /// The password would have gone out in clear.
+    /// The password would have been sent without TLS; the reason.
     #[error("{0}: the password would go out in clear, so nothing was sent; take smtps on port 465")]
     Exposed(&'static str),
-    /// Forgejo would not get further.
+    /// Forgejo would stop at this point; the reason.
     #[error("{0}")]
     Stopped(&'static str),
-    /// The program `sendmail` failed.
+    /// `sendmail` could not be started, or failed.
     #[error("{program}: {why}")]
     Sendmail {
-        /// The path of the program.
+        /// Path of the program.
         program: String,
-        /// The output of the program.
+        /// Standard error of the program, or the reason why it could not be run.
         why: String,
     },
 }
 
-/// A message that was sent.
+/// Result of sending a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The server's answer to the message.
+    /// The server's reply to the message.
     pub answer: String,
-    /// A caveat: Forgejo would report a failure all the same.
+    /// Description of a failure that Forgejo would log although the message was delivered.
     pub caveat: Option<String>,
 }
 
-/// Sends a message that [`Message`](crate::Message) has rendered. Any certificate that is not valid for the host ends it,
-/// whatever `FORCE_TRUST_SERVER_CERT` says.
+/// Sends a message rendered by [`Message`](crate::Message). With `PROTOCOL = sendmail` it runs the program. A certificate that is
+/// not valid for the host is an error, also with `FORCE_TRUST_SERVER_CERT`. Without a password, an empty one is used.
 ///
 /// # Errors
 ///
-/// The reason for which it was not sent.
+/// Returns a [`SendError`] if the message was not sent.
 pub async fn send(
     mailer: &Effective,
     password: Option<&SecretString>,

@@ -105,7 +105,7 @@ fn sorted_by(mut all: Vec<IpAddr>, reachable: impl Fn(&IpAddr) -> bool) -> Vec<I
     all
 }
 
-/// Connects within the limit.
+/// Connects to an address within the time limit.
 pub(super) async fn connect(address: SocketAddr, options: &Options) -> io::Result<TcpStream> {
     let connected = timeout(options.limit, TcpStream::connect(address)).await;
     connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))

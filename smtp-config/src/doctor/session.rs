@@ -1,4 +1,4 @@
-//! The checks of one conversation, from the greeting to QUIT.
+//! Checks of one SMTP session, from the greeting to QUIT.
 
 use super::auth::{AuthError, authenticate};
 use super::tls::days_left;
@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 const FIXES: &str = "look at the server's log";
 
-/// Checks a conversation from the greeting to QUIT.
+/// Checks an SMTP session from the greeting to QUIT.
 pub(super) async fn session(
     report: &mut Report,
     mailer: &Effective,
@@ -210,7 +210,7 @@ fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Re
     true
 }
 
-/// Authenticates; returns if the envelope may follow.
+/// Authenticates. Returns whether the mail transaction may follow.
 async fn authenticated(
     report: &mut Report,
     mailer: &Effective,

@@ -8,15 +8,15 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The observations of the proxy.
+/// Observations of the proxy.
 pub(super) struct Seen {
-    /// The client began with TLS, so that nothing could be removed.
+    /// Whether the client began with TLS, so that nothing could be removed.
     pub(super) encrypted: bool,
-    /// A password that arrived in clear.
+    /// A password received without TLS.
     pub(super) password: Option<SecretString>,
 }
 
-/// Serves one connection. AUTH never reaches the server.
+/// Serves one connection. AUTH is not forwarded to the server.
 pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<Seen> {
     let (mut client, _) = listener.accept().await?;
     let mut upstream = TcpStream::connect(server).await?;

@@ -1,4 +1,4 @@
-//! TLS to a server as Go verifies it, and what was wrong with it.
+//! TLS connections verified as Go does, and explanations of their errors.
 
 use crate::effective::Effective;
 use rustls::client::WebPkiServerVerifier;
@@ -49,7 +49,7 @@ pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
     Ok(Some((certificates, secret)))
 }
 
-/// Returns the name for TLS, or a stand-in where no name is looked at.
+/// Returns the server name for TLS, or a placeholder where certificates are not verified.
 pub(super) fn server_name(mailer: &Effective) -> Option<ServerName<'static>> {
     let name = ServerName::try_from(mailer.host.clone()).ok();
     name.or_else(|| mailer.trusts_anybody.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten())
@@ -97,7 +97,7 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// The verifier of WebPKI, and Go's rule for a certificate that is itself trusted.
+/// The WebPKI verifier, with Go's rule for a certificate that is itself trusted.
 #[derive(Debug)]
 struct AsGo {
     inner: Arc<WebPkiServerVerifier>,
@@ -195,7 +195,7 @@ impl ServerCertVerifier for Accepting {
     }
 }
 
-/// Returns the fault of TLS in words for the reader of a report.
+/// Returns a human-readable description of a TLS error.
 pub(super) fn explained(why: &io::Error) -> String {
     let Some(inner) = tls_error(why) else {
         return if why.kind() == io::ErrorKind::UnexpectedEof {
@@ -236,7 +236,7 @@ pub(super) fn explained(why: &io::Error) -> String {
 
 const UNTRUSTED: &str = "the server's certificate comes from an authority that this machine does not trust";
 
-/// Returns the advice for a fault of TLS.
+/// Returns the fix for a TLS error.
 pub(super) fn fix(why: &io::Error, implicit: bool) -> &'static str {
     match tls_error(why) {
         Some(Error::InvalidMessage(_)) if implicit => {
@@ -261,7 +261,7 @@ fn tls_error(why: &io::Error) -> Option<&Error> {
     why.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
 }
 
-/// Returns the days until a certificate expires; negative once it has.
+/// Returns the days until a certificate expires; negative after its expiry.
 pub(super) fn days_left(certificate: &CertificateDer<'_>, now: i64) -> Option<i64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some((parsed.validity().not_after.timestamp() - now) / 86_400)

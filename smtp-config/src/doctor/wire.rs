@@ -1,4 +1,4 @@
-//! A connection to a server: lines out, replies in, each within a time limit. Nothing that is sent is kept or logged.
+//! A connection to an SMTP server: commands and replies, each with a time limit. Nothing that is sent is stored or logged.
 
 use crate::reply::{Reply, ReplyError, reply};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -14,54 +14,54 @@ use tokio_rustls::TlsConnector;
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// The end of a conversation with a server.
+/// Error of an SMTP session.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The server sent nothing in time.
+    /// The server sent nothing within the time limit.
     #[error("no answer to {stage} within {} s", limit.as_secs_f32())]
     Silent {
-        /// The step that was waited for.
+        /// Step during which the client waited.
         stage: &'static str,
-        /// The time limit.
+        /// Time limit that passed.
         limit: Duration,
     },
-    /// The server closed the connection.
+    /// The server closed the connection during this step.
     #[error("the connection was closed at {0}")]
     Closed(&'static str),
-    /// The connection broke.
+    /// Reading or writing failed.
     #[error("the connection broke at {stage}")]
     Io {
-        /// The step at which it broke.
+        /// Step during which it failed.
         stage: &'static str,
-        /// The error of the system.
+        /// Error of the operating system.
         #[source]
         why: io::Error,
     },
     /// The server sent a malformed reply.
     #[error("at {stage}: {why}")]
     Reply {
-        /// The step that was answered.
+        /// Step to which it replied.
         stage: &'static str,
-        /// The fault of the reply.
+        /// Description of the malformed reply.
         #[source]
         why: ReplyError,
     },
-    /// Bytes in clear followed the answer to STARTTLS: somebody on the way may have injected them.
+    /// Unencrypted bytes followed the reply to STARTTLS, which may have been injected on the path (RFC 3207 §6).
     #[error("bytes in clear follow the answer to STARTTLS: somebody on the way may have injected them")]
     Injected,
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or the certificate is not valid.
     #[error("TLS: {}", super::tls::explained(why))]
     Tls {
-        /// The error of the handshake.
+        /// Error of the handshake.
         why: io::Error,
     },
-    /// The server refused a command.
+    /// The server refused a command with a 4yz or 5yz reply, or another unexpected one.
     #[error("{stage} was answered {}", reply.text())]
     Refused {
         /// The refused command.
         stage: &'static str,
-        /// The answer of the server.
+        /// Reply of the server.
         reply: Reply,
     },
 }
@@ -110,7 +110,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The next reply.
+    /// Reads the next reply.
     pub(super) async fn read(&mut self, stage: &'static str) -> Result<Reply, WireError> {
         let limit = self.limit;
         let silent = WireError::Silent { stage, limit };
@@ -136,7 +136,7 @@ impl Wire {
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub(super) async fn write(&mut self, stage: &'static str, bytes: &[u8]) -> Result<(), WireError> {
         let io = self.io.as_mut().ok_or(WireError::Closed(stage))?;
         let sent = timeout(self.limit, async {
@@ -154,7 +154,7 @@ impl Wire {
         self.read(stage).await
     }
 
-    /// Sends a line and reads the reply; any other class of code is an error.
+    /// Sends a command and reads the reply. A reply code that begins with another digit is an error.
     pub(super) async fn expect(
         &mut self,
         stage: &'static str,
@@ -165,7 +165,7 @@ impl Wire {
         if reply.is(class) { Ok(reply) } else { Err(WireError::Refused { stage, reply }) }
     }
 
-    /// Reads the greeting of the server.
+    /// Reads the server's greeting.
     pub(super) async fn greeting(&mut self) -> Result<Reply, WireError> {
         let reply = self.read("the greeting").await?;
         if reply.code == 220 { Ok(reply) } else { Err(WireError::Refused { stage: "the greeting", reply }) }
@@ -188,7 +188,7 @@ impl Wire {
         }
     }
 
-    /// Sends QUIT and waits for the answer.
+    /// Sends QUIT and reads the reply.
     pub(super) async fn quit(mut self) -> Result<Reply, WireError> {
         self.expect("QUIT", "QUIT", 2).await
     }

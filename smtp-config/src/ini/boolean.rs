@@ -1,6 +1,6 @@
 //! Booleans as go-ini reads them.
 
-/// Parses a boolean; anything else than these spellings is not one.
+/// Parses a boolean as go-ini does. Returns `None` for other spellings.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
     match text {

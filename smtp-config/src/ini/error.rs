@@ -1,45 +1,45 @@
-//! Errors of the reader.
+//! Errors of parsing app.ini.
 
 use thiserror::Error;
 
-/// A file that go-ini refuses as a whole: Forgejo does not start with it.
+/// Error of parsing app.ini, as go-ini reports it. Forgejo does not start with such a file.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{line}:{column}: {reason}: {}", reason.fix())]
 pub struct IniError {
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: u32,
-    /// The column, from 1, in characters.
+    /// Column in characters, from 1.
     pub column: u32,
-    /// The kind of the fault.
+    /// Kind of the error.
     pub reason: Malformed,
 }
 
-/// The fault of a line. The line itself is not shown: it may hold a password.
+/// Kind of a syntax error. The line itself is not included, since it may contain a password.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// A header without `]`.
+    /// A section header has no closing `]`.
     #[error("unclosed section header")]
     SectionNotClosed,
-    /// A header without a name.
+    /// A section header has no name.
     #[error("section without a name")]
     SectionWithoutName,
-    /// Neither `=` nor `:`.
+    /// A line contains neither `=` nor `:`.
     #[error("not a comment, a section or key = value")]
     NoDelimiter,
-    /// A key whose quote is not closed.
+    /// The quote of a key is not closed.
     #[error("unclosed quote around the key")]
     KeyNotClosed,
-    /// Nothing before the `=`.
+    /// Nothing precedes the `=`.
     #[error("value without a key")]
     KeyWithoutName,
-    /// A value whose backtick or triple quote is not closed before the end of the file.
+    /// The backtick or triple quote of a value is not closed before the end of the file.
     #[error("unclosed quote around the value")]
     ValueNotClosed,
 }
 
 impl Malformed {
-    /// Returns the advice on what to write.
+    /// Returns the fix for this kind of error.
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Expansion of `%(name)s` to another key's value, of the same section or else of the default one.
+//! Expansion of `%(name)s` to the value of another key, of the same section or else of the default section.
 
 use super::{DEFAULT_SECTION, Ini, Key, Section};
 
-/// The number of substitutions after which go-ini stops.
+/// Number of substitutions after which go-ini stops.
 const DEPTH: usize = 99;
 
 pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
@@ -26,10 +26,11 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
     value
 }
 
-/// The longest value that is expanded further, in bytes: keys that name each other would fill the memory.
+/// Length in bytes above which a value is not expanded further, so that keys that reference each other do not exhaust
+/// memory.
 const LONGEST: usize = 1 << 20;
 
-/// Returns the first `%(name)s` of a text.
+/// Returns the name in the first `%(name)s` of a text.
 pub(super) fn reference(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(at) = text[from..].find("%(") {

@@ -15,10 +15,10 @@ pub use quote::{Unrepresentable, has_reference, quote, survives};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The section of keys that stand before any header.
+/// Name of the section for keys before the first header.
 pub const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// A file as go-ini holds it: sections in order, each with its keys in order.
+/// A parsed file: sections in order, each with its keys in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ini {
     text: String,
@@ -28,20 +28,20 @@ pub struct Ini {
     headers: Vec<Header>,
 }
 
-/// A section and its keys.
+/// A section with its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     name: String,
     comment: String,
     keys: Vec<Key>,
-    /// The positions of the keys, once there are many.
+    /// Positions of the keys. `None` for a small section.
     by_name: Option<HashMap<String, usize>>,
 }
 
-/// The number of keys from which a section has an index.
+/// Number of keys from which a section is indexed.
 const MANY: usize = 16;
 
-/// A key and its value, before `%(name)s` is expanded.
+/// A key with its value, in which `%(name)s` is not expanded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     name: String,
@@ -50,60 +50,60 @@ pub struct Key {
     automatic: bool,
 }
 
-/// The position of an assignment in the text.
+/// An assignment in the text, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The name of the section.
+    /// Name of the section.
     pub section: String,
-    /// The name of the key.
+    /// Name of the key.
     pub key: String,
-    /// The line, from 1, on which it begins.
+    /// Number of the first line, from 1.
     pub line: u32,
-    /// The column, from 1, at which the key begins, in characters.
+    /// Column of the key in characters, from 1.
     pub column: u32,
-    /// The bytes of its line or lines, with the last line end.
+    /// Byte range of its line or lines, including the last line ending.
     pub span: Range<usize>,
 }
 
-/// The position of a section's header in the text.
+/// A section header in the text, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The name of the section.
+    /// Name of the section.
     pub section: String,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: u32,
-    /// The bytes of its line, with the line end.
+    /// Byte range of the line, including the line ending.
     pub span: Range<usize>,
 }
 
 impl Ini {
-    /// Reads a file.
+    /// Parses a file as go-ini does with Forgejo's options.
     ///
     /// # Errors
     ///
-    /// The first line at which go-ini gives up; Forgejo does not start with such a file.
+    /// Returns the first error. Forgejo does not start with such a file.
     pub fn parse(text: &str) -> Result<Self, IniError> {
         parse::parse(text, true)
     }
 
-    /// Reads a file for its values only, without positions.
+    /// Parses a file for its values only, without positions.
     pub(crate) fn parse_values(text: &str) -> Result<Self, IniError> {
         parse::parse(text, false)
     }
 
-    /// Returns the text that was parsed; entries and headers point into it.
+    /// Returns the text that was parsed, to which entries and headers refer by byte ranges.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Returns the sections in the order in which they are written. The first is [`DEFAULT_SECTION`].
+    /// Returns the sections in order of their first occurrence. The first is [`DEFAULT_SECTION`].
     #[must_use]
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
 
-    /// Returns every assignment in the text, in order, those that a later one replaces included.
+    /// Returns every assignment in the text, in order, including those that a later one overrides.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -115,26 +115,28 @@ impl Ini {
         &self.headers
     }
 
-    /// Returns a section by its exact name.
+    /// Returns the section with exactly this name, if any.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.by_name.get(name).and_then(|at| self.sections.get(*at))
     }
 
-    /// Returns a key's value with `%(name)s` expanded, as Forgejo gets it. A key that `a.b` lacks is looked up in `a`.
+    /// Returns the value of a key, with `%(name)s` expanded. A key that is missing in section `a.b` is looked up in `a`. Returns
+    /// `None` if it is missing there too.
     #[must_use]
     pub fn value(&self, section: &str, key: &str) -> Option<String> {
         let (section, key) = self.find(section, key)?;
         Some(expand::expand(self, section, key))
     }
 
-    /// Returns the text that go-ini 1.67 writes, as when Forgejo stores a token it has made.
+    /// Returns the text that go-ini 1.67 writes, as when Forgejo stores a generated token.
     #[must_use]
     pub fn write(&self) -> String {
         write::write(self)
     }
 
-    /// Sets a key as Forgejo's own code does; a missing section or key is created. It has no position in the text then.
+    /// Sets a key as Forgejo's code does. A missing section or key is created. [`entries`](Self::entries) and [`text`](Self::text)
+    /// are not updated.
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
         let at = self.section_index(section);
         let section = &mut self.sections[at];
@@ -205,19 +207,19 @@ impl Ini {
 }
 
 impl Section {
-    /// Returns the section's name.
+    /// Returns the name of the section.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the section's keys in order.
+    /// Returns the keys in order of their first occurrence.
     #[must_use]
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// Returns a key by its exact name.
+    /// Returns the key with exactly this name, if any.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.position(name).and_then(|at| self.keys.get(at))
@@ -230,7 +232,7 @@ impl Section {
         self.by_name.as_ref()?.get(name).copied()
     }
 
-    /// Adds a key, or replaces the one of the same name.
+    /// Adds a key, or replaces the one with the same name.
     fn put(&mut self, key: Key) {
         if let Some(at) = self.position(&key.name) {
             self.keys[at] = key;
@@ -247,20 +249,20 @@ impl Section {
 }
 
 impl Key {
-    /// Returns the key's name.
+    /// Returns the name of the key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the value before `%(name)s` is expanded.
+    /// Returns the value without expansion of `%(name)s`.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.value
     }
 }
 
-/// Without the value and the comment: either may hold a password.
+/// Omits value and comment, since either may contain a password.
 impl std::fmt::Debug for Key {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Key").field("name", &self.name).finish_non_exhaustive()

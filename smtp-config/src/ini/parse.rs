@@ -1,10 +1,10 @@
-//! The reader of go-ini.
+//! Parser for the syntax of go-ini.
 
 use super::{Entry, Header, Ini, IniError, Key, Malformed};
 
 const TRIPLE: &str = "\"\"\"";
 
-/// Reads a file. Without positions the text, the entries and the headers are left out.
+/// Parses a file. Without `positions`, text, entries and headers are omitted.
 pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
     let mut reader = Reader { text, at: 0, line: 0, comment: String::new() };
     if text.starts_with('\u{feff}') {
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
     Ok(ini)
 }
 
-/// The column, from 1, of the first character that is not white space.
+/// Returns the column, from 1, of the first character that is not white space.
 fn column(line: &str) -> u32 {
     let indent = line.len() - line.trim_start().len();
     u32::try_from(line[..indent].chars().count() + 1).unwrap_or(u32::MAX)
@@ -98,7 +98,7 @@ struct Reader<'t> {
     text: &'t str,
     at: usize,
     line: u32,
-    /// Comments since the last key or section; they are written before the next.
+    /// Comments since the last key or section, which are written before the next one.
     comment: String,
 }
 

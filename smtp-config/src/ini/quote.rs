@@ -1,33 +1,33 @@
-//! Quoting of values so that they are read back unchanged, also after Forgejo has written the file itself.
+//! Quoting of values so that they are read unchanged, also after Forgejo has written the file.
 
 use super::{Ini, expand::reference};
 use thiserror::Error;
 
-/// A reason for which a value cannot be written to app.ini.
+/// Reason why a value cannot be represented in app.ini.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unrepresentable {
-    /// A line break inside the value.
+    /// The value contains a line break.
     #[error("the value has a line break")]
     LineEnd,
-    /// A NUL byte in the value.
+    /// The value contains a NUL byte.
     #[error("the value has a NUL byte")]
     Nul,
-    /// `%(name)s` is expanded wherever it stands, and cannot be escaped.
+    /// The value contains `%(name)s`, which is always expanded and cannot be escaped.
     #[error(
         "the value has %(name)s, which go-ini replaces by another key's value and which cannot be escaped"
     )]
     Reference,
-    /// It would be read, but not after Forgejo has written the file itself.
+    /// The value would be read unchanged at first, but not after Forgejo has written the file.
     #[error("the value would change once Forgejo has written the file itself")]
     Resave,
 }
 
-/// Returns the value in the quotes that go-ini needs.
+/// Returns the value, quoted as go-ini requires.
 ///
 /// # Errors
 ///
-/// The reason for which no quoting works: see [`Unrepresentable`].
+/// Returns the reason why no quoting works.
 pub fn quote(value: &str) -> Result<String, Unrepresentable> {
     if value.contains(['\n', '\r']) {
         return Err(Unrepresentable::LineEnd);
@@ -42,7 +42,7 @@ pub fn quote(value: &str) -> Result<String, Unrepresentable> {
     candidates.into_iter().find(|text| survives(text, value)).ok_or(Unrepresentable::Resave)
 }
 
-/// Tests that a text after the `=` is read as the value, and still is after one, two and three re-saves by Forgejo.
+/// Returns `true` if `text` after the `=` is read as `value`, at once and after each of three re-saves by Forgejo.
 #[must_use]
 pub fn survives(text: &str, value: &str) -> bool {
     let mut file = format!("[s]\nK = {text}\nL = 1\n");
@@ -57,7 +57,7 @@ pub fn survives(text: &str, value: &str) -> bool {
     true
 }
 
-/// Tests for a `%(name)s` in a value.
+/// Returns `true` if a value contains `%(name)s`.
 #[must_use]
 pub fn has_reference(value: &str) -> bool {
     reference(value).is_some()

@@ -1,41 +1,41 @@
-//! The key records of DKIM, RFC 6376 section 3.6.1.
+//! DKIM key records (RFC 6376 §3.6.1).
 
 use thiserror::Error;
 
-/// A key record.
+/// A DKIM key record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dkim {
-    /// `rsa` or `ed25519`.
+    /// Key type (`k=`): `rsa` or `ed25519`. Default: `rsa`.
     pub kind: String,
-    /// The length of the key's base64, in characters.
+    /// Length of the base64-encoded public key, in characters.
     pub length: usize,
-    /// The domain is only testing.
+    /// Whether the domain is testing DKIM (`t=y`).
     pub testing: bool,
 }
 
-/// A key record that is not usable.
+/// Error of a DKIM key record.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DkimError {
-    /// No record, or none of DKIM.
+    /// No TXT record is a DKIM key record.
     #[error("no DKIM record")]
     Missing,
-    /// An empty key.
+    /// The public key is empty, which means that it is revoked.
     #[error("the key is revoked: p= is empty")]
     Revoked,
-    /// The key is not base64.
+    /// The public key is not valid base64.
     #[error("the key is not base64")]
     Key,
-    /// Too short to be believed: RFC 8301 wants 1024 bits at least.
+    /// The RSA key is shorter than 1024 bits, the minimum of RFC 8301 §3.2.
     #[error("an RSA key of less than 1024 bits is not accepted")]
     Short,
 }
 
-/// Reads the texts of `SELECTOR._domainkey.DOMAIN`.
+/// Parses the TXT records of `SELECTOR._domainkey.DOMAIN`. The first DKIM key record is used.
 ///
 /// # Errors
 ///
-/// Why there is no usable key.
+/// Returns a [`DkimError`] if there is no usable key.
 pub fn dkim(texts: &[String]) -> Result<Dkim, DkimError> {
     let record = texts.iter().find(|text| {
         let first = text.split(';').next().unwrap_or_default();

@@ -1,63 +1,63 @@
-//! DMARC: the record, found by walking up the DNS tree as RFC 9989 does, and alignment.
+//! DMARC (RFC 9989): discovery of the policy record, and identifier alignment.
 
 use super::{Answers, Question, normal};
 use thiserror::Error;
 
-/// The treatment that is asked of receivers for messages that fail.
+/// Policy that the domain owner requests for messages that fail DMARC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// No treatment is asked for.
+    /// `none`: no specific handling.
     None,
-    /// To be put aside.
+    /// `quarantine`: treat the message as suspicious.
     Quarantine,
-    /// To be refused.
+    /// `reject`: reject the message.
     Reject,
 }
 
-/// The similarity that two domains must have.
+/// Identifier alignment mode (RFC 9989).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {
-    /// Of the same organisation.
+    /// `r`: the organizational domains are equal.
     Relaxed,
-    /// The domains are equal.
+    /// `s`: the domains are equal.
     Strict,
 }
 
-/// A DMARC record.
+/// A DMARC policy record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dmarc {
-    /// The domain that has it.
+    /// Domain at which the record was found.
     pub domain: String,
-    /// The treatment that is asked for the sender's domain.
+    /// Policy for the sender's domain: `p`, or `sp` if the record is of a parent domain.
     pub policy: Policy,
-    /// The alignment of the domain of a DKIM signature.
+    /// Alignment mode of DKIM (`adkim`). Default: relaxed.
     pub dkim: Alignment,
-    /// The alignment of the domain of the envelope's sender.
+    /// Alignment mode of SPF (`aspf`). Default: relaxed.
     pub spf: Alignment,
-    /// Reports are asked for.
+    /// Whether aggregate reports are requested (`rua`).
     pub reports: bool,
 }
 
-/// A record that is missing or not usable.
+/// Error of the discovery of a DMARC policy record.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DmarcError {
-    /// The look-up failed.
+    /// The DNS lookup failed temporarily.
     #[error("the DNS gave no answer")]
     Dns,
-    /// There is none.
+    /// Neither the domain nor a parent domain has a record.
     #[error("no record of DMARC, neither for the domain nor above it")]
     Missing,
-    /// More than one.
+    /// There is more than one record, so that receivers ignore them.
     #[error("more than one record of DMARC: receivers take none of them")]
     Several,
 }
 
-/// Reads the texts of `_dmarc.DOMAIN`; `None` when they have no record.
+/// Parses the TXT records of `_dmarc.DOMAIN`. `sender` is the domain of the From address. Returns `None` if none is a DMARC record.
 ///
 /// # Errors
 ///
-/// More than one record.
+/// Returns [`DmarcError::Several`] if there is more than one DMARC record.
 pub fn dmarc(domain: &str, sender: &str, texts: &[String]) -> Result<Option<Dmarc>, DmarcError> {
     let tags = |text: &str| -> Vec<(String, String)> {
         let pairs = text.split(';').filter_map(|part| part.split_once('='));
@@ -92,12 +92,13 @@ pub fn dmarc(domain: &str, sender: &str, texts: &[String]) -> Result<Option<Dmar
     }))
 }
 
-/// The record for a sender's domain: its own, else the nearest above it, at most eight look-ups. A domain of more than
-/// eight labels goes on with its last seven.
+/// Finds the policy record for the sender's domain: its own, or that of the closest parent domain. At most eight names are queried;
+/// a domain with more than eight labels continues with its last seven.
 ///
 /// # Errors
 ///
-/// The question that is still open, or why there is no record.
+/// Returns the next DNS question if its answer is missing in `answers`. The inner error is the final result without a usable
+/// record.
 pub fn found(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError>, Question> {
     let sender = normal(sender);
     let labels: Vec<&str> = sender.split('.').collect();
@@ -119,8 +120,8 @@ pub fn found(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError
 }
 
 impl Dmarc {
-    /// Tells if a domain, of the envelope or of a signature, is aligned with the sender's. The organisation is what has
-    /// the record.
+    /// Returns `true` if a domain, of SPF or of a DKIM signature, is aligned with the sender's domain. The organizational domain is
+    /// the one at which the record was found.
     #[must_use]
     pub fn aligned(&self, alignment: Alignment, sender: &str, other: &str) -> bool {
         let (sender, other) = (normal(sender), normal(other));

@@ -1,4 +1,4 @@
-//! SPF, DKIM and DMARC as functions over answers of the DNS; an open question is returned.
+//! SPF, DKIM and DMARC as pure functions of DNS answers. A missing answer is returned as a question.
 
 mod dkim;
 mod dmarc;
@@ -11,46 +11,47 @@ pub use spf::{Spf, Term, TermError, record, spf, terms};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// A question to the DNS.
+/// A DNS question that an evaluation depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// The addresses of a name, of both families.
+    /// A and AAAA records of a name.
     Addresses(String),
-    /// The names of a domain's mail servers.
+    /// MX records of a domain.
     Exchanges(String),
-    /// The texts of a name.
+    /// TXT records of a name.
     Texts(String),
 }
 
-/// The answer to a question. A name that does not exist has an empty answer.
+/// The answer to a question. It is empty for a name that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The addresses of a name.
+    /// IPv4 and IPv6 addresses.
     Addresses(Vec<IpAddr>),
-    /// The names of mail servers.
+    /// Host names of the MX records.
     Exchanges(Vec<String>),
-    /// It could not be had for now.
+    /// The lookup failed temporarily.
     Failed,
-    /// Texts, the parts of each joined.
+    /// TXT records, each with its strings concatenated.
     Texts(Vec<String>),
 }
 
-/// The answers so far.
+/// The DNS answers known so far.
 #[derive(Clone, Debug, Default)]
 pub struct Answers(BTreeMap<Question, Answer>);
 
 impl Answers {
-    /// Adds what a look-up gave.
+    /// Adds or replaces the answer to a question.
     pub fn insert(&mut self, question: Question, answer: Answer) {
         self.0.insert(question, answer);
     }
 
-    /// The answer, or the question that is still open.
+    /// Returns the answer, or the question if its answer is not known.
     fn get(&self, question: Question) -> Result<&Answer, Question> {
         self.0.get(&question).ok_or(question)
     }
 
-    /// The texts of a name, empty when there are none; `Err(None)` when they could not be had.
+    /// Returns the TXT records of a name, empty if there are none. The error is the open question, or `None` if the
+    /// lookup failed.
     fn texts(&self, name: &str) -> Result<&[String], Option<Question>> {
         match self.get(Question::Texts(name.to_owned())).map_err(Some)? {
             Answer::Texts(texts) => Ok(texts),
@@ -60,7 +61,7 @@ impl Answers {
     }
 }
 
-/// A domain in lower case, without a dot at its end.
+/// Returns a domain in lowercase, without a trailing dot.
 fn normal(domain: &str) -> String {
     domain.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,54 +1,54 @@
-//! SPF, RFC 7208: a record's terms, and whether an address may send for a domain.
+//! SPF (RFC 7208): the terms of a record, and the evaluation of an address.
 
 use super::{Answer, Answers, Question, normal};
 use std::net::IpAddr;
 use thiserror::Error;
 
-/// The most look-ups that a record may cause.
+/// Maximum number of terms that cause DNS lookups (RFC 7208 §4.6.4).
 const MOST_LOOKUPS: u32 = 10;
 
-/// The result of SPF for an address.
+/// Result of an SPF evaluation (RFC 7208 §2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spf {
-    /// It may not send.
+    /// `fail`: the address is not authorized.
     Fail,
-    /// Nothing is said.
+    /// `neutral`: the record makes no assertion.
     Neutral,
-    /// There is no record.
+    /// `none`: the domain has no record.
     None,
-    /// It may send.
+    /// `pass`: the address is authorized.
     Pass,
-    /// The record is wrong: too many look-ups, an unknown term, more than one record.
+    /// `permerror`: the record is not valid, has too many lookups, or is not the only one.
     PermError,
-    /// It may not send, said softly.
+    /// `softfail`: the address is probably not authorized.
     SoftFail,
-    /// The DNS gave no answer.
+    /// `temperror`: a DNS lookup failed temporarily.
     TempError,
 }
 
-/// A term of a record: what it gives when it matches, its name, its argument and the lengths of its prefixes.
+/// A term of an SPF record: a mechanism or a modifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// The result on a match.
+    /// Result if the mechanism matches, by its qualifier.
     pub result: Spf,
     /// `all`, `include`, `a`, `mx`, `ptr`, `ip4`, `ip6`, `exists`, `redirect` or `exp`.
     pub name: String,
-    /// The text after `:` or `=`.
+    /// The text after `:` or `=`; empty if none.
     pub argument: String,
-    /// The prefixes for IPv4 and IPv6, where they are written.
+    /// Prefix lengths for IPv4 and IPv6. `None` where not written.
     pub prefixes: (Option<u8>, Option<u8>),
 }
 
-/// A malformed term.
+/// The text is not a valid term of an SPF record.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is not a valid term of SPF")]
 pub struct TermError(pub String);
 
-/// The one record among a domain's texts; `None` when there is none.
+/// Returns the SPF record among a domain's TXT records. `None` if there is none.
 ///
 /// # Errors
 ///
-/// The number of records when there is more than one: receivers take none of them.
+/// Returns the number of SPF records if there is more than one. Receivers then evaluate to `permerror`.
 pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
     let is = |text: &&String| {
         let lower = text.to_ascii_lowercase();
@@ -62,11 +62,11 @@ pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
     }
 }
 
-/// The terms of a record.
+/// Parses the terms of an SPF record, in order.
 ///
 /// # Errors
 ///
-/// The first that is none.
+/// Returns the first term that is not valid.
 pub fn terms(record: &str) -> Result<Vec<Term>, TermError> {
     let words = record.split(' ').skip(1).filter(|word| !word.is_empty());
     words.map(|word| term(word).ok_or_else(|| TermError(word.to_owned()))).collect::<Result<Vec<_>, _>>().map(
@@ -122,12 +122,12 @@ fn term(word: &str) -> Option<Term> {
     }
 }
 
-/// Evaluates SPF for an address and a domain, and counts the look-ups. `sender` is the address of the envelope,
-/// `helo` the name that was said. `ptr`, which RFC 7208 tells nobody to use, matches nothing.
+/// Evaluates SPF. Returns the result with the number of terms that caused lookups. `sender` is the envelope sender,
+/// `helo` the host name from EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches.
 ///
 /// # Errors
 ///
-/// The question that is still open.
+/// Returns the next DNS question if its answer is missing in `answers`.
 pub fn spf(
     address: IpAddr,
     domain: &str,
@@ -255,7 +255,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Macros, RFC 7208 section 7; `None` for one that is none.
+    /// Expands macros (RFC 7208 §7). Returns `None` if one is not valid.
     fn expanded(&self, text: &str, domain: &str) -> Option<String> {
         let (mut out, mut rest) = (String::new(), text);
         while let Some(at) = rest.find('%') {

@@ -11,17 +11,17 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
 
-/// Default time limit for connecting to one host, log-in included.
+/// Default time limit for connecting to one host, including authentication.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Default time limit for a silent server before its connection counts as broken.
+/// Default time without a response after which a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Time limit of a liveness check.
 const ALIVE: Duration = Duration::from_secs(5);
 /// Time limit of a statement.
 const STATEMENT: Duration = Duration::from_secs(30);
 
-/// A database of one host or of several, of which one at a time can be written to. [`PostgresStore`](super::PostgresStore) is in one;
-/// whoever keeps something else in the same gets connections here.
+/// A PostgreSQL database on one or more hosts, one of which accepts writes. Used by [`PostgresStore`](super::PostgresStore), and
+/// available to programs that store other data in the same database.
 #[derive(Clone)]
 pub struct Database {
     /// The hosts of the connection string, each by itself.
@@ -38,12 +38,12 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// The database of a connection string. What `config` says of TLS is left to `encryption`. Its `connect_timeout` is for each host,
-    /// until it has let us in (5 s if it says nothing), and its `tcp_user_timeout` is how long a server may be silent (15 s). Nothing
-    /// is connected to.
+    /// Creates a handle from connection parameters. No connection is made. TLS is determined by `encryption` and not by `config`.
+    /// `connect_timeout` applies to each host, including authentication (default: 5 s). `tcp_user_timeout` is the time without a
+    /// response after which a connection counts as broken (default: 15 s).
     ///
     /// # Errors
-    /// [`StoreError::Database`] if the roots cannot be used.
+    /// Returns [`StoreError::Database`] if the root certificates are not valid.
     pub fn new(mut config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
         let tls = Tls::of(encryption)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
@@ -59,16 +59,16 @@ impl Database {
         Ok(Self { hosts: hosts::each(&config), tls })
     }
 
-    /// A connection to the first host that can be written to: past those that are away, that are replicas, and that take connections
-    /// and hang.
+    /// Connects to the first host that accepts writes. Hosts that are unreachable, in recovery or do not respond within the time
+    /// limit are skipped.
     ///
     /// # Errors
-    /// [`StoreError::Database`] with what the last host said.
+    /// Returns [`StoreError::Database`] with the error of the last host.
     pub async fn connect(&self) -> Result<Client, StoreError> {
         self.listening(|_| ()).await
     }
 
-    /// The same, and what is told on it goes to `told`, which is dropped when the connection ends.
+    /// Connects like [`connect`](Self::connect), and passes notifications to `told`, which is dropped when the connection ends.
     pub(super) async fn listening<T>(&self, told: T) -> Result<Client, StoreError>
     where
         T: Fn(Notification) + Clone + Send + 'static,

@@ -1,5 +1,5 @@
-//! A store in PostgreSQL: several machines share accounts, orders and certificates. Who works on a certificate holds an
-//! advisory lock; a new certificate is told to all by NOTIFY.
+//! A store in PostgreSQL, in which several hosts share accounts, orders and certificates. The process that works on a certificate
+//! holds an advisory lock. NOTIFY announces a new certificate.
 //!
 //! The lock is a fence too: PostgreSQL itself takes a line of a journal, or a certificate, only while the connection that
 //! holds the lock is alive. A machine whose connection broke cannot go on with an order that another has taken over.
@@ -29,7 +29,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row};
 
-/// The channel on which the ids of new certificates are told.
+/// Channel of the notifications, whose payload is the certificate's id.
 const CHANNEL: &str = "acme_dns01_certificate";
 
 const SCHEMA: &str = "
@@ -56,22 +56,22 @@ const FENCE: &str = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AN
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32 | objid::bigint) = hashtextextended('acme-dns01 ' || $1, 0))";
 
-/// Encryption of the connection.
+/// Encryption of the connection to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// Not at all: for the server's socket, or a network that is encrypted itself, as a tailnet is.
+    /// No encryption: for a Unix-domain socket, or a network that is itself encrypted, such as a tailnet.
     None,
-    /// By TLS, with the server's name verified.
+    /// TLS, with the server's certificate verified against its host name.
     Tls {
-        /// PEM of roots that its certificate may come from, beside the system's.
+        /// Additional root certificates in PEM, trusted beside the system's.
         roots: Option<String>,
     },
 }
 
 impl Encryption {
-    /// Encryption that a connection string asks for: TLS by `sslmode=require`, with these roots (PEM) beside the system's; none by
-    /// `sslmode=disable`, or where every host is this machine. `None` if what is sent would cross a network as it is, and nobody said
-    /// that it may.
+    /// Returns the encryption that connection parameters select: TLS for `sslmode=require`, with `roots` (PEM) beside the system's;
+    /// none for `sslmode=disable`, or if every host is a Unix-domain socket or a loopback address. Returns `None` if unencrypted
+    /// data would cross a network without `sslmode=disable`.
     #[must_use]
     pub fn of(config: &Config, roots: Option<String>) -> Option<Self> {
         let here = |host: &Host| match host {
@@ -89,7 +89,7 @@ impl Encryption {
 /// A store in PostgreSQL 14 or later.
 pub struct PostgresStore {
     connection: Connection,
-    /// The backends that hold our locks, by the lock's name.
+    /// Process ids of the backends that hold this process's locks, by the lock's name.
     locks: Arc<Mutex<HashMap<String, i32>>>,
 }
 
@@ -132,12 +132,12 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 impl PostgresStore {
-    /// A store in this database. Of several hosts the first one that can be written to is used, so that a replica that was promoted is
-    /// found. What `config` says of TLS is left to `encryption`. It is connected to when it is first needed, and again when the
-    /// connection breaks or the server hangs; tables that are missing are made then.
+    /// Creates a store in this database. With several hosts, the first that accepts writes is used, so that a promoted replica is
+    /// found. TLS is determined by `encryption` and not by `config`. The connection is made on first use, and again after it breaks
+    /// or the server stops responding. Missing tables are then created.
     ///
     /// # Errors
-    /// [`StoreError::Database`] if the roots cannot be used.
+    /// Returns [`StoreError::Database`] if the root certificates are not valid.
     pub fn new(config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
         let database = Database::new(config, encryption)?;
         Ok(Self { connection: Connection::new(database), locks: Arc::default() })
