@@ -1,11 +1,11 @@
-//! Addresses as the server reads them: numeric getaddrinfo, bitwise masks.
+//! Network addresses as the server parses them: numeric `getaddrinfo`, and masks compared bit by bit.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address and a mask; a client is inside when it agrees with the address in every bit of the mask
-/// (`pg_range_sockaddr` in ifaddr.c). Both always have the same family.
+/// An IP address with a mask. A client matches if it equals the address in every bit of the mask (`pg_range_sockaddr`
+/// in ifaddr.c). Both have the same address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
@@ -13,13 +13,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// `None` when the families differ.
+    /// Creates a network. Returns `None` if the address families differ.
     #[must_use]
     pub fn new(address: IpAddr, mask: IpAddr) -> Option<Self> {
         (address.is_ipv4() == mask.is_ipv4()).then_some(Self { address, mask })
     }
 
-    /// The address as written, host bits included.
+    /// Returns the address as written, including host bits.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
@@ -31,14 +31,14 @@ impl Network {
         self.mask
     }
 
-    /// Tells if a client's address is inside.
+    /// Returns `true` if a client address matches.
     #[must_use]
     pub fn contains(&self, client: IpAddr) -> bool {
         self.address.is_ipv4() == client.is_ipv4()
             && (bits(self.address) ^ bits(client)) & bits(self.mask) == 0
     }
 
-    /// The length of the prefix, unless the mask has holes.
+    /// Returns the prefix length, or `None` if the mask is not contiguous.
     #[must_use]
     pub fn prefix_len(&self) -> Option<u8> {
         let (mask, width) = (bits(self.mask), width(self.mask));
@@ -47,13 +47,13 @@ impl Network {
         (left.count_ones() == ones).then(|| u8::try_from(ones).unwrap_or(128))
     }
 
-    /// The same as a network, unless the mask has holes.
+    /// Returns the network in CIDR form, or `None` if the mask is not contiguous.
     #[must_use]
     pub fn to_net(self) -> Option<IpNet> {
         IpNet::new(self.address, self.prefix_len()?).ok().map(|net| net.trunc())
     }
 
-    /// Tells if every address inside another network is inside this one.
+    /// Returns `true` if every address in another network is in this one.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let (mask, wider) = (bits(self.mask), bits(other.mask));
         self.is_v4() == other.is_v4()
@@ -61,7 +61,7 @@ impl Network {
             && (bits(self.address) ^ bits(other.address)) & mask == 0
     }
 
-    /// Tells if some address may be inside both.
+    /// Returns `true` if some address may be in both networks.
     pub(crate) fn may_meet(&self, other: &Self) -> bool {
         let mask = bits(self.mask) & bits(other.mask);
         self.is_v4() == other.is_v4() && (bits(self.address) ^ bits(other.address)) & mask == 0
@@ -71,7 +71,7 @@ impl Network {
         self.address.is_ipv4()
     }
 
-    /// Base and mask, aligned to the left of 128 bits.
+    /// Returns base and mask, left-aligned in 128 bits.
     pub(crate) fn left(&self) -> (u128, u128) {
         let shift = 128 - width(self.address);
         (bits(self.address) << shift, bits(self.mask) << shift)
@@ -122,7 +122,8 @@ fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Reads a text as `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library does; `None` means a host name.
+/// Parses an address as `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library does. Returns `None` for a host
+/// name.
 pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     if let Some(address) = inet_aton(text) {
         return Some(address.into());
@@ -139,7 +140,8 @@ pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// `inet_aton`: one to four numbers, decimal, octal or hexadecimal; the last fills what is left.
+/// Parses an IPv4 address as `inet_aton` does: one to four decimal, octal or hexadecimal numbers, the last of which
+/// fills the remaining bytes.
 fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = text.split('.').collect();
     if parts.len() > 4 {
@@ -168,7 +170,8 @@ fn c_number(text: &str) -> Option<u64> {
     if plain { u64::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// The mask of a prefix length as `pg_sockaddr_cidr_mask` reads it, through `strtol`: blanks and a sign may lead.
+/// Returns the mask of a prefix length, parsed as by `pg_sockaddr_cidr_mask` through `strtol`: leading blanks and a
+/// sign are permitted.
 pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
     let number = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
@@ -187,8 +190,8 @@ pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
     })
 }
 
-/// Tells if an address is reachable only from private places: loopback, private, carrier-grade,
-/// link-local and unique-local ranges (RFC 1918, 4193, 4291, 6598).
+/// Returns `true` if every address of the network is loopback, private, link-local, unique-local or shared address
+/// space (RFC 1918, 4193, 4291, 6598).
 pub(crate) fn is_private(net: &IpNet) -> bool {
     const PRIVATE: [&str; 9] = [
         "127.0.0.0/8",

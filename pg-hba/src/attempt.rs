@@ -1,16 +1,16 @@
-//! One connection, as the server sees it before it asks for anything.
+//! Connection attempts, and the facts on which a decision about them depends.
 
 use crate::address::Network;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// The transport of a connection.
+/// Transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
-    /// The Unix-domain socket.
+    /// Unix-domain socket (`local`).
     Socket,
-    /// TCP in the clear.
+    /// TCP without encryption.
     Plain,
     /// TCP with TLS.
     Tls,
@@ -18,35 +18,35 @@ pub enum Transport {
     Gss,
 }
 
-/// The kind of replication of a connection.
+/// Kind of replication that a connection requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Replication {
-    /// An ordinary connection.
+    /// No replication: an ordinary connection.
     #[default]
     None,
-    /// Logical replication: it names a database and is matched like any other.
+    /// Logical replication. It names a database, and is matched like an ordinary connection.
     Logical,
-    /// Physical replication: it names no database, and only `replication` matches it.
+    /// Physical replication. It names no database, and is matched by `replication` only.
     Physical,
 }
 
 /// A connection attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// The database. The server cuts it at 63 bytes, and so does [`Attempt::local`] and its like.
+    /// Database name. The server truncates it to 63 bytes; [`Attempt::local`] and the other constructors do so too.
     pub database: String,
-    /// The user, cut alike.
+    /// Role name, truncated to 63 bytes like the database.
     pub user: String,
-    /// The transport of the connection.
+    /// Transport of the connection.
     pub transport: Transport,
-    /// The client's address; `None` over the socket.
+    /// Client address. `None` over the Unix-domain socket.
     pub address: Option<IpAddr>,
-    /// The kind of replication.
+    /// Kind of replication.
     pub replication: Replication,
 }
 
 impl Attempt {
-    /// Over the socket.
+    /// Creates an attempt over the Unix-domain socket.
     #[must_use]
     pub fn local(database: &str, user: &str) -> Self {
         Self {
@@ -58,19 +58,19 @@ impl Attempt {
         }
     }
 
-    /// Over TCP, in the clear.
+    /// Creates an attempt over TCP without encryption.
     #[must_use]
     pub fn tcp(database: &str, user: &str, address: IpAddr) -> Self {
         Self { transport: Transport::Plain, address: Some(address), ..Self::local(database, user) }
     }
 
-    /// Over TCP with TLS.
+    /// Creates an attempt over TCP with TLS.
     #[must_use]
     pub fn tls(database: &str, user: &str, address: IpAddr) -> Self {
         Self { transport: Transport::Tls, ..Self::tcp(database, user, address) }
     }
 
-    /// The same, replicating.
+    /// Sets the kind of replication.
     #[must_use]
     pub fn replicating(mut self, replication: Replication) -> Self {
         self.replication = replication;
@@ -103,50 +103,51 @@ fn from(out: &mut fmt::Formatter<'_>, address: Option<IpAddr>, how: &str) -> fmt
     }
 }
 
-/// Names have at most 63 bytes (`NAMEDATALEN`); the server cuts longer ones before it looks at the rules.
+/// Truncates a name to 63 bytes (`NAMEDATALEN - 1`), as the server does before it looks at the rules.
 fn cut(name: &str) -> String {
     let end = (0..=name.len().min(63)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     name[..end].to_owned()
 }
 
-/// Facts that a decision needs beyond the attempt. Asked only when a rule depends on them.
+/// Facts on which a decision depends beyond the attempt. Queried only if a rule depends on them. The default
+/// implementations describe a server without memberships, interfaces and host names.
 pub trait World {
-    /// Tells if a role is a member of another, directly or not. A role is a member of itself; being superuser does
-    /// not count; a role that does not exist is a member of nothing.
+    /// Returns `true` if a role is a direct or indirect member of another. A role is a member of itself. The
+    /// attribute SUPERUSER does not count. A role that does not exist is a member of nothing.
     fn is_member(&self, user: &str, role: &str) -> bool {
         user == role
     }
 
-    /// Tells if an address is one of the server's own.
+    /// Returns `true` if an address is one of the server's own (`samehost`).
     fn is_own_address(&self, _: IpAddr) -> bool {
         false
     }
 
-    /// Tells if an address is in a network of one of the server's interfaces.
+    /// Returns `true` if an address is in the subnet of one of the server's interfaces (`samenet`).
     fn is_own_network(&self, _: IpAddr) -> bool {
         false
     }
 
-    /// The name of an address, from a reverse lookup confirmed by a forward one.
+    /// Returns the host name of an address, from a reverse lookup that a forward lookup confirms.
     fn host_name(&self, _: IpAddr) -> Option<String> {
         None
     }
 }
 
-/// A world where nobody is a member of anything else, and addresses have no names.
+/// A [`World`] with the default implementations: no memberships, interfaces and host names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nowhere;
 
 impl World for Nowhere {}
 
-/// A world written down.
+/// A [`World`] with given memberships, interfaces and host names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Pairs of a role and one it is a direct member of.
+    /// Direct memberships, as pairs of member and role.
     pub memberships: BTreeSet<(String, String)>,
-    /// The addresses of the server's interfaces, each with the mask of its network.
+    /// Addresses of the server's interfaces, each with its netmask.
     pub interfaces: Vec<Network>,
-    /// Names of clients.
+    /// Host names by client address.
     pub host_names: BTreeMap<IpAddr, String>,
 }
 

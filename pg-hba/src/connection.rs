@@ -1,30 +1,30 @@
-//! The type of a connection, the first field of a rule.
+//! Connection types, the first field of a record.
 
 use std::fmt;
 
-/// The type of connection that a rule is for.
+/// Connection type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConnectionType {
-    /// The Unix-domain socket.
+    /// `local`: Unix-domain socket.
     Local,
-    /// TCP, however encrypted.
+    /// `host`: TCP, encrypted or not.
     Host,
-    /// TCP with TLS.
+    /// `hostssl`: TCP with TLS.
     HostSsl,
-    /// TCP without TLS.
+    /// `hostnossl`: TCP without TLS.
     HostNoSsl,
     /// TCP with GSSAPI encryption.
     HostGssEnc,
-    /// TCP without GSSAPI encryption.
+    /// `hostnogssenc`: TCP without GSSAPI encryption.
     HostNoGssEnc,
 }
 
 impl ConnectionType {
-    /// All types, in the order of the grammar.
+    /// All connection types, in the order of the manual.
     pub const ALL: [Self; 6] =
         [Self::Local, Self::Host, Self::HostSsl, Self::HostNoSsl, Self::HostGssEnc, Self::HostNoGssEnc];
 
-    /// Returns the word in the file.
+    /// Returns the keyword in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The decision: the first rule that matches, as `check_hba` in hba.c finds it.
+//! The server's decision: the first matching rule, as `check_hba` in hba.c finds it.
 
 use crate::attempt::{Attempt, Replication, Transport, World};
 use crate::connection::ConnectionType;
@@ -6,36 +6,36 @@ use crate::method::Method;
 use crate::rule::{Address, Database, Outcome, Rule, User};
 use std::fmt;
 
-/// The server's decision about an attempt.
+/// The server's decision about a connection attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'r> {
-    /// The method; [`Method::Reject`] where no rule matches.
+    /// Authentication method; [`Method::Reject`] if no rule matches.
     pub method: Method,
-    /// The rule that matched, with its position from 0.
+    /// The matching rule with its zero-based position. `None` if no rule matches.
     pub rule: Option<(usize, &'r Rule)>,
-    /// The reason for the decision.
+    /// Reason for the decision.
     pub why: Why,
 }
 
 impl Decision<'_> {
-    /// Returns the outcome, options included.
+    /// Returns the method with its effective options.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
     }
 }
 
-/// The reason for a decision.
+/// Reason for a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The rule matches; these are the earlier ones with what keeps each from matching.
+    /// The rule matches. The mismatch of each earlier rule, in order.
     Matched(Vec<Mismatch>),
-    /// No rule matches, which refuses the connection.
+    /// No rule matches, so that the connection is rejected. The mismatch of each rule, in order.
     NoRule(Vec<Mismatch>),
 }
 
 impl Why {
-    /// Returns the mismatch of each rule before.
+    /// Returns the mismatch of each rule that was passed over, in order.
     #[must_use]
     pub fn passed_over(&self) -> &[Mismatch] {
         match self {
@@ -44,18 +44,18 @@ impl Why {
     }
 }
 
-/// The first part of a rule that an attempt does not fit, in the order in which the server looks.
+/// The first field of a rule that an attempt does not match, in the order in which the server compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mismatch {
-    /// The rule cannot match on this server at all.
+    /// The rule cannot match on this server, as `hostssl` with TLS off.
     Impossible,
-    /// Socket against TCP, or the encryption.
+    /// The connection type differs: the transport or its encryption.
     ConnectionType,
-    /// The client's address or name.
+    /// The client's address or host name does not match.
     Address,
-    /// The database differs.
+    /// The database does not match.
     Database,
-    /// The user differs.
+    /// The role does not match.
     User,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Decides an attempt.
+/// Decides a connection attempt. Without a matching rule, the method is [`Method::Reject`].
 ///
 /// ```
 /// use pg_hba::{Attempt, Document, Method, Nowhere, Server, Version, decide};
@@ -101,7 +101,7 @@ pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, world: &dyn World) -> De
 }
 
 impl Rule {
-    /// Returns the part of a rule that an attempt does not match; `None` when it matches.
+    /// Returns the first field of the rule that an attempt does not match, or `None` if the rule matches.
     #[must_use]
     pub fn mismatch(&self, attempt: &Attempt, world: &dyn World) -> Option<Mismatch> {
         if !self.possible {
@@ -175,7 +175,8 @@ impl User {
     }
 }
 
-/// `hostname_match`: a leading dot matches the end; ASCII case does not matter.
+/// Matches a host name against a pattern, as `hostname_match` does. A pattern with a leading dot matches a suffix.
+/// ASCII case is ignored.
 pub(crate) fn host_matches(pattern: &str, name: &str) -> bool {
     if pattern.starts_with('.') {
         let from = name.len().checked_sub(pattern.len());

@@ -1,4 +1,4 @@
-//! Comparison by meaning.
+//! Semantic comparison of rule lists.
 
 use crate::attempt::{Attempt, Surroundings};
 use crate::decide::decide;
@@ -8,38 +8,39 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// The result of a comparison.
+/// Result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Diff {
     /// Every connection is decided alike.
     Equal,
-    /// At least this one is not.
+    /// Some connection is decided differently; an example.
     Different(Box<CounterExample>),
-    /// Neither could be shown.
+    /// The comparison could not be completed; the reason.
     Undecided(Undecided),
 }
 
-/// A connection that two files decide differently.
+/// A connection that two rule lists decide differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterExample {
-    /// The connection that differs.
+    /// The connection attempt.
     pub attempt: Attempt,
-    /// The facts under which it is: memberships, interfaces, host names. Empty where it needs none.
+    /// Facts under which the decisions differ: memberships, interfaces and host names. Empty if they differ without
+    /// any.
     pub world: Surroundings,
-    /// The rule of the old file, with its position from 0; `None` where none matches.
+    /// The old list's matching rule with its zero-based position. `None` if no rule matches.
     pub old: Option<(usize, Rule)>,
-    /// The rule of the new file.
+    /// The new list's matching rule with its zero-based position. `None` if no rule matches.
     pub new: Option<(usize, Rule)>,
 }
 
 impl CounterExample {
-    /// Returns the outcome under the old file.
+    /// Returns the outcome of the old list.
     #[must_use]
     pub fn old_outcome(&self) -> Outcome {
         outcome(self.old.as_ref())
     }
 
-    /// Returns the outcome under the new file.
+    /// Returns the outcome of the new list.
     #[must_use]
     pub fn new_outcome(&self) -> Outcome {
         outcome(self.new.as_ref())
@@ -66,8 +67,8 @@ impl fmt::Display for CounterExample {
     }
 }
 
-/// Compares two files over every connection: transport, replication, address, database, user, memberships, host
-/// names. An explicit `reject` and no rule at all are the same decision. Users are taken to exist.
+/// Compares two rule lists over all connections: transport, replication, address, database, role, memberships and
+/// host names. A matching `reject` and the absence of a matching rule count as equal. Roles are assumed to exist.
 ///
 /// ```
 /// use pg_hba::{Diff, Document, Server, Version, diff};

@@ -1,34 +1,34 @@
-//! Refused lines and their reasons.
+//! Errors of parsing a file, with the server's messages.
 
 use crate::regex::PatternError;
 use crate::server::Version;
 use std::fmt;
 use thiserror::Error;
 
-/// A line that the server would refuse.
+/// Error of parsing a line, which the server would reject.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub struct ParseError {
-    /// The file, when it is not the one that was given.
+    /// Name of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: u32,
-    /// The column in bytes, from 1.
+    /// Column in bytes, from 1.
     pub column: u32,
-    /// The token at fault, empty at the end of a line.
+    /// The token that caused the error; empty at the end of a line.
     pub token: String,
-    /// The reason of the server.
+    /// Reason, in the server's words.
     pub reason: Refusal,
 }
 
 impl ParseError {
-    /// Returns the advice on what to write, where that is known.
+    /// Returns the fix, if one is known.
     #[must_use]
     pub fn fix(&self) -> Option<String> {
         self.reason.fix(&self.token)
     }
 
-    /// The text of the `error` column of `pg_hba_file_rules`; `None` where the server refuses the file and leaves
-    /// that column NULL.
+    /// Returns the text of the `error` column of `pg_hba_file_rules`. `None` if the server rejects the file but
+    /// leaves that column NULL.
     #[must_use]
     pub fn server_message(&self) -> Option<String> {
         self.reason.server_message()
@@ -100,9 +100,9 @@ pub enum Refusal {
     #[doc = "An option of other methods."]
     #[error("authentication option \"{name}\" is only valid for authentication methods {methods}")]
     OptionMethod {
-        /// The name of the option.
+        /// Name of the option.
         name: &'static str,
-        /// The methods that have it.
+        /// Methods that support the option.
         methods: &'static str,
     },
     #[doc = "An option of `hostssl` records."]
@@ -114,9 +114,9 @@ pub enum Refusal {
     #[doc = "A value that the server refuses without a word in `pg_hba_file_rules`."]
     #[error("invalid value for {name}: \"{value}\"")]
     SilentValue {
-        /// The name of the option.
+        /// Name of the option.
         name: &'static str,
-        /// The value of the option.
+        /// Value of the option.
         value: String,
     },
     #[doc = "A port that is not above zero."]
@@ -137,9 +137,9 @@ pub enum Refusal {
     #[doc = "An option that the method cannot do without."]
     #[error("authentication method \"{method}\" requires argument {argument} to be set")]
     Required {
-        /// The name of the method.
+        /// Name of the method.
         method: &'static str,
-        /// The option, quoted.
+        /// Name of the option, quoted.
         argument: &'static str,
     },
     #[doc = "Lists whose lengths do not agree."]
@@ -147,11 +147,11 @@ pub enum Refusal {
         "the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})"
     )]
     RadiusCount {
-        /// The name of the list.
+        /// Name of the list.
         what: &'static str,
-        /// The length of the list.
+        /// Number of elements of the list.
         count: usize,
-        /// The number of servers.
+        /// Number of RADIUS servers.
         servers: usize,
     },
     #[doc = "`oauth` without `oauth_validator_libraries`."]
@@ -171,9 +171,9 @@ pub enum Refusal {
     #[doc = "A regular expression that does not compile."]
     #[error("invalid regular expression \"{pattern}\": {error}")]
     Pattern {
-        /// The source of the regular expression.
+        /// Text of the regular expression.
         pattern: String,
-        /// The fault of the pattern.
+        /// Error of the regular expression.
         error: PatternError,
     },
     #[doc = "A token above 10,239 bytes, before version 16."]
@@ -200,7 +200,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The first version that takes what is refused, where a later one does.
+    /// Returns the first version that accepts the rejected syntax, or `None` if no later one does.
     #[must_use]
     pub fn allowed_from(&self) -> Option<Version> {
         match self {

@@ -1,4 +1,5 @@
-//! Decisions from incomplete knowledge: the rules that could decide a connection, and the facts that each depends on.
+//! Decisions with incomplete knowledge: the rules that could decide a connection, and the facts on which each
+//! depends.
 
 use crate::address::Network;
 use crate::attempt::{Attempt, World};
@@ -9,30 +10,28 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Facts about the world of a server, each of which may be unknown.
+/// Facts about a server and a client, each of which may be unknown. By default, all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knowledge {
-    /// The roles that the user is a member of, directly or not; `None` when that is unknown.
+    /// Roles of which the connecting role is a direct or indirect member. `None` if unknown.
     pub member_of: Option<BTreeSet<String>>,
-    /// The addresses of the server with the masks of their networks; `None` when they are unknown. Loopback is always
-    /// known.
+    /// Addresses of the server's interfaces with their netmasks. `None` if unknown. Loopback is always known.
     pub interfaces: Option<Vec<Network>>,
-    /// The confirmed name of the client's address, inside which `None` means that it has none; `None` when that is
-    /// unknown.
+    /// Confirmed host name of the client's address. `None` if unknown, `Some(None)` if the address has no name.
     pub client_name: Option<Option<String>>,
 }
 
-/// A fact that a rule depends on.
+/// A fact on which a rule depends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Dependency {
-    /// The name of the client's address fits a pattern.
+    /// The client's host name matches this pattern.
     ClientName(String),
-    /// The user is a member of a role.
+    /// The connecting role is a member of this role.
     Membership(String),
-    /// The client's address is one of the server's own.
+    /// The client's address is one of the server's own (`samehost`).
     OwnAddress,
-    /// The client's address is in a network of the server.
+    /// The client's address is in a subnet of the server (`samenet`).
     OwnNetwork,
 }
 
@@ -47,12 +46,12 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// A rule that could decide a connection.
+/// A rule that may decide a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Possibility<'r> {
-    /// The rule with its position from 0; `None` where no rule matches.
+    /// The rule with its zero-based position. `None` stands for no matching rule.
     pub rule: Option<(usize, &'r Rule)>,
-    /// The facts that must hold for the rule to match; empty for the last possibility, which is certain to match.
+    /// Facts that must hold for the rule to match. Empty for the last possibility, which always applies.
     pub if_all: Vec<Dependency>,
 }
 
@@ -64,17 +63,17 @@ impl Possibility<'_> {
     }
 }
 
-/// The answer to an attempt from incomplete knowledge.
+/// Result of [`explain`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'r> {
-    /// The rules that could decide, in order: the first whose facts hold does. The last one is certain to match.
+    /// Rules that may decide, in order. The first one whose facts hold decides. The last one always applies.
     pub possible: Vec<Possibility<'r>>,
-    /// The rules that certainly do not match, with the mismatch of each.
+    /// Zero-based positions of the rules that cannot match, each with its mismatch.
     pub passed_over: Vec<(usize, Mismatch)>,
 }
 
 impl Explanation<'_> {
-    /// Returns the outcome, if it is the same whatever holds.
+    /// Returns the outcome if it is the same for all possibilities, or else `None`.
     #[must_use]
     pub fn certain(&self) -> Option<Outcome> {
         let first = self.possible.first()?.outcome();
@@ -82,7 +81,8 @@ impl Explanation<'_> {
     }
 }
 
-/// Explains an attempt. Where a rule depends on a fact that is unknown, both cases are followed.
+/// Determines the rules that may decide a connection attempt. If a rule depends on an unknown fact, both cases are
+/// considered.
 ///
 /// ```
 /// use pg_hba::{Attempt, Document, Knowledge, Server, Version, explain};
@@ -117,7 +117,7 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     out
 }
 
-/// A world in which every unknown fact holds, or none does.
+/// A [`World`] in which every unknown fact holds, or none does.
 struct Assumption<'a> {
     knowledge: &'a Knowledge,
     attempt: &'a Attempt,

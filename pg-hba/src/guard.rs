@@ -1,12 +1,13 @@
-//! The check before every change: the superuser must still get in.
+//! The lockout check: whether rules admit a role.
 
 use crate::attempt::{Attempt, Nowhere, Transport};
 use crate::index::Index;
 use crate::rule::{Address, Rule};
 use std::net::IpAddr;
 
-/// Tells if some rule admits a role into the database `postgres` or the one of its own name: over the socket, from
-/// loopback, or from an address of one of the rules' own networks.
+/// Returns `true` if the rules admit a role to the database `postgres`, or to that of its own name: over the
+/// Unix-domain socket, from loopback, or from an address of one of the rules. Memberships and host names are not
+/// considered.
 #[must_use]
 pub fn admits(rules: &[Rule], role: &str) -> bool {
     let mut clients: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];

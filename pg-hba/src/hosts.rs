@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::fmt;
 use thiserror::Error;
 
-/// The connections that an entry is for.
+/// Connections to which an entry applies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// `*`: every connection that no other entry is for.
+    /// `*`: connections to which no other entry applies.
     Default,
-    /// `/no_sni/`: connections without a name.
+    /// `/no_sni/`: connections without a server name.
     NoName,
-    /// A name, compared without regard to case.
+    /// A server name (SNI), compared case-insensitively.
     Name(String),
 }
 
@@ -31,36 +31,36 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// A line of the file.
+/// An entry of `pg_hosts.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The number of its first line.
+    /// Number of its first line, from 1.
     pub line: u32,
-    /// The connections it is for.
+    /// Connections to which the entry applies.
     pub patterns: Vec<HostPattern>,
-    /// The file of the certificate.
+    /// Path of the server certificate.
     pub certificate: String,
-    /// The file of the key.
+    /// Path of the private key.
     pub key: String,
-    /// The file of the authority that client certificates are verified with.
+    /// Path of the CA certificates by which client certificates are verified, if any.
     pub authority: Option<String>,
-    /// The command that prints the passphrase of the key.
+    /// Command that prints the passphrase of the key, if any.
     pub passphrase_command: Option<String>,
-    /// The command is run at a reload too.
+    /// Whether the command is also run at a reload.
     pub reloads: bool,
 }
 
-/// A line that the server would refuse.
+/// Error of parsing a line, which the server would reject.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {reason}")]
 pub struct HostsError {
-    /// The number of the first line.
+    /// Number of the first line, from 1.
     pub line: u32,
-    /// The fault and the fix.
+    /// Description of the error, with the fix.
     pub reason: String,
 }
 
-/// A parsed file.
+/// A parsed `pg_hosts.conf`.
 ///
 /// ```
 /// use pg_hba::{Hosts, NoIncludes};
@@ -76,10 +76,11 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Parses a file with the lists of names that it includes by `@file`.
+    /// Parses a file with the lists of host names that it includes by `@file`.
     ///
     /// # Errors
-    /// Every line that the server would refuse. With such a file it does not start, and a reload changes nothing.
+    /// Returns an error for every line that the server would reject. With such a file the server does not start, and a reload has
+    /// no effect.
     pub fn load(path: &str, text: &str, includes: &mut dyn Include) -> Result<Self, Vec<HostsError>> {
         let server = Server::new(Version::V19);
         let mut reader = Reader { server: &server, includes };
@@ -101,14 +102,14 @@ impl Hosts {
         if errors.is_empty() { Ok(found) } else { Err(errors) }
     }
 
-    /// Returns the entries in order.
+    /// Returns the entries, in order.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// Returns the entry for a client that asks for this name, or for none. Without an entry the handshake fails; of a file
-    /// without entries the settings of postgresql.conf count instead.
+    /// Returns the entry for a server name, or for none. Returns `None` if no entry applies: the handshake then fails, or, if the
+    /// file has no entries, the settings of postgresql.conf apply.
     #[must_use]
     pub fn decide(&self, name: Option<&str>) -> Option<&Host> {
         let own = match name {

@@ -1,4 +1,4 @@
-//! pg_ident.conf: which operating system user may be which role.
+//! User name maps (`pg_ident.conf`): which operating system user may connect as which role.
 
 use crate::attempt::World;
 use crate::document::{Include, Reader, pattern, user};
@@ -7,37 +7,38 @@ use crate::regex::Pattern;
 use crate::rule::{Origin, User};
 use crate::server::Server;
 
-/// The system's user in a map.
+/// Operating system user of a user name map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SystemUser {
-    /// A user by name.
+    /// A user, by name.
     Name(String),
-    /// Users by a regular expression, `/regex`.
+    /// Users that match a regular expression (`/regex`).
     Pattern(Pattern),
 }
 
-/// One line of pg_ident.conf.
+/// A record of `pg_ident.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The name of the map.
+    /// Name of the map.
     pub map: String,
-    /// The user of the operating system.
+    /// Operating system user.
     pub system_user: SystemUser,
-    /// The role that may be taken. Before version 16 always a name; `\1` in it stands for the first group.
+    /// Role that the user may connect as. Before version 16 always a name. `\1` in it stands for the first capture
+    /// group.
     pub database_user: User,
-    /// The position in the file.
+    /// Position in the file.
     pub origin: Origin,
 }
 
-/// A parsed pg_ident.conf: each line as a mapping or the reason why it is refused, in order.
+/// A parsed `pg_ident.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mappings {
-    /// Every line that is not blank.
+    /// Every record in order: the mapping, or the reason why the server rejects it.
     pub lines: Vec<Result<Mapping, ParseError>>,
 }
 
 impl Mappings {
-    /// Parses a file with what it includes.
+    /// Parses a file with the files that it includes. Errors are kept in [`lines`](Self::lines).
     #[must_use]
     pub fn load(path: &str, text: &str, server: &Server, includes: &mut dyn Include) -> Self {
         let mut reader = Reader { server, includes };
@@ -77,7 +78,8 @@ impl Mappings {
         Self { lines }
     }
 
-    /// Tells if a system user may be a role under a map (`check_usermap`): the first line that allows it decides.
+    /// Returns `true` if an operating system user may connect as a role under a map (`check_usermap`). Rejected lines
+    /// are skipped.
     #[must_use]
     pub fn allows(&self, map: &str, system_user: &str, role: &str, world: &dyn World) -> bool {
         let mut lines =

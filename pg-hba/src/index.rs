@@ -43,7 +43,7 @@ struct Names {
 }
 
 impl Index {
-    /// Builds the index.
+    /// Builds the index. The order of the rules is kept.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let words = rules.len().div_ceil(64);
@@ -73,13 +73,13 @@ impl Index {
         index
     }
 
-    /// Returns the rules of the index.
+    /// Returns the rules of the index, in order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// Decides exactly as [`crate::decide`] does: the method, and the position of the rule.
+    /// Decides an attempt exactly as [`crate::decide`] does. Returns the method, and the zero-based position of the matching rule.
     #[must_use]
     pub fn decide(&self, attempt: &Attempt, world: &dyn World) -> (Method, Option<usize>) {
         let connection = &self.connections[attempt.transport as usize];

@@ -1,4 +1,4 @@
-//! Installation of rules on a running server: prepared before, compared after, tried by a login.
+//! Installation of rules on a running server: checked before, compared by `pg_hba_file_rules`, and tested by a login.
 //!
 //! Files are the caller's: between [`prepare`] and [`activate`] it replaces the server's file, and puts the old one back,
 //! followed by [`reload`], when activation fails.
@@ -15,77 +15,77 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// Rules that were not put into force.
+/// Error of installing rules.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The server is of another version than those known.
+    /// The server's version is not supported; its `server_version_num`.
     #[error("PostgreSQL {0} is not supported: expected 13 to 19")]
     Version(u32),
-    /// The rules cannot be written.
+    /// The rules cannot be written in the grammar of the server's version.
     #[error("the rules cannot be written")]
     Render(#[from] RenderError),
-    /// The server would refuse them.
+    /// The server would reject the rules.
     #[error("PostgreSQL {version} would refuse it:\n{why}")]
     Refused {
-        /// The version of the server.
+        /// Version of the server.
         version: Version,
-        /// The reasons of the server.
+        /// Reasons for the rejection.
         why: Refused,
     },
-    /// The server can never match a rule: TLS is off, or GSSAPI is not built in.
+    /// A rule can never match on the server, since TLS is off or GSSAPI is not built in.
     #[error("rule {rule}: {text}: this server can never match it: turn ssl on, or set tls = \"optional\"")]
     Impossible {
-        /// The position of the rule, from 1.
+        /// Position of the rule, from 1.
         rule: usize,
-        /// The rule as it would be written.
+        /// The rule as written.
         text: String,
     },
-    /// The session's own role could not log in any more.
+    /// The rules do not admit the session's own role, which is named.
     #[error("refused: {0:?} would be locked out; name it in the policy: superuser = {0:?}")]
     LockedOut(String),
-    /// The server reads something else than was meant.
+    /// `pg_hba_file_rules` differs from the intended rules; a description.
     #[error("{0}")]
     Compare(String),
-    /// It did not read its files again.
+    /// The server did not reload its configuration within 5 s.
     #[error("the server did not reload")]
     NoReload,
-    /// The login that must work does not.
+    /// The test login failed; the reason.
     #[error("the canary login failed: {0}")]
     Canary(String),
-    /// A question failed.
+    /// A query failed.
     #[error("{sql}: {why}")]
     Query {
-        /// The query that failed.
+        /// SQL text of the query.
         sql: String,
-        /// The error of the server.
+        /// Error message of the server.
         why: String,
     },
 }
 
-/// Rules that may be put into force.
+/// Rules that passed the checks and can be installed.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// The server's file.
+    /// Path of the server's `pg_hba.conf` (`hba_file`).
     pub path: PathBuf,
-    /// The content of the file.
+    /// New content of the file.
     pub text: String,
     rules: Vec<Rule>,
 }
 
-/// The server's version.
+/// Queries the server's version.
 ///
 /// # Errors
-/// When it cannot be asked, or is none of those known.
+/// Returns an [`InstallError`] if the query fails or the version is not supported.
 pub async fn version(client: &Client) -> Result<Version, InstallError> {
     let number: u32 = one(client, "SHOW server_version_num").await?.parse().unwrap_or(0);
     Version::from_number(number / 10_000).ok_or(InstallError::Version(number))
 }
 
-/// Makes the text of a policy for a server, and refuses what would lock the session's role out.
+/// Renders a policy for a server, and checks that its rules are valid, can match, and admit the session's role. Nothing is written.
 ///
 /// # Errors
-/// When the server cannot be asked, or would not take the rules.
+/// Returns an [`InstallError`] if a query fails or a check does.
 pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, InstallError> {
     let version = version(client).await?;
     let path = PathBuf::from(one(client, "SHOW hba_file").await?);
@@ -103,11 +103,11 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
     Ok(Prepared { path, text, rules })
 }
 
-/// Puts the file into force that the caller has written: the server's own view of it is compared with what was meant,
-/// the server reloads, and a login is tried.
+/// Activates the file that the caller has written: compares `pg_hba_file_rules` with the intended rules, reloads the server, and
+/// awaits the test login `canary`.
 ///
 /// # Errors
-/// When anything is not as it should be. The caller then puts the old file back and calls [`reload`].
+/// Returns an [`InstallError`] if a step fails. The caller then restores the previous file and calls [`reload`].
 pub async fn activate(
     client: &Client,
     prepared: &Prepared,
@@ -127,16 +127,16 @@ pub async fn activate(
     Err(InstallError::NoReload)
 }
 
-/// Makes the server read its files again.
+/// Makes the server reload its configuration (`pg_reload_conf()`). Does not wait for it.
 ///
 /// # Errors
-/// When it cannot be asked.
+/// Returns [`InstallError::Query`] if the query fails.
 pub async fn reload(client: &Client) -> Result<(), InstallError> {
     one(client, "SELECT pg_reload_conf()").await.map(drop)
 }
 
-/// Holds what the server has read against what was meant. A row without a type is a line that it refuses, even
-/// where its error column is NULL.
+/// Compares the server's view of the file with the intended rules. A row without a type is a line that the server rejects, even if
+/// its `error` column is NULL.
 async fn compare(client: &Client, rules: &[Rule]) -> Result<(), InstallError> {
     let wrong = |why: String| Err(InstallError::Compare(why));
     let sql = "SELECT line_number, type, auth_method, error, array_length(database, 1), array_length(user_name, 1) \

@@ -11,38 +11,38 @@ use std::fmt;
 pub enum Method {
     /// The method `bsd`: BSD authentication.
     Bsd,
-    /// A client certificate.
+    /// The method `cert`: a client certificate.
     Cert,
     /// The method `gss`: GSSAPI.
     Gss,
-    /// An ident server at the client, over TCP.
+    /// The method `ident`: the ident server of the client host, over TCP (RFC 1413).
     Ident,
     /// The method `ldap`: a password checked by LDAP.
     Ldap,
-    /// A password by MD5, or by SCRAM when the stored one allows.
+    /// The method `md5`: a password by MD5, or by SCRAM if the stored verifier is one.
     Md5,
-    /// OAuth bearer tokens, from version 18.
+    /// The method `oauth`: an OAuth bearer token (from version 18).
     Oauth,
     /// The method `pam`: a password checked by PAM.
     Pam,
-    /// A password in clear text.
+    /// The method `password`: a clear-text password.
     Password,
-    /// The operating system's user at the other end of the socket.
+    /// The method `peer`: the operating system user at the other end of the Unix-domain socket.
     Peer,
     /// The method `radius`: a password checked by RADIUS.
     Radius,
-    /// The method `reject`: the connection is refused.
+    /// The method `reject`: the connection is rejected.
     Reject,
-    /// A password by SCRAM-SHA-256.
+    /// The method `scram-sha-256`: a password by SCRAM-SHA-256 (RFC 7677).
     Scram,
-    /// The method `sspi`: SSPI of Windows.
+    /// The method `sspi`: SSPI, on Windows.
     Sspi,
-    /// Nothing is asked.
+    /// The method `trust`: no authentication.
     Trust,
 }
 
 impl Method {
-    /// All methods, by name.
+    /// All methods, in alphabetical order.
     pub const ALL: [Self; 15] = [
         Self::Bsd,
         Self::Cert,
@@ -61,7 +61,7 @@ impl Method {
         Self::Trust,
     ];
 
-    /// The word in the file.
+    /// Returns the keyword in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl Method {
         }
     }
 
-    /// Tells if the method can admit a connection.
+    /// Returns `true` unless the method is [`Method::Reject`].
     #[must_use]
     pub fn admits(self) -> bool {
         self != Self::Reject
@@ -101,7 +101,7 @@ impl Method {
         })
     }
 
-    /// Reads the method field.
+    /// Parses the method field.
     pub(crate) fn parse(word: &str, connection: ConnectionType, server: &Server) -> Result<Self, Refusal> {
         let unknown = || Refusal::Method(word.to_owned());
         let mut method = Self::ALL.into_iter().find(|method| method.as_str() == word).ok_or_else(unknown)?;
@@ -134,7 +134,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// One option after the method.
+/// An option after the method, `name=value`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Setting {
     pub(crate) name: &'static str,
@@ -148,13 +148,13 @@ impl Setting {
         self.name
     }
 
-    /// Its value as written.
+    /// Returns the value as written.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// The value as it counts: anything but `1` is off for a switch.
+    /// Returns the effective value: for a boolean option, anything but `1` is off.
     pub(crate) fn meaning(&self) -> String {
         match (self.name, &*self.value) {
             (
@@ -174,13 +174,13 @@ impl Setting {
     }
 }
 
-/// An option, its first version and its methods.
+/// An option, with its first version and its methods.
 struct Kind {
     name: &'static str,
     since: Version,
-    /// Methods that have it; empty means every method.
+    /// Methods that support it. All methods if empty.
     methods: &'static [Method],
-    /// The same in the server's words.
+    /// The methods in the words of the server's message.
     words: &'static str,
 }
 
@@ -225,7 +225,7 @@ const KINDS: &[Kind] = &[
     kind("delegate_ident_mapping", Version::V18, &[Method::Oauth], "oauth"),
 ];
 
-/// Reads one `name=value`.
+/// Parses an option `name=value`.
 pub(crate) fn setting(
     text: &str,
     connection: ConnectionType,
@@ -295,7 +295,7 @@ fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Opti
     }
 }
 
-/// Checks what a method cannot do without, after every option has been read.
+/// Checks the options that a method requires, after all options have been parsed.
 pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Result<(), Refusal> {
     let value = |name: &str| settings.iter().rev().find(|s| s.name == name).map(|s| s.value.as_str());
     let list = |name: &str| value(name).and_then(split_list).unwrap_or_default();
@@ -367,7 +367,7 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
     Ok(())
 }
 
-/// C's `atoi`, as far as telling zero from another number goes.
+/// Parses a number as C's `atoi` does, sufficiently to tell zero from others.
 fn atoi(text: &str) -> i64 {
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -384,7 +384,7 @@ fn ldap_url(url: &str) -> Result<(), Refusal> {
     }
 }
 
-/// `SplitGUCList` of varlena.c with commas.
+/// Splits a list at commas, as `SplitGUCList` of varlena.c does.
 fn split_list(text: &str) -> Option<Vec<String>> {
     let space = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut rest = text.trim_start_matches(space);

@@ -1,51 +1,52 @@
-//! Rules written as a file.
+//! Rendering of rules as a file.
 
 use crate::rule::{Address, Database, Rule, User, rule_text};
 use crate::server::Version;
 use thiserror::Error;
 
-/// The first line of a file that this crate wrote.
+/// First line of a file that this crate wrote.
 pub const MANAGED: &str =
     "# Managed by pg-hba. Edits are overwritten: change the policy and render it again.";
 
-/// A rule that cannot be written for a version.
+/// Error of a rule that cannot be written in the grammar of a version.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenderError {
-    /// A field of the rule has no value, or an empty name: the server would read other columns.
+    /// A field of the rule has no value, or contains an empty name.
     #[error("rule {rule}: {field} is empty: give a name, or all")]
     Empty {
-        /// The position of the rule, from 1.
+        /// Position of the rule, from 1.
         rule: usize,
-        /// The field: `databases`, `users` or `address`.
+        /// Name of the field: `databases`, `users` or `address`.
         field: &'static str,
     },
-    /// A line cannot hold a line end, nor C a NUL.
+    /// A name contains a line ending or a NUL byte.
     #[error("rule {rule}: {name:?} has a line end or a NUL, which no line of pg_hba.conf can hold")]
     LineEnd {
-        /// The position of the rule, from 1.
+        /// Position of the rule, from 1.
         rule: usize,
-        /// The name that cannot be written.
+        /// Name that cannot be written.
         name: String,
     },
-    /// Patterns are names before version 16, and names that start with a slash are patterns since.
+    /// A name begins with a slash, which version 16 and later read as a regular expression, or a regular expression
+    /// is used before version 16.
     #[error("rule {rule}: PostgreSQL {version} cannot tell {name:?} from a {other}")]
     Slash {
-        /// The position of the rule, from 1.
+        /// Position of the rule, from 1.
         rule: usize,
-        /// The name or pattern.
+        /// The name or regular expression.
         name: String,
-        /// The version of the server.
+        /// Version of the server.
         version: Version,
-        /// The kind that it would be read as.
+        /// Kind as which the server would read it.
         other: &'static str,
     },
 }
 
-/// Renders rules as a file that opens with [`MANAGED`].
+/// Renders rules as a file that begins with [`MANAGED`].
 ///
 /// # Errors
-/// When a rule cannot be said in the grammar of that version.
+/// Returns a [`RenderError`] for the first rule that cannot be written in the grammar of the version.
 pub fn render(rules: &[Rule], version: Version) -> Result<String, RenderError> {
     let mut text = format!("{MANAGED}\n");
     for (index, rule) in rules.iter().enumerate() {

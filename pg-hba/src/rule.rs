@@ -1,4 +1,4 @@
-//! A rule: one record of the file, as it is meant.
+//! Rules: the records of a file, by their meaning.
 
 use crate::address::Network;
 use crate::connection::ConnectionType;
@@ -8,78 +8,79 @@ use crate::token::quote;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One value of the database field.
+/// A value of the database field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Database {
-    /// `all`: every database; not physical replication.
+    /// `all`: every database, but not physical replication.
     All,
     /// A database by its name.
     Name(String),
-    /// `/regex`, from version 16.
+    /// `/regex`: databases that match a regular expression (from version 16).
     Pattern(Pattern),
     /// `replication`: physical replication, which names no database.
     Replication,
-    /// `samerole` or `samegroup`: the user is a member of the role named as the database.
+    /// `samerole` or `samegroup`: the role is a member of the role that has the database's name.
     SameRole,
-    /// `sameuser`: the database has the user's name.
+    /// `sameuser`: the role has the database's name.
     SameUser,
 }
 
-/// One value of the user field.
+/// A value of the user field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum User {
     /// `all`: every user.
     All,
-    /// `+role`: members of a role, directly or not; being superuser does not count.
+    /// `+role`: direct and indirect members of a role. The attribute SUPERUSER does not count.
     Member(String),
     /// A role by its name.
     Name(String),
-    /// `/regex`, from version 16.
+    /// `/regex`: roles that match a regular expression (from version 16).
     Pattern(Pattern),
 }
 
-/// The address field.
+/// Value of the address field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// `all`: both families.
+    /// `all`: every IPv4 and IPv6 address.
     All,
-    /// A host name, or with a leading dot a suffix of host names. Case does not matter.
+    /// A host name, or with a leading dot a suffix of host names. Compared case-insensitively.
     Host(String),
-    /// An address with a mask.
+    /// An IP address with a mask.
     Network(Network),
-    /// `samehost`: the server's own addresses.
+    /// `samehost`: the addresses of the server's interfaces.
     SameHost,
-    /// `samenet`: the networks the server is in.
+    /// `samenet`: the subnets of the server's interfaces.
     SameNet,
 }
 
-/// The position at which a rule was read.
+/// Position at which a rule was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// The included file, or `None` for the one that was given.
+    /// Name of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// The first line, from 1; 0 for a rule that was not read.
+    /// Number of the first line, from 1; 0 for a rule that was not read from a file.
     pub line: u32,
 }
 
 /// One rule (a record of `pg_hba.conf`). Equality ignores the place in the file.
 #[derive(Clone, Debug, Eq)]
 pub struct Rule {
-    /// The type of connection.
+    /// Connection type of the rule.
     pub connection: ConnectionType,
-    /// The databases, any of which matches.
+    /// Databases, any of which matches.
     pub databases: Vec<Database>,
-    /// The users, any of whom matches.
+    /// Roles, any of which matches.
     pub users: Vec<User>,
-    /// From where. [`Address::All`] for local connections.
+    /// Client addresses. [`Address::All`] for `local` records.
     pub address: Address,
-    /// The authentication method.
+    /// Authentication method of the rule.
     pub method: Method,
-    /// The options after the method, in order.
+    /// Options of the method, in order.
     pub settings: Vec<Setting>,
-    /// The rule can match on this server: `hostssl` needs TLS to be on, `hostgssenc` a build with GSSAPI.
+    /// Whether the rule can match on the server it was read for: `hostssl` requires TLS to be on, `hostgssenc` a
+    /// build with GSSAPI.
     pub possible: bool,
-    /// The position in the file.
+    /// Position in the file.
     pub origin: Origin,
 }
 
@@ -96,19 +97,19 @@ impl PartialEq for Rule {
 }
 
 impl Rule {
-    /// A rule for local connections.
+    /// Creates a rule for the Unix-domain socket, without options.
     #[must_use]
     pub fn local(database: Database, user: User, method: Method) -> Self {
         Self::new(ConnectionType::Local, database, user, Address::All, method)
     }
 
-    /// A rule for TCP connections, with TLS or without.
+    /// Creates a rule for TCP connections, encrypted or not, without options.
     #[must_use]
     pub fn host(database: Database, user: User, address: Address, method: Method) -> Self {
         Self::new(ConnectionType::Host, database, user, address, method)
     }
 
-    /// A rule of any type.
+    /// Creates a rule of any connection type, without options.
     #[must_use]
     pub fn new(
         connection: ConnectionType,
@@ -129,7 +130,8 @@ impl Rule {
         }
     }
 
-    /// Returns the outcome for a connection that matches, without the order and the repetition of options.
+    /// Returns the outcome for a matching connection: the method with its effective options, independent of their
+    /// order and repetition.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut settings = BTreeMap::new();
@@ -168,12 +170,12 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The outcome for a connection: a method and the options that count.
+/// Outcome for a connection: the method and the effective options.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outcome {
-    /// The method; [`Method::Reject`] also where no rule matches.
+    /// Authentication method; [`Method::Reject`] also if no rule matches.
     pub method: Method,
-    /// Options that differ from their defaults.
+    /// Options whose effective value differs from the default, by name.
     pub settings: BTreeMap<&'static str, String>,
 }
 

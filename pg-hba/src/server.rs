@@ -1,43 +1,43 @@
-//! The server that reads the file: its version, its build, the settings that change the grammar.
+//! Properties of the server that reads the file: version, build, and settings that affect the grammar.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A major version of PostgreSQL whose grammar this crate knows.
+/// A major version of PostgreSQL whose grammar this crate supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Version {
-    /// PostgreSQL 13: no continuation lines, lines below 20,479 bytes.
+    /// PostgreSQL 13: no continuation lines, and lines shorter than 20,479 bytes.
     V13,
-    /// PostgreSQL 14: continuation lines, `clientname`, stricter `clientcert`.
+    /// PostgreSQL 14: continuation lines, `clientname`, and a stricter `clientcert`.
     V14,
     /// PostgreSQL 15, with the grammar of 14.
     V15,
-    /// PostgreSQL 16: regular expressions, `include`, tokens of any length.
+    /// PostgreSQL 16: regular expressions, `include`, and tokens of any length.
     V16,
     /// PostgreSQL 17, with the grammar of 16.
     V17,
-    /// PostgreSQL 18: `oauth`.
+    /// PostgreSQL 18: the method `oauth`.
     V18,
-    /// PostgreSQL 19, as its release notes announce it: no `radius`. Not tested against a server of it.
+    /// PostgreSQL 19, by its release notes: no `radius`. Not tested against a server.
     V19,
 }
 
 impl Version {
-    /// Every version, oldest first.
+    /// All versions, oldest first.
     pub const ALL: [Self; 7] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
-    /// The newest version that was tested against a server of it.
+    /// The newest version that was tested against a server.
     pub const TESTED: Self = Self::V18;
 
-    /// The number, from 13 to 19.
+    /// Returns the major version number, from 13 to 19.
     #[must_use]
     pub fn number(self) -> u32 {
         13 + self as u32
     }
 
-    /// The version with this number, from 13 to 19.
+    /// Returns the version with this major version number. `None` unless it is from 13 to 19.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.number() == number)
@@ -59,7 +59,7 @@ impl Version {
         self <= Self::V18
     }
 
-    /// The longest token in bytes, where there is a limit (`MAX_TOKEN` in hba.c).
+    /// Returns the maximum length of a token in bytes (`MAX_TOKEN` in hba.c), if there is one.
     pub(crate) fn longest_token(self) -> Option<usize> {
         (self <= Self::V15).then_some(10_239)
     }
@@ -71,7 +71,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version that is not one of 13 to 19.
+/// The text is not a major version from 13 to 19.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("PostgreSQL {0:?} is not a version known here: 13 to 19 are")]
 pub struct UnknownVersion(String);
@@ -85,7 +85,7 @@ impl FromStr for Version {
     }
 }
 
-/// Something a server may have been built without, so that its method is refused or its rules never match.
+/// An optional feature of a server's build. Without it, the server rejects its method, or its rules never match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -97,13 +97,13 @@ pub enum Capability {
     Ldap,
     /// Support for PAM.
     Pam,
-    /// SSPI, on Windows only.
+    /// Support for SSPI, on Windows only.
     Sspi,
     /// Support for TLS.
     Tls,
 }
 
-/// The server a file is read for.
+/// The server for which a file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     version: Version,
@@ -113,8 +113,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server as distributions build it: with everything except SSPI and BSD authentication, with TLS turned on,
-    /// and with one OAuth validator, so that `oauth` is accepted.
+    /// Creates a server as distributions build it: with every feature except SSPI and BSD authentication, with TLS
+    /// on, and with one OAuth validator, so that `oauth` is accepted.
     #[must_use]
     pub fn new(version: Version) -> Self {
         Self {
@@ -125,46 +125,46 @@ impl Server {
         }
     }
 
-    /// The same, built without something.
+    /// Removes a feature from the build.
     #[must_use]
     pub fn without(mut self, capability: Capability) -> Self {
         self.missing.push(capability);
         self
     }
 
-    /// The same, with `ssl` on or off in postgresql.conf.
+    /// Sets the parameter `ssl`.
     #[must_use]
     pub fn with_tls(mut self, on: bool) -> Self {
         self.tls = on;
         self
     }
 
-    /// The same, with `oauth_validator_libraries` set to these (PostgreSQL 18).
+    /// Sets the parameter `oauth_validator_libraries` (PostgreSQL 18).
     #[must_use]
     pub fn with_oauth_validators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.oauth_validators = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Returns the version.
+    /// Returns the major version.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Tells if the server was built with a capability.
+    /// Returns `true` if the server was built with a feature.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         !self.missing.contains(&capability)
     }
 
-    /// Tells if `ssl` is on.
+    /// Returns `true` if `ssl` is on and the server was built with TLS.
     #[must_use]
     pub fn tls_is_on(&self) -> bool {
         self.tls && self.has(Capability::Tls)
     }
 
-    /// The value of `oauth_validator_libraries`.
+    /// Returns the parameter `oauth_validator_libraries`.
     #[must_use]
     pub fn oauth_validators(&self) -> &[String] {
         &self.oauth_validators

@@ -1,4 +1,4 @@
-//! Rules that are never the first to match.
+//! Shadowed rules: those that never decide a connection.
 
 use crate::connection::ConnectionType;
 use crate::rule::{Address, Database, Rule, User};
@@ -6,19 +6,19 @@ use crate::space::{Cell, Undecided, Visitor, walk};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// A rule that never decides anything.
+/// A rule that never decides a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadowed {
-    /// Its position, from 0.
+    /// Zero-based position of the rule.
     pub rule: usize,
-    /// The rules before it that take its connections; empty when it cannot match at all.
+    /// Zero-based positions of the earlier rules that decide its connections. Empty if the rule cannot match at all.
     pub by: Vec<usize>,
 }
 
-/// Finds exactly the rules that are never the first to match, whoever comes from wherever.
+/// Returns exactly the rules that are not the first match of any connection, in order.
 ///
 /// # Errors
-/// When the rules are beyond what can be reasoned about.
+/// Returns [`Undecided`] if the rules are too complex or contain a pattern that cannot be analysed.
 pub fn shadowed(rules: &[Rule]) -> Result<Vec<Shadowed>, Undecided> {
     let all: Vec<&Rule> = rules.iter().collect();
     let mut reached = Reached { reached: vec![false; rules.len()] };
@@ -43,7 +43,7 @@ fn takers(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecided> {
     Ok(takers.found.into_iter().map(|rule| near[rule]).collect())
 }
 
-/// Tells if a rule matches every connection that another one matches; `false` where that is not obvious.
+/// Returns `true` if a rule matches every connection that another matches, as far as that is evident.
 fn covers(one: &Rule, other: &Rule) -> bool {
     let connections = one.connection == other.connection
         || (one.connection == ConnectionType::Host && other.connection != ConnectionType::Local);
@@ -59,7 +59,7 @@ fn covers(one: &Rule, other: &Rule) -> bool {
     one.possible && connections && addresses && databases && users
 }
 
-/// Tells if two rules could match the same connection, as far as a quick look tells.
+/// Returns `true` if two rules may match the same connection.
 fn may_meet(one: &Rule, other: &Rule) -> bool {
     let local = |rule: &Rule| rule.connection == ConnectionType::Local;
     let networks = match (&one.address, &other.address) {

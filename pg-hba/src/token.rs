@@ -1,24 +1,24 @@
-//! The tokenizer: lines, continuations, quotes, commas and comments, as `next_token` in hba.c reads them.
+//! The tokenizer: lines, continuations, quotes, commas and comments, as in `next_token` of hba.c.
 
 use crate::server::Version;
 
-/// A range of bytes of the source text.
+/// A byte range of the source text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// The first byte.
+    /// Offset of the first byte.
     pub start: usize,
-    /// One past the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
-/// One value of a field.
+/// A token: one value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// The text without its quotes.
+    /// The text without quotes.
     pub text: String,
-    /// A quote came before the first character, so that keywords, `+` and `@` lose their meaning.
+    /// Whether a quote precedes the first character, so that keywords, `+` and `@` have no special meaning.
     pub quoted: bool,
-    /// The position in the source.
+    /// Byte range in the source.
     pub span: Span,
 }
 
@@ -28,24 +28,24 @@ impl Token {
     }
 }
 
-/// The values between blanks: more than one where commas join them. Never empty.
+/// A field: the tokens that commas join. Never empty.
 pub type Field = Vec<Token>;
 
-/// A logical line: physical lines joined by backslashes.
+/// A logical line: physical lines joined by continuation backslashes.
 #[derive(Clone, Debug)]
 pub(crate) struct LogicalLine {
-    /// The number of its first physical line, from 1.
+    /// Number of its first physical line, from 1.
     pub(crate) number: u32,
-    /// Everything of it in the source, line ends included.
+    /// Byte range in the source, including line endings.
     pub(crate) span: Span,
-    /// Its text without line ends and continuation backslashes.
+    /// The text without line endings and continuation backslashes.
     pub(crate) text: String,
-    /// The position of each byte of `text` in the source.
+    /// Source offset of each byte of `text`.
     origin: Vec<usize>,
 }
 
 impl LogicalLine {
-    /// The source offset of a byte of `text`; one past its end too.
+    /// Returns the source offset of a byte of `text`, or of its end.
     pub(crate) fn offset(&self, at: usize) -> usize {
         match self.origin.get(at) {
             Some(&offset) => offset,
@@ -59,7 +59,7 @@ impl LogicalLine {
     }
 }
 
-/// Splits a file into logical lines. Their spans cover the text without a gap.
+/// Splits a file into logical lines, whose spans cover the text without gaps.
 pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
     let mut lines = Vec::new();
     let mut at = 0;
@@ -99,15 +99,15 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
     lines
 }
 
-/// A token with how it ended.
+/// A token with its end.
 #[derive(Debug)]
 pub(crate) struct Lexed {
     pub(crate) token: Token,
-    /// A comma follows, so that the next token belongs to the same field.
+    /// Whether a comma follows, so that the next token belongs to the same field.
     pub(crate) comma: bool,
 }
 
-/// Takes the next token, or `None` at the end of the line.
+/// Reads the next token. Returns `None` at the end of the line.
 pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<Lexed> {
     let bytes = line.text.as_bytes();
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -153,7 +153,7 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<Lexed> {
     Some(Lexed { token: Token { text, quoted: initial_quote, span }, comma })
 }
 
-/// Writes a value so that the tokenizer reads it back, in quotes where it has to or where `plain` would mean more.
+/// Quotes a value if the tokenizer requires it, or if `plain` would give it a special meaning.
 pub(crate) fn quote(text: &str, plain: bool) -> String {
     let safe =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+' | '%');

@@ -3,14 +3,14 @@
 use std::fmt;
 use thiserror::Error;
 
-/// The severity of a finding.
+/// Severity of a finding, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// A fact that is worth knowing.
+    /// Information; no change is needed.
     Note,
-    /// Likely a mistake, or weak.
+    /// A probable mistake or a weak setting.
     Warning,
-    /// Dangerous, or the server refuses it.
+    /// A security risk, or a line that the server rejects.
     Error,
 }
 
@@ -24,54 +24,54 @@ impl fmt::Display for Severity {
     }
 }
 
-/// The kind of a finding. The code of each never changes.
+/// Kind of a finding, with a stable code from HBA001 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// HBA001: the server refuses the line.
+    /// HBA001: the server rejects the line, and does not load the file.
     Refused,
-    /// HBA002: no connection reaches the rule.
+    /// HBA002: the rule is shadowed, so that no connection reaches it.
     Shadowed,
-    /// HBA003: the superuser has no way in.
+    /// HBA003: no rule admits the superuser (lockout).
     Lockout,
-    /// HBA004: `trust` from public addresses.
+    /// HBA004: `trust` for public addresses.
     PublicTrust,
-    /// HBA005: a password in the clear from public addresses.
+    /// HBA005: a clear-text password over an unencrypted connection from public addresses.
     PublicCleartext,
-    /// HBA006: the method `md5`.
+    /// HBA006: the method `md5`, which is deprecated.
     Md5,
-    /// HBA007: `password`, which the server sees.
+    /// HBA007: the method `password`, by which the server receives the clear-text password.
     Password,
-    /// HBA008: a host name, which depends on DNS.
+    /// HBA008: a host name, so that the rule depends on DNS.
     HostName,
-    /// HBA009: host bits set, or an address in an unusual form.
+    /// HBA009: an address with host bits set, or in an unusual notation.
     AddressForm,
-    /// HBA010: a mask with holes.
+    /// HBA010: a mask that is not contiguous.
     HoledMask,
-    /// HBA011: the line means something else in another version.
+    /// HBA011: a line that has another meaning in another version.
     VersionDependent,
     /// HBA012: a role that does not exist.
     UnknownRole,
-    /// HBA013: the rule cannot match on this server.
+    /// HBA013: a rule that cannot match on this server.
     Impossible,
-    /// HBA014: `ident` over TCP, which believes the client.
+    /// HBA014: `ident` over TCP, which trusts the client host.
     Ident,
-    /// HBA015: RADIUS, which later versions remove.
+    /// HBA015: the method `radius`, which later versions do not support.
     Radius,
-    /// HBA016: the question could not be answered.
+    /// HBA016: an analysis that could not be completed.
     Undecided,
-    /// HBA017: `trust` lets the superuser in from more than loopback.
+    /// HBA017: `trust` for the superuser from other addresses than loopback.
     SuperuserTrust,
-    /// HBA018: `trust` lets everybody in over TCP from more than loopback.
+    /// HBA018: `trust` for all users over TCP from other addresses than loopback.
     EverybodyTrust,
-    /// HBA019: `trust` for every user of the machine, over the socket.
+    /// HBA019: `trust` over the Unix-domain socket, for every operating system user.
     LocalTrust,
-    /// HBA020: `trust` for `samenet`, `samehost` or a host name, which depends on networks and DNS.
+    /// HBA020: `trust` for `samenet`, `samehost` or a host name, so that it depends on interfaces or DNS.
     IndirectTrust,
 }
 
 impl Code {
-    /// All codes, in the order of their numbers.
+    /// All codes, in numerical order.
     pub const ALL: [Self; 20] = [
         Self::Refused,
         Self::Shadowed,
@@ -95,7 +95,7 @@ impl Code {
         Self::IndirectTrust,
     ];
 
-    /// Returns the severity.
+    /// Returns the severity of findings of this kind.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -118,7 +118,7 @@ impl Code {
         }
     }
 
-    /// Returns one sentence about the kind.
+    /// Returns a description of the kind, in one sentence.
     #[must_use]
     pub fn summary(self) -> &'static str {
         match self {
@@ -152,20 +152,20 @@ impl fmt::Display for Code {
     }
 }
 
-/// A finding about a line or the file.
+/// A finding about a line, or about the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The kind of the finding.
+    /// Kind of the finding.
     pub code: Code,
-    /// The line, from 1; 0 for the file as a whole.
+    /// Line number, from 1; 0 for the file as a whole.
     pub line: u32,
-    /// The included file, if the line is of one.
+    /// Name of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// The reason for the finding.
+    /// Description of the problem.
     pub reason: String,
-    /// The advice on what to write.
+    /// Fix for the user.
     pub fix: String,
-    /// The reason it was waived for.
+    /// Reason of the waiver that applies to the finding, if any.
     pub waived: Option<String>,
 }
 
@@ -182,7 +182,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A finding that is accepted, for a reason.
+/// A waiver: findings of one code are accepted, for a stated reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiver {
     code: Code,
@@ -190,11 +190,11 @@ pub struct Waiver {
     reason: String,
 }
 
-/// A text that is not a valid waiver.
+/// Error of parsing or creating a waiver.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaiverError {
-    /// A waiver has a form.
+    /// The text is not of the form `CODE=REASON` or `CODE:LINE=REASON`.
     #[error(
         "{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only"
     )]
@@ -205,16 +205,16 @@ pub enum WaiverError {
 }
 
 impl Waiver {
-    /// The reason, if this finding is waived by it.
+    /// Returns the reason if this waiver applies to the finding.
     pub(super) fn covers(&self, finding: &Finding) -> Option<&str> {
         let there = self.code == finding.code && self.line.is_none_or(|line| line == finding.line);
         there.then_some(self.reason.as_str())
     }
 
-    /// A waiver of one code, on one line or everywhere.
+    /// Creates a waiver for one code, on one line or, without a line, in the whole file.
     ///
     /// # Errors
-    /// Without a reason.
+    /// Returns [`WaiverError::NoReason`] if the reason is empty.
     pub fn new(code: Code, line: Option<u32>, reason: &str) -> Result<Self, WaiverError> {
         if reason.trim().is_empty() {
             return Err(WaiverError::NoReason(code));

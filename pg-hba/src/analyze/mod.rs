@@ -1,4 +1,4 @@
-//! Findings: faults and dangers in rules that the server accepts.
+//! Analysis of rules: problems and risks in files that the server accepts.
 
 mod finding;
 
@@ -17,18 +17,18 @@ use crate::server::Server;
 use crate::shadow::shadowed;
 use std::collections::{BTreeSet, HashMap};
 
-/// The facts of an analysis beyond the file.
+/// Inputs of an analysis, other than the file.
 #[derive(Clone, Debug, Default)]
 pub struct Analysis {
-    /// The superuser that must keep a way in; `postgres` when absent.
+    /// Superuser that must be admitted. `None` selects `postgres`.
     pub superuser: Option<String>,
-    /// Every role that exists, when that is known.
+    /// All existing roles. `None` if they are not known; unknown roles are then not reported.
     pub roles: Option<BTreeSet<String>>,
-    /// A server that the file is to be read by next, to find lines that change their meaning.
+    /// Server that will read the file in future, for findings about lines whose meaning changes. `None` disables them.
     pub next: Option<Server>,
-    /// The findings that are accepted.
+    /// Waivers, which mark findings as accepted.
     pub waivers: Vec<Waiver>,
-    /// The rules of the policy in force: a finding about trust that one of them states is waived.
+    /// Rules of the policy that the file is generated from. A finding about `trust` in one of them counts as waived.
     pub policy: Vec<Rule>,
 }
 
@@ -183,7 +183,7 @@ impl Findings {
         }
     }
 
-    /// Reports trust that reaches further than loopback, in rules that decide such connections.
+    /// Reports `trust` that extends beyond loopback, in rules that can decide such connections.
     fn trust(&mut self, rules: &[Rule], analysis: &Analysis) {
         let superuser = analysis.superuser.as_deref().unwrap_or("postgres");
         let index = Index::new(rules.to_vec());
@@ -229,7 +229,7 @@ impl Findings {
         }
     }
 
-    /// Addresses whose text is not the usual form of what they mean.
+    /// Reports addresses that are not written in their usual form.
     fn forms(&mut self, document: &Document) {
         for line in document.lines() {
             let Content::Rule(rule) = &line.content else { continue };
@@ -323,7 +323,7 @@ fn patterns(rule: &Rule) -> Vec<&Pattern> {
     databases.chain(users).collect()
 }
 
-/// Tells if a rule is for loopback addresses alone.
+/// Returns `true` if a rule applies to loopback addresses only.
 fn is_loopback(rule: &Rule) -> bool {
     let loopback = |network: &Network| {
         network.to_net().is_some_and(|net| net.network().is_loopback() && net.broadcast().is_loopback())
@@ -336,8 +336,8 @@ fn is_loopback(rule: &Rule) -> bool {
         }
 }
 
-/// Tells if a rule decides a connection of a role, to `postgres` or to a database that the rule names, from an address of
-/// the rule's own.
+/// Returns `true` if a rule decides some connection of a role, to `postgres` or a database named by the rule, from an address of
+/// the rule.
 fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
     let rule = &rules[at];
     let named = rule.databases.iter().filter_map(|database| match database {

@@ -1,4 +1,4 @@
-//! Included files and the way they are read.
+//! Included files (`include`, `include_if_exists`, `include_dir` and `@file`).
 
 use super::RawLine;
 use crate::error::Refusal;
@@ -6,18 +6,19 @@ use crate::rule::Origin;
 use crate::server::Server;
 use crate::token::{Field, LogicalLine, Token, lines, next_token};
 
-/// A source of included files. Paths are resolved the way the server resolves them before they are asked for.
+/// Source of included files. Paths are resolved as the server does before they are passed in.
 pub trait Include {
-    /// The text of a file, or the system's words for why not (`No such file or directory`).
+    /// Returns the content of a file.
     ///
     /// # Errors
-    /// [`IncludeError::Missing`] is what `include_if_exists` passes over.
+    /// Returns [`IncludeError::Missing`] if the file does not exist, which `include_if_exists` ignores, or the error
+    /// message of the operating system.
     fn read(&mut self, path: &str) -> Result<String, IncludeError>;
 
-    /// The names of the files of a folder, in any order.
+    /// Returns the names of the files in a folder, in any order.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an [`IncludeError`] if the folder cannot be read.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError>;
 }
 
@@ -25,15 +26,15 @@ pub trait Include {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncludeError {
-    /// It does not exist.
+    /// The file or folder does not exist.
     #[error("No such file or directory")]
     Missing,
-    /// Anything else, in the system's words.
+    /// Another error, with the message of the operating system.
     #[error("{0}")]
     Other(String),
 }
 
-/// No file is ever found.
+/// An [`Include`] without files: every file is missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoIncludes;
 
@@ -53,7 +54,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) includes: &'a mut dyn Include,
 }
 
-/// The depth to which files may include each other (`CONF_FILE_MAX_DEPTH`).
+/// Maximum nesting depth of included files (`CONF_FILE_MAX_DEPTH`).
 const DEPTH: usize = 10;
 
 impl Reader<'_> {

@@ -1,4 +1,4 @@
-//! A file as written: every byte of it, and what each line means.
+//! Parsed files: every byte of the text, and the meaning of each line.
 
 mod include;
 mod record;
@@ -14,31 +14,31 @@ use crate::server::Server;
 use crate::token::{Field, Span, Token};
 use record::{notice, rule};
 
-/// The content of a line.
+/// Meaning of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Blanks and comments only.
+    /// The line contains white space and comments only.
     Blank,
     /// A rule that the server loads.
     Rule(Rule),
     /// A line that the server rejects; it then does not load the file.
     Refused(ParseError),
-    /// An include directive; the lines it brought follow it.
+    /// An include directive. The included lines follow it.
     Include,
 }
 
-/// One logical line.
+/// A logical line: physical lines joined by continuation backslashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its first line number and, for an included one, its file.
+    /// Number of the first physical line, with the file's name if it is included.
     pub origin: Origin,
-    /// The bytes in its own file, line ends included.
+    /// Byte range in its own file, including line endings.
     pub span: Span,
-    /// Its fields; empty when blank.
+    /// Fields of the line; empty if it is blank.
     pub fields: Vec<Field>,
-    /// The meaning of the line.
+    /// Meaning of the line.
     pub content: Content,
-    /// The server's notice about the record type, for a rule that is loaded and for one that is not.
+    /// The server's notice about the record type, for a record that cannot match.
     pub notice: Option<&'static str>,
 }
 
@@ -58,19 +58,20 @@ pub struct Document {
     lines: Vec<Line>,
 }
 
-/// A file that the server refuses: every reason of it.
+/// Error of a file that the server rejects, with every reason.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Refused(pub Vec<ParseError>);
 
 impl Document {
-    /// Parses a file that includes nothing. An include directive is refused as one that finds no file.
+    /// Parses a file without access to included files. An include directive is handled as if the file were missing.
     #[must_use]
     pub fn parse(text: &str, server: &Server) -> Self {
         Self::load("pg_hba.conf", text, server, &mut NoIncludes)
     }
 
-    /// Parses a file with what it includes. `path` is what relative names are resolved against.
+    /// Parses a file with the files that it includes. Relative names are resolved against the folder of `path`.
+    /// Errors are kept in the lines.
     #[must_use]
     pub fn load(path: &str, text: &str, server: &Server, includes: &mut dyn Include) -> Self {
         let mut reader = Reader { server, includes };
@@ -79,22 +80,23 @@ impl Document {
         Self { text: text.to_owned(), lines }
     }
 
-    /// The text, byte for byte.
+    /// Returns the parsed text, unchanged.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Every line in the order in which the server reads them, included ones after their directive.
+    /// Returns the lines in the order in which the server reads them. Included lines follow their directive.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// The rules, in order.
+    /// Returns the rules in order.
     ///
     /// # Errors
-    /// Every reason for which the server would refuse the file; one rule at least has to be there.
+    /// Returns [`Refused`] with every reason for which the server rejects the file. A file without any rule is
+    /// rejected too.
     pub fn rules(&self) -> Result<Vec<Rule>, Refused> {
         let errors: Vec<ParseError> = self.errors().cloned().collect();
         if !errors.is_empty() {
@@ -121,7 +123,7 @@ impl Document {
         Ok(rules)
     }
 
-    /// The lines that are refused.
+    /// Returns the errors of the lines that the server rejects, in order.
     pub fn errors(&self) -> impl Iterator<Item = &ParseError> {
         self.lines.iter().filter_map(|line| match &line.content {
             Content::Refused(error) => Some(error),
@@ -130,7 +132,7 @@ impl Document {
     }
 }
 
-/// A tokenized line, before it is known of which file format.
+/// A tokenized line, before it is interpreted as a record of one of the file formats.
 #[derive(Clone, Debug)]
 pub(crate) struct RawLine {
     pub(crate) origin: Origin,
@@ -168,7 +170,7 @@ impl RawLine {
         Line { origin: self.origin, span: self.span, fields: self.fields, content, notice: noted }
     }
 
-    /// Tells if the line is a record: neither blank nor an include that worked.
+    /// Returns `true` if the line is a record, and not blank or a successful include directive.
     pub(crate) fn is_record(&self) -> bool {
         self.error.is_some() || (!self.fields.is_empty() && !self.included)
     }

@@ -1,4 +1,4 @@
-//! The meaning of the fields of a line, as `parse_hba_line` in hba.c reads them.
+//! Interpretation of a line's fields, as by `parse_hba_line` in hba.c.
 
 use crate::address::{Network, cidr_mask, numeric};
 use crate::connection::ConnectionType;
@@ -28,7 +28,7 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
     }
 }
 
-/// Reads a rule as `parse_hba_line` does.
+/// Parses a record as `parse_hba_line` does.
 pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), Fault> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;

@@ -1,4 +1,4 @@
-//! The policy as it is written in a file.
+//! The policy in its serialized form.
 
 use super::{Local, Policy, Tailnet, Tls};
 use crate::document::{Document, Refused};
@@ -8,55 +8,55 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A policy as written. `Policy::try_from` makes it mean something.
+/// A policy in its serialized form, as in a configuration file. Convert it with [`PolicyDto::to_policy`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyDto {
-    /// Starts from [`Policy::strict`] instead of the default: whatever is not set then trusts nobody.
+    /// Whether to start from [`Policy::strict`] instead of the default, so that unset fields do not grant `trust`.
     pub strict: bool,
-    /// The superuser, see [`Policy::superuser`].
+    /// Name of the superuser; see [`Policy::superuser`].
     pub superuser: Option<String>,
-    /// The services, see [`Policy::service`].
+    /// Services; see [`Policy::service`].
     pub services: Vec<ServiceDto>,
-    /// The privileged roles, see [`Policy::privileged`].
+    /// Privileged roles; see [`Policy::privileged`].
     pub privileged: Vec<String>,
-    /// The authentication on the machine, see [`Policy::local`].
+    /// Authentication on the same host; see [`Policy::local`].
     pub local: Option<LocalDto>,
-    /// The authentication on the tailnet, see [`Policy::tailnet`].
+    /// Authentication on the tailnet; see [`Policy::tailnet`].
     pub tailnet: Option<TailnetDto>,
-    /// The ranges of the tailnet, see [`Policy::tailnet_ranges`].
+    /// Address ranges of the tailnet in CIDR form; see [`Policy::tailnet_ranges`].
     pub tailnet_ranges: Option<Vec<String>>,
-    /// The requirement of TLS, see [`Policy::tls`].
+    /// Requirement of TLS; see [`Policy::tls`].
     pub tls: Option<TlsDto>,
-    /// The replication grants, see [`Policy::replication`].
+    /// Replication grants; see [`Policy::replication`].
     pub replication: Vec<ReplicationDto>,
-    /// Lines of pg_hba.conf: see [`Policy::before`].
+    /// Lines of pg_hba.conf that precede the generated ones; see [`Policy::before`].
     pub before: Vec<String>,
-    /// Lines of pg_hba.conf: see [`Policy::after`].
+    /// Lines of pg_hba.conf that follow those of the tailnet; see [`Policy::after`].
     pub after: Vec<String>,
 }
 
-/// A service as written, see [`super::Service`].
+/// A service in its serialized form; see [`super::Service`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceDto {
-    /// The name of the database.
+    /// Name of the database.
     pub database: String,
-    /// The name of the role.
+    /// Name of the role.
     pub role: String,
 }
 
-/// A replication grant as written, see [`super::ReplicationGrant`].
+/// A replication grant in its serialized form; see [`super::ReplicationGrant`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicationDto {
-    /// The name of the role.
+    /// Name of the role.
     pub role: String,
-    /// A network; absent for the socket.
+    /// Network in CIDR form. Absent for the Unix-domain socket.
     pub from: Option<String>,
 }
 
-/// The authentication on the machine as written, see [`Local`].
+/// Serialized form of [`Local`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LocalDto {
@@ -69,7 +69,7 @@ pub enum LocalDto {
     Scram,
 }
 
-/// The authentication on the tailnet as written, see [`Tailnet`].
+/// Serialized form of [`Tailnet`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TailnetDto {
@@ -82,7 +82,7 @@ pub enum TailnetDto {
     Off,
 }
 
-/// The requirement of TLS as written, see [`Tls`].
+/// Serialized form of [`Tls`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsDto {
@@ -95,60 +95,60 @@ pub enum TlsDto {
     Required,
 }
 
-/// A policy that is not valid.
+/// Error of a policy's serialized form.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// A name is empty.
     #[error("{field}: a name is empty; write the name of a role or database")]
     EmptyName {
-        /// The name of the field.
+        /// Name of the field.
         field: &'static str,
     },
-    /// The network has bits below its prefix. An address that is meant alone has the prefix /32 or /128.
+    /// A network has host bits set. For a single address the prefix length is 32 or 128.
     #[error("{field}: {value}: the network has bits below its prefix: write {net}")]
     HostBits {
-        /// The name of the field.
+        /// Name of the field.
         field: &'static str,
-        /// The value of the field.
+        /// Value of the field.
         value: String,
-        /// The network without these bits.
+        /// The network without host bits.
         net: IpNet,
     },
-    /// The value is not a network.
+    /// A value is not a valid network.
     #[error("{field}: {value:?} is not a valid network: write one such as 100.64.0.0/10")]
     Network {
-        /// The name of the field.
+        /// Name of the field.
         field: &'static str,
-        /// The value of the field.
+        /// Value of the field.
         value: String,
     },
-    /// A rule of `before` or `after` is refused.
+    /// The server would reject a rule of `before` or `after`.
     #[error("{field}: rule {position} is refused")]
     Rule {
-        /// The name of the field.
+        /// Name of the field.
         field: &'static str,
-        /// Its position, from 1.
+        /// Position in the list, from 1.
         position: usize,
-        /// The reasons of the server.
+        /// Reasons for the rejection.
         #[source]
         source: Refused,
     },
 }
 
 impl PolicyDto {
-    /// Returns the policy, its own rules read for a server.
+    /// Converts to a policy. The rules of `before` and `after` are parsed for this server.
     ///
     /// # Errors
-    /// A name is empty, a network is not valid, or a rule would be refused.
+    /// Returns the first error: an empty name, a network that is not valid, or a rule that the server would reject.
     pub fn to_policy(&self, server: &Server) -> Result<Policy, PolicyError> {
         self.to_policy_or_all(server).map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Returns the policy as [`PolicyDto::to_policy`] does, or everything that is wrong in it.
+    /// Converts to a policy like [`PolicyDto::to_policy`], but returns all errors.
     ///
     /// # Errors
-    /// All names, networks and rules that are not valid; never an empty list.
+    /// Returns every name, network and rule that is not valid. Never empty.
     pub fn to_policy_or_all(&self, server: &Server) -> Result<Policy, Vec<PolicyError>> {
         let mut errors = Vec::new();
         let mut policy = if self.strict { Policy::strict() } else { Policy::new() };
@@ -202,7 +202,7 @@ impl PolicyDto {
     }
 }
 
-/// Returns the value, or adds its error to the others.
+/// Returns the value, or appends its error to `errors`.
 fn kept<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
@@ -210,7 +210,7 @@ fn kept<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Opt
 impl TryFrom<PolicyDto> for Policy {
     type Error = PolicyError;
 
-    /// Reads rules as the newest version does; [`PolicyDto::to_policy`] takes another.
+    /// Converts with the grammar of the newest version. [`PolicyDto::to_policy`] takes another server.
     fn try_from(dto: PolicyDto) -> Result<Self, PolicyError> {
         dto.to_policy(&Server::new(crate::server::Version::V18))
     }

@@ -1,4 +1,4 @@
-//! A policy of connections, compiled to rules.
+//! A declarative access policy, which is compiled to rules.
 
 mod compile;
 #[cfg(feature = "serde")]
@@ -17,54 +17,54 @@ use std::net::IpAddr;
 /// The authentication of services on the same host, which connect over a Unix-domain socket (`local` lines).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Local {
-    /// Nothing is asked, over the socket and over loopback TCP. Any local user can then be any of these roles.
+    /// `trust`, over the Unix-domain socket and over loopback TCP. Any local user can then connect as any of these roles.
     #[default]
     Trust,
-    /// The operating system's user over the socket; a password over loopback TCP, where there is no peer.
+    /// `peer` over the Unix-domain socket; `scram-sha-256` over loopback TCP, where `peer` is not available.
     Peer,
-    /// A password by SCRAM-SHA-256.
+    /// `scram-sha-256`, over the Unix-domain socket and over loopback TCP.
     Scram,
 }
 
-/// The authentication of clients from the tailnet.
+/// Authentication of clients in the tailnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tailnet {
-    /// Nothing is asked: the VPN has authenticated the machine.
+    /// `trust`: the VPN has authenticated the client host. Privileged roles are rejected.
     #[default]
     Trust,
-    /// A password by SCRAM-SHA-256.
+    /// `scram-sha-256`. Privileged roles are rejected.
     Scram,
-    /// The connection is refused.
+    /// `reject`: no connections from the tailnet.
     Off,
 }
 
-/// The connections that must use TLS. Loopback never needs it.
+/// Connections that must use TLS. Loopback is exempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tls {
-    /// No connection must.
+    /// TLS is not required.
     #[default]
     Optional,
-    /// Outside the tailnet, which its VPN encrypts.
+    /// TLS is required outside the tailnet, whose traffic the VPN encrypts.
     OutsideTailnet,
-    /// Everywhere but on the machine itself.
+    /// TLS is required for all TCP connections except loopback.
     Required,
 }
 
-/// A service: exactly one database with exactly one role.
+/// A service: one role that may connect to one database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
-    /// The name of the database.
+    /// Name of the database.
     pub database: String,
-    /// The name of the role.
+    /// Name of the role.
     pub role: String,
 }
 
-/// A role that may replicate from a network, by a password.
+/// A role that may connect for physical replication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicationGrant {
-    /// The name of the role.
+    /// Name of the role.
     pub role: String,
-    /// From where; `None` is the local socket, by `peer`.
+    /// Network from which it may connect, by `scram-sha-256`. `None` stands for the Unix-domain socket, by `peer`.
     pub from: Option<IpNet>,
 }
 
@@ -103,13 +103,14 @@ impl Default for Policy {
     }
 }
 
-/// The range of a tailnet's IPv4 addresses: shared carrier space, safe only while the VPN drops it elsewhere.
+/// IPv4 range of tailnets, in shared address space (RFC 6598). Safe only if the VPN drops it on other interfaces.
 pub const TAILNET_V4: &str = "100.64.0.0/10";
-/// The range of a tailnet's IPv6 addresses.
+/// IPv6 range of tailnets, in unique-local address space (RFC 4193).
 pub const TAILNET_V6: &str = "fd7a:115c:a1e0::/48";
 
 impl Policy {
-    /// Returns the default policy, with no service: `local` and `tailnet` are `trust`, `tls` is `optional`.
+    /// Creates the default policy, without services: `local` and `tailnet` are `trust`, `tls` is `optional`, and the superuser is
+    /// `postgres`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -126,48 +127,49 @@ impl Policy {
         }
     }
 
-    /// Returns a policy without `trust`: services by `peer` on the machine, the tailnet by SCRAM-SHA-256, TLS required.
+    /// Creates a policy without `trust`: `peer` for services on the same host, `scram-sha-256` on the tailnet, TLS required.
     #[must_use]
     pub fn strict() -> Self {
         Self::new().local(Local::Peer).tailnet(Tailnet::Scram).tls(Tls::Required)
     }
 
-    /// Sets the role that administers the cluster over the socket by `peer`, physical replication included.
+    /// Sets the superuser, who is admitted to all databases and to physical replication over the Unix-domain socket, by `peer`.
+    /// Default: `postgres`.
     #[must_use]
     pub fn superuser(mut self, role: impl Into<String>) -> Self {
         self.superuser = role.into();
         self
     }
 
-    /// Adds a service.
+    /// Adds a service: `role` may connect to `database` from the same host.
     #[must_use]
     pub fn service(mut self, database: impl Into<String>, role: impl Into<String>) -> Self {
         self.services.push(Service { database: database.into(), role: role.into() });
         self
     }
 
-    /// Adds a role with SUPERUSER, REPLICATION, CREATEROLE or BYPASSRLS, which the tailnet may not be.
+    /// Adds a privileged role, with SUPERUSER, REPLICATION, CREATEROLE or BYPASSRLS, which is rejected from the tailnet.
     #[must_use]
     pub fn privileged(mut self, role: impl Into<String>) -> Self {
         self.privileged.push(role.into());
         self
     }
 
-    /// Sets the authentication of services on the machine.
+    /// Sets the authentication of services on the same host.
     #[must_use]
     pub fn local(mut self, local: Local) -> Self {
         self.local = local;
         self
     }
 
-    /// Sets the authentication of the tailnet.
+    /// Sets the authentication of clients in the tailnet.
     #[must_use]
     pub fn tailnet(mut self, tailnet: Tailnet) -> Self {
         self.tailnet = tailnet;
         self
     }
 
-    /// The tailnet's ranges, narrower than [`TAILNET_V4`] or with [`TAILNET_V6`].
+    /// Sets the address ranges of the tailnet. Host bits are cleared. Default: [`TAILNET_V4`].
     #[must_use]
     pub fn tailnet_ranges(mut self, ranges: impl IntoIterator<Item = IpNet>) -> Self {
         self.ranges = ranges.into_iter().map(|net| net.trunc()).collect();
@@ -181,34 +183,34 @@ impl Policy {
         self
     }
 
-    /// Lets a role replicate.
+    /// Adds a replication grant. Host bits of `from` are cleared.
     #[must_use]
     pub fn replication(mut self, role: impl Into<String>, from: Option<IpNet>) -> Self {
         self.replication.push(ReplicationGrant { role: role.into(), from: from.map(|net| net.trunc()) });
         self
     }
 
-    /// A rule of your own, after the superuser's and before everything else.
+    /// Adds a rule after those of the superuser and before all others.
     #[must_use]
     pub fn before(mut self, rule: Rule) -> Self {
         self.before.push(rule);
         self
     }
 
-    /// A rule of your own, after the tailnet's and before what is left for everybody.
+    /// Adds a rule after those of the tailnet and before the final ones for all users.
     #[must_use]
     pub fn after(mut self, rule: Rule) -> Self {
         self.after.push(rule);
         self
     }
 
-    /// The rules that say the same.
+    /// Returns the rules of the policy, in order.
     #[must_use]
     pub fn compile(&self) -> Vec<Rule> {
         compile::compile(self)
     }
 
-    /// Decides an attempt from the policy itself, not from its rules: what [`Policy::compile`] is held against.
+    /// Decides an attempt by the policy itself, without its rules. Tests compare [`Policy::compile`] with it.
     #[must_use]
     pub fn decide(&self, attempt: &Attempt, world: &dyn World) -> Outcome {
         let simple = |method| Outcome { method, settings: std::collections::BTreeMap::new() };
@@ -282,7 +284,7 @@ impl Policy {
     }
 }
 
-/// The two addresses that a service's connection to its own machine comes from.
+/// Returns `true` for `127.0.0.1` and `::1`, from which connections of the same host come.
 fn is_loopback(client: IpAddr) -> bool {
     client == IpAddr::from([127, 0, 0, 1]) || client == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
 }

@@ -1,51 +1,51 @@
-//! Refused regular expressions.
+//! Errors of regular expressions.
 
 use thiserror::Error;
 
-/// The reason for which a regular expression is refused. The text of each is the server's own (`regerrs.h`).
+/// Error of a regular expression, with the server's message (`regerrs.h`).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// `(?b)`: basic regular expressions, which this implementation does not have.
+    /// A basic regular expression (`(?b)`), which this implementation does not support.
     #[error("basic regular expressions are not supported here")]
     Basic,
-    /// A quantifier without anything before it.
+    /// A quantifier does not follow an atom.
     #[error("quantifier operand invalid")]
     BadRepeat,
-    /// Bounds such as `{2,1}` or above 255.
+    /// The bounds of a quantifier are reversed, such as `{2,1}`, or above 255.
     #[error("invalid repetition count(s)")]
     BadBounds,
-    /// A back reference to no group, to an open one, or from lookaround.
+    /// A back reference is to a group that does not exist or is not closed, or is in a lookaround constraint.
     #[error("invalid backreference number")]
     BadReference,
-    /// `{` without `}`.
+    /// A `{` has no matching `}`.
     #[error("braces {{}} not balanced")]
     Braces,
-    /// `[` without `]`.
+    /// A `[` has no matching `]`.
     #[error("brackets [] not balanced")]
     Brackets,
-    /// `[[:name:]]` with an unknown name.
+    /// The name in `[[:name:]]` is not a character class.
     #[error("invalid character class")]
     Class,
-    /// `[[.name.]]` with an unknown name.
+    /// The name in `[[.name.]]` is not a collating element.
     #[error("invalid collating element")]
     Collation,
-    /// A letter after a backslash that means nothing.
+    /// A backslash precedes a letter without a meaning.
     #[error("invalid escape \\ sequence")]
     Escape,
-    /// Letters of `(?…)` that mean nothing.
+    /// A letter in `(?…)` is not an option.
     #[error("invalid embedded option")]
     Option,
-    /// `(` without `)`, or the reverse.
+    /// Parentheses are not balanced.
     #[error("parentheses () not balanced")]
     Parentheses,
-    /// `[b-a]`, or a class as the end of a range.
+    /// A character range is reversed, such as `[b-a]`, or ends in a class.
     #[error("invalid character range")]
     Range,
-    /// Too large once its bounds are expanded.
+    /// The regular expression is too large after expansion of its bounds, or nested too deeply.
     #[error("regular expression is too complex")]
     TooComplex,
-    /// An unknown director, `***?`.
+    /// A director (`***`) is unknown.
     #[error("invalid regexp (reg version 0.8)")]
     Version,
 }

@@ -44,24 +44,24 @@ struct Compiled {
 }
 
 impl Pattern {
-    /// Compiles the text after the slash.
+    /// Compiles a regular expression, the text after the slash.
     ///
     /// # Errors
-    /// Whatever `pg_regcomp` refuses, in the same words; and the obsolete basic syntax (`(?b)`), which this
-    /// implementation does not have.
+    /// Returns a [`PatternError`] for whatever `pg_regcomp` rejects, with the same message, and for basic regular
+    /// expressions (`(?b)`), which this implementation does not support.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let (node, groups) = parse::parse(text)?;
         let automaton = Automaton::build(&node)?;
         Ok(Self { text: text.to_owned(), compiled: Arc::new(Compiled { node, groups, automaton }) })
     }
 
-    /// The text it was compiled from, without the slash.
+    /// Returns the text of the regular expression, without the slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Tells if some part of `name` matches.
+    /// Returns `true` if some part of `name` matches. The search is not anchored.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
         match &self.compiled.automaton {
@@ -70,8 +70,8 @@ impl Pattern {
         }
     }
 
-    /// The text of the first group in the leftmost match: `None` without a match, `Some(None)` when the pattern has
-    /// no group or the group took no part. That is what `\1` of a user name map refers to.
+    /// Returns the text of the first capture group in the leftmost match, to which `\1` in a user name map refers.
+    /// `None` without a match; `Some(None)` if the pattern has no group or the group did not match.
     #[must_use]
     pub fn first_group<'n>(&self, name: &'n str) -> Option<Option<&'n str>> {
         if !self.is_match(name) {
@@ -84,7 +84,8 @@ impl Pattern {
         }))
     }
 
-    /// Tells if sets of names can be reasoned about: no back references, no lookaround.
+    /// Returns `true` if the regular expression has neither back references nor lookaround, so that sets of names can
+    /// be analysed.
     #[must_use]
     pub fn is_regular(&self) -> bool {
         self.compiled.automaton.is_some()

@@ -17,14 +17,14 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use thiserror::Error;
 
-/// A question about all connections that has no answer here.
+/// Reason why a question about all connections cannot be answered.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecided {
-    /// A pattern with back references or lookaround: no finite automaton covers it.
+    /// A regular expression has back references or lookaround, which no finite automaton covers; its text.
     #[error("the regular expression {0:?} has back references or lookaround, which cannot be reasoned about")]
     Pattern(String),
-    /// More combinations than the bound allows.
+    /// The number of combinations exceeds the limit.
     #[error("the rules can be combined in too many ways")]
     TooComplex,
 }
