@@ -1,42 +1,42 @@
-//! Names and texts that PostgreSQL can hold, and how they are written in SQL.
+//! Identifiers and text values that PostgreSQL can store, and their SQL syntax.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The longest identifier in bytes: `NAMEDATALEN - 1`. The server would cut a longer one off.
+/// Maximum length of an identifier in bytes: `NAMEDATALEN - 1`. The server truncates longer ones.
 pub const MAX_IDENTIFIER: usize = 63;
 
-/// An identifier: not empty, at most 63 bytes, without NUL. Taken exactly as it is: no case is folded.
+/// An identifier: 1 to 63 bytes without NUL. It is case-sensitive, as if quoted.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// A text that is not a valid [`Name`].
+/// Error of creating a [`Name`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Nothing at all.
+    /// The identifier is empty.
     #[error("a name is empty; write one of 1 to 63 bytes")]
     Empty,
-    /// It holds NUL.
+    /// The identifier contains a NUL byte.
     #[error("the name {0:?} holds a NUL byte, which no PostgreSQL name can")]
     Nul(String),
-    /// It is too long.
+    /// The identifier is longer than [`MAX_IDENTIFIER`] bytes.
     #[error("the name {name:?} is {length} bytes long; PostgreSQL keeps at most 63, so shorten it")]
     TooLong {
-        /// The rejected name.
+        /// The rejected identifier.
         name: String,
-        /// Its length in bytes.
+        /// Length of the identifier in bytes.
         length: usize,
     },
 }
 
 impl Name {
-    /// Checks a name.
+    /// Creates an identifier. It is not case-folded.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds NUL.
+    /// Returns a [`NameError`] if the identifier is empty, too long, or contains a NUL byte.
     pub fn new(name: &str) -> Result<Self, NameError> {
         if name.is_empty() {
             return Err(NameError::Empty);
@@ -50,13 +50,13 @@ impl Name {
         Ok(Self(name.into()))
     }
 
-    /// Returns the text.
+    /// Returns the identifier as a string slice, without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As SQL: always in double quotes, so that no keyword and no case matters.
+    /// Returns the identifier in double quotes, with quotes in it doubled.
     #[must_use]
     pub fn quoted(&self) -> String {
         identifier(&self.0)
@@ -115,31 +115,32 @@ impl std::str::FromStr for Name {
     }
 }
 
-/// A text that a literal can hold: anything without NUL.
+/// A text value without NUL bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Arc<str>);
 
-/// A text holds a NUL byte, which PostgreSQL cannot store.
+/// The text contains a NUL byte, which PostgreSQL cannot store.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the text holds a NUL byte, which PostgreSQL cannot store")]
 pub struct ContainsNul;
 
 impl Text {
-    /// Checks a text.
+    /// Creates a text value.
     ///
     /// # Errors
-    /// When it holds NUL.
+    /// Returns [`ContainsNul`] if the text contains a NUL byte.
     pub fn new(text: &str) -> Result<Self, ContainsNul> {
         if text.contains('\0') { Err(ContainsNul) } else { Ok(Self(text.into())) }
     }
 
-    /// Returns the text.
+    /// Returns the text as a string slice, without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As SQL, whatever `standard_conforming_strings` says: with a backslash inside, as an escape string.
+    /// Returns the text as an SQL string constant. With a backslash it is an escape string (`E'…'`), which does not
+    /// depend on `standard_conforming_strings`.
     #[must_use]
     pub fn quoted(&self) -> String {
         literal(&self.0)
@@ -166,7 +167,7 @@ impl TryFrom<&str> for Text {
     }
 }
 
-/// The SQL of an identifier. The text must be a valid name; see [`Name`].
+/// Returns a valid [`Name`] as a quoted SQL identifier.
 pub(crate) fn identifier(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 2);
     out.push('"');
@@ -180,7 +181,7 @@ pub(crate) fn identifier(name: &str) -> String {
     out
 }
 
-/// The SQL of a text without NUL.
+/// Returns a text without NUL bytes as an SQL string constant.
 pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 3);
     if text.contains('\\') {

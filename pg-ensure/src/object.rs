@@ -1,4 +1,4 @@
-//! Objects that privileges can be granted on.
+//! Objects that have an ACL.
 
 use crate::acl::ObjectKind;
 use crate::name::{Name, Text, identifier};
@@ -11,9 +11,9 @@ pub enum Object {
     Database(Name),
     /// A tablespace object.
     Tablespace(Name),
-    /// A configuration parameter (PostgreSQL 15).
+    /// A configuration parameter (from PostgreSQL 15).
     Parameter(Setting),
-    /// Something inside a database.
+    /// An object inside a database: database and object.
     Inside(Name, Local),
 }
 
@@ -22,15 +22,15 @@ pub enum Object {
 pub enum Local {
     /// A schema object.
     Schema(Name),
-    /// A table, view, materialised view, foreign or partitioned table.
+    /// A table, view, materialized view, foreign table or partitioned table: schema and name.
     Table(Name, Name),
-    /// A column of one of those: schema, table, column.
+    /// A column: schema, table and column.
     Column(Name, Name, Name),
-    /// A sequence object.
+    /// A sequence: schema and name.
     Sequence(Name, Name),
-    /// A function, procedure or aggregate: schema, name, argument types as `regprocedure` writes them.
+    /// A function, procedure or aggregate: schema, name, and argument types as `regprocedure` writes them.
     Routine(Name, Name, Text),
-    /// A type or domain.
+    /// A type or domain: schema and name.
     Type(Name, Name),
     /// A procedural language.
     Language(Name),
@@ -38,7 +38,7 @@ pub enum Local {
     ForeignDataWrapper(Name),
     /// A foreign server.
     ForeignServer(Name),
-    /// A large object.
+    /// A large object, by its OID.
     LargeObject(u32),
 }
 
@@ -54,7 +54,7 @@ impl Object {
         }
     }
 
-    /// The database that it is in.
+    /// Returns the database that contains the object. `None` for shared objects.
     #[must_use]
     pub fn database(&self) -> Option<&Name> {
         match self {
@@ -63,7 +63,7 @@ impl Object {
         }
     }
 
-    /// As `GRANT … ON` takes it; for a column, its table.
+    /// Returns the object as in `GRANT … ON`. For a column, its table.
     #[must_use]
     pub fn sql(&self) -> String {
         match self {
@@ -93,7 +93,7 @@ impl Local {
         }
     }
 
-    /// The schema that it is in.
+    /// Returns the schema that contains the object. `None` if it is not in a schema.
     #[must_use]
     pub fn schema(&self) -> Option<&Name> {
         match self {
@@ -110,7 +110,7 @@ impl Local {
         }
     }
 
-    /// The table of a column; otherwise itself. It is what has the owner.
+    /// Returns the object that has the owner: the table of a column, or else the object itself.
     #[must_use]
     pub fn owned(&self) -> Self {
         match self {
@@ -166,15 +166,15 @@ impl fmt::Display for Local {
     }
 }
 
-/// The name of a configuration parameter, in lower case: `work_mem`, `app.tenant`.
+/// Name of a configuration parameter, in lowercase, such as `work_mem` or `app.tenant`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Setting(Name);
 
 impl Setting {
-    /// Checks and lowers a name.
+    /// Creates a parameter name. It is converted to lowercase.
     ///
     /// # Errors
-    /// When it is neither an identifier nor several joined by dots.
+    /// Returns [`NotASetting`] unless the name is an identifier or several joined by dots.
     pub fn new(name: &str) -> Result<Self, NotASetting> {
         let wrong = || NotASetting(name.to_owned());
         let part = |part: &str| {
@@ -188,19 +188,19 @@ impl Setting {
         Name::new(&name.to_ascii_lowercase()).map(Self).map_err(|_| wrong())
     }
 
-    /// Returns the text.
+    /// Returns the name as a string slice.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Returns the SQL form.
+    /// Returns the SQL form, with parts quoted where necessary.
     #[must_use]
     pub fn sql(&self) -> String {
         self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
     }
 
-    /// Returns true if its value is a list whose elements are quoted one by one (`GUC_LIST_QUOTE`, the same set as in
+    /// Returns true if the value is a list whose elements are quoted separately (`GUC_LIST_QUOTE`, the set of
     /// `variable_is_guc_list_quote()`).
     #[must_use]
     pub fn is_list(&self) -> bool {
@@ -215,7 +215,7 @@ impl Setting {
         )
     }
 
-    /// A value as `SET … TO` takes it.
+    /// Returns a value as in `SET … TO`.
     pub(crate) fn value_sql(&self, value: &Text) -> String {
         if !self.is_list() {
             return value.quoted();
@@ -227,7 +227,7 @@ impl Setting {
         parts.iter().map(|part| crate::name::literal(part)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns true if two values are the same.
+    /// Returns true if two values are equivalent.
     pub(crate) fn same(&self, one: &Text, other: &Text) -> bool {
         one == other || self.is_list() && list(one.as_str()) == list(other.as_str())
     }
@@ -239,7 +239,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A text that is not a valid parameter name.
+/// The text is not a valid parameter name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
 pub struct NotASetting(pub String);

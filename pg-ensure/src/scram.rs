@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 verifiers: computed here, so that a password never reaches the server.
+//! SCRAM-SHA-256 verifiers, computed by the client so that a password is not sent to the server.
 //!
 //! RFC 5802, RFC 7677, and PostgreSQL's `src/common/scram-common.c` and `src/common/saslprep.c`.
 
@@ -13,13 +13,14 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// PostgreSQL's own default of `scram_iterations`.
+/// Default of PostgreSQL's parameter `scram_iterations`.
 pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 
-/// The longest verifier that PostgreSQL 18 stores, in bytes.
+/// Maximum length of a verifier in PostgreSQL 18, in bytes.
 pub const MAX_VERIFIER: usize = 512;
 
-/// A SCRAM-SHA-256 verifier, which the server stores instead of a password. Secret: `Debug` shows only the iterations.
+/// A SCRAM-SHA-256 verifier (RFC 5803), which the server stores instead of a password. It is secret: `Debug` prints the iteration
+/// count only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
     iterations: NonZeroU32,
@@ -28,35 +29,35 @@ pub struct Verifier {
     server_key: [u8; 32],
 }
 
-/// A text that is not a valid verifier. The server would take it for a plaintext password.
+/// Error of parsing a verifier. The server would treat the text as a password in clear text.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifierError {
-    /// Another scheme, or another case of its name.
+    /// The text does not begin with `SCRAM-SHA-256$`.
     #[error("it does not begin with SCRAM-SHA-256$")]
     Scheme,
-    /// The iteration count.
+    /// The iteration count is not a positive 32-bit integer.
     #[error("its iteration count is not a number from 1 to 2147483647")]
     Iterations,
-    /// Returns the salt.
+    /// The salt is empty or not valid base64.
     #[error("its salt is not base64 of at least one byte")]
     Salt,
-    /// One of the keys.
+    /// A key is missing, not valid base64, or not 32 bytes long.
     #[error("a key is not base64 of 32 bytes")]
     Key,
-    /// It is longer than PostgreSQL 18 stores.
+    /// The text is longer than [`MAX_VERIFIER`] bytes.
     #[error("it is longer than 512 bytes")]
     TooLong,
 }
 
-/// A password that PostgreSQL cannot use.
+/// Error of a password that PostgreSQL cannot use.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PasswordError {
-    /// Nothing: the server would clear the password instead.
+    /// The password is empty. The server would remove the password instead.
     #[error("the password is empty")]
     Empty,
-    /// NUL would end it early in every client.
+    /// The password contains a NUL byte, at which every client would end it.
     #[error("the password holds a NUL byte")]
     Nul,
     /// The password is empty after SASLprep (RFC 4013), so that SCRAM clients cannot authenticate with it.
@@ -65,10 +66,10 @@ pub enum PasswordError {
 }
 
 impl Verifier {
-    /// Derives the verifier of a password. 16 random bytes are the salt that PostgreSQL itself would take.
+    /// Derives the verifier of a password. PostgreSQL itself uses a salt of 16 random bytes.
     ///
     /// # Errors
-    /// When the password is empty or holds NUL.
+    /// Returns a [`PasswordError`] if the password is empty, before or after SASLprep, or contains a NUL byte.
     pub fn derive(
         password: &SecretString,
         salt: &[u8],
@@ -85,10 +86,10 @@ impl Verifier {
         })
     }
 
-    /// Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, exactly: no blank, no newline.
+    /// Parses `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, without surrounding white space.
     ///
     /// # Errors
-    /// When it is anything else.
+    /// Returns a [`VerifierError`] if the text is not a valid verifier.
     pub fn parse(text: &str) -> Result<Self, VerifierError> {
         if text.len() > MAX_VERIFIER {
             return Err(VerifierError::TooLong);
@@ -110,7 +111,7 @@ impl Verifier {
         Ok(Self { iterations, salt, stored_key: key(stored)?, server_key: key(server)? })
     }
 
-    /// The text that `ALTER ROLE … PASSWORD` takes. It is a secret.
+    /// Returns the text for `ALTER ROLE … PASSWORD`. It is secret.
     #[must_use]
     pub fn to_secret(&self) -> SecretString {
         let (salt, stored, server) =
@@ -118,7 +119,7 @@ impl Verifier {
         format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
     }
 
-    /// Returns true if this is the verifier of a password, compared in constant time.
+    /// Returns true if this is the verifier of a password. The comparison takes constant time.
     #[must_use]
     pub fn matches(&self, password: &SecretString) -> bool {
         let Ok(derived) = Self::derive(password, &self.salt, self.iterations) else { return false };
@@ -126,13 +127,13 @@ impl Verifier {
         same.into()
     }
 
-    /// The iteration count of the hash.
+    /// Returns the iteration count.
     #[must_use]
     pub fn iterations(&self) -> NonZeroU32 {
         self.iterations
     }
 
-    /// Returns the salt.
+    /// Returns the decoded salt.
     #[must_use]
     pub fn salt(&self) -> &[u8] {
         &self.salt

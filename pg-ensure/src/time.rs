@@ -1,21 +1,21 @@
-//! Points in time as `VALID UNTIL` has them.
+//! Times of `VALID UNTIL`.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Until when a password is valid.
+/// Time at which a password expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ValidUntil {
-    /// Never was: `-infinity`.
+    /// `-infinity`: the password has always been expired.
     Never,
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// A time in microseconds since 1970-01-01T00:00:00Z.
     At(i64),
-    /// For ever, which is also what a role without a limit has.
+    /// `infinity`, or no limit: the password does not expire.
     Forever,
 }
 
-/// A text is no point in time.
+/// The text is not a valid time.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""
@@ -23,7 +23,7 @@ pub enum ValidUntil {
 pub struct NotATime(pub String);
 
 impl ValidUntil {
-    /// Returns the SQL form.
+    /// Returns the SQL string constant.
     #[must_use]
     pub fn sql(self) -> String {
         format!("'{self}'")
@@ -33,7 +33,7 @@ impl ValidUntil {
 impl FromStr for ValidUntil {
     type Err = NotATime;
 
-    /// RFC 3339 with an offset, a date alone for its beginning in UTC, `infinity` or `-infinity`.
+    /// Parses RFC 3339 with an offset, a date (its beginning in UTC), `infinity` or `-infinity`.
     fn from_str(text: &str) -> Result<Self, NotATime> {
         match text {
             "infinity" => return Ok(Self::Forever),

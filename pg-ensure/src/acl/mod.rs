@@ -1,4 +1,4 @@
-//! Access control lists as sets: who holds what, granted by whom.
+//! Access control lists: which grantee holds which privileges, granted by whom.
 
 mod parse;
 mod privilege;
@@ -11,17 +11,17 @@ use crate::version::Version;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The recipient of a privilege.
+/// Grantee of a privilege.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grantee {
-    /// Everybody, `PUBLIC` in SQL.
+    /// `PUBLIC`: all roles, including those created later.
     Public,
     /// A role by name.
     Role(Name),
 }
 
 impl Grantee {
-    /// Returns the SQL form.
+    /// Returns the grantee as in SQL: `PUBLIC`, or the quoted role name.
     #[must_use]
     pub fn sql(&self) -> String {
         match self {
@@ -30,7 +30,7 @@ impl Grantee {
         }
     }
 
-    /// The role, unless it is everybody.
+    /// Returns the role, or `None` for `PUBLIC`.
     #[must_use]
     pub fn role(&self) -> Option<&Name> {
         match self {
@@ -55,12 +55,12 @@ impl fmt::Display for Grantee {
     }
 }
 
-/// The privileges that one grantee holds.
+/// Privileges of one ACL entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rights {
-    /// The privileges held.
+    /// Privileges that the grantee holds.
     pub privileges: Privileges,
-    /// The privileges among them that carry the grant option.
+    /// Privileges held with the grant option, a subset of `privileges`.
     pub grantable: Privileges,
 }
 
@@ -71,12 +71,12 @@ impl Rights {
     }
 }
 
-/// An access control list. Equal lists mean the same, in whatever order the server keeps them.
+/// An access control list: one entry per grantee and grantor. Equality ignores the order in which the server stores the entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl(BTreeMap<(Grantee, Name), Rights>);
 
 impl Acl {
-    /// The list of an object that has none, which is `acldefault()`.
+    /// Returns the default ACL of an object, as the server's `acldefault()` does.
     #[must_use]
     pub fn default_of(kind: ObjectKind, owner: &Name, version: Version) -> Self {
         let mut acl = Self::default();
@@ -88,18 +88,18 @@ impl Acl {
         acl
     }
 
-    /// Each grantee and grantor with what was granted.
+    /// Returns the entries: grantee, grantor and privileges.
     pub fn iter(&self) -> impl Iterator<Item = (&Grantee, &Name, Rights)> {
         self.0.iter().map(|((grantee, grantor), rights)| (grantee, grantor, *rights))
     }
 
-    /// Returns true if it grants nothing.
+    /// Returns true if the list has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the privileges that a grantee holds from all grantors together.
+    /// Returns the privileges of a grantee, united over all grantors.
     #[must_use]
     pub fn held(&self, grantee: &Grantee) -> Rights {
         let mut held = Rights::default();
@@ -107,7 +107,7 @@ impl Acl {
         held
     }
 
-    /// Returns the privileges that a grantee holds, by grantor.
+    /// Returns the entries of a grantee: grantor and privileges.
     pub fn by_grantor(&self, grantee: &Grantee) -> impl Iterator<Item = (&Name, Rights)> {
         self.0.iter().filter(move |((who, _), _)| who == grantee).map(|((_, by), rights)| (by, *rights))
     }
@@ -127,12 +127,14 @@ impl Acl {
         }
     }
 
-    /// Takes privileges away, and with them what the grantee granted on by a right that it loses.
+    /// Revokes privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by grant options that it
+    /// loses. Does not execute SQL.
     pub fn revoke(&mut self, grantee: &Grantee, grantor: &Name, privileges: Privileges, owner: &Name) {
         self.take(grantee, grantor, privileges, privileges, owner);
     }
 
-    /// Takes the grant option away, and with it what the grantee granted on.
+    /// Revokes the grant option for privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by it.
+    /// Does not execute SQL.
     pub fn revoke_option(&mut self, grantee: &Grantee, grantor: &Name, grantable: Privileges, owner: &Name) {
         self.take(grantee, grantor, Privileges::NONE, grantable, owner);
     }
@@ -173,7 +175,7 @@ impl Acl {
             .collect()
     }
 
-    /// The list after the object has got a new owner, as the server's `aclnewowner()` has it.
+    /// Returns the list after a change of the object's owner, as the server's `aclnewowner()` does.
     #[must_use]
     pub fn with_owner(&self, old: &Name, new: &Name) -> Self {
         let swap = |name: &Name| if name == old { new.clone() } else { name.clone() };
@@ -188,12 +190,12 @@ impl Acl {
         acl
     }
 
-    /// The list without a role, as `DROP OWNED` leaves it.
+    /// Removes the entries of a role, as `DROP OWNED` does.
     pub(crate) fn forget(&mut self, role: &Name) {
         self.0.retain(|(grantee, grantor), _| grantee.role() != Some(role) && grantor != role);
     }
 
-    /// Every role that it names.
+    /// Returns the roles in the list, grantees and grantors, with repetitions.
     pub fn roles(&self) -> impl Iterator<Item = &Name> {
         self.0.keys().flat_map(|(grantee, grantor)| grantee.role().into_iter().chain([grantor]))
     }

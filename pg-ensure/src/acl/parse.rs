@@ -1,17 +1,17 @@
-//! Reading aclitems: `grantee=privileges/grantor`, as `aclitemout()` writes them.
+//! Parsing and formatting of ACL items: `grantee=privileges/grantor`, as `aclitemout()` writes them.
 
 use super::{Acl, Grantee, Privilege, Privileges};
 use crate::name::{Name, NameError};
 use thiserror::Error;
 
-/// A text that is not a valid aclitem.
+/// Error of parsing an ACL item.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AclError {
-    /// A part is missing.
+    /// The item lacks a part; its text.
     #[error("the aclitem {0:?} has no \"=\" and \"/\" where they belong")]
     Shape(String),
-    /// A letter is none of a privilege.
+    /// A letter does not stand for a privilege.
     #[error("the aclitem {item:?} holds the unknown privilege {letter:?}")]
     Letter {
         /// The rejected item.
@@ -19,22 +19,22 @@ pub enum AclError {
         /// The unknown letter.
         letter: char,
     },
-    /// A role's name is none.
+    /// A role name is not a valid identifier.
     #[error("the aclitem {item:?} names no role")]
     Role {
         /// The rejected item.
         item: String,
-        /// The underlying cause.
+        /// Error of the role name.
         #[source]
         source: NameError,
     },
 }
 
 impl Acl {
-    /// Reads aclitems.
+    /// Parses ACL items.
     ///
     /// # Errors
-    /// When one is malformed.
+    /// Returns an [`AclError`] for the first malformed item.
     pub fn parse<S: AsRef<str>>(items: &[S]) -> Result<Self, AclError> {
         let mut acl = Self::default();
         for item in items {
@@ -72,7 +72,7 @@ impl Acl {
         Ok(())
     }
 
-    /// As aclitems, in an order of their own.
+    /// Returns the entries as ACL items, sorted by grantee and grantor.
     #[must_use]
     pub fn items(&self) -> Vec<String> {
         let role = |name: &str| {
@@ -100,7 +100,7 @@ impl Acl {
     }
 }
 
-/// A name at the beginning, quoted or not, and the rest.
+/// Splits off a quoted or unquoted role name.
 fn role(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut quoted = false;

@@ -1,4 +1,4 @@
-//! Privileges, and which of them each kind of object has.
+//! Privileges, and the ones that each kind of object supports.
 
 use crate::version::Version;
 use std::fmt;
@@ -27,13 +27,13 @@ pub enum Privilege {
     AlterSystem,
 }
 
-/// A word that is no privilege.
+/// The word is not the name of a privilege.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is not a PostgreSQL privilege: expected one such as \"select\" or \"usage\"")]
 pub struct UnknownPrivilege(pub String);
 
 impl Privilege {
-    /// Every privilege, in the order in which they are written.
+    /// All privileges, in the order in which they are written.
     pub const ALL: [Self; 15] = [
         Self::Select,
         Self::Insert,
@@ -52,7 +52,7 @@ impl Privilege {
         Self::AlterSystem,
     ];
 
-    /// The letter in an aclitem (`src/include/utils/acl.h`).
+    /// Returns the letter in an ACL item (`src/include/utils/acl.h`).
     #[must_use]
     pub fn letter(self) -> char {
         match self {
@@ -74,13 +74,13 @@ impl Privilege {
         }
     }
 
-    /// The privilege of a letter.
+    /// Returns the privilege of a letter in an ACL item, if any.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Self> {
         Self::ALL.into_iter().find(|privilege| privilege.letter() == letter)
     }
 
-    /// As in SQL.
+    /// Returns the SQL keyword.
     #[must_use]
     pub fn sql(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl Privilege {
 impl FromStr for Privilege {
     type Err = UnknownPrivilege;
 
-    /// Any case; `temp` is `temporary`, a blank may be `_` or `-`.
+    /// Parses a name, ignoring case. `temp` means `temporary`; a blank may be `_` or `-`.
     fn from_str(word: &str) -> Result<Self, UnknownPrivilege> {
         let plain = word.to_ascii_uppercase().replace(['_', '-'], " ");
         let plain = if plain == "TEMP" { "TEMPORARY" } else { &plain };
@@ -124,33 +124,33 @@ impl FromStr for Privilege {
 pub struct Privileges(u16);
 
 impl Privileges {
-    /// The empty set.
+    /// The empty set of privileges.
     pub const NONE: Self = Self(0);
 
-    /// Returns true if there is none.
+    /// Returns true if the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Returns true if one is in it.
+    /// Returns true if the set contains a privilege.
     #[must_use]
     pub fn contains(self, privilege: Privilege) -> bool {
         self.0 & privilege.bit() != 0
     }
 
-    /// Returns true if all of others are in it.
+    /// Returns true if the set contains all privileges of another set.
     #[must_use]
     pub fn includes(self, others: Self) -> bool {
         others.0 & !self.0 == 0
     }
 
-    /// Each of them, in order.
+    /// Returns the privileges, in the order of [`Privilege::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Privilege> {
         Privilege::ALL.into_iter().filter(move |privilege| self.contains(*privilege))
     }
 
-    /// As SQL lists them.
+    /// Returns the SQL keywords, separated by commas.
     #[must_use]
     pub fn sql(self) -> String {
         self.iter().map(Privilege::sql).collect::<Vec<_>>().join(", ")
@@ -208,7 +208,7 @@ impl fmt::Debug for Privileges {
     }
 }
 
-/// The kinds of objects that have privileges.
+/// Kind of object that has an ACL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named as PostgreSQL names it")]
 pub enum ObjectKind {
@@ -231,7 +231,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Returns the privileges that `ALL` stands for.
+    /// Returns the privileges of `ALL` for this kind of object on a version.
     #[must_use]
     pub fn all(self, version: Version) -> Privileges {
         use Privilege as P;
@@ -260,7 +260,7 @@ impl ObjectKind {
         }
     }
 
-    /// Returns the privileges that PUBLIC has by default.
+    /// Returns the privileges that PUBLIC has by default on objects of this kind.
     #[must_use]
     pub fn public_default(self) -> Privileges {
         match self {

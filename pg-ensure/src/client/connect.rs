@@ -1,4 +1,4 @@
-//! Connections: waited for while a server starts, to the primary where there are several hosts.
+//! Connections: retried while a server starts, and to the primary if there are several hosts.
 
 use super::error::{Error, transient};
 use super::observer::{Event, Observer};
@@ -15,20 +15,20 @@ use tokio_postgres::{Client, Config, Socket};
 /// Time limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For a server that starts, recovers, or is not there yet.
+    /// Time limit for a server that is starting, recovering or not reachable yet. Default: 1 min.
     pub connect: Duration,
-    /// For another run that holds the lock.
+    /// Time limit for the lock while another run holds it. Default: 10 min.
     pub lock: Duration,
 }
 
 impl Default for Patience {
-    /// A minute for the server, ten for another run.
+    /// Returns a minute for the connection and ten minutes for the lock.
     fn default() -> Self {
         Self { connect: Duration::from_secs(60), lock: Duration::from_secs(600) }
     }
 }
 
-/// A server, and how to reach it. Nothing is connected until something is asked.
+/// A server with its connection parameters. Connections are made when a method needs them.
 ///
 /// With several hosts, the one that takes writes is followed. With one host that is a standby, nothing is done.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Ends it, and waits until it has ended.
+    /// Closes the connection, and waits until it is closed.
     pub(super) async fn close(self) {
         let Self { client, task } = self;
         drop(client);
@@ -61,7 +61,8 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// A server by its configuration. Without a database, `postgres` is taken.
+    /// Creates a server from connection parameters. Default database: `postgres`. With several hosts, the one that accepts writes
+    /// is used.
     #[must_use]
     pub fn new(mut config: Config, tls: T) -> Self {
         if config.get_dbname().is_none() {
@@ -84,24 +85,24 @@ where
         self
     }
 
-    /// Verifiers that earlier runs have stored, as [`Applied`](super::Applied) returns them. A session that cannot read
-    /// stored passwords sets one again only where its secret does not match the record.
+    /// Sets the verifiers that earlier runs stored, as returned in [`Applied`](super::Applied). A session that cannot read stored
+    /// passwords then sets only those that differ from the record.
     #[must_use]
     pub fn known_passwords(mut self, verifiers: BTreeMap<Name, Verifier>) -> Self {
         self.known = verifiers;
         self
     }
 
-    /// Waits until the server answers, as the primary where there are several hosts.
+    /// Waits until the server accepts connections; with several hosts, until the primary does.
     ///
     /// # Errors
-    /// When it does not in time, or refuses for good.
+    /// Returns an [`Error`] after the time limit, or at once if the server refuses the connection permanently.
     pub async fn wait(&self) -> Result<(), Error> {
         self.connect(None).await?.close().await;
         Ok(())
     }
 
-    /// Opens a connection to a database, or the configured one. Waits where waiting may help.
+    /// Opens a connection to a database, or to the configured one. Retries while the server may become available.
     pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Connection, Error> {
         self.connect_observed(database, None).await
     }
@@ -145,7 +146,7 @@ where
     }
 }
 
-/// The hosts and ports of a configuration, for messages.
+/// Returns hosts and ports of the connection parameters, for messages.
 fn address(config: &Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {

@@ -1,45 +1,45 @@
-//! Observation of a run while it runs.
+//! Observation of a run.
 
 use super::error::Error;
 use crate::plan::{Plan, Step};
 
-/// An event of a run.
+/// Event of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The server cannot be reached yet; the connection is tried again.
+    /// The server cannot be reached yet, and the connection will be retried; the error.
     Connecting(&'a tokio_postgres::Error),
-    /// The server is recovering from an archive; its end is waited for.
+    /// The server is in archive recovery, and its end is awaited.
     Recovering,
-    /// Another run holds the lock.
+    /// Another run holds the lock, which is awaited.
     Waiting,
-    /// The plan that is about to be applied.
+    /// A plan was made, and will be applied.
     Planned {
-        /// The plan, with what is blocked.
+        /// The plan, including blocked changes.
         plan: &'a Plan,
     },
-    /// A step is about to be made.
+    /// A step is about to be executed.
     Step {
-        /// Its number, from 1.
+        /// Number of the step, from 1.
         number: usize,
-        /// The number of steps.
+        /// Total number of steps.
         of: usize,
         /// The step that is about to be made.
         step: &'a Step,
     },
     /// A transaction is about to be committed.
     Commit,
-    /// It was committed.
+    /// The transaction was committed.
     Committed,
-    /// The run begins again.
+    /// The run is repeated after a transient error.
     Again(&'a Error),
     /// The cluster is inspected again to verify the result.
     Verify,
 }
 
-/// An observer of a run.
+/// Observer of a run. Called synchronously, so it should not block.
 pub trait Observer: Send {
-    /// Receives an event.
+    /// Called for each event, before the event's action where it announces one.
     fn event(&mut self, event: &Event<'_>);
 }
 

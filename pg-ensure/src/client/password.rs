@@ -115,8 +115,8 @@ const TABLE: &str =
 
 const COPY: &str = "COPY pg_temp.pg_ensure_verifiers FROM STDIN";
 
-/// The block that sets passwords from a temporary table `pg_ensure_verifiers (name, verifier)`. An error in it is raised
-/// anew, since the context of the first would show the statement.
+/// Anonymous block that sets passwords from the temporary table `pg_ensure_verifiers (name, verifier)`. Errors are raised again
+/// without context, since the context would contain the statement.
 pub const SET_PASSWORDS: &str = "DO $pg_ensure$
 DECLARE item record;
 BEGIN
@@ -128,7 +128,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $pg_ensure$";
 
-/// Sets passwords, inside the transaction that the session is in.
+/// Sets passwords inside the session's current transaction.
 pub(super) async fn set(
     client: &Client,
     superuser: bool,

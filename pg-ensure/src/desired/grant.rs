@@ -1,4 +1,4 @@
-//! Grants that are wanted.
+//! Desired privileges and default privileges.
 
 use crate::acl::{Grantee, ObjectKind, Privileges};
 use crate::current::DefaultKind;
@@ -7,29 +7,29 @@ use crate::object::Object;
 use crate::version::Version;
 use std::fmt;
 
-/// Exactly what a grantee is to hold on something. Other grantees are not looked at.
+/// Privileges that a grantee is to hold on an object, exactly. Other grantees are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The grantee's name.
+    /// Grantee of the privileges.
     pub to: Grantee,
-    /// The object concerned.
+    /// Object or objects of the grant.
     pub on: On,
-    /// The privileges; an empty set revokes everything.
+    /// Privileges. An empty set revokes all.
     pub privileges: PrivilegeSet,
-    /// True if the grantee may grant it on.
+    /// True to grant them WITH GRANT OPTION.
     pub grantable: bool,
 }
 
-/// The object or objects of a grant.
+/// Object or objects of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum On {
     /// A single object.
     One(Object),
-    /// Every object of a kind that a schema holds now: tables, sequences or routines.
+    /// Every object of a kind that exists in a schema when the plan is made.
     AllIn {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
-        /// The schema's name.
+        /// Name of the schema.
         schema: Name,
         /// [`ObjectKind::Table`], [`ObjectKind::Sequence`], [`ObjectKind::Routine`] or [`ObjectKind::Type`].
         kind: ObjectKind,
@@ -37,7 +37,7 @@ pub enum On {
 }
 
 impl On {
-    /// The database whose inside it is about.
+    /// Returns the database that contains the object. `None` for shared objects.
     #[must_use]
     pub fn database(&self) -> Option<&Name> {
         match self {
@@ -46,7 +46,7 @@ impl On {
         }
     }
 
-    /// The kind of object.
+    /// Returns the kind of object.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -67,10 +67,10 @@ impl fmt::Display for On {
     }
 }
 
-/// Some privileges, or all that there are.
+/// A set of privileges, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivilegeSet {
-    /// Whatever `ALL` means on the server's version.
+    /// `ALL`: the privileges that the server's version has for the kind of object.
     All,
     /// These privileges only.
     Only(Privileges),
@@ -87,21 +87,21 @@ impl PrivilegeSet {
     }
 }
 
-/// Exactly what a grantee gets on what a role will create. Objects that exist already are not touched by it.
+/// Default privileges of a grantee, exactly: they apply to objects created later. Existing objects are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultGrant {
-    /// The database's name.
+    /// Name of the database.
     pub database: Name,
     /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Name,
-    /// In which schema; `None` for everywhere.
+    /// Schema to which they apply (`IN SCHEMA`). `None` for the whole database.
     pub schema: Option<Name>,
-    /// The kind of object.
+    /// Kind of object to which they apply.
     pub kind: DefaultKind,
-    /// The grantee's name.
+    /// Grantee of the privileges.
     pub to: Grantee,
-    /// The privileges; an empty set revokes everything.
+    /// Privileges. An empty set revokes all.
     pub privileges: PrivilegeSet,
-    /// True if the grantee may grant it on.
+    /// True to grant them WITH GRANT OPTION.
     pub grantable: bool,
 }

@@ -1,4 +1,4 @@
-//! The digest that binds a plan to the state it was made for.
+//! Digest that binds a plan to the state for which it was made.
 
 use super::Step;
 use crate::current::{Current, StoredPassword};
@@ -7,8 +7,9 @@ use crate::object::Object;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write};
 
-/// A SHA-256 over the part of a state that a desired state speaks of, and over the steps. Two plans of equal digest
-/// are the same plan of the same state. It holds no secret, and means nothing to another version of this crate.
+/// SHA-256 digest of a plan: of its steps, and of the part of the current state that the desired state covers. Plans
+/// with equal digests are the same plan for the same state. It contains no secret, and is not comparable across
+/// versions of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -24,7 +25,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text is no digest.
+/// The text is not a digest of 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
 pub struct NotADigest;

@@ -5,20 +5,20 @@ use std::fmt;
 /// The risk of a change, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Risk {
-    /// It adds something.
+    /// `adds`: the change creates something.
     Adds,
-    /// It changes something that is there.
+    /// `changes`: the change modifies something.
     Changes,
-    /// It may be noticed: files are moved, or code of the database changes.
+    /// `disturbs`: the change may affect users, since files are moved or code in the database changes.
     Disturbs,
-    /// Somebody may be able to do less than before.
+    /// `takes away`: the change may reduce somebody's permissions.
     TakesAway,
-    /// Data or definitions are gone afterwards. Refused unless named.
+    /// `destroys`: the change removes data or definitions. Blocked without consent.
     Destroys,
 }
 
 impl Risk {
-    /// As a word.
+    /// Returns the stable, machine-readable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,21 +1,21 @@
-//! `postgresql.conf` across versions: its lines as the server reads them (guc-file.l), and the edits that an upgrade
-//! makes. Comments and order stay.
+//! `postgresql.conf` across versions: its settings as the server parses them (guc-file.l), and the edits of an
+//! upgrade. Comments and order are kept.
 
 use super::version::Major;
 use std::fmt::Write as _;
 
-/// A line of a configuration file that sets something or includes another file.
+/// A line of a configuration file that sets a parameter or includes another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// The line number, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The name in lower case; `include`, `include_dir` and `include_if_exists` too.
+    /// Name of the parameter in lowercase, or `include`, `include_dir` or `include_if_exists`.
     pub name: String,
-    /// The value without its quotes.
+    /// Value without its quotes.
     pub value: String,
 }
 
-/// The settings of a text, in order. Lines that the server would refuse are left out.
+/// Returns the settings of a configuration file, in order. Lines that the server would reject are omitted.
 #[must_use]
 pub fn settings(text: &str) -> Vec<Setting> {
     let lines = text.lines().enumerate();
@@ -24,7 +24,7 @@ pub fn settings(text: &str) -> Vec<Setting> {
         .collect()
 }
 
-/// `name = value`, `name value`, quotes and comments.
+/// Parses `name = value` or `name value`, with quotes and comments.
 fn parse(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let end =
@@ -70,7 +70,7 @@ fn parse(line: &str) -> Option<(String, String)> {
     }
 }
 
-/// A value as it is written into a configuration file.
+/// Returns a value, quoted for a configuration file.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     let mut out = String::from("'");
@@ -87,16 +87,16 @@ pub fn quoted(value: &str) -> String {
     out
 }
 
-/// The fate of a setting between two versions.
+/// Change of a parameter between two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It has another name.
+    /// The parameter was renamed; its new name.
     Renamed(&'static str),
-    /// It is gone; the text says what is there instead.
+    /// The parameter was removed; its replacement, in words.
     Removed(&'static str),
 }
 
-/// A setting's name, the first version without it, and what happened: the release notes of 13 to 19.
+/// Names of changed parameters, the first version without each, and the change, from the release notes of 13 to 19.
 const FATES: &[(&str, u32, Fate)] = &[
     ("wal_keep_segments", 13, Fate::Removed("wal_keep_size, in megabytes, replaces it")),
     ("operator_precedence_warning", 14, Fate::Removed("it warned about a change of version 9.5")),
@@ -112,7 +112,7 @@ const FATES: &[(&str, u32, Fate)] = &[
     ("escape_string_warning", 19, Fate::Removed("standard_conforming_strings is always on")),
 ];
 
-/// Returns the fate of a setting between two versions; `None` where it stays.
+/// Returns the change of a parameter between two versions. `None` if it still exists.
 #[must_use]
 pub fn fate(name: &str, from: Major, to: Major) -> Option<Fate> {
     FATES
@@ -125,40 +125,41 @@ pub fn fate(name: &str, from: Major, to: Major) -> Option<Fate> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Edit {
-    /// The file's name.
+    /// Name of the file.
     pub file: String,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The parameter's name.
+    /// Name of the parameter.
     pub name: String,
-    /// The edit and its reason.
+    /// Description of the edit, with its reason.
     pub what: String,
 }
 
-/// The parameters for carrying a configuration file over.
+/// Parameters of [`carried`].
 #[derive(Clone, Copy, Debug)]
 pub struct Carrying<'c> {
-    /// The file's name, for the report.
+    /// Name of the file, for the report.
     pub file: &'c str,
     /// The old version.
     pub from: Major,
     /// The new version.
     pub to: Major,
-    /// The old data folder: values that lie in it are pointed at the new one.
+    /// Old data directory. Values that are paths in it are changed to the new one.
     pub old_data: &'c str,
-    /// The new data folder.
+    /// Path of the new data directory.
     pub new_data: &'c str,
-    /// Settings that the new server refuses, with its reason.
+    /// Settings that the new server rejects, each with its reason.
     pub refused: &'c [(String, String)],
 }
 
-/// The file's text for the new version, and what was changed in it. A line that cannot stay becomes a comment.
+/// Returns a configuration file adapted to the new version, with the edits that were made. A line that cannot be kept
+/// is commented out.
 ///
 /// ```
 /// use pg_upgrade::{Carrying, carried};
 /// let how = Carrying {
-///     file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
-///     old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
+/// file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
+/// old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
 /// };
 /// let (text, edits) = carried("port = 5433 # ours\nforce_parallel_mode = off\n", &how);
 /// assert_eq!(text, "port = 5433 # ours\ndebug_parallel_query = 'off' # was force_parallel_mode until 15\n");
@@ -212,20 +213,20 @@ pub fn carried(text: &str, how: &Carrying<'_>) -> (String, Vec<Edit>) {
     (out, edits)
 }
 
-/// Returns true for the texts that a server takes as false.
+/// Returns true if the server parses the text as false.
 fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     value == "0" || ["off", "of", "false", "fals", "fal", "fa", "f", "no", "n"].contains(&value.as_str())
 }
 
-/// The value with the old folder replaced by the new one, if it is that folder or lies in it.
+/// Returns a path with the old directory replaced by the new one, or `None` if it is not in the old directory.
 fn moved(value: &str, old: &str, new: &str) -> Option<String> {
     let rest = value.strip_prefix(old)?;
     (rest.is_empty() || rest.starts_with('/')).then(|| format!("{new}{rest}"))
 }
 
-/// The names of settings that a server's words refuse, with those words: lines such as `unrecognized configuration
-/// parameter "x" in file "y" line 3` and `invalid value for parameter "x": "y"`.
+/// Parses the server's error messages about settings, such as `unrecognized configuration parameter "x" in file "y"
+/// line 3` and `invalid value for parameter "x": "y"`. Returns the parameters, each with its message.
 #[must_use]
 pub fn refusals(words: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();

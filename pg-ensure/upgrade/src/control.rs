@@ -2,58 +2,58 @@
 
 use thiserror::Error;
 
-/// The parts of a cluster's control file that an upgrade needs.
+/// The fields of a cluster's control file (`pg_control`) that an upgrade needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlData {
-    /// The catalog's version, which names the folders in tablespaces.
+    /// Catalog version number, which is part of directory names in tablespaces.
     pub catalog: String,
-    /// The cluster's identity.
+    /// Database system identifier.
     pub system_identifier: String,
-    /// In words: `shut down`, `in production`, `in archive recovery` and others.
+    /// Cluster state, such as `shut down`, `in production` or `in archive recovery`.
     pub state: String,
-    /// The WAL location of the last checkpoint.
+    /// WAL location of the latest checkpoint.
     pub checkpoint: String,
-    /// When the control file was last written.
+    /// Time at which the control file was last modified, as printed.
     pub modified: String,
-    /// Bytes of a segment of the write-ahead log.
+    /// Size of a WAL segment in bytes.
     pub wal_segment: u64,
-    /// True if pages have checksums.
+    /// True if data pages have checksums.
     pub checksums: bool,
-    /// Bytes of a page.
+    /// Size of a database block in bytes.
     pub page: u64,
-    /// `signed` or `unsigned`; from 18.
+    /// Default signedness of `char`: `signed` or `unsigned` (from version 18).
     pub char_signedness: Option<String>,
 }
 
 impl ControlData {
-    /// Returns true if the server was stopped in an orderly way.
+    /// Returns true if the server was shut down cleanly.
     #[must_use]
     pub fn clean(&self) -> bool {
         self.state == "shut down"
     }
 
-    /// Returns true if it follows another server.
+    /// Returns true if the server is a standby.
     #[must_use]
     pub fn standby(&self) -> bool {
         matches!(self.state.as_str(), "shut down in recovery" | "in archive recovery")
     }
 
-    /// Returns a fingerprint that changes whenever the server has run.
+    /// Returns a fingerprint, which changes whenever the server has run.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("{} {} {} {}", self.system_identifier, self.checkpoint, self.state, self.modified)
     }
 }
 
-/// An output of `pg_controldata` that does not have what it should.
+/// Error of parsing the output of `pg_controldata`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("pg_controldata does not say {0:?}")]
 pub struct ControlError(String);
 
-/// Reads what `pg_controldata` prints in the language C.
+/// Parses the output of `pg_controldata` in the locale C.
 ///
 /// # Errors
-/// When a line is missing or is no number.
+/// Returns a [`ControlError`] if a line is missing or not a valid number.
 pub fn control_data(text: &str) -> Result<ControlData, ControlError> {
     let find = |name: &str| {
         text.lines()

@@ -1,4 +1,4 @@
-//! The report as one HTML file, without scripts and without anything from elsewhere.
+//! The report as a single HTML file, without scripts and external resources.
 
 use super::machine::State;
 use super::preflight::Severity;
@@ -53,7 +53,7 @@ footer{margin-top:3rem;color:var(--soft);font-size:.85rem;overflow-wrap:anywhere
 @media print{body{background:#fff}.card,.facts div{break-inside:avoid}}
 ";
 
-/// The report of an upgrade as a page that stands alone.
+/// Returns the report of an upgrade as an HTML page.
 #[must_use]
 pub fn html(record: &Record) -> String {
     let choices = &record.choices;
@@ -243,7 +243,7 @@ fn findings(record: &Record, out: &mut String) {
     out.push_str("</details></div>\n");
 }
 
-/// Text that cannot be taken for markup.
+/// Escapes text for HTML.
 fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     for c in raw.chars() {

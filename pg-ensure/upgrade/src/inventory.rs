@@ -1,25 +1,25 @@
-//! An inventory of a cluster, taken before the transfer and compared after it.
+//! Inventory of a cluster, taken before the transfer and compared afterwards.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Facts about a cluster by name, such as `app/table/public.orders` → `owner=alice bytes=8192`. The first part of a name
-/// is the database, or `cluster`; the second is the kind.
+/// Facts about a cluster by name, such as `app/table/public.orders` → `owner=alice bytes=8192`. The first part of a name is the
+/// database or `cluster`, the second the kind of object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Inventory {
-    /// Facts by name.
+    /// Facts by name, sorted.
     pub facts: BTreeMap<String, String>,
 }
 
-/// A fact that differs.
+/// A fact that differs between two inventories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The object's name.
+    /// Name of the fact.
     pub name: String,
-    /// Before; `None` where it was not there.
+    /// Fact before the upgrade. `None` if it did not exist.
     pub before: Option<String>,
-    /// The fact afterwards; `None` where it is missing.
+    /// Fact after the upgrade. `None` if it is missing.
     pub after: Option<String>,
 }
 
@@ -36,15 +36,15 @@ impl fmt::Display for Difference {
 }
 
 impl Inventory {
-    /// Reads lines of a name, a tab and a fact, as the queries give them.
+    /// Adds the result of an inventory query: lines of name, tab and fact. `database` is put before the names. Other lines are
+    /// ignored.
     pub fn add(&mut self, database: &str, lines: &str) {
         for (name, fact) in lines.lines().filter_map(|line| line.split_once('\t')) {
             self.facts.insert(format!("{database}/{name}"), fact.to_owned());
         }
     }
 
-    /// Leaves out the database `postgres` where another inventory lacks it: `initdb` makes it, and a cluster whose owner
-    /// has dropped it gets it back by an upgrade.
+    /// Removes the database `postgres` if `before` lacks it, since `initdb` recreates a dropped one.
     pub fn without_fresh_postgres(&mut self, before: &Self) {
         if !before.facts.contains_key("cluster/database/postgres") {
             self.facts
@@ -52,7 +52,7 @@ impl Inventory {
         }
     }
 
-    /// Returns the facts that differ in another inventory, by name.
+    /// Returns the facts that differ from those of another inventory: first those of this one by name, then the added ones.
     #[must_use]
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
         let names =
@@ -67,7 +67,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Returns the number of facts of each kind.
+    /// Returns the number of facts by kind.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

@@ -1,10 +1,10 @@
-//! The state machine: which step is next, what a kill or a failure in the middle of one means, how far back there is.
+//! The state machine: the next step, the recovery after an interruption, and the way back.
 
 use super::mode::Mode;
 use super::step::{Reindexing, Step, order};
 use thiserror::Error;
 
-/// The state of an upgrade, as the journal keeps it.
+/// State of an upgrade, as recorded in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "shell",
@@ -12,85 +12,85 @@ use thiserror::Error;
     serde(rename_all = "kebab-case", tag = "is", content = "step")
 )]
 pub enum State {
-    /// Everything before this step is done, the step has not begun.
+    /// Every step before this one is done, and this one has not begun.
     Ready(Step),
-    /// The step has begun. Found at the start of a run, it was cut short.
+    /// The step has begun. In a journal at the start of a run: it was interrupted.
     Running(Step),
-    /// It is being undone; the step is how far it had come.
+    /// The upgrade is being rolled back; the step that it had reached.
     Undoing(Step),
-    /// It was undone, the old cluster is as it was.
+    /// The upgrade was rolled back, and the old cluster is as before.
     Undone,
-    /// All steps are done.
+    /// Every step is done.
     Done,
 }
 
-/// The condition of the old data folder.
+/// State of the old data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Old {
-    /// It can be started.
+    /// The old server can be started.
     Whole,
-    /// `pg_upgrade` has put its control file aside: linking or swapping has begun.
+    /// `pg_upgrade` has renamed the control file, since linking or swapping has begun.
     Disabled,
 }
 
-/// A cleanup before a run resumes. Each is idempotent.
+/// A cleanup before a run resumes or as part of a rollback. Each is idempotent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// Programs that a killed run left behind are ended, its private servers stopped.
+    /// Terminates programs and private servers that an interrupted run left behind.
     StopLeftovers,
-    /// A backup that was not finished is removed.
+    /// Removes an incomplete backup.
     DiscardBackup,
-    /// The unfinished new cluster is removed, its folders in tablespaces too.
+    /// Removes the incomplete new cluster, including its directories in tablespaces.
     DiscardNew,
-    /// The old cluster's control file gets its name back.
+    /// Restores the name of the old cluster's control file.
     EnableOld,
-    /// The old cluster is put back from the backup.
+    /// Restores the old cluster from the backup.
     RestoreBackup,
-    /// The old server is started again, where the run had stopped it.
+    /// Starts the old server, if the run had stopped it.
     StartOld,
 }
 
-/// The way a run resumes after an interrupted step.
+/// Recovery of a run after an interrupted step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// To do first, in this order.
+    /// Cleanups to perform first, in this order.
     pub cleanup: Vec<Cleanup>,
-    /// The step to go on with.
+    /// Step with which the run continues.
     pub from: Step,
 }
 
-/// A transition that the machine refuses.
+/// Error of a transition that is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The new folder has its name: clients may have written to it.
+    /// The new data directory has its final name, so that clients may have written to it.
     #[error("the switch to the new cluster has happened: going back would lose what was written since")]
     Committed,
-    /// Only the backup leads back, and there is none of ours.
+    /// The old cluster can be restored from a backup only, and this program made none.
     #[error(
         "in mode {mode} the old cluster is gone at this point, and this program made no backup to put back: restore yours"
     )]
     OldGone {
-        /// The transfer mode.
+        /// Transfer mode of the upgrade.
         mode: Mode,
     },
-    /// The files were on their way when it was cut short.
+    /// Swapping was interrupted, so that neither cluster is complete.
     #[error(
         "swapping was cut short in the middle: neither cluster is whole; `rollback` restores the old one from the backup"
     )]
     HalfSwapped,
-    /// It is being undone.
+    /// The upgrade is being rolled back.
     #[error("it is being rolled back: `rollback` finishes that")]
     BeingUndone,
-    /// There is nothing to undo or go on with.
+    /// No upgrade is in progress.
     #[error("there is nothing under way")]
     Over,
-    /// The journal says what cannot be.
+    /// The step has begun already, so that the journal is inconsistent.
     #[error("step {0} is not where the journal says")]
     OutOfOrder(Step),
 }
 
-/// An upgrade's position among its steps. It does nothing itself: a shell does what it says and tells what happened.
+/// Position of an upgrade in its steps. Performs no I/O: a shell executes the steps and reports their results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     mode: Mode,
@@ -99,31 +99,31 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An upgrade that has not begun.
+    /// Creates the machine of an upgrade that has not begun.
     #[must_use]
     pub fn new(mode: Mode, reindexing: Reindexing) -> Self {
         Self { mode, order: order(mode, reindexing), state: State::Ready(Step::Discover) }
     }
 
-    /// An upgrade as a journal has it.
+    /// Creates a machine from the state in a journal.
     #[must_use]
     pub fn restored(mode: Mode, reindexing: Reindexing, state: State) -> Self {
         Self { mode, order: order(mode, reindexing), state }
     }
 
-    /// The current state.
+    /// Returns the current state.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The transfer mode.
+    /// Returns the transfer mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The steps in their order.
+    /// Returns the steps, in order.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.order
@@ -139,10 +139,10 @@ impl Machine {
         self.position(step) < self.position(other)
     }
 
-    /// The step that is ready begins.
+    /// Begins the next step, and returns it.
     ///
     /// # Errors
-    /// When none is.
+    /// Returns [`Refused`] unless a step is ready.
     pub fn begin(&mut self) -> Result<Step, Refused> {
         match self.state {
             State::Ready(step) => {
@@ -155,21 +155,21 @@ impl Machine {
         }
     }
 
-    /// The running step is done.
+    /// Completes the running step. Returns the new state.
     ///
     /// # Errors
-    /// When none is running.
+    /// Returns [`Refused`] if no step is running.
     pub fn finish(&mut self) -> Result<State, Refused> {
         let State::Running(step) = self.state else { return Err(Refused::Over) };
         self.state = self.order.get(self.position(step) + 1).map_or(State::Done, |next| State::Ready(*next));
         Ok(self.state)
     }
 
-    /// Returns the recovery after the running step failed or was interrupted. The state changes only by [`Machine::recovered`],
-    /// so that a recovery which is itself cut short begins again.
+    /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. The state changes only
+    /// in [`Machine::recovered`], so that an interrupted recovery is repeated.
     ///
     /// # Errors
-    /// When there is no way on.
+    /// Returns [`Refused`] if the upgrade cannot continue.
     pub fn recovery(&self, old: Old) -> Result<Option<Recovery>, Refused> {
         let step = match self.state {
             State::Ready(_) | State::Undone | State::Done => return Ok(None),
@@ -193,16 +193,16 @@ impl Machine {
         Ok(Some(Recovery { cleanup, from }))
     }
 
-    /// The recovery is done.
+    /// Records that the recovery is complete.
     pub fn recovered(&mut self, recovery: &Recovery) {
         self.state = State::Ready(recovery.from);
     }
 
-    /// Somebody has started the old server since its data were transferred: what it wrote is not in the new cluster.
-    /// The transfer is done again.
+    /// Returns the recovery after the old server has run since the transfer, so that its changes are missing in the new cluster.
+    /// The transfer is repeated.
     ///
     /// # Errors
-    /// After the switch, and in modes whose old cluster cannot have been started.
+    /// Returns [`Refused`] after the switch, and in modes in which the transfer destroys the old cluster.
     pub fn old_was_used(&self) -> Result<Recovery, Refused> {
         let step = self.reached()?;
         if !self.before(step, Step::Start) {
@@ -222,11 +222,11 @@ impl Machine {
         }
     }
 
-    /// Returns the cleanups of a rollback. `committed` says whether the new folder has its name already: a kill during the step
-    /// commit leaves that open. `backup` says whether there is a backup of ours that can be put back.
+    /// Returns the cleanups of a rollback. `committed` is whether the new data directory has its final name, which an interrupted
+    /// commit leaves open. `backup` is whether a backup of this program can be restored.
     ///
     /// # Errors
-    /// Where there is no way back.
+    /// Returns [`Refused`] if a rollback is not possible.
     pub fn way_back(&self, old: Old, committed: bool, backup: bool) -> Result<Vec<Cleanup>, Refused> {
         let step = self.reached()?;
         if committed || !self.before(step, Step::Start) {
@@ -260,16 +260,16 @@ impl Machine {
         Ok(way)
     }
 
-    /// Going back begins.
+    /// Begins a rollback.
     ///
     /// # Errors
-    /// When nothing is under way.
+    /// Returns [`Refused`] if no upgrade is in progress.
     pub fn undo(&mut self) -> Result<(), Refused> {
         self.state = State::Undoing(self.reached()?);
         Ok(())
     }
 
-    /// Going back is done.
+    /// Completes a rollback.
     pub fn undone(&mut self) {
         self.state = State::Undone;
     }

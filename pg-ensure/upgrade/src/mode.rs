@@ -5,27 +5,28 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A transfer mode of `pg_upgrade`.
+/// Transfer mode of `pg_upgrade`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Mode {
-    /// Every byte is copied.
+    /// `--copy`: files are copied.
     Copy,
-    /// Files share their blocks until one of them is written to: Btrfs, XFS and others with reflinks.
+    /// `--clone`: files are cloned (reflinks), as on Btrfs and XFS.
     Clone,
-    /// The kernel copies, without the bytes passing through the program; from 17.
+    /// `--copy-file-range`: the kernel copies the files (from version 17).
     CopyFileRange,
-    /// Both clusters name the same files. The old one is lost when the new one is first started.
+    /// `--link`: files are hard-linked. The old cluster cannot be used after the new server has been started.
     Link,
-    /// The old cluster's folders are moved into the new one, from 18. The old one is lost at once.
+    /// `--swap`: directories are moved to the new cluster (from version 18). The old cluster is destroyed by the
+    /// transfer.
     Swap,
 }
 
 impl Mode {
-    /// Every transfer mode.
+    /// All transfer modes.
     pub const ALL: [Self; 5] = [Self::Copy, Self::Clone, Self::CopyFileRange, Self::Link, Self::Swap];
 
-    /// The option of `pg_upgrade`; copying has none, since before 16 there was none.
+    /// Returns the option of `pg_upgrade`. `None` for copying, since versions before 16 have no option for it.
     #[must_use]
     pub fn option(self) -> Option<&'static str> {
         match self {
@@ -37,7 +38,7 @@ impl Mode {
         }
     }
 
-    /// The first version whose `pg_upgrade` has it.
+    /// Returns the first version whose `pg_upgrade` supports the mode.
     #[must_use]
     pub fn since(self) -> Major {
         let number = match self {
@@ -48,19 +49,19 @@ impl Mode {
         Major::try_from(number).unwrap_or(Major::NEWEST)
     }
 
-    /// Returns true if the old cluster stays whole whatever happens.
+    /// Returns true if the old cluster remains intact in this mode.
     #[must_use]
     pub fn keeps_the_old(self) -> bool {
         matches!(self, Self::Copy | Self::Clone | Self::CopyFileRange)
     }
 
-    /// Returns true if data files of the new cluster take room of their own.
+    /// Returns true if data files of the new cluster need additional disk space.
     #[must_use]
     pub fn takes_room(self) -> bool {
         matches!(self, Self::Copy | Self::CopyFileRange)
     }
 
-    /// Returns a warning about what cannot be undone in this mode, if anything.
+    /// Returns a warning about what cannot be undone in this mode, if any.
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         match self {
@@ -76,8 +77,8 @@ impl Mode {
         }
     }
 
-    /// The mode for a file system, where none was asked for: clones where they work, else the kernel's copy, else a
-    /// plain one. Never one that costs the old cluster.
+    /// Returns the default mode for a file system: cloning if supported, or else copying by the kernel, or else plain
+    /// copying. Never a mode that destroys the old cluster.
     #[must_use]
     pub fn choose(to: Major, clones: bool, copies_in_kernel: bool) -> Self {
         if clones {
@@ -102,7 +103,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A text that is not the name of a mode.
+/// The text is not the name of a mode.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not a mode: expected copy, clone, copy-file-range, link or swap")]
 pub struct UnknownMode(String);

@@ -1,4 +1,4 @@
-//! The record of an upgrade: the journal's content, from which the report is made.
+//! The record of an upgrade: the content of the journal, from which the report is made.
 
 use super::conf::Edit;
 use super::facts::{Backup, Catalog, Stopping};
@@ -13,69 +13,69 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Amcheck {
-    /// Not at all.
+    /// `pg_amcheck` is not run.
     Off,
     /// The smallest relations, until those checked are as large as a budget.
     #[default]
     Sample,
-    /// Every table and index of every database.
+    /// Every table and index of every database is checked.
     Full,
 }
 
-/// The resolved options of an upgrade.
+/// Resolved options of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Choices {
-    /// The old version.
+    /// Old major version.
     pub from: u32,
-    /// The new version.
+    /// New major version.
     pub to: u32,
-    /// The old version's programs.
+    /// Directory of the old version's programs.
     pub old_bin: PathBuf,
-    /// The programs' version.
+    /// Version of the old programs, such as `17.10`.
     pub old_version: String,
-    /// The new version's programs.
+    /// Directory of the new version's programs.
     pub new_bin: PathBuf,
-    /// The programs' version.
+    /// Version of the new programs, such as `18.1`.
     pub new_version: String,
-    /// The old folder.
+    /// Path of the old data directory.
     pub old_data: PathBuf,
-    /// The new folder.
+    /// Path of the new data directory.
     pub new_data: PathBuf,
-    /// The folder in which the new cluster is prepared.
+    /// Directory in which the new cluster is prepared.
     pub staging: PathBuf,
-    /// The transfer mode.
+    /// Transfer mode of the upgrade.
     pub mode: Mode,
-    /// The number of parallel jobs.
+    /// Number of parallel jobs.
     pub jobs: u32,
-    /// The backup's kind and place.
+    /// Kind and location of the backup.
     pub backup: Backup,
-    /// The way the old server is stopped.
+    /// Method by which the old server is stopped.
     pub stopping: Stopping,
-    /// True if this program starts the new one.
+    /// True if this program starts the new server.
     pub starting: bool,
     /// When indexes are rebuilt.
     pub reindexing: Reindexing,
     /// The relations that `pg_amcheck` checks.
     pub amcheck: Amcheck,
-    /// The folder of the new cluster's write-ahead log, where it is not among the data.
+    /// WAL directory of the new cluster, if it is outside of the data directory.
     #[cfg_attr(feature = "shell", serde(default))]
     pub wal_dir: Option<PathBuf>,
 }
 
-/// One time that a step was tried.
+/// One attempt of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
     /// The step that the entry is about.
     pub step: Step,
-    /// When it began, in milliseconds since 1970.
+    /// Start of the attempt, in milliseconds since 1970-01-01 UTC.
     pub began: u64,
-    /// When it ended; `None` while it runs, and for ever if it was cut short.
+    /// End of the attempt, in milliseconds since 1970-01-01 UTC. `None` while it runs, and if it was interrupted.
     pub ended: Option<u64>,
-    /// The error, if the step failed.
+    /// Error message, if the attempt failed.
     pub failed: Option<String>,
-    /// Notes of the step.
+    /// Remarks made during the attempt.
     pub notes: Vec<String>,
 }
 
@@ -83,55 +83,55 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Recollated {
-    /// The database's name.
+    /// Name of the database.
     pub database: String,
-    /// True if its own collation has changed.
+    /// True if the database's default collation has changed.
     pub itself: bool,
-    /// Other collations that have, quoted with their schemas.
+    /// Other changed collations, as quoted, schema-qualified names.
     pub collations: Vec<String>,
 }
 
-/// All that is written down.
+/// Record of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
-    /// The journal's format: 2.
+    /// Version of the journal's format: 2.
     pub format: u32,
-    /// The name of this upgrade.
+    /// Unique identifier of the upgrade.
     pub id: String,
-    /// The current state.
+    /// Current state of the upgrade.
     pub state: State,
     /// The resolved options.
     pub choices: Choices,
-    /// The findings of the preflight.
+    /// Findings of the preflight.
     pub findings: Vec<Finding>,
-    /// The steps that were attempted, in order, with those that failed.
+    /// All attempts of steps in order, including failed ones.
     pub history: Vec<Entry>,
-    /// The old server's answers about itself.
+    /// Properties of the old cluster, once queried.
     pub catalog: Option<Catalog>,
-    /// True if the old server ran when it began, so that going back starts it again.
+    /// True if the old server was running at the beginning, so that a rollback starts it again.
     pub was_live: bool,
-    /// The backup that was made and verified.
+    /// True if a backup was made and verified.
     pub backup_made: bool,
-    /// The old cluster's control file after the last time that it was of use.
+    /// Fingerprint of the old cluster's control file after its last intended use.
     pub fingerprint: Option<String>,
-    /// Folders that the new version has made in tablespaces.
+    /// Directories that the new version created in tablespaces.
     pub tablespaces: Vec<PathBuf>,
-    /// The number of compared facts, by kind.
+    /// Number of compared facts, by kind.
     pub compared: BTreeMap<String, usize>,
-    /// Collations that have changed.
+    /// Databases with changed collations.
     pub recollated: Vec<Recollated>,
     /// The edits of the configuration files.
     pub edits: Vec<Edit>,
-    /// Remarks and tasks left for the operator.
+    /// Remarks and remaining tasks for the operator.
     pub left: Vec<String>,
-    /// True once the old cluster was removed by a garbage collection.
+    /// True if the old cluster was removed by a garbage collection.
     #[cfg_attr(feature = "shell", serde(default))]
     pub removed: bool,
 }
 
 impl Record {
-    /// When it ended: the end of its last entry, once it is over.
+    /// Returns the end of the upgrade in milliseconds since 1970-01-01 UTC. `None` while it is in progress.
     #[must_use]
     pub fn ended(&self) -> Option<u64> {
         matches!(self.state, State::Done | State::Undone)
@@ -139,15 +139,15 @@ impl Record {
             .flatten()
     }
 
-    /// Milliseconds that all tries of a step took.
+    /// Returns the duration of all attempts of a step, in milliseconds.
     #[must_use]
     pub fn took(&self, step: Step) -> u64 {
         let entries = self.history.iter().filter(|entry| entry.step == step);
         entries.filter_map(|entry| Some(entry.ended?.saturating_sub(entry.began))).sum()
     }
 
-    /// Milliseconds without a server, where the old one ran: from the first time that it was stopped to the start of the
-    /// new one.
+    /// Returns the time without a server in milliseconds, from the first stop of the old server to the start of the new one. `None`
+    /// if the old server was not running.
     #[must_use]
     pub fn downtime(&self) -> Option<u64> {
         if !self.was_live {

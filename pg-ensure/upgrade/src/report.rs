@@ -6,7 +6,7 @@ use super::preflight::Severity;
 use super::record::Record;
 use std::fmt::Write as _;
 
-/// A time span for people: `340 ms`, `12.3 s`, `4 min 05 s`.
+/// Formats a duration in milliseconds: `340 ms`, `12.3 s`, `4 min 05 s`.
 #[must_use]
 pub fn span(milliseconds: u64) -> String {
     match milliseconds {
@@ -16,7 +16,7 @@ pub fn span(milliseconds: u64) -> String {
     }
 }
 
-/// A time as `2026-11-23 13:05:10 UTC`.
+/// Formats a time in milliseconds since 1970 as `2026-11-23 13:05:10 UTC`.
 pub(super) fn time(milliseconds: u64) -> String {
     let seconds = milliseconds / 1_000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -71,7 +71,7 @@ pub(super) fn backup(record: &Record) -> String {
     }
 }
 
-/// The report of an upgrade, finished or not.
+/// Returns the report of an upgrade as text, whether complete or not.
 #[must_use]
 pub fn report(record: &Record) -> String {
     let choices = &record.choices;

@@ -5,37 +5,37 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A step. Each is written to the journal before it begins and after it ends.
+/// A step of an upgrade. The journal records its beginning and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Step {
-    /// Programs, folders and the mode are found.
+    /// Finds programs, directories and the transfer mode.
     Discover,
-    /// Everything that could stand in the way is looked at.
+    /// Runs the preflight, which reports all obstacles.
     Preflight,
-    /// A backup is made and verified.
+    /// Makes and verifies a backup.
     Backup,
-    /// The new cluster is made beside the old one, under another name.
+    /// Creates the new cluster in the staging directory, with `initdb`.
     Prepare,
     /// Runs `pg_upgrade --check`.
     Check,
-    /// The old server is stopped; what is in the cluster is written down.
+    /// Stops the old server, then takes the inventory on a private, read-only server.
     Quiesce,
     /// Transfers the data by `pg_upgrade`.
     Transfer,
-    /// The new cluster is started on a private socket and compared with what was written down.
+    /// Starts the new cluster on a private socket, and compares its inventory.
     Verify,
-    /// Indexes whose collation has changed are built again.
+    /// Rebuilds indexes whose collation has changed.
     Reindex,
-    /// The configuration is carried over.
+    /// Carries the configuration over to the new cluster.
     Carry,
-    /// The new folder gets its name.
+    /// Renames the staging directory to the new data directory.
     Commit,
-    /// The new server is started for everybody.
+    /// Starts the new server for clients.
     Start,
-    /// The planner's statistics that are missing are gathered.
+    /// Gathers missing planner statistics.
     Statistics,
-    /// Extensions are updated.
+    /// Updates extensions to the versions of the new installation.
     Extensions,
 }
 
@@ -58,7 +58,7 @@ impl Step {
         Self::Extensions,
     ];
 
-    /// Describes the step in a few words.
+    /// Returns a description of the step in a few words.
     #[must_use]
     pub fn what(self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// A text that is not the name of a step.
+/// The text is not the name of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{text:?} is not a step: expected one of {}", Step::ALL.map(|step| step.to_string()).join(", "))]
 pub struct UnknownStep {
@@ -117,18 +117,18 @@ impl FromStr for Step {
     }
 }
 
-/// When indexes of a changed collation are rebuilt.
+/// Time at which indexes of changed collations are rebuilt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Reindexing {
-    /// Before anybody can connect: an index in the wrong order gives wrong answers and lets duplicates in.
+    /// Before clients can connect. An index with an obsolete order returns wrong results and accepts duplicates.
     #[default]
     BeforeCommit,
-    /// At the end and concurrently, while clients work with what may be wrong.
+    /// At the end, with REINDEX CONCURRENTLY, while clients may get wrong results.
     Online,
 }
 
-/// The order of the steps.
+/// Returns the steps of an upgrade, in order.
 ///
 /// Where the mode costs the old cluster, the backup is taken after the old server has been stopped: it is the only way
 /// back, so nothing may be written after it. In the other modes the old cluster itself is the way back, and the backup

@@ -1,22 +1,23 @@
-//! Major versions, and what each can do.
+//! Major versions, and the features of each.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A major version of PostgreSQL that can be upgraded from or to: 13 to 19. The newest is known from its release notes alone.
+/// A major version of PostgreSQL that is supported as old or new version: 13 to 19. Version 19 is supported by its release notes
+/// only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Major(u32);
 
 impl Major {
-    /// The oldest version that is known.
+    /// The oldest supported version.
     pub const OLDEST: Self = Self(13);
-    /// The newest version that is known.
+    /// The newest supported version.
     pub const NEWEST: Self = Self(19);
     /// The newest version that was tested against a server.
     pub const TESTED: Self = Self(18);
 
-    /// Returns the version's number.
+    /// Returns the major version number, such as 18.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0
@@ -53,7 +54,7 @@ impl fmt::Display for Major {
     }
 }
 
-/// A text that is not a known major version.
+/// The text is not a supported major version.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{text:?} is not a major version: expected one from {} to {}", Major::OLDEST, Major::NEWEST)]
 pub struct UnknownMajor {
@@ -85,7 +86,7 @@ impl FromStr for Major {
     }
 }
 
-/// The versions in a program's name: `upgrade-pg-cluster-17-18` upgrades from 17 to 18.
+/// Parses the versions in a program's name: `upgrade-pg-cluster-17-18` upgrades from 17 to 18. Returns `None` if there are none.
 ///
 /// ```
 /// use pg_upgrade::versions_in_name;
@@ -104,7 +105,8 @@ pub fn versions_in_name(program: &str) -> Option<(Major, Major)> {
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
-/// The major version in what `postgres --version` prints: `postgres (PostgreSQL) 17.10`.
+/// Parses the output of `postgres --version`, such as `postgres (PostgreSQL) 17.10`. Returns the major version, and the version as
+/// text.
 #[must_use]
 pub fn version_in_banner(banner: &str) -> Option<(u32, String)> {
     let rest = banner.split("(PostgreSQL) ").nth(1)?;

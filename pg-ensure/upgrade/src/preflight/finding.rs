@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// The severity of a finding, in ascending order.
+/// Severity of a finding, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Severity {
-    /// For the record.
+    /// Information; no change is needed.
     Note,
     /// The upgrade can go on; the operator should know of it.
     Warning,
-    /// It goes on only when this finding is accepted by name.
+    /// The upgrade continues only if this finding is accepted by its code.
     Consent,
-    /// It cannot go on.
+    /// The upgrade cannot continue.
     Blocker,
 }
 
@@ -27,17 +27,17 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Something that was found.
+/// A finding of the preflight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Finding {
-    /// Its name, such as `prepared-transactions`.
+    /// Stable code of the finding, such as `prepared-transactions`.
     pub code: String,
-    /// The finding's severity.
+    /// Severity of the finding.
     pub severity: Severity,
-    /// The finding in words.
+    /// Description of the finding.
     pub what: String,
-    /// The fix; empty for notes.
+    /// Fix for the operator; empty for notes.
     pub fix: String,
 }
 
@@ -51,13 +51,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns true if an upgrade may continue with these findings.
+/// Returns true if no finding prevents the upgrade.
 #[must_use]
 pub fn passes(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity < Severity::Consent)
 }
 
-/// The first of some names, and the number of the others.
+/// Formats the first names of a list, and the number of the others.
 pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
     if names.len() <= SHOWN + 1 {
@@ -66,7 +66,7 @@ pub(super) fn listed(names: &[String]) -> String {
     format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN)
 }
 
-/// Findings so far, and those whose names were accepted.
+/// Findings so far, and the accepted codes.
 pub(super) struct List<'a> {
     pub(super) findings: Vec<Finding>,
     pub(super) accepted: &'a [String],

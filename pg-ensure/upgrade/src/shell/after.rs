@@ -251,7 +251,7 @@ impl Run<'_> {
 /// Takes the inventory of a running server.
 ///
 /// # Errors
-/// When it does not let the role in.
+/// Returns an [`UpgradeError`] if the role cannot connect or a query fails.
 pub fn inventory_of(bin: &Path, data: &Path, superuser: &str) -> Result<crate::Inventory, UpgradeError> {
     take_inventory(bin, "inventory", &server::public(data, superuser)?)
 }

@@ -19,10 +19,10 @@ use std::path::Path;
 use std::process::Command;
 
 impl Upgrade {
-    /// Goes back to the old cluster. Only before the switch.
+    /// Rolls back to the old cluster. Possible until the switch only.
     ///
     /// # Errors
-    /// Where there is no way back, and when something fails on it; it can be repeated.
+    /// Returns an [`UpgradeError`] if a rollback is not possible or a cleanup fails. The call can be repeated.
     pub fn roll_back(
         &self,
         hba: &dyn HbaChecker,

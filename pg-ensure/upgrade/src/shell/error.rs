@@ -7,72 +7,72 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// An upgrade could not continue. The journal has its state; a later run resumes from there.
+/// Error of an upgrade. The journal contains its state, and a later run resumes from there.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// A file or folder.
+    /// A file operation failed.
     #[error("{}: {doing}", path.display())]
     File {
-        /// The program or file concerned.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The failed operation.
+        /// Operation that failed.
         doing: &'static str,
-        /// The underlying cause.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A program could not be run.
+    /// A program could not be started.
     #[error("{program} cannot be run")]
     Run {
-        /// The program or file concerned.
+        /// Path of the program.
         program: String,
-        /// The underlying cause.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A program failed.
+    /// A program exited with an error.
     #[error("{program} failed ({status}): {words}")]
     Program {
-        /// The program or file concerned.
+        /// Name of the program.
         program: String,
-        /// The exit status.
+        /// Exit status of the program.
         status: String,
-        /// The end of its output.
+        /// Last lines of its output.
         words: String,
     },
-    /// The preflight found what stands in the way.
+    /// The preflight reported obstacles; all findings.
     #[error("{} of {} findings stand in the way", .0.iter().filter(|f| f.severity >= crate::Severity::Consent).count(), .0.len())]
     Blocked(Vec<Finding>),
-    /// It cannot go there.
+    /// The requested transition is not possible.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The journal cannot be understood.
+    /// The journal cannot be read or parsed.
     #[error("{}: {why}", path.display())]
     Journal {
-        /// The journal's path.
+        /// Path of the journal.
         path: PathBuf,
-        /// The reason in words.
+        /// Description of the error.
         why: String,
     },
-    /// Another run is at work.
+    /// Another run holds the lock of the upgrade.
     #[error("{}: another run is at work on this upgrade", path.display())]
     Locked {
-        /// The lock file.
+        /// Path of the lock file.
         path: PathBuf,
     },
-    /// The content of the new cluster differs from that of the old one.
+    /// The inventories of old and new cluster differ.
     #[error("the new cluster differs from the old one in {} facts, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
     Differs(Vec<Difference>),
-    /// A service must be stopped or started by somebody with the right to do so; then the run goes on.
+    /// A service has to be stopped or started by the operator before the run can continue.
     #[error("the service {unit} must be {}", if *.start { "started" } else { "stopped" })]
     ServiceNeeded {
-        /// The systemd unit.
+        /// Name of the systemd unit.
         unit: String,
-        /// True to start it, false to stop it.
+        /// True if it has to be started, false if stopped.
         start: bool,
     },
-    /// Something else, in words for people.
+    /// Another error; its description.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! Removing old clusters, once they are old enough.
+//! Removal of old clusters after a retention time.
 
 use super::error::UpgradeError;
 use super::journal::{Work, now};
@@ -11,20 +11,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The result of a garbage collection.
+/// Result of [`collect`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Garbage {
-    /// Folders and files, with the bytes that they take.
+    /// Removed directories and files, each with its size in bytes.
     pub removed: Vec<(PathBuf, u64)>,
-    /// Clusters that stay, each with the reason.
+    /// Clusters that were kept, each with the reason.
     pub kept: Vec<String>,
 }
 
-/// Looks through the upgrades whose journals are in a folder, and removes the old clusters of those that were done at
-/// least so long ago. With `backups`, their backups too. With `dry`, nothing is removed.
+/// Removes the old clusters of completed upgrades whose journals are in a directory and that ended at least
+/// `older_than` ago; with `backups`, their backups too. With `dry`, nothing is removed, but the result is the same.
 ///
 /// # Errors
-/// When a journal cannot be read, or a folder not removed.
+/// Returns an [`UpgradeError`] if a journal cannot be read, an upgrade is locked, or a directory cannot be removed.
 pub fn collect(base: &Path, older_than: Duration, backups: bool, dry: bool) -> Result<Garbage, UpgradeError> {
     let mut garbage = Garbage::default();
     for name in files::names(base).into_iter().filter(|name| name.starts_with("upgrade-")) {
@@ -119,7 +119,7 @@ fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut Garbage) -> R
 }
 
 impl Upgrade {
-    /// The folder whose upgrades [`collect`] looks through.
+    /// Returns the directory whose upgrades [`collect`] examines.
     #[must_use]
     pub fn base(&self) -> &Path {
         &self.request.base

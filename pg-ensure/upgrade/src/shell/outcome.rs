@@ -2,13 +2,13 @@
 
 use crate::step::Step;
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is done.
+    /// The upgrade is complete.
     Done,
-    /// It was done by an earlier run; nothing was touched.
+    /// An earlier run completed the upgrade; nothing was changed.
     WasDone,
-    /// It stopped before this step, as it was asked to, or because somebody else is to start the new server.
+    /// The run stopped before this step, as requested or because the new server is started by somebody else.
     Waiting(Step),
 }

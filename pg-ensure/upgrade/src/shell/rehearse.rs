@@ -28,38 +28,38 @@ use std::path::{Path, PathBuf};
 /// Room that a rehearsal needs beside the data: logs of two clusters, and the new one's catalogs.
 const BESIDE: u64 = 512 << 20;
 
-/// The options of a rehearsal.
+/// Options of a rehearsal.
 #[derive(Clone, Debug, Default)]
 pub struct Rehearsing {
-    /// The folder to make it in; without one, a folder beside the clusters.
+    /// Directory for the copy. `None` selects one beside the clusters.
     pub at: Option<PathBuf>,
-    /// The largest rate at which the copy is made, as `pg_basebackup --max-rate` reads it.
+    /// Maximum rate of the copy, in the format of `pg_basebackup --max-rate`.
     pub max_rate: Option<String>,
 }
 
-/// A rehearsal that reached its end.
+/// Result of a successful rehearsal.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Rehearsal {
-    /// The findings about the running server.
+    /// Findings of the preflight on the running server.
     pub findings: Vec<Finding>,
-    /// The record of the upgrade of the copy.
+    /// Record of the upgrade of the copy.
     pub record: Record,
-    /// The size of the copy in bytes.
+    /// Size of the copy in bytes.
     pub copied: u64,
-    /// Milliseconds that making the copy took.
+    /// Duration of the copy in milliseconds.
     pub copying: u64,
-    /// Milliseconds without a server in the rehearsal.
+    /// Time without a server in the rehearsal, in milliseconds.
     pub measured: u64,
-    /// The shortest and the longest outage to expect, in milliseconds.
+    /// Minimum and maximum of the expected outage, in milliseconds.
     pub outage: (u64, u64),
 }
 
 impl Upgrade {
-    /// Rehearses the upgrade on a copy of the running cluster, and removes the copy whatever happens. The running server is
-    /// only read from.
+    /// Rehearses the upgrade on a copy of the running cluster, which is removed afterwards in any case. The running server is only
+    /// read.
     ///
     /// # Errors
-    /// What would stand in the way of the upgrade, or stood in the way of the rehearsal.
+    /// Returns an [`UpgradeError`] with the obstacles to the upgrade, or the error of the rehearsal.
     pub fn rehearse(
         &self,
         rehearsing: &Rehearsing,

@@ -7,57 +7,58 @@ use crate::step::{Reindexing, Step};
 use crate::version::Major;
 use std::path::{Path, PathBuf};
 
-/// The request for an upgrade. Everything that is omitted is detected.
+/// Request for an upgrade. Fields that are `None` are detected or have a default.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The old version.
     pub from: Major,
     /// The new version.
     pub to: Major,
-    /// The folder that has a folder for each version.
+    /// Directory that contains a directory for each version. Default: `/var/lib/postgresql`.
     pub base: PathBuf,
-    /// The cluster's name below the version's folder, where there is one: `main` on Debian.
+    /// Name of the cluster below the version's directory, such as `main` on Debian.
     pub cluster: Option<String>,
-    /// The old data folder, where it is elsewhere.
+    /// Old data directory, if it is not below `base`.
     pub old_data: Option<PathBuf>,
-    /// The new data folder, where it shall be elsewhere. On the file system of `base`.
+    /// New data directory, if it is not below `base`. Must be on the file system of `base`.
     pub new_data: Option<PathBuf>,
-    /// The folder of the old `postgresql.conf`, where it is elsewhere.
+    /// Directory of the old `postgresql.conf`, if it is not the data directory.
     pub old_config: Option<PathBuf>,
-    /// The folder of the new cluster's write-ahead log, where it shall not be among the data.
+    /// WAL directory of the new cluster, if it is not in the data directory.
     pub wal_dir: Option<PathBuf>,
-    /// The old version's programs.
+    /// Directory of the old version's programs.
     pub old_bin: Option<PathBuf>,
-    /// The new version's programs.
+    /// Directory of the new version's programs.
     pub new_bin: Option<PathBuf>,
-    /// The transfer mode.
+    /// Transfer mode. `None` selects [`Mode::choose`].
     pub mode: Option<Mode>,
-    /// The number of parallel jobs; from 1.
+    /// Number of parallel jobs, at least 1. Default: the number of processors.
     pub jobs: u32,
-    /// The backup; by default a base backup beside the old folder.
+    /// Kind and location of the backup. `None` selects a base backup beside the old data directory.
     pub backup: Option<Backup>,
-    /// The way the old server is stopped, and started again or replaced by the new one.
+    /// Method by which the old server is stopped. Default: [`Stopping::Refuse`].
     pub stopping: Stopping,
-    /// Another service that starts the new server.
+    /// Another systemd unit that starts the new server.
     pub start_service: Option<String>,
-    /// True to start the new server; otherwise the upgrade waits before that step until it runs.
+    /// True, the default, to start the new server. Otherwise the upgrade waits before that step until the server
+    /// runs.
     pub starting: bool,
-    /// Findings that are accepted, by code.
+    /// Codes of findings that are accepted.
     pub accept: Vec<String>,
     /// When indexes of changed collations are rebuilt.
     pub reindexing: Reindexing,
     /// The relations that `pg_amcheck` checks.
     pub amcheck: Amcheck,
-    /// A superuser to connect as, where it is neither the account's name nor `postgres`.
+    /// Superuser to connect as, if it is neither the account's name nor `postgres`.
     pub superuser: Option<String>,
-    /// The last step to take in this run.
+    /// Last step of this run. `None` for all steps.
     pub until: Option<Step>,
-    /// True for the upgrade of a copy that is to keep to itself.
+    /// True for the upgrade of a rehearsal's copy, which must not affect other systems.
     pub rehearsal: bool,
 }
 
 impl Request {
-    /// An upgrade between two versions in `/var/lib/postgresql`, with the defaults of everything else.
+    /// Creates a request for an upgrade in `/var/lib/postgresql`, with defaults for all other fields.
     #[must_use]
     pub fn new(from: Major, to: Major) -> Self {
         Self {
@@ -90,13 +91,13 @@ impl Request {
     }
 }
 
-/// Judges an old `pg_hba.conf` for the new version.
+/// Evaluates an old `pg_hba.conf` for the new version.
 pub trait HbaChecker {
     /// Compares the meaning of the file under both versions.
     fn check(&self, file: &Path, from: Major, to: Major) -> Hba;
 }
 
-/// Does not look.
+/// An [`HbaChecker`] that returns [`Hba::Unchecked`].
 #[derive(Clone, Copy, Debug)]
 pub struct Unchecked;
 
@@ -106,22 +107,22 @@ impl HbaChecker for Unchecked {
     }
 }
 
-/// Stops and starts services.
+/// Stops and starts systemd units.
 pub trait Services {
-    /// Stops or starts a unit. `Ok(false)` where that is somebody else's to do before the run goes on.
+    /// Stops or starts a unit. Returns `Ok(false)` if the operator has to do that before the run continues.
     ///
     /// # Errors
-    /// In words for people.
+    /// Returns a human-readable description of the error.
     fn set(&self, unit: &str, start: bool) -> Result<bool, String>;
 }
 
-/// Hears what is going on.
+/// Observer of a run. Called synchronously.
 pub trait Observer {
-    /// A step begins.
+    /// Called before a step begins.
     fn begin(&mut self, step: Step);
     /// Called when a step has ended, with its outcome in a few words: done, failed, or waiting for the service.
     fn end(&mut self, step: Step, how: &str);
-    /// Something worth a line.
+    /// Called for a remark, which is one line of text.
     fn note(&mut self, text: &str);
 }
 

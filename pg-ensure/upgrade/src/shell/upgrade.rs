@@ -1,4 +1,4 @@
-//! An upgrade as it is asked for: what it would do, where it stands, and how a run begins.
+//! The entry points: planning, status, running and rolling back an upgrade.
 
 use super::condition::{committed, old_condition, restored};
 use super::error::UpgradeError;
@@ -14,20 +14,20 @@ use crate::record::{Choices, Record};
 use crate::step::Step;
 use std::path::Path;
 
-/// The plan of an upgrade.
+/// Plan of an upgrade.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The gathered facts.
+    /// Facts that were gathered.
     pub facts: Facts,
-    /// The findings of the preflight.
+    /// Findings of the preflight.
     pub findings: Vec<Finding>,
-    /// The steps in their order.
+    /// Steps in order.
     pub steps: Vec<Step>,
-    /// The steps during which no server runs for anybody.
+    /// Steps during which clients have no server.
     pub without_server: Vec<Step>,
 }
 
-/// An upgrade of one cluster.
+/// Upgrade of one cluster.
 #[derive(Debug)]
 pub struct Upgrade {
     pub(super) request: Request,
@@ -35,7 +35,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// The upgrade that a request asks for. Nothing is touched.
+    /// Creates the upgrade for a request. Nothing is changed.
     #[must_use]
     pub fn new(request: Request) -> Self {
         let layout = layout(
@@ -49,28 +49,28 @@ impl Upgrade {
         Self { request, layout }
     }
 
-    /// The old data folder.
+    /// Returns the old data directory.
     #[must_use]
     pub fn old_data(&self) -> &Path {
         &self.layout.old_data
     }
 
-    /// The new data folder.
+    /// Returns the new data directory.
     #[must_use]
     pub fn new_data(&self) -> &Path {
         &self.layout.new_data
     }
 
-    /// The folder with the journal, the logs and the reports.
+    /// Returns the directory of journal, logs and reports.
     #[must_use]
     pub fn work(&self) -> &Path {
         &self.layout.work.folder
     }
 
-    /// Plans the upgrade and runs the preflight. Nothing is written, and a stopped server stays stopped.
+    /// Plans the upgrade and runs the preflight. Nothing is written, and no stopped server is started.
     ///
     /// # Errors
-    /// When a program that should answer cannot be run.
+    /// Returns an [`UpgradeError`] if a required program cannot be run.
     pub fn plan(&self, hba: &dyn HbaChecker) -> Result<Plan, UpgradeError> {
         let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
         let record = self.layout.work.load()?;
@@ -102,18 +102,18 @@ impl Upgrade {
         Ok(Plan { facts, findings, steps, without_server })
     }
 
-    /// Reads the record of the upgrade, if there is one.
+    /// Returns the record of the upgrade, if there is one.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// Returns an [`UpgradeError`] if the journal cannot be read.
     pub fn status(&self) -> Result<Option<Record>, UpgradeError> {
         self.layout.work.load()
     }
 
-    /// Checks that a rollback is possible now.
+    /// Checks that a rollback is possible now. Nothing is changed.
     ///
     /// # Errors
-    /// With the reason.
+    /// Returns an [`UpgradeError`] with the reason why it is not.
     pub fn way_back(&self, record: &Record) -> Result<(), UpgradeError> {
         let machine = restored(record);
         let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
@@ -121,10 +121,10 @@ impl Upgrade {
         Ok(())
     }
 
-    /// Goes on from wherever the upgrade stands, or begins it.
+    /// Begins the upgrade, or continues it where the journal ends.
     ///
     /// # Errors
-    /// See [`UpgradeError`]. The journal says where it stands, and a later run goes on from there.
+    /// Returns an [`UpgradeError`]. The journal contains the state, and a later run continues from there.
     pub fn run(
         &self,
         hba: &dyn HbaChecker,
