@@ -55,7 +55,7 @@ pub struct DirectoryResponse {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenewalInfoResponse {
-    /// The suggested window. `None` if it is malformed.
+    /// The suggested window. `None` if it is malformed, or the CA does not support ARI.
     pub info: Option<RenewalInfo>,
     /// Time to wait before the next query, from Retry-After.
     pub retry_after: Option<Duration>,

@@ -124,7 +124,7 @@ pub enum Status {
     Processing,
     /// `valid`: the certificate was issued, or the authorization is valid.
     Valid,
-    /// `invalid`, `expired`, `deactivated` or `revoked`.
+    /// `invalid`, `expired`, `deactivated`, `revoked`, or an unknown status.
     Invalid,
 }
 
@@ -182,7 +182,7 @@ pub enum Event {
     },
     /// The renewal information was fetched.
     RenewalInfo {
-        /// The suggested window. `None` if it is malformed.
+        /// The suggested window. `None` if it is malformed, or the CA does not support ARI.
         info: Option<RenewalInfo>,
         /// When to ask again.
         retry_after: Option<Duration>,
