@@ -1,4 +1,4 @@
-//! The desired state of a cluster as it is.
+//! Import: the desired state that describes a cluster as it is.
 
 use crate::acl::{Acl, Grantee, ObjectKind};
 use crate::comment;
@@ -8,7 +8,11 @@ use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
 
-/// The desired state that a cluster already is in: planning it plans nothing.
+/// Returns the desired state that a cluster is already in, so that a plan for it is empty.
+///
+/// Passwords are omitted, since they are secrets. The bootstrap superuser, predefined roles, and the databases
+/// `template0` and `template1` are omitted too. Only privileges that differ from PostgreSQL's defaults are included,
+/// and only of databases whose contents were inspected.
 ///
 /// Passwords are left out, since they are secrets; the bootstrap superuser, predefined roles, and the databases
 /// `template0` and `template1` are left out, since they are the server's own. Only privileges that are not as

@@ -4,17 +4,17 @@ use crate::acl::{Acl, ObjectKind};
 use crate::name::Name;
 use crate::version::Version;
 
-/// The owner and privileges of an object.
+/// Owner and ACL of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: Name,
-    /// The privileges, defaults filled in.
+    /// ACL, with NULL replaced by the default.
     pub acl: Acl,
 }
 
 impl Owned {
-    /// An object as it is when it has just been made.
+    /// Creates owner and default ACL of a new object.
     #[must_use]
     pub fn new(kind: ObjectKind, owner: &Name, version: Version) -> Self {
         Self { owner: owner.clone(), acl: Acl::default_of(kind, owner, version) }

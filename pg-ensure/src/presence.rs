@@ -1,11 +1,11 @@
-//! The wanted presence of an object.
+//! Presence: whether an object is to exist.
 
-/// The wanted presence of an object.
+/// Whether an object is to exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Presence {
-    /// It is to exist.
+    /// The object is to exist.
     #[default]
     Present,
-    /// It is to go.
+    /// The object is to be dropped.
     Absent,
 }

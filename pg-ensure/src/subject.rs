@@ -1,10 +1,10 @@
-//! The names of what a desired state declares and of what a run may destroy.
+//! Declarations that errors refer to, and objects that a run may destroy.
 
 use crate::name::Name;
 use crate::object::Setting;
 use std::fmt;
 
-/// The declaration that a problem belongs to.
+/// The declaration to which an error belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A role by name.
@@ -17,11 +17,11 @@ pub enum Subject {
     Publication(Name, Name),
     /// A schema of a database.
     Schema(Name, Name),
-    /// A membership: role, member.
+    /// A membership: role and member.
     Membership(Name, Name),
-    /// A grant, by its position from 0.
+    /// A grant, by its zero-based position.
     Grant(usize),
-    /// A grant of default privileges, by its position from 0.
+    /// A grant of default privileges, by its zero-based position.
     Default(usize),
     /// A setting of a role, a database, or both.
     Setting(Option<Name>, Option<Name>, Setting),
@@ -43,7 +43,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Something that a run may destroy, because its owner said so.
+/// An object that a run may destroy, by consent of the operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Destroyed {
@@ -73,7 +73,7 @@ impl fmt::Display for Destroyed {
     }
 }
 
-/// A text that does not name a destructible object.
+/// The text does not name an object that can be destroyed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME or publication=DATABASE/NAME"

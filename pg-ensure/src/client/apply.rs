@@ -1,4 +1,4 @@
-//! Applying: under one lock, by a plan made for what is then there, and looked at again afterwards.
+//! Applying a desired state: under an advisory lock, with a new plan made under it, and verified afterwards.
 
 use super::connect::{Connection, Server};
 use super::error::Error;
@@ -16,22 +16,22 @@ use tokio::time::Instant;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-/// The key of the advisory lock: "pg-ensur".
+/// Key of the advisory lock: "pg-ensur" in ASCII.
 const LOCK: i64 = 0x7067_2d65_6e73_7572;
-/// The number of plans made after databases were created, whose contents were unknown before.
+/// Maximum number of plans of a run. Each follows the creation of databases, whose contents were not known before.
 const ROUNDS: usize = 4;
 
-/// The options of a run.
+/// Options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApplyOptions {
-    /// The objects that may be destroyed.
+    /// Objects that may be destroyed. Default: none.
     pub consent: Consent,
-    /// The plan that was agreed to: a run that would do anything else is refused.
+    /// Digest of the agreed plan. If set, a run whose plan differs fails with [`Error::Moved`].
     pub expected: Option<Digest>,
-    /// The number of attempts; a run starts again after a transient error.
+    /// Maximum number of attempts. A run is repeated after a transient error. Default: 8.
     pub attempts: u32,
-    /// The number of statements in flight.
+    /// Maximum number of statements sent before their results are awaited. Default: 256.
     pub pipeline: usize,
 }
 
@@ -42,28 +42,28 @@ impl Default for ApplyOptions {
 }
 
 impl ApplyOptions {
-    /// With what may be destroyed.
+    /// Sets the objects that may be destroyed.
     #[must_use]
     pub fn consent(mut self, consent: Consent) -> Self {
         self.consent = consent;
         self
     }
 
-    /// Bound to a plan.
+    /// Sets the digest of the agreed plan.
     #[must_use]
     pub fn expected(mut self, digest: Digest) -> Self {
         self.expected = Some(digest);
         self
     }
 
-    /// Sets the number of attempts, from 1.
+    /// Sets the maximum number of attempts, at least 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// With so many statements under way at once.
+    /// Sets the maximum number of statements in flight.
     #[must_use]
     pub fn pipeline(mut self, statements: usize) -> Self {
         self.pipeline = statements;
@@ -71,30 +71,30 @@ impl ApplyOptions {
     }
 }
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The server is a standby and was left alone: it gets the state of its primary. Apply again once it is promoted.
+    /// The server is a standby. Nothing was changed, since it replicates the state of its primary. Apply again after a promotion.
     Standby,
-    /// The server was inspected and changed where necessary. See [`Applied::is_complete`].
+    /// The server was inspected, and changed where it differed. See [`Applied::is_complete`].
     Applied(Applied),
 }
 
-/// The steps made by a run and the remaining plan.
+/// Changes made by a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Applied {
-    /// The steps that were made.
+    /// Steps that were executed, in order.
     pub done: Vec<Step>,
-    /// The remaining plan: no steps, only blocked changes and notes.
+    /// The remaining plan. It has no steps, only blocked changes and notes.
     pub left: Plan,
-    /// The verifiers that were stored, by role, for [`Server::known_passwords`] of a later run.
+    /// Verifiers that were stored, by role, for [`Server::known_passwords`] in a later run.
     pub passwords: BTreeMap<Name, SecretString>,
 }
 
 impl Applied {
-    /// Returns true if the cluster is as desired: nothing was blocked.
+    /// Returns true if the cluster is in the desired state, without blocked changes.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.left.blocked.is_empty()
@@ -108,23 +108,25 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Plans the changes without making them.
+    /// Plans the changes without making them. Executes only queries.
     ///
     /// # Errors
-    /// When the desired state is wrong, or the server cannot be reached or asked.
+    /// Returns an [`Error`] if the desired state is not valid, or the server cannot be reached or queried.
     pub async fn plan(&self, desired: &Desired, consent: &Consent) -> Result<Plan, Error> {
         validated(desired)?;
         Ok(diff(&self.inspect(desired).await?, desired, consent))
     }
 
-    /// Applies the desired state: inspects, and if anything is to be changed, takes the lock, plans again, makes the steps
-    /// and verifies them. A run that finds nothing to change takes no lock and writes nothing.
+    /// Applies the desired state: inspects the cluster, and if it differs, takes the lock, plans again, executes the steps and
+    /// verifies the result. If nothing differs, no lock is taken and nothing is written.
+    ///
+    /// Changes that the first plan blocks are not made in this run, even if a step would make them possible.
     ///
     /// What the first plan calls blocked never happens in the run, even where a step makes it possible.
     ///
     /// # Errors
-    /// When the desired state is invalid, the server cannot be reached or queried, a step fails for good, the state is not
-    /// the expected one, or changes remain after all steps were made.
+    /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, a step fails permanently,
+    /// the plan is not the expected one, or differences remain after all steps.
     pub async fn apply(
         &self,
         desired: &Desired,
@@ -228,8 +230,8 @@ where
         }
     }
 
-    /// Takes the lock. Advisory locks are a database's own, so that all runs take theirs in `postgres` where there is
-    /// one, by a connection that holds nothing else.
+    /// Takes the lock on a separate connection. Advisory locks are local to a database, so the lock is taken in `postgres` if it
+    /// exists.
     async fn lock(
         &self,
         session: &Connection,

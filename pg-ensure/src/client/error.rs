@@ -7,88 +7,88 @@ use crate::version::TooOld;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-/// A cluster could not be inspected or changed.
+/// Error of inspecting or changing a cluster.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The desired state is wrong in itself. Nothing was asked of the server.
+    /// The desired state is not valid. The server was not contacted.
     #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Invalid>),
-    /// No connection, not even after waiting.
+    /// No connection could be made within the time limit, or the server refused it.
     #[error("cannot connect to the database {database} at {server}")]
     Connect {
-        /// The database's name.
+        /// Name of the database.
         database: String,
-        /// The sockets and addresses that were tried.
+        /// Sockets and addresses that were tried.
         server: String,
-        /// The underlying cause.
+        /// Error of the statement.
         #[source]
         source: tokio_postgres::Error,
     },
     /// The server does not let the session into a database.
     #[error("cannot enter the database {database}: {why}")]
     Closed {
-        /// The database's name.
+        /// Name of the database.
         database: String,
         /// The server's words.
         why: String,
     },
-    /// No answer in time.
+    /// The server did not respond within this number of seconds.
     #[error("no answer from the server in {0} s")]
     Silent(u64),
-    /// The version of the server is not known.
+    /// The server is older than PostgreSQL 13.
     #[error(transparent)]
     Version(#[from] TooOld),
-    /// A question failed.
+    /// A query failed.
     #[error("{what} failed")]
     Query {
-        /// The query's subject.
+        /// Subject of the query.
         what: &'static str,
-        /// The underlying cause.
+        /// Error of the statement.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// An answer means nothing.
+    /// The result of a query cannot be interpreted.
     #[error("the server's answer cannot be read")]
     Snapshot(#[from] SnapshotError),
     /// A step failed.
     #[error("{sql}: failed")]
     Step {
-        /// The step, without secrets.
+        /// SQL of the step, without secrets.
         sql: String,
-        /// The underlying cause.
+        /// Error of the statement.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The system has no randomness to give.
+    /// The operating system provides no random bytes for a salt.
     #[error("no randomness for salts: {0}")]
     Random(String),
-    /// A password cannot be one.
+    /// A password cannot be used.
     #[error("the password of role {role:?} cannot be used")]
     Password {
-        /// The role's name.
+        /// Name of the role.
         role: String,
-        /// The underlying cause.
+        /// Reason why the password cannot be used.
         #[source]
         source: crate::scram::PasswordError,
     },
-    /// The state is not the one that a plan was made for.
+    /// The plan is not the expected one, since the state has changed.
     #[error(
         "the state has moved: the plan was made for {expected}, and now it would be {found}; look at a new plan first"
     )]
     Moved {
-        /// The plan that was agreed to.
+        /// Digest of the agreed plan.
         expected: Digest,
-        /// The plan as it would be now.
+        /// Digest of the current plan.
         found: Box<Digest>,
     },
-    /// Every step was made, and differences remain.
+    /// All steps were executed, but differences remain; the remaining plan.
     #[error("{} changes could not be applied: make a new plan; the first: {}", .0.steps.len(), first(.0))]
     NotConverged(Box<Plan>),
-    /// The server was still recovering from an archive when the time limit was reached.
+    /// The server was still in archive recovery after this number of seconds.
     #[error("the server has been in archive recovery for {0} s")]
     Recovering(u64),
-    /// Another run has held the lock for too long.
+    /// Another run still held the lock after this number of seconds.
     #[error("another run has held the lock for {0} s")]
     Locked(u64),
 }
@@ -101,8 +101,8 @@ fn first(plan: &Plan) -> String {
 }
 
 impl Error {
-    /// Returns true if another attempt may succeed: exactly the codes by which PostgreSQL says that somebody
-    /// else was at it, or that it is going down or coming up.
+    /// Returns true if a retry may succeed: for SQLSTATEs of concurrent changes, shutdown and startup, and for broken
+    /// connections.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -136,7 +136,7 @@ impl Error {
         .then(|| error.message().to_owned())
     }
 
-    /// Returns true if no connection could be had within the time limit.
+    /// Returns true if no connection could be made within the time limit.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Silent(_))

@@ -1,4 +1,4 @@
-//! Looking: one snapshot of the cluster, one of each database that is looked into.
+//! Inspection: one snapshot of the cluster, and one of each database whose contents matter.
 
 use super::connect::{Connection, Patience, Server};
 use super::error::Error;
@@ -17,9 +17,9 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
-/// The longest time that a connection to a template may take.
+/// Time limit for a connection to a template database.
 const TEMPLATE_LIMIT: Duration = Duration::from_secs(2);
-/// The number of databases that are inspected concurrently.
+/// Number of databases inspected concurrently.
 const AT_ONCE: usize = 8;
 
 impl<T> Server<T>
@@ -29,11 +29,11 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// The state of the cluster, as far as a desired state asks for it: one snapshot of what databases share, and one
-    /// connection for each database whose inside is managed.
+    /// Returns the current state of the cluster, as far as the desired state requires: one snapshot of shared
+    /// objects, and one connection per database whose contents are managed.
     ///
     /// # Errors
-    /// When the server cannot be reached or asked.
+    /// Returns an [`Error`] if the server cannot be reached or queried.
     pub async fn inspect(&self, desired: &Desired) -> Result<Current, Error> {
         let session = self.connect(None).await?;
         let current = self.look(&session, desired, &Set::new()).await;
@@ -41,10 +41,10 @@ where
         current
     }
 
-    /// The state of the whole cluster, the inside of every database included, to [`import`](crate::import) it.
+    /// Returns the current state of the cluster with the contents of every database, for [`import`](crate::import).
     ///
     /// # Errors
-    /// When the server cannot be reached or asked.
+    /// Returns an [`Error`] if the server cannot be reached or queried.
     pub async fn inspect_all(&self) -> Result<Current, Error> {
         let session = self.connect(None).await?;
         let result = async {

@@ -1,4 +1,4 @@
-//! A server: its state seen in one snapshot, a plan applied to it under one lock.
+//! The client: inspects a server in one snapshot, and applies a plan under one lock.
 
 mod apply;
 mod connect;

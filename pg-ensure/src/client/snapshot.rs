@@ -9,26 +9,26 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// A snapshot that cannot be read: a mistake in this crate, or a server that is not PostgreSQL.
+/// Error of interpreting a query's result: a defect of this crate, or a server other than PostgreSQL.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// The JSON does not have the expected shape.
+    /// The JSON does not have the expected structure.
     #[error("the snapshot does not have the expected shape")]
     Shape(#[source] serde_json::Error),
-    /// A name is not valid.
+    /// A name is not a valid identifier.
     #[error("the snapshot holds an invalid name")]
     Name(#[from] NameError),
-    /// A text holds NUL.
+    /// A text contains a NUL byte.
     #[error("the snapshot holds a text with a NUL byte")]
     Text(#[from] ContainsNul),
-    /// An access control list cannot be read.
+    /// An ACL item is malformed.
     #[error("the snapshot holds an access control list that cannot be parsed")]
     Acl(#[from] AclError),
     /// A parameter name is not valid.
     #[error("the snapshot holds an invalid parameter name")]
     Setting(#[from] NotASetting),
-    /// A value is not one of those known.
+    /// A value is not one of the known ones.
     #[error("the snapshot holds the unknown value {0:?}")]
     Value(String),
 }

@@ -4,36 +4,36 @@ use crate::acl::{Acl, ObjectKind};
 use crate::name::Name;
 use crate::version::Version;
 
-/// The key of a set of default privileges.
+/// Identifies a set of default privileges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefaultKey {
     /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Name,
-    /// In which schema; `None` for everywhere.
+    /// Schema to which they apply (`IN SCHEMA`). `None` for the whole database.
     pub schema: Option<Name>,
-    /// The kind of object.
+    /// Kind of object to which they apply.
     pub kind: DefaultKind,
 }
 
-/// The kinds of objects that default privileges exist for.
+/// Kind of object to which default privileges apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefaultKind {
-    /// Tables and what is like them.
+    /// Tables, views, materialized views and foreign tables.
     Tables,
-    /// Sequences of all types.
+    /// Sequences, including those of identity columns.
     Sequences,
     /// Functions, procedures and aggregates.
     Routines,
     /// Types and domains.
     Types,
-    /// Schemas by name.
+    /// Schemas; only for the whole database.
     Schemas,
-    /// Large objects (PostgreSQL 18).
+    /// Large objects (from PostgreSQL 18); only for the whole database.
     LargeObjects,
 }
 
 impl DefaultKind {
-    /// The kind of each object.
+    /// Returns the corresponding kind of object.
     #[must_use]
     pub fn object(self) -> ObjectKind {
         match self {
@@ -46,7 +46,7 @@ impl DefaultKind {
         }
     }
 
-    /// Returns the SQL form.
+    /// Returns the keyword after ON in `ALTER DEFAULT PRIVILEGES`.
     #[must_use]
     pub fn sql(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl DefaultKind {
 }
 
 impl DefaultKey {
-    /// Returns the built-in default: PostgreSQL's own for the whole database, nothing more for one schema.
+    /// Returns the built-in default privileges: PostgreSQL's own for the whole database, none for one schema.
     #[must_use]
     pub fn base(&self, version: Version) -> Acl {
         match self.schema {

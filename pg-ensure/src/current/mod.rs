@@ -18,75 +18,75 @@ use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-/// A cluster as one snapshot shows it.
+/// State of a cluster in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
-    /// The server's version.
+    /// Version of the server.
     pub version: Version,
-    /// The session that took the snapshot.
+    /// Session that took the snapshot.
     pub session: Session,
-    /// `scram_iterations`, or what stands for it before PostgreSQL 16.
+    /// Value of `scram_iterations`, or the default before PostgreSQL 16.
     pub iterations: NonZeroU32,
     /// All roles by name.
     pub roles: BTreeMap<Name, RoleState>,
     /// All memberships of roles.
     pub memberships: BTreeMap<MembershipKey, MembershipOptions>,
-    /// All databases by name.
+    /// Databases by name, templates included.
     pub databases: BTreeMap<Name, DatabaseState>,
-    /// All tablespaces by name.
+    /// Owners and ACLs of tablespaces, by name.
     pub tablespaces: BTreeMap<Name, Owned>,
-    /// The parameters that somebody has privileges on.
+    /// ACLs of configuration parameters that have one (from PostgreSQL 15).
     pub parameters: BTreeMap<Setting, Acl>,
-    /// Settings by role (or all) and database (or all).
+    /// Settings of `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by role and database.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
-    /// Extensions that the server could install.
+    /// Extensions that are available for installation, by name.
     pub available: BTreeMap<Name, Available>,
-    /// Settings that this session may not set for others.
+    /// Parameters that this session is not permitted to set for others.
     pub privileged_settings: BTreeSet<Setting>,
-    /// For roles that are declared absent: everything that they own or hold privileges on.
+    /// Objects that roles to be dropped own or hold privileges on, by role.
     pub dependencies: BTreeMap<Name, BTreeSet<Dependency>>,
-    /// Wanted values of settings that the server refuses, each with its reason.
+    /// Desired values of settings that the server rejects, each with its reason.
     pub refused: BTreeMap<(Setting, Text), String>,
 }
 
 /// Objects that a role owns or holds privileges on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dependency {
-    /// A database itself.
+    /// A database, as an object.
     Database(Name),
-    /// Objects inside a database.
+    /// Objects inside this database.
     Inside(Name),
-    /// Other objects that all databases share, such as tablespaces.
+    /// Other shared objects, such as tablespaces.
     Shared,
 }
 
-/// The scope of settings: a role or all roles, in a database or all databases.
+/// Scope of settings: a role or all roles, in a database or all databases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SettingKey {
-    /// A role; `None` for all.
+    /// Name of the role. `None` for all roles.
     pub role: Option<Name>,
-    /// A database; `None` for all.
+    /// Name of the database. `None` for all databases.
     pub database: Option<Name>,
 }
 
-/// The session that inspects and changes the cluster.
+/// Session that inspects and changes the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The role's name.
+    /// Name of the session's role.
     pub user: Name,
-    /// The role that initdb made, which grants what creating a role grants.
+    /// Name of the bootstrap superuser, which is the grantor of memberships made by CREATE ROLE.
     pub bootstrap: Name,
-    /// The database of the connection.
+    /// Name of the database of the connection.
     pub database: Name,
-    /// True if the server is in recovery, and nothing can be changed.
+    /// True if the server is in recovery, so that nothing can be changed.
     pub in_recovery: bool,
-    /// True if stored passwords can be read.
+    /// True if the session can read stored passwords (`pg_authid`).
     pub reads_passwords: bool,
     /// Whether `createrole_self_grant` contains `set` and `inherit`, in that order.
     pub self_grant: (bool, bool),
 }
 
-/// A role by name.
+/// Attributes of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "as PostgreSQL has them")]
 pub struct RoleState {
@@ -104,13 +104,13 @@ pub struct RoleState {
     pub replication: bool,
     /// The BYPASSRLS attribute.
     pub bypassrls: bool,
-    /// CONNECTION LIMIT; -1 is none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: i32,
-    /// The VALID UNTIL time.
+    /// Time at which the password expires (VALID UNTIL).
     pub valid_until: ValidUntil,
-    /// The role's password.
+    /// Stored password, as far as it is known.
     pub password: StoredPassword,
-    /// The object's comment.
+    /// Comment on the database, if any.
     pub comment: Option<Text>,
 }
 
@@ -133,25 +133,25 @@ impl Default for RoleState {
     }
 }
 
-/// The stored password of a role, as far as it is known.
+/// Stored password of a role, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredPassword {
-    /// There is none.
+    /// No password is stored.
     None,
-    /// An MD5 hash, which is always replaced.
+    /// An MD5 hash, which is always replaced by a SCRAM verifier.
     Md5,
     /// A SCRAM verifier.
     Scram(Verifier),
-    /// It was compared: it is the wanted one, hashed this many times (`None` where that cannot be seen).
+    /// Compared: the desired password, with this number of iterations (`None` if not visible).
     Right(Option<NonZeroU32>),
-    /// It was compared: it is another.
+    /// Compared: another password.
     Wrong,
-    /// It was not looked at, or cannot be.
+    /// Not compared, or not accessible.
     Unknown,
 }
 
 impl StoredPassword {
-    /// Parses the content of `rolpassword`.
+    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL.
     #[must_use]
     pub fn parse(stored: Option<&SecretString>) -> Self {
         use secrecy::ExposeSecret;
@@ -165,42 +165,43 @@ impl StoredPassword {
     }
 }
 
-/// One membership as the server keeps it.
+/// Identifies a membership.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MembershipKey {
-    /// The role that has members.
+    /// Role of which the member is granted membership.
     pub role: Name,
-    /// The member's name.
+    /// Name of the member.
     pub member: Name,
-    /// The grantor. Before PostgreSQL 16 it has no meaning, and is the bootstrap superuser.
+    /// Name of the grantor. Before PostgreSQL 16 it has no effect, and is the bootstrap superuser.
     pub grantor: Name,
 }
 
-/// The options of a membership.
+/// Options of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MembershipOptions {
-    /// May grant it on.
+    /// ADMIN: the member may grant the role to others.
     pub admin: bool,
-    /// Has the role's privileges by itself. Before PostgreSQL 16 the member's INHERIT decides.
+    /// INHERIT: the member has the role's privileges without SET ROLE. Before PostgreSQL 16 the member's attribute
+    /// INHERIT applies.
     pub inherit: bool,
-    /// May SET ROLE to it.
+    /// SET: the member may SET ROLE to the role.
     pub set: bool,
 }
 
-/// A locale provider.
+/// Locale provider of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {
-    /// The C library.
+    /// `libc`: the C library.
     #[default]
     Libc,
-    /// The ICU library.
+    /// `icu`: the ICU library.
     Icu,
-    /// PostgreSQL itself (17).
+    /// `builtin`: PostgreSQL's own (from version 17).
     Builtin,
 }
 
 impl Provider {
-    /// Returns the SQL form.
+    /// Returns the SQL keyword.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -211,43 +212,43 @@ impl Provider {
     }
 }
 
-/// A database object.
+/// State of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseState {
-    /// Its owner and privileges.
+    /// Owner and ACL of the database.
     pub owned: Owned,
     /// The encoding, as `pg_encoding_to_char()` names it.
     pub encoding: Text,
     /// The locale provider.
     pub provider: Provider,
-    /// The LC_COLLATE locale.
+    /// Value of LC_COLLATE.
     pub collate: Text,
-    /// The LC_CTYPE locale.
+    /// Value of LC_CTYPE.
     pub ctype: Text,
-    /// The locale of ICU or the builtin provider.
+    /// Locale of the ICU or builtin provider.
     pub locale: Option<Text>,
-    /// ICU's own rules.
+    /// Additional ICU collation rules.
     pub icu_rules: Option<Text>,
-    /// The tablespace's name.
+    /// Name of the default tablespace.
     pub tablespace: Name,
-    /// CONNECTION LIMIT; -1 is none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: i32,
-    /// The ALLOW_CONNECTIONS option.
+    /// Whether connections are permitted (ALLOW_CONNECTIONS).
     pub allow_connections: bool,
-    /// The IS_TEMPLATE option.
+    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
     pub is_template: bool,
-    /// The object's comment.
+    /// Comment on the database, if any.
     pub comment: Option<Text>,
-    /// The collation version recorded, and the one the system has now, where they differ.
+    /// Recorded and actual collation version, if they differ.
     pub collation_mismatch: Option<(Text, Text)>,
-    /// The contents, if they were inspected.
+    /// Contents. `None` if they were not inspected.
     pub contents: Option<Contents>,
     /// The server's words, if it does not let the session in.
     pub closed: Option<String>,
 }
 
 impl DatabaseState {
-    /// A database in UTF-8 and the C locale, with nothing said of anything else.
+    /// Returns a database in UTF-8 with the C locale of libc, and defaults otherwise.
     #[must_use]
     pub fn plain(owner: &Name, version: Version) -> Self {
         let text = |text: &str| Text::new(text).expect("a text");
@@ -278,7 +279,7 @@ impl DatabaseState {
 }
 
 impl Current {
-    /// A cluster of which nothing is known yet but who looks.
+    /// Creates the state of a cluster without objects.
     #[must_use]
     pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {
         Self {
@@ -298,14 +299,14 @@ impl Current {
         }
     }
 
-    /// The settings of a role in a database, either or both for all.
+    /// Returns the setting of a role in a database. `None` stands for all roles or all databases.
     #[must_use]
     pub fn setting(&self, role: Option<&Name>, database: Option<&Name>, setting: &Setting) -> Option<&Text> {
         let key = SettingKey { role: role.cloned(), database: database.cloned() };
         self.settings.get(&key).and_then(|settings| settings.get(setting))
     }
 
-    /// Returns what a role still owns or holds privileges on. Of databases the current owners and privileges count.
+    /// Returns what a role still owns or holds privileges on. For databases, the current owner and ACL apply.
     #[must_use]
     pub fn remaining(&self, role: &Name) -> BTreeSet<Dependency> {
         let depends = |owned: &Owned| owned.owner == *role || owned.acl.roles().any(|other| other == role);
@@ -369,7 +370,7 @@ impl Current {
         self.roles.get(who).is_some_and(|role| role.superuser)
     }
 
-    /// The memberships in a role.
+    /// Returns the memberships in a role, with their options.
     pub fn members(&self, role: &Name) -> impl Iterator<Item = (&MembershipKey, &MembershipOptions)> {
         let first = MembershipKey { role: role.clone(), member: lowest(), grantor: lowest() };
         let role = role.clone();
@@ -398,7 +399,7 @@ impl Current {
     }
 }
 
-/// Sorts before every name.
+/// Returns a name that sorts before all others.
 fn lowest() -> Name {
     Name::new("\u{1}").expect("a name")
 }

@@ -1,4 +1,4 @@
-//! Faults of a desired state.
+//! Errors of a desired state.
 
 use crate::acl::Privilege;
 use crate::name::Name;
@@ -6,75 +6,75 @@ use crate::subject::Subject;
 use crate::version::Version;
 use thiserror::Error;
 
-/// Something wrong in a desired state.
+/// Error in a desired state.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {why}")]
 pub struct Invalid {
-    /// The declaration concerned.
+    /// Declaration in which the error is.
     pub subject: Subject,
-    /// The privileges concerned.
+    /// Description of the error.
     pub why: Why,
 }
 
-/// A reason for which a declaration is invalid.
+/// Reason why a declaration is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// A role is referred to that is not declared.
+    /// A role is referenced that is not declared.
     #[error("the {what} {role:?} is not declared: add a [[role]] for it, or list it under external")]
     UnknownRole {
-        /// The role's function there.
+        /// Purpose for which the role is referenced.
         what: &'static str,
-        /// The role's name.
+        /// Name of the role.
         role: Name,
     },
-    /// A role is needed that is to go.
+    /// A role is referenced that is to be dropped.
     #[error("the {what} {role:?} is declared absent")]
     RoleLeaves {
-        /// The role's function there.
+        /// Purpose for which the role is referenced.
         what: &'static str,
-        /// The role's name.
+        /// Name of the role.
         role: Name,
     },
-    /// A database is referred to that is to go.
+    /// A database is referenced that is to be dropped.
     #[error("the database {0:?} is declared absent")]
     DatabaseLeaves(Name),
-    /// A name that PostgreSQL keeps for itself.
+    /// The name is reserved by PostgreSQL.
     #[error("{0:?} is reserved by PostgreSQL: use another name")]
     Reserved(Name),
-    /// Roles are members of each other.
+    /// Roles are members of each other, in a cycle.
     #[error("the roles are members of each other in a circle: {}", circle(.0))]
     Circle(Vec<Name>),
-    /// Databases are templates of each other.
+    /// Databases are templates of each other, in a cycle.
     #[error("the databases are templates of each other in a circle: {}", circle(.0))]
     TemplateCircle(Vec<Name>),
-    /// A connection limit below -1.
+    /// The connection limit is less than -1.
     #[error("the connection limit {0} is below -1: use -1 for no limit")]
     ConnectionLimit(i32),
-    /// A password that cannot be one.
+    /// The password cannot be used.
     #[error("{0}")]
     Password(crate::scram::PasswordError),
-    /// A privilege that objects of the kind do not have.
+    /// The kind of object does not support a privilege.
     #[error("{} is not a privilege of a {kind}: expected one of {}", .privilege.sql(), kind.all(Version::major_version(18)).sql())]
     Privilege {
         /// The rejected privilege.
         privilege: Privilege,
-        /// The kind of object.
+        /// Kind of the object.
         kind: crate::acl::ObjectKind,
     },
-    /// Everybody cannot grant on.
+    /// PUBLIC cannot be granted privileges WITH GRANT OPTION.
     #[error("grant options cannot be given to public")]
     PublicOption,
-    /// Two grants are about the same.
+    /// Another grant is for the same object and grantee; its zero-based position.
     #[error("grant number {} is about the same object and grantee", .0 + 1)]
     Twice(usize),
-    /// A kind of object that no schema holds as a whole.
+    /// The kind of object cannot be granted on for a whole schema.
     #[error("\"all of a schema\" exists only for tables, sequences, routines and types")]
     AllOf,
-    /// Default privileges on schemas or large objects cannot be for one schema.
+    /// Default privileges on schemas or large objects cannot be restricted to a schema.
     #[error("default privileges on these cannot be for one schema")]
     DefaultSchema,
-    /// An option that contradicts another.
+    /// Two options contradict each other; a description.
     #[error("{0}")]
     Contradiction(&'static str),
 }

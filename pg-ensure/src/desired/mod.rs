@@ -41,26 +41,26 @@ pub struct Desired {
     pub roles: BTreeMap<Name, Role>,
     /// Databases by name.
     pub databases: BTreeMap<Name, Database>,
-    /// Memberships: role, member.
+    /// Memberships, by role and member.
     pub memberships: BTreeMap<(Name, Name), Membership>,
-    /// Privileges, in the order in which they were said. Where two are about the same object and grantee, what
-    /// names the object goes before what means all of a schema.
+    /// Privileges, in the order of declaration. For the same object and grantee, a grant on the object itself takes
+    /// precedence over one on all objects of a schema.
     pub grants: Vec<Grant>,
-    /// Privileges on future objects.
+    /// Default privileges for objects created later.
     pub defaults: Vec<DefaultGrant>,
-    /// Settings of roles and databases; `None` takes a setting away.
+    /// Settings of roles and databases. `None` resets a setting.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Option<Text>>>,
-    /// Roles that exist without being managed here, such as those of a managed server. `postgres` and the predefined
-    /// `pg_…` are known without being named.
+    /// Roles that exist but are not managed, such as those of a hosted service. `postgres` and predefined roles
+    /// (`pg_…`) need not be listed.
     pub external: BTreeSet<Name>,
 }
 
-/// A role. Every field may be left out.
+/// Desired role. A field that is `None` is not managed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Role {
-    /// The wanted presence.
+    /// Whether the membership is to exist.
     pub presence: Presence,
-    /// The new owner of the objects of an absent role. Without one, a role that owns anything stays.
+    /// New owner of the objects of an absent role. Without one, a role that owns objects is not dropped.
     pub reassign_to: Option<Name>,
     /// The SUPERUSER attribute.
     pub superuser: Option<bool>,
@@ -76,13 +76,13 @@ pub struct Role {
     pub replication: Option<bool>,
     /// The BYPASSRLS attribute.
     pub bypassrls: Option<bool>,
-    /// CONNECTION LIMIT; -1 is none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// The VALID UNTIL time.
+    /// Time at which the password expires (VALID UNTIL).
     pub valid_until: Option<ValidUntil>,
-    /// The role's password.
+    /// Password of the role.
     pub password: Option<Password>,
-    /// The comment; empty for none.
+    /// Comment on the schema. An empty text removes it.
     pub comment: Option<Text>,
 }
 
@@ -98,13 +98,13 @@ macro_rules! setter {
 }
 
 impl Role {
-    /// A role of which nothing is said but that it exists.
+    /// Creates a role that is to exist, with nothing else managed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A role that is to go.
+    /// Creates a role that is to be dropped.
     #[must_use]
     pub fn absent() -> Self {
         Self { presence: Presence::Absent, ..Self::default() }
@@ -138,19 +138,19 @@ impl Role {
     }
 }
 
-/// A wanted password.
+/// Desired password of a role.
 #[derive(Clone)]
 pub enum Password {
-    /// None: the role cannot log in by one.
+    /// No password, so that the role cannot authenticate with one.
     None,
-    /// This one. The server is sent its verifier alone.
+    /// A password in clear text. Only its verifier is sent to the server.
     Secret(SecretString),
-    /// The one of this verifier, as it stands in another server.
+    /// A SCRAM verifier, such as one copied from another server.
     Verifier(Verifier),
 }
 
 impl Password {
-    /// A password. One final newline is not taken off: whoever reads a file does that.
+    /// Creates a password from clear text. A trailing newline is not removed.
     #[must_use]
     pub fn secret(password: &str) -> Self {
         Self::Secret(password.to_owned().into())
@@ -178,69 +178,69 @@ impl PartialEq for Password {
     }
 }
 
-/// A database. Every field may be left out.
+/// Desired database. A field that is `None` is not managed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {
-    /// The wanted presence.
+    /// Whether the membership is to exist.
     pub presence: Presence,
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: Option<Name>,
-    /// The encoding. It cannot be changed later, nor can the locale.
+    /// Character encoding. Like the locale, it cannot be changed after creation.
     pub encoding: Option<Text>,
-    /// The locale provider (PostgreSQL 15).
+    /// Locale provider (from PostgreSQL 15).
     pub provider: Option<Provider>,
-    /// The locale: LC_COLLATE and LC_CTYPE with libc, the provider's own otherwise.
+    /// Locale: LC_COLLATE and LC_CTYPE with `libc`, or else the locale of the provider.
     pub locale: Option<Text>,
-    /// The LC_COLLATE locale.
+    /// Value of LC_COLLATE.
     pub collate: Option<Text>,
-    /// The LC_CTYPE locale.
+    /// Value of LC_CTYPE.
     pub ctype: Option<Text>,
-    /// Rules for ICU (PostgreSQL 16).
+    /// Additional ICU collation rules (from PostgreSQL 16).
     pub icu_rules: Option<Text>,
-    /// The template database. Ignored once the database exists.
+    /// Template database. Ignored if the database exists.
     pub template: Option<Name>,
-    /// The tablespace's name.
+    /// Name of the default tablespace.
     pub tablespace: Option<Name>,
-    /// CONNECTION LIMIT; -1 is none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// The ALLOW_CONNECTIONS option.
+    /// Whether connections are permitted (ALLOW_CONNECTIONS).
     pub allow_connections: Option<bool>,
-    /// The IS_TEMPLATE option.
+    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
     pub is_template: Option<bool>,
-    /// The comment; empty for none.
+    /// Comment on the schema. An empty text removes it.
     pub comment: Option<Text>,
     /// The objects that are named in it.
     pub inside: Declared,
-    /// True to hand the objects of a former owner over to the new one.
+    /// True to reassign the objects of a former owner to the new one.
     pub reassign_owned: bool,
-    /// A script that is run once, while nothing is in the database: with its extensions and schemas in place, in one
+    /// SQL script that is executed once in an empty database, after its extensions and schemas are created, in one
     /// transaction.
     pub initial_sql: Option<Text>,
 }
 
 impl Database {
-    /// A database of which nothing is said but that it exists.
+    /// Creates a database that is to exist, with nothing else managed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A database with an owner.
+    /// Creates a database that is to exist with this owner.
     #[must_use]
     pub fn owned_by(owner: &Name) -> Self {
         Self { owner: Some(owner.clone()), ..Self::default() }
     }
 
-    /// A database that is to go, with everything in it.
+    /// Creates a database that is to be dropped with its contents.
     #[must_use]
     pub fn absent() -> Self {
         Self { presence: Presence::Absent, ..Self::default() }
     }
 
-    /// The encoding.
+    /// Sets the character encoding.
     ///
     /// # Panics
-    /// When it holds NUL.
+    /// Panics if `encoding` contains a NUL byte.
     #[must_use]
     pub fn encoding(mut self, encoding: &str) -> Self {
         self.encoding = Some(Text::new(encoding).expect("no encoding's name holds NUL"));
@@ -272,21 +272,21 @@ impl Database {
         comment: Text,
     }
 
-    /// The IS_TEMPLATE option.
+    /// Sets the option IS_TEMPLATE.
     #[must_use]
     pub fn marked_template(mut self, is_template: bool) -> Self {
         self.is_template = Some(is_template);
         self
     }
 
-    /// A schema in it.
+    /// Adds a schema to the database.
     #[must_use]
     pub fn schema(mut self, name: Name, schema: Schema) -> Self {
         self.inside.schemas.insert(name, schema);
         self
     }
 
-    /// An extension in it.
+    /// Adds an extension to the database.
     #[must_use]
     pub fn extension(mut self, name: Name, extension: Extension) -> Self {
         self.inside.extensions.insert(name, extension);
@@ -294,63 +294,63 @@ impl Database {
     }
 }
 
-/// A membership of one role in another.
+/// Desired membership of one role in another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// The wanted presence.
+    /// Whether the membership is to exist.
     pub presence: Presence,
-    /// The ADMIN option.
+    /// ADMIN: whether the member may grant the role to others.
     pub admin: Option<bool>,
-    /// WITH INHERIT (PostgreSQL 16).
+    /// INHERIT: whether the member has the role's privileges without SET ROLE (from PostgreSQL 16).
     pub inherit: Option<bool>,
-    /// WITH SET (PostgreSQL 16).
+    /// SET: whether the member may SET ROLE to the role (from PostgreSQL 16).
     pub set: Option<bool>,
 }
 
 impl Desired {
-    /// Nothing is managed yet.
+    /// Creates a desired state in which nothing is managed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A role that logs in, and a database of the same name that it owns.
+    /// Adds a role with LOGIN, and a database of the same name that it owns. Replaces declarations of the same names.
     pub fn ensure(&mut self, name: &Name, password: Option<Password>) -> &mut Self {
         let role = Role { login: Some(true), password, ..Role::default() };
         self.role(name.clone(), role).database(name.clone(), Database::owned_by(name))
     }
 
-    /// A role by name.
+    /// Adds a role. Replaces one of the same name.
     pub fn role(&mut self, name: Name, role: Role) -> &mut Self {
         self.roles.insert(name, role);
         self
     }
 
-    /// A database object.
+    /// Adds a database. Replaces one of the same name.
     pub fn database(&mut self, name: Name, database: Database) -> &mut Self {
         self.databases.insert(name, database);
         self
     }
 
-    /// Adds a membership.
+    /// Adds a membership of `member` in `role`. Replaces one of the same roles.
     pub fn membership(&mut self, role: Name, member: Name, membership: Membership) -> &mut Self {
         self.memberships.insert((role, member), membership);
         self
     }
 
-    /// Privileges on an object.
+    /// Adds privileges of a grantee on an object.
     pub fn grant(&mut self, grant: Grant) -> &mut Self {
         self.grants.push(grant);
         self
     }
 
-    /// Privileges on what will be created.
+    /// Adds default privileges of a grantee.
     pub fn default_grant(&mut self, grant: DefaultGrant) -> &mut Self {
         self.defaults.push(grant);
         self
     }
 
-    /// A setting of a role, a database, or a role in a database; `None` takes it away.
+    /// Adds a setting of a role, a database, or a role in a database. The value `None` resets it.
     pub fn setting(
         &mut self,
         role: Option<Name>,
@@ -362,13 +362,13 @@ impl Desired {
         self
     }
 
-    /// A role that exists without being managed.
+    /// Adds a role that exists but is not managed.
     pub fn external(&mut self, role: Name) -> &mut Self {
         self.external.insert(role);
         self
     }
 
-    /// The databases whose inside has to be looked at.
+    /// Returns the databases whose contents have to be inspected.
     #[must_use]
     pub fn looks_into(&self) -> BTreeSet<Name> {
         let named = self.databases.iter().filter(|(_, database)| {
@@ -381,7 +381,7 @@ impl Desired {
         all
     }
 
-    /// The roles whose stored password has to be known.
+    /// Returns the roles whose password is managed, each with the desired password.
     pub fn passwords(&self) -> impl Iterator<Item = (&Name, &Password)> {
         self.roles
             .iter()
@@ -389,7 +389,7 @@ impl Desired {
             .filter_map(|(name, role)| role.password.as_ref().map(|password| (name, password)))
     }
 
-    /// The roles that are to go.
+    /// Returns the roles that are to be dropped.
     pub fn leaving(&self) -> impl Iterator<Item = &Name> {
         self.roles.iter().filter(|(_, role)| role.presence == Presence::Absent).map(|(name, _)| name)
     }

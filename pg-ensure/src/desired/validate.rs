@@ -10,7 +10,7 @@ use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Desired {
-    /// Everything that is wrong with it.
+    /// Returns all errors of the desired state. Empty if it is valid. The server is not contacted.
     #[must_use]
     pub fn validate(&self) -> Vec<Invalid> {
         let mut check = Check { desired: self, found: Vec::new() };

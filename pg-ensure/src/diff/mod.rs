@@ -1,4 +1,4 @@
-//! From a current and a desired state to a plan.
+//! Comparison of current and desired state, which yields a plan.
 
 mod contents;
 mod databases;
@@ -16,7 +16,10 @@ use crate::plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Options
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Plans the fewest changes that bring a cluster to its desired state, in a valid order.
+/// Plans the fewest changes that bring a cluster to its desired state, in a valid order. Executes nothing.
+///
+/// A change that the session is not permitted to make, that PostgreSQL cannot make, or that destroys something without consent is
+/// listed as blocked; all other changes are planned. The desired state should have been [validated](Desired::validate).
 ///
 /// Whatever the session may not do, PostgreSQL cannot do, or was not allowed to be destroyed is listed as blocked; the
 /// rest is planned all the same. The desired state should have been [validated](Desired::validate).

@@ -10,38 +10,38 @@ use crate::subject::{Destroyed, Subject};
 use crate::version::Version;
 use std::collections::BTreeSet;
 
-/// An extension as it is to be.
+/// Desired extension of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// The wanted presence.
+    /// Whether the extension is to exist.
     pub presence: Presence,
-    /// The version; without one, whichever is there.
+    /// Version of the extension. `None` accepts any installed version.
     pub version: Option<Text>,
-    /// The schema's name.
+    /// Schema for the extension's objects.
     pub schema: Option<Name>,
 }
 
-/// An extension as it is installed.
+/// An installed extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledExtension {
-    /// The installed version.
+    /// Installed version of the extension (`extversion`).
     pub version: Text,
-    /// The extension's schema.
+    /// Schema that contains the extension's objects.
     pub schema: Name,
-    /// The extension's owner.
+    /// Owner of the extension.
     pub owner: Name,
 }
 
-/// An extension that the server could install.
+/// An extension that is available for installation (`pg_available_extensions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Available {
-    /// The version that is installed when none is said.
+    /// Version that is installed by default.
     pub default: Option<Text>,
-    /// All available versions.
+    /// All versions that can be installed.
     pub versions: BTreeSet<Text>,
-    /// True if the extension is trusted: CREATE on the database is enough to install it.
+    /// True if the extension is trusted, so that CREATE on the database suffices to install it.
     pub trusted: bool,
-    /// The schema that it insists on.
+    /// Schema that the extension requires. `None` if it can be installed into any.
     pub schema: Option<Name>,
 }
 
@@ -53,9 +53,9 @@ pub enum ExtensionChange {
     Create {
         /// The extension's name.
         name: Name,
-        /// The version; `None` for the default one.
+        /// Version to install. `None` for the default version.
         version: Option<Text>,
-        /// The schema; `None` for the default one.
+        /// Schema for the extension's objects. `None` for the default.
         schema: Option<Name>,
     },
     /// `ALTER EXTENSION … UPDATE TO`.
@@ -69,7 +69,7 @@ pub enum ExtensionChange {
     Move {
         /// The extension's name.
         name: Name,
-        /// The schema's name.
+        /// Name of the schema.
         schema: Name,
     },
     /// A `DROP EXTENSION` statement.
@@ -274,7 +274,7 @@ mod written {
     use crate::manifest::word::{Word, WordReader, Written, absent, maybe, no, presence, text, word};
     use serde::{Deserialize, Serialize};
 
-    /// The written form of [`Extension`].
+    /// Serialized form of [`Extension`].
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Extension")]

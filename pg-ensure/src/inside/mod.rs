@@ -22,7 +22,7 @@ use publication::{Publication, PublicationChange, PublicationState};
 use schema::{Schema, SchemaChange, SchemaState};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The objects that a desired state names inside a database.
+/// Objects inside a database that a desired state declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Declared {
@@ -34,27 +34,27 @@ pub struct Declared {
     pub publications: BTreeMap<Name, Publication>,
 }
 
-/// The contents of a database.
+/// Contents of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Schemas, without those of the system.
+    /// Schemas by name, without those of the system.
     pub schemas: BTreeMap<Name, SchemaState>,
     /// Installed extensions by name.
     pub extensions: BTreeMap<Name, InstalledExtension>,
     /// Publications by name.
     pub publications: BTreeMap<Name, PublicationState>,
-    /// Relations that no publication can have.
+    /// Relations that cannot be added to a publication.
     pub unpublishable: BTreeSet<publication::Table>,
-    /// Owners and privileges of everything else.
+    /// Owners and ACLs of all other objects.
     pub objects: BTreeMap<Local, Owned>,
-    /// Default privileges that differ from PostgreSQL's own.
+    /// Default privileges that differ from the built-in ones.
     pub defaults: BTreeMap<DefaultKey, Acl>,
-    /// Schemas that other objects depend on, and that can only be dropped with them.
+    /// Schemas on which other objects depend, so that dropping them requires CASCADE.
     pub occupied: BTreeSet<Name>,
 }
 
 impl Declared {
-    /// Returns true if nothing is named.
+    /// Returns true if no object is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -89,7 +89,7 @@ impl Declared {
 }
 
 impl Contents {
-    /// Returns the contents of a database freshly created from an unmodified template1.
+    /// Returns the contents of a database that was just created from an unmodified template1.
     #[must_use]
     pub fn fresh(bootstrap: &Name, version: Version) -> Self {
         let name = |name: &str| Name::new(name).expect("a name");
@@ -177,11 +177,11 @@ pub(crate) trait SessionRights {
     fn available(&self, extension: &Name) -> Option<&Available>;
     fn owns(&self, object: &Local) -> Result<(), String>;
     fn owns_database(&self) -> Result<(), String>;
-    /// It may create in the database.
+    /// Checks that it has CREATE on the database.
     fn creates(&self) -> Result<(), String>;
-    /// It has the privileges of a role.
+    /// Checks that it has the privileges of a role.
     fn has(&self, role: &Name) -> Result<(), String>;
-    /// It may make a role the owner of something.
+    /// Checks that it may make a role the owner of an object.
     fn becomes(&self, role: &Name) -> Result<(), String>;
 }
 

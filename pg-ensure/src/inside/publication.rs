@@ -14,33 +14,33 @@ use std::collections::BTreeSet;
 /// A table: schema and name.
 pub type Table = (Name, Name);
 
-/// A publication as it is to be. Row filters, lists of columns, schemas and comments are left as they are.
+/// Desired publication of a database. Row filters, column lists, schemas and comments are not managed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publication {
-    /// The wanted presence.
+    /// Whether the publication is to exist.
     pub presence: Presence,
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: Option<Name>,
-    /// True for all tables of the database, those of the future too. It cannot be changed later.
+    /// FOR ALL TABLES: true to publish all tables of the database, also later ones. It cannot be changed after creation.
     pub all_tables: Option<bool>,
-    /// The tables that it is to have, and no others.
+    /// The tables of the publication, exactly.
     pub tables: Option<BTreeSet<Table>>,
-    /// The operations that it publishes.
+    /// Operations that the publication publishes.
     pub publish: Option<BTreeSet<Operation>>,
 }
 
-/// A publication as it is.
+/// Current state of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublicationState {
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: Name,
-    /// True if it has all tables of the database.
+    /// True if it publishes all tables of the database (FOR ALL TABLES).
     pub all_tables: bool,
-    /// The tables that were added one by one.
+    /// Tables that were added individually (FOR TABLE).
     pub tables: BTreeSet<Table>,
-    /// The operations that it publishes.
+    /// Operations that the publication publishes.
     pub publish: BTreeSet<Operation>,
 }
 
@@ -52,13 +52,13 @@ pub struct PublicationState {
     serde(rename_all = "lowercase")
 )]
 pub enum Operation {
-    /// INSERT on a table of it.
+    /// INSERT on a published table.
     Insert,
-    /// UPDATE on a table of it.
+    /// UPDATE on a published table.
     Update,
-    /// DELETE on a table of it.
+    /// DELETE on a published table.
     Delete,
-    /// TRUNCATE on a table of it.
+    /// TRUNCATE on a published table.
     Truncate,
 }
 
@@ -68,46 +68,46 @@ pub enum Operation {
 pub enum PublicationChange {
     /// A `CREATE PUBLICATION` statement.
     Create {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
-        /// True for all tables.
+        /// FOR ALL TABLES: true to publish all tables.
         all_tables: bool,
-        /// The tables that it begins with.
+        /// Initial tables of the publication.
         tables: BTreeSet<Table>,
-        /// The operations; `None` for all.
+        /// Operations to publish. `None` for all.
         publish: Option<BTreeSet<Operation>>,
     },
     /// `ALTER PUBLICATION … OWNER TO`.
     Owner {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
         /// The new owner.
         owner: Name,
     },
     /// `ALTER PUBLICATION … SET (publish = …)`.
     Publish {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
-        /// The operations that it publishes.
+        /// Operations that the publication publishes.
         publish: BTreeSet<Operation>,
     },
     /// `ALTER PUBLICATION … ADD TABLE`.
     Add {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
-        /// The table that it gets.
+        /// Table to add.
         table: Table,
     },
     /// `ALTER PUBLICATION … DROP TABLE`.
     Remove {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
-        /// The table that it loses.
+        /// Table to remove.
         table: Table,
     },
     /// A `DROP PUBLICATION` statement.
     Drop {
-        /// The publication's name.
+        /// Name of the publication.
         name: Name,
     },
 }
@@ -391,7 +391,7 @@ mod written {
     use std::ops::Range;
     use toml::Spanned;
 
-    /// The written form of [`Publication`].
+    /// Serialized form of [`Publication`].
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Publication")]

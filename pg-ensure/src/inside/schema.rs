@@ -13,23 +13,23 @@ use crate::presence::Presence;
 use crate::subject::{Destroyed, Subject};
 use crate::version::Version;
 
-/// A schema as it is to be.
+/// Desired schema of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// The wanted presence.
+    /// Whether the schema is to exist.
     pub presence: Presence,
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: Option<Name>,
-    /// The comment; empty for none.
+    /// Comment on the schema. An empty text removes it.
     pub comment: Option<Text>,
 }
 
-/// A schema as it is.
+/// Current state of a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaState {
-    /// Its owner and privileges.
+    /// Owner and ACL of the schema.
     pub owned: Owned,
-    /// The schema's comment.
+    /// Comment on the schema, if any.
     pub comment: Option<Text>,
 }
 
@@ -55,14 +55,14 @@ pub enum SchemaChange {
     Comment {
         /// The schema's name.
         name: Name,
-        /// The text; `None` for none.
+        /// Comment. `None` removes it.
         text: Option<Text>,
     },
-    /// `DROP SCHEMA`, with what is in it if `cascade`.
+    /// `DROP SCHEMA`, with its contents if `cascade`.
     Drop {
         /// The schema's name.
         name: Name,
-        /// Drops its contents too if true.
+        /// CASCADE: whether the contents are dropped too.
         cascade: bool,
     },
 }
@@ -256,7 +256,7 @@ mod written {
     use std::ops::Range;
     use toml::Spanned;
 
-    /// The written form of [`Schema`].
+    /// Serialized form of [`Schema`].
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Schema")]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
-/// The written form of [`crate::desired::Database`].
+/// Serialized form of [`crate::desired::Database`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Database")]
@@ -24,7 +24,7 @@ pub struct DatabaseDto {
     pub owner: Option<Word>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Word>,
-    /// `libc`, `icu` or `builtin`.
+    /// Locale provider: `libc`, `icu` or `builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale_provider: Option<ProviderDto>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ pub struct DatabaseDto {
     pub is_template: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
-    /// Extensions of which nothing but the name is said.
+    /// Names of extensions that are to exist, with nothing else managed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Word>,
     /// Extensions by name.
@@ -62,15 +62,15 @@ pub struct DatabaseDto {
     /// Settings of the database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
-    /// True to hand the objects of a former owner over to the owner.
+    /// True to reassign the objects of a former owner to the new one.
     #[serde(default, skip_serializing_if = "no")]
     pub reassign_owned: bool,
-    /// A script that is run once, while nothing is in the database.
+    /// SQL script that is executed once, in an empty database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_sql: Option<Word>,
 }
 
-/// The written form of [`crate::current::Provider`].
+/// Serialized form of [`crate::current::Provider`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is that of crate::current::Provider")]

@@ -10,14 +10,14 @@ pub use super::word::{AbsentDto, SettingValue, Settings, Word};
 pub use crate::inside::extension::ExtensionDto;
 pub use crate::inside::schema::SchemaDto;
 
-/// A manifest as written. Unknown keys are refused.
+/// A manifest in its serialized form. Unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
-    /// Roles that exist without being managed.
+    /// Roles that exist but are not managed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<Word>,
-    /// A role that logs in, and a database of the same name that it owns.
+    /// Roles with LOGIN, each with databases that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ensure: Vec<EnsureDto>,
     /// Roles by name.
@@ -29,10 +29,10 @@ pub struct Document {
     /// Databases by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub database: Vec<DatabaseDto>,
-    /// Privileges on objects.
+    /// Privileges on objects, by grantee.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant: Vec<GrantDto>,
-    /// Privileges on future objects.
+    /// Default privileges for objects created later.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub default_privileges: Vec<DefaultDto>,
     /// Settings of all roles in all databases.
@@ -40,39 +40,39 @@ pub struct Document {
     pub settings: Settings,
 }
 
-/// The shortest form.
+/// A role with LOGIN and the databases that it owns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnsureDto {
-    /// The name of the role and, unless `database` says another, of the database.
+    /// Name of the role and, unless `database` is given, of its database.
     pub name: Word,
-    /// The database, if it has another name.
+    /// Name of the database, if it differs from that of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Word>,
-    /// A reference to the password.
+    /// Reference to the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Word>,
-    /// A file that holds the password.
+    /// Path of a file that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
     pub password_file: Option<Word>,
-    /// Several databases, instead of `database`.
+    /// Names of several databases, instead of `database`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<Word>,
-    /// Extensions of each of its databases.
+    /// Names of extensions for each of the databases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Word>,
-    /// The role's connection limit.
+    /// Maximum number of concurrent connections of the role; -1 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "connectionLimit")]
     pub connection_limit: Option<Spanned<i32>>,
-    /// Settings of each of its databases.
+    /// Settings of each of the databases.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
-    /// True to hand the objects of a former owner of its databases over to the role.
+    /// True to reassign the objects of a former owner of the databases to the role.
     #[serde(default, skip_serializing_if = "no", alias = "reassignOwned")]
     pub reassign_owned: bool,
 }
 
-/// The written form of [`crate::Role`].
+/// Serialized form of [`crate::Role`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::Role")]
@@ -98,32 +98,32 @@ pub struct RoleDto {
     pub bypassrls: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<Spanned<i32>>,
-    /// RFC 3339, a date, or `infinity`.
+    /// Time in RFC 3339 format, a date, or `infinity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Word>,
-    /// A reference to the password.
+    /// Reference to the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Word>,
-    /// A file that holds the password.
+    /// Path of a file that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<Word>,
-    /// That it is to have none.
+    /// True to remove the password.
     #[serde(default, skip_serializing_if = "no")]
     pub no_password: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
-    /// Roles that it is a member of, with nothing said of options.
+    /// Names of roles of which the role is a member, with unmanaged options.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub member_of: Vec<Word>,
-    /// Its settings in every database.
+    /// Settings of the role in every database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
-    /// Its settings in one database each.
+    /// Settings of the role in one database, by the database's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings_in: BTreeMap<Word, Settings>,
 }
 
-/// The written form of [`crate::desired::Membership`].
+/// Serialized form of [`crate::desired::Membership`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Membership")]
@@ -140,41 +140,41 @@ pub struct MembershipDto {
     pub set: Option<bool>,
 }
 
-/// The written form of [`crate::desired::Grant`].
+/// Serialized form of [`crate::desired::Grant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantDto {
-    /// A role, or `public`.
+    /// Grantee: the name of a role, or `public`.
     pub to: Word,
-    /// The kind: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`, `type`,
-    /// `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
+    /// Kind of object: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`,
+    /// `type`, `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
     pub on: Spanned<KindDto>,
-    /// The name of the object; `*` for all of a schema. Of a large object, its number.
+    /// Name of the object; `*` for all objects of the schema. The OID of a large object.
     pub name: Word,
-    /// The database that it is in.
+    /// Database that contains the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Word>,
-    /// The schema that it is in.
+    /// Schema that contains the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Word>,
-    /// The table of a column.
+    /// Table of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<Word>,
-    /// The argument types of a routine, as `regprocedure` writes them: `integer, text`.
+    /// Argument types of the routine, as `regprocedure` writes them: `integer, text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Word>,
-    /// The privileges, or `all`; nothing takes everything away.
+    /// Names of the privileges, or `all`. An empty list revokes all.
     #[serde(default)]
     pub privileges: Vec<Word>,
-    /// True if they may be granted on.
+    /// True to grant them WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
-    /// That the grantee is to hold nothing.
+    /// True to revoke all privileges of the grantee.
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
 }
 
-/// The written form of [`crate::ObjectKind`].
+/// Serialized form of [`crate::ObjectKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::ObjectKind")]
@@ -194,33 +194,33 @@ pub enum KindDto {
     LargeObject,
 }
 
-/// The written form of [`crate::desired::DefaultGrant`].
+/// Serialized form of [`crate::desired::DefaultGrant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultDto {
-    /// The database's name.
+    /// Name of the database.
     pub database: Word,
     /// The role whose newly created objects get these privileges (`FOR ROLE`).
     pub creator: Word,
-    /// In which schema; without one, everywhere.
+    /// Schema to which they apply (`IN SCHEMA`). Absent for the whole database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Word>,
     /// `tables`, `sequences`, `routines`, `types`, `schemas` or `large-objects`.
     pub on: DefaultKindDto,
-    /// A role, or `public`.
+    /// Grantee: the name of a role, or `public`.
     pub to: Word,
-    /// The privileges, or `all`; nothing takes everything away.
+    /// Names of the privileges, or `all`. An empty list revokes all.
     #[serde(default)]
     pub privileges: Vec<Word>,
-    /// True if they may be granted on.
+    /// True to grant them WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
-    /// True if what exists already in the schema gets the same, which default privileges by themselves do not do.
+    /// True to grant the same privileges on existing objects of the schema, which default privileges do not affect.
     #[serde(default, skip_serializing_if = "no")]
     pub existing: bool,
 }
 
-/// The written form of [`crate::current::DefaultKind`].
+/// Serialized form of [`crate::current::DefaultKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::current::DefaultKind")]

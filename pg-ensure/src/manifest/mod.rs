@@ -50,7 +50,7 @@ pub enum Format {
     Toml,
 }
 
-/// A manifest that was read, and knows where everything stood.
+/// A parsed manifest, with the positions of its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     file: String,
@@ -59,16 +59,16 @@ pub struct Manifest {
     document: Document,
 }
 
-/// One thing that is wrong in a file.
+/// An error in a file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file's name.
+    /// Name of the file.
     pub file: String,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The column in bytes, from 1.
+    /// Column in bytes, from 1.
     pub column: usize,
-    /// A message that says what is wrong and how to fix it.
+    /// Description of the error, with the fix.
     pub message: String,
 }
 
@@ -78,16 +78,16 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong in a file.
+/// All errors in a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems(pub Vec<Problem>);
 
 impl Manifest {
-    /// Reads a manifest. The name of the file is for errors alone.
+    /// Parses a manifest. `file` is the file's name, for error messages.
     ///
     /// # Errors
-    /// When it is not of the format, or has unknown keys.
+    /// Returns [`Problems`] if the text is not valid in the format, or contains unknown keys.
     pub fn read(file: &str, text: &str, format: Format) -> Result<Self, Problems> {
         let mut manifest = Self { file: file.to_owned(), lines: lines(text), document: Document::default() };
         let wrong = |span: Option<Range<usize>>, message: &str| {
@@ -102,7 +102,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The manifest as it is written.
+    /// Returns the manifest in its serialized form.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document

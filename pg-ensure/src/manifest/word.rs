@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
-/// A text with its place.
+/// A text with its byte range in the file.
 pub type Word = Spanned<String>;
-/// Settings by name.
+/// Values of settings, by parameter name.
 pub type Settings = BTreeMap<Word, Spanned<SettingValue>>;
 
 /// An object inside a database as it is written.
@@ -50,7 +50,7 @@ pub(crate) trait WordReader {
     }
 }
 
-/// The value of a setting.
+/// Value of a setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -67,15 +67,15 @@ pub enum SettingValue {
     Text(String),
     /// The elements of a list such as `search_path`.
     List(Vec<String>),
-    /// `{ absent = true }`: the setting is taken away.
+    /// `{ absent = true }`: the setting is reset.
     Absent(AbsentDto),
 }
 
-/// Says that a setting is taken away.
+/// A setting that is to be reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AbsentDto {
-    /// Must be true.
+    /// Must be `true`; any other value is an error.
     pub absent: bool,
 }
 

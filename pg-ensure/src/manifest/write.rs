@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use toml::Spanned;
 
-/// A desired state that cannot be written as a manifest.
+/// Error of writing a desired state as a manifest.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// It holds a password, which no manifest does: there, passwords are references.
+    /// A role has a password, which a manifest cannot contain, since passwords in it are references; the role's name.
     #[error("the role {0:?} has a password, and a manifest holds no secrets")]
     Secret(String),
     /// The TOML serializer failed.
@@ -28,10 +28,10 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
-/// Writes a desired state. Reading it back gives the same.
+/// Writes a desired state as a manifest. Parsing and resolving it yields the same desired state.
 ///
 /// # Errors
-/// When it holds a password.
+/// Returns [`WriteError::Secret`] if a role has a password.
 pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
     let document = document(desired)?;
     match format {

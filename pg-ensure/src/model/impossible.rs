@@ -1,8 +1,8 @@
-//! Changes that a server would refuse.
+//! Changes that a server would reject.
 
 use thiserror::Error;
 
-/// A change that the server would refuse.
+/// The server would reject the change in this state; the reason.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct Impossible(pub String);

@@ -19,10 +19,10 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use crate::plan::{Change, Commented, INITIALIZED};
 
-/// Makes one change.
+/// Applies one change to the modelled state. Executes no SQL.
 ///
 /// # Errors
-/// When the server would refuse it in this state: something is missing, or already there, or in its way.
+/// Returns [`Impossible`] if the server would reject the change: an object is missing, exists already, or others depend on it.
 pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
     match change {
         Change::CreateRole { name, attributes } => roles::create(state, name, attributes),

@@ -7,7 +7,7 @@ use crate::inside::InsideChange;
 use crate::name::{Name, Text};
 use crate::object::{Object, Setting};
 
-/// One change. Its SQL is [`Change::sql`]; what it does is [`crate::model::change`].
+/// A change of a cluster. [`Change::sql`] returns its SQL, [`crate::model::change`] applies it to a modelled state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -15,17 +15,17 @@ pub enum Change {
     CreateRole {
         /// The role's name.
         name: Name,
-        /// The attributes that differ from the defaults of `CREATE ROLE`.
+        /// Attributes that differ from the defaults of `CREATE ROLE`.
         attributes: Attributes,
     },
     /// A `ALTER ROLE` statement.
     AlterRole {
         /// The role's name.
         name: Name,
-        /// The attributes that change.
+        /// Attributes to change.
         attributes: Attributes,
     },
-    /// `ALTER ROLE … PASSWORD`, with a verifier that is no part of the change.
+    /// `ALTER ROLE … PASSWORD`. The verifier is not part of the change.
     SetPassword {
         /// The role's name.
         name: Name,
@@ -42,53 +42,53 @@ pub enum Change {
     },
     /// `GRANT role TO member`, or a change of its options.
     GrantRole {
-        /// The role's name.
+        /// Name of the role.
         role: Name,
         /// The member's name.
         member: Name,
-        /// The options that are said.
+        /// Options that are set.
         options: Options,
-        /// On whose behalf (PostgreSQL 16); `None` for the session's own choice.
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
     },
     /// `REVOKE ADMIN OPTION FOR role FROM member`.
     RevokeAdmin {
-        /// The role's name.
+        /// Name of the role.
         role: Name,
         /// The member's name.
         member: Name,
-        /// On whose behalf (PostgreSQL 16).
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
-        /// Revokes dependent grants too if true.
+        /// CASCADE: whether dependent grants are revoked too.
         cascade: bool,
     },
     /// `REVOKE role FROM member`.
     RevokeRole {
-        /// The role's name.
+        /// Name of the role.
         role: Name,
         /// The member's name.
         member: Name,
-        /// On whose behalf (PostgreSQL 16).
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
-        /// Revokes dependent grants too if true.
+        /// CASCADE: whether dependent grants are revoked too.
         cascade: bool,
     },
     /// A `COMMENT ON` statement.
     Comment {
         /// The object concerned.
         on: Commented,
-        /// The text; `None` for none.
+        /// Comment. `None` removes it.
         text: Option<Text>,
     },
     /// `ALTER ROLE … SET`, `ALTER DATABASE … SET`, or `RESET`.
     Set {
-        /// The role; `None` for all.
+        /// Name of the role. `None` for all roles.
         role: Option<Name>,
-        /// The database; `None` for all.
+        /// Name of the database. `None` for all databases.
         database: Option<Name>,
         /// The parameter's name.
         setting: Setting,
-        /// The value; `None` takes it away.
+        /// Value of the setting. `None` resets it.
         value: Option<Text>,
     },
     /// A `CREATE DATABASE` statement.
@@ -111,7 +111,7 @@ pub enum Change {
     DatabaseOptions {
         /// The database's name.
         name: Name,
-        /// The CONNECTION LIMIT; -1 for none.
+        /// Maximum number of concurrent connections; -1 for no limit. `None` leaves it.
         connection_limit: Option<i32>,
         /// The ALLOW_CONNECTIONS option.
         allow_connections: Option<bool>,
@@ -125,7 +125,7 @@ pub enum Change {
     },
     /// A change of an object inside a database.
     Inside {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
         /// The change of the object.
         change: InsideChange,
@@ -138,10 +138,10 @@ pub enum Change {
         to: Grantee,
         /// The privileges concerned.
         privileges: Privileges,
-        /// Grants with the grant option if true.
+        /// Whether the privileges are granted WITH GRANT OPTION.
         grantable: bool,
     },
-    /// `REVOKE … ON`, or the grant option of it.
+    /// `REVOKE … ON`, or `REVOKE GRANT OPTION FOR … ON`.
     Revoke {
         /// The object concerned.
         on: Object,
@@ -149,72 +149,72 @@ pub enum Change {
         from: Grantee,
         /// The privileges concerned.
         privileges: Privileges,
-        /// Revokes only the grant option if true.
+        /// Whether only the grant option is revoked.
         option_only: bool,
-        /// The grantor, if that is not the owner: the privilege is revoked as that role.
+        /// Grantor, if it is not the owner. The statement is then executed as that role.
         grantor: Option<Name>,
-        /// Revokes dependent grants too if true.
+        /// CASCADE: whether dependent grants are revoked too.
         cascade: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … GRANT`.
     GrantDefault {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
-        /// The default privileges' key.
+        /// Identifies the default privileges.
         key: DefaultKey,
         /// The grantee's name.
         to: Grantee,
         /// The privileges concerned.
         privileges: Privileges,
-        /// Grants with the grant option if true.
+        /// Whether the privileges are granted WITH GRANT OPTION.
         grantable: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … REVOKE`.
     RevokeDefault {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
-        /// The default privileges' key.
+        /// Identifies the default privileges.
         key: DefaultKey,
         /// The grantee's name.
         from: Grantee,
         /// The privileges concerned.
         privileges: Privileges,
-        /// Revokes only the grant option if true.
+        /// Whether only the grant option is revoked.
         option_only: bool,
     },
-    /// A script that is run once, and the record of it: a setting of the database.
+    /// Execution of a script, which is recorded in a setting of the database so that it runs only once.
     InitialSql {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
         /// The script's text.
         script: Text,
     },
     /// A `REASSIGN OWNED` statement.
     ReassignOwned {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
-        /// The role concerned.
+        /// Role that owns the objects.
         from: Name,
-        /// The grantee's name.
+        /// New owner of the objects.
         to: Name,
     },
-    /// `DROP OWNED`, after which a role has no privileges in a database.
+    /// `DROP OWNED`, which also revokes the privileges of a role in a database.
     DropOwned {
-        /// The database's name.
+        /// Name of the database.
         database: Name,
-        /// The role concerned.
+        /// Role whose objects and privileges are dropped.
         role: Name,
     },
 }
 
-/// The connection and transaction that a change needs.
+/// Connection and transaction in which a change is executed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// In a transaction of any database.
+    /// In a transaction, in any database.
     Cluster,
-    /// In no transaction.
+    /// Outside of a transaction.
     Alone,
-    /// In a transaction of this database.
+    /// In a transaction, in this database.
     In(Name),
 }
 

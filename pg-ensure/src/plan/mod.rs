@@ -1,4 +1,4 @@
-//! A plan: what is to be done, in order, each with its reason; and what cannot be done.
+//! Plans: the steps to execute in order, each with its reason, and the changes that are blocked.
 
 mod change;
 mod digest;
@@ -24,13 +24,13 @@ use std::collections::BTreeSet;
 /// A step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The change that the step makes.
+    /// The change to make.
     pub change: Change,
-    /// The underlying cause.
+    /// Human-readable reason for the change.
     pub reason: String,
 }
 
-/// The destructive changes that a run may make.
+/// Consent to destructive changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     /// The objects that the run may destroy.
@@ -38,13 +38,13 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Nothing may be destroyed.
+    /// Creates a consent to no destructive change.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Also this may be destroyed.
+    /// Adds consent to destroy an object.
     #[must_use]
     pub fn destroying(mut self, what: Destroyed) -> Self {
         self.destroy.insert(what);
@@ -55,26 +55,26 @@ impl Consent {
 /// An ordered list of changes for a state of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The version that the SQL is for.
+    /// Version for which the SQL is written.
     pub version: Version,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Changes that are needed and cannot be made.
+    /// Changes that are needed but cannot be made.
     pub blocked: Vec<Blocked>,
-    /// Remarks about the state that no step addresses.
+    /// Remarks about the current state that no step addresses.
     pub notes: Vec<String>,
-    /// Of the state that it was made for, as far as it matters, and of its steps.
+    /// Digest of the steps and of the part of the state that they depend on.
     pub digest: Digest,
 }
 
 impl Plan {
-    /// Returns true if there is nothing to change and nothing blocked.
+    /// Returns true if there are neither steps nor blocked changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blocked.is_empty()
     }
 
-    /// The steps that share a transaction, in order: as few as PostgreSQL allows.
+    /// Returns the steps grouped by transaction, in order. There are as few transactions as PostgreSQL permits.
     pub fn transactions(&self) -> impl Iterator<Item = (Place, &[Step])> {
         let joined = |one: &Step, other: &Step| {
             let place = one.change.place();
@@ -83,13 +83,14 @@ impl Plan {
         self.steps.chunk_by(joined).map(|steps| (steps[0].change.place(), steps))
     }
 
-    /// Returns the risk of the riskiest step.
+    /// Returns the highest risk of the steps. `None` without steps.
     #[must_use]
     pub fn risk(&self) -> Option<Risk> {
         self.steps.iter().map(|step| step.change.risk()).max()
     }
 
-    /// Its statements as one script, to be read: passwords are left out, so it is not to be run.
+    /// Returns the statements as one script for display. It must not be executed, since passwords are replaced by a
+    /// placeholder.
     #[must_use]
     pub fn script(&self) -> String {
         let mut out = String::new();

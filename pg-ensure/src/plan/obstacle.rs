@@ -1,36 +1,36 @@
-//! Changes that are needed and cannot be made.
+//! Blocked changes, with their reasons.
 
 use crate::subject::Destroyed;
 use std::fmt;
 
-/// A change that is needed and cannot be made.
+/// A change that is needed but cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// The change in words.
+    /// Human-readable description of the change.
     pub what: String,
-    /// The underlying cause.
+    /// Reason why the change cannot be made.
     pub why: Obstacle,
 }
 
-/// The reason for a blocked change.
+/// Reason why a change is blocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// It destroys something, and was not named in this run.
+    /// The change destroys an object for which the run has no consent.
     NotNamed(Destroyed),
-    /// The session may not.
+    /// The session lacks a permission; a description.
     NotPermitted(String),
-    /// Something that it needs is not there.
+    /// An object that the change requires is missing.
     Missing(String),
-    /// PostgreSQL cannot change it.
+    /// PostgreSQL cannot change the property.
     Immutable(String),
-    /// Something else stands in its way.
+    /// Other objects depend on it, or it is in use.
     InUse(String),
-    /// The server's version has no such thing.
+    /// The server's version does not support it.
     Unsupported(String),
-    /// The server refuses the value.
+    /// The server rejects the value; its reason.
     Refused(String),
-    /// It came to light while the plan was applied, and may take something away: it needs a plan of its own.
+    /// The change became necessary during the run and may remove something, so that it requires a new plan.
     Unplanned,
 }
 

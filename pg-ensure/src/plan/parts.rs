@@ -13,7 +13,7 @@ pub enum Commented {
     Database(Name),
 }
 
-/// Attributes of a role that are said.
+/// Attributes of a role to be set. `None` leaves an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// The SUPERUSER attribute.
@@ -30,20 +30,20 @@ pub struct Attributes {
     pub replication: Option<bool>,
     /// The BYPASSRLS attribute.
     pub bypassrls: Option<bool>,
-    /// The CONNECTION LIMIT; -1 for none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// The VALID UNTIL time.
+    /// Time at which the password expires (VALID UNTIL).
     pub valid_until: Option<ValidUntil>,
 }
 
 impl Attributes {
-    /// Returns true if no attribute is given.
+    /// Returns true if no attribute is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Each as its words in SQL.
+    /// Returns the SQL of each attribute that is set.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -66,10 +66,10 @@ impl Attributes {
     }
 }
 
-/// Options of a membership that are said.
+/// Options of a membership to be set. `None` leaves an option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The ADMIN option.
+    /// ADMIN: whether the member may grant the role to others.
     pub admin: Option<bool>,
     /// The INHERIT option.
     pub inherit: Option<bool>,
@@ -80,30 +80,30 @@ pub struct Options {
 /// The options of `CREATE DATABASE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDatabase {
-    /// The object's name.
+    /// Name of the database.
     pub name: Name,
-    /// Its owner; `None` for the session's role.
+    /// Name of the owner. `None` for the session's role.
     pub owner: Option<Name>,
-    /// The template database; `None` for template1.
+    /// Template database. `None` for template1.
     pub template: Option<Name>,
     /// The character encoding.
     pub encoding: Option<Text>,
     /// The locale provider.
     pub provider: Option<Provider>,
-    /// The LC_COLLATE locale.
+    /// Value of LC_COLLATE.
     pub collate: Option<Text>,
-    /// The LC_CTYPE locale.
+    /// Value of LC_CTYPE.
     pub ctype: Option<Text>,
-    /// The locale of ICU or the builtin provider.
+    /// Locale of the ICU or builtin provider.
     pub locale: Option<Text>,
     /// The ICU collation rules.
     pub icu_rules: Option<Text>,
-    /// The tablespace's name.
+    /// Name of the default tablespace.
     pub tablespace: Option<Name>,
-    /// The CONNECTION LIMIT; -1 for none.
+    /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// The ALLOW_CONNECTIONS option.
+    /// Whether connections are permitted (ALLOW_CONNECTIONS).
     pub allow_connections: Option<bool>,
-    /// The IS_TEMPLATE option.
+    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
     pub is_template: Option<bool>,
 }

@@ -12,7 +12,8 @@ use crate::version::Version;
 pub(crate) const HIDDEN: &str = "'SCRAM-SHA-256$…'";
 
 impl Change {
-    /// Its SQL for a version of the server, one statement, without a semicolon at its end. A verifier is left out of it.
+    /// Returns the SQL for a version of the server: one statement, without a trailing semicolon. A verifier is replaced by a
+    /// placeholder.
     #[must_use]
     pub fn sql(&self, version: Version) -> String {
         match self {
@@ -104,7 +105,7 @@ impl Change {
         }
     }
 
-    /// The role that the statement is made as, if it is not the session's own.
+    /// Returns the role as which the statement is executed. `None` for the session's role.
     #[must_use]
     pub fn acts_as(&self) -> Option<&Name> {
         match self {

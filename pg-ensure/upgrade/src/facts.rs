@@ -1,4 +1,4 @@
-//! Facts about a machine and its clusters before an upgrade. A shell gathers them, [`preflight`] judges them.
+//! Facts about a host and its clusters before an upgrade. The shell gathers them, and [`preflight`] evaluates them.
 //!
 //! [`preflight`]: super::preflight
 
@@ -8,198 +8,198 @@ use super::mode::Mode;
 use super::version::Major;
 use std::path::PathBuf;
 
-/// Programs that an upgrade runs.
+/// Installation of a PostgreSQL version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
-    /// Their folder, if one was found.
+    /// Directory of the programs. `None` if none was found.
     pub folder: Option<PathBuf>,
-    /// The version of its `postgres`, such as `17.10`.
+    /// Version of `postgres`, such as `17.10`.
     pub version: Option<String>,
-    /// Programs that are not in it.
+    /// Names of required programs that are missing.
     pub missing: Vec<String>,
-    /// The places that were searched.
+    /// Directories that were searched.
     pub looked: Vec<String>,
-    /// The configure options of the build, from `pg_config --configure`; `None` if unknown.
+    /// Configure options of the build, from `pg_config --configure`. `None` if unknown.
     pub built_with: Option<String>,
-    /// The extensions that can be installed; `None` when that is not known.
+    /// Names of the extensions that can be installed. `None` if unknown.
     pub extensions: Option<Vec<String>>,
 }
 
-/// The state of the server on the old folder.
+/// State of the server on the old data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Running {
     /// No server runs.
     #[default]
     No,
-    /// There is a pid file, and no server that it belongs to.
+    /// A `postmaster.pid` exists, but its process is not the server.
     StalePidFile,
     /// A server runs.
     Live {
-        /// The process ID.
+        /// Process id of the postmaster.
         pid: u32,
-        /// The unit of systemd it belongs to, where there is one.
+        /// Systemd unit of the process, if any.
         unit: Option<String>,
     },
 }
 
-/// The way a running server is stopped.
+/// Method by which a running server is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Stopping {
-    /// Nobody: it must be stopped already.
+    /// The server is not stopped. The upgrade requires that it does not run.
     #[default]
     Refuse,
     /// `pg_ctl stop -m fast`.
     PgCtl,
-    /// `systemctl stop`, and `systemctl start` afterwards.
+    /// `systemctl stop` of this unit, and `systemctl start` afterwards.
     Service(String),
 }
 
-/// The folder that the new cluster will have.
+/// State of the new data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// It is not there.
+    /// The directory does not exist.
     #[default]
     Absent,
-    /// It is an empty folder.
+    /// The directory is empty.
     Empty,
-    /// Something is in it.
+    /// The directory is not empty.
     Occupied,
-    /// It is on another file system, so that no folder can be renamed to it.
+    /// The directory is on another file system than the staging directory, so that renaming is not possible.
     OtherFileSystem,
 }
 
 /// A tablespace of the old cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tablespace {
-    /// Its number, the name of its link.
+    /// OID of the tablespace, the name of its symbolic link.
     pub oid: String,
-    /// Its location. `None` for a folder within the cluster.
+    /// Location of the tablespace. `None` for a directory inside the data directory.
     pub location: Option<PathBuf>,
-    /// Its size in bytes.
+    /// Size of the tablespace in bytes.
     pub bytes: u64,
-    /// Folders of the new version that are in it already.
+    /// Directories of the new version that exist in the tablespace already.
     pub leftovers: Vec<String>,
 }
 
-/// A file system that an upgrade writes to.
+/// A file system to which the upgrade writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// A folder on it.
+    /// A directory on the file system.
     pub folder: PathBuf,
-    /// Bytes that are free for this account.
+    /// Free space for this account, in bytes.
     pub free: u64,
-    /// Bytes of data files that a transfer would put there.
+    /// Size of the data files that the transfer writes to it, in bytes.
     pub data: u64,
-    /// Bytes that the backup would put there.
+    /// Size of the backup that is written to it, in bytes.
     pub backup: u64,
 }
 
-/// The old data folder and its control file.
+/// The old data directory, with its control file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OldFolder {
-    /// The content of `PG_VERSION`; `None` without that file.
+    /// Content of `PG_VERSION`. `None` if the file is missing.
     pub version: Option<String>,
-    /// The control file, or why it cannot be read.
+    /// Control file, or the reason why it cannot be read. `None` if it was not read.
     pub control: Option<Result<ControlData, String>>,
-    /// The state of its server.
+    /// State of the server.
     pub running: Running,
-    /// The account that owns it.
+    /// Name of the account that owns the directory.
     pub owner: String,
-    /// True if this process acts as that account.
+    /// True if this process runs as the owner.
     pub owned: bool,
-    /// Entries that belong to another account.
+    /// Entries of the directory that belong to another account.
     pub foreign: Vec<String>,
-    /// Its permission bits.
+    /// Permission bits of the directory.
     pub mode: u32,
-    /// `standby.signal`, `recovery.signal` or `backup_label`, where they are there.
+    /// Those of `standby.signal`, `recovery.signal` and `backup_label` that exist.
     pub signals: Vec<String>,
-    /// The cluster's tablespaces.
+    /// Tablespaces of the cluster.
     pub tablespaces: Vec<Tablespace>,
 }
 
-/// The kind and place of the backup.
+/// Kind and location of the backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Backup {
-    /// `pg_basebackup` into a folder, then `pg_verifybackup`.
+    /// `pg_basebackup` into this directory, verified by `pg_verifybackup`.
     Base(PathBuf),
-    /// `pg_dumpall` into a file.
+    /// `pg_dumpall` into this file.
     Dump(PathBuf),
-    /// The owner has one, and says so.
+    /// The operator states that a backup exists; the statement.
     Asserted(String),
 }
 
-/// The old server's answers about itself.
+/// Properties of the old cluster, queried from its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Catalog {
-    /// The name of the role that `initdb` made.
+    /// Name of the bootstrap superuser.
     pub superuser: String,
     /// The databases of the cluster.
     pub databases: Vec<Database>,
-    /// Extensions that are installed, each with its databases.
+    /// Names of installed extensions, each with its databases.
     pub extensions: Vec<(String, Vec<String>)>,
-    /// Logical replication slots.
+    /// Names of logical replication slots.
     pub logical_slots: Vec<String>,
-    /// Logical slots that are of no use any more.
+    /// Names of logical replication slots that are invalidated.
     pub invalid_slots: Vec<String>,
-    /// Physical replication slots.
+    /// Names of physical replication slots.
     pub physical_slots: Vec<String>,
-    /// Prepared transactions, by name.
+    /// Identifiers of prepared transactions.
     pub prepared: Vec<String>,
-    /// Sessions other than the one that asks.
+    /// Number of other sessions.
     pub sessions: u64,
-    /// The longest transaction, in seconds.
+    /// Age of the longest transaction, in seconds.
     pub longest: u64,
-    /// The setting `wal_level`.
+    /// Value of `wal_level`.
     pub wal_level: String,
-    /// The setting `max_wal_senders`.
+    /// Value of `max_wal_senders`.
     pub wal_senders: u64,
-    /// The setting `shared_preload_libraries`.
+    /// Value of `shared_preload_libraries`.
     pub preload: String,
-    /// The setting `max_locks_per_transaction`.
+    /// Value of `max_locks_per_transaction`.
     pub locks: u64,
-    /// The setting `default_toast_compression`.
+    /// Value of `default_toast_compression`.
     pub toast_compression: String,
-    /// True if any column or the default asks for lz4.
+    /// True if a column or the default uses the compression method lz4.
     pub lz4: bool,
     /// True if TLS is on.
     pub ssl: bool,
-    /// The file `postgresql.conf`.
+    /// Path of `postgresql.conf` (`config_file`).
     pub config_file: String,
-    /// The file `pg_hba.conf`.
+    /// Path of `pg_hba.conf` (`hba_file`).
     pub hba_file: String,
     /// The file `pg_ident.conf`.
     pub ident_file: String,
-    /// The options that the server was started with, beside its folder.
+    /// Command-line options of the server, other than its data directory.
     pub options: Vec<String>,
-    /// Databases with unlogged tables, which no base backup has the rows of.
+    /// Databases with unlogged tables, whose rows are not part of a base backup.
     pub unlogged: Vec<String>,
-    /// Options of columns that are in use, such as `n_distinct`.
+    /// Names of column options in use, such as `n_distinct`.
     pub column_options: Vec<String>,
-    /// Settings that the catalog holds for roles, databases and functions.
+    /// Settings of roles, databases and functions.
     #[cfg_attr(feature = "shell", serde(default))]
     pub settings: Vec<StoredSetting>,
-    /// Logical slots without a consumer that have changes to be read, each with the reason if that is not certain.
+    /// Logical slots without a consumer that have unread changes, each with the reason if that is uncertain.
     #[cfg_attr(feature = "shell", serde(default))]
     pub unread_slots: Vec<(String, Option<String>)>,
-    /// Databases that columns, domains or indexes use collations of a provider in: database, provider (`i` or `b`).
+    /// Databases whose columns, domains or indexes use collations of a provider: database and provider (`i` or `b`).
     #[cfg_attr(feature = "shell", serde(default))]
     pub collations: Vec<(String, String)>,
-    /// Columns whose types `pg_upgrade` cannot transfer: database, column with its type.
+    /// Columns whose types `pg_upgrade` cannot transfer: database, and column with type.
     #[cfg_attr(feature = "shell", serde(default))]
     pub columns: Vec<(String, String)>,
-    /// Libraries that functions and settings load, without folder and suffix.
+    /// Libraries that functions and settings load, without directory and suffix.
     #[cfg_attr(feature = "shell", serde(default))]
     pub libraries: Vec<String>,
-    /// Subscriptions whose tables are not synchronized: database, subscription.
+    /// Subscriptions whose tables are not synchronized: database and subscription.
     #[cfg_attr(feature = "shell", serde(default))]
     pub subscriptions: Vec<(String, String)>,
-    /// Names with a carriage return or a line feed, which 19 refuses.
+    /// Names that contain a carriage return or line feed, which version 19 rejects.
     #[cfg_attr(feature = "shell", serde(default))]
     pub broken_names: Vec<String>,
-    /// Indexes by `btree_gist` over inet or cidr, which 19 refuses: database, index.
+    /// Indexes of `btree_gist` over inet or cidr, which version 19 rejects: database and index.
     #[cfg_attr(feature = "shell", serde(default))]
     pub inet_indexes: Vec<(String, String)>,
     /// Columns that may be null where a parent table's may not, which 18 refuses: database, column.
@@ -208,154 +208,154 @@ pub struct Catalog {
     /// Conversions of encodings and postfix operators that users made, which 14 refuses: database, object.
     #[cfg_attr(feature = "shell", serde(default))]
     pub removed: Vec<(String, String)>,
-    /// Roles whose password is stored as an MD5 hash.
+    /// Roles whose stored password is an MD5 hash.
     #[cfg_attr(feature = "shell", serde(default))]
     pub md5_roles: Vec<String>,
 }
 
-/// A setting that the catalog holds.
+/// A setting of a role, database or function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredSetting {
-    /// The role, database or function, such as `role "n" in database "d"`.
+    /// Role, database or function, such as `role "n" in database "d"`.
     pub holder: String,
-    /// The parameter's name.
+    /// Name of the parameter.
     pub name: String,
-    /// The stored value.
+    /// Value of the setting.
     pub value: String,
-    /// The statement that removes it.
+    /// SQL statement that removes the setting.
     pub reset: String,
 }
 
-/// A database object.
+/// A database of the old cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Database {
-    /// The object's name.
+    /// Name of the fact.
     pub name: String,
     /// The character encoding.
     pub encoding: String,
-    /// `c` libc, `i` ICU, `b` builtin.
+    /// Locale provider: `c` for libc, `i` for ICU, `b` for builtin.
     pub provider: String,
-    /// The setting `LC_COLLATE`.
+    /// Value of LC_COLLATE.
     pub collate: String,
-    /// The setting `LC_CTYPE`.
+    /// Value of LC_CTYPE.
     pub ctype: String,
-    /// The locale of ICU or of the builtin provider.
+    /// Locale of the ICU or builtin provider.
     pub locale: Option<String>,
-    /// The version of its collation when it was made.
+    /// Recorded collation version.
     pub collation_recorded: Option<String>,
-    /// That version now.
+    /// Actual collation version.
     pub collation_actual: Option<String>,
-    /// True if anybody may connect.
+    /// True if connections are permitted (`datallowconn`).
     pub connectable: bool,
-    /// True if an interrupted `DROP DATABASE` has left it unusable (`datconnlimit` -2).
+    /// True if the database is invalid after an interrupted `DROP DATABASE` (`datconnlimit` -2).
     #[cfg_attr(feature = "shell", serde(default))]
     pub invalid: bool,
 }
 
 impl Database {
-    /// Returns true if the upgrade can connect to it.
+    /// Returns true if the upgrade can connect to the database.
     #[must_use]
     pub fn open(&self) -> bool {
         self.connectable && !self.invalid
     }
 }
 
-/// The result of asking the old server.
+/// Result of querying the old server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Asked {
-    /// It was not asked: it does not run, and nothing may be touched.
+    /// The server was not queried, since it does not run and must not be started.
     #[default]
     No,
-    /// The server answered.
+    /// The queries succeeded; their results.
     Yes(Box<Catalog>),
-    /// The server refused.
+    /// The queries failed; the reason.
     Refused(String),
 }
 
-/// The result of comparing `pg_hba.conf` under both versions.
+/// Result of comparing `pg_hba.conf` under both versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hba {
-    /// It was not compared.
+    /// The file was not compared.
     #[default]
     Unchecked,
     /// Both versions decide every connection alike.
     Same,
-    /// The new version decides some connections otherwise: the text shows one.
+    /// The versions decide some connection differently; an example.
     Changed(String),
-    /// The new version refuses the file.
+    /// The new version rejects the file; the reason.
     Refused(String),
-    /// Neither could be shown.
+    /// The comparison could not be completed; the reason.
     Unknown(String),
 }
 
-/// Everything that is known.
+/// All facts that the preflight evaluates.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The old version.
     pub from: Major,
     /// The new version.
     pub to: Major,
-    /// The old folder.
+    /// Path of the old data directory.
     pub old_data: PathBuf,
-    /// The new folder.
+    /// Path of the new data directory.
     pub new_data: PathBuf,
-    /// The folder in which the new cluster is prepared.
+    /// Directory in which the new cluster is prepared.
     pub staging: PathBuf,
-    /// True if something is there already that this run did not make.
+    /// True if the staging directory exists and was not created by this upgrade.
     pub staging_there: bool,
-    /// The old version's programs.
+    /// Installation of the old version.
     pub old_programs: Programs,
-    /// The new version's programs.
+    /// Installation of the new version.
     pub new_programs: Programs,
-    /// The old folder; `None` where it is not there.
+    /// The old data directory. `None` if it does not exist.
     pub old: Option<OldFolder>,
-    /// The new folder.
+    /// State of the new data directory.
     pub target: Target,
-    /// True if this account may write beside the folders.
+    /// True if this account can write to the parent directory.
     pub base_writable: bool,
-    /// The mode that is to be used.
+    /// Transfer mode to be used.
     pub mode: Mode,
-    /// True if it was asked for by name.
+    /// True if the mode was requested explicitly.
     pub mode_asked: bool,
-    /// True if files can share blocks here.
+    /// True if the file system supports cloning files (reflinks).
     pub clones: bool,
-    /// The file systems.
+    /// File systems to which the upgrade writes.
     pub rooms: Vec<Room>,
-    /// The backup that is to be made.
+    /// Backup to be made.
     pub backup: Backup,
-    /// True if there is something at the backup's place.
+    /// True if the location of the backup is occupied.
     pub backup_there: bool,
-    /// The result of a replication login for `pg_basebackup`; `None` when it was not tried.
+    /// Result of a replication login for `pg_basebackup`. `None` if it was not tried.
     pub replication_login: Option<Result<(), String>>,
-    /// The old server's answers.
+    /// Result of querying the old server.
     pub asked: Asked,
-    /// The way the old server is stopped.
+    /// Method by which the old server is stopped.
     pub stopping: Stopping,
-    /// The edits of the configuration files.
+    /// Edits of the configuration files.
     pub edits: Vec<super::conf::Edit>,
-    /// The result for `pg_hba.conf`.
+    /// Result of comparing `pg_hba.conf`.
     pub hba: Hba,
-    /// Options of columns that the new server does not know.
+    /// Column options that the new server does not support.
     pub unknown_options: Vec<String>,
-    /// Settings of the catalog that the new server refuses, each with its reason.
+    /// Settings of roles, databases and functions that the new server rejects, each with its reason.
     pub refused_settings: Vec<(StoredSetting, String)>,
-    /// Libraries that are not there for the new server.
+    /// Libraries that are not installed for the new server.
     pub missing_libraries: Vec<String>,
-    /// The location of the write-ahead log, where that is another folder than the data's.
+    /// Location of the WAL, if it is outside of the data directory.
     pub wal: Option<WalFolder>,
-    /// The state of an upgrade that is under way.
+    /// State of an upgrade in progress, if any.
     pub under_way: Option<State>,
 }
 
-/// A write-ahead log that lies outside of the data folder.
+/// A WAL directory outside of the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalFolder {
-    /// The folder that the old cluster's `pg_wal` leads to.
+    /// Directory to which the old `pg_wal` points.
     pub old: PathBuf,
-    /// The folder for the new cluster's, if one was named.
+    /// Directory for the new cluster's WAL, if one was given.
     pub new: Option<PathBuf>,
-    /// True if that folder exists and is not empty.
+    /// True if that directory exists and is not empty.
     pub occupied: bool,
 }

@@ -11,14 +11,15 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A function that reads a secret by its reference, such as `file:/run/secrets/x`.
+/// Function that returns the secret for a reference, such as `file:/run/secrets/x`.
 pub type Resolver<'a> = dyn FnMut(&str) -> Result<SecretString, String> + 'a;
 
 impl Manifest {
-    /// The desired state. Every secret is read, and everything that is wrong is found before any server is asked.
+    /// Converts the manifest to a desired state, and validates it. `secrets` is called for each reference to a
+    /// password. The server is not contacted.
     ///
     /// # Errors
-    /// With all that is wrong, each with its place.
+    /// Returns [`Problems`] with every error and its position.
     pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<Desired, Problems> {
         let mut work = Resolution {
             manifest: self,

@@ -1,4 +1,4 @@
-//! The preflight: every obstacle at once, each with its fix.
+//! The preflight: reports all obstacles at once, each with its fix.
 
 mod catalog;
 mod finding;
@@ -11,10 +11,10 @@ pub use finding::{Finding, Severity, passes};
 
 use super::facts::{Asked, Facts};
 
-/// Programs of the old version that an upgrade runs.
+/// Names of the old version's programs that an upgrade runs.
 pub const OLD_PROGRAMS: &[&str] = &["postgres", "pg_ctl", "pg_controldata", "pg_resetwal", "psql"];
 
-/// Programs of the new version that an upgrade runs.
+/// Names of the new version's programs that an upgrade runs.
 pub const NEW_PROGRAMS: &[&str] = &[
     "postgres",
     "initdb",
@@ -29,7 +29,8 @@ pub const NEW_PROGRAMS: &[&str] = &[
     "vacuumdb",
 ];
 
-/// Judges the facts. Findings in `accepted` that ask for consent become warnings.
+/// Evaluates the facts. A finding that requires consent becomes a warning if its code is in `accepted`. Performs no
+/// I/O.
 #[must_use]
 pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
     let mut list = List { findings: Vec::new(), accepted };
