@@ -45,8 +45,9 @@ pub(crate) async fn verify(
     guard: Option<&SiteLimiter>,
 ) -> PasswordVerdict {
     let user = users.iter().find(|user| user.name == given.user);
-    // An unknown name takes as long as a known one.
-    let Some(hash) = user.or(users.first()).map(|user| user.hash.clone()) else {
+    // An unknown name takes as long as a known one, also where the users' hashes differ in cost.
+    let Some(hash) = user.or_else(|| REMEMBERS.stand_in(users, &given.user)).map(|user| user.hash.clone())
+    else {
         return PasswordVerdict::Wrong;
     };
     let tag = REMEMBERS.tag(client, given, &hash);
@@ -107,6 +108,13 @@ struct Tag {
 }
 
 impl Remembers {
+    /// Returns the user whose hash an unknown name is verified against: by chance, but always the same for a name.
+    fn stand_in<'u>(&self, users: &'u [User], name: &str) -> Option<&'u User> {
+        let signed = hmac::sign(&self.key, name.as_bytes());
+        let number = signed.as_ref().iter().take(8).fold(0usize, |all, byte| all << 8 | usize::from(*byte));
+        users.get(number.checked_rem(users.len())?)
+    }
+
     fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&customer(client).to_be_bytes());
@@ -235,4 +243,21 @@ fn matches(hash: &str, password: &[u8]) -> bool {
             .is_ok_and(|hash| argon2.verify_password(password, &hash).is_ok());
     }
     bcrypt::verify(password, hash).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn unknown_names_cost_what_known_ones_cost() {
+        let user = |name: &str| User { name: name.into(), hash: format!("hash of {name}") };
+        let users = [user("ann"), user("bob"), user("cyd")];
+        let of = |number: usize| REMEMBERS.stand_in(&users, &format!("stranger{number}"));
+        let chosen: BTreeSet<&str> = (0..64).filter_map(|number| Some(of(number)?.name.as_str())).collect();
+        assert_eq!(chosen.len(), users.len(), "{chosen:?}");
+        assert!((0..64).all(|number| of(number) == of(number)));
+        assert_eq!(REMEMBERS.stand_in(&[], "stranger"), None);
+    }
 }

@@ -102,7 +102,10 @@ fn validation(why: &(dyn std::error::Error + 'static)) -> String {
         Some(IntErrorKind::PosOverflow) => "too large: write a smaller number".to_owned(),
         Some(IntErrorKind::NegOverflow) => "too small: write a larger number".to_owned(),
         Some(_) => "not a whole number: write digits only".to_owned(),
-        None => why.to_string(),
+        None => match why.to_string().split_once(" is not in ") {
+            Some((_, range)) => format!("out of range: write a number in {range}"),
+            None => why.to_string(),
+        },
     }
 }
 
@@ -133,7 +136,9 @@ mod tests {
             said(&["f", "--count", "x"]),
             "command line: --count <COUNT> = x: not a whole number: write digits only"
         );
-        assert!(said(&["f", "--count", "300"]).ends_with("= 300: too large: write a smaller number"));
+        assert!(said(&["f", "--count", "300"]).ends_with("= 300: out of range: write a number in 0..=255"));
+        let larger = said(&["f", "--count", "99999999999999999999"]);
+        assert!(larger.ends_with("= 99999999999999999999: too large: write a smaller number"), "{larger}");
         assert_eq!(said(&["f", "--sll", "on"]), "command line: --sll: unknown option: did you mean `--ssl`?");
         assert_eq!(said(&[]), "command line: <FILE>: missing: write <FILE>");
     }

@@ -176,7 +176,7 @@ mod tests {
             ("status = [404, 404]\nbody = 'x'".to_owned(), 5, "has two pages"),
             (
                 "status = 404\nbody = 'x'\n[[site.error_page]]\nstatus = 404\nbody = 'y'".to_owned(),
-                9,
+                5,
                 "has two pages",
             ),
             ("status = '404'\nbody = 'x'".to_owned(), 6, "expected a number"),

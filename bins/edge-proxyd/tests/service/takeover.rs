@@ -83,6 +83,41 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// A folder that is mounted over another one is closed to the sandbox like one that is moved into its place.
+#[test]
+fn a_folder_of_certificates_that_was_replaced_is_written_to_by_a_successor() {
+    let manager = Manager::new(Origin::simple().address());
+    let parent = tempfile::tempdir().expect("a folder");
+    let (folder, other, token) =
+        (parent.path().join("acme"), parent.path().join("other"), parent.path().join("token"));
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::create_dir(&other).expect("a folder");
+    std::fs::write(&token, "secret").expect("a file");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).expect("a mode");
+    let config = std::fs::read_to_string(manager.config()).expect("a file");
+    let acme = format!(
+        "{config}[certificates]\nfolder = \"{}\"\n[acme.authority.none]\ndirectory = \"https://127.0.0.1:1/directory\"\n\
+         [acme.provider.a]\nkind = \"cloudflare\"\ntoken = \"file:{}\"\n[[acme.certificate]]\nnames = [\"a.test\"]\nauthority = \"none\"\n",
+        folder.display(),
+        token.display()
+    );
+    std::fs::write(manager.config(), acme).expect("a file");
+    let mut old = Guarded(manager.start(Path::new(PROGRAM)));
+    manager.hear("READY=1");
+    assert!(folder.join("a.test/key.pem").exists(), "there is a placeholder");
+    std::fs::rename(&folder, parent.path().join("before")).expect("it is there");
+    std::fs::rename(&other, &folder).expect("it is there");
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    manager.hear("READY=1");
+    ends(&mut old.0);
+    assert!(folder.join("a.test/key.pem").exists(), "the successor may write");
+    // Once for each folder: nothing else takes over.
+    std::thread::sleep(Duration::from_secs(3));
+    let said = manager.all();
+    signal(successor, "TERM");
+    assert_eq!(said.iter().filter(|text| text.contains("MAINPID=")).count(), 1, "{said:?}");
+}
+
 #[test]
 fn a_binary_that_does_not_serve_takes_nothing_over() {
     let manager = Manager::new(Origin::simple().address());
