@@ -49,7 +49,7 @@ const MISTAKES: [Mistake; 32] = [
         5,
         "[[role]]\nname = \"a\"\n[[grant]]\nto = \"a\"\nprivileges = [\"SELEKT\"]\non = \"database\"\nname = \"x\"\n",
         "SELEKT",
-        "",
+        "expected one such as",
     ),
     file(4, "[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"\n", "declared twice", "line 2"),
     file(1, "[[ensuer]]\nname = \"a\"\n", "ensuer", "did you mean `ensure`?"),
