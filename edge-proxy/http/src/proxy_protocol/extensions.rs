@@ -174,7 +174,7 @@ mod tests {
     fn what_another_proxy_writes_is_read() {
         let mut bytes = b"\x01\0\x02h2\x02\0\x06a.test\x05\0\x04id-7".to_vec();
         bytes.extend_from_slice(
-            b"\x20\0\x34\x03\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x07Ann Lee\x23\0\x16TLS_AES_128_GCM_SHA256",
+            b"\x20\0\x32\x03\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x07Ann Lee\x23\0\x16TLS_AES_128_GCM_SHA256",
         );
         bytes.extend_from_slice(b"\x30\0\x03net");
         let found = parsed(&bytes).expect("valid");
