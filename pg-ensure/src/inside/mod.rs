@@ -80,7 +80,7 @@ impl Declared {
             wanted.check(&Subject::Extension(database.clone(), name.clone()), self, check);
         }
         for (name, wanted) in &self.publications {
-            wanted.check(&Subject::Publication(database.clone(), name.clone()), check);
+            wanted.check(&Subject::Publication(database.clone(), name.clone()), self, check);
         }
         for (name, wanted) in &self.schemas {
             wanted.check(&Subject::Schema(database.clone(), name.clone()), name, check);

@@ -1,6 +1,6 @@
 //! Publications: what is wanted, what is there, and the changes between.
 
-use super::{Contents, Faults, InsideChange, SessionRights, Surroundings, Work};
+use super::{Contents, Declared, Faults, InsideChange, SessionRights, Surroundings, Work};
 use crate::desired::Why;
 use crate::model::{Impossible, impossible};
 use crate::name::Name;
@@ -316,12 +316,21 @@ impl Publication {
     }
 
     /// Reports what is wrong with a publication that is declared.
-    pub(super) fn check(&self, subject: &Subject, faults: &mut dyn Faults) {
+    pub(super) fn check(&self, subject: &Subject, beside: &Declared, faults: &mut dyn Faults) {
         if let Some(owner) = &self.owner {
             faults.role_is_there(subject, "owner", owner);
         }
         if self.all_tables == Some(true) && self.tables.is_some() {
             faults.add(subject, Why::Contradiction("all_tables leaves no tables to name"));
+        }
+        // With its schema a table leaves the publication.
+        let leaves = |schema: &Name| {
+            beside.schemas.get(schema).is_some_and(|schema| schema.presence == Presence::Absent)
+        };
+        if self.presence == Presence::Present
+            && self.tables.iter().flatten().any(|(schema, _)| leaves(schema))
+        {
+            faults.add(subject, Why::Contradiction("the schema of one of its tables is declared absent"));
         }
     }
 }
