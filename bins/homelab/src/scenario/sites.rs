@@ -80,7 +80,7 @@ fn ssh(lab: &Lab, facts: &Facts) {
         std::fs::write(matrix.folder.join("run/proxied.py"), include_str!("../proxied.py")).map_err(said)?;
         matrix.ask(
             "mkdir -p -m 755 /run/sshd /run/ssh && cd /run/ssh && ssh-keygen -q -t ed25519 -N '' -f host && \
-             ssh-keygen -q -t ed25519 -N '' -f client && git init -q --bare forge.git && { usermod -p '*' root || true; } && \
+             ssh-keygen -q -t ed25519 -N '' -f client && git init -q --bare -b main forge.git && { usermod -p '*' root || true; } && \
              printf 'ListenAddress 127.0.0.1:2022\\nHostKey /run/ssh/host\\nAuthorizedKeysFile /run/ssh/client.pub\\nStrictModes no\\n\
              UsePAM no\\nPasswordAuthentication no\\nPidFile none\\n' > /run/ssh/config",
         )?;
