@@ -179,7 +179,7 @@ mod tests {
                 5,
                 "has two pages",
             ),
-            ("status = '404'\nbody = 'x'".to_owned(), 6, "expected a number"),
+            ("status = '404'\nbody = 'x'".to_owned(), 6, "expected a whole number"),
             ("status = 404".to_owned(), 5, "body = "),
             ("status = 404\nbody = ''".to_owned(), 7, "is empty"),
             (format!("status = 404\nbody = 'x'\nfile = '{html}'"), 8, "excludes `body`"),
