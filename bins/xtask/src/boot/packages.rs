@@ -53,7 +53,7 @@ pub(super) const PREVIOUS: &[Step] = &[(
     previous,
 )];
 
-/// What the units keep: a site under maintenance, the store of [acme], the record of passwords.
+/// What the units keep: a site under maintenance, the store of `[acme]`, the record of passwords.
 const STATE: &str = "cat /var/lib/edge-proxyd/maintenance.json && ls /var/lib/pg-ensure && ls -d /var/lib/acme/.acme-dns01/certificates/* && \
     sha256sum /var/lib/acme/a.test/key.pem";
 const UNDER_MAINTENANCE: &str =
