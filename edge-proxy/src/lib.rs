@@ -15,13 +15,13 @@
 //!
 //! ```
 //! use edge_proxy::Proxy;
-//! use edge_proxy::config::{Action, Listener, PathMatch, Plain, Response, Route, Site};
+//! use edge_proxy::config::{Action, Listener, PathMatch, PlainHttp, Response, Route, Site};
 //! use std::io::{Read, Write};
 //!
 //! let hello = Response { status: 200, content_type: "text/plain".into(), body: b"hello".to_vec() };
 //! let mut site = Site::new("hello", vec!["hello.test".parse()?])
 //!     .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(hello)));
-//! site.plain = Plain::Serve;
+//! site.plain = PlainHttp::Serve;
 //! let proxy = Proxy::builder().workers(1).listener(Listener::plain(([127, 0, 0, 1], 0).into())).site(site).start()?;
 //!
 //! let ask = |host: &str| -> std::io::Result<String> {

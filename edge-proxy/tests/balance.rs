@@ -2,7 +2,8 @@
 
 use edge_policy::balance::health::Availability;
 use edge_proxy::config::{
-    Balance, Check, Config, HashKey, Listener, Maintenance, Plain, Response, Route, Site, Target, Upstream,
+    Balance, Check, Config, HashKey, Listener, Maintenance, PlainHttp, Response, Route, Site, Target,
+    Upstream,
 };
 use edge_proxy::{Proxy, ProxyHandle};
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ fn failing(name: &'static str, status: &'static str, fails: &Arc<AtomicBool>) ->
 
 fn config(targets: &[SocketAddr], edit: impl FnOnce(&mut Upstream)) -> Config {
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("app"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let mut upstream = Upstream::new("app", target(targets[0]));
     upstream.targets = targets.iter().map(|address| target(*address)).collect();
     edit(&mut upstream);

@@ -5,7 +5,7 @@
 mod common;
 
 use edge_proxy::config::{
-    ForwardedAs, Listener, Pin, Plain, Protocol, Route, Site, Target, Upstream, UpstreamTls,
+    ForwardedAs, Listener, Pin, PlainHttp, Protocol, Route, Site, Target, Upstream, UpstreamTls,
 };
 use edge_proxy::{AccessRecord, Certificates, Observer, Proxy, ProxyHandle, TargetChange, TargetEvent};
 use std::io::{Read, Write};
@@ -40,7 +40,7 @@ impl Observer for Notes {
 
 fn edge(upstream: Upstream, notes: &Arc<Notes>) -> ProxyHandle {
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("service"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     Proxy::builder()
         .workers(1)
         .listener(Listener::plain(([127, 0, 0, 1], 0).into()))
@@ -298,7 +298,7 @@ fn the_client_alone_is_told_where_that_is_wanted() {
         let mut upstream = Upstream::new("service", tcp(origin.address()));
         upstream.forwarded = forwarded;
         let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("service"));
-        site.plain = Plain::Serve;
+        site.plain = PlainHttp::Serve;
         let mut config =
             edge_proxy::config::Config { sites: vec![site], upstreams: vec![upstream], ..Default::default() };
         config.listeners.push(Listener::plain(([127, 0, 0, 1], 0).into()));
@@ -327,7 +327,7 @@ fn node(authority: &Authority, folder: &Path) -> ProxyHandle {
         .listener(Listener::tls(([127, 0, 0, 1], 0).into()));
     for name in ["a.test", "b.test"] {
         let mut site = Site::new(name, vec![name.parse().unwrap()]).route(Route::forward(name));
-        site.plain = Plain::Serve;
+        site.plain = PlainHttp::Serve;
         let origin = Origin::scripted(move |bytes| {
             let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
             let text = String::from_utf8_lossy(&bytes[..head]);
@@ -363,7 +363,7 @@ fn many_sites_of_one_node_over_tls_and_websocket_through_h2() {
             .upstream(upstream);
         for name in ["a.test", "b.test"] {
             let mut site = Site::new(name, vec![name.parse().unwrap()]).route(Route::forward("service"));
-            site.plain = Plain::Serve;
+            site.plain = PlainHttp::Serve;
             builder = builder.site(site);
         }
         let proxy = builder.start().unwrap();
@@ -390,7 +390,7 @@ fn te_trailers_and_http2_reach_a_service_over_plain_hops() {
     let mut listener = Listener::plain(([127, 0, 0, 1], 0).into());
     listener.h2c = true;
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("service"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let node = Proxy::builder()
         .workers(1)
         .listener(listener)

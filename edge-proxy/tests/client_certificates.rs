@@ -5,7 +5,7 @@ mod common;
 use common::{Edge, read_until};
 use edge_proxy::Reason;
 use edge_proxy::config::{
-    Action, CertificateField, CertificateMode, ClientCertificates, PathMatch, Plain, Route, Site,
+    Action, CertificateField, CertificateMode, ClientCertificates, PathMatch, PlainHttp, Route, Site,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -195,7 +195,7 @@ fn s25_a_host_of_the_site_on_another_connection_is_misdirected() {
     assert!(lab.ask(&mut tls, "b.test", "/", "").unwrap().starts_with("HTTP/1.1 421"));
     // A site that begins to ask has connections that were never asked.
     let mut config = lab.edge.config.clone();
-    config.sites[0].plain = Plain::Redirect;
+    config.sites[0].plain = PlainHttp::Redirect;
     config.sites[0].client_certificates = Some(ClientCertificates::required(&lab.ca));
     let mut open = lab.connect("a.test", &lab.client(None));
     assert!(lab.ask(&mut open, "a.test", "/here", "").unwrap().starts_with("HTTP/1.1 200"));

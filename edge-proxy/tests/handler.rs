@@ -2,8 +2,8 @@
 
 #![cfg(feature = "server")]
 
-use edge_proxy::config::{Action, Listener, PathMatch, Plain, Route, Site, Target, Upstream};
-use edge_proxy::handler::{Handler, HandlerAction, HandlerRequest, HandlerResponse, Reply};
+use edge_proxy::config::{Action, Listener, PathMatch, PlainHttp, Route, Site, Target, Upstream};
+use edge_proxy::handler::{Handler, HandlerAction, HandlerRequest, HandlerResponse, LocalReply};
 use edge_proxy::{Proxy, ProxyHandle, Reason};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ impl Handler for ByPath {
         match request.path() {
             "/h/answer" => {
                 let text = format!("{} {} {:?}", request.client(), request.site(), request.query());
-                HandlerAction::Respond(Reply::new(201).content("text/plain", text))
+                HandlerAction::Respond(LocalReply::new(201).content("text/plain", text))
             }
             "/h/edit" => {
                 request.set_target("/edited").unwrap();
@@ -46,7 +46,7 @@ fn edge(origin: &Origin) -> ProxyHandle {
         .route(Route::new(prefix("/h"), Action::handle_or_forward(ByPath, "origin")))
         .route(Route::new(prefix("/alone"), Action::handle(ByPath)))
         .route(Route::forward("origin"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let target = Target::Tcp { host: address.ip().to_string(), port: address.port() };
     let builder = Proxy::builder().workers(1).site(site).upstream(Upstream::new("origin", target));
     builder.listener(Listener::plain(([127, 0, 0, 1], 0).into())).start().unwrap()

@@ -1,7 +1,7 @@
 //! The hops on either side: TLS to upstreams, Unix sockets, the PROXY protocol in and out.
 #![cfg(feature = "server")]
 
-use edge_proxy::config::{Listener, Plain, ProxyOut, Route, Site, Target, Upstream, UpstreamTls};
+use edge_proxy::config::{Listener, PlainHttp, ProxyOut, Route, Site, Target, Upstream, UpstreamTls};
 use edge_proxy::{Proxy, ProxyHandle};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -15,7 +15,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n
 
 fn edge(listener: Listener, upstream: Upstream) -> ProxyHandle {
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()]).route(Route::forward("origin"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     Proxy::builder().workers(1).listener(listener).site(site).upstream(upstream).start().unwrap()
 }
 

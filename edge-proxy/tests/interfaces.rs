@@ -7,7 +7,7 @@
 mod wire3;
 
 use edge_proxy::config::{
-    Access, Action, Config, Forward, Listener, PathMatch, Plain, Protocol, Response, Route, Site, Target,
+    Access, Action, Config, Forward, Listener, PathMatch, PlainHttp, Protocol, Response, Route, Site, Target,
     Trust, Upstream,
 };
 use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
@@ -155,7 +155,7 @@ fn config(listeners: Vec<Listener>) -> Config {
     let said = Response { status: 200, content_type: "text/plain".into(), body: b"ok".to_vec() };
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()])
         .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(said)));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     Config { listeners, sites: vec![site], ..Config::default() }
 }
 
@@ -274,7 +274,7 @@ fn a_forward_has_the_interface_of_its_listener() {
     sh("ip address add 10.9.0.1/24 dev ts0");
     // The service answers HTTP, so that the same question shows who gets to it.
     let mut behind = config(vec![Listener::plain(SocketAddr::from(([127, 0, 0, 1], 90)))]);
-    behind.sites[0].plain = Plain::Serve;
+    behind.sites[0].plain = PlainHttp::Serve;
     let _service = Proxy::builder().config(behind).workers(1).start().unwrap();
     let forward = on("ts0", Listener::tcp(SocketAddr::from(([0, 0, 0, 0], 91)), Forward::to("raw")));
     let mut config = config(vec![forward]);

@@ -7,7 +7,7 @@ mod common;
 use common::{Edge, read_until};
 use edge_http::proxy_protocol::{Extensions, v2};
 use edge_proxy::config::{
-    ClientCertificates, Forward, Listener, Plain, Protocol, ProxyOut, Route, Site, Target, Upstream,
+    ClientCertificates, Forward, Listener, PlainHttp, Protocol, ProxyOut, Route, Site, Target, Upstream,
 };
 use edge_proxy::{AccessRecord, ForwardRecord, Observer, Proxy, ProxyHandle};
 use rustls::pki_types::pem::PemObject;
@@ -145,7 +145,7 @@ fn a_service_learns_of_the_tls_that_ended_here() {
     route.path = edge_proxy::config::PathMatch::Prefix("/second".into());
     edge.config.sites[0].routes.insert(0, route);
     edge.config.sites[0].client_certificates = Some(ClientCertificates::required(&ca));
-    edge.config.sites[0].plain = Plain::Redirect;
+    edge.config.sites[0].plain = PlainHttp::Redirect;
     edge.config.upstreams = vec![
         upstream("origin", ([127, 0, 0, 1], port).into(), Protocol::Http1),
         upstream("second", second.address(), Protocol::Http1),
@@ -167,7 +167,7 @@ fn a_service_learns_of_the_tls_that_ended_here() {
 /// A plain listener or a forward behind a HAProxy that ends TLS.
 fn behind(observer: Arc<Heard>, listener: Listener, upstream: Upstream) -> ProxyHandle {
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()]);
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let site = match upstream.protocol {
         Protocol::Tcp => {
             site.routes.push(Route::new(

@@ -405,14 +405,14 @@ fn a_start_that_is_no_error_serves() {
 }
 
 fn serve_with_few_descriptors() {
-    use edge_proxy::config::{Action, Listener, PathMatch, Plain, Response, Route, Site};
+    use edge_proxy::config::{Action, Listener, PathMatch, PlainHttp, Response, Route, Site};
     // Left over for the requests, which need some too.
     let spare: Result<Vec<_>, _> = (0..8).map(|_| std::fs::File::open("/dev/null")).collect();
     let Ok(spare) = spare else { return println!("does not start: no descriptors at all") };
     let said = Response { status: 200, content_type: "text/plain".into(), body: b"ok".to_vec() };
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()])
         .route(Route::new(PathMatch::Prefix("/".into()), Action::Respond(said)));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let mut builder = edge_proxy::Proxy::builder().workers(4).site(site);
     for _ in 0..3 {
         builder = builder.listener(Listener::plain(([127, 0, 0, 1], 0).into()));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use edge_policy::tailnet::Who;
+use edge_policy::tailnet::IdentityMatcher;
 use edge_proxy::config::{Tailnet, Trust};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -132,7 +132,7 @@ fn a_hop_is_who_it_is_not_where_it_is() {
     let origin = Origin::simple();
     let trust = Trust {
         ranges: vec!["127.0.0.0/8".parse().unwrap()],
-        who: vec![Who::Node("vps-pacman".into())],
+        who: vec![IdentityMatcher::Node("vps-pacman".into())],
         ..Trust::default()
     };
     let edge = edge(&origin, tailnet(&socket), trust);
@@ -156,7 +156,7 @@ fn so_is_a_hop_that_another_one_names() {
     let origin = Origin::simple();
     let trust = Trust {
         ranges: vec!["127.0.0.0/8".parse().unwrap()],
-        who: vec![Who::Node("vps-pacman".into())],
+        who: vec![IdentityMatcher::Node("vps-pacman".into())],
         ..Trust::default()
     };
     let edge = edge(&origin, tailnet(&socket), trust);
@@ -195,7 +195,7 @@ fn while_tailscaled_is_away_the_range_counts_only_if_that_was_said() {
         let origin = Origin::simple();
         let trust = Trust {
             ranges: vec!["127.0.0.0/8".parse().unwrap()],
-            who: vec![Who::Node("vps-pacman".into())],
+            who: vec![IdentityMatcher::Node("vps-pacman".into())],
             fallback,
             ..Trust::default()
         };

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Edge, Tls, http1, read_until, tls};
-use edge_proxy::config::{Listener, Plain, Route, Site, Target, Upstream};
+use edge_proxy::config::{Listener, PlainHttp, Route, Site, Target, Upstream};
 use edge_proxy::{Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -52,7 +52,7 @@ fn service(tunnel: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 /// A node behind an edge: plain HTTP.
 fn node(service: SocketAddr) -> ProxyHandle {
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("service"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     site.upgrade = PROTOCOLS.map(String::from).into();
     let target = Target::Tcp { host: service.ip().to_string(), port: service.port() };
     Proxy::builder()

@@ -7,7 +7,7 @@ use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
 use cli_support::verbosity::Verbosity;
-use edge_policy::tailnet::Who;
+use edge_policy::tailnet::IdentityMatcher;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -225,10 +225,10 @@ pub(crate) struct ExplainArgs {
     pub(crate) interface: Option<String>,
     /// The tailnet identity of the source: node:NAME, tag:NAME or login:NAME. May be repeated.
     #[arg(long, value_name = "WHO")]
-    pub(crate) who: Vec<Who>,
+    pub(crate) who: Vec<IdentityMatcher>,
     /// The tailnet identity of a hop in the header: ADDRESS=node:NAME and so on. May be repeated.
     #[arg(long = "hop", value_name = "ADDRESS=WHO", value_parser = hop)]
-    pub(crate) hops: Vec<(IpAddr, Who)>,
+    pub(crate) hops: Vec<(IpAddr, IdentityMatcher)>,
     /// The name in the ClientHello; by default that of --host. An empty one sends no SNI.
     #[arg(long, value_name = "NAME", conflicts_with = "plain")]
     pub(crate) sni: Option<String>,
@@ -308,7 +308,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Parses a hop and its identity.
-fn hop(text: &str) -> Result<(IpAddr, Who), String> {
+fn hop(text: &str) -> Result<(IpAddr, IdentityMatcher), String> {
     let wrong = || {
         format!(
             "`{text}` is not a valid hop: expected ADDRESS=node:NAME, ADDRESS=tag:NAME or ADDRESS=login:NAME"

@@ -10,7 +10,7 @@ use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 
 /// The reason a response is not compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Skip {
+pub enum SkipReason {
     /// Compression is not configured for the route or the site.
     Off,
     /// Accept-Encoding accepts none of the configured codings.
@@ -31,7 +31,7 @@ pub enum Skip {
 /// Chooses the content coding of a response. `compression` is the configuration of the route or the site.
 ///
 /// # Errors
-/// [`Skip`]: the reason the response is not compressed.
+/// [`SkipReason`]: the reason the response is not compressed.
 ///
 /// ```
 /// use edge_policy::compression::choose;
@@ -49,32 +49,32 @@ pub fn choose(
     compression: Option<&Compression>,
     request: &RequestHead,
     response: &ResponseHead,
-) -> Result<Coding, Skip> {
-    let compression = compression.ok_or(Skip::Off)?;
+) -> Result<Coding, SkipReason> {
+    let compression = compression.ok_or(SkipReason::Off)?;
     match response.body {
-        _ if request.method == Method::Head => return Err(Skip::NoContent),
-        BodyLength::None => return Err(Skip::NoContent),
-        BodyLength::Exact(length) if length < compression.least => return Err(Skip::Short),
+        _ if request.method == Method::Head => return Err(SkipReason::NoContent),
+        BodyLength::None => return Err(SkipReason::NoContent),
+        BodyLength::Exact(length) if length < compression.least => return Err(SkipReason::Short),
         BodyLength::Exact(_) | BodyLength::Unknown => {}
     }
     if !matches!(response.status, 200 | 201 | 203 | 400..=599)
         || has_token(&response.fields, b"cache-control", b"no-transform")
     {
-        return Err(Skip::Untouchable);
+        return Err(SkipReason::Untouchable);
     }
     for name in [&b"content-range"[..], b"content-md5", b"content-digest", b"repr-digest", b"digest"] {
         if response.fields.get_named(name).is_some() {
-            return Err(Skip::Untouchable);
+            return Err(SkipReason::Untouchable);
         }
     }
     let kind = response.fields.get_named(b"content-type").unwrap_or_default();
     if response.fields.get_named(b"content-encoding").is_some() || !gains(kind) {
-        return Err(Skip::Incompressible);
+        return Err(SkipReason::Incompressible);
     }
     if leaks(&request.fields) {
-        return Err(Skip::Leaks);
+        return Err(SkipReason::Leaks);
     }
-    accepted(&request.fields, &compression.codings).ok_or(Skip::NotAccepted)
+    accepted(&request.fields, &compression.codings).ok_or(SkipReason::NotAccepted)
 }
 
 /// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, Accept-Ranges is removed, a
@@ -227,21 +227,21 @@ mod tests {
         let of = |request: &RequestHead, response: &ResponseHead| choose(Some(&on), request, response);
         let plain = request(&[ALL]);
         assert_eq!(of(&plain, &response(200, &[HTML])), Ok(Coding::Zstd));
-        assert_eq!(choose(None, &plain, &response(200, &[HTML])), Err(Skip::Off));
+        assert_eq!(choose(None, &plain, &response(200, &[HTML])), Err(SkipReason::Off));
         for (fields, why) in [
-            (&[HTML, ("Cache-Control", "public, No-Transform")][..], Skip::Untouchable),
-            (&[HTML, ("Content-Range", "bytes 0-1/2")], Skip::Untouchable),
-            (&[HTML, ("Content-Encoding", "gzip")], Skip::Incompressible),
-            (&[("Content-Type", "image/png")], Skip::Incompressible),
-            (&[("Content-Type", "text/event-stream")], Skip::Incompressible),
-            (&[], Skip::Incompressible),
+            (&[HTML, ("Cache-Control", "public, No-Transform")][..], SkipReason::Untouchable),
+            (&[HTML, ("Content-Range", "bytes 0-1/2")], SkipReason::Untouchable),
+            (&[HTML, ("Content-Encoding", "gzip")], SkipReason::Incompressible),
+            (&[("Content-Type", "image/png")], SkipReason::Incompressible),
+            (&[("Content-Type", "text/event-stream")], SkipReason::Incompressible),
+            (&[], SkipReason::Incompressible),
         ] {
             assert_eq!(of(&plain, &response(200, fields)), Err(why), "{fields:?}");
         }
-        assert_eq!(of(&plain, &response(206, &[HTML])), Err(Skip::Untouchable));
+        assert_eq!(of(&plain, &response(206, &[HTML])), Err(SkipReason::Untouchable));
         let mut short = response(200, &[HTML]);
         short.body = BodyLength::Exact(1023);
-        assert_eq!(of(&plain, &short), Err(Skip::Short));
+        assert_eq!(of(&plain, &short), Err(SkipReason::Short));
         for (fields, leaks) in [
             (&[ALL, ("Cookie", "a=b")][..], true),
             (&[ALL, ("Authorization", "Basic x")], true),
@@ -251,7 +251,7 @@ mod tests {
             (&[ALL, ("Sec-Fetch-Site", "same-site")], true),
         ] {
             assert_eq!(
-                of(&request(fields), &response(200, &[HTML])) == Err(Skip::Leaks),
+                of(&request(fields), &response(200, &[HTML])) == Err(SkipReason::Leaks),
                 leaks,
                 "{fields:?}"
             );

@@ -12,19 +12,19 @@ use std::net::IpAddr;
 /// The handling of a request with regard to early data.
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Early {
-    /// The request arrived in early data and may be forwarded with `Early-Data: 1`.
+pub enum EarlyDataVerdict {
+    /// The request arrived in early data and may be forwarded with `EarlyDataVerdict-Data: 1`.
     Allowed,
     /// The request did not arrive in early data.
     NotEarly,
     /// The request arrived in early data and must wait until the handshake is complete.
-    Wait(EarlyWait),
+    Wait(WaitReason),
 }
 
 /// The reason a request waits for the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum EarlyWait {
+pub enum WaitReason {
     /// The site or the route has address lists.
     AddressRule,
     /// The request has credentials and arrived over QUIC, where the address is not yet validated.
@@ -39,48 +39,53 @@ pub enum EarlyWait {
     SiteNotOptedIn,
     /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not yet
     /// validated (RFC 9000 §8).
-    UnprovedAddress,
+    UnvalidatedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
 }
 
 /// Decides whether a request in early data may be forwarded before the handshake is complete. `None` for the site or route means
-/// that none matches. Does not consider the validation of the address over QUIC: see [`unproved`].
-pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> Early {
+/// that none matches. Does not consider the validation of the address over QUIC: see [`unvalidated_address`].
+pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> EarlyDataVerdict {
     let (Some(site), Some(route)) = (site, route) else {
-        return Early::Wait(EarlyWait::NoRoute);
+        return EarlyDataVerdict::Wait(WaitReason::NoRoute);
     };
     if !site.early_data {
-        Early::Wait(EarlyWait::SiteNotOptedIn)
+        EarlyDataVerdict::Wait(WaitReason::SiteNotOptedIn)
     } else if !matches!(head.method, Method::Get | Method::Head | Method::Options) {
-        Early::Wait(EarlyWait::Method)
+        EarlyDataVerdict::Wait(WaitReason::Method)
     } else if head.upgrade.is_some() {
-        Early::Wait(EarlyWait::Upgrade)
+        EarlyDataVerdict::Wait(WaitReason::Upgrade)
     } else if !matches!(head.body, BodyLength::None | BodyLength::Exact(0)) {
-        Early::Wait(EarlyWait::Content)
+        EarlyDataVerdict::Wait(WaitReason::Content)
     } else if !site.access.is_open() || !route.access.is_open() {
-        Early::Wait(EarlyWait::AddressRule)
+        EarlyDataVerdict::Wait(WaitReason::AddressRule)
     } else {
-        Early::Allowed
+        EarlyDataVerdict::Allowed
     }
 }
 
 /// Decides whether a request over QUIC may be forwarded before the client's address is validated (RFC 9000 §8). Called for
 /// requests that [`verdict`] allows; `source` is the peer address.
-pub fn unproved(config: &Config, source: IpAddr, site: Option<&Site>, head: &RequestHead) -> Early {
+pub fn unvalidated_address(
+    config: &Config,
+    source: IpAddr,
+    site: Option<&Site>,
+    head: &RequestHead,
+) -> EarlyDataVerdict {
     let source = source.to_canonical();
     let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
     let tailnet = config.tailnet.as_ref().is_some_and(|tailnet| among(&tailnet.ranges));
     if among(&config.trust.ranges) || tailnet || site.is_some_and(|site| site.rate.client.is_some()) {
-        Early::Wait(EarlyWait::UnprovedAddress)
+        EarlyDataVerdict::Wait(WaitReason::UnvalidatedAddress)
     } else if head.fields.get_named(b"authorization").is_some() {
-        Early::Wait(EarlyWait::Authorization)
+        EarlyDataVerdict::Wait(WaitReason::Authorization)
     } else {
-        Early::Allowed
+        EarlyDataVerdict::Allowed
     }
 }
 
-impl EarlyWait {
+impl WaitReason {
     /// Returns the stable code in kebab case, for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -90,13 +95,13 @@ impl EarlyWait {
             Self::Method => "method",
             Self::NoRoute => "no-route",
             Self::SiteNotOptedIn => "site-not-opted-in",
-            Self::UnprovedAddress => "unproved-address",
+            Self::UnvalidatedAddress => "unproved-address",
             Self::Upgrade => "upgrade",
         }
     }
 }
 
-impl fmt::Display for EarlyWait {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AddressRule => {
@@ -107,13 +112,13 @@ impl fmt::Display for EarlyWait {
             Self::Method => "the method is not GET, HEAD or OPTIONS",
             Self::NoRoute => "no site or route matches",
             Self::SiteNotOptedIn => "the site did not opt in to early data",
-            Self::UnprovedAddress => "the address decides something, and is not yet verified",
+            Self::UnvalidatedAddress => "the address decides something, and is not yet verified",
             Self::Upgrade => "the request asks for a protocol upgrade",
         })
     }
 }
 
-impl fmt::Display for Early {
+impl fmt::Display for EarlyDataVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allowed => f.write_str("forwarded at once, with Early-Data: 1"),

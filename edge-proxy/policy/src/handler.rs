@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// `handler-failed`.
 ///
 /// ```
-/// use edge_policy::handler::{Handler, HandlerAction, HandlerRequest, Reply};
+/// use edge_policy::handler::{Handler, HandlerAction, HandlerRequest, LocalReply};
 ///
 /// struct Version;
 ///
 /// impl Handler for Version {
 ///     fn request(&self, _request: &mut HandlerRequest<'_>) -> HandlerAction {
-///         HandlerAction::Respond(Reply::new(200).content("text/plain", "1.2.3\n"))
+///         HandlerAction::Respond(LocalReply::new(200).content("text/plain", "1.2.3\n"))
 ///     }
 /// }
 /// ```
@@ -43,7 +43,7 @@ pub enum HandlerAction {
     /// Forwards the request to the upstream of the route; 404 if the route has none.
     Forward,
     /// Sends this response to the client. Nothing is forwarded.
-    Respond(Reply),
+    Respond(LocalReply),
 }
 
 /// A shared [`Handler`] as a value of a configuration. Equality compares identity: clones are equal, separately created
@@ -297,12 +297,12 @@ impl<'a> HandlerResponse<'a> {
 
 /// A response generated locally by a handler, without an upstream.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct LocalReply {
     head: ResponseHead,
     content: Vec<u8>,
 }
 
-impl Reply {
+impl LocalReply {
     /// Creates a response without content. A status outside 200 to 599 is replaced by 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
@@ -364,9 +364,9 @@ mod tests {
 
     #[test]
     fn replies_are_valid_responses() {
-        let (head, content) = Reply::new(204).content("text/plain", "x").into_parts();
+        let (head, content) = LocalReply::new(204).content("text/plain", "x").into_parts();
         assert_eq!((head.status, content.len(), head.fields.len()), (204, 0, 0));
-        assert_eq!(Reply::new(101).into_parts().0.status, 500);
-        assert_eq!(Reply::new(200).field("Content-Length", "7").unwrap_err(), EditError::Reserved);
+        assert_eq!(LocalReply::new(101).into_parts().0.status, 500);
+        assert_eq!(LocalReply::new(200).field("Content-Length", "7").unwrap_err(), EditError::Reserved);
     }
 }

@@ -77,7 +77,7 @@ impl<'a> From<TailnetIdentity<'a>> for Identities<'a> {
 
 /// A matcher of tailnet identities: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
+pub enum IdentityMatcher {
     /// The machine of this name.
     Node(String),
     /// All machines with this tag, which includes the prefix `tag:`.
@@ -89,9 +89,9 @@ pub enum Who {
 /// An error for a text that is not a valid tailnet identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME")]
-pub struct WhoError;
+pub struct IdentityMatcherError;
 
-impl Who {
+impl IdentityMatcher {
     /// Returns whether this machine matches. Names are compared without regard to case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
@@ -104,21 +104,21 @@ impl Who {
     }
 }
 
-impl FromStr for Who {
-    type Err = WhoError;
+impl FromStr for IdentityMatcher {
+    type Err = IdentityMatcherError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some((_, "")) => Err(WhoError),
+            Some((_, "")) => Err(IdentityMatcherError),
             Some(("node", name)) => Ok(Self::Node(name.to_owned())),
             Some(("tag", _)) => Ok(Self::Tag(text.to_owned())),
             Some(("login", name)) => Ok(Self::Login(name.to_owned())),
-            _ => Err(WhoError),
+            _ => Err(IdentityMatcherError),
         }
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for IdentityMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(name) => write!(f, "node:{name}"),
@@ -198,12 +198,12 @@ mod tests {
             ("login:ann@a.test", true),
             ("login:bob@a.test", false),
         ] {
-            let who: Who = text.parse().unwrap();
+            let who: IdentityMatcher = text.parse().unwrap();
             assert_eq!(who.is(&node()), is, "{text}");
             assert_eq!(who.to_string(), text);
         }
         for text in ["", "vps-pacman", "node:", "user:x"] {
-            assert_eq!(text.parse::<Who>(), Err(WhoError), "{text}");
+            assert_eq!(text.parse::<IdentityMatcher>(), Err(IdentityMatcherError), "{text}");
         }
     }
 

@@ -4,8 +4,8 @@ use edge_http::{Method, RequestHead, Version};
 use edge_policy::Reason;
 use edge_policy::auth::basic::users;
 use edge_policy::config::{
-    Access, Action, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch, Plain,
-    Protocol, Reject, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
+    Access, Action, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch,
+    PlainHttp, Protocol, Reject, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
 };
 use edge_policy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
 use edge_policy::{CertificateContext, ClientCertificate, Snapshot};
@@ -56,7 +56,7 @@ fn config(sites: Vec<Site>) -> Config {
 
 fn site(name: &str, host: &str) -> Site {
     let mut site = Site::new(name, vec![host.parse().expect("a host")]).route(Route::forward("app"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     site
 }
 
@@ -318,7 +318,7 @@ fn ask_for_certificates(site: &mut Site, mode: Option<CertificateMode>) {
     if let Some(mode) = mode {
         let mut asked = ClientCertificates::required("/ca.pem");
         asked.mode = mode;
-        (site.client_certificates, site.plain) = (Some(asked), Plain::Refuse);
+        (site.client_certificates, site.plain) = (Some(asked), PlainHttp::Refuse);
     }
 }
 
@@ -435,7 +435,7 @@ proptest! {
 fn client_certificates_exclude_what_would_go_past_them() {
     let asks = |change: fn(&mut Site)| {
         let mut asking = site("app", "app.example.org");
-        asking.plain = Plain::Redirect;
+        asking.plain = PlainHttp::Redirect;
         asking.client_certificates = Some(ClientCertificates::required("/ca.pem"));
         change(&mut asking);
         Snapshot::new(config(vec![asking]))
@@ -446,7 +446,7 @@ fn client_certificates_exclude_what_would_go_past_them() {
     let over_quic = hello(&snapshot, Transport::Quic, Some("public"), None, sni).unwrap_err();
     assert_eq!(over_quic.why, Reason::ClientCertificateNotAsked);
     for (key, change) in [
-        ("plain", (|site| site.plain = Plain::Serve) as fn(&mut Site)),
+        ("plain", (|site| site.plain = PlainHttp::Serve) as fn(&mut Site)),
         ("early_data", |site| site.early_data = true),
         ("client_certificates", |site| site.passthrough = Some("app".into())),
     ] {

@@ -3,9 +3,9 @@
 use edge_http::Fields;
 use edge_http::forwarded;
 use edge_http::proxy_protocol::{self, ProxyHeader, v1, v2};
-use edge_policy::client_address::{MAX_ASKED, MAX_HOPS, Stop, parse_entry, restore, unasked};
+use edge_policy::client_address::{MAX_HOPS, MAX_LOOKUPS, StopReason, hop_to_look_up, parse_entry, restore};
 use edge_policy::config::{Trust, TrustedHeader};
-use edge_policy::tailnet::{Identities, Node, TailnetIdentity, Who};
+use edge_policy::tailnet::{Identities, IdentityMatcher, Node, TailnetIdentity};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -75,7 +75,7 @@ proptest! {
         let fields: Fields = [(&b"x-forwarded-for"[..], line.as_bytes())].into_iter().collect();
         let found = restore(&trust(TrustedHeader::XForwardedFor), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields);
         prop_assert_eq!(found.address, client);
-        prop_assert_eq!(found.stop, Stop::Untrusted);
+        prop_assert_eq!(found.stop, StopReason::Untrusted);
         prop_assert_eq!(found.via, hops.into_iter().chain([peer]).collect::<Vec<_>>());
     }
 
@@ -85,7 +85,7 @@ proptest! {
     ) {
         let found = restore(&trust(HEADERS[which].clone()), (peer, 1).into(), None, TailnetIdentity::Unasked, &fields(&lines));
         prop_assert_eq!((found.address, found.via.len()), (peer, 0));
-        prop_assert_eq!(found.told, Default::default());
+        prop_assert_eq!(found.forwarded, Default::default());
     }
 
     #[test]
@@ -112,26 +112,26 @@ proptest! {
         fallback in any::<bool>(),
         which in 0..2usize,
     ) {
-        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
+        let trust = Trust { who: vec![IdentityMatcher::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
         let edge = Node { tags: vec!["tag:edge".into()], ..Node::default() };
         let fields = listed(&entries);
         let said = |address: IpAddr| if ours.contains(&address) { TailnetIdentity::Known(&edge) } else { TailnetIdentity::Nobody };
         let mut hops = Vec::new();
         loop {
             let identities = Identities { source: said(peer), hops: &hops };
-            let Some(hop) = unasked(&trust, (peer, 1).into(), None, identities, &fields) else { break };
+            let Some(hop) = hop_to_look_up(&trust, (peer, 1).into(), None, identities, &fields) else { break };
             // Each is asked about once, and only addresses in trusted positions.
             prop_assert!(is_hop(hop) && hops.iter().all(|(known, _)| *known != hop));
             hops.push((hop, said(hop)));
-            prop_assert!(hops.len() <= MAX_ASKED);
+            prop_assert!(hops.len() <= MAX_LOOKUPS);
         }
         let found = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &hops }, &fields);
         prop_assert!(found.via.iter().all(|hop| ours.contains(hop)));
-        prop_assert!(found.stop != Stop::WrongIdentity || is_hop(found.address));
+        prop_assert!(found.stop != StopReason::WrongIdentity || is_hop(found.address));
         // The walk reaches the address of one that knows all of them, unless they were too many to ask about.
         let all: Vec<_> = entries.iter().map(|address| (*address, said(*address))).collect();
         let known = restore(&trust, (peer, 1).into(), None, Identities { source: said(peer), hops: &all }, &fields);
-        if hops.len() < MAX_ASKED {
+        if hops.len() < MAX_LOOKUPS {
             prop_assert_eq!((found.address, &found.via, found.stop), (known.address, &known.via, known.stop));
         } else {
             prop_assert!(known.via.ends_with(&found.via));
@@ -145,7 +145,7 @@ proptest! {
     fn while_nobody_can_be_asked_the_range_counts_only_by_the_fallback(
         entries in proptest::collection::vec(near(), 0..12), peer in near(), fallback in any::<bool>(), which in 0..2usize,
     ) {
-        let trust = Trust { who: vec![Who::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
+        let trust = Trust { who: vec![IdentityMatcher::Tag("tag:edge".into())], fallback, ..trust(HEADERS[which].clone()) };
         let fields = listed(&entries);
         let hops: Vec<_> = entries.iter().map(|address| (*address, TailnetIdentity::Unreachable)).collect();
         let identities = Identities { source: TailnetIdentity::Unreachable, hops: &hops };

@@ -2,13 +2,13 @@
 
 use edge_http::{BodyLength, Method, Name, RequestHead, ResponseHead, Version};
 use edge_policy::config::{
-    Access, Action, Config, FieldEdits, Listener, PathMatch, Plain, Reject, Response, Route, Site, Target,
-    Trust, Upstream,
+    Access, Action, Config, FieldEdits, Listener, PathMatch, PlainHttp, Reject, Response, Route, Site,
+    Target, Trust, Upstream,
 };
 use edge_policy::decide::{
     Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
-use edge_policy::early_data::{Early, EarlyWait};
+use edge_policy::early_data::{EarlyDataVerdict, WaitReason};
 use edge_policy::{ConfigPath, Reason, Snapshot};
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn site(name: &str, hosts: &[&str]) -> Site {
 fn config() -> Config {
     let prefix = |path: &str| PathMatch::Prefix(path.into());
     let mut git = site("git", &["git.example.org", "*.git.example.org"]).route(Route::forward("a"));
-    git.plain = Plain::Serve;
+    git.plain = PlainHttp::Serve;
     git.early_data = true;
     git.body_limit = Some(1000);
     git.request_fields =
@@ -34,7 +34,7 @@ fn config() -> Config {
     let mut admin = Route::new(prefix("/admin"), Action::Forward { upstream: "b".into() });
     admin.access = Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: Vec::new() };
     vault = vault.route(admin);
-    vault.plain = Plain::Serve;
+    vault.plain = PlainHttp::Serve;
     vault.early_data = true;
 
     let mut closed = site("closed", &["closed.example.org"]).route(Route::forward("a"));
@@ -42,7 +42,7 @@ fn config() -> Config {
     closed.early_data = true;
     let redirected = site("redirected", &["r.example.org"]).route(Route::forward("a"));
     let mut hidden = site("hidden", &["hidden.example.org"]).route(Route::forward("a"));
-    hidden.plain = Plain::Refuse;
+    hidden.plain = PlainHttp::Refuse;
 
     let target = |port| Target::Tcp { host: "127.0.0.1".into(), port };
     Config {
@@ -298,17 +298,20 @@ fn early_data() {
         change(&mut head);
         decide(&snapshot(), &early(host), &head).early
     };
-    assert_eq!(verdict("git.example.org", |_| {}), Early::Allowed);
-    assert_eq!(verdict("git.example.org", |head| head.method = Method::Post), Early::Wait(EarlyWait::Method));
+    assert_eq!(verdict("git.example.org", |_| {}), EarlyDataVerdict::Allowed);
+    assert_eq!(
+        verdict("git.example.org", |head| head.method = Method::Post),
+        EarlyDataVerdict::Wait(WaitReason::Method)
+    );
     assert_eq!(
         verdict("git.example.org", |head| head.body = BodyLength::Unknown),
-        Early::Wait(EarlyWait::Content)
+        EarlyDataVerdict::Wait(WaitReason::Content)
     );
     let upgrade = verdict("git.example.org", |head| head.upgrade = Some("websocket".into()));
-    assert_eq!(upgrade, Early::Wait(EarlyWait::Upgrade));
-    assert_eq!(verdict("r.example.org", |_| {}), Early::Wait(EarlyWait::SiteNotOptedIn));
+    assert_eq!(upgrade, EarlyDataVerdict::Wait(WaitReason::Upgrade));
+    assert_eq!(verdict("r.example.org", |_| {}), EarlyDataVerdict::Wait(WaitReason::SiteNotOptedIn));
     let address = verdict("vault.example.org", |head| head.target = "/admin".into());
-    assert_eq!(address, Early::Wait(EarlyWait::AddressRule));
+    assert_eq!(address, EarlyDataVerdict::Wait(WaitReason::AddressRule));
     // Over QUIC the source of early data proves nothing.
     let quic = |peer: &str, change: fn(&mut RequestHead)| {
         let mut head = get("git.example.org", "/");
@@ -318,11 +321,11 @@ fn early_data() {
         (facts.early, facts.transport, facts.peer) = (true, Transport::Quic, peer);
         decide(&snapshot(), &facts, &head).early
     };
-    assert_eq!(quic("192.0.2.1", |_| {}), Early::Allowed);
-    assert_eq!(quic("100.64.0.9", |_| {}), Early::Wait(EarlyWait::UnprovedAddress));
+    assert_eq!(quic("192.0.2.1", |_| {}), EarlyDataVerdict::Allowed);
+    assert_eq!(quic("100.64.0.9", |_| {}), EarlyDataVerdict::Wait(WaitReason::UnvalidatedAddress));
     let login = |head: &mut RequestHead| head.fields.push(b"authorization", b"Basic eDp5");
-    assert_eq!(quic("192.0.2.1", login), Early::Wait(EarlyWait::Authorization));
-    assert_eq!(verdict("git.example.org", login), Early::Allowed);
+    assert_eq!(quic("192.0.2.1", login), EarlyDataVerdict::Wait(WaitReason::Authorization));
+    assert_eq!(verdict("git.example.org", login), EarlyDataVerdict::Allowed);
 
     let early = early("git.example.org");
     let head = get("git.example.org", "/");
@@ -492,8 +495,8 @@ proptest! {
         if let Verdict::Redirect { location, .. } = &decision.verdict {
             prop_assert!(edge_http::grammar::is_target(location.as_bytes()));
         }
-        prop_assert_eq!(facts.early, decision.early != Early::NotEarly);
-        prop_assert!(decision.early != Early::Allowed || head.method.is_safe());
+        prop_assert_eq!(facts.early, decision.early != EarlyDataVerdict::NotEarly);
+        prop_assert!(decision.early != EarlyDataVerdict::Allowed || head.method.is_safe());
 
         let mut sent = head.clone();
         request_fields(&decision, &facts, facts.early, &mut sent);

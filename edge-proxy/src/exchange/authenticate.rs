@@ -49,7 +49,7 @@ impl AuthIdentity<'_> {
                     fields.push(name.as_bytes(), user.as_bytes());
                 }
             }
-            Self::Forward(auth, said, _) => forward::take_over(auth, said, fields),
+            Self::Forward(auth, said, _) => forward::set_identity_fields(auth, said, fields),
         }
     }
 
@@ -115,8 +115,8 @@ impl<'a> Authentication<'_, 'a> {
         let mut allowed: Option<(Fields, Fields)> = None;
         for target in std::iter::once(&head.target).chain(&self.context.decision.readings) {
             prepared.target.clone_from(target);
-            let mut question = forward::question(auth, &prepared);
-            let Ok((response, content)) = self.ask(auth, &mut question).await else {
+            let mut subrequest = forward::subrequest(auth, &prepared);
+            let Ok((response, content)) = self.ask(auth, &mut subrequest).await else {
                 return Err(Box::new(Denial::after(
                     self.context,
                     head,
@@ -155,7 +155,7 @@ impl<'a> Authentication<'_, 'a> {
     async fn ask(
         &self,
         auth: &ForwardAuth,
-        question: &mut RequestHead,
+        subrequest: &mut RequestHead,
     ) -> Result<(ResponseHead, Vec<u8>), UpstreamError> {
         let at = self
             .context
@@ -185,8 +185,8 @@ impl<'a> Authentication<'_, 'a> {
         };
         let mut tried = edge_policy::balance::TriedTargets::default();
         loop {
-            self.context.trace.attempt(question);
-            let asked = pool.begin(question, &options, 0, &mut tried).await;
+            self.context.trace.attempt(subrequest);
+            let asked = pool.begin(subrequest, &options, 0, &mut tried).await;
             let outcome = match asked {
                 Ok((mut exchange, flight)) => {
                     let read = self
@@ -197,7 +197,7 @@ impl<'a> Authentication<'_, 'a> {
                     let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
                     let answer = (exchange.version(), outcome.as_ref().map_or(0, |(head, _)| head.status));
                     let fault = outcome.as_ref().err().map(|error| error.reason());
-                    self.context.trace.attempted((pool.upstream(), flight.at), question, answer, fault);
+                    self.context.trace.attempted((pool.upstream(), flight.at), subrequest, answer, fault);
                     match &outcome {
                         Ok(_) => {
                             flight.succeeded();

@@ -10,7 +10,7 @@ use crate::date;
 use crate::upstream::{Cause, ConnectOptions, UpstreamError};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::balance::{TriedTargets, hash, sticky};
-use edge_policy::compression::{self, Skip};
+use edge_policy::compression::{self, SkipReason};
 use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, Upstream};
 use edge_policy::decide::{request_fields, response_fields};
 use edge_policy::handler::{HandlerRef, HandlerResponse};
@@ -127,7 +127,7 @@ impl Forwarding<'_, '_> {
                     self.identity.answer(&mut response.fields);
                     if !response.is_interim() {
                         if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
-                            let https = self.context.decision.client.told.https;
+                            let https = self.context.decision.client.forwarded.https;
                             let secure = https.unwrap_or_else(|| facts.transport.is_secure());
                             let set = sticky::set(cookie, pool.identity(flight.at), secure);
                             response.fields.push(b"Set-Cookie", set.as_bytes());
@@ -242,7 +242,7 @@ impl Forwarding<'_, '_> {
         if let Ok(coding) = chosen {
             compression::rewrite(coding, response);
         }
-        if matches!(chosen, Ok(_) | Err(Skip::NotAccepted | Skip::Leaks)) {
+        if matches!(chosen, Ok(_) | Err(SkipReason::NotAccepted | SkipReason::Leaks)) {
             compression::vary(response);
         }
         chosen.ok()

@@ -15,9 +15,9 @@ use crate::view::View;
 use crate::worker::Worker;
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
-use edge_policy::client_address::unasked;
+use edge_policy::client_address::hop_to_look_up;
 use edge_policy::decide::{Verdict, decide, response_fields};
-use edge_policy::early_data::Early;
+use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::handler::{HandlerAction, HandlerRequest};
 use edge_policy::tailnet::{Identities, TailnetIdentity};
 use std::future::poll_fn;
@@ -54,7 +54,7 @@ pub(crate) async fn serve<D: Downstream>(
     let timeouts = decision.timeouts().unwrap_or(view.runtime.snapshot().config().timeouts);
     let trace = worker.tracer().begin(&decision, &facts, &head, began);
     let waited = match decision.early {
-        Early::Wait(_) if was_early => {
+        EarlyDataVerdict::Wait(_) if was_early => {
             deadline.within(timeouts.handshake, poll_fn(|cx| down.poll_handshake(cx))).await
         }
         _ => Some(Ok(())),
@@ -146,7 +146,9 @@ async fn hops(
         let hops: Vec<_> = known.iter().map(|(hop, said)| (*hop, said.identity())).collect();
         let identities = Identities { source, hops: &hops };
         let interface = connection.interface.as_deref();
-        let Some(hop) = unasked(trust, peer, interface, identities, &head.fields) else { return known };
+        let Some(hop) = hop_to_look_up(trust, peer, interface, identities, &head.fields) else {
+            return known;
+        };
         drop(hops);
         // The port does not matter for an address of the tailnet. Of others nothing is known.
         let said = whois.is(SocketAddr::new(hop, 0), deadline).await;

@@ -7,7 +7,7 @@ use crate::socket::Socket;
 use crate::tls::TlsStream;
 use crate::{Certificates, Proxy, ProxyHandle};
 use edge_http::websocket;
-use edge_policy::config::{KernelTls, Listener, Plain, Route, Site, Target, Upstream};
+use edge_policy::config::{KernelTls, Listener, PlainHttp, Route, Site, Target, Upstream};
 use rustls::{CipherSuite, ClientConfig, ClientConnection, StreamOwned};
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -108,7 +108,7 @@ impl Edge {
         let origin = origin();
         let target = Target::Tcp { host: origin.ip().to_string(), port: origin.port() };
         let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("origin"));
-        site.plain = Plain::Serve;
+        site.plain = PlainHttp::Serve;
         let config = edge_policy::config::Config {
             listeners: vec![Listener::tls(([127, 0, 0, 1], 0).into())],
             sites: vec![site],

@@ -89,7 +89,7 @@ impl Tracer {
             if let Method::Other(name) = &head.method {
                 attributes.push(("http.request.method_original", Value::Text(name.to_string())));
             }
-            let told = &decision.client.told;
+            let told = &decision.client.forwarded;
             let https = told.https.unwrap_or_else(|| facts.transport.is_secure());
             attributes.push(("url.scheme", Value::Word(if https { "https" } else { "http" })));
             attributes.push(("url.path", text(path(&head.target))));

@@ -14,7 +14,7 @@ use edge_http::h1::HeadLimits;
 use edge_http::host::split_authority;
 use edge_http::proxy_protocol::Extensions;
 use edge_policy::balance::health::Event;
-use edge_policy::balance::{Budget, Candidate, TriedTargets, choose, kept};
+use edge_policy::balance::{Budget, Candidate, TriedTargets, choose, sticky_target};
 use edge_policy::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
 use rustls::pki_types::ServerName;
 use std::cell::Cell;
@@ -111,7 +111,7 @@ impl Pool {
                     candidate.weight = self.upstream.weights.get(at).copied().unwrap_or(1);
                     candidate.backup = at >= backups;
                 }
-                let kept = sticky.and_then(|identity| kept(&candidates[..count], identity, tried));
+                let kept = sticky.and_then(|identity| sticky_target(&candidates[..count], identity, tried));
                 kept.or_else(|| choose(balance, &candidates[..count], turn, key, tried))
             }
         }

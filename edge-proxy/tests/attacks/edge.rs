@@ -1,7 +1,7 @@
 //! A proxy with one site in front of a recording origin, and raw clients.
 
 use edge_http::host::HostPattern;
-use edge_proxy::config::{Listener, Plain, Route, Site, Target, Upstream};
+use edge_proxy::config::{Listener, PlainHttp, Route, Site, Target, Upstream};
 use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ pub(crate) struct Edge {
 
 pub(crate) fn site(name: &str) -> Site {
     let mut site = Site::new(name, vec![HostPattern::parse(name).unwrap()]).route(Route::forward("origin"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     site
 }
 

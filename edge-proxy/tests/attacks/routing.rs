@@ -1,7 +1,7 @@
 //! S10 to S14 and unknown names: the destination and the source of a request.
 
 use crate::edge::{Edge, site};
-use edge_proxy::config::{Access, Auth, Case, ForwardAuth, PathMatch, Route};
+use edge_proxy::config::{Access, Auth, CaseSensitivity, ForwardAuth, PathMatch, Route};
 use std::io::{Read, Write};
 use testkit::Origin;
 
@@ -135,7 +135,7 @@ fn s14_paths_with_one_decision_pass_beside_a_guarded_route() {
         assert!(edge.origin.text().contains(&format!("GET {path} HTTP/1.1\r\n")), "{}", edge.origin.text());
     }
     // A route can say that case counts.
-    guarded.routes[1].case = Case::Exact;
+    guarded.routes[1].case = CaseSensitivity::Exact;
     let edge = Edge::with(Origin::simple(), vec![guarded]);
     let answer = edge.send(b"GET /ADMIN HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");

@@ -12,7 +12,7 @@ pub(crate) mod wire3;
 
 use edge_http::host::HostPattern;
 use edge_proxy::config::{
-    Action, Config, Limits, Listener, PathMatch, Plain, Response, Route, Site, Target, Upstream,
+    Action, Config, Limits, Listener, PathMatch, PlainHttp, Response, Route, Site, Target, Upstream,
 };
 use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::net::{SocketAddr, TcpStream};
@@ -43,7 +43,7 @@ impl Edge {
         let mut site = Site::new("a.test", hosts)
             .route(Route::forward("origin"))
             .route(Route::new(PathMatch::Exact("/here".into()), Action::Respond(said)));
-        site.plain = Plain::Serve;
+        site.plain = PlainHttp::Serve;
         let target = Target::Tcp { host: origin.ip().to_string(), port: origin.port() };
         let config = Config {
             listeners: vec![

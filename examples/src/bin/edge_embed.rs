@@ -2,7 +2,7 @@
 //!
 //! Listens on a free loopback port, sends three requests to itself, and prints the events of its observer.
 
-use edge_proxy::config::{Config, Listener, Plain, Route, Site, Target, Upstream};
+use edge_proxy::config::{Config, Listener, PlainHttp, Route, Site, Target, Upstream};
 use edge_proxy::{AccessRecord, Observer, Proxy, Reason};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .upstreams
         .push(Upstream::new("hello", Target::Tcp { host: "127.0.0.1".into(), port: service.port() }));
     let mut site = Site::new("hello", vec!["hello.test".parse()?]).route(Route::forward("hello"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     config.sites.push(site);
 
     let proxy = Proxy::builder().config(config.clone()).workers(1).observer(Arc::new(Printer)).start()?;

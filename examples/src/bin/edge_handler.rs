@@ -1,7 +1,7 @@
 //! A proxy whose program answers one route itself, edits the headers of another, and forwards the rest.
 
-use edge_proxy::config::{Action, Listener, PathMatch, Plain, Route, Site, Target, Upstream};
-use edge_proxy::handler::{Handler, HandlerAction, HandlerRequest, HandlerResponse, Reply};
+use edge_proxy::config::{Action, Listener, PathMatch, PlainHttp, Route, Site, Target, Upstream};
+use edge_proxy::handler::{Handler, HandlerAction, HandlerRequest, HandlerResponse, LocalReply};
 use edge_proxy::{Proxy, ProxyHandle};
 use std::error::Error;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ struct Counter(AtomicU64);
 impl Handler for Counter {
     fn request(&self, _request: &mut HandlerRequest<'_>) -> HandlerAction {
         let count = self.0.fetch_add(1, Relaxed) + 1;
-        HandlerAction::Respond(Reply::new(200).content("text/plain", format!("request {count}\n")))
+        HandlerAction::Respond(LocalReply::new(200).content("text/plain", format!("request {count}\n")))
     }
 }
 
@@ -27,7 +27,7 @@ impl Handler for Tenant {
         let tenant = request.path().split('/').nth(2).unwrap_or("none").to_owned();
         match request.set_field("X-Tenant", tenant) {
             Ok(()) => HandlerAction::Forward,
-            Err(_) => HandlerAction::Respond(Reply::new(400)),
+            Err(_) => HandlerAction::Respond(LocalReply::new(400)),
         }
     }
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .route(Route::new(PathMatch::Exact("/count".into()), Action::handle(Counter::default())))
         .route(Route::new(prefix("/tenant/"), Action::handle_or_forward(Tenant, "app")))
         .route(Route::forward("app"));
-    site.plain = Plain::Serve;
+    site.plain = PlainHttp::Serve;
     let target = Target::Tcp { host: "127.0.0.1".into(), port: service.port() };
     let listener = Listener::plain(([127, 0, 0, 1], 0).into());
     let proxy =

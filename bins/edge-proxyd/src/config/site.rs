@@ -10,8 +10,8 @@ use super::ranges;
 use super::rewrite::{self, COOKIES, EDITS, edits};
 use super::upstream::{REFERRED, referred, referred_tcp};
 use edge_proxy::config::{
-    Action, Case, Maintenance, PathMatch, Plain, Reject, Response, Route, RouteCompression, Satisfy, Site,
-    Timeouts, Upstream,
+    Action, CaseSensitivity, Maintenance, PathMatch, PlainHttp, Reject, Response, Route, RouteCompression,
+    Satisfy, Site, Timeouts, Upstream,
 };
 use edge_proxy::{CertificateFiles, ConfigPath};
 
@@ -97,9 +97,10 @@ const SATISFY: Kind = Kind::Word(&const { words(&SATISFIES) });
 
 pub(super) const REJECT: Kind = Kind::Word(&const { words(&REJECTS) });
 
-const CASES: [(&str, Case); 2] = [("exact", Case::Exact), ("guarded", Case::Guarded)];
-const PLAINS: [(&str, Plain); 3] =
-    [("redirect", Plain::Redirect), ("serve", Plain::Serve), ("refuse", Plain::Refuse)];
+const CASES: [(&str, CaseSensitivity); 2] =
+    [("exact", CaseSensitivity::Exact), ("guarded", CaseSensitivity::Guarded)];
+const PLAINS: [(&str, PlainHttp); 3] =
+    [("redirect", PlainHttp::Redirect), ("serve", PlainHttp::Serve), ("refuse", PlainHttp::Refuse)];
 const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 

@@ -3,7 +3,7 @@
 use super::origin::{self, Memory};
 use crate::authority::Authority;
 use edge_http::host::HostPattern;
-use edge_proxy::config::{Config, Listener, Plain, Protocol, Route, Site, Target, Upstream};
+use edge_proxy::config::{Config, Listener, PlainHttp, Protocol, Route, Site, Target, Upstream};
 use edge_proxy::{Certificates, ConnectionRejected, Observer, Proxy, ProxyHandle, Reason};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ impl Lab {
         let mut early = site("early.localhost", "app")?;
         early.early_data = true;
         let mut node = site("node.localhost", "app")?;
-        node.plain = Plain::Serve;
+        node.plain = PlainHttp::Serve;
         let mut grpc_upstream = Upstream::new("grpc", tcp(grpc));
         grpc_upstream.protocol = Protocol::Http2;
         let mut config = Config {

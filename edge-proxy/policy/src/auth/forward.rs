@@ -17,7 +17,7 @@ use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Ver
 /// The fields of `head` are copied, except those about content, conditions (`If-…`), Range, Expect and TE. X-Forwarded-Method and
 /// X-Forwarded-Uri contain the method and the target of `head`. `head` must have been prepared by
 /// [`request_fields`](crate::decide::request_fields), so that a client cannot forge X-Forwarded-For, -Proto and -Host.
-pub fn question(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
+pub fn subrequest(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);
     asked.method = Method::Get;
     asked.target.clone_from(&auth.path);
@@ -74,7 +74,7 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
 
 /// Sets the identity fields of a request to those that the subrequest returned. The client's fields of the names in
 /// [`ForwardAuth::copy`], in any spelling that backends treat alike, are removed even if the service returned none.
-pub fn take_over(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
+pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
     for field in said.iter() {
         fields.push(field.name, field.value);
@@ -116,7 +116,7 @@ mod tests {
         ] {
             head.fields.push(name.as_bytes(), value.as_bytes());
         }
-        let asked = question(&auth(), &head);
+        let asked = subrequest(&auth(), &head);
         assert_eq!(
             names(&asked.fields),
             ["Cookie", "X-Forwarded-For", "X-Forwarded-Method", "X-Forwarded-Uri"]
@@ -142,7 +142,7 @@ mod tests {
         for name in ["Remote-User", "remote_user", "REMOTE.GROUPS", "Remote-Groups", "X-Other"] {
             fields.push(name.as_bytes(), b"root");
         }
-        take_over(&auth(), &request, &mut fields);
+        set_identity_fields(&auth(), &request, &mut fields);
         assert_eq!(names(&fields), ["X-Other", "remote-user"]);
     }
 

@@ -144,7 +144,7 @@ fn score(target: &Candidate, key: u64) -> f64 {
 
 /// Returns the index of the target with this identity, to which a cookie binds the client. `None` if it was tried, or is neither
 /// healthy nor due for a trial.
-pub fn kept(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
+pub fn sticky_target(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
     let usable = |target: &Candidate| {
         target.identity == identity && matches!(target.availability, Availability::Well | Availability::Trial)
     };
@@ -210,11 +210,11 @@ mod tests {
         let named = |identity, availability| Candidate { availability, identity, ..well(1) };
         let targets = [named(1, Availability::Well), named(2, Availability::Ejected)];
         let mut tried = TriedTargets::default();
-        assert_eq!(kept(&targets, 1, tried), Some(0));
-        assert_eq!(kept(&targets, 2, tried), None);
-        assert_eq!(kept(&targets, 3, tried), None);
+        assert_eq!(sticky_target(&targets, 1, tried), Some(0));
+        assert_eq!(sticky_target(&targets, 2, tried), None);
+        assert_eq!(sticky_target(&targets, 3, tried), None);
         tried.add(0);
-        assert_eq!(kept(&targets, 1, tried), None);
+        assert_eq!(sticky_target(&targets, 1, tried), None);
     }
 
     proptest! {

@@ -9,4 +9,4 @@ pub mod health;
 pub mod sticky;
 
 pub use budget::Budget;
-pub use choice::{Candidate, TriedTargets, choose, hash, kept};
+pub use choice::{Candidate, TriedTargets, choose, hash, sticky_target};

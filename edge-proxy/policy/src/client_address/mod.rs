@@ -8,7 +8,7 @@ mod entry;
 mod walk;
 
 pub use entry::parse_entry;
-pub use walk::{restore, unasked};
+pub use walk::{hop_to_look_up, restore};
 
 use crate::config::TrustedHeader;
 use std::fmt;
@@ -26,9 +26,9 @@ pub struct ClientAddress {
     /// The source of `address`.
     pub source: Source,
     /// The reason the evaluation of the header stopped at `address`.
-    pub stop: Stop,
+    pub stop: StopReason,
     /// The scheme, host and port of the client's request, as reported by a trusted proxy.
-    pub told: ForwardedInfo,
+    pub forwarded: ForwardedInfo,
 }
 
 /// The source of a client's address.
@@ -45,7 +45,7 @@ pub enum Source {
 /// The reason the evaluation of the forwarding header stopped at the client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Stop {
+pub enum StopReason {
     /// The header has no further entry. The address is that of a trusted proxy.
     End,
     /// The next entry is not an address: empty, `unknown`, obfuscated or malformed. A header with a single address also stops
@@ -77,7 +77,7 @@ pub struct ForwardedInfo {
 /// The highest number of hops that are evaluated.
 pub const MAX_HOPS: usize = 32;
 /// The highest number of hops of one request that are looked up in the tailnet, in addition to the source of the connection.
-pub const MAX_ASKED: usize = 8;
+pub const MAX_LOOKUPS: usize = 8;
 /// The highest number of header bytes that are evaluated.
 pub const MAX_BYTES: usize = 8 * 1024;
 
@@ -90,7 +90,10 @@ impl ClientAddress {
     /// Returns whether the connection came from a trusted proxy, so that its forwarding headers are evaluated.
     pub const fn is_by_hop(&self) -> bool {
         !self.via.is_empty()
-            || !matches!(self.stop, Stop::Untrusted | Stop::WrongIdentity | Stop::WrongInterface)
+            || !matches!(
+                self.stop,
+                StopReason::Untrusted | StopReason::WrongIdentity | StopReason::WrongInterface
+            )
     }
 }
 
@@ -104,7 +107,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Stop {
+impl StopReason {
     /// Returns the stable code in kebab case, for logs.
     pub const fn code(self) -> &'static str {
         match self {
@@ -123,7 +126,7 @@ impl Stop {
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::End => "a trusted proxy, and the header has no further entry",

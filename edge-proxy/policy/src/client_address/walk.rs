@@ -1,6 +1,8 @@
 //! Evaluation of the forwarding header, hop by hop.
 
-use super::{ClientAddress, ForwardedInfo, MAX_ASKED, MAX_BYTES, MAX_HOPS, Source, Stop, parse_entry};
+use super::{
+    ClientAddress, ForwardedInfo, MAX_BYTES, MAX_HOPS, MAX_LOOKUPS, Source, StopReason, parse_entry,
+};
 use crate::config::{Trust, TrustedHeader};
 use crate::tailnet::{Identities, TailnetIdentity};
 use edge_http::grammar::trim;
@@ -10,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Restores the client's address.
 ///
 /// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection arrived on.
-/// `identities` are the tailnet identities of the source and of hops in the header; [`unasked`] returns the hops to look up.
+/// `identities` are the tailnet identities of the source and of hops in the header; [`hop_to_look_up`] returns the hops to look up.
 ///
 /// ```
 /// use edge_policy::config::Trust;
@@ -41,21 +43,21 @@ pub fn restore<'i>(
         port: Some(source.port()),
         via: Vec::new(),
         source: Source::Connection,
-        stop: Stop::Untrusted,
-        told: ForwardedInfo::default(),
+        stop: StopReason::Untrusted,
+        forwarded: ForwardedInfo::default(),
     };
     if !is_in_range(trust, client.address) {
         return client;
     }
     if trust.interface.as_deref().is_some_and(|wanted| interface != Some(wanted)) {
-        client.stop = Stop::WrongInterface;
+        client.stop = StopReason::WrongInterface;
         return client;
     }
     if !is_one_of(trust, identities.source) {
-        client.stop = Stop::WrongIdentity;
+        client.stop = StopReason::WrongIdentity;
         return client;
     }
-    client.told = told(fields);
+    client.forwarded = forwarded_info(fields);
     client.stop = match &trust.header {
         TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, &mut client),
         TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, &mut client),
@@ -72,9 +74,9 @@ pub fn restore<'i>(
 
 /// Returns the hop at which [`restore`] stopped because its identity was not looked up. `None` if there is none.
 ///
-/// The caller looks the hop up, adds the result to `identities` and calls again until the result is `None`. At most [`MAX_ASKED`]
+/// The caller looks the hop up, adds the result to `identities` and calls again until the result is `None`. At most [`MAX_LOOKUPS`]
 /// hops are returned, so that a long header cannot cause many lookups.
-pub fn unasked<'i>(
+pub fn hop_to_look_up<'i>(
     trust: &Trust,
     source: SocketAddr,
     interface: Option<&str>,
@@ -82,11 +84,11 @@ pub fn unasked<'i>(
     fields: &Fields,
 ) -> Option<IpAddr> {
     let identities = identities.into();
-    if trust.who.is_empty() || identities.hops.len() >= MAX_ASKED {
+    if trust.who.is_empty() || identities.hops.len() >= MAX_LOOKUPS {
         return None;
     }
     let client = restore(trust, source, interface, identities, fields);
-    let asks = client.stop == Stop::WrongIdentity && !client.via.is_empty();
+    let asks = client.stop == StopReason::WrongIdentity && !client.via.is_empty();
     Some(client.address).filter(|hop| asks && identities.of(*hop).is_none())
 }
 
@@ -96,12 +98,12 @@ fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
 
 /// Returns the reason to stop at an address in the header. `None` if the address is a trusted proxy, so that the evaluation
 /// continues.
-fn end(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<Stop> {
+fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<StopReason> {
     if !is_in_range(trust, address) {
-        return Some(Stop::Untrusted);
+        return Some(StopReason::Untrusted);
     }
     let identity = identities.of(address).unwrap_or_default();
-    (!is_one_of(trust, identity)).then_some(Stop::WrongIdentity)
+    (!is_one_of(trust, identity)).then_some(StopReason::WrongIdentity)
 }
 
 /// Returns whether this identity is one of the trusted proxies'. True if none are configured.
@@ -122,24 +124,29 @@ fn step(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), head
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-fn walk_list(trust: &Trust, identities: Identities<'_>, fields: &Fields, client: &mut ClientAddress) -> Stop {
+fn walk_list(
+    trust: &Trust,
+    identities: Identities<'_>,
+    fields: &Fields,
+    client: &mut ClientAddress,
+) -> StopReason {
     let mut bytes = 0;
     for line in fields.all(Name::XForwardedFor).rev() {
         for entry in line.rsplit(|b| *b == b',') {
             bytes += entry.len() + 1;
             if bytes > MAX_BYTES || client.via.len() >= MAX_HOPS {
-                return Stop::TooLong;
+                return StopReason::TooLong;
             }
             let Some(found) = parse_entry(trim(entry)) else {
-                return Stop::Garbage;
+                return StopReason::Garbage;
             };
             step(client, found, TrustedHeader::XForwardedFor);
-            if let Some(stop) = end(trust, identities, found.0) {
+            if let Some(stop) = stop_reason(trust, identities, found.0) {
                 return stop;
             }
         }
     }
-    Stop::End
+    StopReason::End
 }
 
 fn walk_forwarded(
@@ -147,62 +154,62 @@ fn walk_forwarded(
     identities: Identities<'_>,
     fields: &Fields,
     client: &mut ClientAddress,
-) -> Stop {
+) -> StopReason {
     let mut bytes = 0;
     // The last element is the client's own connection to the hop; further left are earlier connections.
     for line in fields.all(Name::Forwarded).rev() {
         bytes += line.len();
         if bytes > MAX_BYTES {
-            return Stop::TooLong;
+            return StopReason::TooLong;
         }
         // A quoted string may contain commas, so a line can only be parsed from its left. A line that does not parse as
         // a whole is ignored.
         let Ok(elements) = forwarded::parse(line) else {
-            return Stop::Garbage;
+            return StopReason::Garbage;
         };
         for element in elements.iter().rev() {
             if client.via.len() >= MAX_HOPS {
-                return Stop::TooLong;
+                return StopReason::TooLong;
             }
             let Some(found) = element.node.as_deref().and_then(parse_entry) else {
-                return Stop::Garbage;
+                return StopReason::Garbage;
             };
             step(client, found, TrustedHeader::Forwarded);
             if let Some(proto) = &element.proto {
-                client.told.https = https(proto);
+                client.forwarded.https = https(proto);
             }
             if let Some(host) = &element.host {
-                client.told.host = authority(host);
+                client.forwarded.host = authority(host);
             }
-            if let Some(stop) = end(trust, identities, found.0) {
+            if let Some(stop) = stop_reason(trust, identities, found.0) {
                 return stop;
             }
         }
     }
-    Stop::End
+    StopReason::End
 }
 
 fn one_address<'v>(
     mut values: impl Iterator<Item = &'v [u8]>,
     header: TrustedHeader,
     client: &mut ClientAddress,
-) -> Stop {
+) -> StopReason {
     match (values.next(), values.next()) {
-        (None, _) => Stop::End,
+        (None, _) => StopReason::End,
         // A trusted proxy writes one field. With two, one of them may be forged.
-        (Some(_), Some(_)) => Stop::Garbage,
+        (Some(_), Some(_)) => StopReason::Garbage,
         (Some(value), None) => match parse_entry(trim(value)) {
             Some(found) => {
                 step(client, found, header);
-                Stop::Untrusted
+                StopReason::Untrusted
             }
-            None => Stop::Garbage,
+            None => StopReason::Garbage,
         },
     }
 }
 
 /// Returns the parameters other than addresses that a trusted proxy reported. A repeated field is ignored.
-fn told(fields: &Fields) -> ForwardedInfo {
+fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);
         match (values.next(), values.next()) {
@@ -244,7 +251,7 @@ mod tests {
         }
     }
 
-    fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, Stop, usize) {
+    fn restored(header: TrustedHeader, peer: &str, fields: &[(&str, &str)]) -> (String, StopReason, usize) {
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let client = restore(&trust(header), peer.parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
         (client.address.to_string(), client.stop, client.via.len())
@@ -257,18 +264,24 @@ mod tests {
         let restored =
             |peer, value| restored(TrustedHeader::XForwardedFor, peer, &[("X-Forwarded-For", value)]);
         let is = |ip: &str, stop, via| (ip.to_string(), stop, via);
-        assert_eq!(restored(HOP, "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
-        assert_eq!(restored(HOP, "6.6.6.6, 203.0.113.7, 100.64.0.9"), is("203.0.113.7", Stop::Untrusted, 2));
-        assert_eq!(restored("203.0.113.1:1", "6.6.6.6"), is("203.0.113.1", Stop::Untrusted, 0));
-        assert_eq!(restored("[::ffff:100.64.0.2]:1", "203.0.113.7"), is("203.0.113.7", Stop::Untrusted, 1));
-        assert_eq!(restored(HOP, "6.6.6.6, unknown"), is("100.64.0.2", Stop::Garbage, 0));
-        assert_eq!(restored(HOP, "6.6.6.6, "), is("100.64.0.2", Stop::Garbage, 0));
-        assert_eq!(restored(HOP, "6.6.6.6,_x,100.64.0.9"), is("100.64.0.9", Stop::Garbage, 1));
-        assert_eq!(restored(HOP, "100.64.0.9"), is("100.64.0.9", Stop::End, 1));
+        assert_eq!(restored(HOP, "203.0.113.7"), is("203.0.113.7", StopReason::Untrusted, 1));
+        assert_eq!(
+            restored(HOP, "6.6.6.6, 203.0.113.7, 100.64.0.9"),
+            is("203.0.113.7", StopReason::Untrusted, 2)
+        );
+        assert_eq!(restored("203.0.113.1:1", "6.6.6.6"), is("203.0.113.1", StopReason::Untrusted, 0));
+        assert_eq!(
+            restored("[::ffff:100.64.0.2]:1", "203.0.113.7"),
+            is("203.0.113.7", StopReason::Untrusted, 1)
+        );
+        assert_eq!(restored(HOP, "6.6.6.6, unknown"), is("100.64.0.2", StopReason::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6, "), is("100.64.0.2", StopReason::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6,_x,100.64.0.9"), is("100.64.0.9", StopReason::Garbage, 1));
+        assert_eq!(restored(HOP, "100.64.0.9"), is("100.64.0.9", StopReason::End, 1));
         let many = vec!["100.64.0.9"; 40].join(",");
-        assert_eq!(restored(HOP, &many), is("100.64.0.9", Stop::TooLong, MAX_HOPS));
+        assert_eq!(restored(HOP, &many), is("100.64.0.9", StopReason::TooLong, MAX_HOPS));
         let padded = format!("6.6.6.6,{}100.64.0.9", " ".repeat(MAX_BYTES));
-        assert_eq!(restored(HOP, &padded), is("100.64.0.2", Stop::TooLong, 0));
+        assert_eq!(restored(HOP, &padded), is("100.64.0.2", StopReason::TooLong, 0));
     }
 
     #[test]
@@ -280,19 +293,22 @@ mod tests {
         ];
         assert_eq!(restored(TrustedHeader::XForwardedFor, HOP, &fields).0, "203.0.113.7");
         assert_eq!(restored(TrustedHeader::Forwarded, HOP, &fields).0, "7.7.7.7");
-        assert_eq!(restored(TrustedHeader::XRealIp, HOP, &fields), ("100.64.0.2".into(), Stop::End, 0));
+        assert_eq!(restored(TrustedHeader::XRealIp, HOP, &fields), ("100.64.0.2".into(), StopReason::End, 0));
     }
 
     #[test]
     fn the_forwarded_field() {
         let restored = |value| restored(TrustedHeader::Forwarded, HOP, &[("Forwarded", value)]);
         assert_eq!(restored("for=6.6.6.6, for=\"[2001:db8::7]:80\";proto=https").0, "2001:db8::7");
-        assert_eq!(restored("for=6.6.6.6, for=_x").1, Stop::Garbage);
+        assert_eq!(restored("for=6.6.6.6, for=_x").1, StopReason::Garbage);
         // A forged open quote must not swallow what the trusted proxy added.
-        assert_eq!(restored("for=6.6.6.6;x=\", for=203.0.113.7"), ("100.64.0.2".into(), Stop::Garbage, 0));
+        assert_eq!(
+            restored("for=6.6.6.6;x=\", for=203.0.113.7"),
+            ("100.64.0.2".into(), StopReason::Garbage, 0)
+        );
         assert_eq!(
             restored("for=6.6.6.6;x=\", for=\"203.0.113.7\""),
-            ("100.64.0.2".into(), Stop::Garbage, 0)
+            ("100.64.0.2".into(), StopReason::Garbage, 0)
         );
     }
 
@@ -300,7 +316,7 @@ mod tests {
     fn one_x_real_ip_only() {
         let real = |fields: &[(&str, &str)]| restored(TrustedHeader::XRealIp, HOP, fields);
         assert_eq!(real(&[("X-Real-IP", "203.0.113.7")]).0, "203.0.113.7");
-        assert_eq!(real(&[("X-Real-IP", "6.6.6.6"), ("X-Real-IP", "203.0.113.7")]).1, Stop::Garbage);
+        assert_eq!(real(&[("X-Real-IP", "6.6.6.6"), ("X-Real-IP", "203.0.113.7")]).1, StopReason::Garbage);
     }
 
     #[test]
@@ -309,12 +325,12 @@ mod tests {
         let fields: Fields = [(&b"X-Forwarded-For"[..], &b"203.0.113.7"[..])].into_iter().collect();
         let restore =
             |interface| restore(&trust, HOP.parse().unwrap(), interface, TailnetIdentity::Unasked, &fields);
-        assert_eq!(restore(Some("tailscale0")).stop, Stop::Untrusted);
+        assert_eq!(restore(Some("tailscale0")).stop, StopReason::Untrusted);
         for other in [None, Some("eth0"), Some("")] {
             let client = restore(other);
             assert_eq!(
                 (client.stop, client.address.to_string()),
-                (Stop::WrongInterface, "100.64.0.2".into())
+                (StopReason::WrongInterface, "100.64.0.2".into())
             );
         }
     }

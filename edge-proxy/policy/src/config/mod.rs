@@ -20,8 +20,8 @@ pub use client_certificate::{CertificateField, CertificateMode, ClientCertificat
 pub use forward::Forward;
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
-    Access, Action, Case, ErrorPage, FieldEdits, Maintenance, PathMatch, Plain, Reject, Response, Route,
-    RouteCompression, Satisfy, Site,
+    Access, Action, CaseSensitivity, ErrorPage, FieldEdits, Maintenance, PathMatch, PlainHttp, Reject,
+    Response, Route, RouteCompression, Satisfy, Site,
 };
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]
@@ -31,7 +31,7 @@ pub use upstream::{
     UpstreamTls,
 };
 
-use crate::tailnet::Who;
+use crate::tailnet::IdentityMatcher;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -164,7 +164,7 @@ pub struct Trust {
     pub interface: Option<String>,
     /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted only if
     /// tailscaled confirms one of these identities. Requires [`Config::tailnet`].
-    pub who: Vec<Who>,
+    pub who: Vec<IdentityMatcher>,
     /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, the default, no hop is trusted during that
     /// time.
     pub fallback: bool,

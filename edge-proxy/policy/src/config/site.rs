@@ -22,7 +22,7 @@ pub struct Site {
     /// forwarded without being decrypted. Such a site has no routes and is not served over QUIC.
     pub passthrough: Option<String>,
     /// The handling of requests over plain HTTP.
-    pub plain: Plain,
+    pub plain: PlainHttp,
     /// The client addresses that may use the site.
     pub access: Access,
     /// The combination of `access` and `auth`.
@@ -72,7 +72,7 @@ impl Site {
             hosts,
             listen: Vec::new(),
             passthrough: None,
-            plain: Plain::default(),
+            plain: PlainHttp::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),
             client_certificates: None,
@@ -104,7 +104,7 @@ impl Site {
 
 /// The handling of requests over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Plain {
+pub enum PlainHttp {
     /// Redirected (308) to the same URL with https, unless a trusted proxy reports that the client used https. The default.
     #[default]
     Redirect,
@@ -175,7 +175,7 @@ pub struct Route {
     /// The action for a matching request.
     pub action: Action,
     /// The case sensitivity of the path.
-    pub case: Case,
+    pub case: CaseSensitivity,
     /// The client addresses that may use the route, in addition to the site's `access`. Paths that an upstream may normalise to
     /// another route's are then refused with 400.
     pub access: Access,
@@ -215,7 +215,7 @@ impl Route {
         Self {
             path,
             action,
-            case: Case::default(),
+            case: CaseSensitivity::default(),
             access: Access::default(),
             satisfy: Satisfy::default(),
             require_certificate: false,
@@ -254,7 +254,7 @@ impl Action {
 
 /// The case sensitivity of a route's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Case {
+pub enum CaseSensitivity {
     /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or an action
     /// that refuses every request. Many frameworks route other spellings alike. The default.
     #[default]
@@ -272,7 +272,7 @@ impl Route {
             || !self.methods.is_empty()
             || !self.access.is_open()
             || self.refusal_status().is_some();
-        guards && self.case == Case::Guarded
+        guards && self.case == CaseSensitivity::Guarded
     }
 
     /// Returns the status with which the route refuses every request, 400 to 499, or 0 if it drops them. `None` if it does

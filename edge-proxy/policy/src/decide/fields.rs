@@ -17,7 +17,7 @@ use edge_http::{
 /// Connection or omits it, and adds the fields of an upgrade.
 ///
 /// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host and port
-/// that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
+/// that a trusted hop reported are kept. `EarlyDataVerdict-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
 /// (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from every request, as are `Proxy` and
 /// names with characters other than letters, digits, `-` and `_`.
 pub fn request_fields(
@@ -187,10 +187,10 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
 /// Appends the client address, host and scheme in every form that upstreams read.
 fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
-    let https = client.told.https.unwrap_or_else(|| facts.transport.is_secure());
+    let https = client.forwarded.https.unwrap_or_else(|| facts.transport.is_secure());
     let proto = if https { "https" } else { "http" };
-    let host = client.told.host.as_deref().unwrap_or(authority);
-    let port = client.told.port.unwrap_or_else(|| {
+    let host = client.forwarded.host.as_deref().unwrap_or(authority);
+    let port = client.forwarded.port.unwrap_or_else(|| {
         let written =
             host.contains(':').then(|| split_authority(host)).flatten().and_then(|(_, port, _)| port);
         written.unwrap_or(if https { 443 } else { 80 })

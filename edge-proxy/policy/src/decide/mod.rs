@@ -24,7 +24,7 @@ use crate::CertificateContext;
 use crate::Reason;
 use crate::client_address::ClientAddress;
 use crate::config::{Auth, Compression, ForwardedAs, Response, Route, RouteCompression, Site, Timeouts};
-use crate::early_data::Early;
+use crate::early_data::EarlyDataVerdict;
 use crate::handler::HandlerRef;
 use crate::tailnet::Identities;
 use std::borrow::Cow;
@@ -112,7 +112,7 @@ pub struct Decision<'s> {
     /// The route of the request and its index in [`Site::routes`]. `None` if no route matches.
     pub route: Option<(usize, &'s Route)>,
     /// The handling with regard to early data.
-    pub early: Early,
+    pub early: EarlyDataVerdict,
     /// The protocol that the request may switch to, such as `websocket`. `None` if it requests none or none that is allowed;
     /// Upgrade is then removed from the request.
     pub upgrade: Option<&'s str>,

@@ -4,9 +4,9 @@ use super::upgrade::{self, Upgrade};
 use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
 use crate::client_address::{self, ClientAddress, Source};
 use crate::config::{
-    Access, Action, Auth, Config, ForwardedAs, Plain, Reject, Route, Satisfy, Site, TrustedHeader,
+    Access, Action, Auth, Config, ForwardedAs, PlainHttp, Reject, Route, Satisfy, Site, TrustedHeader,
 };
-use crate::early_data::{self, Early};
+use crate::early_data::{self, EarlyDataVerdict};
 use crate::{CertificateContext, Reason, Snapshot};
 use edge_http::grammar::is_target;
 use edge_http::host::{HostKind, split_authority};
@@ -20,13 +20,13 @@ use std::net::IpAddr;
 /// of the route, maintenance of the site, upgrades and the length of the content.
 ///
 /// ```
-/// use edge_policy::config::{Config, Plain, Route, Site, Target, Upstream};
+/// use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream};
 /// use edge_policy::decide::{RequestContext, Verdict, decide};
 /// use edge_http::{RequestHead, Version};
 /// use edge_policy::{Reason, Snapshot};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
-/// site.plain = Plain::Serve;
+/// site.plain = PlainHttp::Serve;
 /// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
 /// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
 /// let snapshot = Snapshot::new(config).unwrap();
@@ -43,7 +43,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         client: client(config, facts, head),
         site: None,
         route: None,
-        early: Early::NotEarly,
+        early: EarlyDataVerdict::NotEarly,
         upgrade: None,
         body_limit: None,
         auth: None,
@@ -62,8 +62,8 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
     if facts.early {
         let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
         decision.early = early_data::verdict(site, route, head);
-        if decision.early == Early::Allowed && facts.transport == Transport::Quic {
-            decision.early = early_data::unproved(config, facts.peer.ip(), site, head);
+        if decision.early == EarlyDataVerdict::Allowed && facts.transport == Transport::Quic {
+            decision.early = early_data::unvalidated_address(config, facts.peer.ip(), site, head);
         }
     }
     decision
@@ -96,7 +96,7 @@ fn judge<'s>(
     if site.passthrough.is_some() && !plain {
         return Err(refuse(421, Reason::NotTerminated));
     }
-    if plain && site.plain == Plain::Refuse {
+    if plain && site.plain == PlainHttp::Refuse {
         return Err(turned_away(config.reject, 421, Reason::PlainRefused));
     }
     let client = decision.client.address;
@@ -106,7 +106,7 @@ fn judge<'s>(
     }
     check_head(config, head)?;
     // A trusted proxy reports the client's scheme. If that was https, a redirect would loop forever.
-    if plain && site.plain == Plain::Redirect && decision.client.told.https != Some(true) {
+    if plain && site.plain == PlainHttp::Redirect && decision.client.forwarded.https != Some(true) {
         return Err(to_https(config, &host, &head.target));
     }
     if site.client_certificates.is_some() && facts.certificate == CertificateContext::NotAsked {
@@ -197,8 +197,8 @@ fn readings<'s>(
 ) -> Result<Vec<String>, Verdict<'s>> {
     let ambiguous = || refuse(400, Reason::AmbiguousPath);
     let readings = path::readings(path.as_bytes()).map_err(|_| ambiguous())?;
-    let ward = route::ward(snapshot, site, path.as_bytes());
-    if readings.iter().any(|reading| route::ward(snapshot, site, reading) != ward) {
+    let rules = route::access_rules(snapshot, site, path.as_bytes());
+    if readings.iter().any(|reading| route::access_rules(snapshot, site, reading) != rules) {
         return Err(ambiguous());
     }
     // What a handler decides by the path is not known here, so it gets only paths that have one reading.

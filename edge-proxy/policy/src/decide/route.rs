@@ -29,10 +29,11 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
 
 /// The access rules of a path: the address lists of its route, the authentication, the methods, the requirement of a client
 /// certificate, and the decision of the route itself ([`decides`]). `None` without a route.
-pub(super) type Ward<'s> = Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
+pub(super) type AccessRules<'s> =
+    Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
 
 /// Returns the access rules that apply to a path.
-pub(super) fn ward<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Ward<'s> {
+pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> AccessRules<'s> {
     let found = find(snapshot, site, path)?;
     let site = &snapshot.config().sites[site];
     let route = &site.routes[found];

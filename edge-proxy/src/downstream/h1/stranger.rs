@@ -2,7 +2,7 @@
 
 use edge_http::host::normalize;
 use edge_policy::Snapshot;
-use edge_policy::config::{Plain, Reject};
+use edge_policy::config::{PlainHttp, Reject};
 
 /// The highest number of bytes of a head that are searched.
 const MOST: usize = 64 * 1024;
@@ -18,7 +18,7 @@ fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> boo
     let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(host);
     hosts.into_iter().any(|host| {
         let site = snapshot.site_at(&normalize(host), listener);
-        site.is_some_and(|site| snapshot.config().sites[site].plain != Plain::Refuse)
+        site.is_some_and(|site| snapshot.config().sites[site].plain != PlainHttp::Refuse)
     })
 }
 
@@ -49,7 +49,7 @@ mod tests {
             site.plain = plain;
             site
         };
-        let sites = vec![site("a.test", Plain::Redirect), site("b.test", Plain::Refuse)];
+        let sites = vec![site("a.test", PlainHttp::Redirect), site("b.test", PlainHttp::Refuse)];
         let mut config = Config { sites, ..Config::default() };
         let snapshot = Snapshot::new(config.clone()).unwrap();
         for (head, silent) in [

@@ -6,8 +6,8 @@ use super::connection::{handshake, listener, listener_answer};
 use super::readings::{Reading, readings};
 use crate::cli::ExplainArgs;
 use edge_http::host::{normalize, split_authority};
-use edge_policy::early_data::Early;
-use edge_policy::tailnet::{Identities, Node, TailnetIdentity, TailnetUser, Who};
+use edge_policy::early_data::EarlyDataVerdict;
+use edge_policy::tailnet::{Identities, IdentityMatcher, Node, TailnetIdentity, TailnetUser};
 use edge_proxy::config::{Auth, PathMatch};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, request_fields};
 use edge_proxy::{CertificateContext, ClientCertificate, Reason, RequestHead, Snapshot};
@@ -84,7 +84,7 @@ impl Explanation {
         let mut nodes: Vec<(IpAddr, Node)> = Vec::new();
         for (address, _) in &args.hops {
             if !nodes.iter().any(|(known, _)| known == address) {
-                let who: Vec<Who> =
+                let who: Vec<IdentityMatcher> =
                     args.hops.iter().filter(|(hop, _)| hop == address).map(|(_, who)| who.clone()).collect();
                 nodes.extend(node(&who).map(|node| (*address, node)));
             }
@@ -129,7 +129,7 @@ impl Explanation {
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
-                request_fields(&decision, &facts, decision.early == Early::Allowed, &mut head);
+                request_fields(&decision, &facts, decision.early == EarlyDataVerdict::Allowed, &mut head);
                 Some(Forwarded {
                     upstream: upstream.name.clone(),
                     targets: upstream.targets.iter().map(ToString::to_string).collect(),
@@ -189,16 +189,16 @@ fn certificate(certificates: &Known, name: &str) -> Answer {
 }
 
 /// Returns the machine that these identities describe.
-fn node(who: &[Who]) -> Option<Node> {
+fn node(who: &[IdentityMatcher]) -> Option<Node> {
     if who.is_empty() {
         return None;
     }
     let mut node = Node::default();
     for who in who {
         match who {
-            Who::Node(name) => node.name.clone_from(name),
-            Who::Tag(tag) => node.tags.push(tag.clone()),
-            Who::Login(login) => {
+            IdentityMatcher::Node(name) => node.name.clone_from(name),
+            IdentityMatcher::Tag(tag) => node.tags.push(tag.clone()),
+            IdentityMatcher::Login(login) => {
                 node.user = Some(TailnetUser { login: login.clone(), ..TailnetUser::default() });
             }
         }
@@ -277,11 +277,13 @@ fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     }
 }
 
-fn early(early: Early) -> Answer {
+fn early(early: EarlyDataVerdict) -> Answer {
     match early {
-        Early::Allowed => Answer::new("forwarded at once", "the site opted in, and the request is safe"),
-        Early::NotEarly => Answer::new("not early", "the request is not in early data"),
-        Early::Wait(why) => Answer::new("waits for the handshake", why.to_string()),
+        EarlyDataVerdict::Allowed => {
+            Answer::new("forwarded at once", "the site opted in, and the request is safe")
+        }
+        EarlyDataVerdict::NotEarly => Answer::new("not early", "the request is not in early data"),
+        EarlyDataVerdict::Wait(why) => Answer::new("waits for the handshake", why.to_string()),
     }
 }
 

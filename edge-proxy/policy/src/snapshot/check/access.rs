@@ -3,7 +3,7 @@
 use super::field_name::check_name;
 use super::{ConfigPart, nearest};
 use crate::config::{
-    Auth, ClientCertificates, Compression, Config, ForwardAuth, Plain, Protocol, Site, Upstream,
+    Auth, ClientCertificates, Compression, Config, ForwardAuth, PlainHttp, Protocol, Site, Upstream,
 };
 use edge_http::grammar::is_target;
 use std::collections::HashSet;
@@ -61,7 +61,7 @@ fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCert
             part.wrong(key, path.display().to_string(), "not a valid path: expected an absolute one");
         }
     }
-    if site.plain == Plain::Serve {
+    if site.plain == PlainHttp::Serve {
         let fix = "would serve clients without a certificate: write `redirect` or `refuse`";
         part.wrong("plain", "serve", fix);
     }

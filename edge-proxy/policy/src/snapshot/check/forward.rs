@@ -1,7 +1,7 @@
 //! Validation of TCP forwarding: listeners with a forward, and sites with TLS passthrough.
 
 use super::{ConfigPart, nearest};
-use crate::config::{Config, Listener, ListenerKind, Plain, Protocol, Site};
+use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, Site};
 use std::time::Duration;
 
 /// Checks the combination of a listener's kind and its forward.
@@ -42,7 +42,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("hsts", site.hsts.is_some()),
         ("compression", site.compression.is_some()),
         ("maintenance", site.maintenance.is_some()),
-        ("plain", site.plain == Plain::Serve),
+        ("plain", site.plain == PlainHttp::Serve),
     ];
     for (key, _) in beside.iter().filter(|(_, there)| *there) {
         part.wrong(
