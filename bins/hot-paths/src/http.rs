@@ -1,8 +1,8 @@
 //! Codecs: heads, field sections and frames of each version of HTTP, as browsers and services send them.
 
 use crate::Path;
-use edge_http::flood::Meter;
-use edge_http::h1::{self, Chunks, HeadLimits, ResponseFraming};
+use edge_http::flood::FloodMeter;
+use edge_http::h1::{self, ChunkedDecoder, HeadLimits, ResponseFraming};
 use edge_http::h2::frame::{self as h2_frame, FrameHeader};
 use edge_http::h2::{hpack, response as h2};
 use edge_http::h3::qpack;
@@ -105,11 +105,11 @@ fn h1_chunked(count: u32) {
         std::iter::repeat_n([&b"100\r\n"[..], &[b'x'; 256], b"\r\n"].concat(), 16).flatten().collect();
     wire.extend_from_slice(b"0\r\n\r\n");
     for _ in 0..count {
-        let (mut chunks, mut at) = (Chunks::new(), 0);
+        let (mut chunks, mut at) = (ChunkedDecoder::new(), 0);
         loop {
-            let step = chunks.walk(black_box(&wire[at..])).expect("good chunks");
+            let step = chunks.decode(black_box(&wire[at..])).expect("good chunks");
             at += step.framing + step.data;
-            chunks.took(step.data);
+            chunks.consume(step.data);
             if step.ended {
                 break;
             }
@@ -185,7 +185,7 @@ fn h2_frames(count: u32) {
     for id in 0..32 {
         h2_frame::write(&mut wire, h2_frame::HEADERS, 5, 2 * id + 1, &[0x82; 40]);
     }
-    let mut meter = Meter::new(1_000, 0);
+    let mut meter = FloodMeter::new(1_000, 0);
     meter.received(h2_frame::PREFACE, 0);
     for _ in 0..count {
         meter.received(black_box(&wire), 0);
@@ -200,7 +200,7 @@ fn h2_frames(count: u32) {
 
 fn h2_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
-    let place = h2::SectionPlace { stream: 1, end: false, first: false };
+    let place = h2::SectionPosition { stream: 1, end: false, first: false };
     for _ in 0..count {
         out.clear();
         h2::write_head(&mut out, place, black_box(&head));

@@ -3,7 +3,7 @@
 use crate::{Path, http};
 use edge_http::Name;
 use edge_http::proxy_protocol;
-use edge_http::trace_context::{Context, Sampling, received};
+use edge_http::trace_context::{Sampler, TraceContext, received};
 use edge_policy::Snapshot;
 use edge_policy::config::{Config, Listener, Route, Site, Target, Upstream};
 use edge_policy::decide::{
@@ -109,13 +109,13 @@ fn proxy_header(count: u32) {
 
 /// Reads a trace context, samples it, and formats it for the upstream.
 fn trace_context(count: u32) {
-    let (sampling, mut head) = (Sampling::new(0.1).expect("a share"), http::request());
+    let (sampling, mut head) = (Sampler::new(0.1).expect("a share"), http::request());
     head.fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     head.fields.push(b"tracestate", b"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
     for _ in 0..count {
         let (parent, state) = received(black_box(&head.fields)).expect("it is well formed");
         let sampled = sampling.keeps(Some(parent), parent.trace);
-        let told = Context { sampled, ..parent }.to_bytes();
+        let told = TraceContext { sampled, ..parent }.to_bytes();
         assert_eq!((black_box(told).len(), black_box(state).len()), (55, 39));
     }
 }

@@ -6,7 +6,7 @@ use crate::cores::{LOAD_CORE, pin_this_thread};
 use crate::files::{UPLOAD, size};
 use crate::load::{LoadResult, Until, Work};
 use crate::ports::Ports;
-use edge_http::h3::frame::{self, FrameReader, Step};
+use edge_http::h3::frame::{self, FrameEvent, FrameReader};
 use edge_http::h3::{control, qpack};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, TransportConfig, VarInt};
@@ -174,12 +174,12 @@ impl Frames {
             let (used, step) = self.reader.step(bytes);
             bytes = &bytes[used..];
             let (part, end) = match step {
-                Step::More => return Ok(()),
-                Step::Begin { kind, .. } => {
+                FrameEvent::More => return Ok(()),
+                FrameEvent::Begin { kind, .. } => {
                     self.kind = kind;
                     continue;
                 }
-                Step::Payload { len, end } => {
+                FrameEvent::Payload { len, end } => {
                     let (part, rest) = bytes.split_at(len);
                     bytes = rest;
                     (part, end)

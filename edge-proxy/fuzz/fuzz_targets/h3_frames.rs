@@ -1,16 +1,16 @@
 //! Request streams and control streams parse the same however they are split.
 #![no_main]
 
-use edge_http::h3::control::ControlStream;
+use edge_http::h3::control::ControlStreamDecoder;
 use edge_http::h3::qpack::{QpackDecoder, write_field, write_prefix};
-use edge_http::h3::request::{RequestItem, RequestDecoder};
-use edge_http::h3::{Fault, SectionLimits, frame};
+use edge_http::h3::request::{RequestDecoder, RequestItem};
+use edge_http::h3::{ProtocolError, SectionLimits, frame};
 use edge_http::{Fields, RequestHead};
 use libfuzzer_sys::fuzz_target;
 
 type Message = (Option<RequestHead>, Vec<u8>, Option<Fields>);
 
-fn read(stream: &[u8], step: usize) -> Result<Message, Fault> {
+fn read(stream: &[u8], step: usize) -> Result<Message, ProtocolError> {
     let mut decoder = RequestDecoder::new(SectionLimits::default());
     let mut message: Message = Default::default();
     let mut done = 0;
@@ -70,8 +70,8 @@ fuzz_target!(|data: &[u8]| {
     section.extend_from_slice(data);
     check(&head(&section), step);
 
-    let mut whole = ControlStream::new();
-    let mut cut = ControlStream::new();
+    let mut whole = ControlStreamDecoder::new();
+    let mut cut = ControlStreamDecoder::new();
     let expected = whole.feed(data);
     assert_eq!(data.chunks(step).try_for_each(|part| cut.feed(part)), expected);
 });

@@ -1,7 +1,7 @@
 //! Heads and chunks from untrusted peers: never a panic, and accepted input is the same when it is parsed again.
 #![no_main]
 
-use edge_http::h1::{Chunks, HeadLimits, request, response};
+use edge_http::h1::{ChunkedDecoder, HeadLimits, request, response};
 use edge_http::{Method, RequestHead, ResponseHead, Version};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,11 +14,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(head, again);
     }
     let _ = response(bytes, &limits, &Method::Get, &mut ResponseHead::default());
-    let mut chunks = Chunks::new();
+    let mut chunks = ChunkedDecoder::new();
     let mut at = 0;
-    while let Ok(step) = chunks.walk(&bytes[at..]) {
+    while let Ok(step) = chunks.decode(&bytes[at..]) {
         let done = step.framing + step.data;
-        chunks.took(step.data);
+        chunks.consume(step.data);
         at += done;
         if step.ended || done == 0 {
             break;

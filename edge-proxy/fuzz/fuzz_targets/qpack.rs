@@ -2,15 +2,15 @@
 //! split; Huffman codes are inverted.
 #![no_main]
 
-use edge_http::h3::Fault;
+use edge_http::h3::ProtocolError;
 use edge_http::h3::qpack::{
-    QpackDecoder, DecoderStream, EncoderStream, huffman, write_field, write_field_huffman, write_prefix,
+    DecoderStream, EncoderStream, QpackDecoder, huffman, write_field, write_field_huffman, write_prefix,
 };
 use libfuzzer_sys::fuzz_target;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn decode(section: &[u8]) -> Result<Pairs, Fault> {
+fn decode(section: &[u8]) -> Result<Pairs, ProtocolError> {
     let mut fields = Vec::new();
     QpackDecoder::new().decode(section, |name, value| {
         fields.push((name.to_vec(), value.to_vec()));

@@ -3,7 +3,7 @@
 #![no_main]
 
 use edge_http::Fields;
-use edge_http::trace_context::{Context, MAX_MEMBERS, MAX_STATE, received, state};
+use edge_http::trace_context::{MAX_MEMBERS, MAX_STATE, TraceContext, received, state};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let Some((context, passed)) = received(&fields) else { return };
-    assert_eq!(Context::parse(&context.to_bytes()), Ok(context));
+    assert_eq!(TraceContext::parse(&context.to_bytes()), Ok(context));
     assert!(passed.len() <= MAX_STATE);
     assert!(passed.iter().all(|byte| matches!(byte, b' '..=b'~')));
     assert!(passed.iter().filter(|byte| **byte == b',').count() < MAX_MEMBERS);

@@ -6,7 +6,7 @@ use crate::h1::reason_phrase;
 
 /// A media type that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum MediaType {
     Html,
     Json,
     Problem,
@@ -14,11 +14,11 @@ enum Form {
 }
 
 /// The media types on offer, in order of preference if the client has none.
-const FORMS: [(Form, &[u8]); 4] = [
-    (Form::Text, b"text/plain"),
-    (Form::Html, b"text/html"),
-    (Form::Json, b"application/json"),
-    (Form::Problem, b"application/problem+json"),
+const MEDIA_TYPES: [(MediaType, &[u8]); 4] = [
+    (MediaType::Text, b"text/plain"),
+    (MediaType::Html, b"text/html"),
+    (MediaType::Json, b"application/json"),
+    (MediaType::Problem, b"application/problem+json"),
 ];
 
 /// Returns the media type and the content for a status, chosen by Accept in the request's fields (RFC 9110 §12.5.1): text, HTML,
@@ -40,22 +40,22 @@ pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
     };
     let json = || format!("{{\"status\":{status},\"title\":\"{phrase}\"}}\n");
     match form(request) {
-        Form::Html => (
+        MediaType::Html => (
             "text/html; charset=utf-8",
             format!(
                 "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{status} {phrase}</title><h1>{status} {phrase}</h1></html>\n"
             ),
         ),
-        Form::Json => ("application/json", json()),
-        Form::Problem => ("application/problem+json", json()),
-        Form::Text => ("text/plain; charset=utf-8", format!("{status} {phrase}\n")),
+        MediaType::Json => ("application/json", json()),
+        MediaType::Problem => ("application/problem+json", json()),
+        MediaType::Text => ("text/plain; charset=utf-8", format!("{status} {phrase}\n")),
     }
 }
 
 /// Returns the media type with the highest weight. Text if none is acceptable.
-fn form(request: &Fields) -> Form {
-    let mut best = (0, Form::Text);
-    for (form, media) in FORMS {
+fn form(request: &Fields) -> MediaType {
+    let mut best = (0, MediaType::Text);
+    for (form, media) in MEDIA_TYPES {
         let weight = weight(request, media);
         if weight > best.0 {
             best = (weight, form);

@@ -29,9 +29,9 @@ const PADDED: u8 = 8;
 /// The token bucket of one HTTP/2 connection, fed with the bytes that the client sends.
 ///
 /// ```
-/// use edge_http::flood::Meter;
+/// use edge_http::flood::FloodMeter;
 ///
-/// let mut meter = Meter::new(100, 0);
+/// let mut meter = FloodMeter::new(100, 0);
 /// meter.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0);
 /// let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 /// (0..100).for_each(|_| meter.received(&ping, 0));
@@ -40,7 +40,7 @@ const PADDED: u8 = 8;
 /// assert!(meter.is_flooded());
 /// ```
 #[derive(Clone, Debug)]
-pub struct Meter {
+pub struct FloodMeter {
     /// The tokens left, in units of 1/64 of a frame.
     account: u64,
     most: u64,
@@ -49,23 +49,23 @@ pub struct Meter {
     at: u64,
     /// Sent bytes that have not yet added a token.
     sent: u64,
-    reading: Reading,
+    reading: ParserState,
 }
 
 /// The parser state: the meaning of the next byte.
 #[derive(Clone, Copy, Debug)]
-enum Reading {
+enum ParserState {
     Skip(usize),
     Head([u8; 9], usize),
     /// The padding length of a padded DATA frame is next; holds the payload length.
     Padding(usize),
 }
 
-impl Meter {
+impl FloodMeter {
     /// Creates a full bucket for this many frames. `now` is in milliseconds since any fixed moment.
     pub const fn new(frames: u32, now: u64) -> Self {
         let most = frames as u64 * COST;
-        Self { account: most, most, flooded: false, at: now, sent: 0, reading: Reading::Skip(PREFACE) }
+        Self { account: most, most, flooded: false, at: now, sent: 0, reading: ParserState::Skip(PREFACE) }
     }
 
     /// Returns whether the limit was ever exceeded. The connection must then be closed with ENHANCE_YOUR_CALM.
@@ -92,22 +92,22 @@ impl Meter {
     }
 
     /// Parses bytes received from the client, split at any point, beginning with the client preface. `now` is in milliseconds
-    /// since the same moment as in [`Meter::new`].
+    /// since the same moment as in [`FloodMeter::new`].
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
         // A larger bucket refills faster, so that a higher limit allows a higher rate.
         self.pay(now.saturating_sub(self.at) * self.most / (1000 * LIFE));
         self.at = self.at.max(now);
         while !bytes.is_empty() {
             match &mut self.reading {
-                Reading::Skip(left) => {
+                ParserState::Skip(left) => {
                     let n = bytes.len().min(*left);
                     *left -= n;
                     bytes = &bytes[n..];
                     if *left == 0 {
-                        self.reading = Reading::Head([0; 9], 0);
+                        self.reading = ParserState::Head([0; 9], 0);
                     }
                 }
-                Reading::Head(head, filled) => {
+                ParserState::Head(head, filled) => {
                     let n = bytes.len().min(9 - *filled);
                     head[*filled..*filled + n].copy_from_slice(&bytes[..n]);
                     *filled += n;
@@ -117,7 +117,7 @@ impl Meter {
                         self.frame(head);
                     }
                 }
-                Reading::Padding(length) => {
+                ParserState::Padding(length) => {
                     let length = *length;
                     let content = (length - 1).saturating_sub(usize::from(bytes[0]));
                     bytes = &bytes[1..];
@@ -129,7 +129,7 @@ impl Meter {
     }
 
     fn skip(&mut self, length: usize) {
-        self.reading = if length == 0 { Reading::Head([0; 9], 0) } else { Reading::Skip(length) };
+        self.reading = if length == 0 { ParserState::Head([0; 9], 0) } else { ParserState::Skip(length) };
     }
 
     fn frame(&mut self, head: [u8; 9]) {
@@ -137,7 +137,7 @@ impl Meter {
         let (kind, flags) = (head[3], head[4]);
         match kind {
             DATA if flags & PADDED != 0 && length > 0 => {
-                self.reading = Reading::Padding(length);
+                self.reading = ParserState::Padding(length);
                 return;
             }
             DATA => self.content(length),
@@ -172,8 +172,8 @@ mod tests {
         bytes
     }
 
-    fn after_preface(limit: u32) -> Meter {
-        let mut meter = Meter::new(limit, 0);
+    fn after_preface(limit: u32) -> FloodMeter {
+        let mut meter = FloodMeter::new(limit, 0);
         meter.received(&[b'x'; PREFACE], 0);
         meter
     }
@@ -270,9 +270,9 @@ mod tests {
         ) {
             let mut bytes = vec![b'x'; PREFACE];
             frames.iter().for_each(|(kind, flags, payload)| bytes.extend(frame(*kind, *flags, payload)));
-            let mut whole = Meter::new(20, 0);
+            let mut whole = FloodMeter::new(20, 0);
             whole.received(&bytes, 0);
-            let mut cut = Meter::new(20, 0);
+            let mut cut = FloodMeter::new(20, 0);
             let mut rest = &bytes[..];
             for n in cuts.iter().cycle() {
                 let n = rest.len().min(*n);

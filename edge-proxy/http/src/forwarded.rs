@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// An element of the field: the parameters that one hop added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element<'a> {
+pub struct ForwardedElement<'a> {
     /// The `for` parameter: the client that sent the request to the hop.
     pub node: Option<Cow<'a, [u8]>>,
     /// The `by` parameter: the interface that the hop received the request on.
@@ -33,9 +33,9 @@ pub struct MalformedForwarded;
 ///
 /// # Errors
 /// [`MalformedForwarded`] if an element or a pair is malformed or empty, or a known parameter is repeated in an element.
-pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, MalformedForwarded> {
+pub fn parse(line: &[u8]) -> Result<Vec<ForwardedElement<'_>>, MalformedForwarded> {
     let mut elements = Vec::new();
-    let mut element = Element::default();
+    let mut element = ForwardedElement::default();
     let mut rest = line;
     loop {
         let equals = rest.iter().position(|b| *b == b'=').ok_or(MalformedForwarded)?;
@@ -61,7 +61,11 @@ pub fn parse(line: &[u8]) -> Result<Vec<Element<'_>>, MalformedForwarded> {
     }
 }
 
-fn set<'a>(element: &mut Element<'a>, name: &[u8], value: Cow<'a, [u8]>) -> Result<(), MalformedForwarded> {
+fn set<'a>(
+    element: &mut ForwardedElement<'a>,
+    name: &[u8],
+    value: Cow<'a, [u8]>,
+) -> Result<(), MalformedForwarded> {
     let slot = match name.to_ascii_lowercase().as_slice() {
         b"for" => &mut element.node,
         b"by" => &mut element.by,

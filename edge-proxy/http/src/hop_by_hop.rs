@@ -24,7 +24,7 @@ pub fn strip(fields: &mut Fields) {
         return;
     }
     // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
-    let mut nominated = Nominated::default();
+    let mut nominated = ConnectionOptions::default();
     for name in fields.all(Name::Connection).flat_map(list) {
         if !always(Name::of(name)) && !is_option(name) {
             nominated.push(name);
@@ -57,7 +57,7 @@ fn concerns_hop(field: Field<'_>) -> bool {
 
 /// The names in Connection, as backends compare them.
 #[derive(Default)]
-struct Nominated {
+struct ConnectionOptions {
     names: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -66,7 +66,7 @@ struct Nominated {
 /// list is linear.
 const FEW: usize = 8;
 
-impl Nominated {
+impl ConnectionOptions {
     fn push(&mut self, name: &[u8]) {
         push_folded(name, &mut self.names);
         self.ends.push(self.names.len());
@@ -88,7 +88,7 @@ impl Nominated {
 }
 
 struct FieldIndex<'a> {
-    nominated: &'a Nominated,
+    nominated: &'a ConnectionOptions,
     many: Option<HashSet<&'a [u8]>>,
 }
 

@@ -38,13 +38,13 @@ pub enum BadSection {
 use BadSection::Malformed;
 
 /// The usage counted against the limits.
-struct Spent {
+struct SectionUsage {
     limits: SectionLimits,
     bytes: usize,
     fields: usize,
 }
 
-impl Spent {
+impl SectionUsage {
     const fn new(limits: SectionLimits) -> Self {
         Self { limits, bytes: 0, fields: 0 }
     }
@@ -123,7 +123,7 @@ impl Pseudo {
 pub struct RequestSection {
     head: RequestHead,
     pseudo: Pseudo,
-    spent: Spent,
+    spent: SectionUsage,
     regular: bool,
     named: Option<String>,
     length: Option<u64>,
@@ -138,7 +138,7 @@ impl RequestSection {
         Self {
             head,
             pseudo: Pseudo::default(),
-            spent: Spent::new(limits),
+            spent: SectionUsage::new(limits),
             regular: false,
             named: None,
             length: None,
@@ -237,13 +237,13 @@ impl RequestSection {
 /// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110 §6.5.1).
 pub struct TrailerSection {
     fields: Fields,
-    spent: Spent,
+    spent: SectionUsage,
 }
 
 impl TrailerSection {
     /// Creates a builder without lines.
     pub const fn new(limits: SectionLimits) -> Self {
-        Self { fields: Fields::new(), spent: Spent::new(limits) }
+        Self { fields: Fields::new(), spent: SectionUsage::new(limits) }
     }
 
     /// Adds the next field line.

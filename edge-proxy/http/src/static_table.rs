@@ -12,7 +12,7 @@ pub(crate) struct Index<const N: usize> {
 
 /// The position of a field in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum TableMatch {
     /// Name and value match.
     Both(u8),
     /// Only the name matches.
@@ -76,11 +76,11 @@ impl<const N: usize> Index<N> {
     }
 
     /// Looks up a field in the same table, ignoring the case of its name.
-    pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> Found {
+    pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> TableMatch {
         // No name in either table is longer.
         let mut lower = [0u8; 32];
         let Some(lower) = lower.get_mut(..name.len()).filter(|lower| !lower.is_empty()) else {
-            return Found::Nothing;
+            return TableMatch::Nothing;
         };
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
@@ -89,17 +89,17 @@ impl<const N: usize> Index<N> {
         loop {
             let first = self.slots[at];
             if first == NONE {
-                return Found::Nothing;
+                return TableMatch::Nothing;
             }
             if table[usize::from(first)].0 == name {
                 let mut entry = first;
                 while entry != NONE {
                     if table[usize::from(entry)].1 == value {
-                        return Found::Both(entry);
+                        return TableMatch::Both(entry);
                     }
                     entry = self.next[usize::from(entry)];
                 }
-                return Found::Name(first);
+                return TableMatch::Name(first);
             }
             at = (at + 1) & 0xff;
         }

@@ -6,8 +6,8 @@
 //!              version
 //! ```
 //!
-//! Parsing and sampling, without I/O: [`received`] reads the context of a trusted proxy, [`Sampling`] decides whether a
-//! trace is kept, and [`Context`] is propagated. The source is <https://www.w3.org/TR/trace-context-2/>.
+//! Parsing and sampling, without I/O: [`received`] reads the context of a trusted proxy, [`Sampler`] decides whether a
+//! trace is kept, and [`TraceContext`] is propagated. The source is <https://www.w3.org/TR/trace-context-2/>.
 
 use crate::{Fields, Name};
 use std::fmt;
@@ -97,7 +97,7 @@ impl fmt::Debug for SpanId {
 
 /// The trace context in `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Context {
+pub struct TraceContext {
     /// The trace ID.
     pub trace: TraceId,
     /// The span ID of the caller (`parent-id`).
@@ -113,7 +113,7 @@ pub struct Context {
 #[error("not a valid traceparent: expected 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
 pub struct BadTraceparent;
 
-impl Context {
+impl TraceContext {
     /// Parses the value of `traceparent`. A version above 00 is parsed as version 00, as the standard requires; ff is invalid.
     ///
     /// # Errors
@@ -186,9 +186,9 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 /// fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
 /// assert_eq!(received(&fields), None);
 /// ```
-pub fn received(fields: &Fields) -> Option<(Context, Vec<u8>)> {
+pub fn received(fields: &Fields) -> Option<(TraceContext, Vec<u8>)> {
     let mut parents = fields.all(Name::Traceparent);
-    let context = Context::parse(parents.next()?).ok()?;
+    let context = TraceContext::parse(parents.next()?).ok()?;
     if parents.next().is_some() {
         return None;
     }
@@ -236,20 +236,20 @@ fn key(member: &[u8]) -> Option<&[u8]> {
 /// A sampler: traces that a trusted proxy sampled, and a share of those that begin here.
 ///
 /// ```
-/// use edge_http::trace_context::{Sampling, TraceId};
+/// use edge_http::trace_context::{Sampler, TraceId};
 ///
-/// let half = Sampling::new(0.5).unwrap();
+/// let half = Sampler::new(0.5).unwrap();
 /// assert!(half.keeps(None, TraceId::of(0, u64::MAX)));
 /// assert!(!half.keeps(None, TraceId::of(0, 1)));
-/// assert!(Sampling::new(1.1).is_none());
+/// assert!(Sampler::new(1.1).is_none());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sampling {
+pub struct Sampler {
     /// The threshold, out of 2⁵⁶: a trace is kept if its randomness is at least this.
     rejected: u64,
 }
 
-impl Sampling {
+impl Sampler {
     /// Creates a sampler that keeps this share of the traces that begin here, 0 to 1. `None` if `share` is out of range or not a
     /// number.
     pub fn new(share: f64) -> Option<Self> {
@@ -259,7 +259,7 @@ impl Sampling {
 
     /// Returns whether a trace is kept. With the context of a trusted proxy as `parent`, its decision applies. Otherwise the
     /// decision depends on the trace ID and the share only, so all proxies with the same share agree.
-    pub const fn keeps(self, parent: Option<Context>, trace: TraceId) -> bool {
+    pub const fn keeps(self, parent: Option<TraceContext>, trace: TraceId) -> bool {
         match parent {
             Some(parent) => parent.sampled,
             None => trace.randomness() >= self.rejected,
@@ -276,9 +276,9 @@ mod tests {
 
     #[test]
     fn what_is_a_traceparent() {
-        assert_eq!(Context::parse(GOOD).unwrap().to_bytes(), GOOD);
+        assert_eq!(TraceContext::parse(GOOD).unwrap().to_bytes(), GOOD);
         let later = |rest: &[u8]| [&b"cc"[..], &GOOD[2..], rest].concat();
-        assert!(Context::parse(&later(b"")).is_ok() && Context::parse(&later(b"-what")).is_ok());
+        assert!(TraceContext::parse(&later(b"")).is_ok() && TraceContext::parse(&later(b"-what")).is_ok());
         let wrong: [&[u8]; 11] = [
             b"",
             &GOOD[..54],
@@ -293,7 +293,7 @@ mod tests {
             b"0g-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ];
         for value in wrong {
-            assert_eq!(Context::parse(value), Err(BadTraceparent), "{}", value.escape_ascii());
+            assert_eq!(TraceContext::parse(value), Err(BadTraceparent), "{}", value.escape_ascii());
         }
     }
 
@@ -318,25 +318,25 @@ mod tests {
     fn a_share_is_kept() {
         let numbers = |at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for (share, low, high) in [(0.0, 0, 0), (0.25, 2300, 2700), (1.0, 10_000, 10_000)] {
-            let sampling = Sampling::new(share).unwrap();
+            let sampling = Sampler::new(share).unwrap();
             let kept = (0..10_000u64).filter(|at| sampling.keeps(None, TraceId::of(1, numbers(*at)))).count();
             assert!((low..=high).contains(&kept), "{share}: {kept}");
         }
-        assert_eq!(Sampling::new(f64::NAN), None);
+        assert_eq!(Sampler::new(f64::NAN), None);
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(high: u64, low: u64, span: u64, sampled: bool, random: bool) {
-            let context = Context { trace: TraceId::of(high, low), span: SpanId::of(span), sampled, random };
-            prop_assert_eq!(Context::parse(&context.to_bytes()), Ok(context));
+            let context = TraceContext { trace: TraceId::of(high, low), span: SpanId::of(span), sampled, random };
+            prop_assert_eq!(TraceContext::parse(&context.to_bytes()), Ok(context));
         }
 
         /// A propagated context parses as itself.
         #[test]
         fn what_is_passed_on_means_the_same(value in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(context) = Context::parse(&value) {
-                prop_assert_eq!(Context::parse(&context.to_bytes()), Ok(context));
+            if let Ok(context) = TraceContext::parse(&value) {
+                prop_assert_eq!(TraceContext::parse(&context.to_bytes()), Ok(context));
             }
         }
 

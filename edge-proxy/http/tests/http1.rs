@@ -1,7 +1,7 @@
 //! Properties of the HTTP/1 codec.
 
 use edge_http::h1::{
-    Chunks, HeadLimits, ResponseFraming, request, response, write_chunk_head, write_last_chunk,
+    ChunkedDecoder, HeadLimits, ResponseFraming, request, response, write_chunk_head, write_last_chunk,
     write_request, write_response,
 };
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
@@ -63,14 +63,14 @@ fn chunked(parts: &[Vec<u8>], trailers: &Fields) -> Vec<u8> {
 
 /// Parses input that arrives in pieces. Returns the content, or nothing if it is rejected or never ends.
 fn walk(wire: &[u8], cuts: &[usize]) -> Option<(Vec<u8>, usize)> {
-    let mut chunks = Chunks::new();
+    let mut chunks = ChunkedDecoder::new();
     let (mut held, mut content, mut used) = (Vec::new(), Vec::new(), 0);
     let mut rest = wire;
     let mut cuts = cuts.iter().cycle();
     loop {
-        let step = chunks.walk(&held).ok()?;
+        let step = chunks.decode(&held).ok()?;
         content.extend_from_slice(&held[step.framing..step.framing + step.data]);
-        chunks.took(step.data);
+        chunks.consume(step.data);
         let done = step.framing + step.data;
         used += done;
         held.drain(..done);
@@ -130,7 +130,7 @@ proptest! {
         let limits = HeadLimits { bytes: 200, fields: 5, target: 50 };
         let _ = request(&bytes, &limits, &mut RequestHead::new(Version::Http11));
         let _ = response(&bytes, &limits, &Method::Get, &mut ResponseHead::default());
-        let _ = Chunks::new().walk(&bytes);
+        let _ = ChunkedDecoder::new().decode(&bytes);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::observe::AccessRecord;
 use crate::upstream::UpstreamError;
 use edge_http::NameClass;
 use edge_http::host::split_authority;
-use edge_http::trace_context::{Context, Sampling, SpanId, TraceId, received};
+use edge_http::trace_context::{Sampler, SpanId, TraceContext, TraceId, received};
 use edge_http::{Method, Name, RequestHead, Version};
 use edge_policy::Reason;
 use edge_policy::config::{PathMatch, Target, Upstream};
@@ -41,7 +41,7 @@ pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 /// The queue between workers and the exporter.
 #[derive(Clone)]
 pub(super) struct SpanQueue {
-    pub(super) sampling: Sampling,
+    pub(super) sampling: Sampler,
     pub(super) queue: Sender<Span>,
     pub(super) counts: Arc<SpanCounters>,
 }
@@ -78,7 +78,7 @@ impl Tracer {
         let told = if decision.client.is_by_hop() { received(&head.fields) } else { None };
         let (parent, state) = told.map_or((None, Vec::new()), |(parent, state)| (Some(parent), state));
         let trace = parent.map_or_else(|| TraceId::of(random.next(), random.next()), |parent| parent.trace);
-        let context = Context {
+        let context = TraceContext {
             trace,
             span: SpanId::of(random.next()),
             sampled: sink.sampling.keeps(parent, trace),
@@ -135,7 +135,7 @@ pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 struct ActiveTrace<'t> {
     sink: &'t SpanQueue,
     random: &'t Random,
-    context: Context,
+    context: TraceContext,
     state: Vec<u8>,
     /// The state of a sampled request.
     kept: Option<SampledRequest>,
@@ -172,7 +172,7 @@ impl Trace<'_> {
         let span = SpanId::of(begun.random.next());
         head.fields.remove(Name::Traceparent);
         head.fields.remove(Name::Tracestate);
-        let context = Context { span, ..begun.context };
+        let context = TraceContext { span, ..begun.context };
         head.fields.push_known(Name::Traceparent, NameClass::PLAIN, b"traceparent", &context.to_bytes());
         if !begun.state.is_empty() {
             head.fields.push_known(Name::Tracestate, NameClass::PLAIN, b"tracestate", &begun.state);
@@ -309,7 +309,7 @@ impl ActiveTrace<'_> {
         // The last attribute, by which attempts are distinguished above.
         attributes.push(("edge.upstream", Value::Text(upstream.name.clone())));
         let span = Span {
-            context: Context { span, ..self.context },
+            context: TraceContext { span, ..self.context },
             parent: Some((self.context.span, false)),
             state: String::from_utf8_lossy(&self.state).into_owned(),
             kind: Kind::Client,

@@ -1,7 +1,7 @@
 //! OTLP encoding of spans: the protobuf message `ExportTraceServiceRequest` (opentelemetry-proto 1.x,
 //! `opentelemetry/proto/collector/trace/v1`), and its response.
 
-use edge_http::trace_context::{Context, SpanId};
+use edge_http::trace_context::{SpanId, TraceContext};
 
 /// The role of a span in a call (`Span.SpanKind`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Span {
     /// The trace ID, the span ID, and the flags.
-    pub(super) context: Context,
+    pub(super) context: TraceContext,
     /// The parent span, and whether it is in another service.
     pub(super) parent: Option<(SpanId, bool)>,
     pub(super) state: String,

@@ -8,8 +8,8 @@ use crate::buffer::{Input, Output, SIZE};
 use crate::socket::Socket;
 use bytes::Bytes;
 use edge_http::h1::{
-    Chunks, HeadLimits, ResponseBody, keep_alive_timeout, response, response_line_of, write_chunk_head,
-    write_last_chunk, write_request,
+    ChunkedDecoder, HeadLimits, ResponseBody, keep_alive_timeout, response, response_line_of,
+    write_chunk_head, write_last_chunk, write_request,
 };
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, websocket};
 use std::pin::Pin;
@@ -31,7 +31,7 @@ enum Sending {
 enum Receiving {
     Head,
     Length(u64),
-    Chunked(Box<Chunks>),
+    Chunked(Box<ChunkedDecoder>),
     UntilClose,
     Done,
 }
@@ -276,7 +276,7 @@ impl Http1Request {
                 Receiving::UntilClose => self.data = self.input.bytes().len(),
                 Receiving::Chunked(chunks) => {
                     let step = chunks
-                        .walk(self.input.bytes())
+                        .decode(self.input.bytes())
                         .map_err(|_| UpstreamError::Malformed(Cause::MalformedContent))?;
                     self.input.consume(step.framing);
                     self.data = step.data;
@@ -325,7 +325,7 @@ impl Http1Request {
                     self.receiving = Receiving::Done;
                 }
             }
-            Receiving::Chunked(chunks) => chunks.took(n),
+            Receiving::Chunked(chunks) => chunks.consume(n),
             _ => {}
         }
         if self.input.is_empty() {

@@ -5,7 +5,7 @@ use super::keys::{Key, Kind};
 use super::upstream::{TARGET, TLS, addressed};
 use cli_support::secret::{Reference, ReferenceError};
 use edge_http::grammar::{is_field_value, is_target, is_token};
-use edge_http::trace_context::Sampling;
+use edge_http::trace_context::Sampler;
 use edge_proxy::config::Tracing;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     let (interval, timeout) = (duration("interval"), duration("timeout"));
     table.finish();
     let mut tracing = Tracing::new(collector?, service.unwrap_or_else(|| "edge-proxyd".into()), 1.0)?;
-    tracing.sampling = Sampling::new(ratio.unwrap_or(1.0))?;
+    tracing.sampling = Sampler::new(ratio.unwrap_or(1.0))?;
     tracing.path = path.unwrap_or(tracing.path);
     tracing.queue = queue.map_or(tracing.queue, |queue| queue as usize);
     tracing.interval = interval.unwrap_or(tracing.interval);

@@ -46,10 +46,10 @@ enum ChunkState {
 
 /// The result of a decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ChunkedProgress {
     /// The number of framing bytes at the front of the buffer. The caller must consume them.
     pub framing: usize,
-    /// The number of data bytes that follow. The caller must report how many it consumed by [`Chunks::took`] and may consume
+    /// The number of data bytes that follow. The caller must report how many it consumed by [`ChunkedDecoder::consume`] and may consume
     /// fewer.
     pub data: usize,
     /// True if the content and its trailers are complete.
@@ -59,31 +59,31 @@ pub struct Progress {
 /// An incremental decoder for chunked content. It does not copy data.
 ///
 /// ```
-/// use edge_http::h1::Chunks;
+/// use edge_http::h1::ChunkedDecoder;
 ///
 /// let wire = b"3\r\nabc\r\n0\r\n\r\n";
-/// let mut chunks = Chunks::new();
-/// let step = chunks.walk(wire)?;
+/// let mut chunks = ChunkedDecoder::new();
+/// let step = chunks.decode(wire)?;
 /// assert_eq!((step.framing, step.data), (3, 3));
-/// chunks.took(3);
-/// assert!(chunks.walk(&wire[6..])?.ended);
+/// chunks.consume(3);
+/// assert!(chunks.decode(&wire[6..])?.ended);
 /// # Ok::<(), edge_http::h1::BadChunk>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Chunks {
+pub struct ChunkedDecoder {
     state: ChunkState,
     extensions: usize,
     trailer_bytes: usize,
     trailers: Fields,
 }
 
-impl Default for Chunks {
+impl Default for ChunkedDecoder {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Chunks {
+impl ChunkedDecoder {
     /// Creates a decoder at the beginning of the content.
     pub const fn new() -> Self {
         Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
@@ -93,7 +93,7 @@ impl Chunks {
     ///
     /// # Errors
     /// [`BadChunk`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
-    pub fn walk(&mut self, buf: &[u8]) -> Result<Progress, BadChunk> {
+    pub fn decode(&mut self, buf: &[u8]) -> Result<ChunkedProgress, BadChunk> {
         let mut at = 0;
         loop {
             let rest = &buf[at..];
@@ -107,38 +107,38 @@ impl Chunks {
                         at += used;
                         self.state = ChunkState::Data(size);
                     }
-                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                    None => return Ok(ChunkedProgress { framing: at, data: 0, ended: false }),
                 },
                 ChunkState::Data(left) => {
                     let data = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                    return Ok(Progress { framing: at, data, ended: false });
+                    return Ok(ChunkedProgress { framing: at, data, ended: false });
                 }
                 ChunkState::DataEnd => match rest {
                     [b'\r', b'\n', ..] => {
                         at += 2;
                         self.state = ChunkState::Size;
                     }
-                    [] | [b'\r'] => return Ok(Progress { framing: at, data: 0, ended: false }),
+                    [] | [b'\r'] => return Ok(ChunkedProgress { framing: at, data: 0, ended: false }),
                     _ => return Err(BadChunk::Data),
                 },
                 ChunkState::Trailer => match self.trailer_line(rest)? {
                     Some(used) => at += used,
-                    None => return Ok(Progress { framing: at, data: 0, ended: false }),
+                    None => return Ok(ChunkedProgress { framing: at, data: 0, ended: false }),
                 },
-                ChunkState::End => return Ok(Progress { framing: at, data: 0, ended: true }),
+                ChunkState::End => return Ok(ChunkedProgress { framing: at, data: 0, ended: true }),
             }
         }
     }
 
-    /// Reports that `n` bytes of data were consumed, at most [`Progress::data`].
-    pub fn took(&mut self, n: usize) {
+    /// Reports that `n` bytes of data were consumed, at most [`ChunkedProgress::data`].
+    pub fn consume(&mut self, n: usize) {
         if let ChunkState::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);
             self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) };
         }
     }
 
-    /// Returns the trailers that may be forwarded. Complete once [`Progress::ended`] is true.
+    /// Returns the trailers that may be forwarded. Complete once [`ChunkedProgress::ended`] is true.
     pub const fn trailers(&self) -> &Fields {
         &self.trailers
     }

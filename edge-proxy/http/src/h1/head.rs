@@ -84,7 +84,7 @@ impl BadHead {
 
 /// The result of parsing a complete request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundRequest {
+pub struct ParsedRequest {
     /// The length of the head in bytes, including the empty line.
     pub used: usize,
     /// True if the connection persists after this request.
@@ -95,7 +95,7 @@ pub struct FoundRequest {
 
 /// The result of parsing a complete response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundResponse {
+pub struct ParsedResponse {
     /// The length of the head in bytes, including the empty line.
     pub used: usize,
     /// True if the connection persists after this response.
@@ -236,7 +236,7 @@ pub fn request(
     buf: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
-) -> Result<Option<FoundRequest>, BadHead> {
+) -> Result<Option<ParsedRequest>, BadHead> {
     head.clear();
     match plain::request(buf, limits, head) {
         Some(found) => Ok(Some(found)),
@@ -249,7 +249,7 @@ pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
-) -> Result<Option<FoundRequest>, BadHead> {
+) -> Result<Option<ParsedRequest>, BadHead> {
     head.clear();
     // One empty line before the request line is ignored (RFC 9112 §2.2).
     let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
@@ -297,7 +297,7 @@ pub(super) fn strict_request(
     head.fields
         .retain(|field| !matches!(field.id, Name::Host | Name::ContentLength | Name::TransferEncoding));
     let keep_alive = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
-    Ok(Some(FoundRequest {
+    Ok(Some(ParsedRequest {
         used,
         keep_alive,
         expects_continue: found.expects_continue && version == Version::Http11,
@@ -430,7 +430,7 @@ pub fn response(
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-) -> Result<Option<FoundResponse>, BadHead> {
+) -> Result<Option<ParsedResponse>, BadHead> {
     head.clear();
     if let Some(found) = plain::response(buf, limits, method, head) {
         return Ok(Some(found));
@@ -447,7 +447,7 @@ pub(super) fn strict_response(
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-) -> Result<Option<FoundResponse>, BadHead> {
+) -> Result<Option<ParsedResponse>, BadHead> {
     head.clear();
     let whole = &buf[..buf.len().min(limits.bytes)];
     let more = || if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
@@ -491,5 +491,5 @@ pub(super) fn strict_response(
     head.fields.retain(|field| !matches!(field.id, Name::ContentLength | Name::TransferEncoding));
     let persistent = if version == Version::Http11 { !found.close } else { found.keep_alive && !found.close };
     let keep_alive = persistent && framing != ResponseBody::UntilClose && head.status != 101;
-    Ok(Some(FoundResponse { used, keep_alive, framing, repaired: false }))
+    Ok(Some(ParsedResponse { used, keep_alive, framing, repaired: false }))
 }

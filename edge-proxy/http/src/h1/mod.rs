@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9112), strict: a message that two implementations could read differently is rejected, not repaired.
 //! In responses, line ends and whitespace that small devices get wrong are repaired if the length of the content is unambiguous.
 //!
-//! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`Chunks`] decodes chunked
+//! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`ChunkedDecoder`] decodes chunked
 //! content, and the writers append to a buffer. Lines end in CR LF; line folding is rejected; Content-Length is one decimal
 //! number; Transfer-Encoding is `chunked`, once, never with Content-Length, never in HTTP/1.0.
 //!
@@ -26,8 +26,8 @@ mod plain;
 mod repair;
 mod write;
 
-pub use chunked::{BadChunk, Chunks, Progress};
-pub use head::{BadHead, FoundRequest, FoundResponse, HeadLimits, ResponseBody, request, response};
+pub use chunked::{BadChunk, ChunkedDecoder, ChunkedProgress};
+pub use head::{BadHead, HeadLimits, ParsedRequest, ParsedResponse, ResponseBody, request, response};
 pub use keep_alive::keep_alive_timeout;
 pub use repair::response_line_of;
 pub use write::{

@@ -3,7 +3,7 @@
 //! Any other head is left to the parsers in [`super::head`], which also report errors. A property test checks that both agree on
 //! what is parsed here.
 
-use super::head::{FoundRequest, FoundResponse, HeadLimits, ResponseBody};
+use super::head::{HeadLimits, ParsedRequest, ParsedResponse, ResponseBody};
 use crate::grammar::{decimal, list, trim_end};
 use crate::host::split_authority;
 use crate::name_class::NameClass;
@@ -100,7 +100,7 @@ fn section<'a>(
 }
 
 /// Parses a request head of HTTP/1.1 with a target in origin form.
-pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Option<FoundRequest> {
+pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Option<ParsedRequest> {
     let space = buf.iter().take(8).position(|b| *b == b' ')?;
     let method = Method::parse(&buf[..space])?;
     let target_at = space + 1;
@@ -129,7 +129,11 @@ pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -
         (false, Some(0) | None) => BodyLength::None,
         (false, Some(length)) => BodyLength::Exact(length),
     };
-    Some(FoundRequest { used: found.end, keep_alive: !found.close, expects_continue: found.expects_continue })
+    Some(ParsedRequest {
+        used: found.end,
+        keep_alive: !found.close,
+        expects_continue: found.expects_continue,
+    })
 }
 
 /// Parses a response head of HTTP/1.1 whose content follows.
@@ -138,7 +142,7 @@ pub(super) fn response(
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-) -> Option<FoundResponse> {
+) -> Option<ParsedResponse> {
     let buf = &buf[..buf.len().min(limits.bytes)];
     let rest = buf.strip_prefix(b"HTTP/1.1 ")?;
     let status = decimal(rest.get(..3)?)?;
@@ -161,7 +165,7 @@ pub(super) fn response(
     };
     head.body = body;
     let keep_alive = !found.close && framing != ResponseBody::UntilClose;
-    Some(FoundResponse { used: found.end, keep_alive, framing, repaired: false })
+    Some(ParsedResponse { used: found.end, keep_alive, framing, repaired: false })
 }
 
 #[cfg(test)]

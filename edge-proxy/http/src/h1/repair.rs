@@ -5,7 +5,7 @@
 //! unambiguous: one Content-Length, or content until the connection is closed. Requests are never repaired. The connection is not
 //! reused.
 
-use super::head::{BadHead, FoundResponse, HeadLimits, ResponseBody, strict_response};
+use super::head::{BadHead, HeadLimits, ParsedResponse, ResponseBody, strict_response};
 use crate::grammar::{is_field_value, is_token};
 use crate::{Method, Name, ResponseHead};
 use memchr::memchr;
@@ -17,7 +17,7 @@ pub(super) fn response(
     method: &Method,
     head: &mut ResponseHead,
     why: BadHead,
-) -> Result<Option<FoundResponse>, BadHead> {
+) -> Result<Option<ParsedResponse>, BadHead> {
     if !matches!(why, BadHead::LineEnd | BadHead::Field) {
         return Err(why);
     }
@@ -29,7 +29,7 @@ pub(super) fn response(
     if found.framing == ResponseBody::Chunked || head.status == 101 {
         return Err(why);
     }
-    Ok(Some(FoundResponse { used, keep_alive: false, repaired: true, ..found }))
+    Ok(Some(ParsedResponse { used, keep_alive: false, repaired: true, ..found }))
 }
 
 /// The head with CR LF at each line's end and no blanks before colons, and how many bytes it took. `None` if it does not end yet.
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Result<Option<(u16, Vec<String>, FoundResponse)>, BadHead> {
+    fn read(text: &str) -> Result<Option<(u16, Vec<String>, ParsedResponse)>, BadHead> {
         let mut head = ResponseHead::default();
         let found = response(text.as_bytes(), &HeadLimits::default(), &Method::Get, &mut head)?;
         Ok(found.map(|found| {

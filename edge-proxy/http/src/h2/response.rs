@@ -7,7 +7,7 @@ use crate::{BodyLength, Fields, ResponseHead};
 
 /// The position of a field section in the connection.
 #[derive(Clone, Copy, Debug)]
-pub struct SectionPlace {
+pub struct SectionPosition {
     /// The identifier of the stream.
     pub stream: u32,
     /// True if the section ends the stream.
@@ -18,7 +18,7 @@ pub struct SectionPlace {
 
 /// Appends a response head as HEADERS and CONTINUATION frames. Connection-specific fields are omitted, names are converted to
 /// lower case, and Content-Length is that of `head.body`.
-pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
+pub fn write_head(out: &mut Vec<u8>, place: SectionPosition, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));
         for field in head.fields.iter() {
@@ -37,7 +37,7 @@ pub fn write_head(out: &mut Vec<u8>, place: SectionPlace, head: &ResponseHead) {
 }
 
 /// Appends trailers as HEADERS and CONTINUATION frames. Fields that are not allowed in trailers are omitted.
-pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
+pub fn write_trailers(out: &mut Vec<u8>, place: SectionPosition, fields: &Fields) {
     section(out, place, |out| {
         for field in fields.iter() {
             if !field.name.starts_with(b":") && may_be_trailer(field.id, field.name) {
@@ -48,7 +48,7 @@ pub fn write_trailers(out: &mut Vec<u8>, place: SectionPlace, fields: &Fields) {
 }
 
 /// Appends a HEADERS frame, followed by CONTINUATION frames if the section exceeds [`frame::MAX_PAYLOAD`].
-fn section(out: &mut Vec<u8>, place: SectionPlace, fill: impl FnOnce(&mut Vec<u8>)) {
+fn section(out: &mut Vec<u8>, place: SectionPosition, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };
     let flags = end | frame::END_HEADERS;

@@ -26,7 +26,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     let Some((head, rest)) = message.split_first_chunk::<4>() else { return Ok(None) };
     let len = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
     let Some(body) = rest.get(..len) else { return Ok(None) };
-    let mut body = Reader(body);
+    let mut body = HelloReader(body);
     // legacy_version and random.
     body.skip(2 + 32)?;
     let session_id = body.vector8()?;
@@ -39,7 +39,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     if body.0.is_empty() {
         return Ok(Some(hello));
     }
-    let mut extensions = Reader(body.vector16()?);
+    let mut extensions = HelloReader(body.vector16()?);
     if !body.0.is_empty() {
         return Err(MalformedHello);
     }
@@ -55,7 +55,10 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
             hello.sni = Some(server_name(content)?);
         }
         match kind {
-            41 => hello.identity = Reader(content).vector16().and_then(|list| Reader(list).vector16()).ok(),
+            41 => {
+                hello.identity =
+                    HelloReader(content).vector16().and_then(|list| HelloReader(list).vector16()).ok()
+            }
             43 => {
                 hello.tls13 =
                     versions(content).is_ok_and(|list| list.chunks_exact(2).any(|one| one == [3, 4]));
@@ -70,7 +73,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
 /// `server_name` extension. Such bytes can also occur in other fields, so a name found here proves only that the client knows it.
 pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
     let candidate = |at: usize| {
-        let mut extension = Reader(part.get(at..)?);
+        let mut extension = HelloReader(part.get(at..)?);
         let known = extension.u16() == Ok(0);
         if !known {
             return None;
@@ -81,8 +84,8 @@ pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
-    let mut content = Reader(content);
-    let mut list = Reader(content.vector16()?);
+    let mut content = HelloReader(content);
+    let mut list = HelloReader(content.vector16()?);
     if !content.0.is_empty() {
         return Err(MalformedHello);
     }
@@ -96,12 +99,12 @@ fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
 }
 
 fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
-    Reader(content).vector8()
+    HelloReader(content).vector8()
 }
 
-struct Reader<'a>(&'a [u8]);
+struct HelloReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> HelloReader<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], MalformedHello> {
         let (taken, rest) = self.0.split_at_checked(n).ok_or(MalformedHello)?;
         self.0 = rest;

@@ -1,8 +1,8 @@
 //! The unidirectional streams of an HTTP/3 client: control, and the two of QPACK (RFC 9114 §6.2, RFC 9204 §4.2).
 
-use super::frame::{self, FrameReader, Step};
+use super::frame::{self, FrameEvent, FrameReader};
 use super::settings::Settings;
-use super::{Code, Fault, varint};
+use super::{Code, ProtocolError, varint};
 use crate::priority::Priority;
 
 /// The stream type of the control stream.
@@ -22,7 +22,7 @@ const MAX_PRIORITIES: usize = 64;
 
 /// An incremental decoder for the HTTP/3 control stream that the client opens (RFC 9114 §6.2.1).
 #[derive(Debug, Default)]
-pub struct ControlStream {
+pub struct ControlStreamDecoder {
     frames: FrameReader,
     kind: u64,
     payload: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct ControlStream {
     priorities: Vec<(u64, Priority)>,
 }
 
-impl ControlStream {
+impl ControlStreamDecoder {
     /// Creates a decoder for the bytes after the stream type.
     pub fn new() -> Self {
         Self::default()
@@ -58,20 +58,20 @@ impl ControlStream {
     /// Decodes the next bytes of the stream. All bytes are consumed.
     ///
     /// # Errors
-    /// [`Fault::Connection`] for a violation of RFC 9114 or RFC 9218, after which the decoder must not be used.
-    pub fn feed(&mut self, mut input: &[u8]) -> Result<(), Fault> {
+    /// [`ProtocolError::Connection`] for a violation of RFC 9114 or RFC 9218, after which the decoder must not be used.
+    pub fn feed(&mut self, mut input: &[u8]) -> Result<(), ProtocolError> {
         loop {
             let (used, step) = self.frames.step(input);
             input = &input[used..];
             match step {
-                Step::More => return Ok(()),
-                Step::Begin { kind, len } => {
+                FrameEvent::More => return Ok(()),
+                FrameEvent::Begin { kind, len } => {
                     self.begin(kind, len)?;
                     if len == 0 {
                         self.end()?;
                     }
                 }
-                Step::Payload { len, end } => {
+                FrameEvent::Payload { len, end } => {
                     if is_known(self.kind) {
                         self.payload.extend_from_slice(&input[..len]);
                     }
@@ -84,13 +84,13 @@ impl ControlStream {
         }
     }
 
-    fn begin(&mut self, kind: u64, len: u64) -> Result<(), Fault> {
+    fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         self.count += 1;
         self.kind = kind;
         self.payload.clear();
         // §6.2.1: SETTINGS come first, and (§7.2.4) only once.
         if self.settings.is_none() && kind != frame::SETTINGS {
-            return Err(Fault::Connection(Code::H3_MISSING_SETTINGS));
+            return Err(ProtocolError::Connection(Code::H3_MISSING_SETTINGS));
         }
         let unexpected = match kind {
             frame::SETTINGS => self.settings.is_some(),
@@ -98,19 +98,19 @@ impl ControlStream {
             other => frame::is_forbidden(other),
         };
         if unexpected {
-            return Err(Fault::Connection(Code::H3_FRAME_UNEXPECTED));
+            return Err(ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED));
         }
         if matches!(kind, frame::SETTINGS | frame::PRIORITY_UPDATE) && len > MAX_PAYLOAD {
-            return Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD));
+            return Err(ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD));
         }
         if matches!(kind, frame::GOAWAY | frame::MAX_PUSH_ID | frame::CANCEL_PUSH) && len > 8 {
-            return Err(Fault::Connection(Code::H3_FRAME_ERROR));
+            return Err(ProtocolError::Connection(Code::H3_FRAME_ERROR));
         }
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        const ID: Fault = Fault::Connection(Code::H3_ID_ERROR);
+    fn end(&mut self) -> Result<(), ProtocolError> {
+        const ID: ProtocolError = ProtocolError::Connection(Code::H3_ID_ERROR);
         match self.kind {
             frame::SETTINGS => self.settings = Some(Settings::read(&self.payload)?),
             frame::GOAWAY => {
@@ -135,7 +135,7 @@ impl ControlStream {
             }
             frame::PRIORITY_UPDATE => {
                 let mut value = self.payload.as_slice();
-                let id = varint::take(&mut value).ok_or(Fault::Connection(Code::H3_FRAME_ERROR))?;
+                let id = varint::take(&mut value).ok_or(ProtocolError::Connection(Code::H3_FRAME_ERROR))?;
                 // RFC 9218 §7.2: only streams that clients open in both directions have requests.
                 if id & 3 != 0 {
                     return Err(ID);
@@ -152,10 +152,10 @@ impl ControlStream {
         Ok(())
     }
 
-    fn single(&self) -> Result<u64, Fault> {
+    fn single(&self) -> Result<u64, ProtocolError> {
         match varint::read(&self.payload) {
             Some((id, len)) if len == self.payload.len() => Ok(id),
-            _ => Err(Fault::Connection(Code::H3_FRAME_ERROR)),
+            _ => Err(ProtocolError::Connection(Code::H3_FRAME_ERROR)),
         }
     }
 }

@@ -45,7 +45,7 @@ codes! { u64:
 
 /// The consequence of a protocol error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ProtocolError {
     /// Reset the stream with this code; the connection continues.
     #[error("stream error {0}")]
     Stream(Code),
@@ -57,6 +57,6 @@ pub enum Fault {
     TooLarge,
 }
 
-impl Fault {
+impl ProtocolError {
     pub(crate) const MESSAGE: Self = Self::Stream(Code::H3_MESSAGE_ERROR);
 }

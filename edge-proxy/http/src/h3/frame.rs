@@ -30,7 +30,7 @@ pub const fn is_forbidden(kind: u64) -> bool {
 
 /// The result of a decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum FrameEvent {
     /// All bytes were consumed, and more are needed.
     More,
     /// A frame begins. A frame with an empty payload is complete.
@@ -64,21 +64,21 @@ impl FrameReader {
     }
 
     /// Decodes `input`. Returns the number of framing bytes consumed, and the step after them. The payload bytes of a
-    /// [`Step::Payload`] are not included in that number; the next call must begin after them.
-    pub fn step(&mut self, input: &[u8]) -> (usize, Step) {
+    /// [`FrameEvent::Payload`] are not included in that number; the next call must begin after them.
+    pub fn step(&mut self, input: &[u8]) -> (usize, FrameEvent) {
         if self.left > 0 {
             let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
             if len == 0 {
-                return (0, Step::More);
+                return (0, FrameEvent::More);
             }
             self.left -= len as u64;
-            return (0, Step::Payload { len, end: self.left == 0 });
+            return (0, FrameEvent::Payload { len, end: self.left == 0 });
         }
         if self.have == 0
             && let Some((kind, len, used)) = header(input)
         {
             self.left = len;
-            return (used, Step::Begin { kind, len });
+            return (used, FrameEvent::Begin { kind, len });
         }
         for (used, b) in input.iter().enumerate() {
             self.head[usize::from(self.have)] = *b;
@@ -87,10 +87,10 @@ impl FrameReader {
             if let Some((kind, len, _)) = header(&self.head[..usize::from(self.have)]) {
                 self.have = 0;
                 self.left = len;
-                return (used + 1, Step::Begin { kind, len });
+                return (used + 1, FrameEvent::Begin { kind, len });
             }
         }
-        (input.len(), Step::More)
+        (input.len(), FrameEvent::More)
     }
 
     /// Returns whether the stream may end here: not inside a frame (RFC 9114 §7.1).

@@ -14,7 +14,7 @@ pub const MIN_DATAGRAM: usize = 1200;
 
 /// The type of a long-header packet in QUIC version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LongKind {
+pub enum LongPacketType {
     /// An Initial packet.
     Initial,
     /// A 0-RTT packet.
@@ -31,7 +31,7 @@ pub struct LongHeader<'a> {
     /// The QUIC version.
     pub version: u32,
     /// The packet type. Meaningful only in version 1.
-    pub kind: LongKind,
+    pub kind: LongPacketType,
     /// The destination connection ID.
     pub destination: &'a [u8],
     /// The source connection ID.
@@ -58,10 +58,10 @@ pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
         return None;
     }
     let kind = match first >> 4 & 3 {
-        0 => LongKind::Initial,
-        1 => LongKind::ZeroRtt,
-        2 => LongKind::Handshake,
-        _ => LongKind::Retry,
+        0 => LongPacketType::Initial,
+        1 => LongPacketType::ZeroRtt,
+        2 => LongPacketType::Handshake,
+        _ => LongPacketType::Retry,
     };
     Some(LongHeader { version, kind, destination, source, rest_at: at + 1 + source_len })
 }
@@ -72,12 +72,12 @@ impl LongHeader<'_> {
     pub fn extent(&self, datagram: &[u8]) -> Option<(usize, usize)> {
         let mut rest = datagram.get(self.rest_at..)?;
         match self.kind {
-            LongKind::Initial => {
+            LongPacketType::Initial => {
                 let token = usize::try_from(varint::take(&mut rest)?).ok()?;
                 rest = rest.get(token..)?;
             }
-            LongKind::ZeroRtt | LongKind::Handshake => {}
-            LongKind::Retry => return None,
+            LongPacketType::ZeroRtt | LongPacketType::Handshake => {}
+            LongPacketType::Retry => return None,
         }
         let len = usize::try_from(varint::take(&mut rest)?).ok()?;
         if len > rest.len() {

@@ -15,7 +15,7 @@ pub mod settings;
 pub mod varint;
 
 pub use crate::section::SectionLimits;
-pub use error::{Code, Fault};
+pub use error::{Code, ProtocolError};
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! An incremental decoder for HTTP/3 request streams: head, content, trailers (RFC 9114 §4.1).
 
-use super::frame::{self, FrameReader, Step};
+use super::frame::{self, FrameEvent, FrameReader};
 use super::qpack::QpackDecoder;
-use super::{Code, Fault, SectionLimits};
+use super::{Code, ProtocolError, SectionLimits};
 use crate::section::{BadSection, RequestSection, TrailerSection};
 use crate::{BodyLength, Fields, RequestHead, Version};
 
-impl From<BadSection> for Fault {
+impl From<BadSection> for ProtocolError {
     fn from(bad: BadSection) -> Self {
         match bad {
             BadSection::Malformed | BadSection::TwoAuthorities => Self::MESSAGE,
@@ -74,15 +74,15 @@ impl RequestDecoder {
     /// included in that number; the next call must begin after them.
     ///
     /// # Errors
-    /// [`Fault`] for a violation of RFC 9114 or an exceeded limit.
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, RequestItem), Fault> {
+    /// [`ProtocolError`] for a violation of RFC 9114 or an exceeded limit.
+    pub fn step(&mut self, input: &[u8]) -> Result<(usize, RequestItem), ProtocolError> {
         let mut used = 0;
         loop {
             let (n, step) = self.frames.step(&input[used..]);
             used += n;
             match step {
-                Step::More => return Ok((used, RequestItem::More)),
-                Step::Begin { kind, len } => {
+                FrameEvent::More => return Ok((used, RequestItem::More)),
+                FrameEvent::Begin { kind, len } => {
                     self.begin(kind, len)?;
                     if len == 0
                         && kind == frame::HEADERS
@@ -91,10 +91,10 @@ impl RequestDecoder {
                         return Ok((used, item));
                     }
                 }
-                Step::Payload { len, .. } if self.kind == frame::DATA => {
+                FrameEvent::Payload { len, .. } if self.kind == frame::DATA => {
                     return Ok((used, RequestItem::Data(len)));
                 }
-                Step::Payload { len, end } => {
+                FrameEvent::Payload { len, end } => {
                     if self.kind == frame::HEADERS {
                         self.section.extend_from_slice(&input[used..used + len]);
                     }
@@ -110,8 +110,8 @@ impl RequestDecoder {
         }
     }
 
-    fn begin(&mut self, kind: u64, len: u64) -> Result<(), Fault> {
-        const UNEXPECTED: Fault = Fault::Connection(Code::H3_FRAME_UNEXPECTED);
+    fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
+        const UNEXPECTED: ProtocolError = ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED);
         self.kind = kind;
         match kind {
             frame::DATA => {
@@ -121,7 +121,7 @@ impl RequestDecoder {
                 // §4.1.2: the DATA frames add up to the content length. An excess is known before it arrives.
                 self.received = self.received.saturating_add(len);
                 if self.expected.is_some_and(|expected| self.received > expected) {
-                    return Err(Fault::MESSAGE);
+                    return Err(ProtocolError::MESSAGE);
                 }
                 if len == 0 {
                     self.useless()?;
@@ -133,7 +133,7 @@ impl RequestDecoder {
                 }
                 // The encoding of a field is shorter than its share of the limit, unless made longer on purpose.
                 if len > self.limits.section as u64 {
-                    return Err(Fault::TooLarge);
+                    return Err(ProtocolError::TooLarge);
                 }
                 self.section.clear();
             }
@@ -148,12 +148,16 @@ impl RequestDecoder {
         Ok(())
     }
 
-    fn useless(&mut self) -> Result<(), Fault> {
+    fn useless(&mut self) -> Result<(), ProtocolError> {
         self.idle += 1;
-        if self.idle > MAX_IDLE_FRAMES { Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD)) } else { Ok(()) }
+        if self.idle > MAX_IDLE_FRAMES {
+            Err(ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD))
+        } else {
+            Ok(())
+        }
     }
 
-    fn section_ready(&mut self) -> Result<Option<RequestItem>, Fault> {
+    fn section_ready(&mut self) -> Result<Option<RequestItem>, ProtocolError> {
         if self.phase == Phase::Head {
             return Ok(Some(RequestItem::HeadReady));
         }
@@ -168,8 +172,8 @@ impl RequestDecoder {
     /// head.
     ///
     /// # Errors
-    /// [`Fault`] if the section cannot be decoded, is malformed or exceeds a limit.
-    pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, Fault> {
+    /// [`ProtocolError`] if the section cannot be decoded, is malformed or exceeds a limit.
+    pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, ProtocolError> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestSection::new(Version::Http3, self.limits);
         decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
@@ -185,17 +189,17 @@ impl RequestDecoder {
     /// Checks at the end of the stream that the request is complete.
     ///
     /// # Errors
-    /// [`Fault`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content is shorter than
+    /// [`ProtocolError`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content is shorter than
     /// its Content-Length (§4.1.2).
-    pub fn finish(&self) -> Result<(), Fault> {
+    pub fn finish(&self) -> Result<(), ProtocolError> {
         if !self.frames.is_between_frames() {
-            return Err(Fault::Connection(Code::H3_FRAME_ERROR));
+            return Err(ProtocolError::Connection(Code::H3_FRAME_ERROR));
         }
         if self.phase == Phase::Head {
-            return Err(Fault::Stream(Code::H3_REQUEST_INCOMPLETE));
+            return Err(ProtocolError::Stream(Code::H3_REQUEST_INCOMPLETE));
         }
         if self.expected.is_some_and(|expected| expected != self.received) {
-            return Err(Fault::MESSAGE);
+            return Err(ProtocolError::MESSAGE);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The SETTINGS frame (RFC 9114 §7.2.4).
 
-use super::{Code, Fault, frame, varint};
+use super::{Code, ProtocolError, frame, varint};
 
 const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
@@ -26,12 +26,13 @@ impl Settings {
     ///
     /// # Errors
     /// A connection error: H3_SETTINGS_ERROR for a repeated, reserved or invalid setting, H3_FRAME_ERROR for a truncated payload.
-    pub fn read(mut payload: &[u8]) -> Result<Self, Fault> {
-        const WRONG: Fault = Fault::Connection(Code::H3_SETTINGS_ERROR);
+    pub fn read(mut payload: &[u8]) -> Result<Self, ProtocolError> {
+        const WRONG: ProtocolError = ProtocolError::Connection(Code::H3_SETTINGS_ERROR);
         let mut settings = Self::default();
         let mut seen = Vec::new();
         while !payload.is_empty() {
-            let mut next = || varint::take(&mut payload).ok_or(Fault::Connection(Code::H3_FRAME_ERROR));
+            let mut next =
+                || varint::take(&mut payload).ok_or(ProtocolError::Connection(Code::H3_FRAME_ERROR));
             let (id, value) = (next()?, next()?);
             if seen.contains(&id) {
                 return Err(WRONG);

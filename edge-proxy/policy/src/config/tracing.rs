@@ -1,7 +1,7 @@
 //! OpenTelemetry trace export.
 
 use super::Upstream;
-use edge_http::trace_context::Sampling;
+use edge_http::trace_context::Sampler;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Tracing {
     /// The `service.name` resource attribute: the name of this proxy in traces.
     pub service: String,
     /// The sampler of traces.
-    pub sampling: Sampling,
+    pub sampling: Sampler,
     /// The capacity of the span queue. Default: 2048. Spans that do not fit are dropped and counted.
     pub queue: usize,
     /// The longest time for which spans are batched before an export. Default: 5 s. A batch of 512 is exported at once.
@@ -36,7 +36,7 @@ impl Tracing {
             path: "/v1/traces".into(),
             fields: Vec::new(),
             service: service.into(),
-            sampling: Sampling::new(share)?,
+            sampling: Sampler::new(share)?,
             queue: 2048,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),

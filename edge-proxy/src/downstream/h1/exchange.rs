@@ -7,7 +7,7 @@ use crate::deadline::Deadline;
 use crate::downstream::wire::{DRAIN, LINGER, SETTLE};
 use crate::exchange::{Abort, ClientGone, Downstream};
 use crate::splice::SplicePipe;
-use edge_http::h1::{Chunks, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
+use edge_http::h1::{ChunkedDecoder, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
 use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// The delimitation of the request's content.
 enum RequestContent {
     Length(u64),
-    Chunked(Chunks),
+    Chunked(ChunkedDecoder),
     Raw,
     Done,
     Failed,
@@ -59,7 +59,7 @@ impl Http1Exchange {
         let receiving = match head.body {
             BodyLength::None => RequestContent::Done,
             BodyLength::Exact(length) => RequestContent::Length(length),
-            BodyLength::Unknown => RequestContent::Chunked(Chunks::new()),
+            BodyLength::Unknown => RequestContent::Chunked(ChunkedDecoder::new()),
         };
         let waits = expects_continue && head.body != BodyLength::None;
         Self {
@@ -162,7 +162,7 @@ impl Downstream for Http1Exchange {
                     self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(held.len());
                 }
                 RequestContent::Raw => self.data = held.len(),
-                RequestContent::Chunked(chunks) => match chunks.walk(held) {
+                RequestContent::Chunked(chunks) => match chunks.decode(held) {
                     Ok(step) => {
                         self.data = step.data;
                         self.client.input.consume(step.framing);
@@ -207,7 +207,7 @@ impl Downstream for Http1Exchange {
                     self.receiving = RequestContent::Done;
                 }
             }
-            RequestContent::Chunked(chunks) => chunks.took(n),
+            RequestContent::Chunked(chunks) => chunks.consume(n),
             _ => {}
         }
         if self.client.input.is_empty() {

@@ -413,9 +413,9 @@ impl Http2Connection {
         self.last = None;
     }
 
-    fn place(&mut self, stream: u32, end: bool) -> response::SectionPlace {
+    fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
-        response::SectionPlace { stream, end, first }
+        response::SectionPosition { stream, end, first }
     }
 
     /// Appends a response head.

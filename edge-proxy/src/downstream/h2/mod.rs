@@ -11,7 +11,7 @@ use crate::exchange::{Connection, serve};
 use crate::observe::ConnectionRejected;
 use crate::worker::Worker;
 use conn::{Http2Connection, Http2Limits, PendingRequest};
-use edge_http::flood::Meter;
+use edge_http::flood::FloodMeter;
 use edge_http::h2::{Code, frame};
 use edge_http::section;
 use edge_policy::Reason;
@@ -53,7 +53,7 @@ struct Driver {
     conn: Rc<RefCell<Http2Connection>>,
     wire: ClientTransport,
     input: Input,
-    meter: Meter,
+    meter: FloodMeter,
     start: Instant,
     deadline: Deadline,
     /// The deadline of an incomplete field section.
@@ -87,7 +87,7 @@ impl Driver {
             conn: Rc::new(RefCell::new(Http2Connection::new(limits, start))),
             wire,
             input: Input::default(),
-            meter: Meter::new(config.limits.control_frames, 0),
+            meter: FloodMeter::new(config.limits.control_frames, 0),
             start,
             deadline,
             section: worker.sweep().deadline(),

@@ -12,7 +12,7 @@ use crate::turns::Turns;
 use bytes::{Buf, Bytes};
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::settings::Settings;
-use edge_http::h3::{Code, Fault, control, response};
+use edge_http::h3::{Code, ProtocolError, control, response};
 use edge_http::priority::Priority;
 use edge_http::{RequestHead, ResponseHead};
 use quinn_proto as quic;
@@ -272,7 +272,7 @@ impl QuicConnection {
                 Read::Data(data) => {
                     let next = uni.feed(&mut self.seen, &data);
                     if uni.frames() > shared.limits().control_frames + self.requests {
-                        Err(Fault::Connection(Code::H3_EXCESSIVE_LOAD))
+                        Err(ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD))
                     } else {
                         next
                     }
@@ -313,7 +313,7 @@ impl QuicConnection {
                     return self.fail(
                         shared,
                         id,
-                        fault.unwrap_or(Fault::Stream(Code::H3_REQUEST_INCOMPLETE)),
+                        fault.unwrap_or(ProtocolError::Stream(Code::H3_REQUEST_INCOMPLETE)),
                     );
                 }
                 Read::Reset => {
@@ -401,15 +401,15 @@ impl QuicConnection {
     }
 
     /// Does what an error asks for. For a stream that no task has.
-    fn fail(&mut self, shared: &EngineState, id: StreamId, fault: Fault) {
+    fn fail(&mut self, shared: &EngineState, id: StreamId, fault: ProtocolError) {
         match fault {
-            Fault::Connection(code) => self.close(shared, code),
-            Fault::Stream(code) => {
+            ProtocolError::Connection(code) => self.close(shared, code),
+            ProtocolError::Stream(code) => {
                 // Malformed requests cost as much as ones that are broken off.
                 self.count_broken_off(shared, id);
                 self.refuse(id, code);
             }
-            Fault::TooLarge => {
+            ProtocolError::TooLarge => {
                 let mut head = ResponseHead::new(431);
                 date::add(&mut head.fields);
                 let bytes = shared.encode(|out| response::write_head(out, &head));

@@ -7,7 +7,7 @@
 use super::socket::Datagram;
 use super::{Dropped, QuicLimits};
 use edge_http::h3::client_hello::{self, MalformedHello};
-use edge_http::h3::initial::{self, CryptoBuffer, LongKind};
+use edge_http::h3::initial::{self, CryptoBuffer, LongPacketType};
 use rustls::Side;
 use rustls::quic::{DirectionalKeys, Suite, Version};
 use std::collections::{HashMap, VecDeque};
@@ -82,10 +82,12 @@ impl FirstFlightFilter {
             return Offer::Drop(Some(Dropped::Version));
         }
         // RFC 9000 §7.2: a client's first choice has at least 8 bytes.
-        if header.destination.len() < 8 || !matches!(header.kind, LongKind::Initial | LongKind::ZeroRtt) {
+        if header.destination.len() < 8
+            || !matches!(header.kind, LongPacketType::Initial | LongPacketType::ZeroRtt)
+        {
             return garbage;
         }
-        let is_initial = header.kind == LongKind::Initial;
+        let is_initial = header.kind == LongPacketType::Initial;
         if is_initial && datagram.data.len() < initial::MIN_DATAGRAM {
             return garbage;
         }
@@ -226,7 +228,7 @@ fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> R
     {
         let (packet, after) = rest.split_at(end);
         rest = after;
-        if header.kind == LongKind::Initial
+        if header.kind == LongPacketType::Initial
             && let Some(payload) = decrypt(keys, &mut packet.to_vec(), number_at)
         {
             any = true;

@@ -7,7 +7,7 @@ use crate::buffer::SIZE;
 use crate::exchange::{Abort, ClientGone, Downstream};
 use bytes::{Buf, Bytes};
 use edge_http::h3::request::{RequestDecoder, RequestItem};
-use edge_http::h3::{Code, Fault, frame, response};
+use edge_http::h3::{Code, ProtocolError, frame, response};
 use edge_http::{BodyLength, Fields, RequestHead, ResponseHead};
 use quinn_proto::StreamId;
 use std::rc::Rc;
@@ -81,7 +81,7 @@ impl H3Stream {
     }
 
     /// Reads one step further. `None` when nothing is there.
-    fn read(&mut self) -> Result<Option<BodyPart>, Fault> {
+    fn read(&mut self) -> Result<Option<BodyPart>, ProtocolError> {
         loop {
             if !self.input.is_empty() {
                 let (used, item) = self.decoder.step(&self.input)?;
@@ -202,7 +202,7 @@ impl Downstream for H3Stream {
                 let mut error = BodyError::Malformed;
                 let mut conn = self.conn.state.borrow_mut();
                 conn.count_broken_off(&self.conn.shared, self.id);
-                if let Fault::Connection(code) = fault {
+                if let ProtocolError::Connection(code) = fault {
                     conn.close(&self.conn.shared, code);
                     error = BodyError::Lost;
                 }

@@ -1,8 +1,8 @@
 //! The unidirectional streams that a client opened (RFC 9114 §6.2).
 
-use edge_http::h3::control::{self, ControlStream};
+use edge_http::h3::control::{self, ControlStreamDecoder};
 use edge_http::h3::qpack::{DecoderStream, EncoderStream};
-use edge_http::h3::{Code, Fault, varint};
+use edge_http::h3::{Code, ProtocolError, varint};
 
 /// The critical streams that a connection has opened. Each may exist once.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Seen {
 pub(super) enum Uni {
     /// The stream's type is not there whole.
     Untyped(Vec<u8>),
-    EngineControl(ControlStream),
+    EngineControl(ControlStreamDecoder),
     Encoder(EncoderStream),
     Decoder(DecoderStream),
 }
@@ -30,19 +30,19 @@ pub(super) enum UniAction {
 }
 
 impl Uni {
-    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<UniAction, Fault> {
+    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<UniAction, ProtocolError> {
         if let Self::Untyped(start) = self {
             start.extend_from_slice(input);
             let Some((kind, used)) = varint::read(start) else { return Ok(UniAction::Read) };
             let rest = start.split_off(used);
             let first = |seen: &mut bool| {
                 let again = std::mem::replace(seen, true);
-                if again { Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)) } else { Ok(()) }
+                if again { Err(ProtocolError::Connection(Code::H3_STREAM_CREATION_ERROR)) } else { Ok(()) }
             };
             *self = match kind {
                 control::CONTROL => {
                     first(&mut seen.control)?;
-                    Self::EngineControl(ControlStream::new())
+                    Self::EngineControl(ControlStreamDecoder::new())
                 }
                 control::QPACK_ENCODER => {
                     first(&mut seen.encoder)?;
@@ -53,7 +53,7 @@ impl Uni {
                     Self::Decoder(DecoderStream::new())
                 }
                 // §6.2.2: only servers push.
-                control::PUSH => return Err(Fault::Connection(Code::H3_STREAM_CREATION_ERROR)),
+                control::PUSH => return Err(ProtocolError::Connection(Code::H3_STREAM_CREATION_ERROR)),
                 _ => return Ok(UniAction::Stop),
             };
             return self.feed(seen, &rest);
@@ -69,18 +69,20 @@ impl Uni {
 
     /// The stream ended or was reset. A critical one must not (§6.2.1; RFC 9204 §4.2); one whose type never came is of
     /// no interest.
-    pub(super) fn closed(&self) -> Result<(), Fault> {
+    pub(super) fn closed(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Untyped(_) => Ok(()),
-            Self::EngineControl(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            Self::EngineControl(_) => Err(ProtocolError::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
             // An end inside an instruction is the more telling error.
             Self::Encoder(stream) if stream.is_truncated() => {
-                Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
+                Err(ProtocolError::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
             }
             Self::Decoder(stream) if stream.is_truncated() => {
-                Err(Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR))
+                Err(ProtocolError::Connection(Code::QPACK_DECODER_STREAM_ERROR))
             }
-            Self::Encoder(_) | Self::Decoder(_) => Err(Fault::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            Self::Encoder(_) | Self::Decoder(_) => {
+                Err(ProtocolError::Connection(Code::H3_CLOSED_CRITICAL_STREAM))
+            }
         }
     }
 

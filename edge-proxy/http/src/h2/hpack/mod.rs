@@ -6,7 +6,7 @@
 mod table;
 
 use crate::prefixed::{self, write_integer, write_name, write_string};
-use table::{Dynamic, Found};
+use table::{Dynamic, TableMatch};
 
 /// The default size of a dynamic table in bytes (RFC 9113 §6.5.2).
 pub const TABLE_SIZE: usize = 4096;
@@ -126,9 +126,9 @@ pub fn write_no_table(out: &mut Vec<u8>) {
 /// Appends a field line. The name is converted to lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
-        Found::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),
-        Found::Name(index) => write_integer(out, 0, 4, usize::from(index) + 1),
-        Found::Nothing => {
+        TableMatch::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),
+        TableMatch::Name(index) => write_integer(out, 0, 4, usize::from(index) + 1),
+        TableMatch::Nothing => {
             out.push(0);
             write_name(out, 0, 7, name);
         }

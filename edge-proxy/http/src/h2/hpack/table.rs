@@ -3,7 +3,7 @@
 use crate::static_table::Index;
 use std::collections::VecDeque;
 
-pub(super) use crate::static_table::Found;
+pub(super) use crate::static_table::TableMatch;
 
 /// Names and values by index; indexes on the wire begin with 1.
 pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
@@ -73,7 +73,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
 /// Looks up a field in the static table, ignoring the case of its name. Indexes count from 0.
-pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
+pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
     INDEX.find(&STATIC, name, value)
 }
 

@@ -1,7 +1,7 @@
 //! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4), as far as they are possible without
 //! a dynamic table.
 
-use super::super::{Code, Fault};
+use super::super::{Code, ProtocolError};
 use crate::prefixed::integer;
 
 /// A decoder for the encoder stream of a peer. Instructions other than a capacity of 0 are errors, since no dynamic table is
@@ -20,9 +20,9 @@ impl EncoderStream {
     /// Decodes the next bytes of the stream. All bytes are consumed.
     ///
     /// # Errors
-    /// [`Fault::Connection`] with QPACK_ENCODER_STREAM_ERROR for an instruction that is not valid.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
-        const WRONG: Fault = Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR);
+    /// [`ProtocolError::Connection`] with QPACK_ENCODER_STREAM_ERROR for an instruction that is not valid.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        const WRONG: ProtocolError = ProtocolError::Connection(Code::QPACK_ENCODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
             // Set Dynamic Table Capacity, with 0 as the only allowed value. An insertion or duplicate never fits a
             // table without capacity.
@@ -51,9 +51,9 @@ impl DecoderStream {
     /// Decodes the next bytes of the stream. All bytes are consumed.
     ///
     /// # Errors
-    /// [`Fault::Connection`] with QPACK_DECODER_STREAM_ERROR for an instruction that is not valid.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(), Fault> {
-        const WRONG: Fault = Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR);
+    /// [`ProtocolError::Connection`] with QPACK_DECODER_STREAM_ERROR for an instruction that is not valid.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        const WRONG: ProtocolError = ProtocolError::Connection(Code::QPACK_DECODER_STREAM_ERROR);
         instructions(&mut self.partial, input, WRONG, |first| {
             // Stream Cancellation, which a decoder may always send. Section Acknowledgment and Insert Count Increment
             // would answer insertions that never happened.
@@ -72,9 +72,9 @@ impl DecoderStream {
 fn instructions(
     partial: &mut Vec<u8>,
     input: &[u8],
-    wrong: Fault,
-    kind: impl Fn(u8) -> Result<(u32, Option<u64>), Fault>,
-) -> Result<(), Fault> {
+    wrong: ProtocolError,
+    kind: impl Fn(u8) -> Result<(u32, Option<u64>), ProtocolError>,
+) -> Result<(), ProtocolError> {
     let joined;
     let mut rest = if partial.is_empty() {
         input

@@ -9,11 +9,11 @@ mod table;
 pub use crate::prefixed::huffman;
 pub use instructions::{DecoderStream, EncoderStream};
 
-use super::{Code, Fault};
+use super::{Code, ProtocolError};
 use crate::prefixed::{self, write_integer, write_name, write_string};
-use table::Found;
+use table::TableMatch;
 
-const FAILED: Fault = Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED);
+const FAILED: ProtocolError = ProtocolError::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
 /// A decoder for field sections. It keeps no state between sections except scratch space.
 #[derive(Debug, Default)]
@@ -33,8 +33,8 @@ impl QpackDecoder {
     pub fn decode(
         &mut self,
         mut section: &[u8],
-        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
         // §4.5.1: without insertions the required insert count is 0, and a base below that is impossible.
         if take_integer(&mut section, 8)? != 0 {
             return Err(FAILED);
@@ -71,11 +71,11 @@ impl QpackDecoder {
     }
 }
 
-fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), Fault> {
+fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), ProtocolError> {
     usize::try_from(index).ok().and_then(|i| table::STATIC.get(i)).copied().ok_or(FAILED)
 }
 
-fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, Fault> {
+fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, ProtocolError> {
     prefixed::take_integer(section, bits).ok_or(FAILED)
 }
 
@@ -83,7 +83,7 @@ fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
     scratch: &'s mut Vec<u8>,
-) -> Result<&'s [u8], Fault> {
+) -> Result<&'s [u8], ProtocolError> {
     prefixed::take_string(section, bits, scratch).ok_or(FAILED)
 }
 
@@ -95,9 +95,9 @@ pub fn write_prefix(out: &mut Vec<u8>) {
 /// Appends a field line. The name is converted to lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
-        Found::Both(index) => return write_integer(out, 0xc0, 6, usize::from(index)),
-        Found::Name(index) => write_integer(out, 0x50, 4, usize::from(index)),
-        Found::Nothing => write_name(out, 0x20, 3, name),
+        TableMatch::Both(index) => return write_integer(out, 0xc0, 6, usize::from(index)),
+        TableMatch::Name(index) => write_integer(out, 0x50, 4, usize::from(index)),
+        TableMatch::Nothing => write_name(out, 0x20, 3, name),
     }
     write_string(out, value);
 }

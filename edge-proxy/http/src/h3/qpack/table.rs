@@ -2,7 +2,7 @@
 
 use crate::static_table::Index;
 
-pub(super) use crate::static_table::Found;
+pub(super) use crate::static_table::TableMatch;
 
 /// Names and values by index.
 pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
@@ -110,6 +110,6 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
 /// Looks up a field, ignoring the case of its name.
-pub(super) fn find(name: &[u8], value: &[u8]) -> Found {
+pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
     INDEX.find(&STATIC, name, value)
 }

@@ -1,5 +1,5 @@
 use crate::h3::client_hello::{ClientHello, MalformedHello, names as names_in, parse};
-use crate::h3::initial::{CryptoBuffer, LongKind, long_header};
+use crate::h3::initial::{CryptoBuffer, LongPacketType, long_header};
 use crate::h3::varint;
 use proptest::prelude::*;
 
@@ -89,7 +89,7 @@ fn the_long_header_of_rfc_9001() {
     assert_eq!(long_header(&packet).unwrap().extent(&packet), None, "not whole");
     packet.resize(1200, 0);
     let header = long_header(&packet).unwrap();
-    assert_eq!((header.version, header.kind), (1, LongKind::Initial));
+    assert_eq!((header.version, header.kind), (1, LongPacketType::Initial));
     assert_eq!((header.destination, header.source), (&packet[6..14], &[][..]));
     assert_eq!(header.extent(&packet), Some((18, 1200)));
     packet[0] = 0x43;

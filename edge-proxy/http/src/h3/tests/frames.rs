@@ -1,7 +1,7 @@
-use crate::h3::control::{ControlStream, write_goaway};
-use crate::h3::frame::{self, FrameReader, Step};
+use crate::h3::control::{ControlStreamDecoder, write_goaway};
+use crate::h3::frame::{self, FrameEvent, FrameReader};
 use crate::h3::settings::Settings;
-use crate::h3::{Code, Fault, varint};
+use crate::h3::{Code, ProtocolError, varint};
 use proptest::prelude::*;
 
 #[test]
@@ -21,20 +21,20 @@ fn varints_of_rfc_9000() {
     assert_eq!(varint::read(&[0x40, 0x25]), Some((37, 2)), "longer than it needs to be");
 }
 
-fn control(parts: &[&[u8]]) -> Result<(), Fault> {
-    let mut stream = ControlStream::new();
+fn control(parts: &[&[u8]]) -> Result<(), ProtocolError> {
+    let mut stream = ControlStreamDecoder::new();
     let mut whole = Vec::new();
     parts.iter().for_each(|part| whole.extend_from_slice(part));
     stream.feed(&whole)?;
     // Byte by byte the result is the same.
-    let mut stream = ControlStream::new();
+    let mut stream = ControlStreamDecoder::new();
     whole.iter().try_for_each(|b| stream.feed(std::slice::from_ref(b)))
 }
 
 #[test]
 fn control_stream() {
     const SETTINGS: &[u8] = &[4, 0];
-    let error = |code| Err(Fault::Connection(code));
+    let error = |code| Err(ProtocolError::Connection(code));
     let goaway = |id| {
         let mut out = Vec::new();
         write_goaway(&mut out, id);
@@ -90,7 +90,7 @@ proptest! {
         };
         let mut out = Vec::new();
         settings.write(&mut out);
-        let mut stream = ControlStream::new();
+        let mut stream = ControlStreamDecoder::new();
         stream.feed(&out).unwrap();
         prop_assert_eq!(stream.settings(), Some(settings));
     }
@@ -112,9 +112,9 @@ proptest! {
                 let (used, step) = reader.step(part);
                 part = &part[used..];
                 match step {
-                    Step::More => break,
-                    Step::Begin { kind, .. } => seen.push((kind, Vec::new())),
-                    Step::Payload { len, .. } => {
+                    FrameEvent::More => break,
+                    FrameEvent::Begin { kind, .. } => seen.push((kind, Vec::new())),
+                    FrameEvent::Payload { len, .. } => {
                         seen.last_mut().unwrap().1.extend_from_slice(&part[..len]);
                         part = &part[len..];
                     }
@@ -127,8 +127,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_control_stream_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = ControlStream::new().feed(&bytes);
-        let mut settled = ControlStream::new();
+        let _ = ControlStreamDecoder::new().feed(&bytes);
+        let mut settled = ControlStreamDecoder::new();
         settled.feed(&[4, 0]).unwrap();
         let _ = settled.feed(&bytes);
     }

@@ -1,7 +1,7 @@
 use crate::h3::qpack::{QpackDecoder, write_field, write_prefix};
 use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::response::{write_head, write_trailers};
-use crate::h3::{Code, Fault, SectionLimits, frame, varint};
+use crate::h3::{Code, ProtocolError, SectionLimits, frame, varint};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ struct Request {
 }
 
 /// Decodes a whole stream, in pieces of this size.
-fn read(stream: &[u8], step: usize) -> Result<Request, Fault> {
+fn read(stream: &[u8], step: usize) -> Result<Request, ProtocolError> {
     let mut decoder = RequestDecoder::new(SectionLimits::default());
     let mut qpack = QpackDecoder::new();
     let (mut head, mut content, mut trailers) = (None, Vec::new(), None);
@@ -67,7 +67,7 @@ fn read(stream: &[u8], step: usize) -> Result<Request, Fault> {
     Ok(Request { head: head.expect("no end without a head"), content, trailers })
 }
 
-fn head(fields: Pairs) -> Result<RequestHead, Fault> {
+fn head(fields: Pairs) -> Result<RequestHead, ProtocolError> {
     read(&frame(frame::HEADERS, &section(fields)), 7).map(|request| request.head)
 }
 
@@ -111,7 +111,7 @@ fn the_authority() {
         with(&no_authority, &[(":authority", "")]),
         with(&no_authority, &[(":authority", "https://example.org")]),
     ] {
-        assert_eq!(head(&wrong), Err(Fault::MESSAGE), "{wrong:?}");
+        assert_eq!(head(&wrong), Err(ProtocolError::MESSAGE), "{wrong:?}");
     }
 }
 
@@ -181,7 +181,7 @@ fn malformed_heads() {
         cases.push(("a pseudo-header's value", fields));
     }
     for (what, fields) in cases {
-        assert_eq!(head(&fields), Err(Fault::MESSAGE), "{what}: {fields:?}");
+        assert_eq!(head(&fields), Err(ProtocolError::MESSAGE), "{what}: {fields:?}");
     }
     let options =
         [(":method", "OPTIONS"), (":scheme", "https"), (":authority", "example.org"), (":path", "*")];
@@ -204,17 +204,17 @@ fn connect() {
     assert_eq!(request.content, b"abc");
     assert_eq!(
         read(&[frame(1, &section(&websocket)), frame(1, &section(&[]))].concat(), 5),
-        Err(Fault::Connection(Code::H3_FRAME_UNEXPECTED)),
+        Err(ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED)),
         "nothing but DATA is in a tunnel",
     );
     let plain = [(":method", "CONNECT"), (":authority", "example.org:443")];
-    assert_eq!(head(&plain), Err(Fault::Stream(Code::H3_REQUEST_REJECTED)));
+    assert_eq!(head(&plain), Err(ProtocolError::Stream(Code::H3_REQUEST_REJECTED)));
     for i in 1..websocket.len() {
         let mut fields = websocket.to_vec();
         fields.remove(i);
-        assert_eq!(head(&fields), Err(Fault::MESSAGE), "{fields:?}");
+        assert_eq!(head(&fields), Err(ProtocolError::MESSAGE), "{fields:?}");
     }
-    assert_eq!(head(&with(&websocket, &[("content-length", "0")])), Err(Fault::MESSAGE));
+    assert_eq!(head(&with(&websocket, &[("content-length", "0")])), Err(ProtocolError::MESSAGE));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn content_and_its_length() {
         ("0", &[b"x"]),
         ("5", &[]),
     ] {
-        assert_eq!(stream(length, frames), Err(Fault::MESSAGE), "{length} {frames:?}");
+        assert_eq!(stream(length, frames), Err(ProtocolError::MESSAGE), "{length} {frames:?}");
     }
 }
 
@@ -252,8 +252,8 @@ fn the_order_of_frames() {
     assert_eq!(kept.len(), 1, "only what may be a trailer: {kept:?}");
     assert_eq!(kept.get_named(b"x-sum"), Some(&b"1"[..]));
 
-    let unexpected = Fault::Connection(Code::H3_FRAME_UNEXPECTED);
-    let incomplete = Fault::Stream(Code::H3_REQUEST_INCOMPLETE);
+    let unexpected = ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED);
+    let incomplete = ProtocolError::Stream(Code::H3_REQUEST_INCOMPLETE);
     for (what, stream, fault) in [
         ("DATA first", data.clone(), unexpected),
         ("DATA after trailers", [&*get, &trailers, &data].concat(), unexpected),
@@ -266,22 +266,26 @@ fn the_order_of_frames() {
         ("HTTP/2's PRIORITY", frame(2, b""), unexpected),
         ("nothing", vec![], incomplete),
         ("grease alone", grease.clone(), incomplete),
-        ("half a frame", get[..get.len() - 1].to_vec(), Fault::Connection(Code::H3_FRAME_ERROR)),
-        ("half a header", [&*get, &[0][..]].concat(), Fault::Connection(Code::H3_FRAME_ERROR)),
-        ("half a DATA frame", [&*get, &data[..3]].concat(), Fault::Connection(Code::H3_FRAME_ERROR)),
+        ("half a frame", get[..get.len() - 1].to_vec(), ProtocolError::Connection(Code::H3_FRAME_ERROR)),
+        ("half a header", [&*get, &[0][..]].concat(), ProtocolError::Connection(Code::H3_FRAME_ERROR)),
+        ("half a DATA frame", [&*get, &data[..3]].concat(), ProtocolError::Connection(Code::H3_FRAME_ERROR)),
         (
             "pseudo-header in trailers",
             [&*get, &frame(1, &section(&[(":path", "/")]))].concat(),
-            Fault::MESSAGE,
+            ProtocolError::MESSAGE,
         ),
-        ("te in trailers", [&*get, &frame(1, &section(&[("connection", "x")]))].concat(), Fault::MESSAGE),
-        ("no section", frame(1, b""), Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED)),
+        (
+            "te in trailers",
+            [&*get, &frame(1, &section(&[("connection", "x")]))].concat(),
+            ProtocolError::MESSAGE,
+        ),
+        ("no section", frame(1, b""), ProtocolError::Connection(Code::QPACK_DECOMPRESSION_FAILED)),
         (
             "a flood of nothing",
             [get.clone(), frame(0, b"").repeat(300)].concat(),
-            Fault::Connection(Code::H3_EXCESSIVE_LOAD),
+            ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD),
         ),
-        ("a flood of grease", grease.repeat(300), Fault::Connection(Code::H3_EXCESSIVE_LOAD)),
+        ("a flood of grease", grease.repeat(300), ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD)),
     ] {
         assert_eq!(read(&stream, 5), Err(fault), "{what}");
         assert_eq!(read(&stream, 1 << 20), Err(fault), "{what}, at once");
@@ -293,13 +297,13 @@ fn limits() {
     let long = "x".repeat(16 * 1024 - 300);
     assert!(head(&with(GET, &[("a", &long)])).is_ok());
     let long = "x".repeat(16 * 1024);
-    assert_eq!(head(&with(GET, &[("a", &long)])), Err(Fault::TooLarge));
+    assert_eq!(head(&with(GET, &[("a", &long)])), Err(ProtocolError::TooLarge));
     let many: Vec<_> = std::iter::repeat_n(("a", "b"), 125).collect();
-    assert_eq!(head(&with(GET, &many)), Err(Fault::TooLarge));
+    assert_eq!(head(&with(GET, &many)), Err(ProtocolError::TooLarge));
     assert!(head(&with(GET, &many[1..])).is_ok());
     // Static references are small on the wire but not in memory.
     let bomb: Vec<_> = std::iter::repeat_n(("accept", "*/*"), 400).collect();
-    assert_eq!(head(&with(GET, &bomb)), Err(Fault::TooLarge));
+    assert_eq!(head(&with(GET, &bomb)), Err(ProtocolError::TooLarge));
 }
 
 fn response(bytes: &[u8]) -> Vec<(String, String)> {

@@ -1,12 +1,12 @@
 use crate::h3::qpack::{
     DecoderStream, EncoderStream, QpackDecoder, huffman, write_field, write_field_huffman, write_prefix,
 };
-use crate::h3::{Code, Fault};
+use crate::h3::{Code, ProtocolError};
 use proptest::prelude::*;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn decode(section: &[u8]) -> Result<Pairs, Fault> {
+fn decode(section: &[u8]) -> Result<Pairs, ProtocolError> {
     let mut fields = Vec::new();
     QpackDecoder::new().decode(section, |name, value| {
         fields.push((name.to_vec(), value.to_vec()));
@@ -79,7 +79,7 @@ fn static_entries_are_found() {
 
 #[test]
 fn sections_that_cannot_be_decoded() {
-    let failed = Err(Fault::Connection(Code::QPACK_DECOMPRESSION_FAILED));
+    let failed = Err(ProtocolError::Connection(Code::QPACK_DECOMPRESSION_FAILED));
     for (what, section) in [
         ("empty", &b""[..]),
         ("no base", b"\x00"),
@@ -105,7 +105,7 @@ fn sections_that_cannot_be_decoded() {
 
 #[test]
 fn instructions_that_need_a_table_are_refused() {
-    let wrong = Err(Fault::Connection(Code::QPACK_ENCODER_STREAM_ERROR));
+    let wrong = Err(ProtocolError::Connection(Code::QPACK_ENCODER_STREAM_ERROR));
     for (what, input) in [
         ("capacity", &b"\x21"[..]),
         ("large capacity", b"\x3f\xe1\x1f"),
@@ -121,7 +121,7 @@ fn instructions_that_need_a_table_are_refused() {
     assert!(stream.is_truncated());
     assert_eq!(stream.feed(b"\x00"), wrong, "31 in two bytes is a capacity, too");
 
-    let wrong = Err(Fault::Connection(Code::QPACK_DECODER_STREAM_ERROR));
+    let wrong = Err(ProtocolError::Connection(Code::QPACK_DECODER_STREAM_ERROR));
     for (what, input) in [
         ("acknowledgment", &b"\x84"[..]),
         ("increment", b"\x01"),
