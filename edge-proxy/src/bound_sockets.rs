@@ -3,7 +3,7 @@
 use super::downstream::h3::Handover;
 use super::error::StartError;
 use super::lifecycle::Sockets;
-use super::listen::{self, Inherited};
+use super::listen::{self, InheritedSockets};
 use super::sys;
 use edge_policy::config::{Listener, ListenerKind};
 use std::io;
@@ -23,7 +23,7 @@ pub(super) struct OpenListeners {
 pub(super) fn open(
     listeners: &[Listener],
     workers: usize,
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
 ) -> Result<OpenListeners, StartError> {
     let mut open = OpenListeners { sockets: Vec::new(), addresses: Vec::new(), retained: Vec::new() };
     for listener in listeners {
@@ -39,7 +39,7 @@ pub(super) fn open(
             Some(found) => {
                 let sockets = places(listener, found, workers);
                 retained.keep(&sockets, index).map_err(failed)?;
-                retained.spare = Inherited::default();
+                retained.spare = InheritedSockets::default();
                 sockets
             }
             None => Vec::new(),
@@ -73,7 +73,7 @@ pub(super) struct RetainedSockets {
     /// The index of the interface that the sockets are bound to. `None` while the listener waits for its interface.
     pub(super) index: Option<u32>,
     /// Inherited sockets that wait for the interface.
-    pub(super) spare: Inherited,
+    pub(super) spare: InheritedSockets,
     /// The TCP sockets by worker. `None` once the worker has ended, so that the kernel gives it no more connections.
     tcp: Vec<Option<TcpListener>>,
     udp: Vec<Option<UdpSocket>>,
@@ -81,7 +81,7 @@ pub(super) struct RetainedSockets {
 
 impl RetainedSockets {
     /// Returns a listener without sockets.
-    fn waiting(listener: Listener, spare: Inherited) -> Self {
+    fn waiting(listener: Listener, spare: InheritedSockets) -> Self {
         let address = listener.address;
         Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
     }

@@ -26,7 +26,7 @@ fn whole() -> Box<[u8]> {
 }
 
 /// Returns a buffer to the free list.
-fn give_back(memory: Box<[u8]>) {
+fn recycle(memory: Box<[u8]>) {
     // A thread that ends has no use for it.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -37,29 +37,29 @@ fn give_back(memory: Box<[u8]>) {
 }
 
 /// A buffer that is returned to the free list when dropped.
-struct Lent(Box<[u8]>);
+struct PooledBuffer(Box<[u8]>);
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        give_back(std::mem::take(&mut self.0));
+        recycle(std::mem::take(&mut self.0));
     }
 }
 
 /// Input that is not consumed yet.
 #[derive(Default)]
-pub(crate) struct Input {
+pub(crate) struct ReadBuffer {
     memory: Option<Box<[u8]>>,
     start: usize,
     end: usize,
 }
 
-impl Input {
+impl ReadBuffer {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.memory.as_deref().map_or(&[], |memory| &memory[self.start..self.end])
     }
@@ -119,7 +119,7 @@ impl Input {
         {
             let range = self.start..self.end;
             (self.start, self.end) = (0, 0);
-            return Bytes::from_owner(Lent(memory)).slice(range);
+            return Bytes::from_owner(PooledBuffer(memory)).slice(range);
         }
         let bytes = Bytes::copy_from_slice(&self.bytes()[..n]);
         self.consume(n);
@@ -133,7 +133,7 @@ impl Input {
         {
             self.start = 0;
             self.end = 0;
-            give_back(memory);
+            recycle(memory);
         }
     }
 
@@ -191,7 +191,7 @@ impl Input {
     }
 }
 
-impl Drop for Input {
+impl Drop for ReadBuffer {
     fn drop(&mut self) {
         self.start = 0;
         self.end = 0;
@@ -211,12 +211,12 @@ pub(crate) trait ImmediateWrite {
 
 /// Output that is not written yet.
 #[derive(Default)]
-pub(crate) struct Output {
+pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
     written: usize,
 }
 
-impl Output {
+impl WriteBuffer {
     /// Returns the vector to append output to.
     pub(crate) fn push(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
@@ -299,7 +299,7 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.release();
     }

@@ -2,9 +2,9 @@
 
 use super::bound_sockets::{OpenListeners, open};
 use super::error::StartError;
-use super::interfaces::{Watch, Watched};
+use super::interfaces::{InterfaceWatcher, WatcherThread};
 use super::lifecycle;
-use super::listen::{self, Inherited};
+use super::listen::{self, InheritedSockets};
 use super::observe::{ListenerEvent, NoopObserver, Observer, WorkerFailure};
 use super::proxy::{ProxyHandle, WorkerHandle};
 use super::proxy_state::ProxyState;
@@ -29,7 +29,7 @@ pub struct Builder {
     certificates: Arc<dyn ResolvesServerCert>,
     observer: Arc<dyn Observer>,
     workers: usize,
-    inherited: Inherited,
+    inherited: InheritedSockets,
     shared: Option<Shared>,
     #[cfg(feature = "opentelemetry")]
     tracing: Option<Tracing>,
@@ -47,7 +47,7 @@ impl Proxy {
             certificates: Arc::new(ResolvesServerCertUsingSni::new()),
             observer: Arc::new(NoopObserver),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
-            inherited: Inherited::default(),
+            inherited: InheritedSockets::default(),
             shared: None,
             #[cfg(feature = "opentelemetry")]
             tracing: None,
@@ -128,7 +128,7 @@ impl Builder {
     /// no connection waits on an unused socket. Must be called after [`Builder::workers`].
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
-        self.inherited = Inherited { tcp, udp };
+        self.inherited = InheritedSockets { tcp, udp };
         self.workers = self.workers.max(self.inherited.most()).min(64);
         self
     }
@@ -149,7 +149,7 @@ impl Builder {
         let OpenListeners { sockets, addresses, retained: held } =
             open(&listeners, self.workers, &mut self.inherited)?;
         // Copies of those that were taken are in nobody's way any more.
-        self.inherited = Inherited::default();
+        self.inherited = InheritedSockets::default();
         let waiting = held.iter().filter(|held| !held.is_serving());
         let waiting: Vec<_> = waiting.map(|held| (held.address, held.listener.interface.clone())).collect();
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
@@ -183,12 +183,12 @@ impl Builder {
             let why = Some("its interface or its address does not exist yet");
             self.observer.listener(&ListenerEvent { address, interface: interface.as_deref(), why });
         }
-        let watched = Watched {
+        let watched = InterfaceWatcher {
             state: handle.state.clone(),
             workers: handle.workers.iter().map(|worker| worker.commands.clone()).collect(),
             observer: self.observer,
         };
-        handle.watch = Some(Watch::start(watched).map_err(StartError::Thread)?);
+        handle.watch = Some(WatcherThread::start(watched).map_err(StartError::Thread)?);
         Ok(handle)
     }
 }

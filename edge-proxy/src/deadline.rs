@@ -18,14 +18,14 @@ struct DeadlineCell {
 }
 
 /// The clock of a worker and all its deadlines.
-pub(crate) struct Sweep {
+pub(crate) struct DeadlineSweeper {
     start: Instant,
     now: Cell<u64>,
     draining: Cell<bool>,
     slots: RefCell<Vec<Weak<DeadlineCell>>>,
 }
 
-impl Sweep {
+impl DeadlineSweeper {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             start: Instant::now(),
@@ -80,7 +80,7 @@ impl Sweep {
 
 /// A deadline of a connection or exchange.
 pub(crate) struct Deadline {
-    sweep: Rc<Sweep>,
+    sweep: Rc<DeadlineSweeper>,
     slot: Rc<DeadlineCell>,
 }
 
@@ -139,10 +139,10 @@ impl Deadline {
 mod tests {
     use super::*;
 
-    fn timed<T>(test: impl AsyncFnOnce(Rc<Sweep>) -> T) -> T {
+    fn timed<T>(test: impl AsyncFnOnce(Rc<DeadlineSweeper>) -> T) -> T {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&tokio, async {
-            let sweep = Sweep::new();
+            let sweep = DeadlineSweeper::new();
             tokio::task::spawn_local(sweep.clone().run());
             tokio::time::timeout(Duration::from_secs(20), test(sweep)).await.unwrap()
         })

@@ -6,7 +6,7 @@
 
 use super::bound_sockets::{RetainedSockets, places};
 use super::lifecycle::{Command, Sockets};
-use super::listen::{self, Inherited};
+use super::listen::{self, InheritedSockets};
 use super::observe::{ListenerEvent, Observer};
 use super::proxy_state::ProxyState;
 use super::sys;
@@ -20,21 +20,21 @@ use tokio::sync::mpsc::UnboundedSender;
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// The thread that watches interfaces. Dropping it ends the thread.
-pub(super) struct Watch {
+pub(super) struct WatcherThread {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The state that is needed to reopen a listener.
-pub(super) struct Watched {
+pub(super) struct InterfaceWatcher {
     pub(super) state: Arc<Mutex<ProxyState>>,
     pub(super) workers: Vec<UnboundedSender<Command>>,
     pub(super) observer: Arc<dyn Observer>,
 }
 
-impl Watch {
+impl WatcherThread {
     /// Starts the thread.
-    pub(super) fn start(watched: Watched) -> std::io::Result<Self> {
+    pub(super) fn start(watched: InterfaceWatcher) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = ended.clone();
         let look = move || {
@@ -48,7 +48,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for WatcherThread {
     fn drop(&mut self) {
         self.ended.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -59,7 +59,7 @@ impl Drop for Watch {
     }
 }
 
-impl Watched {
+impl InterfaceWatcher {
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ProxyState { listeners, addresses, held, .. } = &mut *state;
@@ -101,7 +101,7 @@ impl Watched {
         let mut inherited = held.spare.again()?;
         let opened = match listen::open(&held.listener, workers, &mut inherited) {
             Err(why) if listen::is_waiting(&held.listener, &why) => return Err(why),
-            Err(_) => listen::open(&held.listener, workers, &mut Inherited::default())?,
+            Err(_) => listen::open(&held.listener, workers, &mut InheritedSockets::default())?,
             opened => opened?,
         };
         let sockets = places(&held.listener, opened, workers);

@@ -53,7 +53,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod announced;
 mod body;
 mod bound_sockets;
 mod buffer;
@@ -76,10 +75,12 @@ mod metrics;
 mod observe;
 mod passwords;
 mod proxy;
+mod proxy_extensions;
 mod proxy_state;
 mod relay;
 mod resumption;
 mod runtime;
+mod send_queue;
 mod socket;
 mod splice;
 mod sys;
@@ -87,7 +88,6 @@ mod tailscale;
 mod tls;
 mod tls13;
 mod traces;
-mod turns;
 mod upstream;
 mod view;
 mod worker;

@@ -55,12 +55,12 @@ fn at_once(listening: BorrowedFd<'_>) {
 
 /// Inherited sockets: from a service manager, or from a predecessor of this process.
 #[derive(Debug, Default)]
-pub(crate) struct Inherited {
+pub(crate) struct InheritedSockets {
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) udp: Vec<UdpSocket>,
 }
 
-impl Inherited {
+impl InheritedSockets {
     /// Returns the highest number of sockets of one address.
     pub(crate) fn most(&self) -> usize {
         let same = |address: SocketAddr| {
@@ -110,7 +110,10 @@ impl Inherited {
 
 /// Makes sure that no other program listens on these addresses. Sockets that share a port (SO_REUSEPORT) would not show it: each
 /// would get a part of the connections. Addresses whose sockets were handed on are this process's by right.
-pub(crate) fn probe(listeners: &[Listener], inherited: &Inherited) -> Result<(), (SocketAddr, io::Error)> {
+pub(crate) fn probe(
+    listeners: &[Listener],
+    inherited: &InheritedSockets,
+) -> Result<(), (SocketAddr, io::Error)> {
     for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
         let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == listener.address);
         let quic = listener.kind == ListenerKind::Tls { http3: true };
@@ -150,7 +153,7 @@ pub(crate) struct OpenSockets {
 pub(crate) fn open(
     listener: &Listener,
     workers: usize,
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
 ) -> io::Result<OpenSockets> {
     let mut attempts = 1;
     loop {
@@ -204,9 +207,9 @@ fn is_deaf(socket: &SockRef<'_>) -> bool {
 fn tcp(
     listener: &Listener,
     workers: usize,
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>, bool)> {
-    let found = Inherited::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
+    let found = InheritedSockets::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
     // A predecessor may not have seen yet that the interface was made anew.
     let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if let Some(first) = found.first() {
@@ -216,7 +219,7 @@ fn tcp(
             socket.set_nonblocking(true)?;
             at_once(socket.as_fd());
         }
-        return Ok((address, Inherited::spread(found, workers, TcpListener::try_clone)?, true));
+        return Ok((address, InheritedSockets::spread(found, workers, TcpListener::try_clone)?, true));
     }
     let mut address = listener.address;
     let mut sockets = Vec::with_capacity(workers);
@@ -239,19 +242,19 @@ fn udp(
     listener: &Listener,
     address: SocketAddr,
     workers: usize,
-    inherited: &mut Inherited,
+    inherited: &mut InheritedSockets,
 ) -> io::Result<Vec<UdpSocket>> {
     if listener.kind != (ListenerKind::Tls { http3: true }) {
         return Ok(Vec::new());
     }
-    let found = Inherited::take(&mut inherited.udp, address, UdpSocket::local_addr);
+    let found = InheritedSockets::take(&mut inherited.udp, address, UdpSocket::local_addr);
     let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if !found.is_empty() {
         for socket in &found {
             confine(&SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
         }
-        return Inherited::spread(found, workers, UdpSocket::try_clone);
+        return InheritedSockets::spread(found, workers, UdpSocket::try_clone);
     }
     (0..workers)
         .map(|_| {

@@ -46,12 +46,13 @@ pub(crate) async fn verify(
 ) -> PasswordVerdict {
     let user = users.iter().find(|user| user.name == given.user);
     // An unknown name takes as long as a known one, also where the users' hashes differ in cost.
-    let Some(hash) = user.or_else(|| REMEMBERS.stand_in(users, &given.user)).map(|user| user.hash.clone())
+    let Some(hash) =
+        user.or_else(|| PASSWORD_CACHE.stand_in(users, &given.user)).map(|user| user.hash.clone())
     else {
         return PasswordVerdict::Wrong;
     };
-    let tag = REMEMBERS.tag(client, given, &hash);
-    let right_before = REMEMBERS.since(tag).filter(|_| user.is_some());
+    let tag = PASSWORD_CACHE.tag(client, given, &hash);
+    let right_before = PASSWORD_CACHE.since(tag).filter(|_| user.is_some());
     if right_before.is_some_and(|since| since < REMEMBERED) {
         return PasswordVerdict::Right;
     }
@@ -59,7 +60,7 @@ pub(crate) async fn verify(
     if let Some(Err(wait)) = charged.map(|guard| guard.charge(client, &given.user)) {
         return PasswordVerdict::TooOften(wait);
     }
-    let answer = match Place::take(client, right_before.is_some()) {
+    let answer = match QueueSlot::take(client, right_before.is_some()) {
         Some(place) => hashed(hash, given.password.clone(), place).await,
         None => None,
     };
@@ -72,7 +73,7 @@ pub(crate) async fn verify(
         guard.give_back(client, &given.user);
     }
     if verdict == PasswordVerdict::Right {
-        REMEMBERS.keep(tag);
+        PASSWORD_CACHE.keep(tag);
     }
     verdict
 }
@@ -83,18 +84,18 @@ const WAYS: usize = 8;
 
 /// Passwords that were right, by whose they are and from which client they came. No password is in it: without the key,
 /// which dies with the process, nothing follows from what is remembered.
-struct Remembers {
+struct PasswordCache {
     key: hmac::Key,
     epoch: Instant,
     /// A part of the tag, and the time of the last correct verification in milliseconds, at least 1.
     cells: Box<[(AtomicU64, AtomicU64)]>,
 }
 
-static REMEMBERS: LazyLock<Remembers> = LazyLock::new(|| {
+static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     let mut key = [0; 32];
     // Without random numbers there is no TLS either, and nothing here is sent anywhere.
     let _ = aws_lc_rs::rand::fill(&mut key);
-    Remembers {
+    PasswordCache {
         key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         epoch: Instant::now(),
         cells: (0..BUCKETS * WAYS).map(|_| Default::default()).collect(),
@@ -107,7 +108,7 @@ struct Tag {
     tag: u64,
 }
 
-impl Remembers {
+impl PasswordCache {
     /// Returns the user whose hash an unknown name is verified against: by chance, but always the same for a name.
     fn stand_in<'u>(&self, users: &'u [User], name: &str) -> Option<&'u User> {
         let signed = hmac::sign(&self.key, name.as_bytes());
@@ -168,9 +169,9 @@ fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
 }
 
 /// A slot in the queue of waiting passwords.
-struct Place(u64);
+struct QueueSlot(u64);
 
-impl Place {
+impl QueueSlot {
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
         let client = customer(client);
         let mut waiting = wait();
@@ -184,7 +185,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         let mut waiting = wait();
         match waiting.get_mut(&self.0) {
@@ -199,11 +200,11 @@ struct Job {
     hash: String,
     password: Vec<u8>,
     answer: oneshot::Sender<bool>,
-    place: Place,
+    place: QueueSlot,
 }
 
 /// Returns whether the password matches the hash. `None` if no thread is free.
-async fn hashed(hash: String, password: Vec<u8>, place: Place) -> Option<bool> {
+async fn hashed(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let job = Job { hash, password, answer, place };
     let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
@@ -254,10 +255,10 @@ mod tests {
     fn unknown_names_cost_what_known_ones_cost() {
         let user = |name: &str| User { name: name.into(), hash: format!("hash of {name}") };
         let users = [user("ann"), user("bob"), user("cyd")];
-        let of = |number: usize| REMEMBERS.stand_in(&users, &format!("stranger{number}"));
+        let of = |number: usize| PASSWORD_CACHE.stand_in(&users, &format!("stranger{number}"));
         let chosen: BTreeSet<&str> = (0..64).filter_map(|number| Some(of(number)?.name.as_str())).collect();
         assert_eq!(chosen.len(), users.len(), "{chosen:?}");
         assert!((0..64).all(|number| of(number) == of(number)));
-        assert_eq!(REMEMBERS.stand_in(&[], "stranger"), None);
+        assert_eq!(PASSWORD_CACHE.stand_in(&[], "stranger"), None);
     }
 }

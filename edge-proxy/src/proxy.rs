@@ -2,9 +2,9 @@
 
 use super::bound_sockets::{OpenListeners, RetainedSockets, open};
 use super::error::StartError;
-use super::interfaces::Watch;
+use super::interfaces::WatcherThread;
 use super::lifecycle::{Command, Sockets};
-use super::listen::Inherited;
+use super::listen::InheritedSockets;
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::proxy_state::ProxyState;
 use super::runtime::{ReloadSurvivors, Runtime};
@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct ProxyHandle {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) state: Arc<Mutex<ProxyState>>,
-    pub(super) watch: Option<Watch>,
+    pub(super) watch: Option<WatcherThread>,
     pub(super) reloading: Mutex<()>,
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
     pub(super) lasting: ReloadSurvivors,
@@ -228,7 +228,7 @@ impl ProxyHandle {
         let closed: Vec<Listener> =
             before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
         let OpenListeners { sockets, addresses: opened, retained } =
-            open(&added, self.workers.len(), &mut Inherited::default())?;
+            open(&added, self.workers.len(), &mut InheritedSockets::default())?;
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()

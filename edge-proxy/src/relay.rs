@@ -3,10 +3,10 @@
 //! Bytes read from one side are written to the other before the end of the first is acted upon, also if that end is a reset. A
 //! direction that ends is shut down while the other continues.
 
-use super::announced::announced;
 use super::deadline::Deadline;
 use super::exchange::{Connection, request_id};
 use super::observe::ForwardRecord;
+use super::proxy_extensions::proxy_extensions;
 use super::socket::Socket;
 use super::traces::Trace;
 use super::upstream::{ConnectOptions, UpstreamTransport};
@@ -46,12 +46,16 @@ pub(crate) async fn run(
         Some(at) => {
             let client = connection.proxied.unwrap_or(connection.peer);
             let pool = &view.pools[at];
-            let said =
-                announced(pool.upstream(), connection, CertificateContext::NotAsked, unique_id.as_deref());
+            let extensions = proxy_extensions(
+                pool.upstream(),
+                connection,
+                CertificateContext::NotAsked,
+                unique_id.as_deref(),
+            );
             let options = ConnectOptions {
                 client,
                 local: connection.local,
-                said: &said,
+                extensions: &extensions,
                 deadline: &deadline,
                 connect: view.runtime.snapshot().config().timeouts.connect,
                 fresh: true,
@@ -80,7 +84,7 @@ pub(crate) async fn run(
         local: connection.local,
         listener: connection.listener.as_deref(),
         sni: connection.sni.as_deref(),
-        proxy_header: connection.told.as_deref(),
+        proxy_header: connection.proxy_extensions.as_deref(),
         unique_id: unique_id.as_deref(),
         upstream,
         received: to_upstream.written,
@@ -92,7 +96,7 @@ pub(crate) async fn run(
 
 /// Returns the identifier of a connection: that of its PROXY header, if it is text, or a random one.
 fn identifier(connection: &Connection) -> String {
-    let told = connection.told.as_deref().and_then(|told| told.unique_id.clone());
+    let told = connection.proxy_extensions.as_deref().and_then(|told| told.unique_id.clone());
     let told = told.and_then(|id| String::from_utf8(id).ok());
     told.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or_else(request_id::random)
 }
@@ -124,11 +128,13 @@ async fn between(
         }
         match (up, down) {
             // Nobody is left to write to: what the other direction still has is delivered first.
-            (Poll::Ready(Err(Gone)), Poll::Ready(_)) => Poll::Ready(Some(Reason::UpstreamBrokeOff)),
-            (Poll::Ready(_), Poll::Ready(Err(Gone))) => Poll::Ready(Some(Reason::ClientLost)),
+            (Poll::Ready(Err(DestinationClosed)), Poll::Ready(_)) => {
+                Poll::Ready(Some(Reason::UpstreamBrokeOff))
+            }
+            (Poll::Ready(_), Poll::Ready(Err(DestinationClosed))) => Poll::Ready(Some(Reason::ClientLost)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(None),
             // The client is gone, so that nothing of the service's can arrive any more.
-            (Poll::Pending, Poll::Ready(Err(Gone))) => Poll::Ready(Some(Reason::ClientLost)),
+            (Poll::Pending, Poll::Ready(Err(DestinationClosed))) => Poll::Ready(Some(Reason::ClientLost)),
             _ => deadline.poll_due(cx).map(|()| Some(Reason::ForwardIdle)),
         }
     })
@@ -137,7 +143,7 @@ async fn between(
 
 /// An error for a destination that is closed.
 #[derive(Debug)]
-struct Gone;
+struct DestinationClosed;
 
 /// One direction of a relay.
 struct RelayDirection {
@@ -166,10 +172,10 @@ impl RelayDirection {
         cx: &mut Context<'_>,
         from: Pin<&mut R>,
         to: Pin<&mut W>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), DestinationClosed>> {
         match self.finished {
             Some(true) => return Poll::Ready(Ok(())),
-            Some(false) => return Poll::Ready(Err(Gone)),
+            Some(false) => return Poll::Ready(Err(DestinationClosed)),
             None => {}
         }
         let outcome = ready!(self.copy(cx, from, to));
@@ -183,7 +189,7 @@ impl RelayDirection {
         cx: &mut Context<'_>,
         mut from: Pin<&mut R>,
         mut to: Pin<&mut W>,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), DestinationClosed>> {
         loop {
             while self.start < self.buffer.len() {
                 match ready!(to.as_mut().poll_write(cx, &self.buffer[self.start..])) {
@@ -192,12 +198,12 @@ impl RelayDirection {
                         self.moved += n as u64;
                         self.written += n as u64;
                     }
-                    Ok(0) | Err(_) => return Poll::Ready(Err(Gone)),
+                    Ok(0) | Err(_) => return Poll::Ready(Err(DestinationClosed)),
                 }
             }
             if self.ended {
                 let passed_on = ready!(to.as_mut().poll_shutdown(cx));
-                return Poll::Ready(passed_on.map_err(|_| Gone));
+                return Poll::Ready(passed_on.map_err(|_| DestinationClosed));
             }
             self.start = 0;
             self.buffer.resize(BUFFER, 0);
@@ -212,7 +218,7 @@ impl RelayDirection {
                 Poll::Pending => {
                     return match ready!(to.as_mut().poll_flush(cx)) {
                         Ok(()) => Poll::Pending,
-                        Err(_) => Poll::Ready(Err(Gone)),
+                        Err(_) => Poll::Ready(Err(DestinationClosed)),
                     };
                 }
             }

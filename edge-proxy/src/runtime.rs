@@ -8,7 +8,7 @@ use super::limits::site::{SiteLimiter, SiteLimiters};
 use super::limits::sketch::{ConnectionPermit, CountMinSketch};
 use super::metrics::counters::{Shard, Shards, SiteShard};
 use super::observe::Observer;
-use super::resumption::{Link, Sessions, Tickets};
+use super::resumption::{Sessions, StoreClient, Tickets};
 use super::upstream::{ClientTls, SharedTarget, Targets};
 use edge_policy::Snapshot;
 use edge_policy::config::{KernelTls, ListenerKind, Protocol, Site};
@@ -33,7 +33,7 @@ pub(crate) struct ReloadSurvivors {
     targets: Targets,
     guards: SiteLimiters,
     clients: Arc<CountMinSketch>,
-    pub(crate) shared: Option<Arc<Link>>,
+    pub(crate) shared: Option<Arc<StoreClient>>,
     pub(crate) started: Instant,
     pub(crate) counts: Arc<Shards<Shard>>,
     /// The counters of requests for no site.
@@ -43,7 +43,7 @@ pub(crate) struct ReloadSurvivors {
 impl ReloadSurvivors {
     pub(crate) fn new(
         workers: usize,
-        shared: Option<Arc<Link>>,
+        shared: Option<Arc<StoreClient>>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, rustls::Error> {
         let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
@@ -92,9 +92,9 @@ pub(crate) struct Runtime {
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
     /// The state shared with other edges, if any.
-    pub(crate) shared: Option<Arc<Link>>,
+    pub(crate) shared: Option<Arc<StoreClient>>,
     /// The kernel's TLS capabilities, if kernel TLS is enabled.
-    pub(crate) kernel_tls: Option<ktls::Support>,
+    pub(crate) kernel_tls: Option<ktls::KernelTlsSupport>,
 }
 
 impl Runtime {

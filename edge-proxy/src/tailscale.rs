@@ -51,7 +51,7 @@ impl WhoisResult {
 pub(crate) struct WhoIs {
     tailnet: Tailnet,
     pool: Pool,
-    said: RefCell<HashMap<IpAddr, (Instant, WhoisResult)>>,
+    cache: RefCell<HashMap<IpAddr, (Instant, WhoisResult)>>,
 }
 
 impl WhoIs {
@@ -65,7 +65,7 @@ impl WhoIs {
         Self {
             tailnet: tailnet.clone(),
             pool: Pool::new(upstream, &shared, None, &Limits { idle_upstream: 4, ..Limits::default() }),
-            said: RefCell::default(),
+            cache: RefCell::default(),
         }
     }
 
@@ -81,7 +81,7 @@ impl WhoIs {
             return None;
         }
         let now = Instant::now();
-        if let Some((until, said)) = self.said.borrow().get(&address)
+        if let Some((until, said)) = self.cache.borrow().get(&address)
             && *until > now
         {
             return Some(said.clone());
@@ -91,7 +91,7 @@ impl WhoIs {
             Some(Ok(said)) => (said, self.tailnet.remember),
             _ => (WhoisResult::Unreachable, PAUSE),
         };
-        let mut all = self.said.borrow_mut();
+        let mut all = self.cache.borrow_mut();
         if all.len() >= REMEMBERED {
             all.retain(|_, (until, _)| *until > now);
         }
@@ -109,7 +109,7 @@ impl WhoIs {
         let mut options = ConnectOptions {
             client: who,
             local: who,
-            said: Extensions::NONE,
+            extensions: Extensions::NONE,
             deadline,
             connect: PATIENCE,
             fresh: false,

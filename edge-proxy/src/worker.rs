@@ -1,6 +1,6 @@
 //! A worker: a thread with its own runtime, sockets and connections. Serving a request takes no lock.
 
-use super::deadline::Sweep;
+use super::deadline::DeadlineSweeper;
 use super::metrics::counters::Shard;
 use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, Observer, WorkerFailure};
 use super::traces::Tracer;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The state of a worker.
 pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
-    sweep: Rc<Sweep>,
+    sweep: Rc<DeadlineSweeper>,
     observer: Arc<dyn Observer>,
     connections: Cell<usize>,
     number: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(number: usize, view: Rc<View>, observer: Arc<dyn Observer>, tracer: Tracer) -> Self {
         let (view, connections) = (RefCell::new(view), Cell::new(0));
-        Self { view, sweep: Sweep::new(), observer, connections, number, tracer }
+        Self { view, sweep: DeadlineSweeper::new(), observer, connections, number, tracer }
     }
 
     /// Serves further requests by this view.
@@ -42,7 +42,7 @@ impl Worker {
         self.view.borrow().clone()
     }
 
-    pub(crate) const fn sweep(&self) -> &Rc<Sweep> {
+    pub(crate) const fn sweep(&self) -> &Rc<DeadlineSweeper> {
         &self.sweep
     }
 

@@ -17,12 +17,12 @@ use testkit::{Authority, Origin, answer};
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Notes {
+struct RecordingObserver {
     errors: Mutex<Vec<Option<String>>>,
     targets: Mutex<Vec<String>>,
 }
 
-impl Observer for Notes {
+impl Observer for RecordingObserver {
     fn access(&self, record: &AccessRecord<'_>) {
         self.errors.lock().unwrap().push(record.error.map(str::to_owned));
     }
@@ -38,7 +38,7 @@ impl Observer for Notes {
     }
 }
 
-fn edge(upstream: Upstream, notes: &Arc<Notes>) -> ProxyHandle {
+fn edge(upstream: Upstream, notes: &Arc<RecordingObserver>) -> ProxyHandle {
     let mut site = Site::new("a.test", vec!["a.test".parse().unwrap()]).route(Route::forward("service"));
     site.plain = PlainHttp::Serve;
     Proxy::builder()
@@ -70,7 +70,7 @@ fn get(proxy: &ProxyHandle) -> String {
 
 /// The status and the error of one request to this upstream.
 fn failure(upstream: Upstream) -> (String, String) {
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(RecordingObserver::default());
     let proxy = edge(upstream, &notes);
     let status = get(&proxy).get(9..12).unwrap_or_default().to_owned();
     for _ in 0..100 {
@@ -223,7 +223,7 @@ fn ejection_and_return_are_told_once_with_the_cause() {
     let address = testkit::nobody();
     let mut upstream = Upstream::new("service", tcp(address));
     upstream.health.rules.eject = Duration::from_millis(300);
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(RecordingObserver::default());
     let proxy = edge(upstream, &notes);
     for _ in 0..6 {
         get(&proxy);
@@ -278,7 +278,7 @@ fn a_post_is_not_lost_to_a_connection_that_the_service_gives_up() {
     let mut untold = Upstream::new("service", tcp(impatient(Duration::from_millis(1000), "")));
     untold.idle = Duration::from_millis(300);
     for upstream in [told, untold] {
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(RecordingObserver::default());
         let proxy = edge(upstream, &notes);
         for wait in [0, 100, 990, 1000, 1005, 1010] {
             std::thread::sleep(Duration::from_millis(wait));
@@ -402,7 +402,7 @@ fn te_trailers_and_http2_reach_a_service_over_plain_hops() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let mut upstream = Upstream::new("service", tcp(address));
         upstream.protocol = protocol;
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(RecordingObserver::default());
         let proxy = edge(upstream, &notes);
         let before = origin.text().len();
         let got = ask(

@@ -10,9 +10,9 @@ use std::net::TcpStream;
 use testkit::Origin;
 
 /// Does what the path says.
-struct ByPath;
+struct PathHandler;
 
-impl Handler for ByPath {
+impl Handler for PathHandler {
     fn request(&self, request: &mut HandlerRequest<'_>) -> HandlerAction {
         match request.path() {
             "/h/answer" => {
@@ -43,8 +43,8 @@ fn edge(origin: &Origin) -> ProxyHandle {
     let address = origin.address();
     let prefix = |path: &str| PathMatch::Prefix(path.into());
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()])
-        .route(Route::new(prefix("/h"), Action::handle_or_forward(ByPath, "origin")))
-        .route(Route::new(prefix("/alone"), Action::handle(ByPath)))
+        .route(Route::new(prefix("/h"), Action::handle_or_forward(PathHandler, "origin")))
+        .route(Route::new(prefix("/alone"), Action::handle(PathHandler)))
         .route(Route::forward("origin"));
     site.plain = PlainHttp::Serve;
     let target = Target::Tcp { host: address.ip().to_string(), port: address.port() };

@@ -143,9 +143,9 @@ fn within(seconds: u64, mut asked: impl FnMut() -> bool) -> bool {
 }
 
 #[derive(Default)]
-struct Told(Mutex<Vec<bool>>);
+struct RecordingObserver(Mutex<Vec<bool>>);
 
-impl Observer for Told {
+impl Observer for RecordingObserver {
     fn listener(&self, event: &ListenerEvent<'_>) {
         self.0.lock().unwrap().push(event.why.is_none());
     }
@@ -183,7 +183,7 @@ fn d19_an_interface_that_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     authority.write(&folder.path().join("test"), &["a.test"]);
     let (certificates, _) = Certificates::load(folder.path()).unwrap();
-    let told = Arc::new(Told::default());
+    let told = Arc::new(RecordingObserver::default());
     let at = |port: u16| SocketAddr::from(([10, 9, 0, 1], port));
     let listeners = vec![on("ts0", Listener::plain(at(80))), on("ts0", Listener::tls(at(443)).http3(true))];
     // Neither the interface nor the address is there, and it starts.

@@ -22,9 +22,9 @@ use testkit::{Authority, Origin, answer, free_port, tls_client};
 
 /// Keeps what the PROXY headers of requests and forwarded connections said.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Extensions>>);
+struct RecordingObserver(Mutex<Vec<Extensions>>);
 
-impl Observer for Heard {
+impl Observer for RecordingObserver {
     fn access(&self, record: &AccessRecord<'_>) {
         self.0.lock().unwrap().extend(record.proxy_header.cloned());
     }
@@ -165,7 +165,7 @@ fn a_service_learns_of_the_tls_that_ended_here() {
 }
 
 /// A plain listener or a forward behind a HAProxy that ends TLS.
-fn behind(observer: Arc<Heard>, listener: Listener, upstream: Upstream) -> ProxyHandle {
+fn behind(observer: Arc<RecordingObserver>, listener: Listener, upstream: Upstream) -> ProxyHandle {
     let mut site = Site::new("a", vec!["a.test".parse().unwrap()]);
     site.plain = PlainHttp::Serve;
     let site = match upstream.protocol {
@@ -202,7 +202,7 @@ fn what_haproxy_says_is_read_and_passed_on() {
     let pair = clients.issue_client("Ann Lee", 7);
     let any = ([127, 0, 0, 1], 0).into();
     for protocol in [Protocol::Http1, Protocol::Tcp] {
-        let (origin, heard) = (origin(), Arc::new(Heard::default()));
+        let (origin, heard) = (origin(), Arc::new(RecordingObserver::default()));
         let mut listener = match protocol {
             Protocol::Tcp => Listener::tcp(any, Forward::to("origin")),
             _ => Listener::plain(any),
@@ -247,7 +247,7 @@ fn what_haproxy_says_is_read_and_passed_on() {
 /// A header inside a forwarded connection, or of a peer that is not to send one, describes nothing.
 #[test]
 fn headers_of_strangers_describe_nothing() {
-    let (origin, heard) = (Origin::simple(), Arc::new(Heard::default()));
+    let (origin, heard) = (Origin::simple(), Arc::new(RecordingObserver::default()));
     let address = origin.address();
     let target = Target::Tcp { host: address.ip().to_string(), port: address.port() };
     let upstream = Upstream { protocol: Protocol::Tcp, ..Upstream::new("origin", target) };

@@ -310,13 +310,13 @@ fn bulk_origin() -> SocketAddr {
 }
 
 /// The proxy in a separate process.
-struct Apart {
+struct ProxyProcess {
     process: Process,
     tls: SocketAddr,
     root: String,
 }
 
-impl Apart {
+impl ProxyProcess {
     fn start(test: &str) -> Self {
         let mut process = Process::start(test, "proxy", &[("ORIGIN", bulk_origin().to_string())]);
         let tls = process.hear().parse().unwrap();
@@ -356,9 +356,9 @@ fn amount(default: u64) -> u64 {
 #[test]
 fn large_content_in_constant_memory_http1() {
     if role().is_some() {
-        Apart::serve();
+        ProxyProcess::serve();
     }
-    let apart = Apart::start("large_content_in_constant_memory_http1");
+    let apart = ProxyProcess::start("large_content_in_constant_memory_http1");
     let bytes = amount(1 << 30);
     let mut stream = tls(apart.tls, &http1(&apart.root)).unwrap();
     let began = Instant::now();
@@ -393,9 +393,9 @@ fn large_content_in_constant_memory_http1() {
 #[test]
 fn large_content_in_constant_memory_http2() {
     if role().is_some() {
-        Apart::serve();
+        ProxyProcess::serve();
     }
-    let apart = Apart::start("large_content_in_constant_memory_http2");
+    let apart = ProxyProcess::start("large_content_in_constant_memory_http2");
     let bytes = amount(1 << 30);
     let mut client = Http2::connect(apart.tls, &apart.root, "a.test");
     let began = Instant::now();
@@ -425,9 +425,9 @@ fn large_content_in_constant_memory_http2() {
 #[test]
 fn large_content_in_constant_memory_http3() {
     if role().is_some() {
-        Apart::serve();
+        ProxyProcess::serve();
     }
-    let apart = Apart::start("large_content_in_constant_memory_http3");
+    let apart = ProxyProcess::start("large_content_in_constant_memory_http3");
     let bytes = amount(256 << 20);
     wire3::run(async {
         let client = Http3::connect(apart.tls, &apart.root, "a.test").await;

@@ -1,6 +1,8 @@
 //! The service that handles the requests of the HTTP/3 engine.
 
-use crate::downstream::h3::{AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict, Service};
+use crate::downstream::h3::{
+    AcceptedConnection, CloseReason, DropReason, H3Stream, HelloVerdict, RejectedHeads, Service,
+};
 use crate::exchange::{Connection, serve};
 use crate::limits::sketch::ConnectionPermit;
 use crate::observe::ConnectionRejected;
@@ -95,7 +97,7 @@ impl Service for H3Service {
             peer: opened.peer,
             local: SocketAddr::new(ip, self.address.port()),
             proxied: None,
-            told: None,
+            proxy_extensions: None,
             interface: self
                 .interface
                 .clone()
@@ -130,7 +132,7 @@ impl Service for H3Service {
         });
     }
 
-    fn refused(&self, conn: &Rc<Connection>, heads: Heads) {
+    fn refused(&self, conn: &Rc<Connection>, heads: RejectedHeads) {
         for (count, reason) in
             [(heads.too_large, Reason::HeadTooLarge), (heads.too_slow, Reason::HeadTooSlow)]
         {
@@ -138,23 +140,26 @@ impl Service for H3Service {
         }
     }
 
-    fn closed(&self, conn: &Rc<Connection>, why: Closed) {
+    fn closed(&self, conn: &Rc<Connection>, why: CloseReason) {
         self.worker.with_counts(|counts| counts.quic_open.subtract(1));
         let reason = match why {
-            Closed::Local(Code::H3_NO_ERROR) => return,
-            Closed::Local(Code::H3_EXCESSIVE_LOAD) => Reason::Http3Flood,
-            Closed::Local(_) => Reason::Http3Error,
-            Closed::Peer(_) | Closed::PeerTransport(_) | Closed::Transport(_) | Closed::TimedOut => return,
+            CloseReason::Local(Code::H3_NO_ERROR) => return,
+            CloseReason::Local(Code::H3_EXCESSIVE_LOAD) => Reason::Http3Flood,
+            CloseReason::Local(_) => Reason::Http3Error,
+            CloseReason::Peer(_)
+            | CloseReason::PeerTransport(_)
+            | CloseReason::Transport(_)
+            | CloseReason::TimedOut => return,
         };
         self.turned_away(conn.peer, conn.sni.as_deref(), reason);
     }
 
-    fn dropped(&self, peer: SocketAddr, why: Dropped) {
+    fn dropped(&self, peer: SocketAddr, why: DropReason) {
         let reason = match why {
-            Dropped::Garbage => Reason::QuicGarbage,
-            Dropped::Version => Reason::QuicVersion,
-            Dropped::Malformed => Reason::QuicMalformedHello,
-            Dropped::Overload => Reason::QuicOverload,
+            DropReason::Garbage => Reason::QuicGarbage,
+            DropReason::Version => Reason::QuicVersion,
+            DropReason::Malformed => Reason::QuicMalformedHello,
+            DropReason::Overload => Reason::QuicOverload,
         };
         self.turned_away(peer, None, reason);
     }

@@ -2,7 +2,7 @@
 
 use super::wire::ClientTransport;
 use super::{h1, h2};
-use crate::buffer::Input;
+use crate::buffer::ReadBuffer;
 use crate::deadline::Deadline;
 use crate::descriptors;
 use crate::exchange::Connection;
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     inherited: bool,
 ) {
     let ceiling = descriptors::ceiling();
-    let mut trouble = Trouble { worker: &worker, local: address, last: None };
+    let mut trouble = AcceptFailureState { worker: &worker, local: address, last: None };
     while let Ok(mut ready) = tcp.readable().await {
         for one in 1_usize.. {
             match ready.try_io(|tcp| accept(tcp.get_ref())) {
@@ -82,13 +82,13 @@ pub(crate) async fn run(
 }
 
 /// The state of errors at accepting. Each is counted; the first is reported, and the recovery.
-struct Trouble<'a> {
+struct AcceptFailureState<'a> {
     worker: &'a Worker,
     local: SocketAddr,
     last: Option<Instant>,
 }
 
-impl Trouble<'_> {
+impl AcceptFailureState<'_> {
     fn begin(&mut self, event: &AcceptEvent<'_>) {
         self.worker.with_counts(|counts| counts.accept_waits.add(1));
         if self.last.replace(Instant::now()).is_none() {
@@ -175,7 +175,7 @@ async fn connection(
         peer,
         local,
         proxied: None,
-        told: None,
+        proxy_extensions: None,
         interface: interface.map(Rc::from),
         listener: listener.name.as_deref().map(Rc::from),
         sni: None,
@@ -188,9 +188,9 @@ async fn connection(
         let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
         let deadline = worker.sweep().deadline();
         match deadline.within(limit, proxy_header(&mut socket, &mut already)).await {
-            Some(Ok((header, told))) => {
+            Some(Ok((header, extensions))) => {
                 connection.proxied = header.source();
-                connection.told = (!told.is_empty()).then(|| Rc::new(told));
+                connection.proxy_extensions = (!extensions.is_empty()).then(|| Rc::new(extensions));
             }
             _ => return turned_away(&worker, &connection, Reason::ProxyHeader),
         }
@@ -277,9 +277,9 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     loop {
         match proxy_protocol::parse(already) {
             Ok(Some((header, used))) => {
-                let told = v2::extensions(&already[..used]);
+                let extensions = v2::extensions(&already[..used]);
                 already.drain(..used);
-                return Ok((header, told));
+                return Ok((header, extensions));
             }
             Ok(None) => {}
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
@@ -300,7 +300,7 @@ async fn handshake(
     let view = worker.view();
     let limit = view.runtime.snapshot().config().timeouts.handshake;
     let deadline = worker.sweep().deadline();
-    let mut ahead = Input::default();
+    let mut ahead = ReadBuffer::default();
     ahead.preset(already);
     let sharing = view.runtime.shared.as_deref();
     let mut hello = Vec::new();

@@ -1,6 +1,6 @@
 //! The transport of TCP clients.
 
-use crate::buffer::{ImmediateWrite, Input};
+use crate::buffer::{ImmediateWrite, ReadBuffer};
 use crate::deadline::Deadline;
 use crate::socket::Socket;
 use crate::splice::SplicePipe;
@@ -102,7 +102,7 @@ impl ClientTransport {
 }
 
 /// Reads and discards what a client sends while its connection is closed.
-pub(super) async fn linger(input: &mut Input, wire: &mut ClientTransport, deadline: &Deadline) {
+pub(super) async fn linger(input: &mut ReadBuffer, wire: &mut ClientTransport, deadline: &Deadline) {
     let since = Instant::now();
     deadline.set(LINGER);
     poll_fn(|cx| {

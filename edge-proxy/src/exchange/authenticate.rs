@@ -169,11 +169,11 @@ impl<'a> Authentication<'_, 'a> {
             self.context.decision.client.address,
             self.context.decision.client.port.unwrap_or(0),
         );
-        let said = self.context.announced(pool.upstream());
+        let extensions = self.context.proxy_extensions(pool.upstream());
         let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
-            said: &said,
+            extensions: &extensions,
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,

@@ -18,7 +18,7 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     pub(crate) proxied: Option<SocketAddr>,
     /// The description of the connection in its PROXY header. `None` if there was none.
-    pub(crate) told: Option<Rc<Extensions>>,
+    pub(crate) proxy_extensions: Option<Rc<Extensions>>,
     pub(crate) interface: Option<Rc<str>>,
     /// The name of the listener that accepted the connection.
     pub(crate) listener: Option<Rc<str>>,

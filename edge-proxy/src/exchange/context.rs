@@ -1,8 +1,8 @@
 //! The context of one request while it is served.
 
 use super::Connection;
-use crate::announced::announced;
 use crate::deadline::Deadline;
+use crate::proxy_extensions::proxy_extensions;
 use crate::traces::Trace;
 use crate::view::View;
 use edge_http::proxy_protocol::Extensions;
@@ -31,8 +31,8 @@ impl ExchangeContext<'_> {
     }
 
     /// Returns what the PROXY header to this upstream says of the connection.
-    pub(super) fn announced(&self, upstream: &Upstream) -> Extensions {
+    pub(super) fn proxy_extensions(&self, upstream: &Upstream) -> Extensions {
         let certificate = self.connection.certificate(&self.view.runtime);
-        announced(upstream, self.connection, certificate, self.request_id)
+        proxy_extensions(upstream, self.connection, certificate, self.request_id)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 /// A compressor and its output.
 pub(super) struct Encoder {
-    inner: Inner,
+    inner: Compressor,
     /// True if input since the last flush is not fully in the output.
     dirty: bool,
     finished: bool,
@@ -14,7 +14,7 @@ pub(super) struct Encoder {
     ready: Vec<u8>,
 }
 
-enum Inner {
+enum Compressor {
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
@@ -26,15 +26,16 @@ impl Encoder {
         let inner = match coding {
             Coding::Brotli => {
                 // 256 KiB of window, so that a connection does not take megabytes.
-                Inner::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 4096, 4, 18)))
+                Compressor::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 4096, 4, 18)))
             }
-            Coding::Gzip => {
-                Inner::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(5))))
-            }
+            Coding::Gzip => Compressor::Gzip(Box::new(flate2::write::GzEncoder::new(
+                Vec::new(),
+                flate2::Compression::new(5),
+            ))),
             Coding::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
                 encoder.window_log(19)?;
-                Inner::Zstd(Box::new(encoder))
+                Compressor::Zstd(Box::new(encoder))
             }
         };
         Ok(Self { inner, dirty: false, finished: false, sent: 0, ready: Vec::new() })
@@ -68,9 +69,9 @@ impl Encoder {
     pub(super) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.dirty = true;
         match &mut self.inner {
-            Inner::Brotli(encoder) => encoder.write_all(content),
-            Inner::Gzip(encoder) => encoder.write_all(content),
-            Inner::Zstd(encoder) => encoder.write_all(content),
+            Compressor::Brotli(encoder) => encoder.write_all(content),
+            Compressor::Gzip(encoder) => encoder.write_all(content),
+            Compressor::Zstd(encoder) => encoder.write_all(content),
         }?;
         self.collect();
         Ok(())
@@ -79,9 +80,9 @@ impl Encoder {
     /// Flushes all input to the output, so that the client does not wait for it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match &mut self.inner {
-            Inner::Brotli(encoder) => encoder.flush(),
-            Inner::Gzip(encoder) => encoder.flush(),
-            Inner::Zstd(encoder) => encoder.flush(),
+            Compressor::Brotli(encoder) => encoder.flush(),
+            Compressor::Gzip(encoder) => encoder.flush(),
+            Compressor::Zstd(encoder) => encoder.flush(),
         }?;
         self.dirty = false;
         self.collect();
@@ -91,14 +92,14 @@ impl Encoder {
     /// Ends the coding.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.inner {
-            Inner::Brotli(encoder) => {
+            Compressor::Brotli(encoder) => {
                 // Ending is what taking the output out does.
                 let empty = brotli::CompressorWriter::new(Vec::new(), 16, 0, 10);
                 let rest = std::mem::replace(&mut **encoder, empty).into_inner();
                 self.ready.extend_from_slice(&rest);
             }
-            Inner::Gzip(encoder) => encoder.try_finish()?,
-            Inner::Zstd(encoder) => encoder.do_finish()?,
+            Compressor::Gzip(encoder) => encoder.try_finish()?,
+            Compressor::Zstd(encoder) => encoder.do_finish()?,
         }
         (self.dirty, self.finished) = (false, true);
         self.collect();
@@ -107,9 +108,9 @@ impl Encoder {
 
     fn collect(&mut self) {
         let made = match &mut self.inner {
-            Inner::Brotli(encoder) => encoder.get_mut(),
-            Inner::Gzip(encoder) => encoder.get_mut(),
-            Inner::Zstd(encoder) => encoder.get_mut(),
+            Compressor::Brotli(encoder) => encoder.get_mut(),
+            Compressor::Gzip(encoder) => encoder.get_mut(),
+            Compressor::Zstd(encoder) => encoder.get_mut(),
         };
         self.ready.append(made);
     }

@@ -65,11 +65,11 @@ impl Forwarding<'_, '_> {
         );
         let sticky = pool.upstream().sticky.as_ref();
         let kept = sticky.and_then(|cookie| sticky::take(&cookie.name, &mut head.fields));
-        let said = self.context.announced(pool.upstream());
+        let extensions = self.context.proxy_extensions(pool.upstream());
         let mut options = ConnectOptions {
             client,
             local: self.context.connection.local,
-            said: &said,
+            extensions: &extensions,
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,

@@ -68,7 +68,7 @@ pub(super) struct Pump<'a> {
 }
 
 /// The result of a step of spliced content.
-enum Direct {
+enum SpliceStep {
     /// It does not go past us.
     No,
     Moved,
@@ -324,12 +324,12 @@ impl<'a> Pump<'a> {
                         return Ok(true);
                     }
                     Ok(step) => match step {
-                        Direct::No => {}
-                        Direct::Moved => {
+                        SpliceStep::No => {}
+                        SpliceStep::Moved => {
                             progress = true;
                             continue;
                         }
-                        Direct::Waits => break,
+                        SpliceStep::Waits => break,
                     },
                 }
             }
@@ -387,56 +387,56 @@ impl<'a> Pump<'a> {
         cx: &mut Context<'_>,
         down: &mut D,
         after: u64,
-    ) -> Result<Direct, Failure> {
+    ) -> Result<SpliceStep, Failure> {
         let relay = match &mut self.relay {
             Some(relay) => relay,
             None => {
                 let enough = self.up.direct().is_some_and(|(_, most)| most >= LEAST_DIRECT);
                 if !enough || self.bodiless || self.encoder.is_some() {
-                    return Ok(Direct::No);
+                    return Ok(SpliceStep::No);
                 }
                 match down.poll_splice_ready(cx, self.sent >= after) {
                     Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(Ok(false)) => return Ok(Direct::No),
+                    Poll::Ready(Ok(false)) => return Ok(SpliceStep::No),
                     Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
                     Poll::Pending => {
                         self.client_waits = true;
-                        return Ok(Direct::Waits);
+                        return Ok(SpliceStep::Waits);
                     }
                 }
                 // Without a pipe, content is copied as before.
                 let Ok(relay) = SplicePipe::new() else {
                     self.direct_after = None;
-                    return Ok(Direct::No);
+                    return Ok(SpliceStep::No);
                 };
                 self.relay.insert(relay)
             }
         };
         if relay.held() == 0 {
-            let Some((socket, most)) = self.up.direct() else { return Ok(Direct::No) };
+            let Some((socket, most)) = self.up.direct() else { return Ok(SpliceStep::No) };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let n = match relay.poll_in(cx, socket, most) {
                 Poll::Ready(Ok(n)) => n,
                 Poll::Ready(Err(why)) => {
                     return Err(Failure::Upstream(UpstreamError::Broken(Cause::of(&why))));
                 }
-                Poll::Pending => return Ok(Direct::Waits),
+                Poll::Pending => return Ok(SpliceStep::Waits),
             };
             self.up.passed(n).map_err(Failure::Upstream)?;
             if n == 0 {
-                return Ok(Direct::Moved);
+                return Ok(SpliceStep::Moved);
             }
         }
         match down.poll_splice(cx, relay) {
             Poll::Ready(Ok(n)) => {
                 self.sent += n as u64;
                 self.direct += n as u64;
-                Ok(Direct::Moved)
+                Ok(SpliceStep::Moved)
             }
             Poll::Ready(Err(_)) => Err(Failure::ClientLost),
             Poll::Pending => {
                 self.client_waits = true;
-                Ok(Direct::Waits)
+                Ok(SpliceStep::Waits)
             }
         }
     }

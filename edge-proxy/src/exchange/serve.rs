@@ -116,7 +116,7 @@ pub(crate) async fn serve<D: Downstream>(
         reason: outcome.reason,
         error: outcome.error.as_deref(),
         early: was_early,
-        proxy_header: connection.told.as_deref(),
+        proxy_header: connection.proxy_extensions.as_deref(),
         request_id: id.as_deref(),
         head: &head,
     };

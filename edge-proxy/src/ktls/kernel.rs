@@ -1,6 +1,6 @@
 //! The sending side of a connection that the kernel encrypts.
 
-use super::probe::Support;
+use super::probe::KernelTlsSupport;
 use crate::socket::Socket;
 use crate::sys;
 use crate::tls13::record::{ALERT, HANDSHAKE, KEY_UPDATE, OVERHEAD};
@@ -22,7 +22,7 @@ const NAP: Duration = Duration::from_millis(5);
 
 /// The state of a connection that the kernel encrypts.
 pub(crate) struct Kernel {
-    support: Support,
+    support: KernelTlsSupport,
     secret: Secret,
     keys: TrafficKeys,
     /// True if a KeyUpdate must be sent before further content.
@@ -50,7 +50,7 @@ impl Kernel {
     /// Hands a socket over to the kernel. All records before must be written; the next record has this sequence number.
     pub(crate) fn take_over(
         io: &Socket,
-        support: Support,
+        support: KernelTlsSupport,
         secret: Secret,
         keys: TrafficKeys,
         sequence: u64,

@@ -19,4 +19,4 @@ mod probe;
 mod tests;
 
 pub(crate) use kernel::Kernel;
-pub(crate) use probe::{Support, probe};
+pub(crate) use probe::{KernelTlsSupport, probe};

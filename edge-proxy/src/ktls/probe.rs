@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 /// The kernel TLS capabilities of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Support {
+pub(crate) struct KernelTlsSupport {
     /// True if keys can be updated (Linux 6.14 and later).
     pub(crate) rekeys: bool,
     /// The highest number of records encrypted under one key, in addition to the limit of its cipher.
@@ -18,12 +18,12 @@ pub(crate) struct Support {
 }
 
 /// Probes kernel TLS on a loopback connection. `None` if the kernel has none: no CONFIG_TLS, or the module `tls` is not loaded.
-pub(crate) fn probe() -> Option<Support> {
+pub(crate) fn probe() -> Option<KernelTlsSupport> {
     match pair() {
         Ok((stream, peer)) => try_out(&stream, peer).ok(),
         // A sandbox may forbid this connection. Then only the presence of kernel TLS is checked, and no keys are
         // changed.
-        Err(_) => has_tls().then_some(Support { rekeys: false, records: u64::MAX }),
+        Err(_) => has_tls().then_some(KernelTlsSupport { rekeys: false, records: u64::MAX }),
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn has_tls() -> bool {
     attached.is_err_and(|why| why.kind() == io::ErrorKind::NotConnected)
 }
 
-fn try_out(stream: &Socket, peer: Socket) -> io::Result<Support> {
+fn try_out(stream: &Socket, peer: Socket) -> io::Result<KernelTlsSupport> {
     let socket = stream.as_fd();
     sys::attach(socket)?;
     let cipher = Cipher::Aes128Gcm;
@@ -67,5 +67,5 @@ fn try_out(stream: &Socket, peer: Socket) -> io::Result<Support> {
     if !told {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    Ok(Support { rekeys: sys::encrypt(socket, &keys, 0).is_ok(), records: u64::MAX })
+    Ok(KernelTlsSupport { rekeys: sys::encrypt(socket, &keys, 0).is_ok(), records: u64::MAX })
 }

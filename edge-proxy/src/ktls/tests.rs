@@ -1,8 +1,8 @@
 //! Kernel TLS by real kernels, in user-mode Linux: one that cannot change keys and one that can. And this machine's, whatever it
 //! can: the same is seen by clients everywhere.
 
-use super::{Support, probe};
-use crate::buffer::Input;
+use super::{KernelTlsSupport, probe};
+use crate::buffer::ReadBuffer;
 use crate::socket::Socket;
 use crate::tls::TlsStream;
 use crate::{Certificates, Proxy, ProxyHandle};
@@ -96,7 +96,7 @@ struct Edge {
     proxy: ProxyHandle,
     root: String,
     folder: tempfile::TempDir,
-    support: Option<Support>,
+    support: Option<KernelTlsSupport>,
 }
 
 impl Edge {
@@ -426,8 +426,8 @@ fn in_a_guest(guest: &Guest, test: &str, rekeys: bool) -> String {
 }
 
 /// One key encrypts no more records than it may: the next is used, or nothing is sent any more.
-fn many_records(edge: &Edge, support: Support) {
-    let support = Support { records: 64, ..support };
+fn many_records(edge: &Edge, support: KernelTlsSupport) {
+    let support = KernelTlsSupport { records: 64, ..support };
     let (authority, listener) = (Authority::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let (chain, key) = authority.pair(&["a.test"]);
     let mut config =
@@ -455,7 +455,7 @@ fn many_records(edge: &Edge, support: Support) {
     let sent = runtime.block_on(async {
         let socket = Socket::Tcp(tokio::net::TcpStream::from_std(stream).unwrap());
         let tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-        let mut stream = TlsStream::accepted(tls, socket, Input::default(), Some(support));
+        let mut stream = TlsStream::accepted(tls, socket, ReadBuffer::default(), Some(support));
         poll_fn(|cx| stream.poll_handshake(cx)).await.unwrap();
         let mut parts = all.chunks(16 * 1024);
         stream.write_all(parts.next().unwrap()).await.unwrap();
@@ -481,7 +481,7 @@ fn many_records(edge: &Edge, support: Support) {
         (support.rekeys, support.rekeys, support.rekeys)
     );
     assert!(found.len() / (16 * 1024) <= if support.rekeys { usize::MAX } else { 64 });
-    assert_eq!(edge.support, Some(Support { records: u64::MAX, ..support }));
+    assert_eq!(edge.support, Some(KernelTlsSupport { records: u64::MAX, ..support }));
 }
 
 /// The program that runs inside the guest.

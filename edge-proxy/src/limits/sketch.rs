@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 /// The number of counters in each of the two rows.
 const PLACES: usize = 1 << 15;
 
-struct Places {
+struct RowHasher {
     key: RandomState,
 }
 
-impl Places {
+impl RowHasher {
     fn of(&self, client: IpAddr) -> (usize, usize) {
         let hash = self.key.hash_one(customer(client));
         (hash as usize % PLACES, PLACES + (hash >> 32) as usize % PLACES)
@@ -193,14 +193,14 @@ impl SharedRate {
 
 /// The number of connections of each client, in a count-min sketch.
 pub(crate) struct CountMinSketch {
-    places: Places,
+    places: RowHasher,
     counts: Box<[AtomicU32]>,
 }
 
 impl CountMinSketch {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            places: Places { key: RandomState::new() },
+            places: RowHasher { key: RandomState::new() },
             counts: (0..2 * PLACES).map(|_| AtomicU32::new(0)).collect(),
         })
     }

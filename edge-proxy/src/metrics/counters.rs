@@ -12,9 +12,9 @@ pub(super) const BOUNDS: [u64; 12] = [
 
 /// A number that one worker writes.
 #[derive(Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
@@ -31,37 +31,37 @@ impl Count {
 /// The connection counters of one worker, on separate cache lines.
 #[repr(align(128))]
 pub(crate) struct Shard {
-    pub(crate) tcp: Count,
-    pub(crate) tcp_open: Count,
+    pub(crate) tcp: Counter,
+    pub(crate) tcp_open: Counter,
     /// Times that accepting had to wait, for descriptors or after an error.
-    pub(crate) accept_waits: Count,
-    pub(crate) quic: Count,
-    pub(crate) quic_open: Count,
-    pub(crate) handshakes: Count,
-    pub(crate) resumed: Count,
+    pub(crate) accept_waits: Counter,
+    pub(crate) quic: Counter,
+    pub(crate) quic_open: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) resumed: Counter,
     /// Responses and tunnels that the kernel encrypted, and their bytes.
-    pub(crate) kernel_tls: Count,
-    pub(crate) kernel_tls_bytes: Count,
+    pub(crate) kernel_tls: Counter,
+    pub(crate) kernel_tls_bytes: Counter,
     /// The rejected connections, by reason.
-    pub(super) turned_away: [Count; Reason::ALL.len()],
+    pub(super) turned_away: [Counter; Reason::ALL.len()],
     /// By reason; requests of all sites and of none.
-    pub(super) refused: [Count; Reason::ALL.len()],
+    pub(super) refused: [Counter; Reason::ALL.len()],
 }
 
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            tcp: Count::default(),
-            tcp_open: Count::default(),
-            accept_waits: Count::default(),
-            quic: Count::default(),
-            quic_open: Count::default(),
-            handshakes: Count::default(),
-            resumed: Count::default(),
-            kernel_tls: Count::default(),
-            kernel_tls_bytes: Count::default(),
-            turned_away: std::array::from_fn(|_| Count::default()),
-            refused: std::array::from_fn(|_| Count::default()),
+            tcp: Counter::default(),
+            tcp_open: Counter::default(),
+            accept_waits: Counter::default(),
+            quic: Counter::default(),
+            quic_open: Counter::default(),
+            handshakes: Counter::default(),
+            resumed: Counter::default(),
+            kernel_tls: Counter::default(),
+            kernel_tls_bytes: Counter::default(),
+            turned_away: std::array::from_fn(|_| Counter::default()),
+            refused: std::array::from_fn(|_| Counter::default()),
         }
     }
 }
@@ -81,14 +81,14 @@ impl Shard {
 #[derive(Default)]
 pub(crate) struct SiteShard {
     /// Responses by class: none, 1xx to 5xx.
-    pub(super) statuses: [Count; 6],
+    pub(super) statuses: [Counter; 6],
     /// HTTP/1.0, 1.1, 2, 3.
-    pub(super) versions: [Count; 4],
-    pub(super) early: Count,
-    pub(super) received: Count,
-    pub(super) sent: Count,
-    pub(super) buckets: [Count; BOUNDS.len() + 1],
-    pub(super) microseconds: Count,
+    pub(super) versions: [Counter; 4],
+    pub(super) early: Counter,
+    pub(super) received: Counter,
+    pub(super) sent: Counter,
+    pub(super) buckets: [Counter; BOUNDS.len() + 1],
+    pub(super) microseconds: Counter,
 }
 
 impl SiteShard {
@@ -124,7 +124,7 @@ impl<T: Default> Shards<T> {
         &self.0[worker]
     }
 
-    pub(super) fn sum(&self, count: impl Fn(&T) -> &Count) -> u64 {
+    pub(super) fn sum(&self, count: impl Fn(&T) -> &Counter) -> u64 {
         self.0.iter().fold(0, |sum, shard| sum.wrapping_add(count(shard).get()))
     }
 }

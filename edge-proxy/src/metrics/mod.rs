@@ -154,7 +154,7 @@ impl Histogram {
 fn by_reason(
     shards: &Shards<Shard>,
     reasons: impl Fn(Reason) -> bool,
-    counts: impl Fn(&Shard) -> &[counters::Count],
+    counts: impl Fn(&Shard) -> &[counters::Counter],
 ) -> Vec<(Reason, u64)> {
     let all =
         Reason::ALL.iter().map(|reason| (*reason, shards.sum(|shard| &counts(shard)[*reason as usize])));

@@ -1,6 +1,6 @@
 //! The thread that queries the store, so that workers do not.
 
-use super::store::{self, Link, StoreRequest};
+use super::store::{self, StoreClient, StoreRequest};
 use super::{Shared, SharedEvent, SharedStore, StoreError};
 use crate::observe::Observer;
 use std::future::Future;
@@ -23,9 +23,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AT_START: Duration = Duration::from_secs(2);
 
 /// Starts the thread, which ends when the link is dropped.
-pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<Link>> {
+pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<StoreClient>> {
     let (wishes, receiver) = mpsc::channel(WAITING);
-    let link = Arc::new(Link::new(shared.schedule, shared.wait, &shared.mark, wishes));
+    let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mark, wishes));
     let owed = link.requests();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, first) = sync_channel(1);
@@ -46,7 +46,7 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
 }
 
 /// Deletes the sessions in the store whose deletion is due.
-async fn forget(link: Weak<Link>, requests: WeakSender<StoreRequest>) {
+async fn forget(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     loop {
         tokio::time::sleep(AGAIN / 4).await;
         let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
@@ -58,7 +58,11 @@ async fn forget(link: Weak<Link>, requests: WeakSender<StoreRequest>) {
     }
 }
 
-async fn serve(store: Arc<dyn SharedStore>, link: Weak<Link>, mut wishes: mpsc::Receiver<StoreRequest>) {
+async fn serve(
+    store: Arc<dyn SharedStore>,
+    link: Weak<StoreClient>,
+    mut wishes: mpsc::Receiver<StoreRequest>,
+) {
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     while let Some(wish) = wishes.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -113,7 +117,7 @@ struct KeyRefresher {
 }
 
 impl KeyRefresher {
-    async fn keep(mut self, link: Weak<Link>, ready: SyncSender<()>) {
+    async fn keep(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {
             let Some(link) = link.upgrade() else { return };
@@ -133,7 +137,7 @@ impl KeyRefresher {
         }
     }
 
-    async fn refresh(&mut self, link: &Link) {
+    async fn refresh(&mut self, link: &StoreClient) {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());
         let missing = schedule.wanted(now).filter(|epoch| !before.has(*epoch));

@@ -53,11 +53,11 @@ impl Key {
 
 /// The keys of the epochs.
 #[derive(Default)]
-pub(super) struct Ring {
+pub(super) struct KeyRing {
     keys: BTreeMap<u64, (Vec<u8>, Arc<Key>)>,
 }
 
-impl Ring {
+impl KeyRing {
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -99,7 +99,7 @@ impl Ring {
         &self,
         schedule: &TicketSchedule,
         now: u64,
-        wrapping: &Wrapping,
+        wrapping: &WrappingKey,
         found: &[SealedKey],
     ) -> (Self, bool) {
         let kept = self.keys.iter().filter(|(epoch, _)| schedule.opens(**epoch, now));
@@ -120,9 +120,9 @@ impl Ring {
 
 /// The key that seals the keys in the store: derived from the edges' secret (RFC 5869), and useless without the content
 /// of the store.
-pub(super) struct Wrapping(Key);
+pub(super) struct WrappingKey(Key);
 
-impl Wrapping {
+impl WrappingKey {
     pub(super) fn new(secret: &[u8]) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);

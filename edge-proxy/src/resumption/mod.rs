@@ -23,12 +23,12 @@ pub use event::SharedEvent;
 pub(crate) use key_refresh::start;
 pub(crate) use session_claim::with_claim;
 pub(crate) use sessions::{OfferedSession, Sessions};
-pub(crate) use store::Link;
+pub(crate) use store::StoreClient;
 pub(crate) use tickets::Tickets;
 
 use edge_policy::TicketSchedule;
 use identity::IdentityMark;
-use key_ring::Wrapping;
+use key_ring::WrappingKey;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -113,7 +113,7 @@ const LEAST_SECRET: usize = 32;
 #[derive(Clone)]
 pub struct Shared {
     store: Arc<dyn SharedStore>,
-    wrapping: Arc<Wrapping>,
+    wrapping: Arc<WrappingKey>,
     mark: Arc<IdentityMark>,
     schedule: TicketSchedule,
     wait: Duration,
@@ -136,7 +136,7 @@ impl Shared {
         if secret.len() < LEAST_SECRET {
             return Err(SharedError::Secret(secret.len()));
         }
-        let wrapping = Arc::new(Wrapping::new(secret));
+        let wrapping = Arc::new(WrappingKey::new(secret));
         let mark = Arc::new(IdentityMark::new(secret));
         Ok(Self {
             store,

@@ -33,8 +33,8 @@ pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
 
 /// Makes this session, and no other, available to rustls while `handshake` runs. It is discarded if it is not used.
 pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce() -> T) -> T {
-    struct Clear;
-    impl Drop for Clear {
+    struct ClearOnDrop;
+    impl Drop for ClearOnDrop {
         fn drop(&mut self) {
             CLAIM.with_borrow_mut(Option::take);
         }
@@ -43,7 +43,7 @@ pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce(
         return handshake();
     }
     CLAIM.set(claim);
-    let _clear = Clear;
+    let _clear = ClearOnDrop;
     handshake()
 }
 

@@ -1,7 +1,7 @@
 //! Sessions that one handshake of all edges can resume.
 
 use super::session_claim::{IDENTITY, session_id, take_claimed};
-use super::store::Link;
+use super::store::StoreClient;
 use super::{SealedSession, key_ring::SealedKind};
 use edge_http::h3::client_hello::{self, ClientHello};
 use rustls::server::StoresServerSessions;
@@ -43,10 +43,10 @@ impl From<&ClientHello<'_>> for OfferedSession {
 }
 
 /// Stores sessions, and takes those for the current handshake.
-pub(crate) struct Sessions(Arc<Link>);
+pub(crate) struct Sessions(Arc<StoreClient>);
 
 impl Sessions {
-    pub(crate) const fn new(link: Arc<Link>) -> Self {
+    pub(crate) const fn new(link: Arc<StoreClient>) -> Self {
         Self(link)
     }
 }

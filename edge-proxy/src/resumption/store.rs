@@ -1,7 +1,7 @@
 //! The workers' side of the store: the current keys, and a channel for queries.
 
 use super::identity::{IdentityMark, MarkedRandom};
-use super::key_ring::{Ring, SealedKind};
+use super::key_ring::{KeyRing, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
 use super::used::UsedSessions;
 use super::{SealedSession, SharedMetrics, StoreError};
@@ -19,21 +19,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) const AGAIN: u64 = 1500;
 
 /// The waiting handshake of a session.
-pub(super) type Waiting = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
+pub(super) type ClaimSender = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
 /// A query to the store.
 pub(super) enum StoreRequest {
     Put(SealedSession),
-    Take([u8; 32], Waiting),
+    Take([u8; 32], ClaimSender),
     /// Deletes the session with this key, which is owed since then.
     Forget([u8; 32], u64),
 }
 
 /// The state shared by all workers.
-pub(crate) struct Link {
+pub(crate) struct StoreClient {
     schedule: TicketSchedule,
     wait: Duration,
-    ring: RwLock<Arc<Ring>>,
+    ring: RwLock<Arc<KeyRing>>,
     wishes: mpsc::Sender<StoreRequest>,
     started: Instant,
     /// The time until which the store is not queried, in milliseconds since the start.
@@ -63,7 +63,7 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-impl Link {
+impl StoreClient {
     pub(super) fn new(
         schedule: TicketSchedule,
         wait: Duration,
@@ -103,11 +103,11 @@ impl Link {
         &self.schedule
     }
 
-    pub(super) fn ring(&self) -> Arc<Ring> {
+    pub(super) fn ring(&self) -> Arc<KeyRing> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_ring(&self, ring: Ring) {
+    pub(super) fn set_ring(&self, ring: KeyRing) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 

@@ -1,4 +1,4 @@
-use super::key_ring::{Ring, SealedKind, Wrapping};
+use super::key_ring::{KeyRing, SealedKind, WrappingKey};
 use super::session_claim::{SessionClaim, with_claim};
 use super::sessions::OfferedSession;
 use super::*;
@@ -12,10 +12,10 @@ fn schedule() -> TicketSchedule {
         .expect("it is in range")
 }
 
-fn ring(wrapping: &Wrapping, now: u64) -> (Ring, Vec<SealedKey>) {
+fn ring(wrapping: &WrappingKey, now: u64) -> (KeyRing, Vec<SealedKey>) {
     let schedule = schedule();
     let keys: Vec<_> = schedule.wanted(now).filter_map(|epoch| wrapping.make(&schedule, epoch)).collect();
-    let (ring, all) = Ring::default().renewed(&schedule, now, wrapping, &keys);
+    let (ring, all) = KeyRing::default().renewed(&schedule, now, wrapping, &keys);
     assert!(all);
     (ring, keys)
 }
@@ -41,12 +41,12 @@ fn a_secret_that_can_be_guessed_is_refused() {
 
 #[test]
 fn keys_open_for_a_lifetime_and_no_longer() {
-    let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
+    let (schedule, wrapping) = (schedule(), WrappingKey::new(SECRET));
     let (ring, keys) = ring(&wrapping, 1000);
     let sealed = ring.seal(&schedule, 1099, SealedKind::Ticket, b"a session").expect("there is a key");
     // At another edge.
-    let (other, _) = Ring::default().renewed(&schedule, 1000, &Wrapping::new(SECRET), &keys);
-    let opened = |ring: &Ring, now| ring.open(&schedule, now, SealedKind::Ticket, &sealed);
+    let (other, _) = KeyRing::default().renewed(&schedule, 1000, &WrappingKey::new(SECRET), &keys);
+    let opened = |ring: &KeyRing, now| ring.open(&schedule, now, SealedKind::Ticket, &sealed);
     assert_eq!(opened(&other, 1099).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1154).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1155), None);
@@ -57,7 +57,7 @@ fn keys_open_for_a_lifetime_and_no_longer() {
 
 #[test]
 fn what_was_sealed_for_one_thing_opens_for_no_other() {
-    let (schedule, wrapping) = (schedule(), Wrapping::new(SECRET));
+    let (schedule, wrapping) = (schedule(), WrappingKey::new(SECRET));
     let (ring, keys) = ring(&wrapping, 1000);
     let sealed =
         ring.seal(&schedule, 1000, SealedKind::Session(&[1; 32]), b"a session").expect("there is a key");
@@ -67,17 +67,18 @@ fn what_was_sealed_for_one_thing_opens_for_no_other() {
     // A key is of use for its epoch only, and under its secret.
     let (first, second) = (&keys[0], &keys[1]);
     let moved = SealedKey { epoch: second.epoch, ..first.clone() };
-    let (moved, all) = Ring::default().renewed(&schedule, 1000, &wrapping, &[moved]);
+    let (moved, all) = KeyRing::default().renewed(&schedule, 1000, &wrapping, &[moved]);
     assert!(moved.len() == 0 && !all);
-    let other = Wrapping::new(b"the secret of somebody else, long enough");
-    let (other, all) = Ring::default().renewed(&schedule, 1000, &other, &keys);
+    let other = WrappingKey::new(b"the secret of somebody else, long enough");
+    let (other, all) = KeyRing::default().renewed(&schedule, 1000, &other, &keys);
     assert!(other.len() == 0 && !all);
 }
 
 #[test]
 fn a_session_is_there_for_the_handshake_it_was_taken_for() {
     let (wishes, _receiver) = tokio::sync::mpsc::channel(1);
-    let link = Arc::new(Link::new(schedule(), Duration::from_millis(1), &IdentityMark::new(SECRET), wishes));
+    let link =
+        Arc::new(StoreClient::new(schedule(), Duration::from_millis(1), &IdentityMark::new(SECRET), wishes));
     let sessions = Sessions::new(link);
     let taken = || Some(SessionClaim::new([7; 32], b"session".to_vec()));
     with_claim(taken(), || {
@@ -100,7 +101,7 @@ proptest! {
     #[test]
     fn nothing_of_strangers_opens(bytes in prop::collection::vec(any::<u8>(), 0..200), epoch in 9u64..13) {
         let schedule = schedule();
-        let (ring, _) = ring(&Wrapping::new(SECRET), 1000);
+        let (ring, _) = ring(&WrappingKey::new(SECRET), 1000);
         let sealed = [epoch.to_be_bytes().as_slice(), &bytes].concat();
         prop_assert_eq!(ring.open(&schedule, 1000, SealedKind::Ticket, &sealed), None);
         prop_assert_eq!(ring.open(&schedule, 1000, SealedKind::Ticket, &bytes), None);
@@ -142,7 +143,7 @@ proptest! {
 async fn d21_identities_of_strangers_and_replays_cost_no_query() {
     let (wishes, mut receiver) = tokio::sync::mpsc::channel(8);
     let mark = IdentityMark::new(SECRET);
-    let link = Link::new(schedule(), Duration::from_millis(50), &mark, wishes);
+    let link = StoreClient::new(schedule(), Duration::from_millis(50), &mark, wishes);
     let mut identity = [0; 32];
     link.random().fill(&mut identity).expect("random bytes");
     // Any edge with the secret knows it, and none with another.

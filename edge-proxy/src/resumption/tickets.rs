@@ -1,19 +1,19 @@
 //! Tickets that every edge can open (RFC 8446 §4.6.1; RFC 5077 for TLS 1.2).
 
 use super::key_ring::SealedKind;
-use super::store::Link;
+use super::store::StoreClient;
 use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::Arc;
 
 /// A ticketer that seals with the current shared key, or with a key of this edge alone while there is none.
 pub(crate) struct Tickets {
-    link: Arc<Link>,
+    link: Arc<StoreClient>,
     own: Arc<dyn ProducesTickets>,
 }
 
 impl Tickets {
-    pub(crate) const fn new(link: Arc<Link>, own: Arc<dyn ProducesTickets>) -> Self {
+    pub(crate) const fn new(link: Arc<StoreClient>, own: Arc<dyn ProducesTickets>) -> Self {
         Self { link, own }
     }
 }

@@ -18,7 +18,7 @@ const WORTH: u64 = 120_000;
 type Id = [u8; IDENTITY];
 
 /// A deletion that the store owes.
-struct Owed {
+struct PendingDeletion {
     id: Id,
     since: u64,
     due: u64,
@@ -28,7 +28,7 @@ struct Owed {
 struct UsedState {
     shown: HashSet<Id>,
     order: VecDeque<Id>,
-    owed: VecDeque<Owed>,
+    owed: VecDeque<PendingDeletion>,
 }
 
 /// The identities that were used at this edge. Times are in milliseconds since its start.
@@ -59,7 +59,7 @@ impl UsedSessions {
     pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MOST {
-            state.owed.push_back(Owed { id, since: now, due });
+            state.owed.push_back(PendingDeletion { id, since: now, due });
         }
     }
 
@@ -83,7 +83,7 @@ impl UsedSessions {
 
     /// Puts back a deletion that failed.
     pub(super) fn again(&self, id: Id, since: u64, due: u64) {
-        self.state().owed.push_back(Owed { id, since, due });
+        self.state().owed.push_back(PendingDeletion { id, since, due });
     }
 }
 

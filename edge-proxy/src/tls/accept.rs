@@ -1,6 +1,6 @@
 //! Reading of the ClientHello before any response is sent.
 
-use crate::buffer::Input;
+use crate::buffer::ReadBuffer;
 use crate::socket::Socket;
 use rustls::server::{Accepted, Acceptor};
 use std::future::poll_fn;
@@ -22,32 +22,36 @@ pub(crate) enum Hello {
 }
 
 /// An error for bytes that cannot begin a TLS record.
-pub(super) struct NoRecord;
+pub(super) struct NotTlsRecord;
 
 /// Returns the length of the record at the front, including its header. `None` if the header is incomplete.
-pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NoRecord> {
+pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord> {
     let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
     let version = bytes.get(1).is_none_or(|major| *major == 3);
     if !kind || !version {
-        return Err(NoRecord);
+        return Err(NotTlsRecord);
     }
     let Some([_, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
     match usize::from(u16::from_be_bytes([*high, *low])) {
         body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
-        _ => Err(NoRecord),
+        _ => Err(NotTlsRecord),
     }
 }
 
 /// Reads until the ClientHello is complete, without writing. Bytes behind its last record stay in `ahead`; its records are also
 /// copied into `copy`.
-pub(crate) async fn read_hello(io: &mut Socket, ahead: &mut Input, mut copy: Option<&mut Vec<u8>>) -> Hello {
+pub(crate) async fn read_hello(
+    io: &mut Socket,
+    ahead: &mut ReadBuffer,
+    mut copy: Option<&mut Vec<u8>>,
+) -> Hello {
     let mut acceptor = Acceptor::default();
     loop {
         let held = ahead.bytes();
         let length = match record_length(held) {
             Ok(_) if held.first().is_some_and(|kind| *kind != HANDSHAKE) => return Hello::NotTls,
             Ok(length) => length,
-            Err(NoRecord) => return Hello::NotTls,
+            Err(NotTlsRecord) => return Hello::NotTls,
         };
         let Some(mut record) = length.and_then(|length| held.get(..length)) else {
             let read = poll_fn(|cx| {

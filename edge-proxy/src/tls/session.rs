@@ -1,8 +1,8 @@
 //! A TLS 1.3 connection after its handshake by rustls, whose records are read and written here.
 
 use super::secrets::TrafficSecrets;
-use crate::buffer::Input;
-use crate::ktls::{Kernel, Support};
+use crate::buffer::ReadBuffer;
+use crate::ktls::{Kernel, KernelTlsSupport};
 use crate::socket::Socket;
 use crate::tls13::record::{self, ALERT, HEAD, ReceivedRecord, RecordError, RecordOpener, RecordSealer};
 use crate::tls13::{RecordBuffer, TrafficKeys};
@@ -71,7 +71,7 @@ impl Tls13Session {
     }
 
     /// Hands the sending side over to the kernel, if all output is written. Returns whether the kernel sends from now on.
-    pub(super) fn enter_kernel(&mut self, io: &Socket, support: Support) -> bool {
+    pub(super) fn enter_kernel(&mut self, io: &Socket, support: KernelTlsSupport) -> bool {
         if let Sender::Own(sealing) = &self.sender
             && self.out.is_empty()
             && !self.closed
@@ -106,7 +106,7 @@ impl Tls13Session {
         &mut self,
         cx: &mut Context<'_>,
         io: &mut Socket,
-        ahead: &mut Input,
+        ahead: &mut ReadBuffer,
         buf: &mut ReadBuf<'_>,
         merges: bool,
     ) -> Poll<io::Result<()>> {
@@ -166,7 +166,7 @@ impl Tls13Session {
     /// better left for the next call.
     fn open(
         &mut self,
-        ahead: &mut Input,
+        ahead: &mut ReadBuffer,
         buf: &mut ReadBuf<'_>,
         before: usize,
     ) -> Result<Option<ReceivedRecord>, RecordError> {

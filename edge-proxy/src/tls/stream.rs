@@ -7,8 +7,8 @@
 use super::accept;
 use super::secrets::{TrafficSecrets, take_secrets};
 use super::session::Tls13Session;
-use crate::buffer::{ImmediateWrite, Input};
-use crate::ktls::Support;
+use crate::buffer::{ImmediateWrite, ReadBuffer};
+use crate::ktls::KernelTlsSupport;
 use crate::socket::Socket;
 use crate::splice::SplicePipe;
 use crate::tls13::RecordBuffer;
@@ -22,12 +22,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An adapter from a socket to `std::io`, for the duration of one call.
-struct Sync<'a, 'b> {
+struct SyncIo<'a, 'b> {
     io: &'a mut Socket,
     cx: &'a mut Context<'b>,
 }
 
-impl Write for Sync<'_, '_> {
+impl Write for SyncIo<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match Pin::new(&mut *self.io).poll_write(self.cx, buf) {
             Poll::Ready(done) => done,
@@ -59,7 +59,7 @@ impl Write for RecordBuffer {
 }
 
 /// The operations that differ between client and server connections.
-pub(crate) trait Side: Sized {
+pub(crate) trait ConnectionSide: Sized {
     /// Reads accepted early data, if any is left.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
@@ -69,7 +69,7 @@ pub(crate) trait Side: Sized {
     fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
 }
 
-impl Side for ServerConnection {
+impl ConnectionSide for ServerConnection {
     fn read_early(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let Some(mut early) = self.early_data() else { return Ok(0) };
         let n = early.read(buf.initialize_unfilled())?;
@@ -82,7 +82,7 @@ impl Side for ServerConnection {
     }
 }
 
-impl Side for ClientConnection {
+impl ConnectionSide for ClientConnection {
     fn extract(self) -> Result<ExtractedSecrets, rustls::Error> {
         self.dangerous_extract_secrets()
     }
@@ -106,17 +106,17 @@ pub(crate) struct TlsStream<C> {
     /// True if the handshake is complete but its end is not answered yet.
     owes: bool,
     /// Bytes that were read but not consumed.
-    ahead: Input,
+    ahead: ReadBuffer,
     /// True if rustls buffers nothing, so that the record layer can take over with these secrets.
     follows: bool,
     said: Option<TrafficSecrets>,
     /// The kernel's TLS capabilities, if the kernel may encrypt.
-    support: Option<Support>,
+    support: Option<KernelTlsSupport>,
 }
 
 impl<C, D> TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + ConnectionSide + Unpin,
     D: SideData,
 {
     pub(crate) fn new(tls: C, io: Socket) -> Self {
@@ -126,7 +126,7 @@ where
             closed: false,
             merges: false,
             owes: false,
-            ahead: Input::default(),
+            ahead: ReadBuffer::default(),
             follows: false,
             said: None,
             support: None,
@@ -135,7 +135,7 @@ where
 
     /// Creates a stream from a newly accepted connection with the bytes read after the ClientHello. The kernel may encrypt if
     /// `support` is given.
-    pub(crate) fn accepted(tls: C, io: Socket, ahead: Input, support: Option<Support>) -> Self {
+    pub(crate) fn accepted(tls: C, io: Socket, ahead: ReadBuffer, support: Option<KernelTlsSupport>) -> Self {
         Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
 
@@ -309,7 +309,7 @@ where
             Session::Broken => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         };
         while tls.wants_write() {
-            match tls.write_tls(&mut Sync { io: &mut self.io, cx }) {
+            match tls.write_tls(&mut SyncIo { io: &mut self.io, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -392,7 +392,7 @@ impl<C> ImmediateWrite for TlsStream<C> {
 /// many it did not accept.
 fn feed<D: SideData>(
     tls: &mut ConnectionCommon<D>,
-    ahead: &mut Input,
+    ahead: &mut ReadBuffer,
     mut left: usize,
     follows: bool,
 ) -> Result<usize, rustls::Error> {
@@ -415,7 +415,7 @@ fn feed<D: SideData>(
 
 impl<C, D> AsyncRead for TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + ConnectionSide + Unpin,
     D: SideData,
 {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -425,7 +425,7 @@ where
 
 impl<C, D> AsyncWrite for TlsStream<C>
 where
-    C: DerefMut<Target = ConnectionCommon<D>> + Side + Unpin,
+    C: DerefMut<Target = ConnectionCommon<D>> + ConnectionSide + Unpin,
     D: SideData,
 {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

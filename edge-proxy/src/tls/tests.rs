@@ -1,7 +1,7 @@
 //! The record layer beside itself, and beside rustls as the client.
 
 use super::stream::TlsStream;
-use crate::buffer::Input;
+use crate::buffer::ReadBuffer;
 use crate::socket::Socket;
 use crate::tls13::record::{
     self, ALERT, APPLICATION_DATA, HANDSHAKE, ReceivedRecord, RecordError, RecordOpener, RecordSealer,
@@ -246,7 +246,7 @@ fn beside_rustls<T: Send + 'static>(
     runtime.block_on(async {
         let socket = Socket::Tcp(tokio::net::TcpStream::from_std(stream).unwrap());
         let tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-        let mut stream = TlsStream::accepted(tls, socket, Input::default(), None);
+        let mut stream = TlsStream::accepted(tls, socket, ReadBuffer::default(), None);
         poll_fn(|cx| stream.poll_handshake(cx)).await.unwrap();
         serves(stream).await;
     });

@@ -6,7 +6,7 @@ use super::Trace;
 use super::on::{SpanCounters, SpanQueue, TraceSink};
 use super::otlp::{self, Span};
 use super::random::Random;
-use crate::deadline::Sweep;
+use crate::deadline::DeadlineSweeper;
 use crate::error::StartError;
 use crate::metrics::SpanMetrics;
 use crate::observe::NoopObserver;
@@ -65,15 +65,22 @@ impl Exporter {
         let mine = counts.clone();
         let thread = std::thread::Builder::new().name("edge-spans".into()).spawn(move || {
             tokio::task::LocalSet::new().block_on(&runtime, async move {
-                let sweep = Sweep::new();
+                let sweep = DeadlineSweeper::new();
                 tokio::task::spawn_local(sweep.clone().run());
                 let limits = Limits { idle_upstream: 1, ..Limits::default() };
                 let targets =
                     Targets::new(Arc::new(NoopObserver)).of(std::slice::from_ref(&tracing.collector));
                 let pool = Pool::new(tracing.collector.clone(), &targets[0], tls, &limits);
                 let mut deadline = stopped.clone();
-                let exporting =
-                    Exporting { tracing, pool, sweep, spans, stopped, counts: mine, random: Random::new() };
+                let exporting = ExporterState {
+                    tracing,
+                    pool,
+                    sweep,
+                    spans,
+                    stopped,
+                    counts: mine,
+                    random: Random::new(),
+                };
                 exporting.run_until(&mut deadline).await;
             });
         });
@@ -124,17 +131,17 @@ fn check(tracing: &Tracing) -> Result<(), String> {
 }
 
 /// The state of the exporting thread.
-struct Exporting {
+struct ExporterState {
     tracing: Tracing,
     pool: Pool,
-    sweep: Rc<Sweep>,
+    sweep: Rc<DeadlineSweeper>,
     spans: mpsc::Receiver<Span>,
     stopped: watch::Receiver<Option<Instant>>,
     counts: Arc<SpanCounters>,
     random: Random,
 }
 
-impl Exporting {
+impl ExporterState {
     /// Exports until the queue is empty, or until the deadline set at shutdown.
     async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         let counts = self.counts.clone();

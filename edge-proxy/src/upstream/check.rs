@@ -2,7 +2,7 @@
 
 use super::pool::{ConnectOptions, Pool};
 use super::{Cause, UpstreamError};
-use crate::deadline::Sweep;
+use crate::deadline::DeadlineSweeper;
 use crate::traces::Trace;
 use edge_http::proxy_protocol::Extensions;
 use edge_http::{RequestHead, ResponseHead, Version};
@@ -22,14 +22,14 @@ const AT_ONCE: usize = 256;
 
 /// The checks of the pools in use. Dropping it ends them.
 pub(crate) struct Checks {
-    running: HashMap<*const Pool, Running>,
+    running: HashMap<*const Pool, PoolChecks>,
     places: Rc<Semaphore>,
     /// The number of checks started so far.
     begun: u32,
 }
 
 /// The checks of one pool. Holds the pool, so that no other pool can have its address.
-struct Running {
+struct PoolChecks {
     _pool: Rc<Pool>,
     tasks: Vec<AbortHandle>,
 }
@@ -42,7 +42,7 @@ impl Default for Checks {
 
 impl Checks {
     /// Checks the targets of these pools where configured, and no others. Checks of unchanged pools continue.
-    pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<Sweep>) {
+    pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<DeadlineSweeper>) {
         let mut before = std::mem::take(&mut self.running);
         for pool in pools {
             let Some(check) = &pool.upstream().health.check else { continue };
@@ -54,14 +54,14 @@ impl Checks {
                         again(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
                     tokio::task::spawn_local(task).abort_handle()
                 });
-                Running { tasks: tasks.collect(), _pool: pool.clone() }
+                PoolChecks { tasks: tasks.collect(), _pool: pool.clone() }
             });
             self.running.insert(Rc::as_ptr(pool), running);
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for PoolChecks {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
@@ -79,7 +79,7 @@ async fn again(
     at: usize,
     delay: Duration,
     check: Check,
-    sweep: Rc<Sweep>,
+    sweep: Rc<DeadlineSweeper>,
     places: Rc<Semaphore>,
 ) {
     tokio::time::sleep(delay).await;
@@ -101,7 +101,7 @@ async fn again(
 }
 
 /// Performs one check.
-async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Result<(), Cause> {
+async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSweeper>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
     head.authority = match &check.host {
@@ -114,7 +114,7 @@ async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<Sweep>) -> Resul
     let options = ConnectOptions {
         client: nobody,
         local: nobody,
-        said: Extensions::NONE,
+        extensions: Extensions::NONE,
         deadline: &deadline,
         connect: check.timeout,
         // A connection of its own: whether one can be made is part of the question.

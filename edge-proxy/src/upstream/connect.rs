@@ -19,10 +19,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 /// The PROXY header to send first, and its addresses.
-pub(crate) struct Announce<'a> {
+pub(crate) struct OutgoingProxyHeader<'a> {
     pub(crate) version: ProxyOut,
     /// The description of the client's connection, for version 2.
-    pub(crate) said: &'a Extensions,
+    pub(crate) extensions: &'a Extensions,
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Announce<'a> {
 pub(crate) async fn dial(
     target: &Target,
     tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,
-    announce: Option<&Announce<'_>>,
+    proxy_header: Option<&OutgoingProxyHeader<'_>>,
 ) -> Result<UpstreamTransport, UpstreamError> {
     let failed = |why: io::Error| UpstreamError::Connect(Cause::of(&why));
     let mut socket = match target {
@@ -46,13 +46,15 @@ pub(crate) async fn dial(
             Socket::Tcp(stream)
         }
     };
-    if let Some(announce) = announce {
+    if let Some(proxy_header) = proxy_header {
         let mut header = Vec::with_capacity(107);
-        let says =
-            proxy_protocol::ProxyHeader::Proxied { source: announce.client, destination: announce.local };
-        match announce.version {
+        let says = proxy_protocol::ProxyHeader::Proxied {
+            source: proxy_header.client,
+            destination: proxy_header.local,
+        };
+        match proxy_header.version {
             ProxyOut::V1 => proxy_protocol::v1::write(&says, &mut header),
-            ProxyOut::V2 => proxy_protocol::v2::write_with(&says, announce.said, &mut header),
+            ProxyOut::V2 => proxy_protocol::v2::write_with(&says, proxy_header.extensions, &mut header),
         }
         socket.write_all(&header).await.map_err(failed)?;
     }

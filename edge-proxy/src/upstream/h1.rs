@@ -4,7 +4,7 @@ use super::target_pool::CheckIn;
 use super::wire::UpstreamTransport;
 use super::{Cause, UpstreamError};
 use crate::body::BodyPart;
-use crate::buffer::{Input, Output, SIZE};
+use crate::buffer::{ReadBuffer, SIZE, WriteBuffer};
 use crate::socket::Socket;
 use bytes::Bytes;
 use edge_http::h1::{
@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 
 /// The framing of the request's content.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sending {
+enum RequestContent {
     Length(u64),
     Chunked,
     /// After a protocol switch.
@@ -28,7 +28,7 @@ enum Sending {
 }
 
 /// The delimitation of the response's content.
-enum Receiving {
+enum ResponseContent {
     Head,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -41,15 +41,15 @@ pub(crate) struct Http1Request {
     wire: UpstreamTransport,
     check_in: CheckIn,
     reused: bool,
-    input: Input,
-    output: Output,
+    input: ReadBuffer,
+    output: WriteBuffer,
     method: Method,
     /// The value that must confirm the upgrade, if one was requested.
     accept: Option<[u8; 28]>,
     /// The protocol that was asked for.
     upgrade: Option<Box<str>>,
-    sending: Sending,
-    receiving: Receiving,
+    sending: RequestContent,
+    receiving: ResponseContent,
     /// Bytes at the front of `input` that are content.
     data: usize,
     keep_alive: bool,
@@ -76,7 +76,7 @@ impl Http1Request {
         upgrade: Option<&str>,
         limits: HeadLimits,
     ) -> Self {
-        let mut output = Output::default();
+        let mut output = WriteBuffer::default();
         let mut accept = None;
         let extended = upgrade.is_some() && head.method == Method::Connect;
         let method = if extended { Method::Get } else { head.method.clone() };
@@ -95,22 +95,22 @@ impl Http1Request {
             write_request(output.push(), head, &method, host, upgrade);
         }
         let sending = match head.body {
-            _ if upgrade.is_some() => Sending::Done,
-            BodyLength::None => Sending::Done,
-            BodyLength::Exact(length) => Sending::Length(length),
-            BodyLength::Unknown => Sending::Chunked,
+            _ if upgrade.is_some() => RequestContent::Done,
+            BodyLength::None => RequestContent::Done,
+            BodyLength::Exact(length) => RequestContent::Length(length),
+            BodyLength::Unknown => RequestContent::Chunked,
         };
         Self {
             wire,
             check_in,
             reused,
-            input: Input::default(),
+            input: ReadBuffer::default(),
             output,
             method,
             accept,
             upgrade: upgrade.map(Into::into),
             sending,
-            receiving: Receiving::Head,
+            receiving: ResponseContent::Head,
             data: 0,
             keep_alive: false,
             tunnel: false,
@@ -136,13 +136,13 @@ impl Http1Request {
                 Poll::Ready(Ok(()))
             }
             // Neither direction of the tunnel is left.
-            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, Receiving::Done) => {
+            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, ResponseContent::Done) => {
                 Poll::Ready(Err(UpstreamError::Broken(Cause::Reset)))
             }
             Poll::Ready(Err(_)) => {
                 // The service may have said something before it closed; reading finds out.
                 self.output.release();
-                self.sending = Sending::Done;
+                self.sending = RequestContent::Done;
                 self.half_closes = false;
                 self.keep_alive = false;
                 Poll::Ready(Ok(()))
@@ -160,29 +160,29 @@ impl Http1Request {
 
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         match &mut self.sending {
-            Sending::Length(left) => {
+            RequestContent::Length(left) => {
                 *left = left.saturating_sub(data.len() as u64);
                 self.output.pass(&mut self.wire, [data, b"", b""]);
             }
-            Sending::Chunked if !data.is_empty() => {
+            RequestContent::Chunked if !data.is_empty() => {
                 write_chunk_head(self.output.push(), data.len());
                 self.output.pass(&mut self.wire, [data, b"\r\n", b""]);
             }
-            Sending::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
-            Sending::Chunked | Sending::Done => {}
+            RequestContent::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
+            RequestContent::Chunked | RequestContent::Done => {}
         }
     }
 
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
-            Sending::Chunked => write_last_chunk(self.output.push(), trailers),
+            RequestContent::Chunked => write_last_chunk(self.output.push(), trailers),
             // Behind what is still to be written.
-            Sending::Raw => self.half_closes = true,
+            RequestContent::Raw => self.half_closes = true,
             // Fewer bytes than announced cannot be completed; the connection is not used again.
-            Sending::Length(1..) => self.keep_alive = false,
-            Sending::Length(0) | Sending::Done => {}
+            RequestContent::Length(1..) => self.keep_alive = false,
+            RequestContent::Length(0) | RequestContent::Done => {}
         }
-        self.sending = Sending::Done;
+        self.sending = RequestContent::Done;
     }
 
     /// Reads once; the end of the stream is an error unless the content may end so.
@@ -248,17 +248,17 @@ impl Http1Request {
                 return Err(UpstreamError::Malformed(Cause::Switched));
             }
             self.tunnel = true;
-            self.sending = Sending::Raw;
-            self.receiving = Receiving::UntilClose;
+            self.sending = RequestContent::Raw;
+            self.receiving = ResponseContent::UntilClose;
             return Ok(());
         }
         self.keep_alive = keep && !self.repaired;
         self.keeps = keep_alive_timeout(&head.fields);
         self.receiving = match framing {
-            ResponseBody::None | ResponseBody::Exact(0) => Receiving::Done,
-            ResponseBody::Exact(length) => Receiving::Length(length),
-            ResponseBody::Chunked => Receiving::Chunked(Box::default()),
-            ResponseBody::UntilClose => Receiving::UntilClose,
+            ResponseBody::None | ResponseBody::Exact(0) => ResponseContent::Done,
+            ResponseBody::Exact(length) => ResponseContent::Length(length),
+            ResponseBody::Chunked => ResponseContent::Chunked(Box::default()),
+            ResponseBody::UntilClose => ResponseContent::UntilClose,
         };
         Ok(())
     }
@@ -269,12 +269,12 @@ impl Http1Request {
                 return Poll::Ready(Ok(BodyPart::Data));
             }
             match &mut self.receiving {
-                Receiving::Head | Receiving::Done => return Poll::Ready(Ok(BodyPart::End)),
-                Receiving::Length(left) => {
+                ResponseContent::Head | ResponseContent::Done => return Poll::Ready(Ok(BodyPart::End)),
+                ResponseContent::Length(left) => {
                     self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.bytes().len());
                 }
-                Receiving::UntilClose => self.data = self.input.bytes().len(),
-                Receiving::Chunked(chunks) => {
+                ResponseContent::UntilClose => self.data = self.input.bytes().len(),
+                ResponseContent::Chunked(chunks) => {
                     let step = chunks
                         .decode(self.input.bytes())
                         .map_err(|_| UpstreamError::Malformed(Cause::MalformedContent))?;
@@ -282,15 +282,15 @@ impl Http1Request {
                     self.data = step.data;
                     if step.ended {
                         self.trailers = chunks.trailers().clone();
-                        self.receiving = Receiving::Done;
+                        self.receiving = ResponseContent::Done;
                     }
                 }
             }
-            if self.data == 0 && !matches!(self.receiving, Receiving::Done) {
+            if self.data == 0 && !matches!(self.receiving, ResponseContent::Done) {
                 match ready!(self.poll_read(cx)) {
-                    Ok(0) if matches!(self.receiving, Receiving::UntilClose) => {
+                    Ok(0) if matches!(self.receiving, ResponseContent::UntilClose) => {
                         self.keep_alive = false;
-                        self.receiving = Receiving::Done;
+                        self.receiving = ResponseContent::Done;
                     }
                     Ok(0) => return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed))),
                     Ok(_) => {}
@@ -319,13 +319,13 @@ impl Http1Request {
     fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
-            Receiving::Length(left) => {
+            ResponseContent::Length(left) => {
                 *left -= n as u64;
                 if *left == 0 {
-                    self.receiving = Receiving::Done;
+                    self.receiving = ResponseContent::Done;
                 }
             }
-            Receiving::Chunked(chunks) => chunks.consume(n),
+            ResponseContent::Chunked(chunks) => chunks.consume(n),
             _ => {}
         }
         if self.input.is_empty() {
@@ -336,8 +336,8 @@ impl Http1Request {
     /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
     pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
-            Receiving::Length(left) => left,
-            Receiving::UntilClose => u64::MAX,
+            ResponseContent::Length(left) => left,
+            ResponseContent::UntilClose => u64::MAX,
             _ => return None,
         };
         match &self.wire {
@@ -349,16 +349,16 @@ impl Http1Request {
     /// So many bytes of content were taken from that socket; 0 is its end.
     pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
-            Receiving::Length(left) if n > 0 => {
+            ResponseContent::Length(left) if n > 0 => {
                 *left = left.saturating_sub(n as u64);
                 if *left == 0 {
-                    self.receiving = Receiving::Done;
+                    self.receiving = ResponseContent::Done;
                 }
             }
-            Receiving::UntilClose => {
+            ResponseContent::UntilClose => {
                 if n == 0 {
                     self.keep_alive = false;
-                    self.receiving = Receiving::Done;
+                    self.receiving = ResponseContent::Done;
                 }
             }
             _ => return Err(UpstreamError::Broken(Cause::Closed)),
@@ -377,8 +377,8 @@ impl Http1Request {
 
     /// Keeps the connection if both messages are complete and nothing is left over.
     pub(crate) fn finish(self) {
-        let complete = matches!(self.receiving, Receiving::Done)
-            && matches!(self.sending, Sending::Done | Sending::Length(0))
+        let complete = matches!(self.receiving, ResponseContent::Done)
+            && matches!(self.sending, RequestContent::Done | RequestContent::Length(0))
             && self.output.len() == 0
             && self.input.is_empty();
         if complete && self.keep_alive && !self.tunnel {

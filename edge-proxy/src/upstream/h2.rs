@@ -1,8 +1,8 @@
 //! An exchange as a stream of an HTTP/2 upstream connection.
 
+use super::buffer_budget::BufferedShare;
 use super::fields::{copy_fields, to_header_map};
-use super::h2_connection::{MultiplexedConnection, StreamPlace};
-use super::held::HeldShare;
+use super::h2_connection::{MultiplexedConnection, StreamPermit};
 use super::{Cause, UpstreamError};
 use crate::body::BodyPart;
 use bytes::Bytes;
@@ -25,8 +25,8 @@ pub(crate) struct Http2Request {
     answered: bool,
     sent_end: bool,
     /// The share in the bytes that this worker buffers for clients.
-    share: Option<HeldShare>,
-    stream: StreamPlace,
+    share: Option<BufferedShare>,
+    stream: StreamPermit,
 }
 
 impl Http2Request {
@@ -161,7 +161,7 @@ impl Http2Request {
         self.answered = true;
         self.response = None;
         let (parts, mut receive) = response.into_parts();
-        self.share = Some(HeldShare::new(receive.flow_control().clone()));
+        self.share = Some(BufferedShare::new(receive.flow_control().clone()));
         head.clear();
         head.status = parts.status.as_u16();
         copy_fields(&parts.headers, &mut head.fields);

@@ -6,7 +6,7 @@
 
 use super::Cause;
 use super::UpstreamError;
-use super::held;
+use super::buffer_budget;
 use super::wire::UpstreamTransport;
 use bytes::Bytes;
 use h2::Ping;
@@ -47,7 +47,7 @@ pub(super) struct MultiplexedConnection {
 }
 
 /// One stream's place on its connection.
-pub(super) struct StreamPlace {
+pub(super) struct StreamPermit {
     state: Rc<ConnectionState>,
     began: Instant,
 }
@@ -62,7 +62,7 @@ impl MultiplexedConnection {
             last_used: Cell::new(now),
             retired: Cell::new(false),
         });
-        let window = held::window();
+        let window = buffer_budget::window();
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -98,9 +98,9 @@ impl MultiplexedConnection {
     }
 
     /// Takes a place for a stream.
-    pub(super) fn stream(&self) -> StreamPlace {
+    pub(super) fn stream(&self) -> StreamPermit {
         self.state.streams.set(self.state.streams.get() + 1);
-        StreamPlace { state: self.state.clone(), began: Instant::now() }
+        StreamPermit { state: self.state.clone(), began: Instant::now() }
     }
 
     /// Waits until a stream can be opened.
@@ -109,7 +109,7 @@ impl MultiplexedConnection {
     }
 }
 
-impl StreamPlace {
+impl StreamPermit {
     /// The request was given up without an answer. If nothing at all came meanwhile, the connection may be dead.
     pub(super) fn unanswered(&self) {
         if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT {
@@ -118,7 +118,7 @@ impl StreamPlace {
     }
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.state.streams.set(self.state.streams.get() - 1);
         self.state.last_used.set(Instant::now());
@@ -156,7 +156,7 @@ async fn drive(
             asked = None;
         }
         // Refused while the service has not acknowledged the one before: then it is said later.
-        let wanted = held::window();
+        let wanted = buffer_budget::window();
         if wanted != window && connection.set_initial_window_size(wanted).is_ok() {
             window = wanted;
         }
@@ -183,7 +183,7 @@ impl AsyncRead for MeteredTransport {
         let n = buf.filled().len() - before;
         if n > 0 {
             self.state.last_read.set(Instant::now());
-            held::received(n);
+            buffer_budget::received(n);
         }
         read
     }

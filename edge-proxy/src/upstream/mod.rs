@@ -1,5 +1,6 @@
 //! Connections to upstreams: opened, kept idle, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
 
+mod buffer_budget;
 mod cause;
 mod check;
 mod connect;
@@ -8,7 +9,6 @@ mod fields;
 mod h1;
 mod h2;
 mod h2_connection;
-mod held;
 mod names;
 mod pem;
 mod pin;
@@ -21,10 +21,10 @@ mod target_pool;
 mod tls;
 mod wire;
 
+pub(crate) use buffer_budget::set_budget;
 pub use cause::Cause;
 pub(crate) use check::Checks;
 pub(crate) use error::UpstreamError;
-pub(crate) use held::set_budget;
 pub use pem::UpstreamTlsError;
 pub(crate) use pool::{ConnectOptions, PERIOD, Pool, Pools};
 pub(crate) use read::read_whole;

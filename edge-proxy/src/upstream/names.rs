@@ -26,8 +26,8 @@ const THREADS: usize = 32;
 /// The limit of concurrent lookups of names that failed last, or never resolved.
 const DOUBTFUL: usize = 24;
 
-static NAMES: LazyLock<Arc<Names>> = LazyLock::new(|| {
-    Names::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
+    NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 });
 
 /// Resolves the addresses of a host, in the order of the resolver. `None` if it has none.
@@ -41,13 +41,13 @@ pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// The names that a process resolves.
-struct Names {
+struct NameResolver {
     look_up: Box<LookUp>,
-    state: Mutex<State>,
+    state: Mutex<ResolverState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ResolverState {
     known: HashMap<String, CachedName>,
     /// Names waiting for a thread: those that resolved last time, and all others.
     good: VecDeque<String>,
@@ -102,12 +102,12 @@ impl CachedName {
     }
 }
 
-impl Names {
+impl NameResolver {
     fn new(look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { look_up: Box::new(look_up), state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ResolverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,7 +158,7 @@ impl Names {
     }
 
     /// Starts a thread if the limits allow one for a waiting name.
-    fn hire(self: &Arc<Self>, state: &mut State) {
+    fn hire(self: &Arc<Self>, state: &mut ResolverState) {
         let Some((host, doubtful)) = state.take() else { return };
         let names = self.clone();
         let thread = std::thread::Builder::new().name("resolve".into());
@@ -185,7 +185,7 @@ impl Names {
     }
 }
 
-impl State {
+impl ResolverState {
     /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is doubtful.
     fn take(&mut self) -> Option<(String, bool)> {
         if self.threads >= THREADS {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    fn age(names: &Names, host: &str, age: Duration) {
+    fn age(names: &NameResolver, host: &str, age: Duration) {
         let mut state = names.state();
         let name = state.known.get_mut(host).unwrap();
         name.answered = Instant::now().checked_sub(age);
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_known_address_is_used_while_the_resolver_is_silent() {
         static SILENT: AtomicBool = AtomicBool::new(false);
-        let names = Names::new(|_| if SILENT.load(SeqCst) { silence() } else { Ok(vec![LOCAL]) });
+        let names = NameResolver::new(|_| if SILENT.load(SeqCst) { silence() } else { Ok(vec![LOCAL]) });
         assert_eq!(within(Duration::from_secs(5), names.addresses("a.test")).unwrap(), Some(vec![LOCAL]));
         SILENT.store(true, SeqCst);
         for old in [11, 59, 61, 3000] {
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn names_that_nobody_answers_delay_no_other() {
-        let names = Names::new(|host| if host.starts_with("dead") { silence() } else { Ok(vec![LOCAL]) });
+        let names =
+            NameResolver::new(|host| if host.starts_with("dead") { silence() } else { Ok(vec![LOCAL]) });
         assert!(within(Duration::from_secs(5), names.addresses("live.test")).unwrap().is_some());
         for number in 0..100 {
             let host = format!("dead{number}.test");
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn many_ask_and_one_look_up_is_made() {
         static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
-        let names = Names::new(|_| {
+        let names = NameResolver::new(|_| {
             LOOK_UPS.fetch_add(1, SeqCst);
             std::thread::sleep(Duration::from_millis(50));
             Err(io::ErrorKind::NotFound.into())

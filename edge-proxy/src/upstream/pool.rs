@@ -1,6 +1,6 @@
 //! The connection pool of one worker for one upstream, last in first out.
 
-use super::connect::{Announce, dial};
+use super::connect::{OutgoingProxyHeader, dial};
 use super::h2_connection::MultiplexedConnection;
 use super::target::{InFlightGuard, SharedTarget};
 use super::target_pool::{CheckIn, DialGuard, TargetPool};
@@ -47,7 +47,7 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
     /// What the PROXY header says of the client's connection, besides its addresses.
-    pub(crate) said: &'a Extensions,
+    pub(crate) extensions: &'a Extensions,
     /// The deadline for a new connection.
     pub(crate) deadline: &'a Deadline,
     pub(crate) connect: Duration,
@@ -201,8 +201,8 @@ impl Pool {
         while let Some(at) = self.choose(turn, key, None, tried) {
             let target = &self.targets[at];
             let flight = InFlightGuard::new(target.shared.clone(), rules, at);
-            let announce = self.announce(options);
-            match self.dial(target, announce.as_ref(), None, options).await {
+            let proxy_header = self.outgoing_proxy_header(options);
+            match self.dial(target, proxy_header.as_ref(), None, options).await {
                 Ok(transport) => return Ok((transport, flight)),
                 Err(why @ UpstreamError::Connect(Cause::Resources)) => return Err(why),
                 Err(why) => {
@@ -224,12 +224,12 @@ impl Pool {
     ) -> Result<UpstreamExchange, UpstreamError> {
         let target = &self.targets[at];
         let host = self.host(&head.authority, options);
-        let announce = self.announce(options);
-        let shared = announce.is_none();
+        let proxy_header = self.outgoing_proxy_header(options);
+        let shared = proxy_header.is_none();
         let name = self.name_of_request(host);
         // A protocol switch goes over HTTP/1.1, which every service speaks.
         if self.upstream.protocol == Protocol::Http2 && options.upgrade.is_none() {
-            return Box::pin(self.begin_http2(target, head, host, announce.as_ref(), options)).await;
+            return Box::pin(self.begin_http2(target, head, host, proxy_header.as_ref(), options)).await;
         }
         let limits = self.head_limits;
         // After a switch the connection is not kept, so a kept one would only be one that can fail.
@@ -242,17 +242,17 @@ impl Pool {
             let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, None, limits);
             return Ok(UpstreamExchange::H1(Box::new(exchange)));
         }
-        let wire = Box::pin(self.dial(target, announce.as_ref(), name, options)).await?;
+        let wire = Box::pin(self.dial(target, proxy_header.as_ref(), name, options)).await?;
         let check_in = CheckIn::new(shared.then(|| target.clone()), name);
         let exchange = h1::Http1Request::begin(wire, check_in, false, head, host, options.upgrade, limits);
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
     /// The PROXY header of a connection, if the service wants one.
-    fn announce<'o>(&self, options: &ConnectOptions<'o>) -> Option<Announce<'o>> {
-        self.upstream.proxy_protocol.map(|version| Announce {
+    fn outgoing_proxy_header<'o>(&self, options: &ConnectOptions<'o>) -> Option<OutgoingProxyHeader<'o>> {
+        self.upstream.proxy_protocol.map(|version| OutgoingProxyHeader {
             version,
-            said: options.said,
+            extensions: options.extensions,
             client: options.client,
             local: options.local,
         })
@@ -270,11 +270,11 @@ impl Pool {
         target: &TargetPool,
         head: &RequestHead,
         host: &str,
-        announce: Option<&Announce<'_>>,
+        proxy_header: Option<&OutgoingProxyHeader<'_>>,
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamExchange, UpstreamError> {
         let secure = self.tls.is_some();
-        let shared = announce.is_none();
+        let shared = proxy_header.is_none();
         let name = self.name_of_request(host);
         let reuses = shared && !options.fresh;
         loop {
@@ -301,7 +301,7 @@ impl Pool {
             }
         }
         let dialling = shared.then(|| DialGuard::begin(target));
-        let wire = Box::pin(self.dial(target, announce, name, options)).await?;
+        let wire = Box::pin(self.dial(target, proxy_header, name, options)).await?;
         let made = options
             .deadline
             .within(options.connect, Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes)))
@@ -319,7 +319,7 @@ impl Pool {
     async fn dial(
         &self,
         pool: &TargetPool,
-        announce: Option<&Announce<'_>>,
+        proxy_header: Option<&OutgoingProxyHeader<'_>>,
         name: Option<&str>,
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamTransport, UpstreamError> {
@@ -339,7 +339,7 @@ impl Pool {
                 Some((config, name))
             }
         };
-        let dialled = options.deadline.within(options.connect, dial(target, tls, announce)).await;
+        let dialled = options.deadline.within(options.connect, dial(target, tls, proxy_header)).await;
         dialled.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))
     }
 }

@@ -22,12 +22,12 @@ struct IdleConnection {
 
 /// The highest number of connections in use at once, over the last three periods and the current one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Demand {
+struct ConnectionPeak {
     in_use: usize,
     peaks: [usize; 4],
 }
 
-impl Demand {
+impl ConnectionPeak {
     fn begin(&mut self) {
         self.in_use += 1;
         self.peaks[0] = self.peaks[0].max(self.in_use);
@@ -64,7 +64,7 @@ pub(super) struct TargetPool {
     pub(super) dialling: Cell<bool>,
     pub(super) dialled: Notify,
     pub(super) dial_failed: Cell<bool>,
-    demand: Cell<Demand>,
+    demand: Cell<ConnectionPeak>,
     limit: usize,
     keep: Duration,
 }
@@ -116,7 +116,7 @@ impl TargetPool {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Demand)) {
+    fn change(&self, change: impl FnOnce(&mut ConnectionPeak)) {
         let mut demand = self.demand.get();
         change(&mut demand);
         self.demand.set(demand);
@@ -124,7 +124,7 @@ impl TargetPool {
 
     /// Ends a period: closes connections that are not needed, too old, or closed by the upstream.
     pub(super) fn trim(&self) {
-        self.change(Demand::turn);
+        self.change(ConnectionPeak::turn);
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             return;
@@ -172,7 +172,7 @@ pub(crate) struct CheckIn {
 impl CheckIn {
     pub(super) fn new(pool: Option<Rc<TargetPool>>, name: Option<&str>) -> Self {
         if let Some(pool) = &pool {
-            pool.change(Demand::begin);
+            pool.change(ConnectionPeak::begin);
         }
         Self { pool, name: name.map(Into::into) }
     }
@@ -180,7 +180,7 @@ impl CheckIn {
     /// Returns the connection to the pool. `timeout` is the idle timeout that the upstream announced.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
-        pool.change(Demand::end);
+        pool.change(ConnectionPeak::end);
         let keep = timeout.map_or(pool.keep, |timeout| pool.keep.min(usable(timeout)));
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < pool.demand.get().spare(pool.limit) && !keep.is_zero() {
@@ -197,7 +197,7 @@ fn usable(timeout: Duration) -> Duration {
 impl Drop for CheckIn {
     fn drop(&mut self) {
         if let Some(pool) = &self.pool {
-            pool.change(Demand::end);
+            pool.change(ConnectionPeak::end);
         }
     }
 }
@@ -225,7 +225,7 @@ mod tests {
             quiet in 0usize..4,
             busy in 0usize..10,
         ) {
-            let mut demand = Demand::default();
+            let mut demand = ConnectionPeak::default();
             (0..most).for_each(|_| demand.begin());
             let mut idle = 0;
             for _ in 0..most {

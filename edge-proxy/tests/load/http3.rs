@@ -174,7 +174,7 @@ fn d6_no_more_than_three_times_before_the_address_is_proved() {
 /// The address of a client's packets as the proxy sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum From {
+enum RelaySource {
     /// The first address.
     First,
     /// The second address, which gets no response: it is forged.
@@ -184,14 +184,14 @@ enum From {
 }
 
 /// A relay between a client and the proxy.
-struct Between {
+struct DatagramRelay {
     address: SocketAddr,
     from: Arc<AtomicU8>,
     /// Datagrams that the proxy sent to the second address.
     answers: Arc<AtomicUsize>,
 }
 
-impl Between {
+impl DatagramRelay {
     fn new(target: SocketAddr, first: [u8; 4], second: [u8; 4]) -> Self {
         let inside = UdpSocket::bind("127.0.0.1:0").unwrap();
         let outside = [first, second].map(|address| {
@@ -199,7 +199,8 @@ impl Between {
             socket.connect(target).unwrap();
             socket
         });
-        let (address, from) = (inside.local_addr().unwrap(), Arc::new(AtomicU8::new(From::First as u8)));
+        let (address, from) =
+            (inside.local_addr().unwrap(), Arc::new(AtomicU8::new(RelaySource::First as u8)));
         let (now, answers) = (from.clone(), Arc::new(AtomicUsize::new(0)));
         let answered = answers.clone();
         inside.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
@@ -212,8 +213,8 @@ impl Between {
                     client = Some(address);
                     turn += 1;
                     let second = match now.load(SeqCst) {
-                        from if from == From::First as u8 => false,
-                        from if from == From::Either as u8 => turn % 2 == 0,
+                        from if from == RelaySource::First as u8 => false,
+                        from if from == RelaySource::Either as u8 => turn % 2 == 0,
                         _ => true,
                     };
                     let _ = outside[usize::from(second)].send(&datagram[..n]);
@@ -229,7 +230,7 @@ impl Between {
         Self { address, from, answers }
     }
 
-    fn set(&self, from: From) {
+    fn set(&self, from: RelaySource) {
         self.from.store(from as u8, SeqCst);
     }
 }
@@ -255,15 +256,15 @@ fn d7_an_address_that_is_not_proved() {
     let target = Target::start("http3::d7_an_address_that_is_not_proved");
     target.withstands(|target| {
         // At the first address a client is denied; the second is where others are served.
-        let between = Between::new(target.tls, [127, 0, 0, 9], [127, 0, 0, 1]);
+        let between = DatagramRelay::new(target.tls, [127, 0, 0, 9], [127, 0, 0, 1]);
         wire3::run(async {
             let client = Http3::connect(between.address, &target.root, "a.test").await;
             assert_eq!(client.get("a.test", "/seen/kept-out").await.status(), None);
             let mut answers = Vec::new();
-            for from in [From::Forged, From::Either] {
+            for from in [RelaySource::Forged, RelaySource::Either] {
                 between.set(from);
                 answers.extend(send(&client, "/seen/kept-out").await);
-                between.set(From::First);
+                between.set(RelaySource::First);
                 // The connection is where it was.
                 assert_eq!(client.get("a.test", "/seen/kept-out").await.status(), None);
             }
@@ -285,12 +286,12 @@ fn d7_an_address_that_is_not_proved_is_not_told() {
     let target = Target::start("http3::d7_an_address_that_is_not_proved_is_not_told");
     target.withstands(|target| {
         // Here the client is allowed, whatever address it uses; the upstream gets the validated one.
-        let between = Between::new(target.tls, [127, 0, 0, 1], [127, 0, 0, 7]);
+        let between = DatagramRelay::new(target.tls, [127, 0, 0, 1], [127, 0, 0, 7]);
         wire3::run(async {
             let client = Http3::connect(between.address, &target.root, "a.test").await;
-            between.set(From::Either);
+            between.set(RelaySource::Either);
             let answers = send(&client, "/seen/either").await;
-            between.set(From::First);
+            between.set(RelaySource::First);
             let count = answers.len();
             for answer in answers {
                 let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;

@@ -83,7 +83,7 @@ impl Target {
                 (waits, peak)
             });
             // Also if the attack itself fails.
-            let done = Over(&over);
+            let done = StopOnDrop(&over);
             let ended = attack(self);
             drop(done);
             let (waits, peak) = others.join().unwrap();
@@ -98,9 +98,9 @@ impl Target {
 }
 
 /// Tells the other client to stop.
-struct Over<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, SeqCst);
     }

@@ -3,7 +3,7 @@
 mod exchange;
 mod stranger;
 
-use crate::buffer::{Input, Output, SIZE};
+use crate::buffer::{ReadBuffer, SIZE, WriteBuffer};
 use crate::date;
 use crate::deadline::Deadline;
 use crate::downstream::wire::{ClientTransport, LINGER, linger};
@@ -25,8 +25,8 @@ use tokio::io::AsyncWriteExt;
 /// The state of a connection between requests.
 struct HttpConnection {
     wire: ClientTransport,
-    input: Input,
-    output: Output,
+    input: ReadBuffer,
+    output: WriteBuffer,
 }
 
 /// The result of waiting for a request.
@@ -44,7 +44,7 @@ enum NextRequest {
 /// Serves the connection until it ends. `already` was read from the socket before.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
-    let mut client = HttpConnection { wire, input: Input::default(), output: Output::default() };
+    let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
     client.input.preset(already);
     let mut head = RequestHead::new(Version::Http11);
     let mut first = connection.transport == Transport::Plain;

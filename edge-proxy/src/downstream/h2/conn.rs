@@ -1,21 +1,21 @@
 //! The state of an HTTP/2 connection: input, output, and the streams of tasks.
 
+mod discard;
 mod frames;
-mod leftover;
 mod section;
 mod windows;
 
 use self::windows::{STREAM_WINDOW, WINDOW, Windows};
 use super::slot::{StreamBody, StreamTable};
 use crate::body::BodyError;
-use crate::buffer::{Output, SIZE};
-use crate::turns::Turns;
+use crate::buffer::{SIZE, WriteBuffer};
+use crate::send_queue::SendQueue;
+use discard::{DeferredReset, DiscardedRequest};
 use edge_http::h2::hpack::HpackDecoder;
 use edge_http::h2::{Code, frame, response};
 use edge_http::section::SectionLimits;
 use edge_http::{RequestHead, ResponseHead};
 use edge_policy::Reason;
-use leftover::{Late, Leftover};
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
@@ -68,7 +68,7 @@ struct Block {
 pub(super) struct Http2Connection {
     limits: Http2Limits,
     pub(super) slots: StreamTable,
-    pub(super) out: Output,
+    pub(super) out: WriteBuffer,
     /// The last frame in `out` that can be a stream's last, and where it begins. Not after any of `out` was written.
     last: Option<(u32, usize)>,
     decoder: HpackDecoder,
@@ -92,9 +92,9 @@ pub(super) struct Http2Connection {
     /// Streams that this side reset.
     reset: VecDeque<u32>,
     /// Streams that were answered before they ended.
-    leftovers: VecDeque<Leftover>,
+    discarded: VecDeque<DiscardedRequest>,
     /// Resets that wait for what is to be written before them.
-    late: Vec<Late>,
+    deferred_resets: Vec<DeferredReset>,
     broken_off: u32,
     /// The time of the bytes that are processed.
     now: Instant,
@@ -102,7 +102,7 @@ pub(super) struct Http2Connection {
     failed: Option<Code>,
     lost: bool,
     /// Streams that wait for room in the buffer or in the connection's window.
-    turns: Turns<u32>,
+    send_queue: SendQueue<u32>,
     /// Several streams want to send: each may send what its turn allows, and then waits for the next.
     contended: bool,
     /// Bytes that the client's connection took so far.
@@ -119,7 +119,7 @@ impl Http2Connection {
         let mut conn = Self {
             limits,
             slots: StreamTable::default(),
-            out: Output::default(),
+            out: WriteBuffer::default(),
             last: None,
             decoder: HpackDecoder::new(),
             block: None,
@@ -137,14 +137,14 @@ impl Http2Connection {
             unreleased: 0,
             said_table: false,
             reset: VecDeque::new(),
-            leftovers: VecDeque::new(),
-            late: Vec::new(),
+            discarded: VecDeque::new(),
+            deferred_resets: Vec::new(),
             broken_off: 0,
             now,
             forgiven: now,
             failed: None,
             lost: false,
-            turns: Turns::default(),
+            send_queue: SendQueue::default(),
             contended: false,
             taken: 0,
             waker: None,
@@ -213,7 +213,9 @@ impl Http2Connection {
     /// Returns whether only pending output is left to write.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
-        self.lost || self.failed.is_some() || (leaves && self.slots.is_empty() && self.late.is_empty())
+        self.lost
+            || self.failed.is_some()
+            || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
     /// Ends the connection for an error.
@@ -229,14 +231,14 @@ impl Http2Connection {
     /// Ends the connection because the client is gone.
     pub(super) fn lose(&mut self) {
         self.lost = true;
-        self.late.clear();
+        self.deferred_resets.clear();
         self.out.release();
         self.end_all();
     }
 
     fn end_all(&mut self) {
         self.block = None;
-        self.turns.clear();
+        self.send_queue.clear();
         for slot in self.slots.values_mut() {
             slot.end(BodyError::Lost);
         }
@@ -350,7 +352,7 @@ impl Http2Connection {
     /// a stream that only other streams block waits for its turn.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
-        let contended = self.contended || !self.turns.is_empty();
+        let contended = self.contended || !self.send_queue.is_empty();
         let slot = self.slots.get_mut(&id).filter(|slot| !slot.dead)?;
         let own = usize::try_from(slot.send_window).unwrap_or(0);
         let turn = if contended { slot.turn } else { shared };
@@ -359,7 +361,7 @@ impl Http2Connection {
             super::slot::remember(&mut slot.writer, waker);
             if own > 0 && !slot.waits {
                 slot.waits = true;
-                self.turns.push(id, slot.urgency);
+                self.send_queue.push(id, slot.urgency);
                 if shared > 0 {
                     self.touch();
                 }
@@ -381,7 +383,7 @@ impl Http2Connection {
 
     /// Divides the available window among the waiting streams, in equal parts of at least one turn.
     pub(super) fn give_turns(&mut self) {
-        let waiting = self.turns.equals();
+        let waiting = self.send_queue.equals();
         if waiting == 0 {
             self.contended = false;
             return;
@@ -390,10 +392,10 @@ impl Http2Connection {
         if shared == 0 {
             return;
         }
-        self.contended = self.turns.len() > 1;
+        self.contended = self.send_queue.len() > 1;
         let admitted = waiting.min((shared / TURN).max(1));
         for _ in 0..admitted {
-            let Some((id, _)) = self.turns.pop() else { break };
+            let Some((id, _)) = self.send_queue.pop() else { break };
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.waits = false;
                 slot.turn = shared / admitted;
@@ -402,7 +404,7 @@ impl Http2Connection {
                 }
             }
         }
-        if !self.turns.is_empty() {
+        if !self.send_queue.is_empty() {
             // Those whose turn it is may have nothing to send: then it is the next ones' turn.
             self.touch();
         }
@@ -480,7 +482,7 @@ impl Http2Connection {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());
         if whole && !slot.dead && slot.body == StreamBody::Coming {
-            self.leave_over(id, &slot);
+            self.discard_content(id, &slot);
         }
         slot.recycle();
         if self.slots.is_empty() && (self.is_leaving() || self.client_leaves) {

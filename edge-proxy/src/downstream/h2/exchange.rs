@@ -41,7 +41,7 @@ impl Http2Exchange {
         // If it is dead, one side has reset it already.
         if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
             // Behind what was sent of the answer, so that it is read first.
-            conn.reset_late(self.id, code);
+            conn.defer_reset(self.id, code);
         }
     }
 }

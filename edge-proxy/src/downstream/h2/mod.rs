@@ -4,7 +4,7 @@ mod conn;
 mod exchange;
 mod slot;
 
-use crate::buffer::Input;
+use crate::buffer::ReadBuffer;
 use crate::deadline::Deadline;
 use crate::downstream::wire::{ClientTransport, LINGER, linger};
 use crate::exchange::{Connection, serve};
@@ -52,7 +52,7 @@ struct Driver {
     connection: Rc<Connection>,
     conn: Rc<RefCell<Http2Connection>>,
     wire: ClientTransport,
-    input: Input,
+    input: ReadBuffer,
     meter: FloodMeter,
     start: Instant,
     deadline: Deadline,
@@ -86,7 +86,7 @@ impl Driver {
             connection: Rc::new(connection),
             conn: Rc::new(RefCell::new(Http2Connection::new(limits, start))),
             wire,
-            input: Input::default(),
+            input: ReadBuffer::default(),
             meter: FloodMeter::new(config.limits.control_frames, 0),
             start,
             deadline,
@@ -246,7 +246,7 @@ impl Driver {
             Poll::Pending => return Ok(false),
         }
         // In a write of its own: a client looks at what it answers before that.
-        let late = conn.say_late();
+        let late = conn.write_deferred_resets();
         drop(conn);
         if late { self.write(cx) } else { Ok(true) }
     }

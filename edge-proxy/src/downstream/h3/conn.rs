@@ -4,11 +4,11 @@ mod sending;
 mod upkeep;
 
 use super::engine_state::EngineState;
-use super::requests::{ById, RequestSlot, RequestTable};
-use super::uni::{Seen, Uni, UniAction};
-use super::{Closed, Heads};
+use super::requests::{RequestSlot, RequestTable, StreamMap};
+use super::uni::{CriticalStreams, UniAction, UniStream};
+use super::{CloseReason, RejectedHeads};
 use crate::date;
-use crate::turns::Turns;
+use crate::send_queue::SendQueue;
 use bytes::{Buf, Bytes};
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::settings::Settings;
@@ -43,7 +43,7 @@ pub(super) struct QuicRequest {
 }
 
 /// The result of reading a stream.
-pub(super) enum Read {
+pub(super) enum ReadOutcome {
     Data(Bytes),
     End,
     Blocked,
@@ -59,11 +59,11 @@ pub(super) struct QuicConnection {
     pub(super) since: Instant,
     /// Nothing more can be sent or received.
     pub(super) lost: bool,
-    pub(super) closed: Option<Closed>,
+    pub(super) closed: Option<CloseReason>,
     pub(super) handshake: Vec<Waker>,
     pub(super) opened: bool,
-    uni: ById<Uni>,
-    seen: Seen,
+    uni: StreamMap<UniStream>,
+    seen: CriticalStreams,
     control: Option<StreamId>,
     control_out: Vec<u8>,
     next_request: u64,
@@ -76,12 +76,12 @@ pub(super) struct QuicConnection {
     /// QUIC did not take all that there was to send.
     blocked: bool,
     /// Streams that wait until QUIC takes more.
-    turns: Turns<StreamId>,
+    send_queue: SendQueue<StreamId>,
     /// Bytes that QUIC took so far. It takes more only when the client acknowledges what was sent.
     taken: u64,
     pinged: Instant,
     /// The time since the handler was notified.
-    pub(super) refused: Heads,
+    pub(super) refused: RejectedHeads,
 }
 
 impl QuicConnection {
@@ -96,8 +96,8 @@ impl QuicConnection {
             closed: None,
             handshake: Vec::new(),
             opened: false,
-            uni: ById::default(),
-            seen: Seen::default(),
+            uni: StreamMap::default(),
+            seen: CriticalStreams::default(),
             control: None,
             control_out: Vec::new(),
             next_request: 0,
@@ -107,10 +107,10 @@ impl QuicConnection {
             forgiven: now,
             moved: None,
             blocked: false,
-            turns: Turns::default(),
+            send_queue: SendQueue::default(),
             taken: 0,
             pinged: now,
-            refused: Heads::default(),
+            refused: RejectedHeads::default(),
         }
     }
 
@@ -170,7 +170,7 @@ impl QuicConnection {
             }
             StreamEvent::Opened { dir: Dir::Uni } => {
                 while let Some(id) = self.quic.streams().accept(Dir::Uni) {
-                    self.uni.insert(id, Uni::Untyped(Vec::new()));
+                    self.uni.insert(id, UniStream::Untyped(Vec::new()));
                     self.read_uni(shared, id);
                 }
             }
@@ -190,7 +190,7 @@ impl QuicConnection {
                 } else {
                     self.wait(id);
                 }
-                self.give_turns(shared);
+                self.flush_queue(shared);
             }
             StreamEvent::Stopped { id, .. } if Some(id) == self.control => {
                 // §6.2.1: neither side may close a control stream.
@@ -268,8 +268,8 @@ impl QuicConnection {
             let read = self.read(id);
             let Some(uni) = self.uni.get_mut(&id) else { return };
             let next = match read {
-                Read::Blocked => return,
-                Read::Data(data) => {
+                ReadOutcome::Blocked => return,
+                ReadOutcome::Data(data) => {
                     let next = uni.feed(&mut self.seen, &data);
                     if uni.frames() > shared.limits().control_frames + self.requests {
                         Err(ProtocolError::Connection(Code::H3_EXCESSIVE_LOAD))
@@ -277,13 +277,13 @@ impl QuicConnection {
                         next
                     }
                 }
-                Read::End | Read::Reset => {
+                ReadOutcome::End | ReadOutcome::Reset => {
                     let next = uni.closed();
                     self.uni.remove(&id);
                     next.map(|()| UniAction::Read)
                 }
             };
-            if let Some(Uni::EngineControl(control)) = self.uni.get_mut(&id) {
+            if let Some(UniStream::Control(control)) = self.uni.get_mut(&id) {
                 for (stream, priority) in control.take_priorities() {
                     self.reprioritize(stream, priority.urgency);
                 }
@@ -306,9 +306,9 @@ impl QuicConnection {
             let Some(head) = self.slots.get_mut(&id).and_then(|slot| slot.head.as_mut()) else { return };
             let decoder = &mut head.0;
             let mut input = match read {
-                Read::Blocked => return,
-                Read::Data(data) => data,
-                Read::End => {
+                ReadOutcome::Blocked => return,
+                ReadOutcome::Data(data) => data,
+                ReadOutcome::End => {
                     let fault = decoder.finish().err();
                     return self.fail(
                         shared,
@@ -316,7 +316,7 @@ impl QuicConnection {
                         fault.unwrap_or(ProtocolError::Stream(Code::H3_REQUEST_INCOMPLETE)),
                     );
                 }
-                Read::Reset => {
+                ReadOutcome::Reset => {
                     self.count_broken_off(shared, id);
                     return self.refuse(id, Code::H3_REQUEST_CANCELLED);
                 }
@@ -344,10 +344,10 @@ impl QuicConnection {
         let mut ended = false;
         if input.is_empty() {
             match self.read(id) {
-                Read::Data(data) => input = data,
-                Read::End => ended = true,
-                Read::Blocked => {}
-                Read::Reset => {
+                ReadOutcome::Data(data) => input = data,
+                ReadOutcome::End => ended = true,
+                ReadOutcome::Blocked => {}
+                ReadOutcome::Reset => {
                     self.count_broken_off(shared, id);
                     return self.refuse(id, Code::H3_REQUEST_CANCELLED);
                 }
@@ -371,14 +371,14 @@ impl QuicConnection {
     }
 
     /// The next bytes of a stream, which gives the client leave to send as many.
-    pub(super) fn read(&mut self, id: StreamId) -> Read {
+    pub(super) fn read(&mut self, id: StreamId) -> ReadOutcome {
         let mut stream = self.quic.recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else { return Read::Reset };
+        let Ok(mut chunks) = stream.read(true) else { return ReadOutcome::Reset };
         let read = match chunks.next(MAX_CHUNK) {
-            Ok(Some(chunk)) => Read::Data(chunk.bytes),
-            Ok(None) => Read::End,
-            Err(quic::ReadError::Blocked) => Read::Blocked,
-            Err(quic::ReadError::Reset(_)) => Read::Reset,
+            Ok(Some(chunk)) => ReadOutcome::Data(chunk.bytes),
+            Ok(None) => ReadOutcome::End,
+            Err(quic::ReadError::Blocked) => ReadOutcome::Blocked,
+            Err(quic::ReadError::Reset(_)) => ReadOutcome::Reset,
         };
         // Whether that is worth a packet is seen when the connection is asked for one.
         let _ = chunks.finalize();
@@ -433,13 +433,13 @@ impl QuicConnection {
             return;
         }
         self.quic.close(shared.now.get(), var(code), Bytes::new());
-        self.closed.get_or_insert(Closed::Local(code));
+        self.closed.get_or_insert(CloseReason::Local(code));
         self.lose(shared);
     }
 
     fn lose(&mut self, shared: &EngineState) {
         self.lost = true;
-        self.turns.clear();
+        self.send_queue.clear();
         self.handshake.drain(..).for_each(Waker::wake);
         for slot in self.slots.values_mut() {
             slot.wake();
@@ -455,15 +455,15 @@ pub(super) fn var(code: Code) -> VarInt {
     VarInt::from_u64(code.0).unwrap_or(VarInt::MAX)
 }
 
-fn closed(reason: &quic::ConnectionError) -> Closed {
+fn closed(reason: &quic::ConnectionError) -> CloseReason {
     use quic::ConnectionError as E;
     match reason {
-        E::ApplicationClosed(close) => Closed::Peer(close.error_code.into_inner()),
-        E::ConnectionClosed(close) => Closed::PeerTransport(Some(close.error_code.into())),
-        E::Reset => Closed::PeerTransport(None),
-        E::TransportError(error) => Closed::Transport(error.code.into()),
-        E::TimedOut => Closed::TimedOut,
-        E::LocallyClosed | E::VersionMismatch | E::CidsExhausted => Closed::Local(Code::H3_NO_ERROR),
+        E::ApplicationClosed(close) => CloseReason::Peer(close.error_code.into_inner()),
+        E::ConnectionClosed(close) => CloseReason::PeerTransport(Some(close.error_code.into())),
+        E::Reset => CloseReason::PeerTransport(None),
+        E::TransportError(error) => CloseReason::Transport(error.code.into()),
+        E::TimedOut => CloseReason::TimedOut,
+        E::LocallyClosed | E::VersionMismatch | E::CidsExhausted => CloseReason::Local(Code::H3_NO_ERROR),
     }
 }
 

@@ -6,13 +6,15 @@ mod shutdown;
 use super::amplification::AmplificationLimit;
 use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
-use super::gate::{FirstFlightFilter, Flow};
+use super::first_flight::{FirstFlightFilter, Flow};
 use super::paths::{self, ClientPaths};
-use super::socket::{Blocked, Datagram, QuicSocket};
+use super::pending_handshakes::PendingHandshakes;
+use super::socket::{Datagram, QuicSocket, SendBlocked};
 use super::stream::H3Stream;
 use super::timers::Timers;
-use super::unproved::Unproved;
-use super::{AcceptedConnection, Closed, ControlReceiver, EngineConfig, Handover, Heads, Service};
+use super::{
+    AcceptedConnection, CloseReason, ControlReceiver, EngineConfig, Handover, RejectedHeads, Service,
+};
 use edge_http::h3::{Code, initial};
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, EndpointConfig};
@@ -61,7 +63,7 @@ struct Entry<C, P> {
     /// The earliest time in the heap.
     armed: Option<Instant>,
     /// The client it counts for during its handshake.
-    unproved: Option<IpAddr>,
+    handshake_client: Option<IpAddr>,
     /// It is among those that may have something to send.
     queued: bool,
     /// The service knows that it is over.
@@ -74,13 +76,13 @@ struct Engine<S: Service> {
     handover: Handover,
     socket: QuicSocket,
     endpoint: quic::Endpoint,
-    gate: FirstFlightFilter,
+    filter: FirstFlightFilter,
     shared: Rc<EngineState>,
     /// By the number that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
     live: usize,
     /// Those of them that are in their handshake.
-    unproved: Unproved,
+    pending_handshakes: PendingHandshakes,
     timers: Timers,
     sleep: Pin<Box<Sleep>>,
     sleeping_until: Option<Instant>,
@@ -114,11 +116,11 @@ impl<S: Service> Engine<S> {
                 !socket.may_fragment(),
                 None,
             ),
-            gate: FirstFlightFilter::new(config.limits.clone()),
+            filter: FirstFlightFilter::new(config.limits.clone()),
             shared: EngineState::new(config.limits),
             conns: Vec::new(),
             live: 0,
-            unproved: Unproved::default(),
+            pending_handshakes: PendingHandshakes::default(),
             timers: Timers::default(),
             sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
             sleeping_until: None,
@@ -216,7 +218,7 @@ impl<S: Service> Engine<S> {
         }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP;
-            self.gate.sweep(now);
+            self.filter.sweep(now);
             for entry in self.conns.iter().flatten() {
                 let mut state = entry.cell.state.borrow_mut();
                 if !state.slots.is_empty() || state.quic.is_handshaking() {
@@ -264,9 +266,9 @@ impl<S: Service> Engine<S> {
             entry.user = Some(Rc::new(self.service.opened(opened)));
         }
         if !state.quic.is_handshaking()
-            && let Some(client) = entry.unproved.take()
+            && let Some(client) = entry.handshake_client.take()
         {
-            self.unproved.remove(client);
+            self.pending_handshakes.remove(client);
             entry.permit = self.service.admit(state.peer());
             if entry.permit.is_none() {
                 state.close(&self.shared, Code::H3_NO_ERROR);
@@ -278,7 +280,7 @@ impl<S: Service> Engine<S> {
         drop(state);
         let by_one = entry.interface.is_some();
         if let Some(user) = entry.user.clone() {
-            if refused != Heads::default() {
+            if refused != RejectedHeads::default() {
                 self.service.refused(&user, refused);
             }
             for arrived in arrived.drain(..) {
@@ -309,11 +311,11 @@ impl<S: Service> Engine<S> {
             }
             if drained {
                 drop(state);
-                self.gate.forget(&entry.flow);
-                let client = entry.unproved;
+                self.filter.forget(&entry.flow);
+                let client = entry.handshake_client;
                 self.conns[index] = None;
                 if let Some(client) = client {
-                    self.unproved.remove(client);
+                    self.pending_handshakes.remove(client);
                 }
                 self.live -= 1;
                 return;
@@ -326,7 +328,7 @@ impl<S: Service> Engine<S> {
         let now = self.shared.now.get();
         loop {
             if let Some(transmit) = self.blocked.take()
-                && self.socket.send(&transmit, &self.out) == Err(Blocked)
+                && self.socket.send(&transmit, &self.out) == Err(SendBlocked)
             {
                 self.blocked = Some(transmit);
                 match self.socket.poll_send_ready(cx) {
@@ -349,7 +351,7 @@ impl<S: Service> Engine<S> {
                 &mut self.out,
             ) {
                 batches += 1;
-                if self.socket.send(&transmit, &self.out) == Err(Blocked) {
+                if self.socket.send(&transmit, &self.out) == Err(SendBlocked) {
                     self.blocked = Some(transmit);
                     break;
                 }
@@ -403,7 +405,7 @@ impl<S: Service> Drop for Engine<S> {
                 && !entry.told
             {
                 let why = entry.cell.state.borrow().closed;
-                self.service.closed(user, why.unwrap_or(Closed::Local(Code::H3_NO_ERROR)));
+                self.service.closed(user, why.unwrap_or(CloseReason::Local(Code::H3_NO_ERROR)));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Numbers of requests rejected for their heads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heads {
+pub(crate) struct RejectedHeads {
     pub(crate) too_large: u32,
     pub(crate) too_slow: u32,
 }
@@ -23,7 +23,7 @@ pub(crate) enum HelloVerdict {
 
 /// The reason a datagram was dropped without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Dropped {
+pub(crate) enum DropReason {
     /// The datagram is not a QUIC packet that this worker can use.
     Garbage,
     /// The QUIC version is not supported.
@@ -49,7 +49,7 @@ pub(crate) struct AcceptedConnection {
 
 /// The reason a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
+pub(crate) enum CloseReason {
     /// The client closed it with this application error code.
     Peer(u64),
     /// The client closed it with this transport error code. `None` if it reset the connection.

@@ -35,9 +35,9 @@ pub(crate) struct QuicLimits {
     pub(crate) connections: usize,
     /// The maximum of handshakes from addresses that are not validated. Beyond it, a client must validate its address
     /// before any cryptography (RFC 9000 §8.1.2).
-    pub(crate) unproved: usize,
+    pub(crate) pending_handshakes: usize,
     /// The same per client: an IPv4 address or a /64 of IPv6.
-    pub(crate) unproved_per_client: u32,
+    pub(crate) pending_handshakes_per_client: u32,
     /// The maximum of incomplete first flights.
     pub(crate) pending_flows: usize,
     /// The highest number of bytes in incomplete first flights.
@@ -63,8 +63,8 @@ impl Default for QuicLimits {
             interfaces: false,
             idle: Duration::from_secs(60),
             connections: 100_000,
-            unproved: 1000,
-            unproved_per_client: 16,
+            pending_handshakes: 1000,
+            pending_handshakes_per_client: 16,
             pending_flows: 1024,
             pending_bytes: 4 * 1024 * 1024,
             pending_time: Duration::from_secs(5),

@@ -31,36 +31,36 @@ pub(super) struct ClientPaths {
     validated: SocketAddr,
     /// The address that QUIC sends to.
     current: SocketAddr,
-    others: VecDeque<UnprovedPath>,
+    others: VecDeque<UnvalidatedPath>,
 }
 
 #[derive(Debug)]
-struct UnprovedPath {
+struct UnvalidatedPath {
     remote: SocketAddr,
     received: u64,
     sent: u64,
     /// As quinn-proto counts, since it took the path up.
-    counted: Counted,
+    counted: PathBytes,
     held: VecDeque<(Transmit, Vec<u8>)>,
 }
 
 /// The bytes of a path in quinn-proto.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counted {
+struct PathBytes {
     received: u64,
     sent: u64,
 }
 
-impl Counted {
+impl PathBytes {
     /// Returns true if a path that is not validated gets no further datagram.
     const fn is_used_up(self) -> bool {
         self.received.saturating_mul(FACTOR) < self.sent + 1
     }
 }
 
-impl UnprovedPath {
+impl UnvalidatedPath {
     const fn new(remote: SocketAddr) -> Self {
-        let counted = Counted { received: 0, sent: 0 };
+        let counted = PathBytes { received: 0, sent: 0 };
         Self { remote, received: 0, sent: 0, counted, held: VecDeque::new() }
     }
 
@@ -76,7 +76,7 @@ impl UnprovedPath {
 }
 
 /// What QUIC has to send next.
-pub(super) struct Polled {
+pub(super) struct QueuedTransmit {
     pub(super) transmit: Transmit,
     /// True if it only looks for a larger MTU, which quinn-proto does on any path.
     pub(super) probe: bool,
@@ -111,7 +111,7 @@ impl ClientPaths {
         path.received += bytes as u64;
         if remote == current {
             if moved {
-                path.counted = Counted::default();
+                path.counted = PathBytes::default();
                 path.held.clear();
             }
             path.counted.received += bytes as u64;
@@ -123,14 +123,14 @@ impl ClientPaths {
         std::mem::replace(&mut self.current, current) != current
     }
 
-    fn path(&mut self, remote: SocketAddr) -> &mut UnprovedPath {
+    fn path(&mut self, remote: SocketAddr) -> &mut UnvalidatedPath {
         let at = self.others.iter().position(|path| path.remote == remote).unwrap_or_else(|| {
             if self.others.len() == MOST {
                 // Not the one that the client moved to.
                 let oldest = self.others.iter().position(|path| path.remote != self.current);
                 self.others.remove(oldest.unwrap_or(0));
             }
-            self.others.push_back(UnprovedPath::new(remote));
+            self.others.push_back(UnvalidatedPath::new(remote));
             self.others.len() - 1
         });
         &mut self.others[at]
@@ -147,7 +147,7 @@ impl ClientPaths {
     pub(super) fn next(
         &mut self,
         out: &mut Vec<u8>,
-        mut poll: impl FnMut(&mut Vec<u8>) -> Option<Polled>,
+        mut poll: impl FnMut(&mut Vec<u8>) -> Option<QueuedTransmit>,
     ) -> Option<Transmit> {
         let released = self.others.iter_mut().find_map(|path| {
             let size = path.held.front()?.0.size;
@@ -160,7 +160,7 @@ impl ClientPaths {
         }
         loop {
             out.clear();
-            let Polled { transmit, probe } = poll(out)?;
+            let QueuedTransmit { transmit, probe } = poll(out)?;
             let remote = transmit.destination;
             if self.is_validated(remote) {
                 return Some(transmit);
@@ -174,7 +174,7 @@ impl ClientPaths {
                     Some((first, content)) => {
                         // In their order: no more than one was held back.
                         let last = std::mem::replace(out, content);
-                        let mut path = UnprovedPath::new(remote);
+                        let mut path = UnvalidatedPath::new(remote);
                         // It is validated now, so that nothing keeps it.
                         path.received = u64::MAX / FACTOR;
                         path.held.push_back((transmit, last));
@@ -210,11 +210,11 @@ impl ClientPaths {
 }
 
 /// Asks QUIC for one datagram.
-pub(super) fn poll(quic: &mut quic::Connection, now: Instant, out: &mut Vec<u8>) -> Option<Polled> {
+pub(super) fn poll(quic: &mut quic::Connection, now: Instant, out: &mut Vec<u8>) -> Option<QueuedTransmit> {
     let probes = |quic: &quic::Connection| quic.stats().path.sent_plpmtud_probes;
     let before = probes(quic);
     let transmit = quic.poll_transmit(now, 1, out)?;
-    Some(Polled { transmit, probe: probes(quic) != before })
+    Some(QueuedTransmit { transmit, probe: probes(quic) != before })
 }
 
 #[cfg(test)]
@@ -228,7 +228,7 @@ mod tests {
 
     /// A path as quinn-proto keeps it.
     #[derive(Default)]
-    struct Model {
+    struct QuicPath {
         received: u64,
         sent: u64,
         validated: bool,
@@ -247,7 +247,7 @@ mod tests {
         ) {
             let home = address(0);
             let mut paths = ClientPaths::new(home);
-            let (mut current, mut model) = (home, Model { validated: true, ..Model::default() });
+            let (mut current, mut model) = (home, QuicPath { validated: true, ..QuicPath::default() });
             // What came from and went to addresses that did not prove themselves, and those that did.
             let mut counts = [(0_u64, 0_u64); 5];
             let mut proved = [true, false, false, false, false];
@@ -260,7 +260,7 @@ mod tests {
                         // A packet, which moves the connection to where it came from.
                         if from != current {
                             current = from;
-                            model = Model::default();
+                            model = QuicPath::default();
                         }
                         model.received += bytes as u64;
                         counts[index(from)].0 += bytes as u64;
@@ -274,7 +274,7 @@ mod tests {
                         // A challenge from elsewhere, whose response is padded.
                         counts[index(from)].0 += bytes as u64;
                         paths.received(from, bytes, current);
-                        let mut asked = Some(Polled { transmit: transmit(from, 1200), probe: false });
+                        let mut asked = Some(QueuedTransmit { transmit: transmit(from, 1200), probe: false });
                         if from != current && let Some(sent) = paths.next(&mut Vec::new(), |_| asked.take()) {
                             counts[index(sent.destination)].1 += sent.size as u64;
                         }
@@ -292,7 +292,7 @@ mod tests {
                             model.sent += 1400;
                             number += 1;
                             out.extend_from_slice(&number.to_be_bytes());
-                            Some(Polled { transmit: transmit(current, 1400), probe })
+                            Some(QueuedTransmit { transmit: transmit(current, 1400), probe })
                         }) {
                             counts[index(sent.destination)].1 += sent.size as u64;
                             if let Ok(bytes) = <[u8; 8]>::try_from(&out[..]) {

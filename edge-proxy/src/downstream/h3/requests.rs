@@ -47,4 +47,4 @@ impl RequestSlot {
 pub(super) use crate::ids::remember;
 
 pub(super) type RequestTable = HashMap<StreamId, RequestSlot, BuildHasherDefault<IdHasher>>;
-pub(super) type ById<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;
+pub(super) type StreamMap<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;

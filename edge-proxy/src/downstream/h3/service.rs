@@ -1,6 +1,6 @@
 //! The [`Service`] that handles the requests and events of an engine.
 
-use super::{AcceptedConnection, Closed, Dropped, H3Stream, Heads, HelloVerdict};
+use super::{AcceptedConnection, CloseReason, DropReason, H3Stream, HelloVerdict, RejectedHeads};
 use edge_http::RequestHead;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -32,11 +32,11 @@ pub(crate) trait Service: 'static {
     fn request(&self, conn: &Rc<Self::Conn>, from: (SocketAddr, bool), head: RequestHead, stream: H3Stream);
 
     /// Called when requests were rejected because their heads were too large or not completed in time.
-    fn refused(&self, _conn: &Rc<Self::Conn>, _heads: Heads) {}
+    fn refused(&self, _conn: &Rc<Self::Conn>, _heads: RejectedHeads) {}
 
     /// Called when a connection has ended. Its streams are lost.
-    fn closed(&self, conn: &Rc<Self::Conn>, why: Closed);
+    fn closed(&self, conn: &Rc<Self::Conn>, why: CloseReason);
 
     /// Called when a datagram of an unknown client was dropped for another reason than a verdict of [`Service::hello`].
-    fn dropped(&self, _peer: SocketAddr, _why: Dropped) {}
+    fn dropped(&self, _peer: SocketAddr, _why: DropReason) {}
 }

@@ -109,7 +109,7 @@ impl QuicSocket {
 
     /// Sends `transmit`, all of it or nothing. Only `WouldBlock` is an error: other failures are like losses in the
     /// network, which QUIC handles.
-    pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), Blocked> {
+    pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), SendBlocked> {
         let transmit = quinn_udp::Transmit {
             destination: transmit.destination,
             ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
@@ -118,7 +118,7 @@ impl QuicSocket {
             src_ip: transmit.src_ip,
         };
         match self.io.try_io(Interest::WRITABLE, || self.state.send((&self.io).into(), &transmit)) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Blocked),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(SendBlocked),
             _ => Ok(()),
         }
     }
@@ -126,7 +126,7 @@ impl QuicSocket {
 
 /// The socket takes nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Blocked;
+pub(super) struct SendBlocked;
 
 /// Returns true for errors that say nothing about this socket: there is nothing to receive, or an ICMP error came for some datagram
 /// that was sent earlier.

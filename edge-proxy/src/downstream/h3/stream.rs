@@ -1,6 +1,6 @@
 //! A request stream and its response, as an exchange uses them.
 
-use super::conn::{QuicConnection, QuicConnectionCell, QuicRequest, Read, var};
+use super::conn::{QuicConnection, QuicConnectionCell, QuicRequest, ReadOutcome, var};
 use super::requests::remember;
 use crate::body::{BodyError, BodyPart};
 use crate::buffer::SIZE;
@@ -98,18 +98,18 @@ impl H3Stream {
             }
             let read = self.conn.state.borrow_mut().read(self.id);
             match read {
-                Read::Data(data) => {
+                ReadOutcome::Data(data) => {
                     self.input = data;
                     // The client may be given leave to send more.
                     self.conn.touch();
                 }
-                Read::End => {
+                ReadOutcome::End => {
                     self.conn.touch();
                     self.decoder.finish()?;
                     return Ok(Some(BodyPart::End));
                 }
-                Read::Blocked => return Ok(None),
-                Read::Reset => {
+                ReadOutcome::Blocked => return Ok(None),
+                ReadOutcome::Reset => {
                     let mut conn = self.conn.state.borrow_mut();
                     conn.count_broken_off(&self.conn.shared, self.id);
                     drop(conn);
@@ -386,9 +386,9 @@ impl Drop for H3Stream {
             // all of it has arrived, reading it costs less than stopping it.
             loop {
                 match conn.read(self.id) {
-                    Read::Data(_) => {}
-                    Read::End | Read::Reset => break,
-                    Read::Blocked => {
+                    ReadOutcome::Data(_) => {}
+                    ReadOutcome::End | ReadOutcome::Reset => break,
+                    ReadOutcome::Blocked => {
                         let _ = conn.quic.recv_stream(self.id).stop(var(Code::H3_NO_ERROR));
                         break;
                     }

@@ -6,17 +6,17 @@ use edge_http::h3::{Code, ProtocolError, varint};
 
 /// The critical streams that a connection has opened. Each may exist once.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct CriticalStreams {
     control: bool,
     encoder: bool,
     decoder: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum Uni {
+pub(super) enum UniStream {
     /// The stream's type is not there whole.
     Untyped(Vec<u8>),
-    EngineControl(ControlStreamDecoder),
+    Control(ControlStreamDecoder),
     Encoder(EncoderStream),
     Decoder(DecoderStream),
 }
@@ -29,8 +29,12 @@ pub(super) enum UniAction {
     Stop,
 }
 
-impl Uni {
-    pub(super) fn feed(&mut self, seen: &mut Seen, input: &[u8]) -> Result<UniAction, ProtocolError> {
+impl UniStream {
+    pub(super) fn feed(
+        &mut self,
+        seen: &mut CriticalStreams,
+        input: &[u8],
+    ) -> Result<UniAction, ProtocolError> {
         if let Self::Untyped(start) = self {
             start.extend_from_slice(input);
             let Some((kind, used)) = varint::read(start) else { return Ok(UniAction::Read) };
@@ -42,7 +46,7 @@ impl Uni {
             *self = match kind {
                 control::CONTROL => {
                     first(&mut seen.control)?;
-                    Self::EngineControl(ControlStreamDecoder::new())
+                    Self::Control(ControlStreamDecoder::new())
                 }
                 control::QPACK_ENCODER => {
                     first(&mut seen.encoder)?;
@@ -60,7 +64,7 @@ impl Uni {
         }
         match self {
             Self::Untyped(_) => {}
-            Self::EngineControl(stream) => stream.feed(input)?,
+            Self::Control(stream) => stream.feed(input)?,
             Self::Encoder(stream) => stream.feed(input)?,
             Self::Decoder(stream) => stream.feed(input)?,
         }
@@ -72,7 +76,7 @@ impl Uni {
     pub(super) fn closed(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Untyped(_) => Ok(()),
-            Self::EngineControl(_) => Err(ProtocolError::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
+            Self::Control(_) => Err(ProtocolError::Connection(Code::H3_CLOSED_CRITICAL_STREAM)),
             // An end inside an instruction is the more telling error.
             Self::Encoder(stream) if stream.is_truncated() => {
                 Err(ProtocolError::Connection(Code::QPACK_ENCODER_STREAM_ERROR))
@@ -89,7 +93,7 @@ impl Uni {
     /// Returns the number of frames on the control stream.
     pub(super) const fn frames(&self) -> u64 {
         match self {
-            Self::EngineControl(stream) => stream.count(),
+            Self::Control(stream) => stream.count(),
             _ => 0,
         }
     }

@@ -89,8 +89,8 @@ impl Http2Connection {
         }
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else {
             self.release_all(all);
-            if self.is_left_over(id) {
-                self.throw_away(id, all, header.has(frame::END_STREAM));
+            if self.is_discarding(id) {
+                self.count_discarded(id, all, header.has(frame::END_STREAM));
             } else if !self.reset.contains(&id) {
                 self.stream_error(id, Code::STREAM_CLOSED);
             }
@@ -161,7 +161,7 @@ impl Http2Connection {
         }
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.urgency = Priority::parse(value).urgency;
-            self.turns.set_urgency(id, slot.urgency);
+            self.send_queue.set_urgency(id, slot.urgency);
         }
     }
 
@@ -177,8 +177,8 @@ impl Http2Connection {
         {
             slot.end(BodyError::Lost);
             self.count_broken_off();
-        } else if self.is_left_over(header.stream) {
-            self.forget_leftover(header.stream);
+        } else if self.is_discarding(header.stream) {
+            self.forget_discarded(header.stream);
             self.count_broken_off();
         }
     }

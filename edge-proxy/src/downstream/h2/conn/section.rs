@@ -61,9 +61,9 @@ impl Http2Connection {
             self.request(id, end, own, block, arrived);
         } else if self.is_open(id) {
             self.trailers(id, end, own, block);
-        } else if self.reset.contains(&id) || self.is_left_over(id) {
+        } else if self.reset.contains(&id) || self.is_discarding(id) {
             if end {
-                self.forget_leftover(id);
+                self.forget_discarded(id);
             }
             // It was sent before the client heard of it. The table changes nevertheless.
             if self.decoder.decode(block, |_, _| {}).is_err() {
@@ -141,7 +141,7 @@ impl Http2Connection {
         let place = self.place(id, true);
         response::write_head(self.out.push(), place, &head);
         if !end {
-            self.reset_late(id, Code::NO_ERROR);
+            self.defer_reset(id, Code::NO_ERROR);
         }
         self.count_broken_off();
     }

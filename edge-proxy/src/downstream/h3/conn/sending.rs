@@ -12,7 +12,7 @@ use quinn_proto::StreamId;
 
 /// The outcome of giving QUIC what a stream has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
+enum FlushOutcome {
     /// All of it.
     All,
     /// As much as a turn allows.
@@ -24,11 +24,11 @@ enum Given {
 impl QuicConnection {
     /// Gives QUIC what a stream has to send, now or when it is its turn.
     pub(in super::super) fn flush(&mut self, shared: &EngineState, id: StreamId) {
-        if self.turns.is_empty() {
-            match self.give(shared, id, usize::MAX) {
-                Given::Short(_) if self.is_full() => self.wait(id),
-                Given::Short(_) => self.stall(id),
-                Given::All | Given::Turn => {}
+        if self.send_queue.is_empty() {
+            match self.write_stream(shared, id, usize::MAX) {
+                FlushOutcome::Short(_) if self.is_full() => self.wait(id),
+                FlushOutcome::Short(_) => self.stall(id),
+                FlushOutcome::All | FlushOutcome::Turn => {}
             }
         } else {
             // Earlier streams wait for the connection's window, and QUIC reports when there is room.
@@ -42,28 +42,28 @@ impl QuicConnection {
             slot.stalled = false;
             if !slot.waits && !slot.dead && (slot.fin || !slot.out.is_empty()) {
                 slot.waits = true;
-                self.turns.push(id, slot.urgency);
+                self.send_queue.push(id, slot.urgency);
             }
         }
     }
 
     /// Lets the streams that wait give QUIC what they have, one after the other, until it takes no more.
-    pub(super) fn give_turns(&mut self, shared: &EngineState) {
-        while let Some((id, urgency)) = self.turns.pop() {
-            let most = if self.turns.is_empty() { usize::MAX } else { TURN };
-            match self.give(shared, id, most) {
-                Given::All => self.waited(id),
-                Given::Turn => self.turns.push(id, urgency),
-                Given::Short(given) if self.is_full() => {
+    pub(super) fn flush_queue(&mut self, shared: &EngineState) {
+        while let Some((id, urgency)) = self.send_queue.pop() {
+            let most = if self.send_queue.is_empty() { usize::MAX } else { TURN };
+            match self.write_stream(shared, id, most) {
+                FlushOutcome::All => self.waited(id),
+                FlushOutcome::Turn => self.send_queue.push(id, urgency),
+                FlushOutcome::Short(given) if self.is_full() => {
                     // Who got nothing keeps the turn.
                     if given > 0 {
-                        self.turns.push(id, urgency);
+                        self.send_queue.push(id, urgency);
                     } else {
-                        self.turns.push_front(id, urgency);
+                        self.send_queue.push_front(id, urgency);
                     }
                     return;
                 }
-                Given::Short(_) => {
+                FlushOutcome::Short(_) => {
                     self.waited(id);
                     self.stall(id);
                 }
@@ -99,10 +99,10 @@ impl QuicConnection {
     }
 
     /// Gives QUIC up to `most` bytes of what a stream has, and wakes its task if it may have more.
-    fn give(&mut self, shared: &EngineState, id: StreamId, most: usize) -> Given {
-        let Some(slot) = self.slots.get_mut(&id) else { return Given::All };
+    fn write_stream(&mut self, shared: &EngineState, id: StreamId, most: usize) -> FlushOutcome {
+        let Some(slot) = self.slots.get_mut(&id) else { return FlushOutcome::All };
         if slot.dead {
-            return Given::All;
+            return FlushOutcome::All;
         }
         let mut stream = self.quic.send_stream(id);
         let (mut given, mut short) = (0, false);
@@ -115,7 +115,9 @@ impl QuicConnection {
                 }
                 Err(quic::WriteError::Blocked) => short = true,
                 // The engine gets the error too, and does the rest.
-                Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => return Given::All,
+                Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => {
+                    return FlushOutcome::All;
+                }
             }
         }
         if (slot.out.is_empty() || slot.out_bytes <= shared.limits().send_buffer / 2)
@@ -125,7 +127,7 @@ impl QuicConnection {
             writer.wake();
         }
         if !slot.out.is_empty() {
-            return if short { Given::Short(given) } else { Given::Turn };
+            return if short { FlushOutcome::Short(given) } else { FlushOutcome::Turn };
         }
         if slot.fin {
             let _ = stream.finish();
@@ -133,7 +135,7 @@ impl QuicConnection {
                 self.slots.remove(&id);
             }
         }
-        Given::All
+        FlushOutcome::All
     }
 
     /// Bytes that QUIC took so far, if a stream waits for nothing but its turn on the connection. `None` if its own window is used
@@ -157,7 +159,7 @@ impl QuicConnection {
         let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.urgency = urgency;
-            self.turns.set_urgency(id, urgency);
+            self.send_queue.set_urgency(id, urgency);
             let usual = edge_http::priority::DEFAULT_URGENCY;
             let _ = self.quic.send_stream(id).set_priority(i32::from(usual) - i32::from(urgency));
         }

@@ -1,12 +1,12 @@
-//! Routing of datagrams: to a connection, to another worker, or to the gate.
+//! Routing of datagrams: to a connection, to another worker, or to the filter of first flights.
 
 use super::super::amplification::AmplificationLimit;
 use super::super::cid::{self, Owner};
 use super::super::conn::{QuicConnection, QuicConnectionCell};
-use super::super::gate::{Flow, Offer};
+use super::super::first_flight::{FilterVerdict, Flow};
 use super::super::paths::ClientPaths;
 use super::super::socket::Datagram;
-use super::super::{Dropped, HelloVerdict, Service};
+use super::super::{DropReason, HelloVerdict, Service};
 use super::{BATCHES, Engine, Entry};
 use edge_http::h3::initial;
 use quinn_proto as quic;
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// The result of a datagram that is not for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fed {
+enum AdmitOutcome {
     Nothing,
     /// A new connection.
     New,
@@ -56,24 +56,24 @@ impl<S: Service> Engine<S> {
 
     fn stranger(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
-        match self.gate.offer(now, datagram) {
-            Offer::Drop(None) => {}
-            Offer::Drop(Some(why)) => self.service.dropped(peer, why),
-            Offer::Pass(datagram) => {
+        match self.filter.offer(now, datagram) {
+            FilterVerdict::Drop(None) => {}
+            FilterVerdict::Drop(Some(why)) => self.service.dropped(peer, why),
+            FilterVerdict::Pass(datagram) => {
                 self.feed(datagram, None, false);
             }
-            Offer::Hello { flow, sni, datagrams } => {
+            FilterVerdict::Hello { flow, sni, datagrams } => {
                 let hello = match self.shutdown {
                     Some(_) => HelloVerdict::Silent,
                     None => self.service.hello(peer, sni.as_deref()),
                 };
                 self.greet(now, flow, hello, datagrams);
             }
-            Offer::Part { flow, names } => {
+            FilterVerdict::Part { flow, names } => {
                 let accepted =
                     self.shutdown.is_none() && names.iter().any(|name| self.service.serves(peer, name));
                 if accepted {
-                    let datagrams = self.gate.take(&flow);
+                    let datagrams = self.filter.take(&flow);
                     self.greet(now, flow, HelloVerdict::Accept, datagrams);
                 }
             }
@@ -84,26 +84,26 @@ impl<S: Service> Engine<S> {
     fn greet(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
-            self.service.dropped(flow.0, Dropped::Overload);
-            return self.gate.settle(now, flow, false);
+            self.service.dropped(flow.0, DropReason::Overload);
+            return self.filter.settle(now, flow, false);
         }
         if hello != HelloVerdict::Silent {
             for datagram in datagrams {
                 match self.feed(datagram, Some((&flow, hello)), false) {
-                    Fed::Nothing => {}
-                    Fed::New => added = true,
+                    AdmitOutcome::Nothing => {}
+                    AdmitOutcome::New => added = true,
                     // The answer comes with another connection id, and this one again if that gets lost.
-                    Fed::Retry => return self.gate.release(&flow),
+                    AdmitOutcome::Retry => return self.filter.release(&flow),
                 }
             }
         }
         // A copy of another client's packets creates no connection, so there is nothing to remember.
-        self.gate.settle(now, flow, added);
+        self.filter.settle(now, flow, added);
     }
 
     /// Passes a datagram to QUIC. It creates a connection only if `admit` names the client, or if it has the token of a
     /// Retry, which only admitted clients were sent. `ours` is whether it names a connection ID that was made here.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> Fed {
+    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> AdmitOutcome {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, interface, data } = datagram;
         let length = data.len();
@@ -141,23 +141,23 @@ impl<S: Service> Engine<S> {
                     _ => None,
                 };
                 match (admitted, admit) {
-                    (Some(_), _) if !proved && self.must_prove(remote.ip()) => {
+                    (Some(_), _) if !proved && self.must_validate(remote.ip()) => {
                         if let Ok(transmit) = self.endpoint.retry(incoming, &mut answer) {
                             let _ = self.socket.send(&transmit, &answer);
                         }
-                        return Fed::Retry;
+                        return AdmitOutcome::Retry;
                     }
                     (Some(flow), _) => {
                         let permit = if proved { self.service.admit(remote) } else { None };
                         if proved && (permit.is_none() || self.live >= self.shared.limits().connections) {
                             let transmit = self.endpoint.refuse(incoming, &mut answer);
                             let _ = self.socket.send(&transmit, &answer);
-                            return Fed::Nothing;
+                            return AdmitOutcome::Nothing;
                         }
                         match self.endpoint.accept(incoming, now, &mut answer, None) {
                             Ok((handle, conn)) => {
                                 self.add(handle, conn, (flow, interface), permit, length);
-                                return Fed::New;
+                                return AdmitOutcome::New;
                             }
                             Err(error) => {
                                 if let Some(transmit) = error.response {
@@ -177,15 +177,19 @@ impl<S: Service> Engine<S> {
                 }
             }
             // Version negotiation, stateless resets and the like would respond to unknown clients.
-            Some(DatagramEvent::Response(_)) => self.service.dropped(remote, Dropped::Garbage),
+            Some(DatagramEvent::Response(_)) => self.service.dropped(remote, DropReason::Garbage),
             None => {}
         }
-        Fed::Nothing
+        AdmitOutcome::Nothing
     }
 
-    fn must_prove(&self, address: IpAddr) -> bool {
+    fn must_validate(&self, address: IpAddr) -> bool {
         let limits = self.shared.limits();
-        self.unproved.must_prove(address, limits.unproved_per_client, limits.unproved)
+        self.pending_handshakes.must_validate(
+            address,
+            limits.pending_handshakes_per_client,
+            limits.pending_handshakes,
+        )
     }
 
     /// Adds a connection whose first datagram has this length. Without a permit its address is not validated.
@@ -203,7 +207,7 @@ impl<S: Service> Engine<S> {
             dirty: Cell::new(false),
             state: RefCell::new(QuicConnection::new(conn, self.shared.now.get())),
         });
-        let unproved = permit.is_none().then(|| self.unproved.add(flow.0.ip()));
+        let handshake_client = permit.is_none().then(|| self.pending_handshakes.add(flow.0.ip()));
         let amplification = permit.is_none().then(|| {
             let mut limit = AmplificationLimit::default();
             limit.received(length);
@@ -222,7 +226,7 @@ impl<S: Service> Engine<S> {
             amplification,
             flow,
             armed: None,
-            unproved,
+            handshake_client,
             queued: false,
             told: false,
         });

@@ -1,4 +1,4 @@
-use super::client::{Raw, endpoint, frame, get, headers, reset, section};
+use super::client::{RawConnection, endpoint, frame, get, headers, reset, section};
 use super::service::{NAME, on_a_worker, start};
 use crate::downstream::h3::QuicLimits;
 use edge_http::h3::Code;
@@ -7,7 +7,7 @@ use edge_http::h3::Code;
 fn malformed_requests_are_reset() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let no_path = section(&[(":method", "GET"), (":scheme", "https"), (":authority", NAME)]);
         let connect = section(&[(":method", "CONNECT"), (":authority", "example.org:443")]);
         let post = |length| headers("POST", "/x", &[("content-length", length)]);
@@ -54,7 +54,7 @@ fn errors_of_a_connection() {
             ("dynamic table", frame(1, b"\0\0\x80"), Code::QPACK_DECOMPRESSION_FAILED),
             ("grease without end", frame(0x21, b"").repeat(300), Code::H3_EXCESSIVE_LOAD),
         ] {
-            let client = Raw::new(&server).await;
+            let client = RawConnection::new(&server).await;
             let (mut send, _receive) = client.open(&bytes).await;
             let _ = send.finish();
             assert_eq!(client.closed().await, code, "{what}");
@@ -70,7 +70,7 @@ fn errors_of_a_connection() {
             ("the encoder stream's end", &[2], true, Code::H3_CLOSED_CRITICAL_STREAM),
             ("the decoder stream's end", &[3], true, Code::H3_CLOSED_CRITICAL_STREAM),
         ] {
-            let client = Raw::new(&server).await;
+            let client = RawConnection::new(&server).await;
             let mut stream = client.quic.open_uni().await.unwrap();
             stream.write_all(bytes).await.unwrap();
             if end {
@@ -106,7 +106,7 @@ fn errors_of_a_connection() {
 fn streams_and_frames_that_nobody_knows() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let mut stream = client.quic.open_uni().await.unwrap();
         stream.write_all(&[0x21, 1, 2, 3]).await.unwrap();
         let stopped = stream.stopped().await.unwrap().map(quinn::VarInt::into_inner);
@@ -123,7 +123,7 @@ fn streams_and_frames_that_nobody_knows() {
 fn rapid_resets_end_the_connection() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         for i in 0..2000 {
             let Ok((mut send, mut receive)) = client.quic.open_bi().await else { break };
             let _ = send.write_all(&get("/wait")).await;

@@ -32,12 +32,12 @@ pub(super) fn config(server: &Server) -> quinn::ClientConfig {
 }
 
 /// A connection on which anything can be said.
-pub(super) struct Raw {
+pub(super) struct RawConnection {
     pub(super) quic: quinn::Connection,
     _control: quinn::SendStream,
 }
 
-impl Raw {
+impl RawConnection {
     pub(super) async fn new(server: &Server) -> Self {
         Self::of(endpoint(server).connect(server.address, NAME).unwrap().await.unwrap()).await
     }

@@ -1,4 +1,4 @@
-use super::client::{Answer, Raw, endpoint, frame, get, h3_client, headers, reset};
+use super::client::{Answer, RawConnection, endpoint, frame, get, h3_client, headers, reset};
 use super::service::{NAME, on_a_worker, start};
 use crate::downstream::h3::QuicLimits;
 use bytes::{Buf, Bytes};
@@ -76,7 +76,7 @@ fn ten_mebibytes_there_and_back() {
 fn interim_responses_and_one_data_frame() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let answer = client.get("/hello").await;
         assert_eq!(answer.statuses(), ["103", "200"]);
         assert_eq!(answer.content, b"hello");
@@ -88,7 +88,7 @@ fn interim_responses_and_one_data_frame() {
 fn a_tunnel() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("CONNECT", "/tunnel", &[])).await;
         assert!(receive.read(&mut [0; 10]).await.is_err(), "CONNECT with a path and no protocol");
         let _ = send.finish();
@@ -138,7 +138,7 @@ fn a_client_that_does_not_read_stops_the_sender() {
     on_a_worker(async {
         let limits = QuicLimits { send_window: 512 * 1024, ..QuicLimits::default() };
         let server = start(&limits);
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         client.quic.set_receive_window(quinn::VarInt::from_u32(256 * 1024));
         let (mut send, mut receive) = client.open(&get("/big")).await;
         send.finish().unwrap();
@@ -154,7 +154,7 @@ fn a_client_that_does_not_read_stops_the_sender() {
 fn a_handler_that_does_not_read_stops_the_client() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("POST", "/hold", &[])).await;
         let sending = tokio::task::spawn_local(async move {
             let part = frame(0, &[b'x'; 65_536]);
@@ -181,7 +181,7 @@ fn a_handler_that_does_not_read_stops_the_client() {
 fn answers_that_are_not_whole_are_reset() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         for (path, code) in [
             ("/short", Code::H3_INTERNAL_ERROR),
             ("/truncated", Code::H3_INTERNAL_ERROR),
@@ -198,7 +198,7 @@ fn answers_that_are_not_whole_are_reset() {
 fn an_early_answer_stops_the_request() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (send, mut receive) = client.open(&headers("POST", "/unread", &[])).await;
         let answer = Answer::parse(&receive.read_to_end(1000).await.unwrap());
         assert_eq!(answer.statuses(), ["200"]);
@@ -210,7 +210,7 @@ fn an_early_answer_stops_the_request() {
 fn a_client_that_goes_is_noticed() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, mut receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
         sleep(Duration::from_millis(50)).await;
@@ -231,7 +231,7 @@ fn a_client_that_goes_is_noticed() {
         while server.log.lost.get() < 3 {
             sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(*server.log.closed.borrow(), [crate::downstream::h3::Closed::Peer(0x100)]);
+        assert_eq!(*server.log.closed.borrow(), [crate::downstream::h3::CloseReason::Peer(0x100)]);
     });
 }
 
@@ -240,13 +240,13 @@ fn early_data() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
         let endpoint = endpoint(&server);
-        let first = Raw::of(endpoint.connect(server.address, NAME).unwrap().await.unwrap()).await;
+        let first = RawConnection::of(endpoint.connect(server.address, NAME).unwrap().await.unwrap()).await;
         assert_eq!(first.get("/early").await.content, b"late");
         first.quic.close(quinn::VarInt::from_u32(0x100), b"");
         for path in ["/early", "/at-once"] {
             let connecting = endpoint.connect(server.address, NAME).unwrap();
             let (quic, accepted) = connecting.into_0rtt().unwrap_or_else(|_| panic!("no ticket"));
-            let client = Raw::of(quic).await;
+            let client = RawConnection::of(quic).await;
             assert_eq!(client.get(path).await.content, b"early", "{path}");
             assert!(accepted.await);
             assert_eq!(client.get(path).await.content, b"late", "{path}");

@@ -1,6 +1,6 @@
-use super::client::{Answer, Raw, endpoint, get, headers};
+use super::client::{Answer, RawConnection, endpoint, get, headers};
 use super::service::{Identity, NAME, on_a_worker, start, start_some};
-use crate::downstream::h3::{Closed, QuicLimits, server_config};
+use crate::downstream::h3::{CloseReason, QuicLimits, server_config};
 use edge_http::h3::{Code, frame, varint};
 use edge_policy::config::Congestion;
 use std::net::UdpSocket;
@@ -13,7 +13,7 @@ fn a_client_whose_port_changes_is_served_by_the_same_worker() {
         let servers = start_some(2, &QuicLimits::default());
         let endpoint = endpoint(&servers[0]);
         let quic = endpoint.connect(servers[0].address, NAME).unwrap().await.unwrap();
-        let client = Raw::of(quic).await;
+        let client = RawConnection::of(quic).await;
         assert_eq!(client.get("/hello").await.content, b"hello");
         // Each time the kernel chooses a worker anew: never the other one is a chance in four thousand.
         for _ in 0..12 {
@@ -31,7 +31,7 @@ fn a_client_whose_port_changes_is_served_by_the_same_worker() {
 fn a_new_configuration_leaves_connections_alone() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, mut receive) = client.open(&headers("POST", "/x", &[])).await;
         let new = Identity::new();
         let limits = QuicLimits::default();
@@ -45,7 +45,7 @@ fn a_new_configuration_leaves_connections_alone() {
         assert!(refused.is_err(), "the new certificate is not the one that is trusted");
         server.control.reload(server.config.clone(), limits);
         sleep(Duration::from_millis(50)).await;
-        Raw::new(&server).await;
+        RawConnection::new(&server).await;
     });
 }
 
@@ -53,8 +53,8 @@ fn a_new_configuration_leaves_connections_alone() {
 fn a_shutdown_lets_requests_finish() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
-        let idle = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
+        let idle = RawConnection::new(&server).await;
         let mut control = client.quic.accept_uni().await.unwrap();
         let (mut send, mut receive) = client.open(&headers("POST", "/x", &[])).await;
         sleep(Duration::from_millis(50)).await;
@@ -84,7 +84,7 @@ fn a_shutdown_lets_requests_finish() {
         }
         assert_eq!(goaways, [(1 << 62) - 4, 4]);
         server.task.await.unwrap().unwrap();
-        assert_eq!(*server.log.closed.borrow(), [Closed::Local(Code::H3_NO_ERROR); 2]);
+        assert_eq!(*server.log.closed.borrow(), [CloseReason::Local(Code::H3_NO_ERROR); 2]);
     });
 }
 
@@ -92,7 +92,7 @@ fn a_shutdown_lets_requests_finish() {
 fn a_shutdown_does_not_wait_for_ever() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
         sleep(Duration::from_millis(50)).await;
@@ -107,7 +107,7 @@ fn a_shutdown_does_not_wait_for_ever() {
 fn an_engine_that_is_gone_leaves_nobody_waiting() {
     on_a_worker(async {
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
         while server.log.requests.borrow().is_empty() {
@@ -117,7 +117,7 @@ fn an_engine_that_is_gone_leaves_nobody_waiting() {
         while server.log.lost.get() == 0 {
             sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(*server.log.closed.borrow(), [Closed::Local(Code::H3_NO_ERROR)]);
+        assert_eq!(*server.log.closed.borrow(), [CloseReason::Local(Code::H3_NO_ERROR)]);
     });
 }
 
@@ -125,7 +125,7 @@ fn an_engine_that_is_gone_leaves_nobody_waiting() {
 fn a_head_that_never_comes_whole_is_refused() {
     on_a_worker(async {
         let server = start(&QuicLimits { head: Duration::from_millis(100), ..QuicLimits::default() });
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         let (_send, mut receive) = client.open(&get("/hello")[..5]).await;
         match receive.read_to_end(10).await {
             Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) => {
@@ -146,7 +146,7 @@ fn an_idle_engine_sleeps() {
             stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
         };
         let server = start(&QuicLimits::default());
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         client.get("/hello").await;
         let (mut send, _receive) = client.open(&get("/wait")).await;
         send.finish().unwrap();
@@ -163,11 +163,11 @@ fn an_idle_engine_sleeps() {
 fn idle_connections_end() {
     on_a_worker(async {
         let server = start(&QuicLimits { idle: Duration::from_millis(300), ..QuicLimits::default() });
-        let client = Raw::new(&server).await;
+        let client = RawConnection::new(&server).await;
         client.get("/hello").await;
         while server.log.closed.borrow().is_empty() {
             sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(*server.log.closed.borrow(), [Closed::TimedOut]);
+        assert_eq!(*server.log.closed.borrow(), [CloseReason::TimedOut]);
     });
 }

@@ -2,8 +2,8 @@
 
 use crate::body::{BodyError, BodyPart};
 use crate::downstream::h3::{
-    AcceptedConnection, Closed, Dropped, EngineConfig, EngineControl, H3Stream, Handover, HelloVerdict,
-    QuicLimits, Service, open, server_config,
+    AcceptedConnection, CloseReason, DropReason, EngineConfig, EngineControl, H3Stream, Handover,
+    HelloVerdict, QuicLimits, Service, open, server_config,
 };
 use crate::exchange::{Abort, ClientGone, Downstream};
 use bytes::Bytes;
@@ -63,8 +63,8 @@ impl Identity {
 pub(super) struct Log {
     pub(super) hellos: RefCell<Vec<Option<String>>>,
     pub(super) opened: RefCell<Vec<AcceptedConnection>>,
-    pub(super) closed: RefCell<Vec<Closed>>,
-    pub(super) dropped: RefCell<Vec<Dropped>>,
+    pub(super) closed: RefCell<Vec<CloseReason>>,
+    pub(super) dropped: RefCell<Vec<DropReason>>,
     pub(super) requests: RefCell<Vec<RequestHead>>,
     pub(super) peers: RefCell<Vec<SocketAddr>>,
     pub(super) early: Cell<usize>,
@@ -116,11 +116,11 @@ impl Service for EngineState {
         });
     }
 
-    fn closed(&self, _: &Rc<()>, why: Closed) {
+    fn closed(&self, _: &Rc<()>, why: CloseReason) {
         self.0.closed.borrow_mut().push(why);
     }
 
-    fn dropped(&self, _: SocketAddr, why: Dropped) {
+    fn dropped(&self, _: SocketAddr, why: DropReason) {
         self.0.dropped.borrow_mut().push(why);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::config;
 use super::service::{NAME, Server, on_a_worker, start};
-use crate::downstream::h3::{Dropped, QuicLimits};
+use crate::downstream::h3::{DropReason, QuicLimits};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -127,8 +127,8 @@ fn garbage_hears_nothing() {
             assert_eq!(answers(&server, &datagrams).await, 0, "{what}");
         }
         let dropped = server.log.dropped.borrow();
-        assert!(dropped[before..].contains(&Dropped::Version));
-        assert!(dropped[before..].contains(&Dropped::Garbage));
+        assert!(dropped[before..].contains(&DropReason::Version));
+        assert!(dropped[before..].contains(&DropReason::Garbage));
         assert!(server.log.opened.borrow().is_empty());
     });
 }
@@ -159,9 +159,9 @@ fn an_id_of_ours_opens_no_door() {
 #[test]
 fn many_strangers_must_prove_their_addresses() {
     on_a_worker(async {
-        let server = start(&QuicLimits { unproved: 0, ..QuicLimits::default() });
+        let server = start(&QuicLimits { pending_handshakes: 0, ..QuicLimits::default() });
         for _ in 0..3 {
-            let client = super::client::Raw::new(&server).await;
+            let client = super::client::RawConnection::new(&server).await;
             assert_eq!(client.get("/hello").await.content, b"hello");
         }
         assert_eq!(server.log.hellos.borrow().len(), 3);
@@ -177,7 +177,7 @@ fn many_strangers_must_prove_their_addresses() {
 fn there_are_only_so_many_connections() {
     on_a_worker(async {
         let server = start(&QuicLimits { connections: 1, ..QuicLimits::default() });
-        let first = super::client::Raw::new(&server).await;
+        let first = super::client::RawConnection::new(&server).await;
         let flight = first_flight(&server, NAME).await;
         assert_eq!(answers(&server, &flight).await, 0);
         assert_eq!(first.get("/hello").await.content, b"hello");
@@ -198,6 +198,6 @@ fn strangers_do_not_pile_up() {
             socket().await.send_to(&half, server.address).await.unwrap();
         }
         sleep(Duration::from_millis(50)).await;
-        super::client::Raw::new(&server).await.get("/hello").await;
+        super::client::RawConnection::new(&server).await.get("/hello").await;
     });
 }

@@ -5,7 +5,7 @@
 //! exists; the received datagrams are then passed to QUIC in their order.
 
 use super::socket::Datagram;
-use super::{Dropped, QuicLimits};
+use super::{DropReason, QuicLimits};
 use edge_http::h3::client_hello::{self, MalformedHello};
 use edge_http::h3::initial::{self, CryptoBuffer, LongPacketType};
 use rustls::Side;
@@ -25,13 +25,13 @@ const MAX_NAMES: usize = 4;
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
 enum FlowState {
-    Pending(Box<Pending>),
+    Pending(Box<PendingFlow>),
     /// QUIC knows it.
     Accepted,
     Refused,
 }
 
-struct Pending {
+struct PendingFlow {
     keys: DirectionalKeys,
     crypto: CryptoBuffer,
     datagrams: Vec<Datagram>,
@@ -39,9 +39,9 @@ struct Pending {
 }
 
 /// The action for an offered datagram.
-pub(super) enum Offer {
+pub(super) enum FilterVerdict {
     /// Drop it without a response.
-    Drop(Option<Dropped>),
+    Drop(Option<DropReason>),
     /// The datagram belongs to an accepted flow.
     Pass(Datagram),
     /// The ClientHello is incomplete and its received part contains these names. The flow stays pending.
@@ -74,12 +74,12 @@ impl FirstFlightFilter {
     }
 
     /// Processes a datagram with a long header and a connection ID that was not issued here.
-    pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> Offer {
-        let garbage = Offer::Drop(Some(Dropped::Garbage));
+    pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> FilterVerdict {
+        let garbage = FilterVerdict::Drop(Some(DropReason::Garbage));
         let Some(header) = initial::long_header(&datagram.data) else { return garbage };
         if header.version != initial::VERSION_1 {
             // No version negotiation: it would reveal to an unknown client that a server is here.
-            return Offer::Drop(Some(Dropped::Version));
+            return FilterVerdict::Drop(Some(DropReason::Version));
         }
         // RFC 9000 §7.2: a client's first choice has at least 8 bytes.
         if header.destination.len() < 8
@@ -93,17 +93,17 @@ impl FirstFlightFilter {
         }
         let flow: Flow = (datagram.remote, header.destination.into());
         match self.flows.get_mut(&flow) {
-            Some(FlowState::Accepted) => return Offer::Pass(datagram),
-            Some(FlowState::Refused) => return Offer::Drop(None),
+            Some(FlowState::Accepted) => return FilterVerdict::Pass(datagram),
+            Some(FlowState::Refused) => return FilterVerdict::Drop(None),
             Some(FlowState::Pending(pending)) => {
                 let fits = pending.datagrams.len() < MAX_DATAGRAMS
                     && self.bytes + datagram.data.len() <= self.limits.pending_bytes;
                 if !fits {
-                    return Offer::Drop(Some(Dropped::Overload));
+                    return FilterVerdict::Drop(Some(DropReason::Overload));
                 }
             }
             None if is_initial => {
-                let Some(suite) = self.suite else { return Offer::Drop(None) };
+                let Some(suite) = self.suite else { return FilterVerdict::Drop(None) };
                 let keys = suite.keys(&flow.1, Side::Server, Version::V1).remote;
                 let mut crypto = CryptoBuffer::new();
                 match read(&keys, &mut crypto, &datagram.data) {
@@ -113,7 +113,7 @@ impl FirstFlightFilter {
                     Err(MalformedHello) => return self.malformed(now, flow),
                 }
                 self.make_room(datagram.data.len());
-                let pending = Pending { keys, crypto, datagrams: Vec::new(), bytes: 0 };
+                let pending = PendingFlow { keys, crypto, datagrams: Vec::new(), bytes: 0 };
                 self.flows.insert(flow.clone(), FlowState::Pending(Box::new(pending)));
                 self.pending.push_back((now, flow.clone()));
                 return self.append(now, flow, datagram, false);
@@ -123,8 +123,10 @@ impl FirstFlightFilter {
         self.append(now, flow, datagram, is_initial)
     }
 
-    fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> Offer {
-        let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else { return Offer::Drop(None) };
+    fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> FilterVerdict {
+        let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else {
+            return FilterVerdict::Drop(None);
+        };
         if unread && read(&pending.keys, &mut pending.crypto, &datagram.data).is_err() {
             return self.malformed(now, flow);
         }
@@ -138,17 +140,17 @@ impl FirstFlightFilter {
                 let parts = pending.crypto.parts();
                 let names: Vec<String> =
                     parts.flat_map(client_hello::names).take(MAX_NAMES).map(str::to_owned).collect();
-                if names.is_empty() { Offer::Drop(None) } else { Offer::Part { flow, names } }
+                if names.is_empty() { FilterVerdict::Drop(None) } else { FilterVerdict::Part { flow, names } }
             }
             Ok(Some(hello)) => {
                 let sni = hello.sni.map(str::to_owned);
                 let datagrams = std::mem::take(&mut pending.datagrams);
-                Offer::Hello { flow, sni, datagrams }
+                FilterVerdict::Hello { flow, sni, datagrams }
             }
         }
     }
 
-    /// Returns the datagrams of a flow whose [`Offer::Part`] is accepted. The flow is pending until
+    /// Returns the datagrams of a flow whose [`FilterVerdict::Part`] is accepted. The flow is pending until
     /// [`FirstFlightFilter::settle`].
     pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
         match self.flows.get_mut(flow) {
@@ -157,9 +159,9 @@ impl FirstFlightFilter {
         }
     }
 
-    fn malformed(&mut self, now: Instant, flow: Flow) -> Offer {
+    fn malformed(&mut self, now: Instant, flow: Flow) -> FilterVerdict {
         self.settle(now, flow, false);
-        Offer::Drop(Some(Dropped::Malformed))
+        FilterVerdict::Drop(Some(DropReason::Malformed))
     }
 
     /// Accepts or refuses a pending flow. An accepted flow is known until [`FirstFlightFilter::forget`].

@@ -15,7 +15,7 @@ const COUNT: usize = 32;
 
 /// A request whose content is discarded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Leftover {
+pub(super) struct DiscardedRequest {
     id: u32,
     /// The bytes the client may send before the window is widened.
     window: i64,
@@ -25,71 +25,71 @@ pub(super) struct Leftover {
 
 /// A reset to be written after all pending output.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Late {
+pub(super) struct DeferredReset {
     id: u32,
     code: Code,
 }
 
 impl Http2Connection {
     /// Discards further content of an answered request.
-    pub(super) fn leave_over(&mut self, id: u32, slot: &StreamSlot) {
+    pub(super) fn discard_content(&mut self, id: u32, slot: &StreamSlot) {
         if self.lost || self.failed.is_some() {
             return;
         }
-        self.leftovers.push_back(Leftover { id, window: slot.receive_window, left: MOST });
-        if self.leftovers.len() > COUNT
-            && let Some(oldest) = self.leftovers.pop_front()
+        self.discarded.push_back(DiscardedRequest { id, window: slot.receive_window, left: MOST });
+        if self.discarded.len() > COUNT
+            && let Some(oldest) = self.discarded.pop_front()
         {
-            self.reset_late(oldest.id, Code::NO_ERROR);
+            self.defer_reset(oldest.id, Code::NO_ERROR);
         }
     }
 
     /// Returns whether this stream's content is discarded.
-    pub(super) fn is_left_over(&self, id: u32) -> bool {
-        self.leftovers.iter().any(|leftover| leftover.id == id)
+    pub(super) fn is_discarding(&self, id: u32) -> bool {
+        self.discarded.iter().any(|request| request.id == id)
     }
 
     /// Removes the record of a request whose stream has ended.
-    pub(super) fn forget_leftover(&mut self, id: u32) {
-        self.leftovers.retain(|leftover| leftover.id != id);
+    pub(super) fn forget_discarded(&mut self, id: u32) {
+        self.discarded.retain(|request| request.id != id);
     }
 
     /// Counts discarded content, padding included.
-    pub(super) fn throw_away(&mut self, id: u32, all: usize, ended: bool) {
-        let Some(at) = self.leftovers.iter().position(|leftover| leftover.id == id) else { return };
-        let Leftover { window, left, .. } = &mut self.leftovers[at];
+    pub(super) fn count_discarded(&mut self, id: u32, all: usize, ended: bool) {
+        let Some(at) = self.discarded.iter().position(|request| request.id == id) else { return };
+        let DiscardedRequest { window, left, .. } = &mut self.discarded[at];
         *window -= all as i64;
         *left -= all as i64;
         let (window_left, more) = (*window, *left > 0);
         if ended {
-            self.leftovers.remove(at);
+            self.discarded.remove(at);
         } else if window_left < 0 {
-            self.leftovers.remove(at);
+            self.discarded.remove(at);
             self.stream_error(id, Code::FLOW_CONTROL_ERROR);
         } else if !more {
-            self.leftovers.remove(at);
-            self.reset_late(id, Code::NO_ERROR);
+            self.discarded.remove(at);
+            self.defer_reset(id, Code::NO_ERROR);
         } else if window_left < i64::from(STREAM_WINDOW / 2) {
-            self.leftovers[at].window += i64::from(STREAM_WINDOW / 2);
+            self.discarded[at].window += i64::from(STREAM_WINDOW / 2);
             frame::write(self.out.push(), frame::WINDOW_UPDATE, 0, id, &(STREAM_WINDOW / 2).to_be_bytes());
             self.touch();
         }
     }
 
     /// Resets a stream after all pending output is written, in a separate write.
-    pub(in super::super) fn reset_late(&mut self, id: u32, code: Code) {
+    pub(in super::super) fn defer_reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
         }
-        self.late.push(Late { id, code });
+        self.deferred_resets.push(DeferredReset { id, code });
         self.remember_reset(id);
         self.touch();
     }
 
     /// Appends the late resets once all output is written. Returns whether there were any.
-    pub(in super::super) fn say_late(&mut self) -> bool {
-        let any = !self.late.is_empty();
-        for Late { id, code } in std::mem::take(&mut self.late) {
+    pub(in super::super) fn write_deferred_resets(&mut self) -> bool {
+        let any = !self.deferred_resets.is_empty();
+        for DeferredReset { id, code } in std::mem::take(&mut self.deferred_resets) {
             frame::write(self.out.push(), frame::RST_STREAM, 0, id, &code.0.to_be_bytes());
         }
         any

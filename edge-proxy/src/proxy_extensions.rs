@@ -9,7 +9,7 @@ use edge_policy::config::{ProxyOut, Upstream};
 use std::borrow::Cow;
 
 /// Returns the description for an upstream. Only headers of version 2 carry one.
-pub(crate) fn announced(
+pub(crate) fn proxy_extensions(
     upstream: &Upstream,
     connection: &Connection,
     certificate: CertificateContext<'_>,
@@ -18,30 +18,30 @@ pub(crate) fn announced(
     if upstream.proxy_protocol != Some(ProxyOut::V2) {
         return Extensions::default();
     }
-    let mut said = connection.told.as_deref().cloned().unwrap_or_default();
+    let mut extensions = connection.proxy_extensions.as_deref().cloned().unwrap_or_default();
     if let Some(tls) = connection.tls {
         // TLS ends here: what was said of another connection does not describe this one.
-        said.alpn = connection.alpn.map(|name| name.as_bytes().to_vec());
-        said.authority = connection.sni.as_deref().map(str::to_owned);
-        said.tls = Some(described(tls, certificate));
+        extensions.alpn = connection.alpn.map(|name| name.as_bytes().to_vec());
+        extensions.authority = connection.sni.as_deref().map(str::to_owned);
+        extensions.tls = Some(described(tls, certificate));
     } else if let Some(sni) = &connection.sni {
         // TLS that is passed through.
-        said.authority = Some(sni.clone().into_string());
+        extensions.authority = Some(sni.clone().into_string());
     }
     if let Some(id) = request_id {
-        said.unique_id = Some(id.as_bytes().to_vec());
+        extensions.unique_id = Some(id.as_bytes().to_vec());
     }
-    said
+    extensions
 }
 
 fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
     let cipher = tls.cipher.map(|name| of_openssl(name).into_owned());
-    let mut said = TlsExtension::over_tls(tls.version, cipher);
+    let mut extensions = TlsExtension::over_tls(tls.version, cipher);
     if let CertificateContext::Verified(certificate) = certificate {
-        (said.certificate, said.verified) = (true, true);
-        said.common_name.clone_from(&certificate.common_name);
+        (extensions.certificate, extensions.verified) = (true, true);
+        extensions.common_name.clone_from(&certificate.common_name);
     }
-    said
+    extensions
 }
 
 /// Returns OpenSSL's name of a cipher suite, which readers of these headers know. Those of TLS 1.3 are the registered ones.

@@ -2,25 +2,25 @@
 
 use std::collections::VecDeque;
 
-/// The queue of streams that wait to send: by urgency, then in turns.
+/// The queue of streams that wait to send: by urgency, then in queue.
 #[derive(Debug)]
-pub(crate) struct Turns<K> {
+pub(crate) struct SendQueue<K> {
     queue: VecDeque<(K, u8)>,
 }
 
-impl<K> Default for Turns<K> {
+impl<K> Default for SendQueue<K> {
     fn default() -> Self {
         Self { queue: VecDeque::new() }
     }
 }
 
-impl<K: Copy + PartialEq> Turns<K> {
+impl<K: Copy + PartialEq> SendQueue<K> {
     /// Appends a stream behind those of equal urgency. 0 is the most urgent (RFC 9218 §4.1).
     pub(crate) fn push(&mut self, stream: K, urgency: u8) {
         self.queue.push_back((stream, urgency));
     }
 
-    /// Puts back a stream that [`Turns::pop`] returned and that could not send.
+    /// Puts back a stream that [`SendQueue::pop`] returned and that could not send.
     pub(crate) fn push_front(&mut self, stream: K, urgency: u8) {
         self.queue.push_front((stream, urgency));
     }
@@ -66,34 +66,34 @@ mod tests {
     proptest! {
         #[test]
         fn streams_of_one_urgency_send_in_turns(urgencies in proptest::collection::vec(0u8..8, 1..40)) {
-            let mut turns = Turns::default();
+            let mut queue = SendQueue::default();
             for (stream, urgency) in urgencies.iter().enumerate() {
-                turns.push(stream, *urgency);
+                queue.push(stream, *urgency);
             }
             let first = *urgencies.iter().min().unwrap();
-            prop_assert_eq!(turns.equals(), urgencies.iter().filter(|urgency| **urgency == first).count());
+            prop_assert_eq!(queue.equals(), urgencies.iter().filter(|urgency| **urgency == first).count());
             let mut sent = vec![0u32; urgencies.len()];
             for _ in 0..4 * urgencies.len() {
-                let (stream, urgency) = turns.pop().unwrap();
+                let (stream, urgency) = queue.pop().unwrap();
                 prop_assert_eq!(urgency, first);
                 sent[stream] += 1;
-                turns.push(stream, urgency);
+                queue.push(stream, urgency);
                 let equal = || sent.iter().zip(&urgencies).filter(|(_, urgency)| **urgency == first);
                 let most = equal().map(|(sent, _)| *sent).max().unwrap();
                 prop_assert!(equal().all(|(sent, _)| most - sent <= 1));
             }
-            prop_assert_eq!(turns.len(), urgencies.len());
+            prop_assert_eq!(queue.len(), urgencies.len());
         }
     }
 
     #[test]
     fn an_urgent_stream_overtakes() {
-        let mut turns = Turns::default();
-        turns.push(1, 3);
-        turns.push(2, 3);
-        turns.push(3, 0);
-        turns.set_urgency(2, 1);
-        let order: Vec<_> = std::iter::from_fn(|| turns.pop()).map(|(stream, _)| stream).collect();
+        let mut queue = SendQueue::default();
+        queue.push(1, 3);
+        queue.push(2, 3);
+        queue.push(3, 0);
+        queue.set_urgency(2, 1);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(stream, _)| stream).collect();
         assert_eq!(order, [3, 2, 1]);
     }
 }

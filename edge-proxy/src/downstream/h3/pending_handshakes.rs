@@ -6,12 +6,12 @@ use std::net::IpAddr;
 /// Counts handshakes, in total and per address. The address is only claimed here: nothing of its validated connections
 /// is charged.
 #[derive(Debug, Default)]
-pub(super) struct Unproved {
+pub(super) struct PendingHandshakes {
     by_client: HashMap<IpAddr, u32>,
     all: usize,
 }
 
-impl Unproved {
+impl PendingHandshakes {
     /// Adds a handshake. Returns the key to [remove](Self::remove) it.
     pub(super) fn add(&mut self, address: IpAddr) -> IpAddr {
         let client = client(address);
@@ -32,7 +32,7 @@ impl Unproved {
     }
 
     /// Returns whether another client at this address must validate it first (RFC 9000 §8.1.2).
-    pub(super) fn must_prove(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
+    pub(super) fn must_validate(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
         self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
     }
 }
@@ -53,23 +53,23 @@ mod tests {
     proptest! {
         #[test]
         fn counts_come_and_go(steps in proptest::collection::vec((0u8..4, any::<bool>()), 0..200)) {
-            let mut unproved = Unproved::default();
+            let mut handshakes = PendingHandshakes::default();
             let mut held: Vec<(u8, IpAddr)> = Vec::new();
             for (number, adds) in steps {
                 let address: IpAddr = format!("2001:db8:0:{number}::{}", held.len()).parse().unwrap();
                 if adds {
-                    held.push((number, unproved.add(address)));
+                    held.push((number, handshakes.add(address)));
                 } else if let Some(at) = held.iter().position(|(of, _)| *of == number) {
-                    unproved.remove(held.swap_remove(at).1);
+                    handshakes.remove(held.swap_remove(at).1);
                 }
                 let of = held.iter().filter(|(of, _)| *of == number).count();
-                prop_assert_eq!(unproved.must_prove(address, 3, 1000), of >= 3);
-                prop_assert_eq!(unproved.must_prove("192.0.2.1".parse().unwrap(), 3, 5), held.len() >= 5);
+                prop_assert_eq!(handshakes.must_validate(address, 3, 1000), of >= 3);
+                prop_assert_eq!(handshakes.must_validate("192.0.2.1".parse().unwrap(), 3, 5), held.len() >= 5);
             }
             for (_, client) in held {
-                unproved.remove(client);
+                handshakes.remove(client);
             }
-            prop_assert!(unproved.by_client.is_empty() && unproved.all == 0);
+            prop_assert!(handshakes.by_client.is_empty() && handshakes.all == 0);
         }
     }
 }

@@ -25,7 +25,7 @@ const fn window_of(budget: usize, streams: usize) -> usize {
     window
 }
 
-struct HeldEntry {
+struct ShareEntry {
     flow: FlowControl,
     state: Rc<ShareState>,
 }
@@ -37,9 +37,9 @@ struct ShareState {
     waker: RefCell<Option<Waker>>,
 }
 
-struct Ledger {
+struct BufferBudget {
     budget: Cell<usize>,
-    entries: RefCell<HashMap<u64, HeldEntry>>,
+    entries: RefCell<HashMap<u64, ShareEntry>>,
     next: Cell<u64>,
     /// The number of bytes held at the last check, and received since.
     held: Cell<usize>,
@@ -47,7 +47,7 @@ struct Ledger {
 }
 
 thread_local! {
-    static LEDGER: Ledger = Ledger {
+    static BUDGET: BufferBudget = BufferBudget {
         budget: Cell::new(edge_policy::config::Limits::default().upstream_buffer),
         entries: RefCell::default(),
         next: Cell::new(0),
@@ -58,26 +58,26 @@ thread_local! {
 
 /// Sets the budget of this worker, in bytes.
 pub(crate) fn set_budget(bytes: usize) {
-    LEDGER.with(|ledger| ledger.budget.set(bytes));
+    BUDGET.with(|shares| shares.budget.set(bytes));
 }
 
 /// Returns the window of a new stream of this worker.
 pub(super) fn window() -> u32 {
-    LEDGER.with(|ledger| window_of(ledger.budget.get(), ledger.entries.borrow().len()) as u32)
+    BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len()) as u32)
 }
 
 /// Counts bytes received from an upstream. Gives up some of the buffered responses if the budget is exceeded.
 pub(super) fn received(n: usize) {
-    LEDGER.with(|ledger| {
-        ledger.since.set(ledger.since.get() + n);
-        if ledger.held.get() + ledger.since.get() > ledger.budget.get() {
-            ledger.look();
+    BUDGET.with(|shares| {
+        shares.since.set(shares.since.get() + n);
+        if shares.held.get() + shares.since.get() > shares.budget.get() {
+            shares.enforce();
         }
     });
 }
 
-impl Ledger {
-    fn look(&self) {
+impl BufferBudget {
+    fn enforce(&self) {
         let entries = self.entries.borrow();
         let mut holding: Vec<(Instant, usize, &Rc<ShareState>)> = entries
             .values()
@@ -107,22 +107,22 @@ impl Ledger {
 }
 
 /// The share of one response in the buffered bytes.
-pub(super) struct HeldShare {
+pub(super) struct BufferedShare {
     number: u64,
     state: Rc<ShareState>,
 }
 
-impl HeldShare {
+impl BufferedShare {
     pub(super) fn new(flow: FlowControl) -> Self {
         let state = Rc::new(ShareState {
             taken: Cell::new(Instant::now()),
             given_up: Cell::new(false),
             waker: RefCell::default(),
         });
-        let number = LEDGER.with(|ledger| {
-            let number = ledger.next.get();
-            ledger.next.set(number + 1);
-            ledger.entries.borrow_mut().insert(number, HeldEntry { flow, state: state.clone() });
+        let number = BUDGET.with(|shares| {
+            let number = shares.next.get();
+            shares.next.set(number + 1);
+            shares.entries.borrow_mut().insert(number, ShareEntry { flow, state: state.clone() });
             number
         });
         Self { number, state }
@@ -142,10 +142,10 @@ impl HeldShare {
     }
 }
 
-impl Drop for HeldShare {
+impl Drop for BufferedShare {
     fn drop(&mut self) {
-        // At the thread's end the ledger may be gone before.
-        let _ = LEDGER.try_with(|ledger| drop(ledger.entries.borrow_mut().remove(&self.number)));
+        // At the thread's end the budget may be gone before.
+        let _ = BUDGET.try_with(|shares| drop(shares.entries.borrow_mut().remove(&self.number)));
     }
 }
 
