@@ -1,7 +1,7 @@
 //! How fast decisions and comparisons are.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use pg_hba::{Attempt, Diff, Document, Index, Nowhere, Rule, Server, Version, diff};
+use pg_hba::{Attempt, Diff, Document, EmptyEnvironment, Index, Rule, Server, Version, diff};
 use std::fmt::Write;
 use std::hint::black_box;
 
@@ -25,10 +25,10 @@ fn bench(criterion: &mut Criterion) {
     let last = Attempt::tls("none", "none", "203.0.113.9".parse().expect("an address"));
     let named = Attempt::tcp("db9000", "user9000", "100.64.3.4".parse().expect("an address"));
     criterion.bench_function("decide among 10,000 rules: the last", |b| {
-        b.iter(|| index.decide(black_box(&last), &Nowhere));
+        b.iter(|| index.decide(black_box(&last), &EmptyEnvironment));
     });
     criterion.bench_function("decide among 10,000 rules: one by name", |b| {
-        b.iter(|| index.decide(black_box(&named), &Nowhere));
+        b.iter(|| index.decide(black_box(&named), &EmptyEnvironment));
     });
     let old = rules(1_000);
     let mut equal = old.clone();

@@ -111,7 +111,7 @@ fn cut(name: &str) -> String {
 
 /// Facts on which a decision depends beyond the attempt. Queried only if a rule depends on them. The default
 /// implementations describe a server without memberships, interfaces and host names.
-pub trait World {
+pub trait Environment {
     /// Returns `true` if a role is a direct or indirect member of another. A role is a member of itself. The
     /// attribute SUPERUSER does not count. A role that does not exist is a member of nothing.
     fn is_member(&self, user: &str, role: &str) -> bool {
@@ -134,15 +134,15 @@ pub trait World {
     }
 }
 
-/// A [`World`] with the default implementations: no memberships, interfaces and host names.
+/// A [`Environment`] with the default implementations: no memberships, interfaces and host names.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct EmptyEnvironment;
 
-impl World for Nowhere {}
+impl Environment for EmptyEnvironment {}
 
-/// A [`World`] with given memberships, interfaces and host names.
+/// A [`Environment`] with given memberships, interfaces and host names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct StaticEnvironment {
     /// Direct memberships, as pairs of member and role.
     pub memberships: BTreeSet<(String, String)>,
     /// Addresses of the server's interfaces, each with its netmask.
@@ -151,7 +151,7 @@ pub struct Surroundings {
     pub host_names: BTreeMap<IpAddr, String>,
 }
 
-impl World for Surroundings {
+impl Environment for StaticEnvironment {
     fn is_member(&self, user: &str, role: &str) -> bool {
         let mut seen = BTreeSet::from([user]);
         let mut pending = vec![user];

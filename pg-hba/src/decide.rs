@@ -1,6 +1,6 @@
 //! The server's decision: the first matching rule, as `check_hba` in hba.c finds it.
 
-use crate::attempt::{Attempt, Replication, Transport, World};
+use crate::attempt::{Attempt, Environment, Replication, Transport};
 use crate::connection::ConnectionType;
 use crate::method::Method;
 use crate::rule::{Address, Database, Outcome, Rule, User};
@@ -14,7 +14,7 @@ pub struct Decision<'r> {
     /// The matching rule with its zero-based position. `None` if no rule matches.
     pub rule: Option<(usize, &'r Rule)>,
     /// Reason for the decision.
-    pub why: Why,
+    pub why: DecisionReason,
 }
 
 impl Decision<'_> {
@@ -27,14 +27,14 @@ impl Decision<'_> {
 
 /// Reason for a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum DecisionReason {
     /// The rule matches. The mismatch of each earlier rule, in order.
     Matched(Vec<Mismatch>),
     /// No rule matches, so that the connection is rejected. The mismatch of each rule, in order.
     NoRule(Vec<Mismatch>),
 }
 
-impl Why {
+impl DecisionReason {
     /// Returns the mismatch of each rule that was passed over, in order.
     #[must_use]
     pub fn passed_over(&self) -> &[Mismatch] {
@@ -74,36 +74,36 @@ impl fmt::Display for Mismatch {
 /// Decides a connection attempt. Without a matching rule, the method is [`Method::Reject`].
 ///
 /// ```
-/// use pg_hba::{Attempt, Document, Method, Nowhere, Server, Version, decide};
+/// use pg_hba::{Attempt, Document, Method, EmptyEnvironment, Server, Version, decide};
 /// let text = "local all postgres peer\nhost all all 100.64.0.0/10 trust\n";
 /// let rules = Document::parse(text, &Server::new(Version::V18)).rules()?;
 /// let attempt = Attempt::tcp("app", "app", "100.64.3.4".parse()?);
-/// let decision = decide(&rules, &attempt, &Nowhere);
+/// let decision = decide(&rules, &attempt, &EmptyEnvironment);
 /// assert_eq!((decision.method, decision.rule.map(|(at, _)| at)), (Method::Trust, Some(1)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, world: &dyn World) -> Decision<'r> {
+pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, environment: &dyn Environment) -> Decision<'r> {
     let mut passed = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
-        match rule.mismatch(attempt, world) {
+        match rule.mismatch(attempt, environment) {
             None => {
                 return Decision {
                     method: rule.method,
                     rule: Some((index, rule)),
-                    why: Why::Matched(passed),
+                    why: DecisionReason::Matched(passed),
                 };
             }
             Some(mismatch) => passed.push(mismatch),
         }
     }
-    Decision { method: Method::Reject, rule: None, why: Why::NoRule(passed) }
+    Decision { method: Method::Reject, rule: None, why: DecisionReason::NoRule(passed) }
 }
 
 impl Rule {
     /// Returns the first field of the rule that an attempt does not match, or `None` if the rule matches.
     #[must_use]
-    pub fn mismatch(&self, attempt: &Attempt, world: &dyn World) -> Option<Mismatch> {
+    pub fn mismatch(&self, attempt: &Attempt, environment: &dyn Environment) -> Option<Mismatch> {
         if !self.possible {
             return Some(Mismatch::Impossible);
         }
@@ -116,19 +116,19 @@ impl Rule {
                 Address::All => true,
                 Address::Network(network) => network.contains(client),
                 Address::Host(name) => {
-                    world.host_name(client).is_some_and(|found| host_matches(name, &found))
+                    environment.host_name(client).is_some_and(|found| host_matches(name, &found))
                 }
-                Address::SameHost => world.is_own_address(client),
-                Address::SameNet => world.is_own_network(client),
+                Address::SameHost => environment.is_own_address(client),
+                Address::SameNet => environment.is_own_network(client),
             };
             if !inside {
                 return Some(Mismatch::Address);
             }
         }
-        if !self.databases.iter().any(|database| database.matches(attempt, world)) {
+        if !self.databases.iter().any(|database| database.matches(attempt, environment)) {
             return Some(Mismatch::Database);
         }
-        if !self.users.iter().any(|user| user.matches(&attempt.user, world)) {
+        if !self.users.iter().any(|user| user.matches(&attempt.user, environment)) {
             return Some(Mismatch::User);
         }
         None
@@ -149,7 +149,7 @@ impl ConnectionType {
 }
 
 impl Database {
-    fn matches(&self, attempt: &Attempt, world: &dyn World) -> bool {
+    fn matches(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
         if attempt.replication == Replication::Physical {
             return *self == Self::Replication;
         }
@@ -158,17 +158,17 @@ impl Database {
             Self::Name(name) => *name == attempt.database,
             Self::Pattern(pattern) => pattern.is_match(&attempt.database),
             Self::Replication => false,
-            Self::SameRole => world.is_member(&attempt.user, &attempt.database),
+            Self::SameRole => environment.is_member(&attempt.user, &attempt.database),
             Self::SameUser => attempt.user == attempt.database,
         }
     }
 }
 
 impl User {
-    fn matches(&self, user: &str, world: &dyn World) -> bool {
+    fn matches(&self, user: &str, environment: &dyn Environment) -> bool {
         match self {
             Self::All => true,
-            Self::Member(role) => world.is_member(user, role),
+            Self::Member(role) => environment.is_member(user, role),
             Self::Name(name) => name == user,
             Self::Pattern(pattern) => pattern.is_match(user),
         }

@@ -1,9 +1,9 @@
 //! Semantic comparison of rule lists.
 
-use crate::attempt::{Attempt, Surroundings};
+use crate::attempt::{Attempt, StaticEnvironment};
 use crate::decide::decide;
 use crate::rule::{Outcome, Rule};
-use crate::space::{Cell, Undecided, Visitor, walk};
+use crate::space::{Cell, Undecidable, Visitor, walk};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ pub enum Diff {
     /// Some connection is decided differently; an example.
     Different(Box<CounterExample>),
     /// The comparison could not be completed; the reason.
-    Undecided(Undecided),
+    Undecided(Undecidable),
 }
 
 /// A connection that two rule lists decide differently.
@@ -26,7 +26,7 @@ pub struct CounterExample {
     pub attempt: Attempt,
     /// Facts under which the decisions differ: memberships, interfaces and host names. Empty if they differ without
     /// any.
-    pub world: Surroundings,
+    pub environment: StaticEnvironment,
     /// The old list's matching rule with its zero-based position. `None` if no rule matches.
     pub old: Option<(usize, Rule)>,
     /// The new list's matching rule with its zero-based position. `None` if no rule matches.
@@ -54,13 +54,13 @@ fn outcome(rule: Option<&(usize, Rule)>) -> Outcome {
 impl fmt::Display for CounterExample {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.attempt)?;
-        for (member, role) in &self.world.memberships {
+        for (member, role) in &self.environment.memberships {
             write!(out, ", {member:?} being a member of {role:?}")?;
         }
-        for name in self.world.host_names.values() {
+        for name in self.environment.host_names.values() {
             write!(out, ", its name being {name:?}")?;
         }
-        for interface in &self.world.interfaces {
+        for interface in &self.environment.interfaces {
             write!(out, ", the server having {interface}")?;
         }
         write!(out, ": {} before, {} after", self.old_outcome(), self.new_outcome())
@@ -99,10 +99,17 @@ pub fn diff(old: &[Rule], new: &[Rule]) -> Diff {
     match (finder.found, walked) {
         (Some(cell), _) => {
             let at = |rules: &[Rule]| {
-                decide(rules, &cell.attempt, &cell.world).rule.map(|(index, rule)| (index, rule.clone()))
+                decide(rules, &cell.attempt, &cell.environment)
+                    .rule
+                    .map(|(index, rule)| (index, rule.clone()))
             };
             let (old, new) = (at(old), at(new));
-            Diff::Different(Box::new(CounterExample { attempt: cell.attempt, world: cell.world, old, new }))
+            Diff::Different(Box::new(CounterExample {
+                attempt: cell.attempt,
+                environment: cell.environment,
+                old,
+                new,
+            }))
         }
         (None, Ok(())) => Diff::Equal,
         (None, Err(why)) => Diff::Undecided(why),

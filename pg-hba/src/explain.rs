@@ -2,7 +2,7 @@
 //! depends.
 
 use crate::address::Network;
-use crate::attempt::{Attempt, World};
+use crate::attempt::{Attempt, Environment};
 use crate::decide::Mismatch;
 use crate::rule::{Address, Outcome, Rule};
 use std::cell::RefCell;
@@ -99,7 +99,8 @@ impl Explanation<'_> {
 pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) -> Explanation<'r> {
     let mut out = Explanation { possible: Vec::new(), passed_over: Vec::new() };
     for (at, rule) in rules.iter().enumerate() {
-        let assume = |holds| Assumption { knowledge, attempt, rule, holds, asked: RefCell::default() };
+        let assume =
+            |holds| AssumedEnvironment { knowledge, attempt, rule, holds, asked: RefCell::default() };
         // Every fact can only make more rules match, so the two extremes say all.
         let best = assume(true);
         if let Some(mismatch) = rule.mismatch(attempt, &best) {
@@ -117,8 +118,8 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     out
 }
 
-/// A [`World`] in which every unknown fact holds, or none does.
-struct Assumption<'a> {
+/// A [`Environment`] in which every unknown fact holds, or none does.
+struct AssumedEnvironment<'a> {
     knowledge: &'a Knowledge,
     attempt: &'a Attempt,
     rule: &'a Rule,
@@ -126,14 +127,14 @@ struct Assumption<'a> {
     asked: RefCell<BTreeSet<Dependency>>,
 }
 
-impl Assumption<'_> {
+impl AssumedEnvironment<'_> {
     fn unknown(&self, fact: Dependency) -> bool {
         self.asked.borrow_mut().insert(fact);
         self.holds
     }
 }
 
-impl World for Assumption<'_> {
+impl Environment for AssumedEnvironment<'_> {
     fn is_member(&self, user: &str, role: &str) -> bool {
         user == role
             || match &self.knowledge.member_of {

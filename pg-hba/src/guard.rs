@@ -1,6 +1,6 @@
 //! The lockout check: whether rules admit a role.
 
-use crate::attempt::{Attempt, Nowhere, Transport};
+use crate::attempt::{Attempt, EmptyEnvironment, Transport};
 use crate::index::Index;
 use crate::rule::{Address, Rule};
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ pub fn admits(rules: &[Rule], role: &str) -> bool {
     }));
     let index = Index::new(rules.to_vec());
     ["postgres", role].into_iter().any(|database| {
-        let admitted = |attempt: &Attempt| index.decide(attempt, &Nowhere).0.admits();
+        let admitted = |attempt: &Attempt| index.decide(attempt, &EmptyEnvironment).0.admits();
         admitted(&Attempt::local(database, role))
             || clients.iter().any(|&client| {
                 [Transport::Tls, Transport::Plain, Transport::Gss]

@@ -1,6 +1,6 @@
 //! User name maps (`pg_ident.conf`): which operating system user may connect as which role.
 
-use crate::attempt::World;
+use crate::attempt::Environment;
 use crate::document::{Include, Reader, pattern, user};
 use crate::error::{ParseError, Refusal};
 use crate::regex::Pattern;
@@ -81,7 +81,7 @@ impl Mappings {
     /// Returns `true` if an operating system user may connect as a role under a map (`check_usermap`). Rejected lines
     /// are skipped.
     #[must_use]
-    pub fn allows(&self, map: &str, system_user: &str, role: &str, world: &dyn World) -> bool {
+    pub fn allows(&self, map: &str, system_user: &str, role: &str, environment: &dyn Environment) -> bool {
         let mut lines =
             self.lines.iter().filter_map(|line| line.as_ref().ok()).filter(|line| line.map == map);
         lines.any(|line| {
@@ -95,7 +95,7 @@ impl Mappings {
             };
             match (&line.database_user, &line.system_user) {
                 (User::All, _) => true,
-                (User::Member(group), _) => world.is_member(role, group),
+                (User::Member(group), _) => environment.is_member(role, group),
                 (User::Pattern(pattern), _) => pattern.is_match(role),
                 (User::Name(name), SystemUser::Pattern(_)) if name.contains("\\1") => {
                     group.is_some_and(|group| name.replacen("\\1", group, 1) == role)

@@ -5,7 +5,7 @@
 //! and the rule itself then has the last word.
 
 use crate::address::Network;
-use crate::attempt::{Attempt, Replication, Transport, World};
+use crate::attempt::{Attempt, Environment, Replication, Transport};
 use crate::method::Method;
 use crate::rule::{Address, Database, Rule, User};
 use std::collections::HashMap;
@@ -15,17 +15,17 @@ use std::net::IpAddr;
 /// Rules with an index over them.
 ///
 /// ```
-/// use pg_hba::{Attempt, Index, Method, Nowhere, Policy};
+/// use pg_hba::{Attempt, Index, Method, EmptyEnvironment, Policy};
 /// let index = Index::new(Policy::new().service("forgejo", "forgejo").compile());
-/// assert_eq!(index.decide(&Attempt::local("forgejo", "forgejo"), &Nowhere).0, Method::Trust);
+/// assert_eq!(index.decide(&Attempt::local("forgejo", "forgejo"), &EmptyEnvironment).0, Method::Trust);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Index {
     rules: Vec<Rule>,
     connections: [Vec<u64>; 4],
-    databases: Names,
+    databases: NameIndex,
     physical: Vec<u64>,
-    users: Names,
+    users: NameIndex,
     any_address: Vec<u64>,
     networks: HashMap<(bool, u8, u128), Sparse, BuildHasherDefault<NetworkHasher>>,
     lengths: [Vec<u8>; 2],
@@ -37,7 +37,7 @@ pub struct Index {
 type Sparse = Vec<(u32, u64)>;
 
 #[derive(Clone, Debug, Default)]
-struct Names {
+struct NameIndex {
     any: Vec<u64>,
     named: HashMap<String, Sparse>,
 }
@@ -50,9 +50,9 @@ impl Index {
         let empty = || vec![0_u64; words];
         let mut index = Self {
             connections: [empty(), empty(), empty(), empty()],
-            databases: Names { any: empty(), ..Names::default() },
+            databases: NameIndex { any: empty(), ..NameIndex::default() },
             physical: empty(),
-            users: Names { any: empty(), ..Names::default() },
+            users: NameIndex { any: empty(), ..NameIndex::default() },
             any_address: empty(),
             networks: HashMap::default(),
             lengths: [Vec::new(), Vec::new()],
@@ -81,7 +81,7 @@ impl Index {
 
     /// Decides an attempt exactly as [`crate::decide`] does. Returns the method, and the zero-based position of the matching rule.
     #[must_use]
-    pub fn decide(&self, attempt: &Attempt, world: &dyn World) -> (Method, Option<usize>) {
+    pub fn decide(&self, attempt: &Attempt, environment: &dyn Environment) -> (Method, Option<usize>) {
         let connection = &self.connections[attempt.transport as usize];
         let physical = attempt.replication == Replication::Physical;
         let mut database = Cursor::new(self.databases.named.get(&attempt.database).filter(|_| !physical));
@@ -104,7 +104,7 @@ impl Index {
                 let bit = bits.trailing_zeros() as usize;
                 let at = word * 64 + bit;
                 let rule = &self.rules[at];
-                if self.inexact[word] & (1 << bit) == 0 || rule.mismatch(attempt, world).is_none() {
+                if self.inexact[word] & (1 << bit) == 0 || rule.mismatch(attempt, environment).is_none() {
                     return (rule.method, Some(at));
                 }
                 bits &= bits - 1;

@@ -3,7 +3,7 @@
 //! Files are the caller's: between [`prepare`] and [`activate`] it replaces the server's file, and puts the old one back,
 //! followed by [`reload`], when activation fails.
 
-use crate::document::{Document, Refused};
+use crate::document::{Document, RejectedFile};
 use crate::guard::admits;
 use crate::policy::Policy;
 use crate::render::{RenderError, render};
@@ -31,7 +31,7 @@ pub enum InstallError {
         /// Version of the server.
         version: Version,
         /// Reasons for the rejection.
-        why: Refused,
+        why: RejectedFile,
     },
     /// A rule can never match on the server, since TLS is off or GSSAPI is not built in.
     #[error("rule {rule}: {text}: this server can never match it: turn ssl on, or set tls = \"optional\"")]

@@ -28,11 +28,11 @@ mod token;
 
 pub use address::Network;
 pub use analyze::{Analysis, Code, Finding, Severity, Waiver, WaiverError, analyze};
-pub use attempt::{Attempt, Nowhere, Replication, Surroundings, Transport, World};
+pub use attempt::{Attempt, EmptyEnvironment, Environment, Replication, StaticEnvironment, Transport};
 pub use connection::ConnectionType;
-pub use decide::{Decision, Mismatch, Why, decide};
+pub use decide::{Decision, DecisionReason, Mismatch, decide};
 pub use diff::{CounterExample, Diff, diff};
-pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, Refused};
+pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, RejectedFile};
 pub use error::{ParseError, Refusal};
 pub use explain::{Dependency, Explanation, Knowledge, Possibility, explain};
 pub use guard::admits;
@@ -47,8 +47,8 @@ pub use regex::{Pattern, PatternError};
 pub use render::{MANAGED, RenderError, render};
 pub use rule::{Address, Database, Origin, Outcome, Rule, User};
 pub use server::{Capability, Server, UnknownVersion, Version};
-pub use shadow::{Shadowed, shadowed};
-pub use space::Undecided;
+pub use shadow::{ShadowedRule, shadowed};
+pub use space::Undecidable;
 pub use token::{Field, Span, Token};
 
 pub use ipnet;

@@ -175,7 +175,7 @@ impl Setting {
 }
 
 /// An option, with its first version and its methods.
-struct Kind {
+struct OptionSpec {
     name: &'static str,
     since: Version,
     /// Methods that support it. All methods if empty.
@@ -184,11 +184,16 @@ struct Kind {
     words: &'static str,
 }
 
-const fn kind(name: &'static str, since: Version, methods: &'static [Method], words: &'static str) -> Kind {
-    Kind { name, since, methods, words }
+const fn kind(
+    name: &'static str,
+    since: Version,
+    methods: &'static [Method],
+    words: &'static str,
+) -> OptionSpec {
+    OptionSpec { name, since, methods, words }
 }
 
-const KINDS: &[Kind] = &[
+const KINDS: &[OptionSpec] = &[
     kind(
         "map",
         Version::V13,

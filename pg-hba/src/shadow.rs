@@ -2,13 +2,13 @@
 
 use crate::connection::ConnectionType;
 use crate::rule::{Address, Database, Rule, User};
-use crate::space::{Cell, Undecided, Visitor, walk};
+use crate::space::{Cell, Undecidable, Visitor, walk};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// A rule that never decides a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shadowed {
+pub struct ShadowedRule {
     /// Zero-based position of the rule.
     pub rule: usize,
     /// Zero-based positions of the earlier rules that decide its connections. Empty if the rule cannot match at all.
@@ -18,17 +18,17 @@ pub struct Shadowed {
 /// Returns exactly the rules that are not the first match of any connection, in order.
 ///
 /// # Errors
-/// Returns [`Undecided`] if the rules are too complex or contain a pattern that cannot be analysed.
-pub fn shadowed(rules: &[Rule]) -> Result<Vec<Shadowed>, Undecided> {
+/// Returns [`Undecidable`] if the rules are too complex or contain a pattern that cannot be analysed.
+pub fn shadowed(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> {
     let all: Vec<&Rule> = rules.iter().collect();
-    let mut reached = Reached { reached: vec![false; rules.len()] };
+    let mut reached = ReachableRules { reached: vec![false; rules.len()] };
     walk(&all, &[(0..rules.len()).collect()], &mut reached)?;
     let dead = reached.reached.iter().enumerate().filter(|(_, reached)| !**reached).map(|(rule, _)| rule);
-    dead.map(|rule| Ok(Shadowed { rule, by: takers(&all, rule)? })).collect()
+    dead.map(|rule| Ok(ShadowedRule { rule, by: shadowing(&all, rule)? })).collect()
 }
 
 /// Returns the earlier rules that take the connections of the last one.
-fn takers(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecided> {
+fn shadowing(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable> {
     // Only rules that could share a connection with it matter. Where the first of them covers it, that one takes all.
     let mut meeting = (0..dead).filter(|&rule| may_meet(all[rule], all[dead]));
     let Some(first) = meeting.next() else { return Ok(Vec::new()) };
@@ -38,9 +38,9 @@ fn takers(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecided> {
     let near: Vec<usize> = [first].into_iter().chain(meeting).chain([dead]).collect();
     let rules: Vec<&Rule> = near.iter().map(|&rule| all[rule]).collect();
     let last = rules.len() - 1;
-    let mut takers = Takers { last, found: BTreeSet::new() };
-    walk(&rules, &[(0..last).collect(), vec![last]], &mut takers)?;
-    Ok(takers.found.into_iter().map(|rule| near[rule]).collect())
+    let mut shadowing = ShadowingRules { last, found: BTreeSet::new() };
+    walk(&rules, &[(0..last).collect(), vec![last]], &mut shadowing)?;
+    Ok(shadowing.found.into_iter().map(|rule| near[rule]).collect())
 }
 
 /// Returns `true` if a rule matches every connection that another matches, as far as that is evident.
@@ -77,7 +77,7 @@ fn may_meet(one: &Rule, other: &Rule) -> bool {
     one.possible && local(one) == local(other) && networks && databases && users
 }
 
-struct Reached {
+struct ReachableRules {
     reached: Vec<bool>,
 }
 
@@ -85,7 +85,7 @@ fn number(rule: usize) -> u32 {
     u32::try_from(rule).unwrap_or(u32::MAX)
 }
 
-impl Visitor for Reached {
+impl Visitor for ReachableRules {
     fn key(&self, rule: usize) -> u32 {
         number(rule)
     }
@@ -102,12 +102,12 @@ impl Visitor for Reached {
     }
 }
 
-struct Takers {
+struct ShadowingRules {
     last: usize,
     found: BTreeSet<usize>,
 }
 
-impl Visitor for Takers {
+impl Visitor for ShadowingRules {
     fn key(&self, rule: usize) -> u32 {
         number(rule)
     }

@@ -101,14 +101,14 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
 
 /// A token with its end.
 #[derive(Debug)]
-pub(crate) struct Lexed {
+pub(crate) struct LexedToken {
     pub(crate) token: Token,
     /// Whether a comma follows, so that the next token belongs to the same field.
     pub(crate) comma: bool,
 }
 
 /// Reads the next token. Returns `None` at the end of the line.
-pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<Lexed> {
+pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToken> {
     let bytes = line.text.as_bytes();
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
     while bytes.get(*at).is_some_and(|&byte| blank(byte) || byte == b',') {
@@ -150,7 +150,7 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<Lexed> {
     }
     let text = String::from_utf8(text).expect("only whole ASCII characters were left out");
     let span = Span { start: line.offset(start), end: line.offset(end.saturating_sub(1)) + 1 };
-    Some(Lexed { token: Token { text, quoted: initial_quote, span }, comma })
+    Some(LexedToken { token: Token { text, quoted: initial_quote, span }, comma })
 }
 
 /// Quotes a value if the tokenizer requires it, or if `plain` would give it a special meaning.

@@ -111,14 +111,14 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     )
 }
 
-fn world() -> impl Strategy<Value = Surroundings> {
+fn environment() -> impl Strategy<Value = StaticEnvironment> {
     let host = prop::sample::select(["db.example.org", "x.example.org", "OTHER", "unknown"].as_slice());
     (
         prop::collection::btree_set((name(), name()), 0..3),
         prop::option::of(client()),
         prop::collection::btree_map(client(), host.prop_map(str::to_owned), 0..4),
     )
-        .prop_map(|(memberships, own, host_names)| Surroundings {
+        .prop_map(|(memberships, own, host_names)| StaticEnvironment {
             memberships,
             interfaces: own.into_iter().map(Network::from).collect(),
             host_names,
@@ -178,48 +178,48 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_decides_as_its_rules_do(policy in policy(), attempts in vec(attempt(), 32), world in world()) {
+    fn a_policy_decides_as_its_rules_do(policy in policy(), attempts in vec(attempt(), 32), environment in environment()) {
         let rules = policy.compile();
         for attempt in attempts {
-            let expected = policy.decide(&attempt, &world);
-            prop_assert_eq!(decide(&rules, &attempt, &world).outcome(), expected, "{}", attempt);
+            let expected = policy.decide(&attempt, &environment);
+            prop_assert_eq!(decide(&rules, &attempt, &environment).outcome(), expected, "{}", attempt);
         }
     }
 
     #[test]
-    fn the_index_decides_as_the_rules_do(rules in vec(rule(), 1..80), attempts in vec(attempt(), 32), world in world()) {
+    fn the_index_decides_as_the_rules_do(rules in vec(rule(), 1..80), attempts in vec(attempt(), 32), environment in environment()) {
         let index = Index::new(rules.clone());
         for attempt in attempts {
-            let expected = decide(&rules, &attempt, &world);
-            let (method, at) = index.decide(&attempt, &world);
+            let expected = decide(&rules, &attempt, &environment);
+            let (method, at) = index.decide(&attempt, &environment);
             prop_assert_eq!((method, at), (expected.method, expected.rule.map(|(at, _)| at)), "{}", attempt);
         }
     }
 
     #[test]
-    fn removing_a_shadowed_rule_changes_nothing(rules in vec(rule(), 1..8), attempts in vec(attempt(), 32), world in world()) {
+    fn removing_a_shadowed_rule_changes_nothing(rules in vec(rule(), 1..8), attempts in vec(attempt(), 32), environment in environment()) {
         for dead in shadowed(&rules).expect("these rules can be reasoned about") {
             let mut fewer = rules.clone();
             fewer.remove(dead.rule);
             prop_assert_eq!(diff(&rules, &fewer), Diff::Equal);
             for attempt in &attempts {
-                let before = decide(&rules, attempt, &world);
-                prop_assert_eq!(before.outcome(), decide(&fewer, attempt, &world).outcome());
+                let before = decide(&rules, attempt, &environment);
+                prop_assert_eq!(before.outcome(), decide(&fewer, attempt, &environment).outcome());
                 prop_assert_ne!(before.rule.map(|(at, _)| at), Some(dead.rule));
             }
         }
     }
 
     #[test]
-    fn comparison_is_exact(old in vec(rule(), 1..6), new in vec(rule(), 1..6), attempts in vec(attempt(), 64), world in world()) {
+    fn comparison_is_exact(old in vec(rule(), 1..6), new in vec(rule(), 1..6), attempts in vec(attempt(), 64), environment in environment()) {
         match diff(&old, &new) {
             Diff::Equal => for attempt in attempts {
-                let (before, after) = (decide(&old, &attempt, &world), decide(&new, &attempt, &world));
+                let (before, after) = (decide(&old, &attempt, &environment), decide(&new, &attempt, &environment));
                 prop_assert_eq!(before.outcome(), after.outcome(), "{}", attempt);
             },
             Diff::Different(example) => {
-                let before = decide(&old, &example.attempt, &example.world).outcome();
-                let after = decide(&new, &example.attempt, &example.world).outcome();
+                let before = decide(&old, &example.attempt, &example.environment).outcome();
+                let after = decide(&new, &example.attempt, &example.environment).outcome();
                 prop_assert_ne!(&before, &after, "{}", example);
                 prop_assert_eq!((before, after), (example.old_outcome(), example.new_outcome()));
             }
@@ -228,11 +228,11 @@ proptest! {
     }
 
     #[test]
-    fn a_change_that_matters_is_found(rules in vec(rule(), 2..7), at in 0_usize..7, attempts in vec(attempt(), 64), world in world()) {
+    fn a_change_that_matters_is_found(rules in vec(rule(), 2..7), at in 0_usize..7, attempts in vec(attempt(), 64), environment in environment()) {
         let mut fewer = rules.clone();
         fewer.remove(at % rules.len());
         let equal = diff(&rules, &fewer) == Diff::Equal;
-        let agree = attempts.iter().all(|a| decide(&rules, a, &world).outcome() == decide(&fewer, a, &world).outcome());
+        let agree = attempts.iter().all(|a| decide(&rules, a, &environment).outcome() == decide(&fewer, a, &environment).outcome());
         prop_assert!(agree || !equal);
     }
 }
@@ -293,12 +293,12 @@ proptest! {
         let rules = Document::parse(&text, &Server::new(Version::V18)).rules().expect("rules");
         let client: IpAddr = "10.0.0.5".parse().expect("an address");
         let attempt = Attempt::tcp("a", "u", client);
-        let mut world = Surroundings::default();
+        let mut environment = StaticEnvironment::default();
         let mut knowledge = Knowledge {
             member_of: Some(Default::default()), interfaces: Some(Vec::new()), client_name: Some(None),
         };
         if member {
-            world.memberships.insert(("u".to_owned(), "g".to_owned()));
+            environment.memberships.insert(("u".to_owned(), "g".to_owned()));
             knowledge.member_of.as_mut().expect("known").insert("g".to_owned());
         }
         let interface: Option<Network> = match (own, near) {
@@ -306,13 +306,13 @@ proptest! {
             (_, true) => Network::new("10.0.0.1".parse().expect("an address"), "255.255.255.0".parse().expect("a mask")),
             _ => None,
         };
-        world.interfaces.extend(interface);
+        environment.interfaces.extend(interface);
         knowledge.interfaces.as_mut().expect("known").extend(interface);
         if named {
-            world.host_names.insert(client, "db.example.com".to_owned());
+            environment.host_names.insert(client, "db.example.com".to_owned());
             knowledge.client_name = Some(Some("db.example.com".to_owned()));
         }
-        let decided = decide(&rules, &attempt, &world).outcome();
+        let decided = decide(&rules, &attempt, &environment).outcome();
         let full = explain(&rules, &attempt, &knowledge);
         prop_assert_eq!(full.possible.len(), 1);
         prop_assert_eq!(full.certain(), Some(decided.clone()));

@@ -9,7 +9,7 @@ use edge_policy::config::{Config, Listener, Route, Site, Target, Upstream};
 use edge_policy::decide::{
     RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
-use pg_hba::{Attempt, Document, Index, Nowhere, Server, Version};
+use pg_hba::{Attempt, Document, EmptyEnvironment, Index, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;
 
@@ -136,7 +136,7 @@ fn pg_hba_decide(count: u32) {
     let index = Index::new(document.rules().expect("rules"));
     let attempt = Attempt::tls("db900", "user900", "10.3.150.9".parse().expect("an address"));
     for _ in 0..count {
-        black_box(index.decide(black_box(&attempt), &Nowhere));
+        black_box(index.decide(black_box(&attempt), &EmptyEnvironment));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::files;
 use cli_support::outcome::{Done, Failure};
-use pg_hba::{Mapping, Server, Surroundings, SystemUser, User, Version};
+use pg_hba::{Mapping, Server, StaticEnvironment, SystemUser, User, Version};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -24,8 +24,8 @@ pub(crate) fn run(
     let refused: Vec<_> = mappings.lines.iter().filter_map(|line| line.as_ref().err()).collect();
     let allowed = wanted.map(|wanted| {
         let pairs = wanted.member_of.iter().map(|role| (wanted.role.to_owned(), role.clone()));
-        let world = Surroundings { memberships: pairs.collect(), ..Surroundings::default() };
-        mappings.allows(wanted.map, wanted.system_user, wanted.role, &world)
+        let environment = StaticEnvironment { memberships: pairs.collect(), ..StaticEnvironment::default() };
+        mappings.allows(wanted.map, wanted.system_user, wanted.role, &environment)
     });
     if as_json {
         let lines: Vec<Value> =

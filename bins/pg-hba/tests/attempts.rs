@@ -4,7 +4,7 @@
 //! Takes root, for the namespaces.
 
 use pg_hba::{
-    Attempt, Decision, Document, Method, Replication, Server, Surroundings, Transport, Version, decide,
+    Attempt, Decision, Document, Method, Replication, Server, StaticEnvironment, Transport, Version, decide,
 };
 use std::net::IpAddr;
 use std::process::Command;
@@ -125,14 +125,14 @@ fn on(major: u32, files: &[&str], namespaces: &[Namespace]) -> usize {
         .expect("roles");
     session.query("CREATE DATABASE app").expect("a database");
     let server = Server::new(Version::from_number(major).expect("known")).with_tls(tls);
-    let mut world = Surroundings::default();
-    world.memberships.insert(("boss".to_owned(), "staff".to_owned()));
+    let mut environment = StaticEnvironment::default();
+    environment.memberships.insert(("boss".to_owned(), "staff".to_owned()));
     for namespace in namespaces {
         let bits = if namespace.server.is_ipv4() { 30 } else { 64 };
         let net: pg_hba::Network = pg_hba_net(namespace.server, bits);
-        world.interfaces.push(net);
+        environment.interfaces.push(net);
     }
-    world.interfaces.extend([
+    environment.interfaces.extend([
         "127.0.0.1".parse().map(|a| pg_hba_net(a, 8)).expect("loopback"),
         pg_hba_net("::1".parse().expect("loopback"), 128),
     ]);
@@ -155,7 +155,7 @@ fn on(major: u32, files: &[&str], namespaces: &[Namespace]) -> usize {
             attempts
                 .push((plain(namespaces[0].client).replicating(Replication::Physical), Some(&namespaces[0])));
             for (attempt, namespace) in attempts {
-                let decision = decide(&rules, &attempt, &world);
+                let decision = decide(&rules, &attempt, &environment);
                 let error = connect(&postgres, &attempt, namespace);
                 assert_eq!(
                     seen(&error),

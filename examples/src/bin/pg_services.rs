@@ -9,7 +9,7 @@
 
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
 use pg_ensure::{Desired, Name};
-use pg_hba::{Attempt, Nowhere, Policy, TAILNET_V4, TAILNET_V6, Tls, install};
+use pg_hba::{Attempt, EmptyEnvironment, Policy, TAILNET_V4, TAILNET_V6, Tls, install};
 use std::error::Error;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for database in &services {
         for role in &services {
             for attempt in attempts(database, role) {
-                println!("{attempt}: {}", policy.decide(&attempt, &Nowhere).method);
+                println!("{attempt}: {}", policy.decide(&attempt, &EmptyEnvironment).method);
             }
         }
     }

@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_hba::{Analysis, Attempt, Document, Mappings, NoIncludes, Nowhere, Server, Version, analyze, decide, render};
+use pg_hba::{
+    Analysis, Attempt, Document, EmptyEnvironment, Mappings, NoIncludes, Server, Version, analyze, decide,
+    render,
+};
 
 fuzz_target!(|input: (u8, &str)| {
     let (version, text) = input;
@@ -13,7 +16,7 @@ fuzz_target!(|input: (u8, &str)| {
     let _ = Mappings::load("pg_ident.conf", text, &server, &mut NoIncludes);
     let Ok(rules) = document.rules() else { return };
     let client = "100.64.0.1".parse().expect("an address");
-    let _ = decide(&rules, &Attempt::tls("app", "app", client), &Nowhere);
+    let _ = decide(&rules, &Attempt::tls("app", "app", client), &EmptyEnvironment);
     if let Ok(text) = render(&rules, version) {
         let again = Document::parse(&text, &server).rules().expect("what is rendered is accepted");
         assert_eq!(again, rules);

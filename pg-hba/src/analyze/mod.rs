@@ -5,10 +5,10 @@ mod finding;
 pub use finding::{Code, Finding, Severity, Waiver, WaiverError};
 
 use crate::address::{Network, is_private};
-use crate::attempt::{Attempt, Surroundings, Transport};
+use crate::attempt::{Attempt, StaticEnvironment, Transport};
 use crate::connection::ConnectionType;
 use crate::diff::{Diff, diff};
-use crate::document::{Content, Document, Refused};
+use crate::document::{Content, Document, RejectedFile};
 use crate::index::Index;
 use crate::method::Method;
 use crate::regex::Pattern;
@@ -46,7 +46,7 @@ pub struct Analysis {
 pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec<Finding> {
     let mut found = Findings { found: Vec::new() };
     match document.rules() {
-        Err(Refused(errors)) => {
+        Err(RejectedFile(errors)) => {
             for error in errors {
                 let fix = error.fix().unwrap_or_else(|| "correct the line".to_owned());
                 let reason = format!("the server refuses it, at column {}: {}", error.column, error.reason);
@@ -349,13 +349,13 @@ fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
         Address::Network(network) => network.address(),
         _ => [192, 0, 2, 1].into(),
     };
-    let mut world = Surroundings::default();
+    let mut environment = StaticEnvironment::default();
     match &rule.address {
         Address::Host(name) => {
             let name = if name.starts_with('.') { format!("host{name}") } else { name.clone() };
-            world.host_names.insert(client, name);
+            environment.host_names.insert(client, name);
         }
-        Address::SameHost | Address::SameNet => world.interfaces.push(client.into()),
+        Address::SameHost | Address::SameNet => environment.interfaces.push(client.into()),
         Address::All | Address::Network(_) => {}
     }
     let transports: &[Transport] = match rule.connection {
@@ -366,7 +366,7 @@ fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
         transports.iter().any(|&transport| {
             let address = (transport != Transport::Socket).then_some(client);
             let attempt = Attempt { transport, address, ..Attempt::local(database, role) };
-            index.decide(&attempt, &world).1 == Some(at)
+            index.decide(&attempt, &environment).1 == Some(at)
         })
     })
 }

@@ -50,7 +50,7 @@ pub struct Line {
 /// let document = Document::parse(text, &Server::new(Version::V17));
 /// assert_eq!(document.text(), text);
 /// assert_eq!(document.rules()?.len(), 1);
-/// # Ok::<(), pg_hba::Refused>(())
+/// # Ok::<(), pg_hba::RejectedFile>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -61,7 +61,7 @@ pub struct Document {
 /// Error of a file that the server rejects, with every reason.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Refused(pub Vec<ParseError>);
+pub struct RejectedFile(pub Vec<ParseError>);
 
 impl Document {
     /// Parses a file without access to included files. An include directive is handled as if the file were missing.
@@ -95,12 +95,12 @@ impl Document {
     /// Returns the rules in order.
     ///
     /// # Errors
-    /// Returns [`Refused`] with every reason for which the server rejects the file. A file without any rule is
+    /// Returns [`RejectedFile`] with every reason for which the server rejects the file. A file without any rule is
     /// rejected too.
-    pub fn rules(&self) -> Result<Vec<Rule>, Refused> {
+    pub fn rules(&self) -> Result<Vec<Rule>, RejectedFile> {
         let errors: Vec<ParseError> = self.errors().cloned().collect();
         if !errors.is_empty() {
-            return Err(Refused(errors));
+            return Err(RejectedFile(errors));
         }
         let rules: Vec<Rule> = self
             .lines
@@ -112,7 +112,7 @@ impl Document {
             .collect();
         if rules.is_empty() {
             let reason = Refusal::NoEntries;
-            return Err(Refused(vec![ParseError {
+            return Err(RejectedFile(vec![ParseError {
                 file: None,
                 line: 1,
                 column: 1,

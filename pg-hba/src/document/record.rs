@@ -10,7 +10,7 @@ use crate::server::{Capability, Server};
 use crate::token::{Field, Token};
 
 /// The token that is to blame, if one is, and why.
-type Fault = (Option<Token>, Refusal);
+type RecordError = (Option<Token>, Refusal);
 
 /// Returns the server's notice about a record type that cannot match.
 pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
@@ -29,7 +29,7 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
 }
 
 /// Parses a record as `parse_hba_line` does.
-pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), Fault> {
+pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), RecordError> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;
     let connection = ConnectionType::from_word(&kind.text)
@@ -68,7 +68,7 @@ fn one<'f>(
     field: Option<&'f Field>,
     missing: &'static str,
     multiple: &'static str,
-) -> Result<&'f Token, Fault> {
+) -> Result<&'f Token, RecordError> {
     match field.map(Vec::as_slice) {
         None | Some([]) => Err((None, Refusal::Missing(missing))),
         Some([token]) => Ok(token),
@@ -76,7 +76,7 @@ fn one<'f>(
     }
 }
 
-pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Pattern>, Fault> {
+pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Pattern>, RecordError> {
     match token.text.strip_prefix('/') {
         Some(text) if from_version => Pattern::new(text)
             .map(Some)
@@ -85,7 +85,7 @@ pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Patter
     }
 }
 
-fn database(token: &Token, server: &Server) -> Result<Database, Fault> {
+fn database(token: &Token, server: &Server) -> Result<Database, RecordError> {
     if let Some(pattern) = pattern(token, server.version().has_patterns())? {
         return Ok(Database::Pattern(pattern));
     }
@@ -99,7 +99,7 @@ fn database(token: &Token, server: &Server) -> Result<Database, Fault> {
     })
 }
 
-pub(crate) fn user(token: &Token, server: &Server) -> Result<User, Fault> {
+pub(crate) fn user(token: &Token, server: &Server) -> Result<User, RecordError> {
     if let Some(pattern) = pattern(token, server.version().has_patterns())? {
         return Ok(User::Pattern(pattern));
     }
@@ -110,7 +110,7 @@ pub(crate) fn user(token: &Token, server: &Server) -> Result<User, Fault> {
     })
 }
 
-fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Result<Address, Fault> {
+fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Result<Address, RecordError> {
     for (word, address) in
         [("all", Address::All), ("samehost", Address::SameHost), ("samenet", Address::SameNet)]
     {

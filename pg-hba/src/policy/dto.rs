@@ -1,7 +1,7 @@
 //! The policy in its serialized form.
 
 use super::{Local, Policy, Tailnet, Tls};
-use crate::document::{Document, Refused};
+use crate::document::{Document, RejectedFile};
 use crate::rule::Rule;
 use crate::server::Server;
 use ipnet::IpNet;
@@ -132,7 +132,7 @@ pub enum PolicyError {
         position: usize,
         /// Reasons for the rejection.
         #[source]
-        source: Refused,
+        source: RejectedFile,
     },
 }
 

@@ -7,7 +7,7 @@ mod dto;
 #[cfg(feature = "serde")]
 pub use dto::{LocalDto, PolicyDto, PolicyError, ReplicationDto, ServiceDto, TailnetDto, TlsDto};
 
-use crate::attempt::{Attempt, Replication, Transport, World};
+use crate::attempt::{Attempt, Environment, Replication, Transport};
 use crate::decide::decide;
 use crate::method::Method;
 use crate::rule::{Outcome, Rule};
@@ -73,9 +73,9 @@ pub struct ReplicationGrant {
 /// privileged roles on the tailnet, and by a reject of every other socket user. [`Policy::strict`] trusts nobody.
 ///
 /// ```
-/// use pg_hba::{Attempt, Method, Nowhere, Policy};
+/// use pg_hba::{Attempt, Method, EmptyEnvironment, Policy};
 /// let policy = Policy::new().service("forgejo", "forgejo").privileged("backup");
-/// let decide = |attempt: Attempt| policy.decide(&attempt, &Nowhere).method;
+/// let decide = |attempt: Attempt| policy.decide(&attempt, &EmptyEnvironment).method;
 /// assert_eq!(decide(Attempt::local("forgejo", "forgejo")), Method::Trust);
 /// assert_eq!(decide(Attempt::local("forgejo", "other")), Method::Reject);
 /// assert_eq!(decide(Attempt::tcp("forgejo", "forgejo", "100.64.1.2".parse()?)), Method::Trust);
@@ -212,14 +212,14 @@ impl Policy {
 
     /// Decides an attempt by the policy itself, without its rules. Tests compare [`Policy::compile`] with it.
     #[must_use]
-    pub fn decide(&self, attempt: &Attempt, world: &dyn World) -> Outcome {
+    pub fn decide(&self, attempt: &Attempt, environment: &dyn Environment) -> Outcome {
         let simple = |method| Outcome { method, settings: std::collections::BTreeMap::new() };
         let physical = attempt.replication == Replication::Physical;
         let socket = attempt.transport == Transport::Socket;
         if socket && attempt.user == self.superuser {
             return simple(Method::Peer);
         }
-        if let Some((_, rule)) = decide(&self.before, attempt, world).rule {
+        if let Some((_, rule)) = decide(&self.before, attempt, environment).rule {
             return rule.outcome();
         }
         if physical {
@@ -236,7 +236,7 @@ impl Policy {
             if granted {
                 return simple(if socket { Method::Peer } else { Method::Scram });
             }
-            return decide(&self.after, attempt, world).outcome();
+            return decide(&self.after, attempt, environment).outcome();
         }
         let is_service = self
             .services
@@ -250,7 +250,7 @@ impl Policy {
                     Local::Scram => Method::Scram,
                 });
             }
-            return decide(&self.after, attempt, world).outcome();
+            return decide(&self.after, attempt, environment).outcome();
         };
         if is_service && is_loopback(client) {
             return simple(if self.local == Local::Trust { Method::Trust } else { Method::Scram });
@@ -265,7 +265,7 @@ impl Policy {
                 Tailnet::Off => Method::Reject,
             });
         }
-        if let Some((_, rule)) = decide(&self.after, attempt, world).rule {
+        if let Some((_, rule)) = decide(&self.after, attempt, environment).rule {
             return rule.outcome();
         }
         let encrypted =

@@ -3,7 +3,7 @@
 //! Names have at most 63 bytes, so a bound on the number of steps is never met by a pattern written in earnest; a
 //! pattern that meets it does not match.
 
-use super::nfa::{Before, holds, kind};
+use super::nfa::{PrecedingChar, holds, kind};
 use super::parse::Node;
 
 const STEPS: usize = 2_000_000;
@@ -66,7 +66,7 @@ impl<'m> Search<'m> {
         match node {
             Node::Set(set) => self.name.get(at).is_some_and(|&code| set.contains(code)) && next(self, at + 1),
             Node::Assert(assertion) => {
-                let before = if at == 0 { Before::Nothing } else { kind(self.name[at - 1]) };
+                let before = if at == 0 { PrecedingChar::Nothing } else { kind(self.name[at - 1]) };
                 let after = self.name.get(at).map(|&code| kind(code));
                 holds(*assertion, before, after) && next(self, at)
             }

@@ -29,19 +29,19 @@ pub(crate) enum State {
     /// A match has been found: nothing that follows can undo it.
     Matched,
     /// Positions to go on from, and what kind of character came last.
-    Open(Vec<u32>, Before),
+    Open(Vec<u32>, PrecedingChar),
 }
 
 /// The character before a position, as far as assertions tell characters apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Before {
+pub(crate) enum PrecedingChar {
     Nothing,
     Newline,
     Word,
     Other,
 }
 
-impl Before {
+impl PrecedingChar {
     fn of(code: u32) -> Self {
         match code {
             10 => Self::Newline,
@@ -79,13 +79,13 @@ impl Automaton {
     }
 
     pub(crate) fn initial(&self) -> State {
-        State::Open(Vec::new(), Before::Nothing)
+        State::Open(Vec::new(), PrecedingChar::Nothing)
     }
 
     /// The state after one more character.
     pub(crate) fn step(&self, state: &State, code: u32) -> State {
         let State::Open(positions, before) = state else { return State::Matched };
-        let Some(reached) = self.closure(positions, *before, Some(Before::of(code))) else {
+        let Some(reached) = self.closure(positions, *before, Some(PrecedingChar::of(code))) else {
             return State::Matched;
         };
         let mut next: Vec<u32> = reached
@@ -97,7 +97,7 @@ impl Automaton {
             .collect();
         next.sort_unstable();
         next.dedup();
-        State::Open(next, Before::of(code))
+        State::Open(next, PrecedingChar::of(code))
     }
 
     /// Tells if a name that ends here matches.
@@ -116,7 +116,12 @@ impl Automaton {
     }
 
     /// Everything reachable without a character, or `None` once a match is among it.
-    fn closure(&self, positions: &[u32], before: Before, after: Option<Before>) -> Option<Vec<usize>> {
+    fn closure(
+        &self,
+        positions: &[u32],
+        before: PrecedingChar,
+        after: Option<PrecedingChar>,
+    ) -> Option<Vec<usize>> {
         let mut seen = vec![false; self.steps.len()];
         let mut reached = Vec::new();
         let mut pending: Vec<usize> = positions.iter().map(|&position| position as usize).collect();
@@ -198,14 +203,14 @@ fn is_regular(node: &Node) -> bool {
 }
 
 /// Tells if an assertion holds between two characters; `None` after is the end.
-pub(super) fn holds(assertion: Assertion, before: Before, after: Option<Before>) -> bool {
-    let word_before = before == Before::Word;
-    let word_after = after == Some(Before::Word);
+pub(super) fn holds(assertion: Assertion, before: PrecedingChar, after: Option<PrecedingChar>) -> bool {
+    let word_before = before == PrecedingChar::Word;
+    let word_after = after == Some(PrecedingChar::Word);
     match assertion {
-        Assertion::Start => before == Before::Nothing,
+        Assertion::Start => before == PrecedingChar::Nothing,
         Assertion::End => after.is_none(),
-        Assertion::LineStart => matches!(before, Before::Nothing | Before::Newline),
-        Assertion::LineEnd => matches!(after, None | Some(Before::Newline)),
+        Assertion::LineStart => matches!(before, PrecedingChar::Nothing | PrecedingChar::Newline),
+        Assertion::LineEnd => matches!(after, None | Some(PrecedingChar::Newline)),
         Assertion::WordStart => !word_before && word_after,
         Assertion::WordEnd => word_before && !word_after,
         Assertion::Boundary => word_before != word_after,
@@ -214,6 +219,6 @@ pub(super) fn holds(assertion: Assertion, before: Before, after: Option<Before>)
 }
 
 /// The kind of the character at a position of a name, for [`holds`].
-pub(super) fn kind(code: u32) -> Before {
-    Before::of(code)
+pub(super) fn kind(code: u32) -> PrecedingChar {
+    PrecedingChar::of(code)
 }

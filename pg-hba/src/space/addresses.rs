@@ -1,6 +1,6 @@
 //! One address for each set of networks that contain an address together.
 
-use super::Undecided;
+use super::Undecidable;
 use crate::address::Network;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,22 +9,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const NODES: usize = 2_000_000;
 
 /// A side of an address: family, base and mask.
-pub(super) type Side = (bool, u128, u128);
+pub(super) type NetworkKey = (bool, u128, u128);
 
 /// An address, and the networks that contain it.
-pub(super) struct Leaf {
+pub(super) struct SampleAddress {
     pub(super) address: IpAddr,
-    pub(super) inside: Vec<Side>,
+    pub(super) inside: Vec<NetworkKey>,
 }
 
 /// Returns the side of a network.
-pub(super) fn side(network: &Network) -> Side {
+pub(super) fn side(network: &Network) -> NetworkKey {
     let (base, mask) = network.left();
     (network.is_v4(), base & mask, mask)
 }
 
 /// Returns addresses of both families, one for each combination of networks.
-pub(super) fn leaves(networks: &[Network]) -> Result<Vec<Leaf>, Undecided> {
+pub(super) fn sample_addresses(networks: &[Network]) -> Result<Vec<SampleAddress>, Undecidable> {
     let mut found = Vec::new();
     for v4 in [true, false] {
         let mut sides: Vec<(u128, u128)> = networks
@@ -43,7 +43,7 @@ pub(super) fn leaves(networks: &[Network]) -> Result<Vec<Leaf>, Undecided> {
             found: Vec::new(),
         };
         tree.cut(0, 0, &(0..sides.len()).collect::<Vec<_>>(), &mut Vec::new())?;
-        found.extend(tree.found.into_iter().map(|(bits, inside)| Leaf {
+        found.extend(tree.found.into_iter().map(|(bits, inside)| SampleAddress {
             address: match v4 {
                 true => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).unwrap_or(0))),
                 false => IpAddr::V6(Ipv6Addr::from(bits)),
@@ -80,10 +80,10 @@ impl Tree<'_> {
         path: u128,
         open: &[usize],
         inside: &mut Vec<usize>,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), Undecidable> {
         self.nodes += 1;
         if self.nodes > NODES {
-            return Err(Undecided::TooComplex);
+            return Err(Undecidable::TooComplex);
         }
         let below = u128::MAX.checked_shr(bit).unwrap_or(0);
         let before = inside.len();

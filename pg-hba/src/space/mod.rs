@@ -8,10 +8,10 @@
 mod addresses;
 mod names;
 
-use crate::attempt::{Attempt, Replication, Surroundings, Transport};
+use crate::attempt::{Attempt, Replication, StaticEnvironment, Transport};
 use crate::decide::host_matches;
 use crate::rule::{Address, Database, Rule, User};
-use names::Universe;
+use names::NameClasses;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use thiserror::Error;
 /// Reason why a question about all connections cannot be answered.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Undecided {
+pub enum Undecidable {
     /// A regular expression has back references or lookaround, which no finite automaton covers; its text.
     #[error("the regular expression {0:?} has back references or lookaround, which cannot be reasoned about")]
     Pattern(String),
@@ -43,7 +43,7 @@ pub(crate) trait Visitor {
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) attempt: Attempt,
-    pub(crate) world: Surroundings,
+    pub(crate) environment: StaticEnvironment,
 }
 
 /// Cells that are looked at before giving up.
@@ -54,8 +54,8 @@ pub(crate) fn walk(
     rules: &[&Rule],
     lists: &[Vec<usize>],
     visitor: &mut dyn Visitor,
-) -> Result<(), Undecided> {
-    let universe = Universe::of(rules)?;
+) -> Result<(), Undecidable> {
+    let universe = NameClasses::of(rules)?;
     let mut specs: HashMap<(&[Database], &[User]), u32> = HashMap::new();
     let spec = rules
         .iter()
@@ -64,26 +64,26 @@ pub(crate) fn walk(
             *specs.entry((&rule.databases, &rule.users)).or_insert(next)
         })
         .collect();
-    let mut walk = Walk { rules, universe, spec, visitor, seen: HashSet::new(), cells: 0 };
+    let mut walk = CellEnumerator { rules, universe, spec, visitor, seen: HashSet::new(), cells: 0 };
     match walk.transports(lists) {
-        Err(Stop::Undecided(why)) => Err(why),
-        Ok(()) | Err(Stop::Done) => Ok(()),
+        Err(EnumerationEnd::Undecided(why)) => Err(why),
+        Ok(()) | Err(EnumerationEnd::Done) => Ok(()),
     }
 }
 
-enum Stop {
+enum EnumerationEnd {
     Done,
-    Undecided(Undecided),
+    Undecided(Undecidable),
 }
 
-type Flow = Result<(), Stop>;
+type EnumerationResult = Result<(), EnumerationEnd>;
 type Lists = Vec<Vec<usize>>;
 /// A list of rules by what they say: names, and what the visitor tells apart.
 type Keys = Vec<(u32, u32)>;
 
-struct Walk<'w> {
+struct CellEnumerator<'w> {
     rules: &'w [&'w Rule],
-    universe: Universe,
+    universe: NameClasses,
     spec: Vec<u32>,
     visitor: &'w mut dyn Visitor,
     seen: HashSet<(bool, Vec<Keys>)>,
@@ -93,8 +93,8 @@ struct Walk<'w> {
 /// The conditions under which a rule matches, once the names are known: any of each of these memberships.
 type Clauses = Vec<Vec<String>>;
 
-impl Walk<'_> {
-    fn transports(&mut self, lists: &[Vec<usize>]) -> Flow {
+impl CellEnumerator<'_> {
+    fn transports(&mut self, lists: &[Vec<usize>]) -> EnumerationResult {
         for transport in [Transport::Socket, Transport::Tls, Transport::Plain, Transport::Gss] {
             for replication in [Replication::None, Replication::Physical] {
                 let physical = replication == Replication::Physical;
@@ -104,7 +104,7 @@ impl Walk<'_> {
                     rule.possible && rule.connection.admits(transport) && rule.databases.iter().any(database)
                 });
                 let attempt = Attempt { transport, replication, ..Attempt::local("", "") };
-                let cell = Cell { attempt, world: Surroundings::default() };
+                let cell = Cell { attempt, environment: StaticEnvironment::default() };
                 if transport == Transport::Socket {
                     self.names(&lists, &cell)?;
                 } else {
@@ -115,7 +115,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn addresses(&mut self, lists: &Lists, cell: &Cell) -> Flow {
+    fn addresses(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         if lists.iter().all(Vec::is_empty) {
             return Ok(());
         }
@@ -127,8 +127,8 @@ impl Walk<'_> {
                 _ => None,
             })
             .collect();
-        let split: Vec<ByAddress> = lists.iter().map(|list| self.by_address(list, cell)).collect();
-        for leaf in addresses::leaves(&networks).map_err(Stop::Undecided)? {
+        let split: Vec<NetworkPartition> = lists.iter().map(|list| self.by_address(list, cell)).collect();
+        for leaf in addresses::sample_addresses(&networks).map_err(EnumerationEnd::Undecided)? {
             let lists: Lists = split.iter().map(|list| list.at(&leaf.inside)).collect();
             let mut cell = cell.clone();
             cell.attempt.address = Some(leaf.address);
@@ -138,9 +138,9 @@ impl Walk<'_> {
     }
 
     /// Sorts rules by their networks, without those that an earlier rule for every address hides.
-    fn by_address(&self, list: &[usize], cell: &Cell) -> ByAddress {
+    fn by_address(&self, list: &[usize], cell: &Cell) -> NetworkPartition {
         let physical = cell.attempt.replication == Replication::Physical;
-        let mut out = ByAddress { elsewhere: Vec::new(), networks: HashMap::new() };
+        let mut out = NetworkPartition { elsewhere: Vec::new(), networks: HashMap::new() };
         let mut seen = HashSet::new();
         for &rule in list {
             match &self.rules[rule].address {
@@ -163,7 +163,7 @@ impl Walk<'_> {
         out
     }
 
-    fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Flow {
+    fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> EnumerationResult {
         let mentions = |address: &Address| matches!(address, Address::SameHost | Address::SameNet);
         if !lists.iter().flatten().any(|&rule| mentions(&self.rules[rule].address)) {
             return self.host_names(lists, cell, client);
@@ -176,16 +176,16 @@ impl Walk<'_> {
             });
             let mut cell = cell.clone();
             if host {
-                cell.world.interfaces.push(client.into());
+                cell.environment.interfaces.push(client.into());
             } else if net {
-                cell.world.interfaces.extend(addresses::neighbour(client));
+                cell.environment.interfaces.extend(addresses::neighbour(client));
             }
             self.host_names(&lists, &cell, client)?;
         }
         Ok(())
     }
 
-    fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> Flow {
+    fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> EnumerationResult {
         let patterns: BTreeSet<String> = lists
             .iter()
             .flatten()
@@ -210,7 +210,7 @@ impl Walk<'_> {
             });
             let mut cell = cell.clone();
             if let Some(name) = name {
-                cell.world.host_names.insert(client, name);
+                cell.environment.host_names.insert(client, name);
             }
             self.names(&lists, &cell)?;
         }
@@ -235,7 +235,7 @@ impl Walk<'_> {
         lists.iter().map(reduce).collect()
     }
 
-    fn names(&mut self, lists: &Lists, cell: &Cell) -> Flow {
+    fn names(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         let physical = cell.attempt.replication == Replication::Physical;
         let lists = self.reduce(lists, physical);
         let key = |rule: &usize| (self.spec[*rule], self.visitor.key(*rule));
@@ -261,7 +261,7 @@ impl Walk<'_> {
             self.mentioned_users(&lists, &mut databases);
         }
         self.universe.stand_ins(&mut databases);
-        let split: Vec<ByName> = lists.iter().map(|list| self.by_database(list)).collect();
+        let split: Vec<NamePartition> = lists.iter().map(|list| self.by_database(list)).collect();
         for database in databases {
             let fits = |rule: usize| {
                 self.rules[rule].databases.iter().any(|wanted| match wanted {
@@ -278,8 +278,8 @@ impl Walk<'_> {
     }
 
     /// Sorts rules by the databases that they name.
-    fn by_database(&self, list: &[usize]) -> ByName {
-        let mut out = ByName::default();
+    fn by_database(&self, list: &[usize]) -> NamePartition {
+        let mut out = NamePartition::default();
         for &rule in list {
             let mut named = true;
             for database in &self.rules[rule].databases {
@@ -297,8 +297,8 @@ impl Walk<'_> {
     }
 
     /// Sorts rules by the users that they name.
-    fn by_user(&self, list: &[usize]) -> ByName {
-        let mut out = ByName::default();
+    fn by_user(&self, list: &[usize]) -> NamePartition {
+        let mut out = NamePartition::default();
         for &rule in list {
             let mut named = true;
             for user in &self.rules[rule].users {
@@ -322,7 +322,7 @@ impl Walk<'_> {
         }
     }
 
-    fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> Flow {
+    fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> EnumerationResult {
         if self.visitor.skip(lists) {
             return Ok(());
         }
@@ -330,7 +330,7 @@ impl Walk<'_> {
         self.mentioned_users(lists, &mut users);
         users.extend(database);
         self.universe.stand_ins(&mut users);
-        let split: Vec<ByName> = lists.iter().map(|list| self.by_user(list)).collect();
+        let split: Vec<NamePartition> = lists.iter().map(|list| self.by_user(list)).collect();
         for user in users {
             let lists: Lists = split.iter().map(|list| list.at(user, |_| true)).collect();
             let class = &self.universe.classes[user];
@@ -351,7 +351,7 @@ impl Walk<'_> {
     }
 
     /// One pair of names: what is left open are memberships.
-    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> Flow {
+    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> EnumerationResult {
         let conditions: Vec<Vec<(usize, Clauses)>> = lists
             .iter()
             .map(|list| {
@@ -377,10 +377,10 @@ impl Walk<'_> {
     }
 
     /// Decides memberships one after another until the first rule of each list is certain.
-    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> Flow {
+    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> EnumerationResult {
         self.cells += 1;
         if self.cells > CELLS {
-            return Err(Stop::Undecided(Undecided::TooComplex));
+            return Err(EnumerationEnd::Undecided(Undecidable::TooComplex));
         }
         let open = conditions.iter().filter_map(|list| list.first()).find(|(_, clauses)| !clauses.is_empty());
         let Some((_, clauses)) = open else {
@@ -388,7 +388,7 @@ impl Walk<'_> {
                 conditions.iter().map(|list| list.first().map(|(rule, _)| *rule)).collect();
             return match self.visitor.visit(&firsts, cell) {
                 ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Stop::Done),
+                ControlFlow::Break(()) => Err(EnumerationEnd::Done),
             };
         };
         let role = clauses[0][0].clone();
@@ -399,10 +399,10 @@ impl Walk<'_> {
                 .collect();
             let pair = (cell.attempt.user.clone(), role.clone());
             if member {
-                cell.world.memberships.insert(pair.clone());
+                cell.environment.memberships.insert(pair.clone());
             }
             let outcome = self.branch(&next, cell);
-            cell.world.memberships.remove(&pair);
+            cell.environment.memberships.remove(&pair);
             outcome?;
         }
         Ok(())
@@ -480,14 +480,14 @@ fn is_for_everybody(rule: &Rule, physical: bool) -> bool {
 }
 
 /// Rules of a list by their networks, and those that are for other addresses too.
-struct ByAddress {
+struct NetworkPartition {
     elsewhere: Vec<usize>,
-    networks: HashMap<addresses::Side, Vec<usize>>,
+    networks: HashMap<addresses::NetworkKey, Vec<usize>>,
 }
 
-impl ByAddress {
+impl NetworkPartition {
     /// Returns the rules at an address inside these networks, in order.
-    fn at(&self, inside: &[addresses::Side]) -> Vec<usize> {
+    fn at(&self, inside: &[addresses::NetworkKey]) -> Vec<usize> {
         let mut found = self.elsewhere.clone();
         let last = found.last().copied();
         for side in inside {
@@ -502,12 +502,12 @@ impl ByAddress {
 
 /// Rules of a list by the names in one of their fields, and those that are for other names too.
 #[derive(Default)]
-struct ByName {
+struct NamePartition {
     others: Vec<usize>,
     named: HashMap<usize, Vec<usize>>,
 }
 
-impl ByName {
+impl NamePartition {
     fn add(&mut self, class: Option<usize>, rule: usize) {
         if let Some(class) = class {
             let rules = self.named.entry(class).or_default();

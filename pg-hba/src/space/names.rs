@@ -1,13 +1,13 @@
 //! The names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that
 //! match them.
 
-use super::Undecided;
+use super::Undecidable;
 use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
 use std::collections::{BTreeSet, HashMap};
 
 /// Names that no rule distinguishes.
-pub(crate) struct Class {
+pub(crate) struct NameClass {
     /// One of the names.
     pub(crate) name: String,
     /// Another one, if there is any.
@@ -16,8 +16,8 @@ pub(crate) struct Class {
 }
 
 /// The classes of names.
-pub(crate) struct Universe {
-    pub(crate) classes: Vec<Class>,
+pub(crate) struct NameClasses {
+    pub(crate) classes: Vec<NameClass>,
     literals: HashMap<String, usize>,
     patterns: HashMap<Pattern, usize>,
     /// Classes without a literal name; never empty in practice, since names are many.
@@ -29,8 +29,8 @@ pub(crate) struct Universe {
 /// Work before giving up, in instructions of automata looked at: well under a second when optimised.
 const WORK: usize = 25_000_000;
 
-impl Universe {
-    pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecided> {
+impl NameClasses {
+    pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecidable> {
         let mut names: Vec<String> = Vec::new();
         let mut patterns: HashMap<Pattern, usize> = HashMap::new();
         let mut listed: Vec<Pattern> = Vec::new();
@@ -61,11 +61,11 @@ impl Universe {
         // Longer names are cut before they reach the rules, and an empty one never does.
         names.retain(|name| !name.is_empty() && name.len() <= 63);
         if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
-            return Err(Undecided::Pattern(odd.as_str().to_owned()));
+            return Err(Undecidable::Pattern(odd.as_str().to_owned()));
         }
-        let mut classes: Vec<Class> = names
+        let mut classes: Vec<NameClass> = names
             .iter()
-            .map(|name| Class {
+            .map(|name| NameClass {
                 name: name.clone(),
                 second: None,
                 matched: listed.iter().map(|pattern| pattern.is_match(name)).collect(),
@@ -107,13 +107,13 @@ impl Universe {
 /// Readable names, tried before the search for any.
 const READABLE: [&str; 6] = ["somebody", "another", "stranger", "visitor", "unnamed_1", "unnamed_2"];
 
-fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec<Class>, Undecided> {
-    let mut found: HashMap<Vec<bool>, Class> = HashMap::new();
+fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec<NameClass>, Undecidable> {
+    let mut found: HashMap<Vec<bool>, NameClass> = HashMap::new();
     let mut add = |name: &str| {
         let matched: Vec<bool> = patterns.iter().map(|pattern| pattern.is_match(name)).collect();
         match found.get_mut(&matched) {
             None => {
-                let class = Class { name: name.to_owned(), second: None, matched: matched.clone() };
+                let class = NameClass { name: name.to_owned(), second: None, matched: matched.clone() };
                 found.insert(matched, class);
             }
             Some(class) if class.second.is_none() && class.name != name => {
@@ -159,7 +159,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                 }
                 work += step;
                 if work > WORK {
-                    return Err(Undecided::TooComplex);
+                    return Err(Undecidable::TooComplex);
                 }
                 let next: Vec<State> = automata
                     .iter()
