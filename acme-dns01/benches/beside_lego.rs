@@ -12,7 +12,7 @@ use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
-use acme_dns01::{Limits, Spec};
+use acme_dns01::{CertificateSpec, Limits};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,7 +71,7 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     let certificates: Vec<Certificate> = (0..count)
         .map(|number| {
             let name = format!("c{number}.example.test").parse().expect("a name");
-            let mut spec = Spec::new([name], "pebble");
+            let mut spec = CertificateSpec::new([name], "pebble");
             spec.limits = Limits::none();
             spec.into()
         })

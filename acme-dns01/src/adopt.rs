@@ -38,10 +38,10 @@ pub struct FoundAccount {
     pub key: SecretString,
 }
 
-/// Certificates and accounts found in a folder.
+/// The certificates and accounts in the folder of another ACME client.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Found {
+pub struct ClientFolder {
     /// Certificates whose private key was found.
     pub certificates: Vec<FoundCertificate>,
     /// Accounts whose URL and key were found.
@@ -58,14 +58,14 @@ const LARGEST: u64 = 1 << 20;
 /// Searches the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data folder, or `/var/lib/acme`.
 ///
 /// # Errors
-/// Returns an error if the folder cannot be read. Files in it that cannot be used are listed in [`Found::skipped`].
-pub fn read(folder: &Path) -> std::io::Result<Found> {
-    let mut found = Found::default();
+/// Returns an error if the folder cannot be read. Files in it that cannot be used are listed in [`ClientFolder::skipped`].
+pub fn read(folder: &Path) -> std::io::Result<ClientFolder> {
+    let mut found = ClientFolder::default();
     search(folder, DEPTH, &mut found)?;
     Ok(found)
 }
 
-fn search(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
+fn search(folder: &Path, depth: usize, found: &mut ClientFolder) -> std::io::Result<()> {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     entries.sort();
@@ -125,7 +125,7 @@ fn text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
-fn certificate(path: &Path, key: &Path, found: &mut Found) {
+fn certificate(path: &Path, key: &Path, found: &mut ClientFolder) {
     let parts = text(path).and_then(|chain| {
         let key = text(key).map_err(|error| format!("{}: {error}", key.display()))?;
         let info = describe(&chain).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! The pair in place compared with what was issued and with what the configuration requires.
 
 use crate::lifetime::{CertificateInfo, Origin};
-use crate::machine::{Spec, State};
+use crate::machine::{CertificateSpec, State};
 use crate::time::Time;
 use std::fmt;
 
@@ -77,7 +77,7 @@ pub enum Condition {
 impl Condition {
     /// Compares the pair in place with the journal and the specification.
     #[must_use]
-    pub fn of(spec: &Spec, state: &State, stored: &StoredPair, now: Time) -> Self {
+    pub fn of(spec: &CertificateSpec, state: &State, stored: &StoredPair, now: Time) -> Self {
         let info = match stored {
             StoredPair::Absent if state.held.is_some() || state.lost.is_some() => return Self::FolderDeleted,
             StoredPair::Absent => return Self::Missing,
@@ -239,8 +239,8 @@ mod tests {
 
     const NOW: Time = Time::from_secs(1_800_000_000);
 
-    fn spec() -> Spec {
-        let mut spec = Spec::new(["a.test".parse().expect("a name")], "ca");
+    fn spec() -> CertificateSpec {
+        let mut spec = CertificateSpec::new(["a.test".parse().expect("a name")], "ca");
         spec.directories.insert("ca".into(), "https://ca.test/dir".into());
         spec
     }

@@ -15,10 +15,12 @@ mod time;
 pub use condition::{Condition, StoredPair};
 pub use key_type::{KeyType, KeyTypeError};
 pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
-pub use lifetime::{Ari, CertificateInfo, Due, Origin, Plan, Reason, RenewalInfo, Requirements, due};
+pub use lifetime::{
+    Ari, CertificateInfo, Origin, RenewalInfo, RenewalPolicy, RenewalReason, RenewalTime, Requirements, due,
+};
 pub use machine::{
-    AcmeError, Action, Alert, Attempt, Authorization, ErrorKind, Event, Machine, Order, OrderSpec, Record,
-    Spec, State, Status, Timeouts, Txt, renewal_due,
+    AcmeError, Action, Alert, Attempt, Authorization, CertificateSpec, ErrorKind, Event, Machine, Order,
+    OrderSpec, Record, State, Status, Timeouts, TxtRecord, renewal_due,
 };
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, format_duration};

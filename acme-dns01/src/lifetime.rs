@@ -142,7 +142,7 @@ impl Ari {
 
 /// Policy of renewal times.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct RenewalPolicy {
     /// Remaining part of the lifetime at renewal without ARI, in thousandths.
     pub remaining: u16,
     /// Remaining part of the lifetime at renewal without ARI, in thousandths, for lifetimes of ten days or less.
@@ -151,7 +151,7 @@ pub struct Plan {
     pub turn: u16,
 }
 
-impl Default for Plan {
+impl Default for RenewalPolicy {
     /// A third of the lifetime, half of a short one, and the middle of a renewal window.
     fn default() -> Self {
         Self { remaining: 333, remaining_short: 500, turn: 500 }
@@ -160,17 +160,17 @@ impl Default for Plan {
 
 /// Renewal time of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct RenewalTime {
     /// Time from which the certificate is due; 1970-01-01 for one that is due at once.
     pub at: Time,
     /// The reason for that time.
-    pub reason: Reason,
+    pub reason: RenewalReason,
 }
 
 /// Reason for a renewal time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum RenewalReason {
     /// No certificate has been issued yet.
     Missing,
     /// The certificate in place was not issued by a CA.
@@ -263,24 +263,24 @@ pub fn due(
     held: Option<&CertificateInfo>,
     ari: Option<&Ari>,
     requirements: &Requirements<'_>,
-    plan: &Plan,
-) -> Due {
-    let at_once = |reason| Due { at: Time::default(), reason };
-    let Some(held) = held else { return at_once(Reason::Missing) };
+    policy: &RenewalPolicy,
+) -> RenewalTime {
+    let at_once = |reason| RenewalTime { at: Time::default(), reason };
+    let Some(held) = held else { return at_once(RenewalReason::Missing) };
     if held.origin != Origin::Authority {
-        return at_once(Reason::SelfSigned(held.origin));
+        return at_once(RenewalReason::SelfSigned(held.origin));
     }
     if held.names != requirements.names {
-        return at_once(Reason::Names);
+        return at_once(RenewalReason::Names);
     }
     if held.key_type != requirements.key_type {
-        return at_once(Reason::KeyType);
+        return at_once(RenewalReason::KeyType);
     }
     if held.profile.as_deref() != requirements.profile {
-        return at_once(Reason::Profile);
+        return at_once(RenewalReason::Profile);
     }
     if let Some(other) = requirements.other_authority(held) {
-        return at_once(Reason::Authority(other));
+        return at_once(RenewalReason::Authority(other));
     }
     let lifetime = held.lifetime();
     let part = |thousandths: u16| {
@@ -293,24 +293,24 @@ pub fn due(
         .and_then(|ari| ari.info.clone())
         .filter(|info| info.start < info.end);
     if let Some(info) = info {
-        let width = info.end.since(info.start).as_millis() * u128::from(plan.turn.min(1000)) / 1000;
+        let width = info.end.since(info.start).as_millis() * u128::from(policy.turn.min(1000)) / 1000;
         let turn = info.start.after(Duration::from_millis(width.try_into().unwrap_or(u64::MAX)));
         let latest = held.not_after.before(part(100));
         return if turn > latest {
-            Due { at: latest, reason: Reason::WindowTooLate(info) }
+            RenewalTime { at: latest, reason: RenewalReason::WindowTooLate(info) }
         } else {
-            Due { at: turn, reason: Reason::RenewalInfo(info) }
+            RenewalTime { at: turn, reason: RenewalReason::RenewalInfo(info) }
         };
     }
     let short = lifetime <= Duration::from_secs(10 * 86_400);
-    let remaining = part(if short { plan.remaining_short } else { plan.remaining });
+    let remaining = part(if short { policy.remaining_short } else { policy.remaining });
     // Half of a twentieth to either side, so that many that were ordered together do not come together again.
-    let spread = part(plan.turn.min(1000) / 20);
+    let spread = part(policy.turn.min(1000) / 20);
     let at = held.not_after.before(remaining).before(part(25)).after(spread);
-    Due { at: at.max(held.not_before), reason: Reason::Lifetime(held.not_after.since(at)) }
+    RenewalTime { at: at.max(held.not_before), reason: RenewalReason::Lifetime(held.not_after.since(at)) }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RenewalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no certificate yet"),
@@ -346,8 +346,8 @@ mod tests {
         info
     }
 
-    fn when(held: &CertificateInfo, ari: Option<&Ari>, plan: &Plan) -> Due {
-        due(Some(held), ari, &Requirements::new(&held.names, "ec256"), plan)
+    fn when(held: &CertificateInfo, ari: Option<&Ari>, policy: &RenewalPolicy) -> RenewalTime {
+        due(Some(held), ari, &Requirements::new(&held.names, "ec256"), policy)
     }
 
     #[test]
@@ -364,22 +364,22 @@ mod tests {
                 directories: Some(&directories),
                 ..Requirements::new(&info.names, "ec256")
             };
-            due(Some(info), None, &requirements, &Plan::default()).reason
+            due(Some(info), None, &requirements, &RenewalPolicy::default()).reason
         };
         // By name as long as the directory is not known; by the directory afterwards.
-        assert!(matches!(of(&info), Reason::Authority(_)));
+        assert!(matches!(of(&info), RenewalReason::Authority(_)));
         info.authority = Some("prod".into());
-        assert!(matches!(of(&info), Reason::Lifetime(_)));
+        assert!(matches!(of(&info), RenewalReason::Lifetime(_)));
         info.directory = Some("https://elsewhere.test/dir".into());
-        assert!(matches!(of(&info), Reason::Authority(_)));
+        assert!(matches!(of(&info), RenewalReason::Authority(_)));
         // A new name for the same directory is the same authority.
         info.authority = Some("formerly".into());
         info.directory = Some("https://prod.test/dir".into());
-        assert!(matches!(of(&info), Reason::Lifetime(_)));
+        assert!(matches!(of(&info), RenewalReason::Lifetime(_)));
         info.directory = None;
         info.authority = Some(String::new());
         info.issuer = "(STAGING) Counterfeit Cashew R10".into();
-        assert!(matches!(of(&info), Reason::Authority(_)));
+        assert!(matches!(of(&info), RenewalReason::Authority(_)));
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
     fn parts_of_the_lifetime() {
         for (days, left) in [(90, 30), (64, 21), (45, 15), (6, 3)] {
             let held = held(days);
-            let due = when(&held, None, &Plan::default());
+            let due = when(&held, None, &RenewalPolicy::default());
             let remaining = held.not_after.since(due.at).as_secs() / 86_400;
             assert!(remaining.abs_diff(left) <= 1, "{days} days: {remaining} remain");
         }
@@ -410,18 +410,24 @@ mod tests {
             next: Time::default(),
         };
         let day = |n: u32| held.not_before.after(DAY * n);
-        let plan = Plan::default();
-        assert!(matches!(when(&held, Some(&window(day(9), day(9))), &plan).reason, Reason::Lifetime(_)));
-        assert!(matches!(when(&held, Some(&window(day(9), day(8))), &plan).reason, Reason::Lifetime(_)));
-        let due = when(&held, Some(&window(day(10), day(12))), &plan);
+        let policy = RenewalPolicy::default();
+        assert!(matches!(
+            when(&held, Some(&window(day(9), day(9))), &policy).reason,
+            RenewalReason::Lifetime(_)
+        ));
+        assert!(matches!(
+            when(&held, Some(&window(day(9), day(8))), &policy).reason,
+            RenewalReason::Lifetime(_)
+        ));
+        let due = when(&held, Some(&window(day(10), day(12))), &policy);
         assert_eq!(due.at, day(11));
         assert!(matches!(
-            when(&held, Some(&window(day(200), day(300))), &plan).reason,
-            Reason::WindowTooLate(_)
+            when(&held, Some(&window(day(200), day(300))), &policy).reason,
+            RenewalReason::WindowTooLate(_)
         ));
         let mut other = window(day(10), day(12));
         other.of = "c.d".into();
-        assert!(matches!(when(&held, Some(&other), &plan).reason, Reason::Lifetime(_)));
+        assert!(matches!(when(&held, Some(&other), &policy).reason, RenewalReason::Lifetime(_)));
     }
 
     proptest! {
@@ -434,7 +440,7 @@ mod tests {
                 info: Some(RenewalInfo { start: Time::from_secs(start), end: Time::from_secs(end), explanation: None }),
                 next: Time::default(),
             });
-            let due = when(&held, ari.as_ref(), &Plan { turn, ..Plan::default() });
+            let due = when(&held, ari.as_ref(), &RenewalPolicy { turn, ..RenewalPolicy::default() });
             prop_assert!(held.not_after.since(due.at) >= held.lifetime() / 11);
         }
     }

@@ -2,8 +2,8 @@
 
 use acme_dns01::simulate::{KillReport, Report, decade, killed, skewed};
 use acme_dns01::{
-    AcmeError, Action, Authorization, ErrorKind, Event, Ledger, Machine, Order, Spec, State, Status, Time,
-    Txt,
+    AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Ledger, Machine, Order, State,
+    Status, Time, TxtRecord,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn ten_years_never_expired_never_limited() {
 /// The time for places that cannot be asked from here passes before the CA is told.
 #[test]
 fn the_ca_is_told_only_after_everything_has_settled() {
-    let mut spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
+    let mut spec = CertificateSpec::new(["www.example.org".parse().expect("a name")], "ca");
     spec.timeouts.settle = Duration::from_secs(30);
     let mut machine = Machine::new(spec, State::default());
     let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
@@ -79,7 +79,7 @@ fn the_ca_is_told_only_after_everything_has_settled() {
                 problem: None,
                 retry_after: None,
             }),
-            Action::Locate { name } => Event::Located(Txt {
+            Action::Locate { name } => Event::Located(TxtRecord {
                 provider: "p".into(),
                 zone: "z".into(),
                 name,
@@ -103,7 +103,7 @@ fn the_ca_is_told_only_after_everything_has_settled() {
 /// A line that cannot be written is not tried in a frenzy, and nothing that it comes before is done.
 #[test]
 fn what_cannot_be_written_down_is_not_done() {
-    let spec = Spec::new(["www.example.org".parse().expect("a name")], "ca");
+    let spec = CertificateSpec::new(["www.example.org".parse().expect("a name")], "ca");
     let retry = spec.timeouts.retry;
     let mut machine = Machine::new(spec, State::default());
     let (ledger, mut now) = (Ledger::default(), Time::from_secs(1_800_000_000));
@@ -152,13 +152,13 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
 #[test]
 fn profiles_limits_and_the_announced_calendar() {
     use acme_dns01::simulate::{Scenario, play};
-    use acme_dns01::{Limits, Spec, Time};
+    use acme_dns01::{CertificateSpec, Limits, Time};
     let begin = Time::parse_rfc3339("2026-11-29T00:00:00Z").expect("a date");
-    let specs = |count: usize, profile: Option<&str>, limits: Limits| -> Vec<Spec> {
+    let specs = |count: usize, profile: Option<&str>, limits: Limits| -> Vec<CertificateSpec> {
         (0..count)
             .map(|number| {
                 let name = format!("host{number}.domain{number}.test").parse().expect("a name");
-                let mut spec = Spec::new([name], "ca");
+                let mut spec = CertificateSpec::new([name], "ca");
                 spec.profile = profile.map(str::to_owned);
                 spec.limits = limits;
                 spec

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::Authority;
-use testkit::mail::{Faulty, Pair, Postfix, Scripted, Stage, aiosmtpd, node};
+use testkit::mail::{CertificateFiles, Faulty, Postfix, Scripted, Stage, aiosmtpd, node};
 
 const HOST: &str = "mail.example.org";
 const USER: &str = "forge";
@@ -24,19 +24,19 @@ const PASSWORD: &str = "pa#ss;w%rd`\"";
 struct World {
     folder: tempfile::TempDir,
     authority: Authority,
-    pair: Pair,
+    pair: CertificateFiles,
 }
 
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let authority = Authority::new();
-        let pair = Pair::write(folder.path(), "mail", &authority.issue(&[HOST]));
+        let pair = CertificateFiles::write(folder.path(), "mail", &authority.issue(&[HOST]));
         Self { folder, authority, pair }
     }
 
-    fn other_pair(&self, name: &str, issued: &(String, String)) -> Pair {
-        Pair::write(self.folder.path(), name, issued)
+    fn other_pair(&self, name: &str, issued: &(String, String)) -> CertificateFiles {
+        CertificateFiles::write(self.folder.path(), name, issued)
     }
 
     fn options(&self) -> Options {

@@ -1,23 +1,23 @@
 //! Certificates and accounts of other clients, taken over into the store.
 
 use super::{Certificate, Engine};
-use crate::adopt::{Found, FoundCertificate};
+use crate::adopt::{ClientFolder, FoundCertificate};
 use crate::client::{KeyPair, now};
 use crate::condition::Condition;
 use crate::finding::Finding;
 use crate::lifetime::Origin;
-use crate::machine::{Record, Spec, State};
-use crate::store::{Pair, StoreError};
+use crate::machine::{CertificateSpec, Record, State};
+use crate::store::{CertificatePair, StoreError};
 
 /// Takes over what was found, for the certificates of the configuration.
 pub(super) struct Adopter<'e> {
     engine: &'e Engine,
-    found: &'e Found,
+    found: &'e ClientFolder,
     dry: bool,
 }
 
 impl<'e> Adopter<'e> {
-    pub(super) const fn new(engine: &'e Engine, found: &'e Found, dry: bool) -> Self {
+    pub(super) const fn new(engine: &'e Engine, found: &'e ClientFolder, dry: bool) -> Self {
         Self { engine, found, dry }
     }
 
@@ -52,7 +52,7 @@ impl<'e> Adopter<'e> {
     }
 
     /// Returns the certificate that is as the specification wants it and lives the longest.
-    fn best(&self, spec: &Spec) -> Option<&'e FoundCertificate> {
+    fn best(&self, spec: &CertificateSpec) -> Option<&'e FoundCertificate> {
         let required = spec.requirements();
         let fits = |found: &&FoundCertificate| {
             let info = &found.info;
@@ -87,7 +87,9 @@ impl<'e> Adopter<'e> {
         held.profile.clone_from(&spec.profile);
         (state.held, state.lost, state.revoked, state.ari) = (Some(held), None, None, None);
         (state.undeployed, state.refused) = (true, 0);
-        store.stage(&spec.id, &Pair { chain: found.chain.clone(), key: found.key.clone() }).await?;
+        store
+            .stage(&spec.id, &CertificatePair { chain: found.chain.clone(), key: found.key.clone() })
+            .await?;
         store.install(&spec.id).await?;
         store.append(&spec.id, &Record::State(Box::new(state))).await?;
         Ok(format!("taken from {shown}"))

@@ -7,7 +7,7 @@ use crate::client::{Directory, now};
 use crate::condition::Condition;
 use crate::dns::DnsError;
 use crate::finding::Finding;
-use crate::machine::{AcmeError, ErrorKind, Txt};
+use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::name::Name;
 use crate::propagation::LookupMode;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -46,7 +46,7 @@ impl<'e> Checker<'e> {
         self.locate(certificate, name).await.map(|_| ())
     }
 
-    async fn locate(&self, certificate: &Certificate, name: &Name) -> Result<Txt, AcmeError> {
+    async fn locate(&self, certificate: &Certificate, name: &Name) -> Result<TxtRecord, AcmeError> {
         self.engine.locator.locate(&name.challenge(), &certificate.spec.providers).await
     }
 
@@ -281,7 +281,7 @@ fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Dir
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Spec;
+    use crate::machine::CertificateSpec;
 
     #[test]
     fn limits_of_the_ca_are_found_before_an_order() {
@@ -292,7 +292,7 @@ mod tests {
         .expect("a directory");
         let of = |names: &[String], profile: Option<&str>, url: &str| {
             let names = names.iter().map(|name| name.parse().expect("a name"));
-            let mut spec = Spec::new(names, "letsencrypt");
+            let mut spec = CertificateSpec::new(names, "letsencrypt");
             spec.profile = profile.map(str::to_owned);
             let found = limits(&Certificate::from(spec), "letsencrypt", url, &directory);
             found.into_iter().map(|finding| format!("{finding:?}")).collect::<Vec<_>>().join("\n")

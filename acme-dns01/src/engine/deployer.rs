@@ -1,15 +1,15 @@
 //! Certificates in use in this process, and what this machine's servers were told.
 
 use super::accounts::store_error;
-use crate::live::Live;
+use crate::live::LiveCertificates;
 use crate::machine::{AcmeError, ErrorKind};
-use crate::store::{Pair, Store, StoreError};
+use crate::store::{CertificatePair, Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Puts certificates into use in this process, and remembers what was deployed on this machine.
 pub(super) struct Deployer {
-    pub(super) live: Option<Arc<Live>>,
+    pub(super) live: Option<Arc<LiveCertificates>>,
     store: Arc<dyn Store>,
     /// Serial numbers deployed to the servers of this host, by certificate.
     serials: Mutex<BTreeMap<String, String>>,
@@ -39,7 +39,7 @@ impl Deployer {
     }
 
     /// Puts a pair into use in this process.
-    pub(super) fn set_live(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+    pub(super) fn set_live(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         if let Some(live) = &self.live {
             let damaged = |error: crate::live::LiveError| StoreError::Damaged {
                 path: id.to_owned(),

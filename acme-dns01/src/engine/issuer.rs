@@ -7,7 +7,7 @@ use super::{Certificate, Engine, EngineEvent};
 use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
 use crate::live::{DeployError, run_reloads};
 use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine, State};
-use crate::store::{Pair, StoreError};
+use crate::store::{CertificatePair, StoreError};
 use std::sync::Arc;
 
 fn local(why: impl std::fmt::Display) -> AcmeError {
@@ -261,7 +261,7 @@ impl<'e> Issuer<'e> {
         held.authority = Some(attempt.authority.clone());
         held.directory = Some(self.engine.accounts.authority(&attempt.authority)?.acme.url().to_owned());
         held.profile.clone_from(&spec.profile);
-        store.stage(&spec.id, &Pair { chain, key }).await.map_err(durable)?;
+        store.stage(&spec.id, &CertificatePair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(&spec.id, &held.serial);
         Ok(Event::Staged(Box::new(held)))
     }
@@ -283,7 +283,7 @@ impl<'e> Issuer<'e> {
         if found.serial != held.serial {
             return Err(lost(format!("the CA has another certificate there (serial {})", found.serial)));
         }
-        store.stage(id, &Pair { chain, key }).await.map_err(durable)?;
+        store.stage(id, &CertificatePair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(id, &held.serial);
         Ok(())
     }

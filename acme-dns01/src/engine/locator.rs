@@ -1,7 +1,7 @@
 //! The provider and the zone of a challenge's record.
 
 use crate::dns::{Dns, DnsError, Target};
-use crate::machine::{AcmeError, ErrorKind, Txt};
+use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::propagation::LookupMode;
 use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
 use futures_util::future::join_all;
@@ -43,7 +43,7 @@ impl Locator {
 
     /// Finds where the record of a challenge belongs: the zone as the DNS has it, and the provider that has exactly this zone.
     /// `allowed` are the providers to ask; all if empty.
-    pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<Txt, AcmeError> {
+    pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         let target = self.dns.target(name).await.map_err(|error| match error {
             DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
                 AcmeError::new(ErrorKind::Local, error.to_string())
@@ -81,7 +81,7 @@ impl Locator {
             }
         }
         match (best, failed) {
-            (Some((rank, provider, found)), _) if rank >= ACCEPTED => Ok(Txt {
+            (Some((rank, provider, found)), _) if rank >= ACCEPTED => Ok(TxtRecord {
                 provider: provider.to_owned(),
                 zone: found.id,
                 name: target.name,
@@ -113,7 +113,7 @@ impl Locator {
     }
 
     /// Removes a record, by the provider that created it or by any other that has its zone.
-    pub(super) async fn remove(&self, txt: &Txt) -> Result<(), AcmeError> {
+    pub(super) async fn remove(&self, txt: &TxtRecord) -> Result<(), AcmeError> {
         if let Some(provider) = self.provider(&txt.provider) {
             let removed = provider.remove(&txt.zone, &txt.name, &txt.value, txt.id.as_deref()).await;
             return removed.map_err(|error| provider_error(&error));

@@ -22,17 +22,17 @@ pub use inspect::inspect;
 pub use reporter::Counts;
 pub use round::{CertificateRound, RoundOutcome};
 
-use crate::adopt::Found;
+use crate::adopt::ClientFolder;
 use crate::alert::AlertSink;
 use crate::client::{KeyPair, now};
 use crate::condition::{Condition, StoredPair};
 use crate::dns::Dns;
 use crate::ledger::Ledger;
-use crate::lifetime::Due;
-use crate::live::{Deployment, Live};
-use crate::machine::{AcmeError, ErrorKind, Machine, Record, Spec, State};
+use crate::lifetime::RenewalTime;
+use crate::live::{Deployment, LiveCertificates};
+use crate::machine::{AcmeError, CertificateSpec, ErrorKind, Machine, Record, State};
 use crate::provider::Provider;
-use crate::store::{Pair, Store, StoreError};
+use crate::store::{CertificatePair, Store, StoreError};
 use crate::time::Time;
 use accounts::{AccountKeeper, store_error};
 use adopter::Adopter;
@@ -51,7 +51,7 @@ use tokio::sync::{Semaphore, watch};
 #[non_exhaustive]
 pub struct Certificate {
     /// Specification of the certificate.
-    pub spec: Spec,
+    pub spec: CertificateSpec,
     /// Servers to reload, and handshakes that verify the deployment.
     pub deployment: Deployment,
 }
@@ -59,13 +59,13 @@ pub struct Certificate {
 impl Certificate {
     /// Creates a certificate with its deployment.
     #[must_use]
-    pub const fn new(spec: Spec, deployment: Deployment) -> Self {
+    pub const fn new(spec: CertificateSpec, deployment: Deployment) -> Self {
         Self { spec, deployment }
     }
 }
 
-impl From<Spec> for Certificate {
-    fn from(spec: Spec) -> Self {
+impl From<CertificateSpec> for Certificate {
+    fn from(spec: CertificateSpec) -> Self {
         Self { spec, deployment: Deployment::default() }
     }
 }
@@ -87,7 +87,7 @@ pub struct CertificateStatus {
     /// State replayed from the journal.
     pub state: State,
     /// Time of the next renewal, with its reason. A pause after a failure may delay it further.
-    pub due: Due,
+    pub due: RenewalTime,
     /// End of the pause after a failure. `None` if no pause is in force.
     pub paused_until: Option<Time>,
 }
@@ -132,14 +132,14 @@ impl Engine {
         }
     }
 
-    /// Adds a CA under the name that [`Spec::authorities`](crate::Spec) uses. Replaces one of the same name.
+    /// Adds a CA under the name that [`CertificateSpec::authorities`](crate::CertificateSpec) uses. Replaces one of the same name.
     #[must_use]
     pub fn authority(mut self, name: impl Into<String>, authority: Authority) -> Self {
         self.accounts.authorities.insert(name.into(), authority);
         self
     }
 
-    /// Adds a DNS provider under the name that [`Spec::providers`](crate::Spec) uses. A provider whose zone is exactly that of the
+    /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. A provider whose zone is exactly that of the
     /// record is preferred.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
@@ -156,7 +156,7 @@ impl Engine {
 
     /// Sets the rustls resolver into which certificates are put.
     #[must_use]
-    pub fn live(mut self, live: Arc<Live>) -> Self {
+    pub fn live(mut self, live: Arc<LiveCertificates>) -> Self {
         self.deployer.live = Some(live);
         self
     }
@@ -320,15 +320,18 @@ impl Engine {
     }
 
     /// Returns the pair in place, if it can be used.
-    async fn usable(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn usable(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let contents = self.store.contents(id).await?;
         match (inspect(&contents), contents.chain, contents.key) {
-            (StoredPair::Complete(_), Some(chain), Some(key)) => Ok(Some(Pair { chain, key })),
+            (StoredPair::Complete(_), Some(chain), Some(key)) => Ok(Some(CertificatePair { chain, key })),
             _ => Ok(None),
         }
     }
 
-    async fn current_or_placeholder(&self, spec: &Spec) -> Result<Option<Pair>, StoreError> {
+    async fn current_or_placeholder(
+        &self,
+        spec: &CertificateSpec,
+    ) -> Result<Option<CertificatePair>, StoreError> {
         let id = &spec.id;
         self.store.refresh(id).await?;
         if let Some(pair) = self.usable(id).await? {
@@ -359,7 +362,7 @@ impl Engine {
     }
 
     /// Writes down what became of the pair that was issued, before another takes its place.
-    async fn note_loss(&self, spec: &Spec) -> Result<(), StoreError> {
+    async fn note_loss(&self, spec: &CertificateSpec) -> Result<(), StoreError> {
         let state = State::replay(&self.store.journal(&spec.id).await?);
         if state.held.is_none() {
             return Ok(());
@@ -409,7 +412,7 @@ impl Engine {
         let condition = Condition::of(&spec, &state, &stored, now());
         let state = adopt(&spec, state, &stored);
         let due = if condition.is_lost() && !state.undeployed {
-            Due { at: Time::default(), reason: crate::Reason::Lost(condition.to_string()) }
+            RenewalTime { at: Time::default(), reason: crate::RenewalReason::Lost(condition.to_string()) }
         } else {
             crate::renewal_due(&spec, &state, Some(stored.clone()))
         };
@@ -427,7 +430,7 @@ impl Engine {
 
     /// Imports certificates and accounts of another client, for these certificates. A valid certificate in place and a registered
     /// account are kept. With `dry`, nothing is changed.
-    pub async fn adopt(&self, found: &Found, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+    pub async fn adopt(&self, found: &ClientFolder, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.resolved(certificate)).collect();
         Adopter::new(self, found, dry).run(&certificates).await
@@ -495,12 +498,14 @@ impl Engine {
     /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
     pub async fn abandon(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
         let _lock = self.locked(id).await?;
-        let mut machine = Machine::new(Spec::new([], ""), State::replay(&self.store.journal(id).await?));
+        let mut machine =
+            Machine::new(CertificateSpec::new([], ""), State::replay(&self.store.journal(id).await?));
         if machine.state().attempt.is_some() || machine.state().until.is_some() {
             let record = Record::Abandoned { at: now(), why: "the user asked for it".to_owned() };
             self.store.append(id, &record).await?;
             self.reporter.record(id, &record);
-            machine = Machine::new(Spec::new([], ""), State::replay(&self.store.journal(id).await?));
+            machine =
+                Machine::new(CertificateSpec::new([], ""), State::replay(&self.store.journal(id).await?));
         }
         remove_records(self, id, machine.state()).await
     }

@@ -6,8 +6,8 @@ use super::{Certificate, Engine, EngineEvent};
 use crate::client::{now, self_signed};
 use crate::condition::StoredPair;
 use crate::lifetime::Origin;
-use crate::machine::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Record, Spec, State};
-use crate::store::{Lock, Pair, StoreError};
+use crate::machine::{AcmeError, Action, Alert, CertificateSpec, ErrorKind, Event, Machine, Record, State};
+use crate::store::{CertificatePair, Lock, StoreError};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const COMPACT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateRound {
-    /// Id of the certificate, [`Spec::id`](crate::Spec).
+    /// Id of the certificate, [`CertificateSpec::id`](crate::CertificateSpec).
     pub id: String,
     /// Outcome of the round.
     pub outcome: RoundOutcome,
@@ -195,7 +195,7 @@ impl<'e> Round<'e> {
 
 /// Treats a certificate that another program installed as issued by the first configured authority, unless one is
 /// recorded already.
-pub(super) fn adopt(spec: &Spec, mut state: State, stored: &StoredPair) -> State {
+pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPair) -> State {
     if state.held.is_none()
         && state.lost.is_none()
         && let StoredPair::Complete(info) = stored
@@ -210,14 +210,14 @@ pub(super) fn adopt(spec: &Spec, mut state: State, stored: &StoredPair) -> State
 }
 
 /// Generates a self-signed placeholder.
-pub(super) async fn placeholder(spec: &Spec) -> Result<Pair, StoreError> {
+pub(super) async fn placeholder(spec: &CertificateSpec) -> Result<CertificatePair, StoreError> {
     let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
     let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };
     // RSA takes its time.
     let made = tokio::task::spawn_blocking(move || self_signed(&names, kind, today)).await;
     let made = made.map_err(|error| damaged(error.to_string()))?;
     let (chain, key) = made.map_err(|error| damaged(error.to_string()))?;
-    Ok(Pair { chain, key })
+    Ok(CertificatePair { chain, key })
 }
 
 /// Removes the TXT records of a journal from the DNS. Returns the names of those that could not be removed, each with

@@ -7,4 +7,4 @@ mod resolver;
 pub use deploy::{Check, Deployment, Reload};
 pub(crate) use deploy::{DeployError, run_reloads};
 pub use handshake::{Greeting, HandshakeError, served_serial};
-pub use resolver::{CertificateInUse, Live, LiveError};
+pub use resolver::{CertificateInUse, LiveCertificates, LiveError};

@@ -1,7 +1,7 @@
 //! A rustls certificate resolver whose certificates can be replaced at runtime.
 
 use crate::lifetime::CertificateInfo;
-use crate::store::Pair;
+use crate::store::CertificatePair;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -20,7 +20,7 @@ pub enum LiveError {
     Pem(#[source] rustls_pki_types::pem::Error),
     /// The private key does not match the certificate, or its type is not supported.
     #[error("the pair cannot be used")]
-    Pair(#[from] rustls::Error),
+    CertificatePair(#[from] rustls::Error),
     /// The certificate's names cannot be parsed.
     #[error("the certificate cannot be read")]
     Certificate(#[from] crate::client::CertificateError),
@@ -31,7 +31,7 @@ type Keys = HashMap<String, (Vec<String>, Arc<CertifiedKey>)>;
 /// The certificates in use, by server name. Implements rustls' `ResolvesServerCert`; [`subscribe`](Self::subscribe) reports
 /// changes.
 #[derive(Debug)]
-pub struct Live {
+pub struct LiveCertificates {
     keys: RwLock<Arc<Keys>>,
     changes: broadcast::Sender<CertificateInUse>,
 }
@@ -48,13 +48,13 @@ pub struct CertificateInUse {
     pub info: CertificateInfo,
 }
 
-impl Default for Live {
+impl Default for LiveCertificates {
     fn default() -> Self {
         Self { keys: RwLock::default(), changes: broadcast::channel(64).0 }
     }
 }
 
-impl Live {
+impl LiveCertificates {
     /// Creates a resolver without certificates.
     #[must_use]
     pub fn new() -> Arc<Self> {
@@ -66,7 +66,7 @@ impl Live {
     ///
     /// # Errors
     /// Returns a [`LiveError`] if the pair is not valid. The previous pair then stays in use.
-    pub fn set(&self, id: &str, pair: &Pair) -> Result<(), LiveError> {
+    pub fn set(&self, id: &str, pair: &CertificatePair) -> Result<(), LiveError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(LiveError::Pem)?;
@@ -115,7 +115,7 @@ impl Live {
     }
 }
 
-impl ResolvesServerCert for Live {
+impl ResolvesServerCert for LiveCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let schemes = hello.signature_schemes();
         self.find(hello.server_name()?, |key| key.key.choose_scheme(schemes).is_some())

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A TXT record that this program created or may have created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Txt {
+pub struct TxtRecord {
     /// Configured name of the provider of the zone.
     pub provider: String,
     /// Zone, by the provider's identifier. A provider may append a second identifier after a `/`.
@@ -106,7 +106,7 @@ pub enum Record {
         url: String,
     },
     /// A TXT record is about to be created.
-    Publishing(Txt),
+    Publishing(TxtRecord),
     /// A TXT record was created.
     Published {
         /// Value of the TXT record.
@@ -235,7 +235,7 @@ pub struct State {
     /// The attempt in progress, if any.
     pub attempt: Option<Attempt>,
     /// TXT records that this program created or may have created, and has not removed.
-    pub txt: Vec<Txt>,
+    pub txt: Vec<TxtRecord>,
     /// Whether the certificate in the store still has to be deployed.
     pub undeployed: bool,
     /// Consecutive deployments that were rolled back, since the certificate was not served.

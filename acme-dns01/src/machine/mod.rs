@@ -14,13 +14,13 @@ mod retry;
 mod spec;
 
 pub use error::{AcmeError, ErrorKind};
-pub use journal::{Attempt, OrderSpec, Record, State, Txt};
+pub use journal::{Attempt, OrderSpec, Record, State, TxtRecord};
 pub use protocol::{Action, Alert, Authorization, Event, Order, Status};
-pub use spec::{Spec, Timeouts};
+pub use spec::{CertificateSpec, Timeouts};
 
 use crate::condition::{Condition, StoredPair};
 use crate::ledger::{Entry, Ledger};
-use crate::lifetime::{Due, Origin, Reason, due};
+use crate::lifetime::{Origin, RenewalReason, RenewalTime, due};
 use crate::time::{DAY, Time};
 use order::OrderProgress;
 use retry::TRIES;
@@ -53,13 +53,13 @@ enum Phase {
     Install,
     Deploy,
     Rollback,
-    Unpublish(Txt),
+    Unpublish(TxtRecord),
 }
 
 /// The issuance machine of one certificate. Performs no I/O.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    spec: Spec,
+    spec: CertificateSpec,
     state: State,
     /// Actions that take precedence: journal lines, ledger entries, alerts.
     queue: VecDeque<Action>,
@@ -86,7 +86,7 @@ pub struct Machine {
 impl Machine {
     /// Creates a machine that continues from the state of its journal.
     #[must_use]
-    pub fn new(spec: Spec, state: State) -> Self {
+    pub fn new(spec: CertificateSpec, state: State) -> Self {
         Self {
             spec,
             state,
@@ -114,7 +114,7 @@ impl Machine {
 
     /// Returns the specification.
     #[must_use]
-    pub const fn spec(&self) -> &Spec {
+    pub const fn spec(&self) -> &CertificateSpec {
         &self.spec
     }
 
@@ -132,28 +132,28 @@ impl Machine {
 
     /// Returns the time at which the certificate is due, with the reason.
     #[must_use]
-    pub fn due(&self) -> Due {
+    pub fn due(&self) -> RenewalTime {
         if self.forced {
-            return Due { at: Time::default(), reason: Reason::Forced };
+            return RenewalTime { at: Time::default(), reason: RenewalReason::Forced };
         }
-        let at_once = |reason| Due { at: Time::default(), reason };
+        let at_once = |reason| RenewalTime { at: Time::default(), reason };
         let state = &self.state;
         let Some(held) = &state.held else {
             return at_once(match (&self.stored, &state.lost) {
                 (Some(StoredPair::Complete(info)), _) if info.origin != Origin::Authority => {
-                    Reason::SelfSigned(info.origin)
+                    RenewalReason::SelfSigned(info.origin)
                 }
-                (_, Some(condition)) => Reason::Lost(condition.clone()),
-                (Some(StoredPair::Absent) | None, None) => Reason::Missing,
+                (_, Some(condition)) => RenewalReason::Lost(condition.clone()),
+                (Some(StoredPair::Absent) | None, None) => RenewalReason::Missing,
                 (Some(stored), None) => {
-                    Reason::Lost(Condition::of(&self.spec, state, stored, Time::default()).to_string())
+                    RenewalReason::Lost(Condition::of(&self.spec, state, stored, Time::default()).to_string())
                 }
             });
         };
         if state.revoked.as_ref() == Some(&held.serial) {
-            return at_once(Reason::Revoked);
+            return at_once(RenewalReason::Revoked);
         }
-        due(Some(held), state.ari.as_ref(), &self.spec.requirements(), &self.spec.plan)
+        due(Some(held), state.ari.as_ref(), &self.spec.requirements(), &self.spec.renewal_policy)
     }
 
     /// Returns `true` if the machine is idle and can be dropped and rebuilt from its journal.
@@ -399,7 +399,7 @@ impl Machine {
             return Action::Wait { until: wake.min(at).max(now.after(Duration::from_millis(1))), why };
         }
         let authority = self.authority();
-        let exempt = matches!(due.reason, Reason::RenewalInfo(_));
+        let exempt = matches!(due.reason, RenewalReason::RenewalInfo(_));
         if let Err(refusal) = ledger.permit(now, &authority, &self.spec.names, exempt, &self.spec.limits) {
             if self.spec.authorities.len() > 1 {
                 // Another authority may have room.
@@ -467,7 +467,7 @@ impl Machine {
         let replaces = held
             .filter(|held| held.authority.as_ref() == Some(&authority) && self.work.renewal_info)
             .and_then(|held| held.ari.clone());
-        self.work.exempt = matches!(due.reason, Reason::RenewalInfo(_)) && replaces.is_some();
+        self.work.exempt = matches!(due.reason, RenewalReason::RenewalInfo(_)) && replaces.is_some();
         let request = Some(Box::new(self.spec.order_spec(&authority)));
         self.write(Record::Began { at: now, authority, why: due.reason.to_string(), replaces, request });
     }
@@ -560,7 +560,7 @@ impl Machine {
 
 /// Returns the time at which a certificate in this state is due, with the reason. `stored` is the pair in place, if known.
 #[must_use]
-pub fn renewal_due(spec: &Spec, state: &State, stored: Option<StoredPair>) -> Due {
+pub fn renewal_due(spec: &CertificateSpec, state: &State, stored: Option<StoredPair>) -> RenewalTime {
     let mut machine = Machine::new(spec.clone(), state.clone());
     machine.stored = stored;
     machine.due()

@@ -1,6 +1,6 @@
 //! The part of the machine between an order and its certificate.
 
-use super::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Phase, Record, TRIES, Txt};
+use super::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Phase, Record, TRIES, TxtRecord};
 use super::{Authorization, Order, Status};
 use crate::ledger::Entry;
 use crate::lifetime::CertificateInfo;
@@ -27,7 +27,7 @@ pub(super) struct OrderProgress {
 #[derive(Clone, Debug)]
 struct OpenAuthorization {
     authorization: Authorization,
-    txt: Option<Txt>,
+    txt: Option<TxtRecord>,
     /// Its challenge was triggered, now or before a restart.
     triggered: bool,
     looks: u32,
@@ -152,8 +152,12 @@ impl Machine {
             }
             Event::Located(found) if self.phase == Phase::Locate => {
                 let Some(pending) = self.unlocated() else { return };
-                let txt =
-                    Txt { value: pending.authorization.value.clone(), id: None, published: false, ..found };
+                let txt = TxtRecord {
+                    value: pending.authorization.value.clone(),
+                    id: None,
+                    published: false,
+                    ..found
+                };
                 pending.txt = Some(txt.clone());
                 self.write(Record::Publishing(txt));
             }
@@ -337,7 +341,7 @@ impl Machine {
     }
 
     /// The records of the challenges that are to be triggered, as the journal knows them.
-    fn wanted(&self) -> Vec<Txt> {
+    fn wanted(&self) -> Vec<TxtRecord> {
         let values = self.work.pending.iter().filter(|pending| !pending.triggered);
         values
             .filter_map(|pending| {

@@ -1,7 +1,7 @@
 //! Actions that the machine requests, and events that answer them.
 
 use super::error::AcmeError;
-use super::journal::{Record, Txt};
+use super::journal::{Record, TxtRecord};
 use crate::ledger::Entry;
 use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;
@@ -72,10 +72,10 @@ pub enum Action {
         name: String,
     },
     /// Create a TXT record beside existing ones. Answered by [`Event::Published`].
-    Publish(Txt),
+    Publish(TxtRecord),
     /// Query every address of every authoritative name server for all of these. Answered by [`Event::Visible`] or
     /// [`Event::NotVisible`].
-    Verify(Vec<Txt>),
+    Verify(Vec<TxtRecord>),
     /// Ask the CA to validate a challenge. Answered by [`Event::Done`].
     Trigger {
         /// URL of the challenge.
@@ -105,7 +105,7 @@ pub enum Action {
     /// Install the staged pair atomically. Answered by [`Event::Done`].
     Install,
     /// Remove the TXT record with this name and value. Answered by [`Event::Done`].
-    Unpublish(Txt),
+    Unpublish(TxtRecord),
     /// Reload the servers and verify the served certificate by handshakes. Answered by [`Event::Done`] or [`Event::NotServed`].
     Deploy,
     /// Restore the previous pair. Answered by [`Event::Done`].
@@ -205,7 +205,7 @@ pub enum Event {
     /// The authorization in its current state.
     Authorization(Authorization),
     /// Provider, zone and name of the record. Its value is ignored.
-    Located(Txt),
+    Located(TxtRecord),
     /// The TXT record was created.
     Published {
         /// The provider's identifier of the record, if it has one.

@@ -1,6 +1,6 @@
 //! The certificate that was issued, downloaded again: its chain was lost or damaged, its key was not.
 
-use super::{AcmeError, Action, ErrorKind, Machine, Phase, Record, Spec, State};
+use super::{AcmeError, Action, CertificateSpec, ErrorKind, Machine, Phase, Record, State};
 use crate::condition::{Condition, StoredPair};
 use crate::time::Time;
 
@@ -11,7 +11,12 @@ impl State {
     /// Returns the authority and the URL by which the certificate can be downloaded again, if it is worth it: it is as this
     /// specification wants it, is not due for renewal, was not revoked, and no server refused to serve it.
     #[must_use]
-    pub fn restorable(&self, spec: &Spec, condition: &Condition, now: Time) -> Option<(&str, &str)> {
+    pub fn restorable(
+        &self,
+        spec: &CertificateSpec,
+        condition: &Condition,
+        now: Time,
+    ) -> Option<(&str, &str)> {
         // Without its key a chain is worth nothing.
         if matches!(condition, Condition::FolderDeleted | Condition::KeyMissing) {
             return None;
@@ -20,7 +25,8 @@ impl State {
         let authority = held.authority.as_deref().filter(|authority| !authority.is_empty())?;
         let url = self.url.as_deref()?;
         let wanted = self.refused == 0 && self.revoked.as_ref() != Some(&held.serial);
-        let due = crate::lifetime::due(Some(held), self.ari.as_ref(), &spec.requirements(), &spec.plan);
+        let due =
+            crate::lifetime::due(Some(held), self.ari.as_ref(), &spec.requirements(), &spec.renewal_policy);
         (wanted && now < due.at && spec.authorities.iter().any(|name| name == authority))
             .then_some((authority, url))
     }
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_worth_a_download() {
-        let spec = Spec::new(["a.test".parse().expect("a name")], "ca");
+        let spec = CertificateSpec::new(["a.test".parse().expect("a name")], "ca");
         let state = |change: &dyn Fn(&mut State)| {
             let mut held = CertificateInfo::new(spec.names.clone(), NOW.before(DAY), NOW.after(DAY * 80));
             spec.key_type.as_str().clone_into(&mut held.key_type);

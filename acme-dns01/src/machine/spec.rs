@@ -3,17 +3,17 @@
 use super::journal::OrderSpec;
 use crate::key_type::KeyType;
 use crate::ledger::Limits;
-use crate::lifetime::{Plan, Requirements};
+use crate::lifetime::{RenewalPolicy, Requirements};
 use crate::name::Name;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Specification of a certificate.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
+pub struct CertificateSpec {
     /// Identifier in the store, and the name of the certificate's folder.
     pub id: String,
-    /// Names, sorted and without duplicates, as [`Spec::new`] makes them.
+    /// Names, sorted and without duplicates, as [`CertificateSpec::new`] makes them.
     pub names: Vec<Name>,
     /// Type of the private key. Default: `ec256`.
     pub key_type: KeyType,
@@ -31,14 +31,14 @@ pub struct Spec {
     /// Configured names of the DNS providers to use. All providers if empty.
     pub providers: Vec<String>,
     /// Policy of the renewal time.
-    pub plan: Plan,
+    pub renewal_policy: RenewalPolicy,
     /// Rate limits of the authorities.
     pub limits: Limits,
     /// Time limits and polling intervals.
     pub timeouts: Timeouts,
 }
 
-impl Spec {
+impl CertificateSpec {
     /// Creates a specification with default settings, whose id is the first name, as [`Name::folder`] writes it.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = Name>, authority: impl Into<String>) -> Self {
@@ -56,7 +56,7 @@ impl Spec {
             authorities: vec![authority.into()],
             directories: BTreeMap::new(),
             providers: Vec::new(),
-            plan: Plan::default(),
+            renewal_policy: RenewalPolicy::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }

@@ -98,7 +98,7 @@ struct Envelope {
     errors: Vec<ApiMessage>,
     #[serde(default)]
     result: Value,
-    result_info: Option<Pages>,
+    result_info: Option<ResultInfo>,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +112,7 @@ struct ApiMessage {
 }
 
 #[derive(Deserialize)]
-struct Pages {
+struct ResultInfo {
     #[serde(default)]
     total_pages: u64,
 }

@@ -2,7 +2,9 @@
 
 use crate::ledger::{Entry, Ledger};
 use crate::lifetime::{CertificateInfo, RenewalInfo};
-use crate::machine::{AcmeError, Action, Authorization, ErrorKind, Event, Order, Record, Spec, Status, Txt};
+use crate::machine::{
+    AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Order, Record, Status, TxtRecord,
+};
 use crate::name::Name;
 use crate::time::{DAY, Time};
 use std::collections::{BTreeSet, HashMap};
@@ -103,7 +105,7 @@ impl Environment {
         self.open.get(names).copied()
     }
 
-    fn new_order(&mut self, spec: &Spec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
+    fn new_order(&mut self, spec: &CertificateSpec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
         if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
             // As Boulder does.
             return Ok(self.order(number));
@@ -133,7 +135,7 @@ impl Environment {
     }
 
     /// Returns the lifetime of a new certificate: profiles of Let's Encrypt have their own.
-    fn lifetime_of(&self, spec: &Spec) -> Duration {
+    fn lifetime_of(&self, spec: &CertificateSpec) -> Duration {
         match spec.profile.as_deref() {
             Some("shortlived") => Duration::from_secs(160 * 3600),
             Some("tlsserver") => self.lifetime.min(DAY * 45),
@@ -145,7 +147,7 @@ impl Environment {
     pub(super) fn answer(
         &mut self,
         action: &Action,
-        spec: &Spec,
+        spec: &CertificateSpec,
         now: Time,
         store: &mut SimulatedStore,
     ) -> Event {
@@ -218,7 +220,7 @@ impl Environment {
                     retry_after: None,
                 })
             }
-            Action::Locate { name } => Event::Located(Txt {
+            Action::Locate { name } => Event::Located(TxtRecord {
                 provider: "dns".to_owned(),
                 zone: "zone".to_owned(),
                 name: name.clone(),

@@ -2,7 +2,7 @@
 
 use super::environment::{Environment, Random, SimulatedStore};
 use crate::ledger::{Ledger, Limits};
-use crate::machine::{Action, Event, Machine, Spec, State};
+use crate::machine::{Action, CertificateSpec, Event, Machine, State};
 use crate::name::Name;
 use crate::time::Time;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
-    let spec = Spec::new(names, "ca");
+    let spec = CertificateSpec::new(names, "ca");
     let mut random = Random(seed | 1);
     let mut environment = Environment::new(lists_orders);
     let foreign = ("_acme-challenge.example.org".to_owned(), "of somebody else".to_owned());

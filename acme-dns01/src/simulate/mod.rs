@@ -8,7 +8,7 @@ mod killed;
 pub use killed::{KillReport, killed};
 
 use crate::ledger::Ledger;
-use crate::machine::{Action, Alert, Event, Machine, Record, Spec, State};
+use crate::machine::{Action, Alert, CertificateSpec, Event, Machine, Record, State};
 use crate::name::Name;
 use crate::time::{DAY, Time};
 use environment::{Environment, Random, SimulatedStore};
@@ -97,7 +97,7 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
     let begin = Time::from_secs(1_795_000_000);
     let end = begin.after(DAY * days);
     let ahead = ahead.saturating_mul(1000);
-    let spec = Spec::new("host.example.org".parse::<Name>().ok(), "ca");
+    let spec = CertificateSpec::new("host.example.org".parse::<Name>().ok(), "ca");
     let mut environment = Environment::new(false);
     environment.lifetime = lifetime;
     let mut store = SimulatedStore::default();
@@ -152,11 +152,11 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
 /// Simulates ten years of this many certificates, in [`Scenario::Shrinking`].
 #[must_use]
 pub fn decade(certificates: usize, seed: u64) -> Report {
-    let specs: Vec<Spec> = (0..certificates)
+    let specs: Vec<CertificateSpec> = (0..certificates)
         .map(|number| {
             let name = format!("host{number}.domain{}.example.org", number % 5);
-            let mut spec = Spec::new(name.parse::<Name>().ok(), "ca");
-            spec.plan.turn = u16::try_from(number * 997 % 1000).unwrap_or(500);
+            let mut spec = CertificateSpec::new(name.parse::<Name>().ok(), "ca");
+            spec.renewal_policy.turn = u16::try_from(number * 997 % 1000).unwrap_or(500);
             spec
         })
         .collect();
@@ -165,7 +165,7 @@ pub fn decade(certificates: usize, seed: u64) -> Report {
 
 /// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`].
 #[must_use]
-pub fn decade_of(specs: &[Spec], seed: u64) -> Report {
+pub fn decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
     play(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
 }
 
@@ -173,7 +173,7 @@ pub fn decade_of(specs: &[Spec], seed: u64) -> Report {
 ///
 /// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
 #[must_use]
-pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Report {
+pub fn play(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u64) -> Report {
     let mut environment = Environment::new(false);
     if specs.len() > 100 {
         environment.retry_after = DAY;
@@ -181,7 +181,7 @@ pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Repor
     let mut ledger = Ledger::default();
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut result = Report { nearest_miss: DAY * 3650, ..Report::default() };
-    let mut machines: Vec<(Machine, SimulatedStore, Spec)> = specs
+    let mut machines: Vec<(Machine, SimulatedStore, CertificateSpec)> = specs
         .iter()
         .map(|spec| {
             let mut spec = spec.clone();
@@ -233,7 +233,7 @@ pub fn play(specs: &[Spec], scenario: Scenario, begin: Time, seed: u64) -> Repor
 fn step(
     machine: &mut Machine,
     store: &mut SimulatedStore,
-    spec: &Spec,
+    spec: &CertificateSpec,
     environment: &mut Environment,
     ledger: &mut Ledger,
     now: Time,

@@ -29,13 +29,13 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
 
 /// Mode and owner of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rights {
+pub(super) struct FileAttributes {
     pub(super) mode: u32,
     pub(super) user: Option<u32>,
     pub(super) group: Option<u32>,
 }
 
-impl Rights {
+impl FileAttributes {
     pub(super) const fn private(mode: u32) -> Self {
         Self { mode, user: None, group: None }
     }
@@ -80,12 +80,12 @@ pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Sets a folder's rights.
-pub(super) fn set_rights(path: &Path, rights: Rights) -> Result<(), StoreError> {
+pub(super) fn set_rights(path: &Path, rights: FileAttributes) -> Result<(), StoreError> {
     File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
 }
 
 /// Creates a file, which must not exist, in a folder that is not in use yet.
-pub(super) fn create(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
+pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         rights.set(&file)?;
@@ -96,7 +96,7 @@ pub(super) fn create(path: &Path, content: &[u8], rights: Rights) -> Result<(), 
 }
 
 /// Replaces a file atomically.
-pub(super) fn replace(path: &Path, content: &[u8], rights: Rights) -> Result<(), StoreError> {
+pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = Path::new(&temporary);

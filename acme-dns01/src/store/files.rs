@@ -1,7 +1,7 @@
 //! File store in the layout of NixOS and other ACME clients: `/var/lib/acme/<name>/`.
 
-use super::disk::{self, Rights, failed};
-use super::{Contents, Lock, Pair, Store, StoreError, StoredAccount};
+use super::disk::{self, FileAttributes, failed};
+use super::{CertificatePair, Contents, Lock, Store, StoreError, StoredAccount};
 use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
@@ -74,7 +74,7 @@ impl FileStore {
             disk::folder(&private.join(part))?;
         }
         if fresh {
-            let rights = Rights { mode: 0o755, user: inner.owner.user, group: inner.owner.group };
+            let rights = FileAttributes { mode: 0o755, user: inner.owner.user, group: inner.owner.group };
             disk::set_rights(&inner.folder, rights)?;
         }
         Ok(Self { inner: Arc::new(inner) })
@@ -214,7 +214,11 @@ impl Store for FileStore {
     async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError> {
         let (id, line) = (id.to_owned(), line(&Record::State(Box::new(state.clone())))?);
         self.off(move |inner| {
-            disk::replace(&inner.private(&id).join("journal"), line.as_bytes(), Rights::private(0o600))
+            disk::replace(
+                &inner.private(&id).join("journal"),
+                line.as_bytes(),
+                FileAttributes::private(0o600),
+            )
         })
         .await
     }
@@ -234,12 +238,12 @@ impl Store for FileStore {
             let folder = inner.private(&id);
             disk::folder(&folder)?;
             let path = folder.join("pending-key.pem");
-            disk::replace(&path, key.expose_secret().as_bytes(), Rights::private(0o600))
+            disk::replace(&path, key.expose_secret().as_bytes(), FileAttributes::private(0o600))
         })
         .await
     }
 
-    async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+    async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         let (id, pair) = (id.to_owned(), pair.clone());
         self.off(move |inner| inner.stage(&id, &pair)).await
     }
@@ -263,7 +267,7 @@ impl Store for FileStore {
         .await
     }
 
-    async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let id = id.to_owned();
         self.off(move |inner| inner.current(&id)).await
     }
@@ -328,7 +332,7 @@ impl Store for FileStore {
         self.off(move |inner| {
             let folder = inner.account_folder(&authority);
             disk::folder(&folder)?;
-            let rights = Rights::private(0o600);
+            let rights = FileAttributes::private(0o600);
             let files = [
                 // The next key first: whichever of both the CA knows must never be gone.
                 ("next-key.pem", account.next_key.as_ref().map(|key| key.expose_secret().to_owned())),
@@ -366,7 +370,7 @@ impl Store for FileStore {
                 path: path.display().to_string(),
                 why: why.to_string(),
             })?;
-            disk::replace(&path, &text, Rights::private(0o600))?;
+            disk::replace(&path, &text, FileAttributes::private(0o600))?;
             Ok(ledger)
         })
         .await

@@ -1,8 +1,8 @@
 //! The layout of a certificate's folder, and the one step by which another pair takes its place.
 
-use super::disk::{self, Rights, failed};
+use super::disk::{self, FileAttributes, failed};
 use super::files::Inner;
-use super::{Contents, Pair, StoreError};
+use super::{CertificatePair, Contents, StoreError};
 use crate::finding::Finding;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use std::path::Path;
 const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
-    pub(super) fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+    pub(super) fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         let folder = self.private(id);
         disk::folder(&folder)?;
         let staged = folder.join("staged");
@@ -158,11 +158,11 @@ impl Inner {
         }
         let folder = self.private(id);
         disk::folder(&folder)?;
-        disk::replace(&folder.join("group"), format!("{group}\n").as_bytes(), Rights::private(0o600))
+        disk::replace(&folder.join("group"), format!("{group}\n").as_bytes(), FileAttributes::private(0o600))
     }
 
-    fn rights(&self, id: &str, mode: u32) -> Rights {
-        Rights { mode, user: self.owner.user, group: self.group(id) }
+    fn rights(&self, id: &str, mode: u32) -> FileAttributes {
+        FileAttributes { mode, user: self.owner.user, group: self.group(id) }
     }
 
     /// Corrects group and mode of a certificate's files. Those of a folder that another program made stay as they are, unless
@@ -184,7 +184,7 @@ impl Inner {
             if found.is_symlink() || fine {
                 continue;
             }
-            disk::set_rights(&path, Rights { mode, user: None, group })?;
+            disk::set_rights(&path, FileAttributes { mode, user: None, group })?;
             let of = group.map_or_else(String::new, |group| format!(", group {group}"));
             corrected.push(format!("{}: mode {mode:o}{of}", path.display()));
         }
@@ -201,7 +201,8 @@ impl Inner {
         let trial = |folder: &Path| -> Result<(), String> {
             let path = folder.join(".acme-dns01-check");
             let _ = std::fs::remove_file(&path);
-            let made = disk::create(&path, b"", Rights::private(0o600)).map_err(|error| error.to_string());
+            let made =
+                disk::create(&path, b"", FileAttributes::private(0o600)).map_err(|error| error.to_string());
             let given = made.and_then(|()| match self.group(id) {
                 Some(group) => disk::can_give(&path, group).map_err(|error| {
                     let folder = folder.display();
@@ -256,12 +257,12 @@ impl Inner {
         Ok(Contents { chain, key: key.map(Into::into), unreadable })
     }
 
-    pub(super) fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    pub(super) fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let Contents { chain, key, unreadable } = self.contents(id)?;
         if let Some(why) = unreadable {
             return Err(StoreError::Damaged { path: self.folder.join(id).display().to_string(), why });
         }
-        Ok(chain.zip(key).map(|(chain, key)| Pair { chain, key }))
+        Ok(chain.zip(key).map(|(chain, key)| CertificatePair { chain, key }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A shared store whose certificates are also in files, for the servers on this machine.
 
-use super::{Changes, FileStore, Lock, Pair, PostgresStore, Store, StoreError, StoredAccount};
+use super::{CertificatePair, Changes, FileStore, Lock, PostgresStore, Store, StoreError, StoredAccount};
 use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
@@ -47,7 +47,7 @@ impl Store for Mirror {
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError> {
         self.shared.save_pending_key(id, key).await
     }
-    async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+    async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         self.shared.stage(id, pair).await
     }
     async fn install(&self, id: &str) -> Result<(), StoreError> {
@@ -59,7 +59,7 @@ impl Store for Mirror {
         self.refresh(id).await?;
         Ok(exchanged)
     }
-    async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.shared.current(id).await
     }
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {
@@ -108,7 +108,7 @@ impl Store for Mirror {
         Ok(!same)
     }
 
-    async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn local(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.files.current(id).await
     }
 

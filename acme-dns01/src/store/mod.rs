@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 /// A certificate chain with its private key, in PEM.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct CertificatePair {
     /// The leaf and its issuers.
     pub chain: String,
     /// Private key in PEM.
@@ -46,8 +46,8 @@ pub struct Contents {
     pub unreadable: Option<String>,
 }
 
-impl From<Option<Pair>> for Contents {
-    fn from(pair: Option<Pair>) -> Self {
+impl From<Option<CertificatePair>> for Contents {
+    fn from(pair: Option<CertificatePair>) -> Self {
         let (chain, key) = pair.map(|pair| (pair.chain, pair.key)).unzip();
         Self { chain, key, unreadable: None }
     }
@@ -195,14 +195,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Stores a private key for the next certificate.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
     /// Stages a pair, so that [`install`](Self::install) can put it in place.
-    async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError>;
+    async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError>;
     /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending key if it is
     /// the pair's. Nothing changes if the pair is in place already.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the previous pair. Returns `false` if there is no previous pair.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
     /// Returns the pair in place, if any.
-    async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError>;
+    async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError>;
     /// Returns the content of the files in place, even if they are incomplete or not valid.
     async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         self.current(id).await.map(Contents::from)
@@ -245,7 +245,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(false)
     }
     /// Returns the pair on this host, without a query to a shared store.
-    async fn local(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn local(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.current(id).await
     }
     /// Subscribes to changes by other hosts from now on. Returns `None` if the store is not shared. The subscription survives

@@ -4,7 +4,7 @@ use crate::lab::{Lab, certificate, rfc2136};
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::engine::{Authority, Engine, RoundOutcome};
 use acme_dns01::store::Store;
-use acme_dns01::{Limits, Reason, renewal_due};
+use acme_dns01::{Limits, RenewalReason, renewal_due};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::{Fault, FaultProxy, PebbleVersion};
@@ -133,7 +133,7 @@ async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
         assert!(matches!(outcome.outcome, RoundOutcome::NotDue { .. }), "{nonsense}: {outcome:?}");
         let state = lab.engine().state(&certificate).await.expect("a state");
         assert!(state.ari.as_ref().is_some_and(|ari| ari.info.is_none()), "{nonsense}: {state:?}");
-        assert!(matches!(renewal_due(&certificate.spec, &state, None).reason, Reason::Lifetime(_)));
+        assert!(matches!(renewal_due(&certificate.spec, &state, None).reason, RenewalReason::Lifetime(_)));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::lab::{Lab, certificate, names};
 use acme_dns01::client::{KeyPair, self_signed, verify_pair};
 use acme_dns01::engine::RoundOutcome;
-use acme_dns01::store::{FileStore, Ownership, Pair, Store, StoreError};
+use acme_dns01::store::{CertificatePair, FileStore, Ownership, Store, StoreError};
 use acme_dns01::{KeyType, Record, State, Time};
 use secrecy::ExposeSecret;
 use std::os::unix::fs::MetadataExt;
@@ -35,10 +35,10 @@ const WRITES: [(&str, &str); 13] = [
 /// A group that nobody is in.
 const GROUP: u32 = 48_213;
 
-fn pair(seconds: u64) -> Pair {
+fn pair(seconds: u64) -> CertificatePair {
     let made = self_signed(&names(&[ID]), KeyType::Ec256, Time::from_secs(seconds));
     let (chain, key) = made.expect("a pair");
-    Pair { chain, key }
+    CertificatePair { chain, key }
 }
 
 fn open(home: &Path) -> FileStore {
@@ -47,7 +47,7 @@ fn open(home: &Path) -> FileStore {
 }
 
 /// What a renewal does to a store.
-async fn renew(store: &FileStore, next: &Pair) -> Result<(), StoreError> {
+async fn renew(store: &FileStore, next: &CertificatePair) -> Result<(), StoreError> {
     store.save_pending_key(ID, &next.key).await?;
     store.append(ID, &Record::Ordering { at: Time::from_secs(1) }).await?;
     store.stage(ID, next).await?;
@@ -58,7 +58,7 @@ async fn renew(store: &FileStore, next: &Pair) -> Result<(), StoreError> {
 
 /// The pair that is in place, which is whole: every file is of it, and has its rights.
 #[track_caller]
-fn in_place(home: &Path) -> Pair {
+fn in_place(home: &Path) -> CertificatePair {
     let folder = home.join("acme").join(ID);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
     let mode = |path: &Path| {
@@ -72,7 +72,7 @@ fn in_place(home: &Path) -> Pair {
     assert_eq!(read("full.pem"), read("key.pem") + &read("fullchain.pem"));
     assert_eq!((read("cert.pem"), read("chain.pem")), (read("fullchain.pem"), String::new()));
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 5, "nothing else is in it");
-    let pair = Pair { chain: read("fullchain.pem"), key: read("key.pem").into() };
+    let pair = CertificatePair { chain: read("fullchain.pem"), key: read("key.pem").into() };
     let key = KeyPair::from_pem(&pair.key).expect("a key");
     verify_pair(&pair.chain, &key, &names(&[ID])).expect("they belong together");
     pair
@@ -101,7 +101,7 @@ fn tampered(test: &str, home: &Path, call: &str, with: &str, number: usize) -> (
 /// The part of the process that is tampered with.
 fn renews_in(home: &Path) {
     let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("a file");
-    let next = Pair { chain: read("next.pem"), key: read("next.key").into() };
+    let next = CertificatePair { chain: read("next.pem"), key: read("next.key").into() };
     // One thread for files, so that calls are counted in one place.
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
     if let Err(why) = runtime.expect("a runtime").block_on(renew(&open(home), &next)) {

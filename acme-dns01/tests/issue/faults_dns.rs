@@ -193,10 +193,10 @@ async fn fault_26_a_200_without_success_is_a_failure_and_existing_records_are_no
 
 /// Writes to Cloudflare's mock, and to knot, so that the CA sees it.
 #[derive(Debug)]
-struct Both(Cloudflare, acme_dns01::provider::Rfc2136);
+struct DualProvider(Cloudflare, acme_dns01::provider::Rfc2136);
 
 #[async_trait::async_trait]
-impl Provider for Both {
+impl Provider for DualProvider {
     async fn zone(
         &self,
         name: &str,
@@ -229,7 +229,7 @@ impl Provider for Both {
 async fn a_certificate_by_cloudflare() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let mock = CloudflareMock::start(&["example.test"]);
-    let both = Both(cloudflare(&mock, TOKEN), rfc2136(&lab.knot));
+    let both = DualProvider(cloudflare(&mock, TOKEN), rfc2136(&lab.knot));
     let engine: Engine = lab.bare(&lab.pebble.directory()).provider("cloudflare", Arc::new(both));
     mock.fault(
         "POST /zones",

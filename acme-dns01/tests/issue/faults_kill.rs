@@ -1,6 +1,6 @@
 //! Killed, and started again: faults 1 to 6, 8 and 9.
 
-use crate::kill::{End, Mortal, Write};
+use crate::kill::{CrashPoint, CrashingStore, StoreWrite};
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::live::Reload;
@@ -19,10 +19,10 @@ async fn ended(
     lab: &Lab,
     certificate: &Certificate,
     force: bool,
-    script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static,
+    script: impl Fn(&StoreWrite<'_>) -> CrashPoint + Send + Sync + 'static,
 ) -> bool {
     let dead = Arc::new(Notify::new());
-    let store = Mortal { inner: lab.store(), script: Box::new(script), dead: dead.clone() };
+    let store = CrashingStore { inner: lab.store(), script: Box::new(script), dead: dead.clone() };
     let engine = Engine::new(Arc::new(store), dns(lab.knot.address()))
         .authority("pebble", Authority::new(lab.acme(&lab.pebble.directory())))
         .provider("knot", Arc::new(rfc2136(&lab.knot)));
@@ -36,7 +36,7 @@ async fn ended(
 }
 
 /// Ends it there, starts it again, and looks at what the CA and the DNS have.
-async fn killed_at(script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static) -> Lab {
+async fn killed_at(script: impl Fn(&StoreWrite<'_>) -> CrashPoint + Send + Sync + 'static) -> Lab {
     let lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(NAMES);
     assert!(ended(&lab, &certificate, false, script).await, "it was not ended");
@@ -55,18 +55,21 @@ async fn killed_at(script: impl Fn(&Write<'_>) -> End + Send + Sync + 'static) -
     lab
 }
 
-fn at(end: End, which: fn(&Record) -> bool) -> impl Fn(&Write<'_>) -> End + Send + Sync + 'static {
+fn at(
+    end: CrashPoint,
+    which: fn(&Record) -> bool,
+) -> impl Fn(&StoreWrite<'_>) -> CrashPoint + Send + Sync + 'static {
     move |write| match write {
-        Write::Record(record) if which(record) => end,
-        _ => End::Not,
+        StoreWrite::Record(record) if which(record) => end,
+        _ => CrashPoint::Not,
     }
 }
 
 #[tokio::test]
 async fn fault_01_after_the_key_is_saved_before_new_account() {
     let lab = killed_at(|write| match write {
-        Write::Account(account) if account.url.is_none() => End::After,
-        _ => End::Not,
+        StoreWrite::Account(account) if account.url.is_none() => CrashPoint::After,
+        _ => CrashPoint::Not,
     })
     .await;
     assert_eq!(lab.pebble.logged("POST /sign-me-up"), 1);
@@ -75,15 +78,15 @@ async fn fault_01_after_the_key_is_saved_before_new_account() {
 #[tokio::test]
 async fn fault_02_after_new_account() {
     killed_at(|write| match write {
-        Write::Account(account) if account.url.is_some() => End::Before,
-        _ => End::Not,
+        StoreWrite::Account(account) if account.url.is_some() => CrashPoint::Before,
+        _ => CrashPoint::Not,
     })
     .await;
 }
 
 #[tokio::test]
 async fn fault_03_after_new_order() {
-    killed_at(at(End::Before, |record| matches!(record, Record::Ordered { .. }))).await;
+    killed_at(at(CrashPoint::Before, |record| matches!(record, Record::Ordered { .. }))).await;
 }
 
 #[tokio::test]
@@ -94,7 +97,7 @@ async fn fault_03_is_found_among_many_orders_of_the_account() {
     let outcomes = lab.engine().once(&many, false).await;
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{}", lab.said());
     let wanted = certificate(NAMES);
-    let script = at(End::Before, |record| matches!(record, Record::Ordered { .. }));
+    let script = at(CrashPoint::Before, |record| matches!(record, Record::Ordered { .. }));
     assert!(ended(&lab, &wanted, false, script).await, "it was not ended");
     assert_eq!(lab.engine().round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 9 orders"), 0, "one order");
@@ -102,26 +105,27 @@ async fn fault_03_is_found_among_many_orders_of_the_account() {
 
 #[tokio::test]
 async fn fault_04_in_the_middle_of_publishing() {
-    killed_at(at(End::Before, |record| matches!(record, Record::Published { .. }))).await;
+    killed_at(at(CrashPoint::Before, |record| matches!(record, Record::Published { .. }))).await;
 }
 
 #[tokio::test]
 async fn fault_05_after_the_challenge_was_triggered() {
-    let lab = killed_at(at(End::Before, |record| matches!(record, Record::Finalizing))).await;
+    let lab = killed_at(at(CrashPoint::Before, |record| matches!(record, Record::Finalizing))).await;
     assert_eq!(lab.pebble.logged("POST /chalZ/"), 2, "one trigger a challenge");
 }
 
 #[tokio::test]
 async fn fault_06_after_finalize() {
-    let lab = killed_at(at(End::Before, |record| matches!(record, Record::Issued { .. }))).await;
+    let lab = killed_at(at(CrashPoint::Before, |record| matches!(record, Record::Issued { .. }))).await;
     assert_eq!(lab.pebble.logged("POST /finalize-order/"), 1);
 }
 
 #[tokio::test]
 async fn killed_around_the_pair() {
-    for end in [End::Before, End::After] {
-        killed_at(move |write| if matches!(write, Write::Stage) { end } else { End::Not }).await;
-        killed_at(move |write| if matches!(write, Write::Install) { end } else { End::Not }).await;
+    for end in [CrashPoint::Before, CrashPoint::After] {
+        killed_at(move |write| if matches!(write, StoreWrite::Stage) { end } else { CrashPoint::Not }).await;
+        killed_at(move |write| if matches!(write, StoreWrite::Install) { end } else { CrashPoint::Not })
+            .await;
     }
 }
 
@@ -129,22 +133,22 @@ async fn killed_around_the_pair() {
 /// servers are told.
 #[tokio::test]
 async fn killed_while_a_certificate_is_restored() {
-    type Script = fn(&Write<'_>) -> End;
+    type Script = fn(&StoreWrite<'_>) -> CrashPoint;
     let scripts: [Script; 6] = [
         |write| match write {
-            Write::Record(Record::Restoring { .. }) => End::After,
-            _ => End::Not,
+            StoreWrite::Record(Record::Restoring { .. }) => CrashPoint::After,
+            _ => CrashPoint::Not,
         },
-        |write| if matches!(write, Write::Stage) { End::After } else { End::Not },
-        |write| if matches!(write, Write::Install) { End::Before } else { End::Not },
-        |write| if matches!(write, Write::Install) { End::After } else { End::Not },
+        |write| if matches!(write, StoreWrite::Stage) { CrashPoint::After } else { CrashPoint::Not },
+        |write| if matches!(write, StoreWrite::Install) { CrashPoint::Before } else { CrashPoint::Not },
+        |write| if matches!(write, StoreWrite::Install) { CrashPoint::After } else { CrashPoint::Not },
         |write| match write {
-            Write::Record(Record::Restored { .. }) => End::Before,
-            _ => End::Not,
+            StoreWrite::Record(Record::Restored { .. }) => CrashPoint::Before,
+            _ => CrashPoint::Not,
         },
         |write| match write {
-            Write::Record(Record::Deployed { .. }) => End::Before,
-            _ => End::Not,
+            StoreWrite::Record(Record::Deployed { .. }) => CrashPoint::Before,
+            _ => CrashPoint::Not,
         },
     ];
     let lab = Lab::start(PebbleVersion::V2_4);
@@ -204,7 +208,7 @@ async fn fault_09_before_the_reload_is_remembered() {
     let mark = lab.folder.path().join("reloaded");
     let command = format!("echo x >> {}", mark.display());
     certificate.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
-    let script = at(End::Before, |record| matches!(record, Record::Deployed { .. }));
+    let script = at(CrashPoint::Before, |record| matches!(record, Record::Deployed { .. }));
     assert!(ended(&lab, &certificate, false, script).await);
     let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
     assert_eq!(count(), 1);

@@ -4,7 +4,7 @@ use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
 use acme_dns01::client::{AccountKey, Acme, ExternalAccount, Http, KeyPair};
 use acme_dns01::engine::{Authority, RoundOutcome, account_key};
-use acme_dns01::live::{Greeting, Live, served_serial};
+use acme_dns01::live::{Greeting, LiveCertificates, served_serial};
 use acme_dns01::store::{Store, StoredAccount};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ async fn another_process_gives_the_account_another_key() {
 }
 
 /// A server of rustls that asks the live resolver.
-async fn serve(live: Arc<Live>) -> String {
+async fn serve(live: Arc<LiveCertificates>) -> String {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -175,7 +175,7 @@ async fn serve(live: Arc<Live>) -> String {
 #[tokio::test]
 async fn two_kinds_of_keys_are_served_side_by_side() {
     let lab = Lab::start(PebbleVersion::V2_10);
-    let live = Live::new();
+    let live = LiveCertificates::new();
     let mut news = live.subscribe();
     let engine = lab.bare(&lab.pebble.directory()).provider("knot", Arc::new(crate::lab::rfc2136(&lab.knot)));
     let engine = Arc::new(engine.live(live.clone()));

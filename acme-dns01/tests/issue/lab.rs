@@ -5,7 +5,7 @@ use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
-use acme_dns01::{Limits, Name, Spec, Timeouts};
+use acme_dns01::{CertificateSpec, Limits, Name, Timeouts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub(crate) fn quick() -> Timeouts {
 }
 
 pub(crate) fn certificate(list: &[&str]) -> Certificate {
-    let mut spec = Spec::new(names(list), "pebble");
+    let mut spec = CertificateSpec::new(names(list), "pebble");
     spec.timeouts = quick();
     spec.limits = Limits::none();
     spec.into()

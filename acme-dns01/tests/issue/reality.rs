@@ -5,7 +5,7 @@ use acme_dns01::client::{Acme, Http, self_signed};
 use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
 use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
-use acme_dns01::{KeyType, Record, Spec, Time};
+use acme_dns01::{CertificateSpec, KeyType, Record, Time};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -285,7 +285,7 @@ async fn whatever_is_done_between_two_runs_the_second_ends_well() {
         seed ^= seed << 17;
         seed % sides
     };
-    let mut spec = Spec::new(names(&[ID]), "pebble");
+    let mut spec = CertificateSpec::new(names(&[ID]), "pebble");
     spec.timeouts = crate::lab::quick();
     spec.limits = acme_dns01::Limits::none();
     let mut failed = 0;

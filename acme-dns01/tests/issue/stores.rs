@@ -2,7 +2,8 @@
 
 use acme_dns01::client::{KeyPair, self_signed};
 use acme_dns01::store::{
-    Change, Encryption, FileStore, Mirror, Ownership, Pair, PostgresStore, Store, StoreError, StoredAccount,
+    CertificatePair, Change, Encryption, FileStore, Mirror, Ownership, PostgresStore, Store, StoreError,
+    StoredAccount,
 };
 use acme_dns01::{Entry, KeyType, Limits, Record, State, Time};
 use secrecy::ExposeSecret;
@@ -12,10 +13,10 @@ use testkit::postgres::{Options, Postgres};
 
 const ID: &str = "a.example.test";
 
-fn pair() -> Pair {
+fn pair() -> CertificatePair {
     let names = crate::lab::names(&[ID]);
     let (chain, key) = self_signed(&names, KeyType::Ec256, Time::from_secs(1_800_000_000)).expect("a pair");
-    Pair { chain, key }
+    CertificatePair { chain, key }
 }
 
 fn shared(postgres: &Postgres) -> PostgresStore {

@@ -5,7 +5,7 @@ use crate::settings::{CertificateSettings, Settings};
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::{Check, Deployment, Greeting, Reload};
 use acme_dns01::store::Ownership;
-use acme_dns01::{KeyType, Limits, Name, Spec};
+use acme_dns01::{CertificateSpec, KeyType, Limits, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ fn certificate(
             format!("`{id}` cannot be a folder: write letters, digits, - _ . @ only"),
         ));
     }
-    let mut spec = Spec::new(names, "");
+    let mut spec = CertificateSpec::new(names, "");
     spec.authorities = authorities;
     spec.providers.clone_from(&written.provider);
     spec.reuse_key = written.reuse_key;
@@ -109,7 +109,7 @@ fn certificate(
     if let Some(days) = written.valid_min_days {
         // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
         let part = (days.saturating_mul(1000) / 90).min(666);
-        spec.plan.remaining = u16::try_from(part).unwrap_or(333);
+        spec.renewal_policy.remaining = u16::try_from(part).unwrap_or(333);
     }
     let mut reload: Vec<Reload> = written.reload_services.iter().cloned().map(Reload::Unit).collect();
     if let Some(command) = &written.post_run {
@@ -129,7 +129,7 @@ fn certificate(
         let mut spec = spec.clone();
         spec.key_type = *kind;
         spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
-        spec.plan.turn = turn(&spec.id);
+        spec.renewal_policy.turn = turn(&spec.id);
         Certificate::new(spec, deployment.clone())
     });
     Ok(several.collect())

@@ -7,7 +7,7 @@ use crate::load::{ActiveSetup, load, read};
 use crate::manual::MANUAL;
 use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
 use acme_dns01::simulate::{IncidentKind, Scenario, play};
-use acme_dns01::{Spec, Time, format_duration};
+use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
 use cli_support::finding::{Place, fix};
 use cli_support::outcome::{Done, Failure, chain, counted, ok};
@@ -236,7 +236,8 @@ fn findings(findings: &[Finding], as_json: bool) -> Done {
 }
 
 fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bool) -> Done {
-    let specs: Vec<Spec> = certificates.iter().map(|certificate| certificate.spec.clone()).collect();
+    let specs: Vec<CertificateSpec> =
+        certificates.iter().map(|certificate| certificate.spec.clone()).collect();
     let scenario = if calendar == "shrinking" { Scenario::Shrinking } else { Scenario::Announced };
     let begin = Time::from_secs(now().secs() / 86_400 * 86_400);
     let found = play(&specs, scenario, begin, seed);

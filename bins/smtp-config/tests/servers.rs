@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::Authority;
-use testkit::mail::{Pair, Postfix};
+use testkit::mail::{CertificateFiles, Postfix};
 
 const PASSWORD: &str = "pa#ss;w%rd`\"";
 
@@ -33,7 +33,7 @@ fn write(folder: &Path, name: &str, text: &str, mode: u32) -> String {
 fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new();
-    let pair = Pair::write(folder.path(), "mail", &authority.issue(&["localhost"]));
+    let pair = CertificateFiles::write(folder.path(), "mail", &authority.issue(&["localhost"]));
     let postfix = Postfix::start(&pair, "forge", PASSWORD);
     let roots = write(folder.path(), "roots.pem", authority.root(), 0o644);
     let secret = write(folder.path(), "smtp", &format!("{PASSWORD}\n"), 0o400);
@@ -120,7 +120,8 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     }
 
     // A certificate that is for another name: nothing is sent, and that is said.
-    let misnamed = Pair::write(folder.path(), "misnamed", &authority.issue(&["other.example.org"]));
+    let misnamed =
+        CertificateFiles::write(folder.path(), "misnamed", &authority.issue(&["other.example.org"]));
     let other = Postfix::start(&misnamed, "forge", PASSWORD);
     let wrong = after.replace(&format!("= {}", postfix.smtps), &format!("= {}", other.smtps));
     let wrong = write(folder.path(), "wrong.ini", &wrong, 0o600);
@@ -138,7 +139,7 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
 fn the_default_provider_is_reached_with_nothing_but_an_account() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new();
-    let pair = Pair::write(folder.path(), "mail", &authority.issue(&["in-v3.mailjet.com"]));
+    let pair = CertificateFiles::write(folder.path(), "mail", &authority.issue(&["in-v3.mailjet.com"]));
     let postfix = Postfix::start(&pair, "forge", PASSWORD);
     let roots = write(folder.path(), "roots.pem", authority.root(), 0o644);
     let secret = write(folder.path(), "smtp", &format!("{PASSWORD}\n"), 0o400);

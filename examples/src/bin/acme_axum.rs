@@ -8,8 +8,8 @@
 //! See `examples::authority` for the environment variables.
 
 use acme_dns01::engine::Certificate;
-use acme_dns01::live::Live;
-use acme_dns01::{Name, Spec};
+use acme_dns01::live::LiveCertificates;
+use acme_dns01::{CertificateSpec, Name};
 use axum::routing::get;
 use axum::{Router, serve::Listener};
 use examples::authority;
@@ -31,7 +31,7 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    async fn at(address: &str, live: Arc<Live>) -> Result<Self, Box<dyn Error>> {
+    async fn at(address: &str, live: Arc<LiveCertificates>) -> Result<Self, Box<dyn Error>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let name: Name = name.parse()?;
 
     // Start the server first: it presents a self-signed certificate until a real one is issued.
-    let live = Live::new();
+    let live = LiveCertificates::new();
     let listener = Handshakes::at(address, live.clone()).await?;
     let at = listener.address;
     let app = Router::new().route("/", get(|| async { "hello over TLS\n" }));
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("serving at {at}");
 
     let engine = authority::engine(Path::new(folder))?.live(live);
-    let certificate: Certificate = Spec::new([name], authority::CA).into();
+    let certificate: Certificate = CertificateSpec::new([name], authority::CA).into();
     let engine = Arc::new(engine);
     tokio::select! {
         () = engine.run(std::slice::from_ref(&certificate)) => {}

@@ -4,7 +4,7 @@
 //! with a window of the CA, and with a window that would be too late.
 
 use acme_dns01::{
-    Ari, CertificateInfo, KeyType, Name, Plan, RenewalInfo, Requirements, Time, due, format_duration,
+    Ari, CertificateInfo, KeyType, Name, RenewalInfo, RenewalPolicy, Requirements, Time, due, format_duration,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("a window", Some(window(0.5, 0.6))),
             ("too late", Some(window(0.97, 0.99))),
         ] {
-            let due = due(Some(&held), ari.as_ref(), &required, &Plan::default());
+            let due = due(Some(&held), ari.as_ref(), &required, &RenewalPolicy::default());
             println!("  {about:12} {}  {}", due.at, due.reason);
         }
     }

@@ -8,8 +8,8 @@
 //! See `examples::authority` for the environment variables.
 
 use acme_dns01::engine::Certificate;
-use acme_dns01::live::{Check, Greeting, Live};
-use acme_dns01::{Name, Spec};
+use acme_dns01::live::{Check, Greeting, LiveCertificates};
+use acme_dns01::{CertificateSpec, Name};
 use edge_proxy::Proxy;
 use edge_proxy::config::{Config, Listener, Route, Site, Target, Upstream};
 use examples::authority;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("the service is http://HOST:PORT")?;
 
     // Connections for other names, or none, are dropped; until there is a certificate, a self-signed one is presented.
-    let live = Live::new();
+    let live = LiveCertificates::new();
     let mut config = Config::default();
     config.listeners.push(Listener::tls(address.parse()?).http3(true));
     config
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("serving at {at}");
 
     // A handshake must present the new certificate, or the old one is restored.
-    let mut certificate: Certificate = Spec::new([name.parse::<Name>()?], authority::CA).into();
+    let mut certificate: Certificate = CertificateSpec::new([name.parse::<Name>()?], authority::CA).into();
     certificate.deployment.checks.push(Check {
         address: at.to_string(),
         greeting: Greeting::Tls,

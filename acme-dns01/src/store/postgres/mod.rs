@@ -13,7 +13,7 @@ mod hosts;
 mod listen;
 mod tls;
 
-use super::{Changes, Lock, Pair, Store, StoreError, StoredAccount};
+use super::{CertificatePair, Changes, Lock, Store, StoreError, StoredAccount};
 use crate::ledger::{Entry, Ledger, Limits};
 use crate::machine::{Record, State};
 use crate::time::Time;
@@ -238,7 +238,7 @@ impl Store for PostgresStore {
         self.fenced(id, sql, &[&key.expose_secret()], false).await.map(|_| ())
     }
 
-    async fn stage(&self, id: &str, pair: &Pair) -> Result<(), StoreError> {
+    async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         // What is in place already is not staged again: the one before it is the way back.
         let sql = "INSERT INTO acme_dns01_certificate AS known (id, staged_chain, staged_key) VALUES ($1, $2, $3) \
                    ON CONFLICT (id) DO UPDATE SET staged_chain = excluded.staged_chain, staged_key = excluded.staged_key \
@@ -260,10 +260,10 @@ impl Store for PostgresStore {
         self.fenced(id, sql, &[], true).await.map(|changed| changed == 1)
     }
 
-    async fn current(&self, id: &str) -> Result<Option<Pair>, StoreError> {
+    async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let sql = "SELECT chain, key FROM acme_dns01_certificate WHERE id = $1 AND chain IS NOT NULL";
         let row = self.one(sql, id).await?;
-        Ok(row.map(|row| Pair { chain: row.get(0), key: row.get::<_, String>(1).into() }))
+        Ok(row.map(|row| CertificatePair { chain: row.get(0), key: row.get::<_, String>(1).into() }))
     }
 
     async fn forget(&self, id: &str) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use crate::lab::Lab;
 use testkit::authoritative::TSIG_SECRET;
 use testkit::free_port;
-use testkit::mail::{Pair, Postfix};
+use testkit::mail::{CertificateFiles, Postfix};
 use testkit::{Authority, Origin};
 
 const WRONG: &str = "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmchhg==";
@@ -14,7 +14,7 @@ fn a_failure_and_the_recovery_are_told_by_command_webhook_and_mail() {
     let home = lab.folder.path().display().to_string();
     let authority = Authority::new();
     std::fs::write(lab.path("mail-root.pem"), authority.root()).expect("a file");
-    let pair = Pair::write(lab.folder.path(), "mail", &authority.issue(&["localhost"]));
+    let pair = CertificateFiles::write(lab.folder.path(), "mail", &authority.issue(&["localhost"]));
     let postfix = Postfix::start(&pair, "acme", "mail secret");
     let hook = Origin::simple();
     lab.secret("password", "mail secret\n");

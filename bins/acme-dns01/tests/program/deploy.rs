@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::free_port;
-use testkit::mail::{Pair, Postfix};
+use testkit::mail::{CertificateFiles, Postfix};
 
 /// An account without a name.
 const ACCOUNT: &str = "48214";
@@ -174,7 +174,7 @@ fn postfix_is_reloaded_and_read_by_starttls() {
     let lab = Lab::start();
     lab.run(&["once"]).ends(0);
     let site = lab.path("acme/site");
-    let pair = Pair { chain: site.join("fullchain.pem"), key: site.join("key.pem") };
+    let pair = CertificateFiles { chain: site.join("fullchain.pem"), key: site.join("key.pem") };
     let postfix = Postfix::start(&pair, "site", "secret");
     let first = serial(&lab);
     shows(postfix.submission, "-starttls smtp", &first);

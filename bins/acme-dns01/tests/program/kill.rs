@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use testkit::postgres::{Options, Postgres};
 
 /// One certificate of its own, in a folder of its own, of a laboratory that others use too.
-struct Try<'l> {
+struct CrashTrial<'l> {
     lab: &'l Lab,
     number: usize,
     /// The reference of a database that all of them share.
     database: Option<&'l str>,
 }
 
-impl Try<'_> {
+impl CrashTrial<'_> {
     fn folder(&self) -> String {
         format!("acme-{}", self.number)
     }
@@ -154,14 +154,14 @@ fn each(count: usize, work: impl Fn(usize) + Sync) {
 #[test]
 fn fault_27_the_process_is_killed_after_each_line_of_its_journal() {
     let lab = Lab::start();
-    let undisturbed = Try { lab: &lab, number: 0, database: None };
+    let undisturbed = CrashTrial { lab: &lab, number: 0, database: None };
     undisturbed.configure();
     undisturbed.is_done("undisturbed");
     let lines = undisturbed.lines();
     assert!(lines > 10, "{lines} lines");
     let kills = AtomicUsize::new(0);
     each(lines, |line| {
-        let one = Try { lab: &lab, number: line + 1, database: None };
+        let one = CrashTrial { lab: &lab, number: line + 1, database: None };
         one.configure();
         let about = format!("killed after line {}", line + 1);
         let ended = one.run(|_| one.lines() > line);
@@ -181,7 +181,7 @@ fn at_random(lab: &Lab, count: usize, database: Option<&str>) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos() as u64;
     eprintln!("seed {seed}");
     each(count, |number| {
-        let one = Try { lab, number, database };
+        let one = CrashTrial { lab, number, database };
         one.configure();
         let mut dice = seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut kills = 0;

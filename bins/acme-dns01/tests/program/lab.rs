@@ -21,13 +21,13 @@ pub(crate) struct Lab {
     pub(crate) directory: String,
 }
 
-pub(crate) struct Ran {
+pub(crate) struct RunOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Ran {
+impl RunOutput {
     #[track_caller]
     pub(crate) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
@@ -120,7 +120,7 @@ settle = 0
     }
 
     /// Starts the program, and leaves it to itself.
-    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> RunningProgram {
         let mut child =
             self.command(arguments).stderr(Stdio::piped()).spawn().expect("the program was built");
         let errors = child.stderr.take().expect("it is piped");
@@ -130,28 +130,28 @@ settle = 0
                 let _ = sender.send(line);
             });
         });
-        Running { child, said, heard: Vec::new() }
+        RunningProgram { child, said, heard: Vec::new() }
     }
 
     /// Runs the program with these variables in its environment.
-    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> RunOutput {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         let output = command.output().expect("the program was built");
         let out = String::from_utf8(output.stdout).expect("text");
         let err = String::from_utf8(output.stderr).expect("text");
-        Ran { code: output.status.code(), out, err }
+        RunOutput { code: output.status.code(), out, err }
     }
 
     /// Runs the program. Whatever it says, no secret is in it.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> RunOutput {
         let output = self.command(arguments).output().expect("the program was built");
         let out = String::from_utf8(output.stdout).expect("text");
         let err = String::from_utf8(output.stderr).expect("text");
         for said in [&out, &err] {
             assert!(!said.contains(TSIG_SECRET) && !said.contains("PRIVATE KEY"), "{arguments:?}: {said}");
         }
-        Ran { code: output.status.code(), out, err }
+        RunOutput { code: output.status.code(), out, err }
     }
 
     pub(crate) fn written(&self, name: &str) -> String {
@@ -160,20 +160,20 @@ settle = 0
 }
 
 /// The program while it runs. It ends when this is dropped.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: Child,
     said: Receiver<String>,
     heard: Vec<String>,
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Running {
+impl RunningProgram {
     /// Waits, for at most a minute, for a line with these words that was not waited for before.
     #[track_caller]
     pub(crate) fn says(&mut self, words: &str) -> String {

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 /// The paths of a certificate and its key.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct CertificateFiles {
     /// The file with the certificate chain.
     pub chain: PathBuf,
     /// The file with the private key.
     pub key: PathBuf,
 }
 
-impl Pair {
+impl CertificateFiles {
     /// Writes a certificate issued by an authority.
     pub fn write(folder: &Path, name: &str, (chain, key): &(String, String)) -> Self {
         let pair =

@@ -1,6 +1,6 @@
 //! Postfix, with Dovecot for authentication.
 
-use super::{Pair, listening, until};
+use super::{CertificateFiles, listening, until};
 use crate::free_port;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -27,12 +27,12 @@ pub struct Postfix {
 
 impl Postfix {
     /// Starts the server.
-    pub fn start(pair: &Pair, account: &str, password: &str) -> Self {
+    pub fn start(pair: &CertificateFiles, account: &str, password: &str) -> Self {
         Self::start_for(pair, account, password, account)
     }
 
     /// Starts the server for an account that sends with another name: `SENDER@example.org`.
-    pub fn start_for(pair: &Pair, account: &str, password: &str, sender: &str) -> Self {
+    pub fn start_for(pair: &CertificateFiles, account: &str, password: &str, sender: &str) -> Self {
         assert!(
             Path::new("/usr/sbin/postfix").exists() && Path::new("/usr/sbin/dovecot").exists(),
             "postfix and dovecot are missing: cargo xtask tools"

@@ -1,6 +1,6 @@
 //! SMTP servers for Python and Node.js, each driven by a short script.
 
-use super::{Pair, listening, tools, until};
+use super::{CertificateFiles, listening, tools, until};
 use crate::free_port;
 use std::process::{Child, Command, Stdio};
 
@@ -77,7 +77,7 @@ new SMTPServer({
 
 /// Starts Python's aiosmtpd. `mode` is `smtps` or `starttls`; `flags` is a comma-separated subset of `greylist`,
 /// `refuse-sender` and `careless`.
-pub fn aiosmtpd(mode: &str, pair: &Pair, user: &str, password: &str, flags: &str) -> Scripted {
+pub fn aiosmtpd(mode: &str, pair: &CertificateFiles, user: &str, password: &str, flags: &str) -> Scripted {
     let packages = tools().join("python");
     assert!(packages.join("aiosmtpd").is_dir(), "aiosmtpd is missing: cargo xtask tools");
     let mut python = Command::new("/usr/bin/python3");
@@ -87,7 +87,7 @@ pub fn aiosmtpd(mode: &str, pair: &Pair, user: &str, password: &str, flags: &str
 
 /// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those to
 /// offer.
-pub fn node(mode: &str, pair: &Pair, user: &str, password: &str, mechanisms: &str) -> Scripted {
+pub fn node(mode: &str, pair: &CertificateFiles, user: &str, password: &str, mechanisms: &str) -> Scripted {
     let packages = tools().join("node/node_modules");
     assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
     let mut node = Command::new("/usr/bin/node");
@@ -99,7 +99,7 @@ pub fn node(mode: &str, pair: &Pair, user: &str, password: &str, mechanisms: &st
 fn started(
     mut program: Command,
     mode: &str,
-    pair: &Pair,
+    pair: &CertificateFiles,
     user: &str,
     password: &str,
     flags: &str,
