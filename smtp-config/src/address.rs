@@ -262,20 +262,20 @@ impl<'t> Parser<'t> {
                 break None;
             }
             let read = if self.rest.starts_with('"') {
-                self.quoted_string().map(Word::Plain)
+                self.quoted_string().map(PhraseWord::Plain)
             } else {
                 self.atom(true).and_then(decoded)
             };
             match read {
-                Ok(Word::Encoded(text)) if joins => encoded.push_str(&text),
-                Ok(Word::Encoded(text)) => {
+                Ok(PhraseWord::Encoded(text)) if joins => encoded.push_str(&text),
+                Ok(PhraseWord::Encoded(text)) => {
                     match words.last_mut().filter(|_| after_encoded) {
                         Some(last) => last.push_str(&text),
                         None => words.push(text),
                     }
                     after_encoded = true;
                 }
-                Ok(Word::Plain(text)) => {
+                Ok(PhraseWord::Plain(text)) => {
                     if !encoded.is_empty() {
                         words.push(std::mem::take(&mut encoded));
                     }
@@ -339,7 +339,8 @@ impl<'t> Parser<'t> {
     fn comment_name(&mut self) -> Result<String, AddressError> {
         let comment = self.comment()?;
         let words = comment.split([' ', '\t']).filter(|word| !word.is_empty());
-        let words: Result<Vec<String>, _> = words.map(|word| decoded(word).map(Word::into_text)).collect();
+        let words: Result<Vec<String>, _> =
+            words.map(|word| decoded(word).map(PhraseWord::into_text)).collect();
         Ok(words?.join(" "))
     }
 
@@ -400,14 +401,14 @@ fn is_atom_text(c: char) -> bool {
 }
 
 /// A word of a phrase (RFC 5322 §3.2.5).
-enum Word {
+enum PhraseWord {
     /// An RFC 2047 encoded word, decoded.
     Encoded(String),
     /// A word that is not an encoded word.
     Plain(String),
 }
 
-impl Word {
+impl PhraseWord {
     fn into_text(self) -> String {
         match self {
             Self::Encoded(text) | Self::Plain(text) => text,
@@ -416,8 +417,8 @@ impl Word {
 }
 
 /// Decodes an RFC 2047 encoded word. A malformed one is returned unchanged; an unknown charset is an error.
-fn decoded(word: &str) -> Result<Word, AddressError> {
-    let plain = || Ok(Word::Plain(word.to_owned()));
+fn decoded(word: &str) -> Result<PhraseWord, AddressError> {
+    let plain = || Ok(PhraseWord::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));
     let parts: Vec<&str> = inner.filter(|_| word.len() >= 8).unwrap_or_default().split('?').collect();
     let [charset, encoding, text] = parts[..] else { return plain() };
@@ -428,7 +429,7 @@ fn decoded(word: &str) -> Result<Word, AddressError> {
     };
     let Some(bytes) = bytes.filter(|_| !charset.is_empty()) else { return plain() };
     let folded = charset.to_lowercase().replace('ſ', "s");
-    Ok(Word::Encoded(match folded.as_str() {
+    Ok(PhraseWord::Encoded(match folded.as_str() {
         "utf-8" => String::from_utf8_lossy(&bytes).into_owned(),
         "iso-8859-1" => bytes.iter().map(|byte| char::from(*byte)).collect(),
         "us-ascii" => {

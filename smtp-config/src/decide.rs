@@ -1,6 +1,6 @@
 //! Forgejo's decisions during an SMTP session. Identical in versions 7 to 17, which differ in the settings that they read.
 
-use crate::effective::{Effective, Spoken};
+use crate::effective::{EffectiveMailer, EffectiveTransport};
 use crate::protocol::Protocol;
 use std::fmt;
 
@@ -49,10 +49,10 @@ pub enum AfterEhlo {
 
 /// Returns Forgejo's next step after the reply to EHLO. `offered` is whether the reply contains STARTTLS.
 #[must_use]
-pub fn after_ehlo(spoken: Spoken, offered: bool) -> AfterEhlo {
-    match (spoken, offered) {
-        (Spoken::Network(Protocol::StartTls), true) => AfterEhlo::StartTls,
-        (Spoken::Network(Protocol::StartTls), false) => AfterEhlo::GoOnInClear,
+pub fn after_ehlo(transport: EffectiveTransport, offered: bool) -> AfterEhlo {
+    match (transport, offered) {
+        (EffectiveTransport::Network(Protocol::StartTls), true) => AfterEhlo::StartTls,
+        (EffectiveTransport::Network(Protocol::StartTls), false) => AfterEhlo::GoOnInClear,
         _ => AfterEhlo::GoOn,
     }
 }
@@ -87,7 +87,7 @@ pub enum Authentication {
 /// Returns Forgejo's decision about SMTP AUTH. `auth` is the parameters of the AUTH extension, or `None` if the server does not
 /// offer it.
 #[must_use]
-pub fn authentication(mailer: &Effective, tls: bool, auth: Option<&str>) -> Authentication {
+pub fn authentication(mailer: &EffectiveMailer, tls: bool, auth: Option<&str>) -> Authentication {
     if mailer.user.is_empty() {
         return Authentication::NoUser;
     }

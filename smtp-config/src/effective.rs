@@ -16,7 +16,7 @@ const APP_NAME: &str = "Forgejo: Beyond coding. We Forge.";
 
 /// Transport over which messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoken {
+pub enum EffectiveTransport {
     /// `dummy`: messages are written to the log and not sent.
     Dummy,
     /// SMTP over TCP.
@@ -65,11 +65,11 @@ pub enum Password {
 /// Effective settings of `[mailer]` after Forgejo's start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Effective {
+pub struct EffectiveMailer {
     /// Version of Forgejo whose rules were applied.
     pub version: Version,
     /// Transport over which messages are sent.
-    pub spoken: Spoken,
+    pub transport: EffectiveTransport,
     /// Source of the transport.
     pub origin: Origin,
     /// Host name or address of the server, or path of the socket.
@@ -109,8 +109,8 @@ pub struct Effective {
 /// # Errors
 ///
 /// Returns the setting that stops Forgejo from starting.
-pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal> {
-    let mut section = Loading { ini: ini.excerpt(&[SECTION]), name: SECTION };
+pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>, Fatal> {
+    let mut section = SectionLoader { ini: ini.excerpt(&[SECTION]), name: SECTION };
     if !section.flag("ENABLED", false) {
         return Ok(None);
     }
@@ -132,8 +132,8 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
         section.set("FROM", &user);
     }
     let (host, mut port) = (section.text("SMTP_ADDR"), section.text("SMTP_PORT"));
-    let (spoken, origin) = transport(&section.text("PROTOCOL"), origin, &host, &port);
-    if let Spoken::Network(protocol) = spoken
+    let (transport, origin) = transport(&section.text("PROTOCOL"), origin, &host, &port);
+    if let EffectiveTransport::Network(protocol) = transport
         && port.is_empty()
         && origin != Origin::Unknown
     {
@@ -173,9 +173,9 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<Effective>, Fatal
         },
     };
     let path = Some(section.text("SENDMAIL_PATH")).filter(|path| !path.is_empty());
-    Ok(Some(Effective {
+    Ok(Some(EffectiveMailer {
         version,
-        spoken,
+        transport,
         origin,
         host,
         port,
@@ -208,12 +208,12 @@ pub fn secret_of_file(ini: &Ini, section: &str, content: &str) -> SecretString {
 }
 
 /// A section during loading. Keys are set as Forgejo's loader sets them.
-pub(crate) struct Loading {
+pub(crate) struct SectionLoader {
     pub(crate) ini: Ini,
     pub(crate) name: &'static str,
 }
 
-impl Loading {
+impl SectionLoader {
     /// Returns the expanded value of a key; empty if it is missing.
     pub(crate) fn text(&self, key: &str) -> String {
         self.ini.value(self.name, key).unwrap_or_default()
@@ -258,7 +258,7 @@ impl Loading {
 }
 
 /// Maps deprecated keys to current ones. Returns the source of a transport that is set afterwards.
-fn deprecated(section: &mut Loading) -> Result<Origin, Fatal> {
+fn deprecated(section: &mut SectionLoader) -> Result<Origin, Fatal> {
     let mut origin = Origin::Written;
     let written = section.has("PROTOCOL");
     if section.text("MAILER_TYPE") == "sendmail" && !written {
@@ -297,7 +297,7 @@ fn deprecated(section: &mut Loading) -> Result<Origin, Fatal> {
     Ok(origin)
 }
 
-fn aliases(section: &mut Loading, version: Version) {
+fn aliases(section: &mut SectionLoader, version: Version) {
     if version.knows_aliases() {
         section.alias("USERNAME", "USER");
         section.alias("PASSWORD", "PASSWD");
@@ -309,7 +309,7 @@ fn aliases(section: &mut Loading, version: Version) {
 
 /// Loads a password, and sets its key to it where it is written.
 pub(crate) fn secret(
-    section: &mut Loading,
+    section: &mut SectionLoader,
     version: Version,
     uri_key: &'static str,
     key: &'static str,
@@ -340,9 +340,9 @@ pub(crate) fn secret(
     }
 }
 
-fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (Spoken, Origin) {
-    let spoken = match protocol {
-        "" if host.contains(['/', '\\']) => return (Spoken::Unix, Origin::Inferred),
+fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (EffectiveTransport, Origin) {
+    let transport = match protocol {
+        "" if host.contains(['/', '\\']) => return (EffectiveTransport::Unix, Origin::Inferred),
         "" => {
             // Forgejo compares the port as a text.
             let protocol = match port {
@@ -350,17 +350,17 @@ fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (Spoken, 
                 "587" => Protocol::StartTls,
                 _ => Protocol::Smtps,
             };
-            return (Spoken::Network(protocol), Origin::Inferred);
+            return (EffectiveTransport::Network(protocol), Origin::Inferred);
         }
-        "smtp" => Spoken::Network(Protocol::Smtp),
-        "smtps" => Spoken::Network(Protocol::Smtps),
-        "smtp+starttls" => Spoken::Network(Protocol::StartTls),
-        "smtp+unix" => Spoken::Unix,
-        "sendmail" => Spoken::Sendmail,
-        "dummy" => Spoken::Dummy,
-        _ => return (Spoken::Network(Protocol::Smtp), Origin::Unknown),
+        "smtp" => EffectiveTransport::Network(Protocol::Smtp),
+        "smtps" => EffectiveTransport::Network(Protocol::Smtps),
+        "smtp+starttls" => EffectiveTransport::Network(Protocol::StartTls),
+        "smtp+unix" => EffectiveTransport::Unix,
+        "sendmail" => EffectiveTransport::Sendmail,
+        "dummy" => EffectiveTransport::Dummy,
+        _ => return (EffectiveTransport::Network(Protocol::Smtp), Origin::Unknown),
     };
-    (spoken, given)
+    (transport, given)
 }
 
 fn headers(ini: &Ini, version: Version) -> Vec<(String, Vec<String>)> {
@@ -395,11 +395,11 @@ fn list(text: &str) -> Vec<String> {
     parts
 }
 
-impl Effective {
+impl EffectiveMailer {
     /// Returns the server name passed to Go's `net/smtp`, by which it decides whether PLAIN is permitted without TLS.
     #[must_use]
     pub fn server_name(&self) -> &str {
-        if self.spoken == Spoken::Unix { &self.host } else { "localhost" }
+        if self.transport == EffectiveTransport::Unix { &self.host } else { "localhost" }
     }
 
     /// Returns the host for display. A host that contains credentials, such as a pasted URL, is replaced by `(not shown)`.
@@ -412,6 +412,6 @@ impl Effective {
     /// address.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        !matches!(self.spoken, Spoken::Network(_)) || is_loopback(&self.host)
+        !matches!(self.transport, EffectiveTransport::Network(_)) || is_loopback(&self.host)
     }
 }

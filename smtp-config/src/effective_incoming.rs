@@ -1,6 +1,6 @@
 //! The effective settings of `[email.incoming]` after Forgejo's start, loaded in the order of its loader.
 
-use crate::effective::{Loading, Password, secret};
+use crate::effective::{Password, SectionLoader, secret};
 use crate::fatal::Fatal;
 use crate::ini::Ini;
 use crate::reply_to::reply_to;
@@ -38,7 +38,7 @@ pub struct EffectiveIncoming {
 ///
 /// Returns the setting that stops Forgejo from starting.
 pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<EffectiveIncoming>, Fatal> {
-    let mut section = Loading { ini: ini.excerpt(&["email", INCOMING]), name: INCOMING };
+    let mut section = SectionLoader { ini: ini.excerpt(&["email", INCOMING]), name: INCOMING };
     if !section.flag("ENABLED", false) {
         return Ok(None);
     }

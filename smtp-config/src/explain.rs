@@ -1,6 +1,6 @@
 //! Explanation of an app.ini: the result of Forgejo's start, and the effect of each key.
 
-use crate::effective::{Effective, Helo, Origin, Password, Spoken, effective};
+use crate::effective::{EffectiveMailer, EffectiveTransport, Helo, Origin, Password, effective};
 use crate::effective_incoming::effective_incoming;
 use crate::fatal::Fatal;
 use crate::ini::{Ini, Section};
@@ -19,7 +19,7 @@ pub enum Start {
     /// Forgejo starts, and outgoing mail is disabled.
     Off,
     /// Forgejo starts and sends mail with these settings.
-    Sends(Box<Effective>),
+    Sends(Box<EffectiveMailer>),
 }
 
 impl fmt::Display for Start {
@@ -109,35 +109,37 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
     Explanation { outcome, keys }
 }
 
-fn summary(mailer: &Effective, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let origin = match mailer.origin {
         Origin::Written => "",
         Origin::Inferred => " (inferred from the port or the host)",
         Origin::Deprecated => " (by a deprecated key)",
         Origin::Unknown => " (since it does not know the value of PROTOCOL)",
     };
-    match mailer.spoken {
-        Spoken::Dummy => out.write_str("writes messages to its log only"),
-        Spoken::Sendmail => write!(out, "runs {}", mailer.sendmail.0),
-        Spoken::Unix => write!(out, "speaks SMTP over the socket {}{origin}", mailer.shown_host()),
-        Spoken::Network(protocol) => {
+    match mailer.transport {
+        EffectiveTransport::Dummy => out.write_str("writes messages to its log only"),
+        EffectiveTransport::Sendmail => write!(out, "runs {}", mailer.sendmail.0),
+        EffectiveTransport::Unix => {
+            write!(out, "speaks SMTP over the socket {}{origin}", mailer.shown_host())
+        }
+        EffectiveTransport::Network(protocol) => {
             write!(out, "speaks {protocol}{origin} to {} port {}", mailer.shown_host(), mailer.port)
         }
     }
 }
 
 /// Returns the values of keys that are not written.
-fn implied(mailer: &Effective) -> Vec<(&'static str, String, &'static str)> {
+fn implied(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'static str)> {
     let mut rows = Vec::new();
-    if let Spoken::Network(protocol) = mailer.spoken {
+    if let EffectiveTransport::Network(protocol) = mailer.transport {
         let from = if mailer.origin == Origin::Deprecated { "a deprecated key" } else { "inferred" };
         rows.push(("PROTOCOL", protocol.to_string(), from));
         rows.push(("SMTP_PORT", mailer.port.clone(), "inferred"));
     }
-    if mailer.spoken == Spoken::Sendmail && mailer.origin == Origin::Deprecated {
+    if mailer.transport == EffectiveTransport::Sendmail && mailer.origin == Origin::Deprecated {
         rows.push(("PROTOCOL", "sendmail".to_owned(), "a deprecated key"));
     }
-    if matches!(mailer.spoken, Spoken::Network(_) | Spoken::Unix) {
+    if matches!(mailer.transport, EffectiveTransport::Network(_) | EffectiveTransport::Unix) {
         rows.push(("SMTP_ADDR", mailer.shown_host().to_owned(), "HOST"));
     }
     rows.push(("USER", mailer.user.clone(), "default"));

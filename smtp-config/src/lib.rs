@@ -39,7 +39,7 @@ pub use address::{
 pub use check::{SecretFile, check, secret_file};
 pub use decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
 pub use edit::{Change, EditError, edit, edit_parsed};
-pub use effective::{Effective, Helo, Origin, Password, Spoken, effective, secret_of_file};
+pub use effective::{EffectiveMailer, EffectiveTransport, Helo, Origin, Password, effective, secret_of_file};
 pub use effective_incoming::{EffectiveIncoming, effective_incoming};
 pub use explain::{ExplainedKey, Explanation, Start, explain};
 pub use fatal::Fatal;
@@ -56,7 +56,7 @@ pub use protocol::Protocol;
 pub use redact::{carries_credentials, is_secret_key, shown};
 pub use reply::{Reply, ReplyError, reply};
 pub use reply_to::{ReplyToError, TOKEN, reply_to};
-pub use route::{Impossible, Route, by_app_ini, by_environment_file, by_uri, choose};
+pub use route::{Route, RouteError, by_app_ini, by_environment_file, by_uri, choose};
 #[cfg(feature = "doctor")]
 pub use rustls;
 pub use secrecy;

@@ -2,7 +2,7 @@
 
 use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
 use crate::edit::Change;
-use crate::effective::{Spoken, effective};
+use crate::effective::{EffectiveTransport, effective};
 use crate::host::host_fault;
 use crate::incoming::Incoming;
 use crate::ini::Ini;
@@ -345,9 +345,11 @@ impl Mailer {
             let host = old.value(SECTION, "SMTP_ADDR").unwrap_or_default();
             return matches!(&self.transport, Transport::Network(server) if server.host.eq_ignore_ascii_case(&host));
         };
-        match (&self.transport, held.spoken) {
-            (Transport::Network(server), Spoken::Network(_)) => server.host.eq_ignore_ascii_case(&held.host),
-            (Transport::Unix(path), Spoken::Unix) => *path == held.host,
+        match (&self.transport, held.transport) {
+            (Transport::Network(server), EffectiveTransport::Network(_)) => {
+                server.host.eq_ignore_ascii_case(&held.host)
+            }
+            (Transport::Unix(path), EffectiveTransport::Unix) => *path == held.host,
             _ => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Messages as Forgejo composes them: headers, quoted-printable parts, and the overrides of `[mailer.override_header]`.
 
-use crate::effective::Effective;
+use crate::effective::EffectiveMailer;
 use std::fmt::Write;
 
 /// A message to be rendered. Time and domain are arguments, so that the result is deterministic.
@@ -25,7 +25,7 @@ pub struct Message<'a> {
 impl Message<'_> {
     /// Renders the message with CRLF line endings, without dot-stuffing.
     #[must_use]
-    pub fn render(&self, mailer: &Effective) -> String {
+    pub fn render(&self, mailer: &EffectiveMailer) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();
         let mut set = |name: &str, value: Vec<String>| {
             // Go's header names are compared as they are written.

@@ -3,7 +3,7 @@
 use crate::address::with_quoted_name;
 use crate::duration::is_duration;
 use crate::edit::Change;
-use crate::effective::{Origin, Spoken, effective};
+use crate::effective::{EffectiveTransport, Origin, effective};
 use crate::fatal::Fatal;
 use crate::ini::Ini;
 use crate::section::SECTION;
@@ -25,7 +25,7 @@ pub struct Migration {
 ///
 /// Returns a setting that stops version `from` from starting.
 pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, Fatal> {
-    let mut work = Work { ini, done: Vec::new() };
+    let mut work = Migrator { ini, done: Vec::new() };
     let corrected = work.sender(from, to)?;
     let now = corrected.as_ref().unwrap_or(ini);
     let Some(mailer) = effective(now, from)? else { return Ok(Vec::new()) };
@@ -45,11 +45,11 @@ pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, 
         || spelling
         || types.contains(&true)
     {
-        let protocol = match mailer.spoken {
-            Spoken::Dummy => "dummy",
-            Spoken::Network(protocol) => protocol.as_str(),
-            Spoken::Sendmail => "sendmail",
-            Spoken::Unix => "smtp+unix",
+        let protocol = match mailer.transport {
+            EffectiveTransport::Dummy => "dummy",
+            EffectiveTransport::Network(protocol) => protocol.as_str(),
+            EffectiveTransport::Sendmail => "sendmail",
+            EffectiveTransport::Unix => "smtp+unix",
         };
         if mailer.origin != Origin::Unknown {
             let reason = "the protocol is written, so that nothing is inferred or mapped from old keys";
@@ -83,12 +83,12 @@ pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, 
     Ok(work.done)
 }
 
-struct Work<'i> {
+struct Migrator<'i> {
     ini: &'i Ini,
     done: Vec<Migration>,
 }
 
-impl Work<'_> {
+impl Migrator<'_> {
     /// Quotes the display name of a From mailbox that the later version rejects. Returns the corrected file.
     fn sender(&mut self, from: Version, to: Version) -> Result<Option<Ini>, Fatal> {
         for version in [from, to] {

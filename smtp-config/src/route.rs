@@ -20,7 +20,7 @@ pub enum Route {
 /// Reason why a route is not possible.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Impossible {
+pub enum RouteError {
     /// The version does not support `PASSWD_URI`.
     #[error("PASSWD_URI is read from Forgejo 13 on")]
     Version,
@@ -50,16 +50,16 @@ pub(crate) fn safe_path(path: &str) -> bool {
 /// # Errors
 ///
 /// Returns the reason why the route is not possible.
-pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> Result<Route, Impossible> {
-    let (value, file) = (password.expose_secret(), file.ok_or(Impossible::NoFile)?);
+pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> Result<Route, RouteError> {
+    let (value, file) = (password.expose_secret(), file.ok_or(RouteError::NoFile)?);
     if !version.knows_uri() {
-        return Err(Impossible::Version);
+        return Err(RouteError::Version);
     }
     if !safe_path(file) {
-        return Err(Impossible::Path);
+        return Err(RouteError::Path);
     }
     if value.trim() != value {
-        return Err(Impossible::Trimmed);
+        return Err(RouteError::Trimmed);
     }
     if crate::ini::has_reference(value) {
         return Err(Unrepresentable::Reference.into());
@@ -72,7 +72,7 @@ pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> 
 /// # Errors
 ///
 /// Returns the reason why the route is not possible.
-pub fn by_app_ini(password: &SecretString) -> Result<Route, Impossible> {
+pub fn by_app_ini(password: &SecretString) -> Result<Route, RouteError> {
     quote(password.expose_secret())?;
     Ok(Route::AppIni)
 }
@@ -83,8 +83,8 @@ pub fn by_app_ini(password: &SecretString) -> Result<Route, Impossible> {
 /// # Errors
 ///
 /// Returns the reason why the route is not possible.
-pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Result<Route, Impossible> {
-    let file = file.ok_or(Impossible::NoFile)?;
+pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Result<Route, RouteError> {
+    let file = file.ok_or(RouteError::NoFile)?;
     crate::environment::survives(password.expose_secret())?;
     Ok(Route::EnvironmentFile(file.to_owned()))
 }
@@ -98,6 +98,6 @@ pub fn choose(
     version: Version,
     password: &SecretString,
     file: Option<&str>,
-) -> Result<Route, (Impossible, Impossible)> {
+) -> Result<Route, (RouteError, RouteError)> {
     by_uri(version, password, file).or_else(|uri| by_app_ini(password).map_err(|ini| (uri, ini)))
 }

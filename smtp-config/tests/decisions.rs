@@ -4,18 +4,18 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Authentication, Effective, Exposure, Fatal, Helo, Mechanism, Origin, Password, Protocol, Spoken, Version,
-    authentication, date, dotted, effective, mechanism, reply,
+    Authentication, EffectiveMailer, EffectiveTransport, Exposure, Fatal, Helo, Mechanism, Origin, Password,
+    Protocol, Version, authentication, date, dotted, effective, mechanism, reply,
 };
 
-fn read(text: &str, version: u32) -> Result<Option<Effective>, Fatal> {
+fn read(text: &str, version: u32) -> Result<Option<EffectiveMailer>, Fatal> {
     effective(
         &Ini::parse(&format!("[mailer]\nENABLED = true\n{text}")).expect("it is read"),
         Version(version),
     )
 }
 
-fn mailer(text: &str, version: u32) -> Effective {
+fn mailer(text: &str, version: u32) -> EffectiveMailer {
     read(text, version).expect("it starts").expect("mail is on")
 }
 
@@ -36,11 +36,15 @@ fn the_protocol_is_what_forgejo_infers() {
     ];
     for (line, protocol, origin) in cases {
         let found = mailer(&format!("FROM = a@b\n{line}\n"), 13);
-        assert_eq!((found.spoken, found.origin), (Spoken::Network(protocol), origin), "{line}");
+        assert_eq!(
+            (found.transport, found.origin),
+            (EffectiveTransport::Network(protocol), origin),
+            "{line}"
+        );
     }
-    assert_eq!(mailer("FROM = a@b\nSMTP_ADDR = /run/smtp\n", 13).spoken, Spoken::Unix);
-    assert_eq!(mailer("FROM = a@b\nMAILER_TYPE = sendmail\n", 13).spoken, Spoken::Sendmail);
-    assert_eq!(mailer("FROM = a@b\nPROTOCOL = dummy\n", 13).spoken, Spoken::Dummy);
+    assert_eq!(mailer("FROM = a@b\nSMTP_ADDR = /run/smtp\n", 13).transport, EffectiveTransport::Unix);
+    assert_eq!(mailer("FROM = a@b\nMAILER_TYPE = sendmail\n", 13).transport, EffectiveTransport::Sendmail);
+    assert_eq!(mailer("FROM = a@b\nPROTOCOL = dummy\n", 13).transport, EffectiveTransport::Dummy);
     let ports = [("smtp", "25"), ("smtps", "465"), ("smtp+starttls", "587")];
     for (protocol, port) in ports {
         assert_eq!(mailer(&format!("FROM = a@b\nPROTOCOL = {protocol}\n"), 13).port, port);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use smtp_config::doctor::{Check, Options, Verdict, examine};
 use smtp_config::ini::Ini;
 use smtp_config::policy::{Alignment, Answer, Answers, Dkim, DkimError, DmarcError, Policy, Question, Spf};
-use smtp_config::policy::{dkim, dmarc, found, spf, terms};
+use smtp_config::policy::{discover, dkim, dmarc, spf, terms};
 use smtp_config::{Version, effective};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -172,7 +172,7 @@ fn dmarc_is_found_by_walking_up_and_aligns() {
         .text("_dmarc.example.org", "v=DMARC1; p=reject; sp=quarantine; aspf=s; rua=mailto:x@example.org")
         .text("_dmarc.two.example", "v=DMARC1; p=none")
         .text("_dmarc.two.example", "v=DMARC1; p=reject");
-    let of = |domain: &str| zone.resolve(|answers| found(domain, answers));
+    let of = |domain: &str| zone.resolve(|answers| discover(domain, answers));
     let own = of("example.org").expect("a record");
     assert_eq!((own.policy, own.spf, own.dkim), (Policy::Reject, Alignment::Strict, Alignment::Relaxed));
     let below = of("a.b.example.org").expect("a record");

@@ -3,9 +3,9 @@
 use secrecy::ExposeSecret;
 use smtp_config::ini::{Ini, quote};
 use smtp_config::{
-    Authentication, Code, Fatal, Finding, Helo, Origin, Password, Severity, Spoken, Version, authentication,
-    check, effective, effective_incoming, environment, explain, parse_address, secret_path, split_host_port,
-    with_quoted_name,
+    Authentication, Code, EffectiveTransport, Fatal, Finding, Helo, Origin, Password, Severity, Version,
+    authentication, check, effective, effective_incoming, environment, explain, parse_address, secret_path,
+    split_host_port, with_quoted_name,
 };
 
 #[path = "oracle/go.rs"]
@@ -342,12 +342,12 @@ fn mailer_words(ini: &Ini, version: Version) -> Vec<String> {
         Ok(None) => return vec!["off".to_owned()],
         Ok(Some(mailer)) => mailer,
     };
-    let protocol = match mailer.spoken {
+    let protocol = match mailer.transport {
         _ if mailer.origin == Origin::Unknown => UNKNOWN.to_owned(),
-        Spoken::Dummy => "dummy".to_owned(),
-        Spoken::Network(protocol) => protocol.to_string(),
-        Spoken::Sendmail => "sendmail".to_owned(),
-        Spoken::Unix => "smtp+unix".to_owned(),
+        EffectiveTransport::Dummy => "dummy".to_owned(),
+        EffectiveTransport::Network(protocol) => protocol.to_string(),
+        EffectiveTransport::Sendmail => "sendmail".to_owned(),
+        EffectiveTransport::Unix => "smtp+unix".to_owned(),
     };
     let (password, file) = password_words(&mailer.password);
     // The name for EHLO is kept by Forgejo although it is not sent without ENABLE_HELO.

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Authentication, Change, Code, Exposure, Finding, Protocol, Severity, Spoken, Version, after_ehlo,
-    authentication, check, edit, effective, effective_incoming, migrate,
+    Authentication, Change, Code, EffectiveTransport, Exposure, Finding, Protocol, Severity, Version,
+    after_ehlo, authentication, check, edit, effective, effective_incoming, migrate,
 };
 
 const VERSION: Version = Version(15);
@@ -44,7 +44,7 @@ fn deprecated_and_aliased_keys_are_judged_like_others() {
     ] {
         let ini = mailer(lines);
         let loaded = effective(&ini, VERSION).expect("it starts").expect("mail is on");
-        assert_eq!(loaded.spoken, Spoken::Network(protocol), "{lines}");
+        assert_eq!(loaded.transport, EffectiveTransport::Network(protocol), "{lines}");
         for code in expected {
             assert!(codes(&ini).contains(code), "{lines} has {:?}, not {code}", codes(&ini));
         }
@@ -225,7 +225,7 @@ fn migrations_mean_the_same_and_leave_nothing_deprecated() {
         let after = parse(&edited);
         let (old, new) = (effective(&ini, VERSION), effective(&after, Version::NEWEST));
         let (old, new) = (old.expect(lines).expect("on"), new.expect(lines).expect("on"));
-        assert_eq!((old.spoken, &old.host, &old.port), (new.spoken, &new.host, &new.port), "{lines}");
+        assert_eq!((old.transport, &old.host, &old.port), (new.transport, &new.host, &new.port), "{lines}");
         assert_eq!(
             (old.helo, old.trusts_anybody, old.plain_text),
             (new.helo, new.trusts_anybody, new.plain_text),
@@ -285,15 +285,15 @@ proptest! {
         }
         let Ok(Some(mailer)) = loaded else { return Ok(()) };
         // A password that would be exposed to a server that offers PLAIN is an error.
-        let tls = mailer.spoken == Spoken::Network(Protocol::Smtps)
-            || after_ehlo(mailer.spoken, true) == smtp_config::AfterEhlo::StartTls;
+        let tls = mailer.transport == EffectiveTransport::Network(Protocol::Smtps)
+            || after_ehlo(mailer.transport, true) == smtp_config::AfterEhlo::StartTls;
         let exposed = authentication(&mailer, tls, Some("PLAIN"));
-        let network = matches!(mailer.spoken, Spoken::Network(_)) && !mailer.is_local();
+        let network = matches!(mailer.transport, EffectiveTransport::Network(_)) && !mailer.is_local();
         if network && exposed == Authentication::Start(smtp_config::Mechanism::Plain, Exposure::Password) {
             let flagged = findings.iter().any(|found| matches!(found.code, Code::Plaintext | Code::ProtocolUnknown));
             prop_assert!(flagged, "{mailer:?} {findings:?}");
         }
-        if mailer.trusts_anybody && matches!(mailer.spoken, Spoken::Network(_)) {
+        if mailer.trusts_anybody && matches!(mailer.transport, EffectiveTransport::Network(_)) {
             prop_assert!(findings.iter().any(|found| found.code == Code::TlsNotVerified), "{findings:?}");
         }
         // A migration starts and speaks to the same server.
@@ -301,7 +301,7 @@ proptest! {
             let changes: Vec<Change> = steps.into_iter().map(|step| step.change).collect();
             let after = parse(&edit(ini.text(), &changes).expect("it is written"));
             let again = effective(&after, version).expect("it starts").expect("mail is on");
-            prop_assert_eq!((again.spoken, again.host, again.port), (mailer.spoken, mailer.host, mailer.port));
+            prop_assert_eq!((again.transport, again.host, again.port), (mailer.transport, mailer.host, mailer.port));
         }
     }
 }

@@ -8,7 +8,8 @@ use smtp_config::doctor::{
 };
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Change, Effective, Mailer, Message, Protocol, Transport, Version, edit, effective, effective_incoming,
+    Change, EffectiveMailer, Mailer, Message, Protocol, Transport, Version, edit, effective,
+    effective_incoming,
 };
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -61,7 +62,7 @@ fn mailer(port: u16, protocol: Protocol) -> Mailer {
 }
 
 /// What Forgejo makes of it, by way of app.ini.
-fn read(mailer: &Mailer) -> Effective {
+fn read(mailer: &Mailer) -> EffectiveMailer {
     let settings = mailer.settings();
     let mut changes: Vec<Change> =
         settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();

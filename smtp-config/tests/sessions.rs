@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use sections::{generated_count, is_full, section};
 use smtp_config::doctor::{Options, Replay, replay, replay_stripped};
 use smtp_config::ini::Ini;
-use smtp_config::{AddressRules, Effective, Protocol, Spoken, Version, effective};
+use smtp_config::{AddressRules, EffectiveMailer, EffectiveTransport, Protocol, Version, effective};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -79,8 +79,8 @@ impl Server {
         Self { clear, tls, heard }
     }
 
-    fn port(&self, mailer: &Effective) -> u16 {
-        if mailer.spoken == Spoken::Network(Protocol::Smtps) { self.tls } else { self.clear }
+    fn port(&self, mailer: &EffectiveMailer) -> u16 {
+        if mailer.transport == EffectiveTransport::Network(Protocol::Smtps) { self.tls } else { self.clear }
     }
 
     /// Returns what a connection sent, up to the point at which a replay ends.
@@ -234,7 +234,7 @@ fn the_replay_sends_and_leaks_what_go_sends_and_leaks() {
             let last = position % (each + 1) == each;
             sent += usize::from(answer[0] == "sent");
             let context = || format!("Go {go}, server {script}: {answer:?}\n{file}");
-            let encrypts = mailer.spoken != Spoken::Network(Protocol::Smtp);
+            let encrypts = mailer.transport != EffectiveTransport::Network(Protocol::Smtp);
             let blocked = encrypts && mailer.client_certificate;
             let by_trust = encrypts && mailer.trusts_anybody && !mailer.user.is_empty() && !blocked;
             let leaks = by_trust || server.authenticated_in_clear(theirs[position]);
@@ -256,9 +256,9 @@ fn the_replay_sends_and_leaks_what_go_sends_and_leaks() {
 }
 
 /// Returns generated settings for the versions that a Go builds, each kind that a conversation depends on once.
-fn distinct(rules: AddressRules) -> Vec<(String, (u32, String, Effective))> {
+fn distinct(rules: AddressRules) -> Vec<(String, (u32, String, EffectiveMailer))> {
     let versions: Vec<u32> = (7..=18).filter(|version| Version(*version).address_rules() == rules).collect();
-    let mut distinct: HashMap<String, (u32, String, Effective)> = HashMap::new();
+    let mut distinct: HashMap<String, (u32, String, EffectiveMailer)> = HashMap::new();
     let count = if is_full() { generated_count() } else { generated_count() / 5 };
     for seed in 0..count {
         let version = versions[usize::try_from(seed).expect("small") % versions.len()];
@@ -267,10 +267,10 @@ fn distinct(rules: AddressRules) -> Vec<(String, (u32, String, Effective))> {
         let Ok(Some(mailer)) = effective(&ini, Version(version)) else { continue };
         // Go sends such a host as the name of the server all the same, and it is up to each server what it makes of it.
         let odd = !mailer.host.is_empty() && ServerName::try_from(mailer.host.as_str()).is_err();
-        if matches!(mailer.spoken, Spoken::Network(_)) && !(odd && mailer.trusts_anybody) {
+        if matches!(mailer.transport, EffectiveTransport::Network(_)) && !(odd && mailer.trusts_anybody) {
             let key = format!(
                 "{:?} {:?} {:?} {} {} {}",
-                mailer.spoken,
+                mailer.transport,
                 mailer.helo,
                 mailer.host,
                 mailer.user.is_empty(),
@@ -286,7 +286,7 @@ fn distinct(rules: AddressRules) -> Vec<(String, (u32, String, Effective))> {
     cases
 }
 
-fn run(mailer: &Effective, server: &Server, root: &std::path::Path, stripped: bool) -> Replay {
+fn run(mailer: &EffectiveMailer, server: &Server, root: &std::path::Path, stripped: bool) -> Replay {
     let mut mailer = mailer.clone();
     mailer.port = server.port(&mailer).to_string();
     let options = Options {

@@ -4,9 +4,8 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 use smtp_config::ini::{Ini, Unrepresentable, quote};
 use smtp_config::{
-    Change, Code, INCOMING, Impossible, Incoming, Mailer, OVERRIDE_HEADER, PRESETS, Preset, PresetError,
-    Protocol, Route, SECTION, Transport, Version, by_environment_file, check, choose, edit, environment,
-    nixos,
+    Change, Code, INCOMING, Incoming, Mailer, OVERRIDE_HEADER, PRESETS, Preset, PresetError, Protocol, Route,
+    RouteError, SECTION, Transport, Version, by_environment_file, check, choose, edit, environment, nixos,
 };
 
 /// The codes of the findings, but for an account without a password, which most of these files have.
@@ -139,9 +138,9 @@ fn the_route_keeps_the_password_off_app_ini_where_it_can() {
     assert_eq!(choose(Version(11), &plain, Some("/run/secret")), Ok(Route::AppIni));
     assert_eq!(choose(Version(13), &plain, Some("/run/a b")), Ok(Route::AppIni));
     let quotes = SecretString::from("\"abc\"");
-    let why = (Impossible::Version, Impossible::Value(Unrepresentable::Resave));
+    let why = (RouteError::Version, RouteError::Value(Unrepresentable::Resave));
     assert_eq!(choose(Version(11), &quotes, Some("/run/secret")), Err(why));
-    let reference = Impossible::Value(Unrepresentable::Reference);
+    let reference = RouteError::Value(Unrepresentable::Reference);
     let never = SecretString::from("%(a)s");
     assert_eq!(choose(Version(13), &never, Some("/run/secret")), Err((reference, reference)));
 }
@@ -259,7 +258,7 @@ fn variables_are_named_and_taken_apart() {
     let plain = SecretString::from("pa#ss");
     assert!(matches!(by_environment_file(&plain, Some("/run/s")), Ok(Route::EnvironmentFile(_))));
     let opens = SecretString::from("\"\"\"pass");
-    let why = Impossible::Value(Unrepresentable::Resave);
+    let why = RouteError::Value(Unrepresentable::Resave);
     assert_eq!(by_environment_file(&opens, Some("/run/s")), Err(why));
 }
 

@@ -11,7 +11,7 @@ use crate::topology::{PACMAN, STALWART};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use testkit::mail::{Pair, Postfix};
+use testkit::mail::{CertificateFiles, Postfix};
 use testkit::{AcmeDnsMock, Authority};
 
 /// The addresses of its servers.
@@ -45,7 +45,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     let acme_dns = AcmeDnsMock::start(&outside.knot, ZONE, "registration.example.org");
     let address = acme_dns.base().trim_start_matches("http://");
     forward(ACME_DNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;
-    let pair = Pair::write(folder, "mail.example.org", &authority.issue(&["mail.example.org"]));
+    let pair = CertificateFiles::write(folder, "mail.example.org", &authority.issue(&["mail.example.org"]));
     let postfix = Postfix::start_for(&pair, "forge", MAIL_PASSWORD, "forge");
     forward(STALWART, ([127, 0, 0, 1], postfix.smtps).into())?;
     let write = |name: &str, text: &str| {

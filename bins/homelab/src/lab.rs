@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
-use testkit::mail::{Pair, Postfix};
+use testkit::mail::{CertificateFiles, Postfix};
 use testkit::tls_client;
 
 /// The password of the accounts at Mailjet and Stalwart.
@@ -56,7 +56,8 @@ impl Lab {
     pub(crate) fn new(topology: Topology) -> Result<Self, String> {
         let internet = &topology.internet;
         let mail = |name: &str, account: &str| {
-            let pair = Pair::write(&topology.folder, name, &topology.public_authority.issue(&[name]));
+            let pair =
+                CertificateFiles::write(&topology.folder, name, &topology.public_authority.issue(&[name]));
             internet.within(|| Postfix::start_for(&pair, account, MAIL_PASSWORD, "forge"))
         };
         let outside = Outside::start(&topology, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;

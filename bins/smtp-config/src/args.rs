@@ -40,7 +40,7 @@ pub(crate) enum Command {
         settings: Box<Settings>,
         /// The kind of configuration.
         #[arg(long, default_value = "app-ini")]
-        to: Form,
+        to: ConfigurationKind,
         /// The format of a file with environment variables.
         #[arg(long, default_value = "systemd")]
         format: FileFormat,
@@ -90,9 +90,9 @@ pub(crate) enum Command {
     /// Examine the servers of outgoing and incoming mail, or replay what a version of Forgejo would do.
     Doctor {
         #[command(flatten)]
-        what: What,
+        what: SubjectArgs,
         #[command(flatten)]
-        wire: Wire,
+        wire: ConnectionArgs,
         /// Replay what this version of Forgejo would do, and if a stripped STARTTLS would leak the password.
         #[arg(long, value_name = "VERSION")]
         as_forgejo: Option<u32>,
@@ -112,9 +112,9 @@ pub(crate) enum Command {
     /// Send a message as Forgejo would.
     SendTest {
         #[command(flatten)]
-        what: What,
+        what: SubjectArgs,
         #[command(flatten)]
-        wire: Wire,
+        wire: ConnectionArgs,
         /// The address of the recipient.
         #[arg(long)]
         to: String,
@@ -122,9 +122,9 @@ pub(crate) enum Command {
     /// Follow one secret from where it is kept to the server, by keyed hashes.
     Trace {
         #[command(flatten)]
-        what: What,
+        what: SubjectArgs,
         #[command(flatten)]
-        wire: Wire,
+        wire: ConnectionArgs,
         /// Authenticate at the server too, if its certificate is valid.
         #[arg(long)]
         server: bool,
@@ -133,7 +133,7 @@ pub(crate) enum Command {
 
 /// A kind of configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum ConfigurationKind {
     /// The sections of app.ini.
     AppIni,
     /// Variables, as environment-to-ini reads them in a container.
@@ -179,7 +179,7 @@ pub(crate) enum FailOn {
 
 /// The subject: an app.ini, or settings that are not applied yet.
 #[derive(Debug, clap::Args)]
-pub(crate) struct What {
+pub(crate) struct SubjectArgs {
     /// An app.ini; without it the settings that are given.
     #[arg(long)]
     pub(crate) app_ini: Option<PathBuf>,
@@ -189,7 +189,7 @@ pub(crate) struct What {
 
 /// Options of the connection to the server.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Wire {
+pub(crate) struct ConnectionArgs {
     /// Connect to this address; the certificate must be for the host all the same.
     #[arg(long)]
     pub(crate) address: Option<IpAddr>,

@@ -1,6 +1,6 @@
 //! The commands that connect to servers.
 
-use crate::args::{Args, What, Wire};
+use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::files;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::progress::Progress;
@@ -12,7 +12,7 @@ use serde_json::json;
 use smtp_config::doctor::{self, Options, Replay, Verdict};
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Change, Effective, EffectiveIncoming, INCOMING, Message, Password, SECTION, Version, date, edit,
+    Change, EffectiveIncoming, EffectiveMailer, INCOMING, Message, Password, SECTION, Version, date, edit,
     effective, effective_incoming, secret_of_file,
 };
 use std::future::Future;
@@ -29,7 +29,7 @@ pub(crate) struct DoctorOptions<'a> {
 
 /// The mailer as Forgejo has it, its password as Forgejo reads it, incoming mail, and the domain of the forge.
 pub(crate) struct Subject {
-    pub(crate) mailer: Effective,
+    pub(crate) mailer: EffectiveMailer,
     pub(crate) password: Option<SecretString>,
     pub(crate) incoming: Option<(EffectiveIncoming, Option<SecretString>)>,
     pub(crate) domain: String,
@@ -41,7 +41,7 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 
 /// Returns the subject. Settings that are not applied yet are written to an app.ini in memory and read from there. With
 /// `password` the passwords are read too.
-pub(crate) fn subject(what: &What, version: Version, password: bool) -> Result<Subject, Failure> {
+pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> Result<Subject, Failure> {
     let (text, given) = match &what.app_ini {
         Some(file) if !what.settings.is_given() => {
             let text = files::read(file)?;
@@ -97,7 +97,7 @@ pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretSt
 }
 
 /// Returns the options of the connection.
-pub(crate) fn options(wire: &Wire) -> Result<Options, Failure> {
+pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     if !(wire.limit > 0.0 && wire.limit <= 3600.0) {
         return Err(usage("--limit: write seconds, more than 0 and at most 3600"));
     }
@@ -133,8 +133,8 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 }
 
 pub(crate) fn doctor(
-    what: &What,
-    wire: &Wire,
+    what: &SubjectArgs,
+    wire: &ConnectionArgs,
     asked: DoctorOptions<'_>,
     args: &Args,
 ) -> Result<Done, Failure> {
@@ -188,7 +188,12 @@ pub(crate) fn doctor(
     Ok(if worst > Some(Verdict::Skipped) { Done::Differences } else { Done::Fine })
 }
 
-pub(crate) fn as_forgejo(what: &What, wire: &Wire, version: Version, args: &Args) -> Result<Done, Failure> {
+pub(crate) fn as_forgejo(
+    what: &SubjectArgs,
+    wire: &ConnectionArgs,
+    version: Version,
+    args: &Args,
+) -> Result<Done, Failure> {
     let subject = subject(what, version, false)?;
     let options = options(wire)?;
     let (plain, stripped) = run(async {
@@ -231,7 +236,12 @@ fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     }
 }
 
-pub(crate) fn send_test(what: &What, wire: &Wire, to: &str, args: &Args) -> Result<Done, Failure> {
+pub(crate) fn send_test(
+    what: &SubjectArgs,
+    wire: &ConnectionArgs,
+    to: &str,
+    args: &Args,
+) -> Result<Done, Failure> {
     if smtp_config::mailbox(to, args.version().address_rules()).as_deref() != Some(to) {
         return Err(usage("--to: write a bare address, local@domain"));
     }

@@ -1,7 +1,7 @@
 //! Settings from the command line, a file of TOML, or both. The command line wins.
 
-use crate::reference::{Given, reference};
-use crate::settings_file::{Located, Security, SettingsFile};
+use crate::reference::{SecretArgument, reference};
+use crate::settings_file::{Security, SettingsFile, SettingsSource};
 use cli_support::account::Account;
 use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::Failure;
@@ -9,7 +9,7 @@ use cli_support::secret::Reference;
 use cli_support::words::nearest;
 use secrecy::SecretString;
 use smtp_config::{
-    Credential, Impossible, Incoming, Mailer, MailerError, PRESETS, Preset, Route, Server, Transport,
+    Credential, Incoming, Mailer, MailerError, PRESETS, Preset, Route, RouteError, Server, Transport,
     Version, by_app_ini, by_environment_file, choose,
 };
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     user: Option<String>,
     /// The password: file:/path, credential:name, env:NAME or age:/path?identity=/path.
     #[arg(long, value_parser = reference)]
-    password: Option<Given>,
+    password: Option<SecretArgument>,
     /// The text before each subject.
     #[arg(long)]
     subject_prefix: Option<String>,
@@ -81,7 +81,7 @@ pub(crate) struct Secret {
 }
 
 /// Complete and valid settings.
-pub(crate) struct Resolved {
+pub(crate) struct ResolvedSettings {
     pub(crate) mailer: Mailer,
     pub(crate) password: Option<Secret>,
     pub(crate) incoming: Option<Secret>,
@@ -99,11 +99,15 @@ impl Settings {
 
     /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
     /// it cannot read is written to app.ini instead.
-    pub(crate) fn resolve(&self, version: Version, account: Option<&Account>) -> Result<Resolved, Failure> {
+    pub(crate) fn resolve(
+        &self,
+        version: Version,
+        account: Option<&Account>,
+    ) -> Result<ResolvedSettings, Failure> {
         let text = self.settings.as_deref().map(crate::files::read).transpose()?.unwrap_or_default();
-        let located = self.settings.as_deref().map(|path| Located::parse(path, &text)).transpose()?;
+        let located = self.settings.as_deref().map(|path| SettingsSource::parse(path, &text)).transpose()?;
         let mut faults = Faults { located: located.as_ref(), found: Vec::new(), first: None };
-        let file = located.as_ref().map(Located::settings).transpose()?.unwrap_or_default();
+        let file = located.as_ref().map(SettingsSource::settings).transpose()?.unwrap_or_default();
         let from = self.from.clone().or(file.from.clone()).unwrap_or_else(|| {
             faults
                 .add("from", "missing: give --from \"Name <local@domain>\", or from = in a file of settings");
@@ -128,8 +132,8 @@ impl Settings {
             mailer.headers.push((name.to_owned(), value.to_owned()));
         }
         let given = match &self.password {
-            Some(Given(Some(reference))) => Some(reference.clone()),
-            Some(Given(None)) => {
+            Some(SecretArgument(Some(reference))) => Some(reference.clone()),
+            Some(SecretArgument(None)) => {
                 return Err(usage(
                     "--password: write file:/path, credential:name, env:NAME or age:/path?identity=/path, \
                      never the password itself",
@@ -167,7 +171,7 @@ impl Settings {
             }
         }
         faults.end()?;
-        let reader = Reader { version, account };
+        let reader = PasswordReader { version, account };
         let given_in_file = self.password.is_none();
         let at = |key: &str, why: Failure| match &located {
             Some(located) if given_in_file => located.place(key, &why.to_string()),
@@ -183,7 +187,7 @@ impl Settings {
         {
             cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
         }
-        Ok(Resolved { mailer, password, incoming })
+        Ok(ResolvedSettings { mailer, password, incoming })
     }
 
     /// Returns where mail goes; `None` after a fault.
@@ -234,7 +238,7 @@ const NOBODY: &str = "nobody@localhost";
 
 /// The faults of settings: those of a file have places, those of the command line end the check.
 struct Faults<'a> {
-    located: Option<&'a Located<'a>>,
+    located: Option<&'a SettingsSource<'a>>,
     found: Vec<Finding>,
     first: Option<Failure>,
 }
@@ -267,12 +271,12 @@ impl Faults<'_> {
 }
 
 /// Reads passwords and chooses the routes that they take.
-struct Reader<'a> {
+struct PasswordReader<'a> {
     version: Version,
     account: Option<&'a Account>,
 }
 
-impl Reader<'_> {
+impl PasswordReader<'_> {
     fn read(&self, reference: Reference, named: Option<String>) -> Result<Secret, Failure> {
         let secret = match self.account {
             Some(account) => reference.read_shared(account)?,
@@ -287,7 +291,7 @@ impl Reader<'_> {
         let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
         let file = named.or(own.map(|path| path.display().to_string()));
         let chosen = choose(self.version, &secret, file.as_deref());
-        let mut route = chosen.map_err(|(uri, ini): (Impossible, Impossible)| {
+        let mut route = chosen.map_err(|(uri, ini): (RouteError, RouteError)| {
             usage(format!("password: by PASSWD_URI: {uri}; by app.ini: {ini}"))
         })?;
         if let (Route::Uri(_), Some(path), Some(account)) = (&route, &file, self.account)

@@ -109,9 +109,9 @@ const WORDS: Words = Words {
 };
 
 /// A file of settings that was read, with the places of its values.
-pub(crate) struct Located<'t>(Source<'t>);
+pub(crate) struct SettingsSource<'t>(Source<'t>);
 
-impl<'t> Located<'t> {
+impl<'t> SettingsSource<'t> {
     /// Parses the text of a file.
     pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Failure> {
         Ok(Self(Source::parse(&file.display().to_string(), text, WORDS)?))

@@ -1,7 +1,7 @@
 //! One secret, followed from where it is kept to what a server gets: only keyed hashes are shown, whose key is made for
 //! the run and forgotten.
 
-use crate::args::{Args, What, Wire};
+use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::examine::{from_file, options, run};
 use crate::files;
 use aws_lc_rs::{hmac, rand};
@@ -38,7 +38,12 @@ impl Trace {
     }
 }
 
-pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Result<Done, Failure> {
+pub(crate) fn trace(
+    what: &SubjectArgs,
+    wire: &ConnectionArgs,
+    server: bool,
+    args: &Args,
+) -> Result<Done, Failure> {
     let usage = |why: &dyn std::fmt::Display| Failure::Configuration(why.to_string());
     let mut key = [0_u8; 32];
     rand::fill(&mut key).map_err(|_| Failure::Failed("no random numbers".to_owned()))?;
@@ -123,7 +128,7 @@ pub(crate) fn trace(what: &What, wire: &Wire, server: bool, args: &Args) -> Resu
 }
 
 /// Returns the app.ini that `apply` would make of an empty file.
-fn planned(resolved: &crate::settings::Resolved) -> Result<String, Failure> {
+fn planned(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
     let mut changes: Vec<Change> =
         pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();

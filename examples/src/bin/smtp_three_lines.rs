@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{finding}");
     }
     if let Some(read) = effective(&ini, Version::default())? {
-        println!("Forgejo speaks {:?} to {} port {}\n", read.spoken, read.host, read.port);
+        println!("Forgejo speaks {:?} to {} port {}\n", read.transport, read.host, read.port);
     }
     for (name, value) in environment::variables(&settings).map_err(|(key, why)| format!("{key}: {why}"))? {
         println!("{name}={value}");

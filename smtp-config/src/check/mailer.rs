@@ -3,7 +3,7 @@
 use super::{Checker, values};
 use crate::address::{AddressRules, parse_address};
 use crate::duration::is_duration;
-use crate::effective::{Effective, Origin, Password, Spoken, effective};
+use crate::effective::{EffectiveMailer, EffectiveTransport, Origin, Password, effective};
 use crate::fatal::Fatal;
 use crate::finding::Code;
 use crate::host::host_fault;
@@ -51,18 +51,18 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     values::reference(checker, &["PASSWD", "PASSWORD"]);
     sender(checker, &mailer, &fatals);
     password(checker, &mailer);
-    match mailer.spoken {
-        Spoken::Dummy => {}
-        Spoken::Sendmail => sendmail(checker, &mailer),
-        Spoken::Unix => unix(checker, &mailer),
-        Spoken::Network(protocol) => network(checker, &mailer, protocol),
+    match mailer.transport {
+        EffectiveTransport::Dummy => {}
+        EffectiveTransport::Sendmail => sendmail(checker, &mailer),
+        EffectiveTransport::Unix => unix(checker, &mailer),
+        EffectiveTransport::Network(protocol) => network(checker, &mailer, protocol),
     }
     override_header(checker);
 }
 
 /// Loads the mailer. After an error that stops Forgejo it continues as if the setting were corrected, so that one run finds every
 /// error.
-fn loaded(ini: &Ini, version: Version) -> (Option<Effective>, Vec<Fatal>) {
+fn loaded(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<Fatal>) {
     let mut now = ini.excerpt(&[SECTION]);
     let mut fatals = Vec::new();
     loop {
@@ -116,7 +116,7 @@ fn names(checker: &mut Checker<'_>) {
     }
 }
 
-fn sender(checker: &mut Checker<'_>, mailer: &Effective, fatals: &[Fatal]) {
+fn sender(checker: &mut Checker<'_>, mailer: &EffectiveMailer, fatals: &[Fatal]) {
     let refused = fatals.iter().any(|fatal| matches!(fatal, Fatal::From { .. }));
     if mailer.from.is_empty() {
         let problem = "missing, and USER too: no server accepts a message without a sender";
@@ -132,13 +132,13 @@ fn sender(checker: &mut Checker<'_>, mailer: &Effective, fatals: &[Fatal]) {
     }
 }
 
-fn password(checker: &mut Checker<'_>, mailer: &Effective) {
+fn password(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     let uri_key = checker.first(&["PASSWD_URI", "PASSWORD_URI"]);
     if let Some(uri) = checker.get(uri_key) {
         uri_form(checker, uri_key, &uri);
     }
     let no_password = matches!(&mailer.password, Password::None);
-    let server = matches!(mailer.spoken, Spoken::Network(_) | Spoken::Unix);
+    let server = matches!(mailer.transport, EffectiveTransport::Network(_) | EffectiveTransport::Unix);
     if server && no_password && !mailer.user.is_empty() && checker.get(uri_key).is_none() {
         let key = checker.first(&["USER", "USERNAME"]);
         let problem = "an account without a password: Forgejo logs in with an empty one";
@@ -163,7 +163,7 @@ pub(super) fn uri_form(checker: &mut Checker<'_>, key: &str, uri: &str) {
     }
 }
 
-fn network(checker: &mut Checker<'_>, mailer: &Effective, protocol: Protocol) {
+fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protocol) {
     let host_key = checker.first(&["SMTP_ADDR", "HOST"]);
     let port_key = checker.first(&["SMTP_PORT", host_key]);
     let port = mailer.port.parse::<u16>().ok().filter(|port| *port > 0);
@@ -251,7 +251,7 @@ fn better(preset: Option<&Preset>) -> Option<&'static str> {
 
 fn crossed(
     checker: &mut Checker<'_>,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     protocol: Protocol,
     port: u16,
     preset: Option<&Preset>,
@@ -285,7 +285,7 @@ fn crossed(
 }
 
 /// Reports an account or sender that the provider would reject.
-fn provider(checker: &mut Checker<'_>, mailer: &Effective, preset: &Preset) {
+fn provider(checker: &mut Checker<'_>, mailer: &EffectiveMailer, preset: &Preset) {
     let key = checker.first(&["USER", "USERNAME"]);
     if let Some(fixed) = preset.fixed_user.filter(|fixed| !mailer.user.is_empty() && mailer.user != *fixed) {
         let problem = format!("{} refuses other accounts than {fixed}", preset.name);
@@ -303,7 +303,7 @@ fn provider(checker: &mut Checker<'_>, mailer: &Effective, preset: &Preset) {
     }
 }
 
-fn unix(checker: &mut Checker<'_>, mailer: &Effective) {
+fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     if mailer.origin == Origin::Inferred {
         let problem = "missing, and SMTP_ADDR is a path: a Unix socket";
         checker.add(Code::ProtocolInferred, "PROTOCOL", problem, "write PROTOCOL = smtp+unix");
@@ -332,7 +332,7 @@ fn unix(checker: &mut Checker<'_>, mailer: &Effective) {
     }
 }
 
-fn sendmail(checker: &mut Checker<'_>, mailer: &Effective) {
+fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     let (path, args) = &mailer.sendmail;
     if path.contains([' ', '\t']) {
         let problem = "options after the path: no program of this name can be run";

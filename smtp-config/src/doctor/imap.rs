@@ -145,7 +145,7 @@ async fn session(
 }
 
 /// The tagged response that completes a command.
-struct Tagged {
+struct TaggedResponse {
     status: String,
     text: String,
 }
@@ -186,7 +186,12 @@ impl Imap {
     }
 
     /// Sends a command, with a secret as a literal at its end, and reads up to its final answer.
-    async fn command(&mut self, tag: &str, text: &str, secret: Option<&SecretString>) -> io::Result<Tagged> {
+    async fn command(
+        &mut self,
+        tag: &str,
+        text: &str,
+        secret: Option<&SecretString>,
+    ) -> io::Result<TaggedResponse> {
         match secret {
             None => self.write(&format!("{tag} {text}\r\n")).await?,
             Some(secret) => {
@@ -194,7 +199,7 @@ impl Imap {
                 self.write(&format!("{tag} {text}{{{}}}\r\n", secret.len())).await?;
                 let line = self.line().await?;
                 if !line.starts_with('+') {
-                    return Ok(answer(tag, &line).unwrap_or_else(|| Tagged {
+                    return Ok(answer(tag, &line).unwrap_or_else(|| TaggedResponse {
                         status: "the server refused a literal".to_owned(),
                         text: String::new(),
                     }));
@@ -212,10 +217,10 @@ impl Imap {
     }
 }
 
-fn answer(tag: &str, line: &str) -> Option<Tagged> {
+fn answer(tag: &str, line: &str) -> Option<TaggedResponse> {
     let rest = line.strip_prefix(tag)?.strip_prefix(' ')?;
     let (status, text) = rest.split_once(' ').unwrap_or((rest, ""));
-    Some(Tagged { status: printable(&status.to_ascii_uppercase()), text: printable(text) })
+    Some(TaggedResponse { status: printable(&status.to_ascii_uppercase()), text: printable(text) })
 }
 
 /// Returns an IMAP quoted string.

@@ -21,7 +21,7 @@ pub use replay::{Replay, Step, arrives, replay, replay_stripped};
 pub use send::{SendError, Sent, send};
 pub use wire::WireError;
 
-use crate::effective::{Effective, Helo};
+use crate::effective::{EffectiveMailer, Helo};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use std::fmt;
@@ -149,7 +149,11 @@ impl Report {
 
 /// Runs every check of outgoing mail, and returns them in order. The password is sent only to a server whose certificate was
 /// verified. No message is sent.
-pub async fn examine(mailer: &Effective, password: Option<&SecretString>, options: &Options) -> Vec<Check> {
+pub async fn examine(
+    mailer: &EffectiveMailer,
+    password: Option<&SecretString>,
+    options: &Options,
+) -> Vec<Check> {
     let mut report = Report::new();
     server::examine(&mut report, mailer, password, options).await;
     if options.dns {
@@ -159,7 +163,7 @@ pub async fn examine(mailer: &Effective, password: Option<&SecretString>, option
 }
 
 /// Returns the name for EHLO.
-fn helo<'a>(mailer: &'a Effective, options: &'a Options) -> &'a str {
+fn helo<'a>(mailer: &'a EffectiveMailer, options: &'a Options) -> &'a str {
     match &mailer.helo {
         Helo::Localhost => "localhost",
         Helo::Machine => &options.machine,

@@ -2,13 +2,15 @@
 
 use super::dns::Dns;
 use super::{Options, Report, Verdict};
-use crate::effective::{Effective, Spoken};
+use crate::effective::{EffectiveMailer, EffectiveTransport};
 use crate::host::is_loopback;
-use crate::policy::{Alignment, Answer, DkimError, Policy, Question, Spf, dkim, found, record, spf, terms};
+use crate::policy::{
+    Alignment, Answer, DkimError, Policy, Question, Spf, discover, dkim, record, spf, terms,
+};
 use crate::presets::Preset;
 use std::net::IpAddr;
 
-pub(super) async fn examine(report: &mut Report, mailer: &Effective, options: &Options) {
+pub(super) async fn examine(report: &mut Report, mailer: &EffectiveMailer, options: &Options) {
     let Some(sender) = &mailer.sender else { return };
     let Some((_, domain)) = sender.address.rsplit_once('@') else { return };
     report.about = domain.to_owned();
@@ -39,7 +41,7 @@ enum Outcome {
 async fn of_spf(
     report: &mut Report,
     dns: &Dns,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     domain: &str,
     preset: Option<&Preset>,
     options: &Options,
@@ -93,7 +95,7 @@ async fn of_spf(
         report.warn("spf", detail, "add the provider's include, or let it sign by DKIM");
         return Outcome::Fail;
     }
-    if !matches!(mailer.spoken, Spoken::Network(_)) || is_loopback(&mailer.host) {
+    if !matches!(mailer.transport, EffectiveTransport::Network(_)) || is_loopback(&mailer.host) {
         report.add("spf", Verdict::Note, held.to_owned(), "");
         return Outcome::Unknown;
     }
@@ -108,7 +110,7 @@ async fn of_spf(
 async fn addresses_pass(
     report: &mut Report,
     dns: &Dns,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     domain: &str,
     addresses: &[IpAddr],
 ) -> Outcome {
@@ -196,7 +198,7 @@ async fn of_dkim(
 
 async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, spf: Outcome, dkim: Outcome) {
     report.about = domain.to_owned();
-    let asked = dns.resolve(|answers| -> Result<_, Question> { found(domain, answers) }).await;
+    let asked = dns.resolve(|answers| -> Result<_, Question> { discover(domain, answers) }).await;
     let held = match asked {
         Some(Ok(held)) => held,
         Some(Err(why)) => {

@@ -7,7 +7,7 @@ use super::tls::{accepting, identity, server_name, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication};
-use crate::effective::{Effective, Origin, Spoken};
+use crate::effective::{EffectiveMailer, EffectiveTransport, Origin};
 use crate::protocol::Protocol;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,11 +53,11 @@ impl Replay {
 }
 
 /// Replays Forgejo's session with the server. No credentials are sent.
-pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
+pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
     let mut out = begun(mailer);
-    let protocol = match mailer.spoken {
-        Spoken::Network(protocol) => protocol,
-        Spoken::Unix => {
+    let protocol = match mailer.transport {
+        EffectiveTransport::Network(protocol) => protocol,
+        EffectiveTransport::Unix => {
             match UnixStream::connect(&mailer.host).await {
                 Ok(stream) => {
                     let wire = Wire::new(Box::new(stream), options.limit);
@@ -69,7 +69,7 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
             out.leaks = false;
             return out;
         }
-        Spoken::Dummy | Spoken::Sendmail => {
+        EffectiveTransport::Dummy | EffectiveTransport::Sendmail => {
             out.sends = true;
             return out;
         }
@@ -91,9 +91,9 @@ pub async fn replay(mailer: &Effective, options: &Options) -> Replay {
 
 /// Replays Forgejo's session with a proxy on this host that removes STARTTLS from the server's replies, and reports whether the
 /// password would be sent in clear. The password is made up and reaches only the proxy.
-pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
+pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Replay {
     let mut out = begun(mailer);
-    let Spoken::Network(protocol) = mailer.spoken else { return out };
+    let EffectiveTransport::Network(protocol) = mailer.transport else { return out };
     let Some(target) = target(&mut out, mailer, options).await else { return out };
     let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
         Ok(listener) => listener,
@@ -129,7 +129,7 @@ pub async fn replay_stripped(mailer: &Effective, options: &Options) -> Replay {
     out
 }
 
-fn begun(mailer: &Effective) -> Replay {
+fn begun(mailer: &EffectiveMailer) -> Replay {
     let mut out = Replay::default();
     let origin = match mailer.origin {
         Origin::Written => "as PROTOCOL says",
@@ -137,13 +137,16 @@ fn begun(mailer: &Effective) -> Replay {
         Origin::Deprecated => "as a deprecated key says",
         Origin::Unknown => "since PROTOCOL has a value that it does not know",
     };
-    match mailer.spoken {
-        Spoken::Dummy => out.step("writes the message to its log", origin),
-        Spoken::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
-        Spoken::Unix => out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin),
-        Spoken::Network(protocol) => out.step(format!("speaks {protocol}"), origin),
+    match mailer.transport {
+        EffectiveTransport::Dummy => out.step("writes the message to its log", origin),
+        EffectiveTransport::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
+        EffectiveTransport::Unix => {
+            out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin)
+        }
+        EffectiveTransport::Network(protocol) => out.step(format!("speaks {protocol}"), origin),
     }
-    let encrypts = matches!(mailer.spoken, Spoken::Network(Protocol::Smtps | Protocol::StartTls));
+    let encrypts =
+        matches!(mailer.transport, EffectiveTransport::Network(Protocol::Smtps | Protocol::StartTls));
     if mailer.trusts_anybody && encrypts {
         out.leaks = !mailer.user.is_empty();
         out.step(
@@ -154,7 +157,7 @@ fn begun(mailer: &Effective) -> Replay {
     out
 }
 
-async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Option<SocketAddr> {
+async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -> Option<SocketAddr> {
     // Go begins with the first address, and falls back to the other family only when it cannot connect.
     let first = addresses(&mailer.host, options).await.map(|all| all.first().copied());
     match (first, mailer.port.parse()) {
@@ -176,7 +179,7 @@ async fn target(out: &mut Replay, mailer: &Effective, options: &Options) -> Opti
 /// Holds the conversation; with a stand-in it goes on through an authentication that would be exposed.
 async fn converse(
     out: &mut Replay,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     protocol: Protocol,
     options: &Options,
     mut wire: Wire,
@@ -202,7 +205,7 @@ async fn converse(
         Err(why) => return out.broke(&format!("says {says}"), &why),
     };
     out.step(format!("says {says}"), offered.text());
-    match after_ehlo(mailer.spoken, offered.extension("STARTTLS").is_some()) {
+    match after_ehlo(mailer.transport, offered.extension("STARTTLS").is_some()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => {
             out.step("looks for STARTTLS", "not offered: it logs a warning and goes on in clear");
@@ -258,7 +261,7 @@ async fn converse(
     }
 }
 
-async fn tls(out: &mut Replay, mailer: &Effective, options: &Options, wire: &mut Wire) -> bool {
+async fn tls(out: &mut Replay, mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> bool {
     // Only a password that is made up is ever sent here.
     let identity = identity(mailer).unwrap_or_default();
     let config =

@@ -6,7 +6,7 @@ use super::tls::{identity, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
-use crate::effective::{Effective, Spoken};
+use crate::effective::{EffectiveMailer, EffectiveTransport};
 use crate::message::dotted;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
@@ -70,17 +70,19 @@ pub struct Sent {
 ///
 /// Returns a [`SendError`] if the message was not sent.
 pub async fn send(
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     password: Option<&SecretString>,
     recipient: &str,
     message: &str,
     options: &Options,
 ) -> Result<Sent, SendError> {
-    let protocol = match mailer.spoken {
-        Spoken::Dummy => return Err(SendError::Stopped("PROTOCOL = dummy: messages go to the log only")),
-        Spoken::Sendmail => return sendmail(mailer, recipient, message, options).await,
-        Spoken::Unix => Protocol::Smtp,
-        Spoken::Network(protocol) => protocol,
+    let protocol = match mailer.transport {
+        EffectiveTransport::Dummy => {
+            return Err(SendError::Stopped("PROTOCOL = dummy: messages go to the log only"));
+        }
+        EffectiveTransport::Sendmail => return sendmail(mailer, recipient, message, options).await,
+        EffectiveTransport::Unix => Protocol::Smtp,
+        EffectiveTransport::Network(protocol) => protocol,
     };
     let mut wire = connected(mailer, options).await?;
     if protocol == Protocol::Smtps {
@@ -89,7 +91,7 @@ pub async fn send(
     wire.greeting().await?;
     let name = helo(mailer, options);
     let mut offered = wire.hello(name).await?;
-    match after_ehlo(mailer.spoken, offered.extension("STARTTLS").is_some()) {
+    match after_ehlo(mailer.transport, offered.extension("STARTTLS").is_some()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => return Err(SendError::Exposed("STARTTLS is not offered")),
         AfterEhlo::StartTls => {
@@ -124,7 +126,7 @@ pub async fn send(
 
 async fn transaction(
     wire: &mut Wire,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     recipient: &str,
     message: &str,
     offered: &Reply,
@@ -144,10 +146,10 @@ async fn transaction(
     if reply.is(2) { Ok(reply) } else { Err(WireError::Refused { stage: "the message", reply }.into()) }
 }
 
-async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendError> {
+async fn connected(mailer: &EffectiveMailer, options: &Options) -> Result<Wire, SendError> {
     let place = format!("{}:{}", mailer.shown_host(), mailer.port);
     let unreachable = |why: String| SendError::Unreachable { place: place.clone(), why };
-    if mailer.spoken == Spoken::Unix {
+    if mailer.transport == EffectiveTransport::Unix {
         let stream = UnixStream::connect(&mailer.host).await;
         let stream = stream.map_err(|why| unreachable(why.to_string()))?;
         return Ok(Wire::new(Box::new(stream), options.limit));
@@ -163,7 +165,7 @@ async fn connected(mailer: &Effective, options: &Options) -> Result<Wire, SendEr
     Err(SendError::Unreachable { place, why: last })
 }
 
-async fn tls(mailer: &Effective, options: &Options, wire: &mut Wire) -> Result<(), SendError> {
+async fn tls(mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> Result<(), SendError> {
     let name = ServerName::try_from(mailer.host.clone());
     let name =
         name.map_err(|_| SendError::Stopped("the host is not a name that a certificate could have"))?;
@@ -176,7 +178,7 @@ async fn tls(mailer: &Effective, options: &Options, wire: &mut Wire) -> Result<(
 /// Calls sendmail as Forgejo does: the envelope's sender, the configured arguments, from Forgejo 12 on `--`, the recipient;
 /// line ends are LF.
 async fn sendmail(
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     recipient: &str,
     message: &str,
     options: &Options,

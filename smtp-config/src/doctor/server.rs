@@ -4,7 +4,7 @@ use super::session::session;
 use super::tls::{identity, verifying};
 use super::wire::Wire;
 use super::{Options, Report, Verdict};
-use crate::effective::{Effective, Spoken};
+use crate::effective::{EffectiveMailer, EffectiveTransport};
 use crate::protocol::Protocol;
 use secrecy::SecretString;
 use std::io;
@@ -14,14 +14,16 @@ use tokio::time::timeout;
 
 pub(super) async fn examine(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     password: Option<&SecretString>,
     options: &Options,
 ) {
-    match mailer.spoken {
-        Spoken::Dummy => report.add("transport", Verdict::Note, "dummy: messages go to the log only", ""),
-        Spoken::Sendmail => sendmail(report, &mailer.sendmail.0),
-        Spoken::Unix => {
+    match mailer.transport {
+        EffectiveTransport::Dummy => {
+            report.add("transport", Verdict::Note, "dummy: messages go to the log only", "")
+        }
+        EffectiveTransport::Sendmail => sendmail(report, &mailer.sendmail.0),
+        EffectiveTransport::Unix => {
             report.about = mailer.shown_host().to_owned();
             match timeout(options.limit, UnixStream::connect(&mailer.host)).await {
                 Ok(Ok(stream)) => {
@@ -35,7 +37,7 @@ pub(super) async fn examine(
                 Err(_) => report.fail("connect", "no connection in time", "start the server"),
             }
         }
-        Spoken::Network(protocol) => network(report, mailer, protocol, password, options).await,
+        EffectiveTransport::Network(protocol) => network(report, mailer, protocol, password, options).await,
     }
 }
 
@@ -113,7 +115,7 @@ pub(super) async fn connect(address: SocketAddr, options: &Options) -> io::Resul
 
 async fn network(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     protocol: Protocol,
     password: Option<&SecretString>,
     options: &Options,

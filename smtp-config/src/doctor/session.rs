@@ -5,7 +5,7 @@ use super::tls::days_left;
 use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
-use crate::effective::Effective;
+use crate::effective::EffectiveMailer;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::ClientConfig;
@@ -20,7 +20,7 @@ const FIXES: &str = "look at the server's log";
 /// Checks an SMTP session from the greeting to QUIT.
 pub(super) async fn session(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     protocol: Protocol,
     password: Option<&SecretString>,
     options: &Options,
@@ -39,7 +39,7 @@ pub(super) async fn session(
     let Some(mut offered) = ehlo(report, &mut wire, name, true).await else { return };
     if protocol == Protocol::StartTls {
         let starttls = offered.extension("STARTTLS").is_some();
-        if after_ehlo(mailer.spoken, starttls) != AfterEhlo::StartTls {
+        if after_ehlo(mailer.transport, starttls) != AfterEhlo::StartTls {
             let detail = "not offered: Forgejo goes on in clear and sends its password";
             report.fail("starttls", detail, "somebody may strip it: take smtps on port 465");
             return;
@@ -79,7 +79,7 @@ pub(super) async fn session(
     quit(report, mailer, wire).await;
 }
 
-async fn quit(report: &mut Report, mailer: &Effective, wire: Wire) {
+async fn quit(report: &mut Report, mailer: &EffectiveMailer, wire: Wire) {
     if let Err(why) = wire.quit().await
         && !mailer.version.sends_by_go_mail()
     {
@@ -93,7 +93,7 @@ async fn quit(report: &mut Report, mailer: &Effective, wire: Wire) {
 
 async fn tls(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     config: Option<&Arc<ClientConfig>>,
     implicit: bool,
     wire: &mut Wire,
@@ -177,7 +177,7 @@ fn helo_name(report: &mut Report, name: &str) {
     }
 }
 
-fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Reply) -> bool {
+fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offered: &Reply) -> bool {
     let auth = offered.extension("AUTH");
     match authentication(mailer, wire.is_tls(), auth) {
         Authentication::NoUser => {
@@ -213,7 +213,7 @@ fn mechanisms(report: &mut Report, mailer: &Effective, wire: &Wire, offered: &Re
 /// Authenticates. Returns whether the mail transaction may follow.
 async fn authenticated(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     password: Option<&SecretString>,
     offered: &Reply,
     wire: &mut Wire,
@@ -279,7 +279,7 @@ async fn authenticated(
 /// MAIL FROM, RCPT TO and RSET: no message is sent.
 async fn envelope(
     report: &mut Report,
-    mailer: &Effective,
+    mailer: &EffectiveMailer,
     options: &Options,
     offered: &Reply,
     wire: &mut Wire,
@@ -320,7 +320,7 @@ async fn envelope(
 
 /// Tries MAIL FROM without angle brackets, as the sources of July 2026 send it; that it is refused is a warning, since a
 /// release may send it as RFC 5321 says.
-async fn bare_sender(report: &mut Report, mailer: &Effective, words: &str, wire: &mut Wire) {
+async fn bare_sender(report: &mut Report, mailer: &EffectiveMailer, words: &str, wire: &mut Wire) {
     let line = format!("MAIL FROM:{}{words}", mailer.envelope_from);
     match wire.command("MAIL FROM", &line).await {
         Ok(reply) if reply.is(2) => {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Observations of the proxy.
-pub(super) struct Seen {
+pub(super) struct StripObservations {
     /// Whether the client began with TLS, so that nothing could be removed.
     pub(super) encrypted: bool,
     /// A password received without TLS.
@@ -17,10 +17,10 @@ pub(super) struct Seen {
 }
 
 /// Serves one connection. AUTH is not forwarded to the server.
-pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<Seen> {
+pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<StripObservations> {
     let (mut client, _) = listener.accept().await?;
     let mut upstream = TcpStream::connect(server).await?;
-    let mut seen = Seen { encrypted: false, password: None };
+    let mut seen = StripObservations { encrypted: false, password: None };
     let (mut from_client, mut from_server) = (Vec::new(), Vec::new());
     let mut asked_for_hello = false;
     loop {

@@ -1,6 +1,6 @@
 //! TLS connections verified as Go does, and explanations of their errors.
 
-use crate::effective::Effective;
+use crate::effective::EffectiveMailer;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -15,7 +15,7 @@ pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 
 /// Reads the client certificate that Forgejo presents, where it presents one. Both files are read for every message, so a
 /// fault stops messages, not the start.
-pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
+pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, String> {
     if !mailer.client_certificate {
         return Ok(None);
     }
@@ -50,7 +50,7 @@ pub(super) fn identity(mailer: &Effective) -> Result<Option<Identity>, String> {
 }
 
 /// Returns the server name for TLS, or a placeholder where certificates are not verified.
-pub(super) fn server_name(mailer: &Effective) -> Option<ServerName<'static>> {
+pub(super) fn server_name(mailer: &EffectiveMailer) -> Option<ServerName<'static>> {
     let name = ServerName::try_from(mailer.host.clone()).ok();
     name.or_else(|| mailer.trusts_anybody.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten())
 }
@@ -71,14 +71,14 @@ pub(super) fn verifying(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     let inner = inner.map_err(|why| Error::General(why.to_string()))?;
-    config(provider, Arc::new(AsGo { inner, pinned }), identity)
+    config(provider, Arc::new(GoCompatibleVerifier { inner, pinned }), identity)
 }
 
 /// Returns a configuration that accepts any certificate, as `FORCE_TRUST_SERVER_CERT` does. It is for conversations with a
 /// password that is made up only.
 pub(super) fn accepting(identity: Option<Identity>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    config(provider.clone(), Arc::new(Accepting(provider)), identity)
+    config(provider.clone(), Arc::new(PermissiveVerifier(provider)), identity)
 }
 
 fn config(
@@ -99,12 +99,12 @@ fn config(
 
 /// The WebPKI verifier, with Go's rule for a certificate that is itself trusted.
 #[derive(Debug)]
-struct AsGo {
+struct GoCompatibleVerifier {
     inner: Arc<WebPkiServerVerifier>,
     pinned: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for AsGo {
+impl ServerCertVerifier for GoCompatibleVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -156,9 +156,9 @@ impl ServerCertVerifier for AsGo {
 
 /// A verifier that accepts any certificate.
 #[derive(Debug)]
-struct Accepting(Arc<rustls::crypto::CryptoProvider>);
+struct PermissiveVerifier(Arc<rustls::crypto::CryptoProvider>);
 
-impl ServerCertVerifier for Accepting {
+impl ServerCertVerifier for PermissiveVerifier {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -11,13 +11,13 @@ pub struct IniError {
     /// Column in characters, from 1.
     pub column: u32,
     /// Kind of the error.
-    pub reason: Malformed,
+    pub reason: SyntaxError,
 }
 
 /// Kind of a syntax error. The line itself is not included, since it may contain a password.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Malformed {
+pub enum SyntaxError {
     /// A section header has no closing `]`.
     #[error("unclosed section header")]
     SectionNotClosed,
@@ -38,7 +38,7 @@ pub enum Malformed {
     ValueNotClosed,
 }
 
-impl Malformed {
+impl SyntaxError {
     /// Returns the fix for this kind of error.
     #[must_use]
     pub fn fix(self) -> &'static str {

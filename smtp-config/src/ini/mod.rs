@@ -9,7 +9,7 @@ mod quote;
 mod write;
 
 pub use boolean::boolean;
-pub use error::{IniError, Malformed};
+pub use error::{IniError, SyntaxError};
 pub use quote::{Unrepresentable, has_reference, quote, survives};
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Parser for the syntax of go-ini.
 
-use super::{Entry, Header, Ini, IniError, Key, Malformed};
+use super::{Entry, Header, Ini, IniError, Key, SyntaxError};
 
 const TRIPLE: &str = "\"\"\"";
 
@@ -24,10 +24,10 @@ pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
             continue;
         }
         if let Some(rest) = line.strip_prefix('[') {
-            let close = rest.rfind(']').ok_or_else(|| refuse(Malformed::SectionNotClosed))?;
+            let close = rest.rfind(']').ok_or_else(|| refuse(SyntaxError::SectionNotClosed))?;
             let name = &rest[..close];
             if name.is_empty() {
-                return Err(refuse(Malformed::SectionWithoutName));
+                return Err(refuse(SyntaxError::SectionWithoutName));
             }
             current = ini.section_index(name);
             reader.add_comment(&rest[close + 1..], false);
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
         };
         let value = reader.value(rest).map_err(refuse)?;
         if name.is_empty() {
-            return Err(refuse(Malformed::KeyWithoutName));
+            return Err(refuse(SyntaxError::KeyWithoutName));
         }
         let comment = reader.take_comment();
         let section = &mut ini.sections[current];
@@ -76,7 +76,7 @@ fn column(line: &str) -> u32 {
 }
 
 /// Returns the key and the text after its delimiter.
-fn key_name(line: &str) -> Result<(&str, &str), Malformed> {
+fn key_name(line: &str) -> Result<(&str, &str), SyntaxError> {
     let quote = match line {
         _ if line.len() > 6 && line.starts_with(TRIPLE) => TRIPLE,
         _ if line.starts_with('"') => "\"",
@@ -84,13 +84,13 @@ fn key_name(line: &str) -> Result<(&str, &str), Malformed> {
         _ => "",
     };
     if quote.is_empty() {
-        let end = line.find(['=', ':']).ok_or(Malformed::NoDelimiter)?;
+        let end = line.find(['=', ':']).ok_or(SyntaxError::NoDelimiter)?;
         return Ok((line[..end].trim(), &line[end + 1..]));
     }
     let inner = &line[quote.len()..];
-    let close = inner.find(quote).ok_or(Malformed::KeyNotClosed)?;
+    let close = inner.find(quote).ok_or(SyntaxError::KeyNotClosed)?;
     let after = &inner[close + quote.len()..];
-    let end = after.find(['=', ':']).ok_or(Malformed::NoDelimiter)?;
+    let end = after.find(['=', ':']).ok_or(SyntaxError::NoDelimiter)?;
     Ok((inner[..close].trim(), &after[end + 1..]))
 }
 
@@ -115,7 +115,7 @@ impl<'t> Reader<'t> {
         Some(line)
     }
 
-    fn value(&mut self, text: &str) -> Result<String, Malformed> {
+    fn value(&mut self, text: &str) -> Result<String, SyntaxError> {
         let line = text.trim_start();
         let quote = match line {
             _ if line.len() > 3 && line.starts_with(TRIPLE) => TRIPLE,
@@ -144,10 +144,10 @@ impl<'t> Reader<'t> {
     }
 
     /// Reads a value of several lines: up to the last quote of the first line that has one.
-    fn lines(&mut self, first: &str, quote: &str) -> Result<String, Malformed> {
+    fn lines(&mut self, first: &str, quote: &str) -> Result<String, SyntaxError> {
         let mut value = first.to_owned();
         loop {
-            let line = self.next_line().ok_or(Malformed::ValueNotClosed)?;
+            let line = self.next_line().ok_or(SyntaxError::ValueNotClosed)?;
             if let Some(end) = line.rfind(quote) {
                 value.push_str(&line[..end]);
                 self.add_comment(&line[end..], true);

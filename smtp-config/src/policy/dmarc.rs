@@ -99,7 +99,7 @@ pub fn dmarc(domain: &str, sender: &str, texts: &[String]) -> Result<Option<Dmar
 ///
 /// Returns the next DNS question if its answer is missing in `answers`. The inner error is the final result without a usable
 /// record.
-pub fn found(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError>, Question> {
+pub fn discover(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError>, Question> {
     let sender = normal(sender);
     let labels: Vec<&str> = sender.split('.').collect();
     let mut from = 0;

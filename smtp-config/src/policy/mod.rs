@@ -5,7 +5,7 @@ mod dmarc;
 mod spf;
 
 pub use dkim::{Dkim, DkimError, dkim};
-pub use dmarc::{Alignment, Dmarc, DmarcError, Policy, dmarc, found};
+pub use dmarc::{Alignment, Dmarc, DmarcError, Policy, discover, dmarc};
 pub use spf::{Spf, Term, TermError, record, spf, terms};
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use crate::files::{forgejo_account, parse, read, secret_file_state};
 use cli_support::outcome::{Done, Failure};
 use cli_support::table::Table;
 use serde_json::json;
-use smtp_config::{Effective, Password, SecretFile, Start, effective_incoming, explain};
+use smtp_config::{EffectiveMailer, Password, SecretFile, Start, effective_incoming, explain};
 use std::path::Path;
 
 pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
@@ -54,7 +54,7 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
 fn unread_secret(
     file: &Path,
     ini: &smtp_config::ini::Ini,
-    mailer: Option<&Effective>,
+    mailer: Option<&EffectiveMailer>,
     incoming: Option<&smtp_config::EffectiveIncoming>,
 ) -> Result<Option<String>, Failure> {
     let account = forgejo_account(file, ini, None)?;

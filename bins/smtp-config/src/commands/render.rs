@@ -1,47 +1,52 @@
 //! `render`: settings as app.ini, as variables, or for NixOS.
 
-use crate::args::{Args, FileFormat, Form};
-use crate::settings::{Resolved, Settings};
+use crate::args::{Args, ConfigurationKind, FileFormat};
+use crate::settings::{ResolvedSettings, Settings};
 use cli_support::outcome::{Done, Failure};
 use serde_json::json;
 use smtp_config::ini::quote;
 use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
 
-pub(super) fn run(settings: &Settings, form: Form, format: FileFormat, args: &Args) -> Result<Done, Failure> {
+pub(super) fn run(
+    settings: &Settings,
+    form: ConfigurationKind,
+    format: FileFormat,
+    args: &Args,
+) -> Result<Done, Failure> {
     let resolved = settings.resolve(args.version(), None)?;
     let mut pairs: Vec<Setting> = resolved.mailer.settings();
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
     for (section, key, uri_key, kept) in passwords(&resolved) {
         match (&kept.route, form) {
             // Files of root are passed on by systemd, so this route works for every owner.
-            (_, Form::Nixos) if kept.environment_file().is_ok() => {
+            (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }
             (Route::Uri(uri), _) => pairs.push((section, uri_key.to_owned(), uri.clone())),
-            (_, Form::AppIni) => {
+            (_, ConfigurationKind::AppIni) => {
                 cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"));
             }
-            (_, Form::Environment) => {
+            (_, ConfigurationKind::Environment) => {
                 files.push((environment::file_variable(section, key), kept.environment_file()?));
             }
-            (_, Form::Nixos) => secrets.push((section, key, kept.environment_file()?)),
+            (_, ConfigurationKind::Nixos) => secrets.push((section, key, kept.environment_file()?)),
         }
     }
     let refused = |(key, why): (String, _)| Failure::Configuration(format!("{key}: {why}"));
     let text = match form {
-        Form::AppIni => {
+        ConfigurationKind::AppIni => {
             let changes: Vec<Change> =
                 pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
             edit("", &changes).map_err(|why| Failure::Configuration(why.to_string()))?
         }
-        Form::Environment => {
+        ConfigurationKind::Environment => {
             let mut lines = environment::variables(&pairs).map_err(refused)?;
             lines.extend(files.iter().cloned());
             let line =
                 |(name, value): &(String, String)| environment::line(format.into(), name, value) + "\n";
             lines.iter().map(line).collect()
         }
-        Form::Nixos => {
+        ConfigurationKind::Nixos => {
             let secrets: Vec<_> =
                 secrets.iter().map(|(section, key, file)| (*section, *key, file.as_str())).collect();
             nixos(&pairs, &secrets).map_err(refused)?
@@ -64,7 +69,7 @@ pub(super) fn run(settings: &Settings, form: Form, format: FileFormat, args: &Ar
 
 /// Returns the passwords of the mailer and of incoming mail: section, key, key of the URI, and the password itself.
 fn passwords(
-    resolved: &Resolved,
+    resolved: &ResolvedSettings,
 ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {
     let own = resolved.password.iter().map(|kept| (SECTION, "PASSWD", "PASSWD_URI", kept));
     own.chain(resolved.incoming.iter().map(|kept| (INCOMING, "PASSWORD", "PASSWORD_URI", kept)))
