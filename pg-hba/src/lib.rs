@@ -42,7 +42,7 @@ pub use index::Index;
 pub use method::{Method, Setting};
 pub use policy::{Local, Policy, ReplicationGrant, Service, TAILNET_V4, TAILNET_V6, Tailnet, Tls};
 #[cfg(feature = "serde")]
-pub use policy::{LocalDto, PolicyDto, PolicyError, ReplicationDto, ServiceDto, TailnetDto, TlsDto};
+pub use policy::{LocalSpec, PolicyError, PolicySpec, ReplicationSpec, ServiceSpec, TailnetSpec, TlsSpec};
 pub use regex::{Pattern, PatternError};
 pub use render::{MANAGED, RenderError, render};
 pub use rule::{Address, Database, Origin, Outcome, Rule, User};

@@ -142,11 +142,11 @@ fn includes_come_through_the_callback() {
 #[cfg(feature = "serde")]
 #[test]
 fn a_policy_as_written() {
-    let dto: PolicyDto =
+    let spec: PolicySpec =
         serde_json::from_str(r#"{"services": [{"database": "a", "role": "a"}], "local": "peer"}"#)
             .expect("a policy");
-    assert_eq!(Policy::try_from(dto), Ok(Policy::new().service("a", "a").local(Local::Peer)));
-    assert!(serde_json::from_str::<PolicyDto>(r#"{"servces": []}"#).is_err());
-    let dto = PolicyDto { before: vec!["nonsense".to_owned()], ..PolicyDto::default() };
-    assert!(matches!(Policy::try_from(dto), Err(PolicyError::Rule { position: 1, .. })));
+    assert_eq!(Policy::try_from(spec), Ok(Policy::new().service("a", "a").local(Local::Peer)));
+    assert!(serde_json::from_str::<PolicySpec>(r#"{"servces": []}"#).is_err());
+    let spec = PolicySpec { before: vec!["nonsense".to_owned()], ..PolicySpec::default() };
+    assert!(matches!(Policy::try_from(spec), Err(PolicyError::Rule { position: 1, .. })));
 }

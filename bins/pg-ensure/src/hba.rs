@@ -11,7 +11,7 @@ use cli_support::words::Words;
 use pg_ensure::Desired;
 use pg_ensure::desired::Presence;
 use pg_hba::install::{self, InstallError};
-use pg_hba::{Policy, PolicyDto, ServiceDto};
+use pg_hba::{Policy, PolicySpec, ServiceSpec};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -25,24 +25,24 @@ pub(crate) fn read(path: &Path, desired: &Desired) -> Result<Policy, Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
-    let mut dto: PolicyDto = cli_support::document::read(&file, &text, Words::default())?;
+    let mut spec: PolicySpec = cli_support::document::read(&file, &text, Words::default())?;
     for (name, database) in &desired.databases {
         let Some(owner) = database.owner.as_ref().filter(|_| database.presence == Presence::Present) else {
             continue;
         };
         let logs_in = desired.roles.get(owner).is_some_and(|role| role.login == Some(true));
-        let service = ServiceDto { database: name.to_string(), role: owner.to_string() };
-        if logs_in && !dto.services.contains(&service) {
-            dto.services.push(service);
+        let service = ServiceSpec { database: name.to_string(), role: owner.to_string() };
+        if logs_in && !spec.services.contains(&service) {
+            spec.services.push(service);
         }
     }
     for (name, role) in desired.roles.iter().filter(|(_, role)| role.presence == Presence::Present) {
         let powers = [role.superuser, role.createrole, role.replication, role.bypassrls];
-        if powers.contains(&Some(true)) && !dto.privileged.iter().any(|known| *name == known.as_str()) {
-            dto.privileged.push(name.to_string());
+        if powers.contains(&Some(true)) && !spec.privileged.iter().any(|known| *name == known.as_str()) {
+            spec.privileged.push(name.to_string());
         }
     }
-    Policy::try_from(dto).map_err(|why| wrong(chain(&why)))
+    Policy::try_from(spec).map_err(|why| wrong(chain(&why)))
 }
 
 /// Checks that the server's version can hold every name of the policy, before anything is changed.

@@ -4,7 +4,7 @@ use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::{Failure, chain};
 use cli_support::words::Words;
-use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyDto, PolicyError, Server, Version};
+use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyError, PolicySpec, Server, Version};
 use std::path::Path;
 
 /// Included files, from the file system.
@@ -84,8 +84,8 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
     let source = Source::parse(&file, &text, WORDS)?;
-    let dto: PolicyDto = source.read()?;
-    dto.to_policy_or_all(&Server::new(version))
+    let spec: PolicySpec = source.read()?;
+    spec.to_policy_or_all(&Server::new(version))
         .map_err(|errors| Findings::new(errors.iter().map(|error| fault(&source, error)).collect()).into())
 }
 
@@ -121,7 +121,7 @@ mod reference_tests {
         for (heading, before) in
             [("Top level", ""), ("[[services]]", "[[services]]\n"), ("[[replication]]", "[[replication]]\n")]
         {
-            assert_eq!(keys(text, heading), known_keys::<PolicyDto>(before), "{heading}");
+            assert_eq!(keys(text, heading), known_keys::<PolicySpec>(before), "{heading}");
         }
         assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 3);
     }

@@ -278,7 +278,7 @@ mod written {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Extension")]
-    pub struct ExtensionDto {
+    pub struct ExtensionSpec {
         pub name: Word,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
@@ -288,7 +288,7 @@ mod written {
         pub schema: Option<Word>,
     }
 
-    impl Written for ExtensionDto {
+    impl Written for ExtensionSpec {
         type Form = Extension;
 
         fn name(&self) -> &Word {
@@ -319,4 +319,4 @@ mod written {
 }
 
 #[cfg(feature = "manifest")]
-pub use written::ExtensionDto;
+pub use written::ExtensionSpec;

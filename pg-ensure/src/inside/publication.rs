@@ -404,7 +404,7 @@ mod written {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Publication")]
-    pub struct PublicationDto {
+    pub struct PublicationSpec {
         pub name: Word,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
@@ -413,7 +413,7 @@ mod written {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub all_tables: Option<bool>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub tables: Option<Vec<TableDto>>,
+        pub tables: Option<Vec<TableSpec>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub publish: Option<Vec<Operation>>,
     }
@@ -422,12 +422,12 @@ mod written {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of the table")]
-    pub struct TableDto {
+    pub struct TableSpec {
         pub schema: Word,
         pub name: Word,
     }
 
-    impl Written for PublicationDto {
+    impl Written for PublicationSpec {
         type Form = Publication;
 
         fn name(&self) -> &Word {
@@ -435,7 +435,7 @@ mod written {
         }
 
         fn form(&self, reader: &mut dyn WordReader) -> Publication {
-            let mut table = |written: &TableDto| -> Option<Table> {
+            let mut table = |written: &TableSpec| -> Option<Table> {
                 Some((reader.name(&written.schema)?, reader.name(&written.name)?))
             };
             let tables = self.tables.as_ref().map(|all| all.iter().filter_map(&mut table).collect());
@@ -457,7 +457,7 @@ mod written {
         }
 
         fn of(of: &Name, publication: &Publication) -> Self {
-            let table = |(schema, table): &Table| TableDto { schema: name(schema), name: name(table) };
+            let table = |(schema, table): &Table| TableSpec { schema: name(schema), name: name(table) };
             Self {
                 name: name(of),
                 absent: absent(publication.presence),
@@ -471,4 +471,4 @@ mod written {
 }
 
 #[cfg(feature = "manifest")]
-pub use written::{PublicationDto, TableDto};
+pub use written::{PublicationSpec, TableSpec};

@@ -260,7 +260,7 @@ mod written {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Schema")]
-    pub struct SchemaDto {
+    pub struct SchemaSpec {
         pub name: Word,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
@@ -270,7 +270,7 @@ mod written {
         pub comment: Option<Word>,
     }
 
-    impl Written for SchemaDto {
+    impl Written for SchemaSpec {
         type Form = Schema;
 
         fn name(&self) -> &Word {
@@ -305,4 +305,4 @@ mod written {
 }
 
 #[cfg(feature = "manifest")]
-pub use written::SchemaDto;
+pub use written::SchemaSpec;

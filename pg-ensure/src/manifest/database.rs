@@ -4,9 +4,9 @@ use super::resolve::{Resolution, fields};
 use super::word::{Settings, Word, WordReader as _, Written, absent, maybe, name, no, presence, text};
 use crate::current::Provider;
 use crate::desired::{Database, Extension, Subject};
-use crate::inside::extension::ExtensionDto;
-use crate::inside::publication::PublicationDto;
-use crate::inside::schema::SchemaDto;
+use crate::inside::extension::ExtensionSpec;
+use crate::inside::publication::PublicationSpec;
+use crate::inside::schema::SchemaSpec;
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use toml::Spanned;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Database")]
-pub struct DatabaseDto {
+pub struct DatabaseSpec {
     pub name: Word,
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
@@ -26,7 +26,7 @@ pub struct DatabaseDto {
     pub encoding: Option<Word>,
     /// Locale provider: `libc`, `icu` or `builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locale_provider: Option<ProviderDto>,
+    pub locale_provider: Option<ProviderSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<Word>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,13 +52,13 @@ pub struct DatabaseDto {
     pub extensions: Vec<Word>,
     /// Extensions by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extension: Vec<ExtensionDto>,
+    pub extension: Vec<ExtensionSpec>,
     /// Publications by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub publication: Vec<PublicationDto>,
+    pub publication: Vec<PublicationSpec>,
     /// Schemas by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub schema: Vec<SchemaDto>,
+    pub schema: Vec<SchemaSpec>,
     /// Settings of the database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
@@ -74,52 +74,52 @@ pub struct DatabaseDto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is that of crate::current::Provider")]
-pub enum ProviderDto {
+pub enum ProviderSpec {
     Libc,
     Icu,
     Builtin,
 }
 
 impl Resolution<'_, '_> {
-    pub(in crate::manifest) fn database(&mut self, dto: &DatabaseDto) {
-        let Some(name) = self.name(&dto.name) else { return };
+    pub(in crate::manifest) fn database(&mut self, spec: &DatabaseSpec) {
+        let Some(name) = self.name(&spec.name) else { return };
         let mut database = Database {
-            presence: presence(dto.absent),
-            owner: self.maybe(dto.owner.as_ref()),
-            encoding: self.text(dto.encoding.as_ref()),
-            provider: dto.locale_provider.map(|provider| match provider {
-                ProviderDto::Libc => Provider::Libc,
-                ProviderDto::Icu => Provider::Icu,
-                ProviderDto::Builtin => Provider::Builtin,
+            presence: presence(spec.absent),
+            owner: self.maybe(spec.owner.as_ref()),
+            encoding: self.text(spec.encoding.as_ref()),
+            provider: spec.locale_provider.map(|provider| match provider {
+                ProviderSpec::Libc => Provider::Libc,
+                ProviderSpec::Icu => Provider::Icu,
+                ProviderSpec::Builtin => Provider::Builtin,
             }),
-            locale: self.text(dto.locale.as_ref()),
-            collate: self.text(dto.lc_collate.as_ref()),
-            ctype: self.text(dto.lc_ctype.as_ref()),
-            icu_rules: self.text(dto.icu_rules.as_ref()),
-            template: self.maybe(dto.template.as_ref()),
-            tablespace: self.maybe(dto.tablespace.as_ref()),
-            connection_limit: dto.connection_limit.as_ref().map(|limit| *limit.as_ref()),
-            allow_connections: dto.allow_connections,
-            is_template: dto.is_template,
-            comment: self.text(dto.comment.as_ref()),
-            reassign_owned: dto.reassign_owned,
-            initial_sql: self.text(dto.initial_sql.as_ref()),
+            locale: self.text(spec.locale.as_ref()),
+            collate: self.text(spec.lc_collate.as_ref()),
+            ctype: self.text(spec.lc_ctype.as_ref()),
+            icu_rules: self.text(spec.icu_rules.as_ref()),
+            template: self.maybe(spec.template.as_ref()),
+            tablespace: self.maybe(spec.tablespace.as_ref()),
+            connection_limit: spec.connection_limit.as_ref().map(|limit| *limit.as_ref()),
+            allow_connections: spec.allow_connections,
+            is_template: spec.is_template,
+            comment: self.text(spec.comment.as_ref()),
+            reassign_owned: spec.reassign_owned,
+            initial_sql: self.text(spec.initial_sql.as_ref()),
             ..Database::default()
         };
-        for word in &dto.extensions {
+        for word in &spec.extensions {
             self.extension(&mut database, &name, word);
         }
-        self.each(&name, &dto.extension, &mut database.inside.extensions);
-        self.each(&name, &dto.publication, &mut database.inside.publications);
-        self.each(&name, &dto.schema, &mut database.inside.schemas);
+        self.each(&name, &spec.extension, &mut database.inside.extensions);
+        self.each(&name, &spec.publication, &mut database.inside.publications);
+        self.each(&name, &spec.schema, &mut database.inside.schemas);
         let fields = fields([
-            ("owner", dto.owner.as_ref().map(Spanned::span)),
-            ("template", dto.template.as_ref().map(Spanned::span)),
-            ("connection_limit", dto.connection_limit.as_ref().map(Spanned::span)),
+            ("owner", spec.owner.as_ref().map(Spanned::span)),
+            ("template", spec.template.as_ref().map(Spanned::span)),
+            ("connection_limit", spec.connection_limit.as_ref().map(Spanned::span)),
         ]);
-        if self.place(Subject::Database(name.clone()), dto.name.span(), fields) {
+        if self.place(Subject::Database(name.clone()), spec.name.span(), fields) {
             self.desired.database(name.clone(), database);
-            self.settings(None, Some(&name), &dto.settings);
+            self.settings(None, Some(&name), &spec.settings);
         }
     }
 
@@ -145,16 +145,16 @@ impl Resolution<'_, '_> {
 }
 
 /// A database as it is written, with its settings.
-pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> DatabaseDto {
-    DatabaseDto {
+pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> DatabaseSpec {
+    DatabaseSpec {
         name: name(of),
         absent: absent(wanted.presence),
         owner: maybe(wanted.owner.as_ref()),
         encoding: text(wanted.encoding.as_ref()),
         locale_provider: wanted.provider.map(|provider| match provider {
-            Provider::Libc => ProviderDto::Libc,
-            Provider::Icu => ProviderDto::Icu,
-            Provider::Builtin => ProviderDto::Builtin,
+            Provider::Libc => ProviderSpec::Libc,
+            Provider::Icu => ProviderSpec::Icu,
+            Provider::Builtin => ProviderSpec::Builtin,
         }),
         locale: text(wanted.locale.as_ref()),
         lc_collate: text(wanted.collate.as_ref()),

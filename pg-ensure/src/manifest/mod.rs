@@ -26,14 +26,14 @@
 //! ```
 
 mod database;
-pub mod dto;
 mod json;
 mod resolve;
+pub mod spec;
 pub(crate) mod word;
 mod write;
 
-pub use dto::Document;
 pub use resolve::Resolver;
+pub use spec::Document;
 pub use write::{WriteError, write};
 
 use serde::Deserialize;

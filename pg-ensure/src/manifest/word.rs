@@ -68,13 +68,13 @@ pub enum SettingValue {
     /// The elements of a list such as `search_path`.
     List(Vec<String>),
     /// `{ absent = true }`: the setting is reset.
-    Absent(AbsentDto),
+    Absent(AbsentSpec),
 }
 
 /// A setting that is to be reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AbsentDto {
+pub struct AbsentSpec {
     /// Must be `true`; any other value is an error.
     pub absent: bool,
 }

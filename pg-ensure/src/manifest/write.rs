@@ -1,9 +1,11 @@
 //! A desired state written as a manifest.
 
 use super::Format;
-use super::database::{DatabaseDto, database};
-use super::dto::{DefaultDto, DefaultKindDto, Document, GrantDto, KindDto, MembershipDto, RoleDto};
-use super::word::{AbsentDto, SettingValue, Settings, Word, absent, maybe, name, text, word};
+use super::database::{DatabaseSpec, database};
+use super::spec::{
+    DefaultGrantSpec, DefaultKindSpec, Document, GrantSpec, MembershipSpec, ObjectKindSpec, RoleSpec,
+};
+use super::word::{AbsentSpec, SettingValue, Settings, Word, absent, maybe, name, text, word};
 use crate::acl::{Grantee, ObjectKind, Privilege};
 use crate::current::DefaultKind;
 use crate::desired::{Database, DefaultGrant, Desired, Grant, On, Password, PrivilegeSet, Role};
@@ -41,9 +43,9 @@ pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
 }
 
 fn document(desired: &Desired) -> Result<Document, WriteError> {
-    let roles: Result<Vec<RoleDto>, WriteError> =
+    let roles: Result<Vec<RoleSpec>, WriteError> =
         desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
-    let memberships = desired.memberships.iter().map(|((role, member), wanted)| MembershipDto {
+    let memberships = desired.memberships.iter().map(|((role, member), wanted)| MembershipSpec {
         role: name(role),
         member: name(member),
         absent: absent(wanted.presence),
@@ -76,7 +78,7 @@ fn document(desired: &Desired) -> Result<Document, WriteError> {
     Ok(document)
 }
 
-fn in_place(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseDto {
+fn in_place(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseSpec {
     database(of, wanted, settings(desired, None, Some(of)))
 }
 
@@ -91,12 +93,12 @@ fn settings(desired: &Desired, role: Option<&Name>, place: Option<&Name>) -> Set
 }
 
 fn value_of(_: &Setting, value: Option<&Text>) -> SettingValue {
-    value.map_or(SettingValue::Absent(AbsentDto { absent: true }), |value| {
+    value.map_or(SettingValue::Absent(AbsentSpec { absent: true }), |value| {
         SettingValue::Text(value.to_string())
     })
 }
 
-fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleDto, WriteError> {
+fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteError> {
     let no_password = match &wanted.password {
         None => false,
         Some(Password::None) => true,
@@ -107,7 +109,7 @@ fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleDto, WriteErr
         .filter_map(|key| key.database.as_ref())
         .map(|place| (name(place), settings(desired, Some(of), Some(place))))
         .collect();
-    Ok(RoleDto {
+    Ok(RoleSpec {
         name: name(of),
         absent: absent(wanted.presence),
         reassign_to: maybe(wanted.reassign_to.as_ref()),
@@ -144,24 +146,24 @@ fn privileges(set: PrivilegeSet) -> Vec<Word> {
     }
 }
 
-fn grant(grant: &Grant) -> GrantDto {
+fn grant(grant: &Grant) -> GrantSpec {
     let kind = match grant.on.kind() {
-        ObjectKind::Database => KindDto::Database,
-        ObjectKind::Tablespace => KindDto::Tablespace,
-        ObjectKind::Parameter => KindDto::Parameter,
-        ObjectKind::Schema => KindDto::Schema,
-        ObjectKind::Table => KindDto::Table,
-        ObjectKind::Column => KindDto::Column,
-        ObjectKind::Sequence => KindDto::Sequence,
-        ObjectKind::Routine => KindDto::Routine,
-        ObjectKind::Type => KindDto::Type,
-        ObjectKind::Language => KindDto::Language,
-        ObjectKind::ForeignDataWrapper => KindDto::ForeignDataWrapper,
-        ObjectKind::ForeignServer => KindDto::ForeignServer,
-        ObjectKind::LargeObject => KindDto::LargeObject,
+        ObjectKind::Database => ObjectKindSpec::Database,
+        ObjectKind::Tablespace => ObjectKindSpec::Tablespace,
+        ObjectKind::Parameter => ObjectKindSpec::Parameter,
+        ObjectKind::Schema => ObjectKindSpec::Schema,
+        ObjectKind::Table => ObjectKindSpec::Table,
+        ObjectKind::Column => ObjectKindSpec::Column,
+        ObjectKind::Sequence => ObjectKindSpec::Sequence,
+        ObjectKind::Routine => ObjectKindSpec::Routine,
+        ObjectKind::Type => ObjectKindSpec::Type,
+        ObjectKind::Language => ObjectKindSpec::Language,
+        ObjectKind::ForeignDataWrapper => ObjectKindSpec::ForeignDataWrapper,
+        ObjectKind::ForeignServer => ObjectKindSpec::ForeignServer,
+        ObjectKind::LargeObject => ObjectKindSpec::LargeObject,
     };
     let privileges = privileges(grant.privileges);
-    let mut dto = GrantDto {
+    let mut spec = GrantSpec {
         to: grantee(&grant.to),
         on: Spanned::new(0..0, kind),
         name: word("*"),
@@ -174,12 +176,12 @@ fn grant(grant: &Grant) -> GrantDto {
         grantable: grant.grantable,
     };
     match &grant.on {
-        On::AllIn { schema, .. } => dto.schema = Some(name(schema)),
-        On::One(Object::Database(of) | Object::Tablespace(of)) => dto.name = name(of),
-        On::One(Object::Parameter(setting)) => dto.name = word(setting.as_str()),
+        On::AllIn { schema, .. } => spec.schema = Some(name(schema)),
+        On::One(Object::Database(of) | Object::Tablespace(of)) => spec.name = name(of),
+        On::One(Object::Parameter(setting)) => spec.name = word(setting.as_str()),
         On::One(Object::Inside(_, local)) => {
-            dto.schema = maybe(local.schema());
-            dto.name = match local {
+            spec.schema = maybe(local.schema());
+            spec.name = match local {
                 Local::Schema(of)
                 | Local::Language(of)
                 | Local::ForeignDataWrapper(of)
@@ -188,32 +190,32 @@ fn grant(grant: &Grant) -> GrantDto {
                 | Local::Sequence(_, of)
                 | Local::Type(_, of) => name(of),
                 Local::Column(_, table, column) => {
-                    dto.table = Some(name(table));
+                    spec.table = Some(name(table));
                     name(column)
                 }
                 Local::Routine(_, of, arguments) => {
-                    dto.arguments = Some(word(arguments.as_str()));
+                    spec.arguments = Some(word(arguments.as_str()));
                     name(of)
                 }
                 Local::LargeObject(oid) => word(oid.to_string()),
             };
         }
     }
-    dto
+    spec
 }
 
-fn default_grant(grant: &DefaultGrant) -> DefaultDto {
-    DefaultDto {
+fn default_grant(grant: &DefaultGrant) -> DefaultGrantSpec {
+    DefaultGrantSpec {
         database: name(&grant.database),
         creator: name(&grant.creator),
         schema: maybe(grant.schema.as_ref()),
         on: match grant.kind {
-            DefaultKind::Tables => DefaultKindDto::Tables,
-            DefaultKind::Sequences => DefaultKindDto::Sequences,
-            DefaultKind::Routines => DefaultKindDto::Routines,
-            DefaultKind::Types => DefaultKindDto::Types,
-            DefaultKind::Schemas => DefaultKindDto::Schemas,
-            DefaultKind::LargeObjects => DefaultKindDto::LargeObjects,
+            DefaultKind::Tables => DefaultKindSpec::Tables,
+            DefaultKind::Sequences => DefaultKindSpec::Sequences,
+            DefaultKind::Routines => DefaultKindSpec::Routines,
+            DefaultKind::Types => DefaultKindSpec::Types,
+            DefaultKind::Schemas => DefaultKindSpec::Schemas,
+            DefaultKind::LargeObjects => DefaultKindSpec::LargeObjects,
         },
         to: grantee(&grant.to),
         privileges: privileges(grant.privileges),

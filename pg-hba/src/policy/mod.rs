@@ -2,10 +2,10 @@
 
 mod compile;
 #[cfg(feature = "serde")]
-mod dto;
+mod spec;
 
 #[cfg(feature = "serde")]
-pub use dto::{LocalDto, PolicyDto, PolicyError, ReplicationDto, ServiceDto, TailnetDto, TlsDto};
+pub use spec::{LocalSpec, PolicyError, PolicySpec, ReplicationSpec, ServiceSpec, TailnetSpec, TlsSpec};
 
 use crate::attempt::{Attempt, Environment, Replication, Transport};
 use crate::decide::decide;

@@ -4,7 +4,7 @@ use super::{Resolution, SourceSpan};
 use crate::acl::{Grantee, ObjectKind, Privilege, Privileges};
 use crate::current::DefaultKind;
 use crate::desired::{DefaultGrant, Grant, On, PrivilegeSet, Subject};
-use crate::manifest::dto::{DefaultDto, DefaultKindDto, GrantDto, KindDto};
+use crate::manifest::spec::{DefaultGrantSpec, DefaultKindSpec, GrantSpec, ObjectKindSpec};
 use crate::manifest::word::{Word, WordReader as _};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
@@ -29,78 +29,78 @@ impl Resolution<'_, '_> {
     }
 
     /// A field that this kind of object needs.
-    pub(super) fn needed(&mut self, field: &str, word: Option<&Word>, dto: &GrantDto) -> Option<Name> {
+    pub(super) fn needed(&mut self, field: &str, word: Option<&Word>, spec: &GrantSpec) -> Option<Name> {
         if word.is_none() {
-            self.wrong(dto.on.span(), format!("a grant on this needs {field}"));
+            self.wrong(spec.on.span(), format!("a grant on this needs {field}"));
         }
         self.maybe(word)
     }
 
-    pub(super) fn grant(&mut self, dto: &GrantDto) {
-        let to = self.grantee(&dto.to);
-        let privileges = self.privileges(&dto.privileges);
-        if dto.absent != dto.privileges.is_empty() {
+    pub(super) fn grant(&mut self, spec: &GrantSpec) {
+        let to = self.grantee(&spec.to);
+        let privileges = self.privileges(&spec.privileges);
+        if spec.absent != spec.privileges.is_empty() {
             let why = "say the privileges, or absent = true to take everything away";
-            self.wrong(dto.name.span(), why);
+            self.wrong(spec.name.span(), why);
         }
         let before = self.problems.len();
-        let on = self.on(dto);
+        let on = self.on(spec);
         if on.is_none() && self.problems.len() == before {
-            self.wrong(dto.name.span(), "this names no object");
+            self.wrong(spec.name.span(), "this names no object");
         }
         if let (Some(to), Some(on)) = (to, on) {
-            let place = SourceSpan { name: dto.name.span(), fields: vec![("grantee", dto.to.span())] };
+            let place = SourceSpan { name: spec.name.span(), fields: vec![("grantee", spec.to.span())] };
             self.places.insert(Subject::Grant(self.desired.grants.len()), place);
-            self.desired.grant(Grant { to, on, privileges, grantable: dto.grantable });
+            self.desired.grant(Grant { to, on, privileges, grantable: spec.grantable });
         }
     }
 
-    pub(super) fn on(&mut self, dto: &GrantDto) -> Option<On> {
-        let kind = *dto.on.as_ref();
+    pub(super) fn on(&mut self, spec: &GrantSpec) -> Option<On> {
+        let kind = *spec.on.as_ref();
         let one = |object| Some(On::One(object));
         match kind {
-            KindDto::Database => return one(Object::Database(self.name(&dto.name)?)),
-            KindDto::Tablespace => return one(Object::Tablespace(self.name(&dto.name)?)),
-            KindDto::Parameter => {
-                return match Setting::new(dto.name.as_ref()) {
+            ObjectKindSpec::Database => return one(Object::Database(self.name(&spec.name)?)),
+            ObjectKindSpec::Tablespace => return one(Object::Tablespace(self.name(&spec.name)?)),
+            ObjectKindSpec::Parameter => {
+                return match Setting::new(spec.name.as_ref()) {
                     Ok(setting) => one(Object::Parameter(setting)),
                     Err(why) => {
-                        self.wrong(dto.name.span(), why.to_string());
+                        self.wrong(spec.name.span(), why.to_string());
                         None
                     }
                 };
             }
             _ => {}
         }
-        let database = self.needed("a database", dto.database.as_ref(), dto)?;
+        let database = self.needed("a database", spec.database.as_ref(), spec)?;
         let local = match kind {
-            KindDto::Schema => Local::Schema(self.name(&dto.name)?),
-            KindDto::Language => Local::Language(self.name(&dto.name)?),
-            KindDto::ForeignDataWrapper => Local::ForeignDataWrapper(self.name(&dto.name)?),
-            KindDto::ForeignServer => Local::ForeignServer(self.name(&dto.name)?),
-            KindDto::LargeObject => Local::LargeObject(dto.name.as_ref().parse().ok()?),
-            KindDto::Column => {
-                let schema = self.needed("a schema", dto.schema.as_ref(), dto)?;
-                let table = self.needed("a table", dto.table.as_ref(), dto)?;
-                Local::Column(schema, table, self.name(&dto.name)?)
+            ObjectKindSpec::Schema => Local::Schema(self.name(&spec.name)?),
+            ObjectKindSpec::Language => Local::Language(self.name(&spec.name)?),
+            ObjectKindSpec::ForeignDataWrapper => Local::ForeignDataWrapper(self.name(&spec.name)?),
+            ObjectKindSpec::ForeignServer => Local::ForeignServer(self.name(&spec.name)?),
+            ObjectKindSpec::LargeObject => Local::LargeObject(spec.name.as_ref().parse().ok()?),
+            ObjectKindSpec::Column => {
+                let schema = self.needed("a schema", spec.schema.as_ref(), spec)?;
+                let table = self.needed("a table", spec.table.as_ref(), spec)?;
+                Local::Column(schema, table, self.name(&spec.name)?)
             }
             _ => {
-                let schema = self.needed("a schema", dto.schema.as_ref(), dto)?;
-                if dto.name.as_ref() == "*" {
+                let schema = self.needed("a schema", spec.schema.as_ref(), spec)?;
+                if spec.name.as_ref() == "*" {
                     let kind = match kind {
-                        KindDto::Sequence => ObjectKind::Sequence,
-                        KindDto::Routine => ObjectKind::Routine,
-                        KindDto::Type => ObjectKind::Type,
+                        ObjectKindSpec::Sequence => ObjectKind::Sequence,
+                        ObjectKindSpec::Routine => ObjectKind::Routine,
+                        ObjectKindSpec::Type => ObjectKind::Type,
                         _ => ObjectKind::Table,
                     };
                     return Some(On::AllIn { database, schema, kind });
                 }
-                let name = self.name(&dto.name)?;
+                let name = self.name(&spec.name)?;
                 match kind {
-                    KindDto::Sequence => Local::Sequence(schema, name),
-                    KindDto::Type => Local::Type(schema, name),
-                    KindDto::Routine => {
-                        let arguments = self.text(dto.arguments.as_ref());
+                    ObjectKindSpec::Sequence => Local::Sequence(schema, name),
+                    ObjectKindSpec::Type => Local::Type(schema, name),
+                    ObjectKindSpec::Routine => {
+                        let arguments = self.text(spec.arguments.as_ref());
                         let arguments = arguments.map(|arguments| arguments.as_str().to_owned());
                         let arguments = spaced(&arguments.unwrap_or_default());
                         Local::Routine(schema, name, Text::new(&arguments).ok()?)
@@ -112,30 +112,30 @@ impl Resolution<'_, '_> {
         one(Object::Inside(database, local))
     }
 
-    pub(super) fn default_grant(&mut self, dto: &DefaultDto) {
-        let names = (self.name(&dto.database), self.name(&dto.creator), self.grantee(&dto.to));
-        let schema = self.maybe(dto.schema.as_ref());
-        let privileges = self.privileges(&dto.privileges);
+    pub(super) fn default_grant(&mut self, spec: &DefaultGrantSpec) {
+        let names = (self.name(&spec.database), self.name(&spec.creator), self.grantee(&spec.to));
+        let schema = self.maybe(spec.schema.as_ref());
+        let privileges = self.privileges(&spec.privileges);
         let (Some(database), Some(creator), Some(to)) = names else { return };
-        let kind = match dto.on {
-            DefaultKindDto::Tables => DefaultKind::Tables,
-            DefaultKindDto::Sequences => DefaultKind::Sequences,
-            DefaultKindDto::Routines => DefaultKind::Routines,
-            DefaultKindDto::Types => DefaultKind::Types,
-            DefaultKindDto::Schemas => DefaultKind::Schemas,
-            DefaultKindDto::LargeObjects => DefaultKind::LargeObjects,
+        let kind = match spec.on {
+            DefaultKindSpec::Tables => DefaultKind::Tables,
+            DefaultKindSpec::Sequences => DefaultKind::Sequences,
+            DefaultKindSpec::Routines => DefaultKind::Routines,
+            DefaultKindSpec::Types => DefaultKind::Types,
+            DefaultKindSpec::Schemas => DefaultKind::Schemas,
+            DefaultKindSpec::LargeObjects => DefaultKind::LargeObjects,
         };
-        let place = SourceSpan { name: dto.to.span(), fields: vec![("creator", dto.creator.span())] };
-        if dto.existing {
+        let place = SourceSpan { name: spec.to.span(), fields: vec![("creator", spec.creator.span())] };
+        if spec.existing {
             let Some(schema) = schema.clone() else {
-                return self.wrong(dto.to.span(), "existing = true needs a schema");
+                return self.wrong(spec.to.span(), "existing = true needs a schema");
             };
             let on = On::AllIn { database: database.clone(), schema, kind: kind.object() };
             self.places.insert(Subject::Grant(self.desired.grants.len()), place.clone());
-            self.desired.grant(Grant { to: to.clone(), on, privileges, grantable: dto.grantable });
+            self.desired.grant(Grant { to: to.clone(), on, privileges, grantable: spec.grantable });
         }
         self.places.insert(Subject::Default(self.desired.defaults.len()), place);
-        let grantable = dto.grantable;
+        let grantable = spec.grantable;
         self.desired.default_grant(DefaultGrant {
             database,
             creator,

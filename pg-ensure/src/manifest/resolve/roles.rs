@@ -2,7 +2,7 @@
 
 use super::{Resolution, SourceSpan, fields};
 use crate::desired::{Database, Membership, Password, Presence, Role, Subject};
-use crate::manifest::dto::{EnsureDto, RoleDto};
+use crate::manifest::spec::{EnsureSpec, RoleSpec};
 use crate::manifest::word::{Word, WordReader as _, presence};
 use crate::name::Name;
 use crate::time::ValidUntil;
@@ -13,11 +13,12 @@ use toml::Spanned;
 impl Resolution<'_, '_> {
     /// The short form: a role that logs in, and databases that it owns. It may add to what is declared elsewhere, and may
     /// not contradict it.
-    pub(super) fn ensure(&mut self, dto: &EnsureDto) {
-        let Some(name) = self.name(&dto.name) else { return };
-        let span = dto.name.span();
-        let (password, place) = self.password(dto.password.as_ref(), dto.password_file.as_ref(), None, &span);
-        let limit = dto.connection_limit.as_ref().map(|limit| *limit.as_ref());
+    pub(super) fn ensure(&mut self, spec: &EnsureSpec) {
+        let Some(name) = self.name(&spec.name) else { return };
+        let span = spec.name.span();
+        let (password, place) =
+            self.password(spec.password.as_ref(), spec.password_file.as_ref(), None, &span);
+        let limit = spec.connection_limit.as_ref().map(|limit| *limit.as_ref());
         let subject = Subject::Role(name.clone());
         if let Some(role) = self.desired.roles.get_mut(&name) {
             let differs = [
@@ -43,17 +44,17 @@ impl Resolution<'_, '_> {
         }
         let fields = fields([
             ("password", place),
-            ("connection_limit", dto.connection_limit.as_ref().map(Spanned::span)),
+            ("connection_limit", spec.connection_limit.as_ref().map(Spanned::span)),
         ]);
         self.places.entry(subject).or_insert_with(|| SourceSpan { name: span.clone(), fields });
-        if dto.database.is_some() && !dto.databases.is_empty() {
+        if spec.database.is_some() && !spec.databases.is_empty() {
             self.wrong(span.clone(), "database and databases exclude each other: keep one");
         }
-        let named: Vec<&Word> = dto.database.iter().chain(&dto.databases).collect();
-        let named = if named.is_empty() { vec![&dto.name] } else { named };
+        let named: Vec<&Word> = spec.database.iter().chain(&spec.databases).collect();
+        let named = if named.is_empty() { vec![&spec.name] } else { named };
         for word in named {
             if let Some(database) = self.name(word) {
-                self.ensured_database(&name, &database, word.span(), dto);
+                self.ensured_database(&name, &database, word.span(), spec);
             }
         }
     }
@@ -63,7 +64,7 @@ impl Resolution<'_, '_> {
         owner: &Name,
         name: &Name,
         span: Range<usize>,
-        dto: &EnsureDto,
+        spec: &EnsureSpec,
     ) {
         let subject = Subject::Database(name.clone());
         if let Some(database) = self.desired.databases.get_mut(name) {
@@ -72,14 +73,14 @@ impl Resolution<'_, '_> {
                 ("owner", database.owner.as_ref().is_some_and(|known| known != owner)),
             ];
             database.owner = database.owner.take().or_else(|| Some(owner.clone()));
-            database.reassign_owned |= dto.reassign_owned;
+            database.reassign_owned |= spec.reassign_owned;
             self.contradictions(&subject, &span, &differs);
         } else {
-            let database = Database { reassign_owned: dto.reassign_owned, ..Database::owned_by(owner) };
+            let database = Database { reassign_owned: spec.reassign_owned, ..Database::owned_by(owner) };
             self.desired.database(name.clone(), database);
         }
         self.places.entry(subject).or_insert_with(|| SourceSpan { name: span, fields: Vec::new() });
-        for word in &dto.extensions {
+        for word in &spec.extensions {
             let Some(extension) = self.name(word) else { continue };
             let known =
                 self.desired.databases.get(name).and_then(|known| known.inside.extensions.get(&extension));
@@ -93,7 +94,7 @@ impl Resolution<'_, '_> {
                 .entry(subject)
                 .or_insert_with(|| SourceSpan { name: word.span(), fields: Vec::new() });
         }
-        self.settings(None, Some(name), &dto.settings);
+        self.settings(None, Some(name), &spec.settings);
     }
 
     /// Names the fields in which a short form contradicts another declaration.
@@ -163,13 +164,13 @@ impl Resolution<'_, '_> {
         }
     }
 
-    pub(super) fn role(&mut self, dto: &RoleDto) {
-        let Some(name) = self.name(&dto.name) else { return };
-        let none = dto.no_password.then_some(());
+    pub(super) fn role(&mut self, spec: &RoleSpec) {
+        let Some(name) = self.name(&spec.name) else { return };
+        let none = spec.no_password.then_some(());
         let (password, place) =
-            self.password(dto.password.as_ref(), dto.password_file.as_ref(), none, &dto.name.span());
+            self.password(spec.password.as_ref(), spec.password_file.as_ref(), none, &spec.name.span());
         let valid_until =
-            dto.valid_until.as_ref().and_then(|word| match word.as_ref().parse::<ValidUntil>() {
+            spec.valid_until.as_ref().and_then(|word| match word.as_ref().parse::<ValidUntil>() {
                 Ok(until) => Some(until),
                 Err(why) => {
                     self.wrong(word.span(), why.to_string());
@@ -177,36 +178,36 @@ impl Resolution<'_, '_> {
                 }
             });
         let role = Role {
-            presence: presence(dto.absent),
-            reassign_to: self.maybe(dto.reassign_to.as_ref()),
-            superuser: dto.superuser,
-            createdb: dto.createdb,
-            createrole: dto.createrole,
-            inherit: dto.inherit,
-            login: dto.login,
-            replication: dto.replication,
-            bypassrls: dto.bypassrls,
-            connection_limit: dto.connection_limit.as_ref().map(|limit| *limit.as_ref()),
+            presence: presence(spec.absent),
+            reassign_to: self.maybe(spec.reassign_to.as_ref()),
+            superuser: spec.superuser,
+            createdb: spec.createdb,
+            createrole: spec.createrole,
+            inherit: spec.inherit,
+            login: spec.login,
+            replication: spec.replication,
+            bypassrls: spec.bypassrls,
+            connection_limit: spec.connection_limit.as_ref().map(|limit| *limit.as_ref()),
             valid_until,
             password,
-            comment: self.text(dto.comment.as_ref()),
+            comment: self.text(spec.comment.as_ref()),
         };
         let fields = fields([
             ("password", place),
-            ("heir", dto.reassign_to.as_ref().map(Spanned::span)),
-            ("connection_limit", dto.connection_limit.as_ref().map(Spanned::span)),
+            ("heir", spec.reassign_to.as_ref().map(Spanned::span)),
+            ("connection_limit", spec.connection_limit.as_ref().map(Spanned::span)),
         ]);
-        if !self.place(Subject::Role(name.clone()), dto.name.span(), fields) {
+        if !self.place(Subject::Role(name.clone()), spec.name.span(), fields) {
             return;
         }
         self.desired.role(name.clone(), role);
-        for of in &dto.member_of {
+        for of in &spec.member_of {
             if let Some(role) = self.name(of) {
                 self.membership(role, name.clone(), Membership::default(), of.span());
             }
         }
-        self.settings(Some(&name), None, &dto.settings);
-        for (database, settings) in &dto.settings_in {
+        self.settings(Some(&name), None, &spec.settings);
+        for (database, settings) in &spec.settings_in {
             if let Some(database) = self.name(database) {
                 self.settings(Some(&name), Some(&database), settings);
             }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
-pub use super::database::{DatabaseDto, ProviderDto};
-pub use super::word::{AbsentDto, SettingValue, Settings, Word};
-pub use crate::inside::extension::ExtensionDto;
-pub use crate::inside::schema::SchemaDto;
+pub use super::database::{DatabaseSpec, ProviderSpec};
+pub use super::word::{AbsentSpec, SettingValue, Settings, Word};
+pub use crate::inside::extension::ExtensionSpec;
+pub use crate::inside::schema::SchemaSpec;
 
 /// A manifest in its serialized form. Unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,22 +19,22 @@ pub struct Document {
     pub external: Vec<Word>,
     /// Roles with LOGIN, each with databases that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ensure: Vec<EnsureDto>,
+    pub ensure: Vec<EnsureSpec>,
     /// Roles by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub role: Vec<RoleDto>,
+    pub role: Vec<RoleSpec>,
     /// Memberships of roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub membership: Vec<MembershipDto>,
+    pub membership: Vec<MembershipSpec>,
     /// Databases by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub database: Vec<DatabaseDto>,
+    pub database: Vec<DatabaseSpec>,
     /// Privileges on objects, by grantee.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub grant: Vec<GrantDto>,
+    pub grant: Vec<GrantSpec>,
     /// Default privileges for objects created later.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub default_privileges: Vec<DefaultDto>,
+    pub default_privileges: Vec<DefaultGrantSpec>,
     /// Settings of all roles in all databases.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
@@ -43,7 +43,7 @@ pub struct Document {
 /// A role with LOGIN and the databases that it owns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EnsureDto {
+pub struct EnsureSpec {
     /// Name of the role and, unless `database` is given, of its database.
     pub name: Word,
     /// Name of the database, if it differs from that of the role.
@@ -76,7 +76,7 @@ pub struct EnsureDto {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::Role")]
-pub struct RoleDto {
+pub struct RoleSpec {
     pub name: Word,
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
@@ -127,7 +127,7 @@ pub struct RoleDto {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Membership")]
-pub struct MembershipDto {
+pub struct MembershipSpec {
     pub role: Word,
     pub member: Word,
     #[serde(default, skip_serializing_if = "no")]
@@ -143,12 +143,12 @@ pub struct MembershipDto {
 /// Serialized form of [`crate::desired::Grant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GrantDto {
+pub struct GrantSpec {
     /// Grantee: the name of a role, or `public`.
     pub to: Word,
     /// Kind of object: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`,
     /// `type`, `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
-    pub on: Spanned<KindDto>,
+    pub on: Spanned<ObjectKindSpec>,
     /// Name of the object; `*` for all objects of the schema. The OID of a large object.
     pub name: Word,
     /// Database that contains the object.
@@ -178,7 +178,7 @@ pub struct GrantDto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::ObjectKind")]
-pub enum KindDto {
+pub enum ObjectKindSpec {
     Database,
     Tablespace,
     Parameter,
@@ -197,7 +197,7 @@ pub enum KindDto {
 /// Serialized form of [`crate::desired::DefaultGrant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DefaultDto {
+pub struct DefaultGrantSpec {
     /// Name of the database.
     pub database: Word,
     /// The role whose newly created objects get these privileges (`FOR ROLE`).
@@ -206,7 +206,7 @@ pub struct DefaultDto {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Word>,
     /// `tables`, `sequences`, `routines`, `types`, `schemas` or `large-objects`.
-    pub on: DefaultKindDto,
+    pub on: DefaultKindSpec,
     /// Grantee: the name of a role, or `public`.
     pub to: Word,
     /// Names of the privileges, or `all`. An empty list revokes all.
@@ -224,7 +224,7 @@ pub struct DefaultDto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is that of crate::current::DefaultKind")]
-pub enum DefaultKindDto {
+pub enum DefaultKindSpec {
     Tables,
     Sequences,
     Routines,

@@ -8,28 +8,28 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A policy in its serialized form, as in a configuration file. Convert it with [`PolicyDto::to_policy`].
+/// A policy in its serialized form, as in a configuration file. Convert it with [`PolicySpec::to_policy`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PolicyDto {
+pub struct PolicySpec {
     /// Whether to start from [`Policy::strict`] instead of the default, so that unset fields do not grant `trust`.
     pub strict: bool,
     /// Name of the superuser; see [`Policy::superuser`].
     pub superuser: Option<String>,
     /// Services; see [`Policy::service`].
-    pub services: Vec<ServiceDto>,
+    pub services: Vec<ServiceSpec>,
     /// Privileged roles; see [`Policy::privileged`].
     pub privileged: Vec<String>,
     /// Authentication on the same host; see [`Policy::local`].
-    pub local: Option<LocalDto>,
+    pub local: Option<LocalSpec>,
     /// Authentication on the tailnet; see [`Policy::tailnet`].
-    pub tailnet: Option<TailnetDto>,
+    pub tailnet: Option<TailnetSpec>,
     /// Address ranges of the tailnet in CIDR form; see [`Policy::tailnet_ranges`].
     pub tailnet_ranges: Option<Vec<String>>,
     /// Requirement of TLS; see [`Policy::tls`].
-    pub tls: Option<TlsDto>,
+    pub tls: Option<TlsSpec>,
     /// Replication grants; see [`Policy::replication`].
-    pub replication: Vec<ReplicationDto>,
+    pub replication: Vec<ReplicationSpec>,
     /// Lines of pg_hba.conf that precede the generated ones; see [`Policy::before`].
     pub before: Vec<String>,
     /// Lines of pg_hba.conf that follow those of the tailnet; see [`Policy::after`].
@@ -39,7 +39,7 @@ pub struct PolicyDto {
 /// A service in its serialized form; see [`super::Service`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ServiceDto {
+pub struct ServiceSpec {
     /// Name of the database.
     pub database: String,
     /// Name of the role.
@@ -49,7 +49,7 @@ pub struct ServiceDto {
 /// A replication grant in its serialized form; see [`super::ReplicationGrant`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReplicationDto {
+pub struct ReplicationSpec {
     /// Name of the role.
     pub role: String,
     /// Network in CIDR form. Absent for the Unix-domain socket.
@@ -59,7 +59,7 @@ pub struct ReplicationDto {
 /// Serialized form of [`Local`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LocalDto {
+pub enum LocalSpec {
     /// The value `trust`, see [`Local::Trust`].
     #[default]
     Trust,
@@ -72,7 +72,7 @@ pub enum LocalDto {
 /// Serialized form of [`Tailnet`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TailnetDto {
+pub enum TailnetSpec {
     /// The value `trust`, see [`Tailnet::Trust`].
     #[default]
     Trust,
@@ -85,7 +85,7 @@ pub enum TailnetDto {
 /// Serialized form of [`Tls`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TlsDto {
+pub enum TlsSpec {
     /// The value `optional`, see [`Tls::Optional`].
     #[default]
     Optional,
@@ -136,7 +136,7 @@ pub enum PolicyError {
     },
 }
 
-impl PolicyDto {
+impl PolicySpec {
     /// Converts to a policy. The rules of `before` and `after` are parsed for this server.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl PolicyDto {
         self.to_policy_or_all(server).map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Converts to a policy like [`PolicyDto::to_policy`], but returns all errors.
+    /// Converts to a policy like [`PolicySpec::to_policy`], but returns all errors.
     ///
     /// # Errors
     /// Returns every name, network and rule that is not valid. Never empty.
@@ -171,21 +171,21 @@ impl PolicyDto {
             self.replication.iter().map(|grant| named("replication", &grant.role)).collect();
         policy.local = match self.local {
             None => policy.local,
-            Some(LocalDto::Trust) => Local::Trust,
-            Some(LocalDto::Peer) => Local::Peer,
-            Some(LocalDto::Scram) => Local::Scram,
+            Some(LocalSpec::Trust) => Local::Trust,
+            Some(LocalSpec::Peer) => Local::Peer,
+            Some(LocalSpec::Scram) => Local::Scram,
         };
         policy.tailnet = match self.tailnet {
             None => policy.tailnet,
-            Some(TailnetDto::Trust) => Tailnet::Trust,
-            Some(TailnetDto::Scram) => Tailnet::Scram,
-            Some(TailnetDto::Off) => Tailnet::Off,
+            Some(TailnetSpec::Trust) => Tailnet::Trust,
+            Some(TailnetSpec::Scram) => Tailnet::Scram,
+            Some(TailnetSpec::Off) => Tailnet::Off,
         };
         policy.tls = match self.tls {
             None => policy.tls,
-            Some(TlsDto::Optional) => Tls::Optional,
-            Some(TlsDto::OutsideTailnet) => Tls::OutsideTailnet,
-            Some(TlsDto::Required) => Tls::Required,
+            Some(TlsSpec::Optional) => Tls::Optional,
+            Some(TlsSpec::OutsideTailnet) => Tls::OutsideTailnet,
+            Some(TlsSpec::Required) => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
             let ranges = ranges.iter().filter_map(|net| kept(network("tailnet_ranges", net), &mut errors));
@@ -207,12 +207,12 @@ fn kept<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Opt
     result.map_err(|error| errors.push(error)).ok()
 }
 
-impl TryFrom<PolicyDto> for Policy {
+impl TryFrom<PolicySpec> for Policy {
     type Error = PolicyError;
 
-    /// Converts with the grammar of the newest version. [`PolicyDto::to_policy`] takes another server.
-    fn try_from(dto: PolicyDto) -> Result<Self, PolicyError> {
-        dto.to_policy(&Server::new(crate::server::Version::V18))
+    /// Converts with the grammar of the newest version. [`PolicySpec::to_policy`] takes another server.
+    fn try_from(spec: PolicySpec) -> Result<Self, PolicyError> {
+        spec.to_policy(&Server::new(crate::server::Version::V18))
     }
 }
 
