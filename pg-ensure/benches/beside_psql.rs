@@ -2,9 +2,9 @@
 //!
 //! `cargo bench -p pg-ensure --all-features --bench beside_psql`
 
-use pg_ensure::client::{ApplyOptions, Outcome, Server, Silent};
+use pg_ensure::client::{ApplyOptions, NoopObserver, Outcome, Server};
 use pg_ensure::desired::Database;
-use pg_ensure::{Consent, Desired, Name, Password, Role};
+use pg_ensure::{Consent, DesiredState, Name, Password, Role};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
 
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     for number in 0..ROLES {
         let name = name(&format!("role_{number}"));
         wish.role(name.clone(), Role::new().login(true));
@@ -85,7 +85,7 @@ fn main() {
     let theirs = began.elapsed() * u32::try_from((ROLES + DATABASES) / SAMPLE).expect("a number");
     println!("  the script: {theirs:?}, from {SAMPLE} items; ratio {:.0}", ratio(theirs, ours));
 
-    let mut fresh = Desired::new();
+    let mut fresh = DesiredState::new();
     for number in 0..NEW {
         let password = Password::secret(&format!("password {number}"));
         fresh.role(name(&format!("new_{number}")), Role::new().login(true).password(password));
@@ -98,8 +98,9 @@ fn main() {
     }
     println!("a verifier: {:?}", began.elapsed() / 3);
     let began = Instant::now();
-    let outcome =
-        runtime.block_on(server.apply(&fresh, &ApplyOptions::default(), &mut Silent)).expect("it applies");
+    let outcome = runtime
+        .block_on(server.apply(&fresh, &ApplyOptions::default(), &mut NoopObserver))
+        .expect("it applies");
     let ours = began.elapsed();
     let Outcome::Applied(applied) = outcome else { panic!("no standby") };
     assert_eq!(applied.done.len(), 2 * NEW);
@@ -153,7 +154,7 @@ fn peak() -> usize {
 }
 
 /// How often the client has to wait for an answer: how often the direction changes, once it is connected.
-async fn count_round_trips(postgres: &Postgres, wish: &Desired) -> usize {
+async fn count_round_trips(postgres: &Postgres, wish: &DesiredState) -> usize {
     let folder = tempfile::tempdir().expect("a folder");
     let listener = tokio::net::UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");
     let target = postgres.socket_folder().join(format!(".s.PGSQL.{}", postgres.port()));
@@ -189,7 +190,7 @@ async fn count_round_trips(postgres: &Postgres, wish: &Desired) -> usize {
     let server = Server::new(config, NoTls);
     server.wait().await.expect("a connection");
     let connecting = turns.swap(0, Ordering::Relaxed);
-    let outcome = server.apply(wish, &ApplyOptions::default(), &mut Silent).await.expect("it applies");
+    let outcome = server.apply(wish, &ApplyOptions::default(), &mut NoopObserver).await.expect("it applies");
     assert!(matches!(outcome, Outcome::Applied(applied) if applied.done.is_empty()));
     turns.load(Ordering::Relaxed) - connecting
 }

@@ -2,8 +2,10 @@
 
 use crate::acl::{Acl, Grantee, ObjectKind};
 use crate::comment;
-use crate::current::{Contents, Current, MembershipOptions, Owned, Provider};
-use crate::desired::{Database, DefaultGrant, Desired, Grant, Membership, On, PrivilegeSet, Role};
+use crate::current::{Contents, CurrentState, MembershipOptions, Owned, Provider};
+use crate::desired::{
+    Database, DefaultGrant, DesiredState, Grant, GrantTarget, Membership, PrivilegeSet, Role,
+};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
@@ -18,8 +20,8 @@ use crate::version::Version;
 /// `template0` and `template1` are left out, since they are the server's own. Only privileges that are not as
 /// PostgreSQL has them by default are listed, and only of databases that were looked into.
 #[must_use]
-pub fn import(current: &Current) -> Desired {
-    let mut desired = Desired::new();
+pub fn import(current: &CurrentState) -> DesiredState {
+    let mut desired = DesiredState::new();
     let version = current.version;
     let own = |name: &Name| *name == current.session.bootstrap || name.as_str().starts_with("pg_");
     for (name, role) in current.roles.iter().filter(|(name, _)| !own(name)) {
@@ -89,7 +91,7 @@ fn template(name: &Name) -> bool {
     *name == "template0" || *name == "template1"
 }
 
-fn memberships(current: &Current, desired: &mut Desired) {
+fn memberships(current: &CurrentState, desired: &mut DesiredState) {
     let sixteen = current.version.membership_options();
     for (key, options) in &current.memberships {
         if key.role.as_str().starts_with("pg_") && key.member.as_str().starts_with("pg_") {
@@ -109,14 +111,14 @@ fn memberships(current: &Current, desired: &mut Desired) {
 }
 
 /// The grants that make the default list of an object the one that it has.
-fn grants(desired: &mut Desired, object: &Object, owned: &Owned, version: Version) {
+fn grants(desired: &mut DesiredState, object: &Object, owned: &Owned, version: Version) {
     let base = if object.kind() == ObjectKind::Parameter {
         Acl::default_of(ObjectKind::Parameter, &owned.owner, version)
     } else {
         Acl::default_of(object.kind(), &owned.owner, version)
     };
     for (to, privileges, grantable) in differing(&owned.acl, &base, &owned.owner) {
-        desired.grant(Grant { to, on: On::One(object.clone()), privileges, grantable });
+        desired.grant(Grant { to, on: GrantTarget::One(object.clone()), privileges, grantable });
     }
 }
 
@@ -140,7 +142,13 @@ fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet,
     found
 }
 
-fn inside(desired: &mut Desired, wanted: &mut Database, name: &Name, contents: &Contents, current: &Current) {
+fn inside(
+    desired: &mut DesiredState,
+    wanted: &mut Database,
+    name: &Name,
+    contents: &Contents,
+    current: &CurrentState,
+) {
     let version = current.version;
     wanted.inside = contents.imported();
     for (schema, found) in &contents.schemas {

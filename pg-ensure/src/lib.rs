@@ -24,17 +24,17 @@ mod time;
 mod version;
 
 pub use acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
-pub use current::Current;
-pub use desired::{Desired, Password, Role};
+pub use current::CurrentState;
+pub use desired::{DesiredState, Password, Role};
 pub use diff::diff;
 pub use import::import;
 pub use name::{ContainsNul, MAX_IDENTIFIER, Name, NameError, Text};
-pub use object::{Local, NotASetting, Object, Setting};
-pub use plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Plan, Risk, Step};
+pub use object::{InvalidSettingName, Local, Object, Setting};
+pub use plan::{BlockedChange, Change, Consent, DestructibleObject, Digest, Obstacle, Plan, Risk, Step};
 pub use scram::{DEFAULT_ITERATIONS, MAX_VERIFIER, PasswordError, Verifier, VerifierError};
 pub use secrecy;
-pub use time::{NotATime, ValidUntil};
-pub use version::{TooOld, Version};
+pub use time::{InvalidTime, ValidUntil};
+pub use version::{UnsupportedVersion, Version};
 
 #[cfg(any(feature = "client", feature = "manifest"))]
 pub use serde_json;

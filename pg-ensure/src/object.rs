@@ -174,9 +174,9 @@ impl Setting {
     /// Creates a parameter name. It is converted to lowercase.
     ///
     /// # Errors
-    /// Returns [`NotASetting`] unless the name is an identifier or several joined by dots.
-    pub fn new(name: &str) -> Result<Self, NotASetting> {
-        let wrong = || NotASetting(name.to_owned());
+    /// Returns [`InvalidSettingName`] unless the name is an identifier or several joined by dots.
+    pub fn new(name: &str) -> Result<Self, InvalidSettingName> {
+        let wrong = || InvalidSettingName(name.to_owned());
         let part = |part: &str| {
             let mut bytes = part.bytes();
             bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
@@ -242,7 +242,7 @@ impl fmt::Display for Setting {
 /// The text is not a valid parameter name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
-pub struct NotASetting(pub String);
+pub struct InvalidSettingName(pub String);
 
 /// The elements of a list, as `SplitIdentifierString()` takes them apart: folded unless quoted.
 fn list(text: &str) -> Vec<String> {

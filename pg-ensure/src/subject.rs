@@ -46,7 +46,7 @@ impl fmt::Display for Subject {
 /// An object that a run may destroy, by consent of the operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Destroyed {
+pub enum DestructibleObject {
     /// A database with everything in it.
     Database(Name),
     /// A role by name.
@@ -59,7 +59,7 @@ pub enum Destroyed {
     Publication(Name, Name),
 }
 
-impl fmt::Display for Destroyed {
+impl fmt::Display for DestructibleObject {
     /// As `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME` or
     /// `publication=DATABASE/NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,13 +78,13 @@ impl fmt::Display for Destroyed {
 #[error(
     "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME or publication=DATABASE/NAME"
 )]
-pub struct NotDestroyed(pub String);
+pub struct InvalidDestructibleObject(pub String);
 
-impl std::str::FromStr for Destroyed {
-    type Err = NotDestroyed;
+impl std::str::FromStr for DestructibleObject {
+    type Err = InvalidDestructibleObject;
 
-    fn from_str(text: &str) -> Result<Self, NotDestroyed> {
-        let wrong = || NotDestroyed(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidDestructibleObject> {
+        let wrong = || InvalidDestructibleObject(text.to_owned());
         let name = |name: &str| Name::new(name).map_err(|_| wrong());
         let (kind, rest) = text.split_once('=').ok_or_else(wrong)?;
         match kind {

@@ -20,7 +20,7 @@ pub enum ValidUntil {
 #[error(
     "{0:?} is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""
 )]
-pub struct NotATime(pub String);
+pub struct InvalidTime(pub String);
 
 impl ValidUntil {
     /// Returns the SQL string constant.
@@ -31,16 +31,16 @@ impl ValidUntil {
 }
 
 impl FromStr for ValidUntil {
-    type Err = NotATime;
+    type Err = InvalidTime;
 
     /// Parses RFC 3339 with an offset, a date (its beginning in UTC), `infinity` or `-infinity`.
-    fn from_str(text: &str) -> Result<Self, NotATime> {
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
         match text {
             "infinity" => return Ok(Self::Forever),
             "-infinity" => return Ok(Self::Never),
             _ => {}
         }
-        parse(text).map(Self::At).ok_or_else(|| NotATime(text.to_owned()))
+        parse(text).map(Self::At).ok_or_else(|| InvalidTime(text.to_owned()))
     }
 }
 

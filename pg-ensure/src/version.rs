@@ -10,16 +10,16 @@ pub struct Version(u32);
 /// The server's `server_version_num` is below 130000.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the server's version number {0} is below 130000; PostgreSQL 13 to 18 are known")]
-pub struct TooOld(pub u32);
+pub struct UnsupportedVersion(pub u32);
 
 impl Version {
     /// Creates a version from `server_version_num`, such as 180003. Versions after 18 are treated like 18, except for
     /// what the release notes of 19 announce.
     ///
     /// # Errors
-    /// Returns [`TooOld`] for a version before 13.
-    pub fn from_number(number: u32) -> Result<Self, TooOld> {
-        if number < 130_000 { Err(TooOld(number)) } else { Ok(Self(number)) }
+    /// Returns [`UnsupportedVersion`] for a version before 13.
+    pub fn from_number(number: u32) -> Result<Self, UnsupportedVersion> {
+        if number < 130_000 { Err(UnsupportedVersion(number)) } else { Ok(Self(number)) }
     }
 
     /// Creates a version from a major version. Less than 13 is replaced by 13.

@@ -1,8 +1,8 @@
 //! Manifests: everything that can be said, and everything that can be wrong, with its file and line.
 
-use pg_ensure::desired::{On, Presence};
+use pg_ensure::desired::{GrantTarget, Presence};
 use pg_ensure::manifest::{Format, Manifest, Problems, write};
-use pg_ensure::{Desired, Name, Object, Password, ValidUntil};
+use pg_ensure::{DesiredState, Name, Object, Password, ValidUntil};
 use secrecy::SecretString;
 
 fn secrets(reference: &str) -> Result<SecretString, String> {
@@ -15,7 +15,7 @@ fn secrets(reference: &str) -> Result<SecretString, String> {
     }
 }
 
-fn read(text: &str, format: Format) -> Result<Desired, Problems> {
+fn read(text: &str, format: Format) -> Result<DesiredState, Problems> {
     Manifest::read("m", text, format)?.resolve(&mut secrets)
 }
 
@@ -225,7 +225,7 @@ fn everything_that_can_be_said_is_read_and_written_back() {
     assert_eq!(desired.databases["shop"].inside.publications.len(), 3);
     let routine = format!("{}", desired.grants[0].on);
     assert_eq!(routine, "routine s.f(integer, text) in database shop");
-    assert!(matches!(&desired.grants[2].on, On::One(Object::Database(_))));
+    assert!(matches!(&desired.grants[2].on, GrantTarget::One(Object::Database(_))));
     assert_eq!(desired.grants.len(), 5, "existing = true is a grant on what is there");
     let mut without = desired;
     without.roles.get_mut("vaultwarden").expect("there").password = None;

@@ -3,11 +3,13 @@
 use pg_ensure::current::{
     Contents, DefaultKind, InstalledExtension, MembershipOptions, Owned, Session, SettingKey, StoredPassword,
 };
-use pg_ensure::desired::{self, DefaultGrant, Desired, Grant, Membership, On, Presence, PrivilegeSet};
+use pg_ensure::desired::{
+    self, DefaultGrant, DesiredState, Grant, GrantTarget, Membership, Presence, PrivilegeSet,
+};
 use pg_ensure::inside::publication::{Operation, Publication};
 use pg_ensure::{
-    Acl, Consent, Current, DEFAULT_ITERATIONS, Destroyed, Grantee, Local, Name, Object, ObjectKind, Password,
-    Privilege, Privileges, Setting, Text, ValidUntil, Version, diff, import, model,
+    Acl, Consent, CurrentState, DEFAULT_ITERATIONS, DestructibleObject, Grantee, Local, Name, Object,
+    ObjectKind, Password, Privilege, Privileges, Setting, Text, ValidUntil, Version, diff, import, model,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -154,7 +156,7 @@ fn grant() -> impl Strategy<Value = Grant> {
         ];
         set.prop_map(move |privileges| Grant {
             to: to.clone(),
-            on: On::One(on.clone()),
+            on: GrantTarget::One(on.clone()),
             privileges,
             grantable,
         })
@@ -183,7 +185,7 @@ fn default_grant() -> impl Strategy<Value = DefaultGrant> {
 }
 
 /// A wish that is valid in itself: what is not is taken out.
-fn wish() -> impl Strategy<Value = Desired> {
+fn wish() -> impl Strategy<Value = DesiredState> {
     let membership = (option::of(any::<bool>()), option::of(any::<bool>()), option::of(any::<bool>()), 0..6)
         .prop_map(|(admin, inherit, set, chance)| Membership {
             presence: if chance == 0 { Presence::Absent } else { Presence::Present },
@@ -206,7 +208,8 @@ fn wish() -> impl Strategy<Value = Desired> {
         vec(setting, 0..4),
     )
         .prop_map(|(roles, databases, memberships, grants, defaults, settings)| {
-            let mut wish = Desired { roles, databases, memberships, grants, defaults, ..Desired::default() };
+            let mut wish =
+                DesiredState { roles, databases, memberships, grants, defaults, ..DesiredState::default() };
             for (role, database, setting, value) in settings {
                 wish.setting(role, database, Setting::new(setting).expect("a name"), value);
             }
@@ -217,7 +220,7 @@ fn wish() -> impl Strategy<Value = Desired> {
         })
 }
 
-fn valid(mut wish: Desired) -> Desired {
+fn valid(mut wish: DesiredState) -> DesiredState {
     for _ in 0..100 {
         let invalid = wish.validate();
         let Some(first) = invalid.first() else { return wish };
@@ -248,7 +251,7 @@ fn valid(mut wish: Desired) -> Desired {
 
 #[test]
 fn names_with_a_line_end_are_blocked_from_19_on() {
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.role(name("a\nb"), pg_ensure::Role::new()).database(name("c\r"), desired::Database::new());
     for (major, blocked) in [(18, 0), (19, 2)] {
         let plan = diff(&empty(major), &wish, &Consent::none());
@@ -257,7 +260,7 @@ fn names_with_a_line_end_are_blocked_from_19_on() {
 }
 
 /// An empty cluster of a version.
-fn empty(major: u32) -> Current {
+fn empty(major: u32) -> CurrentState {
     let version = Version::major_version(major);
     let postgres = name("postgres");
     let all = pg_ensure::current::RoleState {
@@ -287,7 +290,7 @@ fn empty(major: u32) -> Current {
         reads_passwords: true,
         self_grant: (false, false),
     };
-    let mut current = Current::new(version, session, DEFAULT_ITERATIONS);
+    let mut current = CurrentState::new(version, session, DEFAULT_ITERATIONS);
     current.roles = [(postgres.clone(), all), (name("pg_database_owner"), Default::default())].into();
     current.databases = [(postgres.clone(), database(false)), (name("template1"), template)].into();
     current.tablespaces =
@@ -298,21 +301,21 @@ fn empty(major: u32) -> Current {
 fn everything() -> Consent {
     let mut consent = Consent::none();
     for role in ROLES {
-        consent = consent.destroying(Destroyed::Role(name(role)));
+        consent = consent.destroying(DestructibleObject::Role(name(role)));
     }
     for database in DATABASES {
-        consent = consent.destroying(Destroyed::Database(name(database)));
+        consent = consent.destroying(DestructibleObject::Database(name(database)));
         for schema in ["public", "s", "t"] {
-            consent = consent.destroying(Destroyed::Schema(name(database), name(schema)));
+            consent = consent.destroying(DestructibleObject::Schema(name(database), name(schema)));
         }
         for publication in ["p", "q"] {
-            consent = consent.destroying(Destroyed::Publication(name(database), name(publication)));
+            consent = consent.destroying(DestructibleObject::Publication(name(database), name(publication)));
         }
     }
     consent
 }
 
-fn make(mut state: Current, wish: &Desired, consent: &Consent) -> (Current, pg_ensure::Plan) {
+fn make(mut state: CurrentState, wish: &DesiredState, consent: &Consent) -> (CurrentState, pg_ensure::Plan) {
     let plan = diff(&state, wish, consent);
     for step in &plan.steps {
         model::change(&mut state, &step.change)
@@ -322,7 +325,7 @@ fn make(mut state: Current, wish: &Desired, consent: &Consent) -> (Current, pg_e
 }
 
 /// A cluster that was made by wishes, with all of its roles.
-fn cluster() -> impl Strategy<Value = Current> {
+fn cluster() -> impl Strategy<Value = CurrentState> {
     (prop::sample::select([13u32, 14, 15, 16, 17, 18].as_slice()), vec(wish(), 0..3)).prop_map(
         |(major, wishes)| {
             let mut state = empty(major);
@@ -338,7 +341,7 @@ fn cluster() -> impl Strategy<Value = Current> {
 }
 
 /// What was wished for is there: looked at field by field, without the planner.
-fn satisfied(state: &Current, wish: &Desired, blocked: bool) {
+fn satisfied(state: &CurrentState, wish: &DesiredState, blocked: bool) {
     for (name, wanted) in &wish.roles {
         let Some(found) = state.roles.get(name) else {
             assert!(wanted.presence == Presence::Absent || blocked, "{name}");
@@ -412,7 +415,7 @@ fn satisfied(state: &Current, wish: &Desired, blocked: bool) {
         }
     }
     for grant in &wish.grants {
-        let On::One(Object::Database(database)) = &grant.on else { continue };
+        let GrantTarget::One(Object::Database(database)) = &grant.on else { continue };
         let Some(found) = state.databases.get(database) else { continue };
         let held = found.owned.acl.held(&grant.to);
         assert_eq!(held.privileges, grant.privileges.expand(ObjectKind::Database, state.version));
@@ -463,7 +466,7 @@ proptest! {
         for (name, database) in &state.databases {
             let spoken = wish.databases.contains_key(name)
                 || wish.looks_into().contains(name)
-                || wish.grants.iter().any(|grant| grant.on == On::One(Object::Database(name.clone())));
+                || wish.grants.iter().any(|grant| grant.on == GrantTarget::One(Object::Database(name.clone())));
             if !spoken {
                 prop_assert_eq!(Some(database), after.databases.get(name));
             }
@@ -592,14 +595,14 @@ fn lex(sql: &str) -> Option<(Token, String)> {
 #[test]
 fn extensions_that_the_server_lacks_are_named() {
     let mut state = empty(18);
-    let available = pg_ensure::current::Available {
+    let available = pg_ensure::current::AvailableExtension {
         default: Some(text("1.1")),
         versions: [text("1.0"), text("1.1")].into(),
         trusted: true,
         schema: None,
     };
     state.available.insert(name("hstore"), available);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     let wants =
         |version: Option<&str>| desired::Extension { version: version.map(text), ..Default::default() };
     wish.database(
@@ -625,11 +628,11 @@ fn grants_of_others_are_revoked_as_they() {
     }
     let items = ["postgres=CTc/postgres", "a=c*/postgres", "b=c*/a", "c=c/b"];
     state.databases.get_mut("postgres").expect("there").owned.acl = Acl::parse(&items).expect("items");
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     for role in ["a", "b", "c"] {
         wish.external(name(role));
     }
-    let on = On::One(Object::Database(name("postgres")));
+    let on = GrantTarget::One(Object::Database(name("postgres")));
     let none = PrivilegeSet::Only(Privileges::NONE);
     wish.grant(Grant { to: Grantee::Role(name("b")), on, privileges: none, grantable: false });
     let (after, plan) = make(state, &wish, &Consent::none());

@@ -5,7 +5,7 @@ use cli_support::generate::Generate;
 use cli_support::secret::Reference;
 use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
-use pg_ensure::Destroyed;
+use pg_ensure::DestructibleObject;
 use std::path::PathBuf;
 
 /// The manifest where none is named, and its place in earlier versions.
@@ -125,5 +125,5 @@ pub(crate) struct ServerArgs {
 pub(crate) struct ConsentArgs {
     /// Something declared absent that this run may destroy: KIND=NAME, or KIND=DATABASE/NAME of what is inside a database.
     #[arg(long, value_name = "WHAT")]
-    pub(crate) destroy: Vec<Destroyed>,
+    pub(crate) destroy: Vec<DestructibleObject>,
 }

@@ -12,9 +12,9 @@ use crate::saved::Saved;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure, counted, ok};
 use cli_support::progress::Progress;
-use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome};
+use pg_ensure::client::{AppliedChanges, ApplyOptions, Error, Outcome};
 use pg_ensure::manifest::{Format, write};
-use pg_ensure::{Consent, Desired, Digest, import};
+use pg_ensure::{Consent, DesiredState, Digest, import};
 use serde_json::json;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             // A policy that means nothing is found before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
             if let (Some(policy), Some(path)) = (&policy, hba.as_deref()) {
-                let current = block_on(connect::server(server)?.inspect(&Desired::new()))?;
+                let current = block_on(connect::server(server)?.inspect(&DesiredState::new()))?;
                 let major = current.map_err(|why| failure(&why))?.version.major();
                 hba::check(policy, major, path)?;
             }
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
 
 /// Applies the manifest; returns `None` on a standby.
 fn apply(
-    desired: &Desired,
+    desired: &DesiredState,
     server: &ServerArgs,
     consent: Consent,
     expected: Option<Digest>,
@@ -133,7 +133,7 @@ fn apply(
     let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
     shown.0.end("done");
     drop(shown);
-    let Applied { done, left, .. } = match outcome {
+    let AppliedChanges { done, left, .. } = match outcome {
         Outcome::Applied(applied) => {
             record.add(&applied.passwords)?;
             applied

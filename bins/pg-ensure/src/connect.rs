@@ -5,7 +5,7 @@ use crate::libpq::{Parameters, Surroundings};
 use crate::record::Record;
 use crate::tls::{Client, Connector, Mode};
 use cli_support::outcome::Failure;
-use pg_ensure::client::{Patience, Server};
+use pg_ensure::client::{Server, Timeouts};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,8 +18,8 @@ const DEFAULT: [(&str, &str); 2] = [("host", "/run/postgresql"), ("user", "postg
 pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
     let (config, connector) = config(args)?;
     let known = Record::of(args, &config)?.verifiers();
-    let patience = Patience { connect: Duration::from_secs(args.timeout), ..Patience::default() };
-    Ok(Server::new(config, connector).patience(patience).known_passwords(known))
+    let timeouts = Timeouts { connect: Duration::from_secs(args.timeout), ..Timeouts::default() };
+    Ok(Server::new(config, connector).timeouts(timeouts).known_passwords(known))
 }
 
 pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {

@@ -8,7 +8,7 @@ use cli_support::finding::Findings;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::replace::replace;
 use cli_support::words::Words;
-use pg_ensure::Desired;
+use pg_ensure::DesiredState;
 use pg_ensure::desired::Presence;
 use pg_hba::install::{self, InstallError};
 use pg_hba::{Policy, PolicySpec, ServiceSpec};
@@ -21,7 +21,7 @@ use tokio_postgres::{Client, Config};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
-pub(crate) fn read(path: &Path, desired: &Desired) -> Result<Policy, Failure> {
+pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;

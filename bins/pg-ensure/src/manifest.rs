@@ -5,7 +5,7 @@ use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
 use cli_support::words::Words;
-use pg_ensure::Desired;
+use pg_ensure::DesiredState;
 use pg_ensure::manifest::{Document, Format, Manifest, Problems};
 use std::path::Path;
 
@@ -43,7 +43,7 @@ pub(crate) const WORDS: Words = Words {
 };
 
 /// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
-pub(crate) fn read(path: &Path) -> Result<Desired, Failure> {
+pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
     let json = path.extension().is_some_and(|end| end == "json");

@@ -3,7 +3,7 @@
 use cli_support::progress::Progress;
 use cli_support::table::Table;
 use pg_ensure::client::{Event, Observer};
-use pg_ensure::plan::Place;
+use pg_ensure::plan::ExecutionScope;
 use pg_ensure::{Plan, Step};
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {
     steps
         .iter()
         .map(|step| {
-            let database = match step.change.place() {
-                Place::In(database) => Some(database.to_string()),
+            let database = match step.change.scope() {
+                ExecutionScope::In(database) => Some(database.to_string()),
                 _ => None,
             };
             json!({"sql": step.change.sql(plan.version), "reason": step.reason,
@@ -39,8 +39,8 @@ pub(crate) fn print_plan(plan: &Plan) {
     } else {
         let mut table = Table::new(["STEP", "RISK", "WHERE", "REASON", "STATEMENT"]);
         for (index, step) in plan.steps.iter().enumerate() {
-            let place = match step.change.place() {
-                Place::In(database) => database.to_string(),
+            let place = match step.change.scope() {
+                ExecutionScope::In(database) => database.to_string(),
                 _ => "-".to_owned(),
             };
             let risk = step.change.risk().as_str().to_owned();
@@ -92,7 +92,7 @@ impl Observer for Shown {
                 // The text of a step is its SQL without secrets, as in the plan.
                 self.0.at(&format!("{number} of {of}: {}", step.reason));
             }
-            Event::Again(why) => {
+            Event::Retrying(why) => {
                 self.0.end("interrupted");
                 self.0.note(&format!("{}; starting again", cli_support::outcome::chain(*why)));
             }

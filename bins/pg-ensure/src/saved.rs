@@ -3,7 +3,7 @@
 use crate::report;
 use cli_support::outcome::Failure;
 use cli_support::replace::replace;
-use pg_ensure::{Consent, Destroyed, Digest, Plan};
+use pg_ensure::{Consent, DestructibleObject, Digest, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Saved {
         path: &Path,
         manifest: &Path,
         plan: &Plan,
-        destroy: &[Destroyed],
+        destroy: &[DestructibleObject],
     ) -> Result<(), Failure> {
         let manifest = std::path::absolute(manifest).map_err(|why| failed(manifest, &why.to_string()))?;
         let saved = Self {
@@ -56,15 +56,15 @@ impl Saved {
     pub(crate) fn digest(&self) -> Result<Digest, Failure> {
         self.digest
             .parse()
-            .map_err(|why: pg_ensure::plan::NotADigest| Failure::Configuration(why.to_string()))
+            .map_err(|why: pg_ensure::plan::InvalidDigest| Failure::Configuration(why.to_string()))
     }
 
     pub(crate) fn consent(&self) -> Result<Consent, Failure> {
         let mut consent = Consent::none();
         for what in &self.destroy {
-            let what = what
-                .parse()
-                .map_err(|why: pg_ensure::plan::NotDestroyed| Failure::Configuration(why.to_string()))?;
+            let what = what.parse().map_err(|why: pg_ensure::plan::InvalidDestructibleObject| {
+                Failure::Configuration(why.to_string())
+            })?;
             consent = consent.destroying(what);
         }
         Ok(consent)

@@ -2,7 +2,7 @@
 //! "host=/run/postgresql user=postgres"`.
 
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
-use pg_ensure::{Desired, Name, Password};
+use pg_ensure::{DesiredState, Name, Password};
 use tokio_postgres::NoTls;
 
 /// An observer that prints progress.
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(connect) = std::env::args().nth(1) else {
         return Err("say how to connect, such as \"host=/run/postgresql user=postgres\"".into());
     };
-    let mut desired = Desired::new();
+    let mut desired = DesiredState::new();
     desired.ensure(&Name::new("guestbook")?, Some(Password::secret("correct horse")));
     let server = Server::new(connect.parse()?, NoTls);
     match server.apply(&desired, &ApplyOptions::default(), &mut Shown).await? {

@@ -1,7 +1,7 @@
 //! A plan without a server: compares a manifest with a cluster described in code. Run: `cargo run -p examples --bin
 //! pg_ensure_plan`.
 
-use pg_ensure::current::{Current, DatabaseState, RoleState, Session};
+use pg_ensure::current::{CurrentState, DatabaseState, RoleState, Session};
 use pg_ensure::manifest::{Format, Manifest};
 use pg_ensure::{Consent, DEFAULT_ITERATIONS, Name, Version, diff, model};
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A cluster as initdb creates it, reduced to what matters here. `pg_ensure::client` reads real ones.
-fn new_cluster() -> Result<Current, Box<dyn std::error::Error>> {
+fn new_cluster() -> Result<CurrentState, Box<dyn std::error::Error>> {
     let version = Version::major_version(18);
     let postgres = Name::new("postgres")?;
     let session = Session {
@@ -36,7 +36,7 @@ fn new_cluster() -> Result<Current, Box<dyn std::error::Error>> {
         reads_passwords: true,
         self_grant: (false, false),
     };
-    let mut state = Current::new(version, session, DEFAULT_ITERATIONS);
+    let mut state = CurrentState::new(version, session, DEFAULT_ITERATIONS);
     state.databases.insert(Name::new("template1")?, DatabaseState::plain(&postgres, version));
     state.roles.insert(postgres, RoleState { superuser: true, login: true, ..RoleState::default() });
     Ok(state)

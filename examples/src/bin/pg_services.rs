@@ -8,7 +8,7 @@
 //! Run it on the machine of the server, as it writes the server's file.
 
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
-use pg_ensure::{Desired, Name};
+use pg_ensure::{DesiredState, Name};
 use pg_hba::{Attempt, EmptyEnvironment, Policy, TAILNET_V4, TAILNET_V6, Tls, install};
 use std::error::Error;
 use tokio_postgres::{Client, Config, NoTls};
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tls = if ssl == "on" { Tls::OutsideTailnet } else { Tls::Optional };
 
     // One list for roles, databases and access rules.
-    let mut desired = Desired::new();
+    let mut desired = DesiredState::new();
     let mut policy = Policy::new().tls(tls).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
     for service in &services {
         desired.ensure(&Name::new(service)?, None);

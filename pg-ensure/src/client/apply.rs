@@ -2,13 +2,13 @@
 
 use super::connect::{Connection, Server};
 use super::error::Error;
-use super::execute::Order;
+use super::execute::ExecutionInput;
 use super::observer::{Event, Observer};
-use super::password::Set;
-use crate::desired::Desired;
+use super::password::StoredVerifiers;
+use crate::desired::DesiredState;
 use crate::diff::diff;
 use crate::name::Name;
-use crate::plan::{Blocked, Consent, Digest, Obstacle, Plan, Risk, Step};
+use crate::plan::{BlockedChange, Consent, Digest, Obstacle, Plan, Risk, Step};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -77,14 +77,14 @@ impl ApplyOptions {
 pub enum Outcome {
     /// The server is a standby. Nothing was changed, since it replicates the state of its primary. Apply again after a promotion.
     Standby,
-    /// The server was inspected, and changed where it differed. See [`Applied::is_complete`].
-    Applied(Applied),
+    /// The server was inspected, and changed where it differed. See [`AppliedChanges::is_complete`].
+    Applied(AppliedChanges),
 }
 
 /// Changes made by a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Applied {
+pub struct AppliedChanges {
     /// Steps that were executed, in order.
     pub done: Vec<Step>,
     /// The remaining plan. It has no steps, only blocked changes and notes.
@@ -93,7 +93,7 @@ pub struct Applied {
     pub passwords: BTreeMap<Name, SecretString>,
 }
 
-impl Applied {
+impl AppliedChanges {
     /// Returns true if the cluster is in the desired state, without blocked changes.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -112,7 +112,7 @@ where
     ///
     /// # Errors
     /// Returns an [`Error`] if the desired state is not valid, or the server cannot be reached or queried.
-    pub async fn plan(&self, desired: &Desired, consent: &Consent) -> Result<Plan, Error> {
+    pub async fn plan(&self, desired: &DesiredState, consent: &Consent) -> Result<Plan, Error> {
         validated(desired)?;
         Ok(diff(&self.inspect(desired).await?, desired, consent))
     }
@@ -129,7 +129,7 @@ where
     /// the plan is not the expected one, or differences remain after all steps.
     pub async fn apply(
         &self,
-        desired: &Desired,
+        desired: &DesiredState,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
@@ -140,7 +140,7 @@ where
             match self.attempt(desired, options, observer, &mut progress).await {
                 // A server that was waited for in vain has used up the time limit of the whole run.
                 Err(why) if why.is_transient() && !why.is_unreachable() && attempt < options.attempts => {
-                    observer.event(&Event::Again(&why));
+                    observer.event(&Event::Retrying(&why));
                     tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
                     attempt += 1;
                 }
@@ -151,7 +151,7 @@ where
 
     async fn attempt(
         &self,
-        desired: &Desired,
+        desired: &DesiredState,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
         progress: &mut Progress,
@@ -165,7 +165,7 @@ where
     async fn run(
         &self,
         session: &Connection,
-        desired: &Desired,
+        desired: &DesiredState,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
         progress: &mut Progress,
@@ -196,7 +196,7 @@ where
     async fn locked(
         &self,
         session: &Connection,
-        desired: &Desired,
+        desired: &DesiredState,
         options: &ApplyOptions,
         observer: &mut dyn Observer,
         progress: &mut Progress,
@@ -213,7 +213,7 @@ where
                 Some(agreed) => agreed.hold_back(&mut plan),
                 None => {
                     observer.event(&Event::Planned { plan: &plan });
-                    progress.agreed = Some(Agreement::of(&plan, options.expected.is_some()));
+                    progress.agreed = Some(ApprovedSteps::of(&plan, options.expected.is_some()));
                 }
             }
             if plan.steps.is_empty() {
@@ -223,7 +223,8 @@ where
                 return Err(Error::NotConverged(Box::new(plan)));
             }
             round += 1;
-            let order = Order { current: &current, plan: &plan, desired, pipeline: options.pipeline };
+            let order =
+                ExecutionInput { current: &current, plan: &plan, desired, pipeline: options.pipeline };
             self.execute(session, &order, &mut progress.set, observer).await?;
             progress.done.extend(plan.steps);
             observer.event(&Event::Verify);
@@ -240,11 +241,11 @@ where
         let postgres = Name::new("postgres").expect("a name");
         let mut other = None;
         if self.config.get_dbname() != Some("postgres") {
-            let hurried = self.clone().patience(super::Patience { connect: Duration::ZERO, ..self.patience });
+            let hurried = self.clone().timeouts(super::Timeouts { connect: Duration::ZERO, ..self.timeouts });
             other = hurried.connect(Some(&postgres)).await.ok();
         }
         let client = other.as_ref().map_or(&session.client, |other: &Connection| &other.client);
-        let end = Instant::now() + self.patience.lock;
+        let end = Instant::now() + self.timeouts.lock;
         let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})");
         let mut told = false;
         loop {
@@ -258,7 +259,7 @@ where
                 told = true;
             }
             if Instant::now() >= end {
-                return Err(Error::Locked(self.patience.lock.as_secs()));
+                return Err(Error::Locked(self.timeouts.lock.as_secs()));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -269,27 +270,27 @@ where
 #[derive(Default)]
 struct Progress {
     done: Vec<Step>,
-    set: Set,
+    set: StoredVerifiers,
     /// The plan that the run began with.
-    agreed: Option<Agreement>,
+    agreed: Option<ApprovedSteps>,
 }
 
 impl Progress {
     fn applied(&mut self, left: Plan) -> Outcome {
         let (done, passwords) = (std::mem::take(&mut self.done), std::mem::take(&mut self.set));
-        Outcome::Applied(Applied { done, left, passwords })
+        Outcome::Applied(AppliedChanges { done, left, passwords })
     }
 }
 
 /// The statements of the plan that a run began with.
-struct Agreement {
+struct ApprovedSteps {
     steps: BTreeSet<String>,
     blocked: BTreeSet<String>,
     /// True for a saved plan, which nothing is added to.
     is_final: bool,
 }
 
-impl Agreement {
+impl ApprovedSteps {
     fn of(plan: &Plan, is_final: bool) -> Self {
         Self {
             is_final,
@@ -307,13 +308,14 @@ impl Agreement {
             let more = self.is_final || self.blocked.contains(&sql) || step.change.risk() >= Risk::TakesAway;
             more && !self.steps.contains(&sql)
         });
-        let held: Vec<Blocked> =
-            held.map(|step| Blocked { what: step.change.sql(version), why: Obstacle::Unplanned }).collect();
+        let held: Vec<BlockedChange> = held
+            .map(|step| BlockedChange { what: step.change.sql(version), why: Obstacle::Unplanned })
+            .collect();
         plan.blocked.extend(held);
     }
 }
 
-fn validated(desired: &Desired) -> Result<(), Error> {
+fn validated(desired: &DesiredState) -> Result<(), Error> {
     let invalid = desired.validate();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }

@@ -14,14 +14,14 @@ use tokio_postgres::{Client, Config, Socket};
 
 /// Time limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// Time limit for a server that is starting, recovering or not reachable yet. Default: 1 min.
     pub connect: Duration,
     /// Time limit for the lock while another run holds it. Default: 10 min.
     pub lock: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     /// Returns a minute for the connection and ten minutes for the lock.
     fn default() -> Self {
         Self { connect: Duration::from_secs(60), lock: Duration::from_secs(600) }
@@ -35,7 +35,7 @@ impl Default for Patience {
 pub struct Server<T> {
     pub(super) config: Config,
     pub(super) tls: T,
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
     pub(super) known: BTreeMap<Name, Verifier>,
 }
 
@@ -75,17 +75,17 @@ where
         if several && config.get_target_session_attrs() == TargetSessionAttrs::Any {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Self { config, tls, patience: Patience::default(), known: BTreeMap::new() }
+        Self { config, tls, timeouts: Timeouts::default(), known: BTreeMap::new() }
     }
 
     /// Sets the time limits.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
-    /// Sets the verifiers that earlier runs stored, as returned in [`Applied`](super::Applied). A session that cannot read stored
+    /// Sets the verifiers that earlier runs stored, as returned in [`AppliedChanges`](super::AppliedChanges). A session that cannot read stored
     /// passwords then sets only those that differ from the record.
     #[must_use]
     pub fn known_passwords(mut self, verifiers: BTreeMap<Name, Verifier>) -> Self {
@@ -117,7 +117,7 @@ where
         if let Some(database) = database {
             config.dbname(database.as_str());
         }
-        let limit = self.patience.connect;
+        let limit = self.timeouts.connect;
         let end = Instant::now() + limit;
         let mut pause = Duration::from_millis(20);
         loop {

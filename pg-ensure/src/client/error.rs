@@ -1,9 +1,9 @@
 //! Errors of the client.
 
 use super::snapshot::SnapshotError;
-use crate::desired::Invalid;
+use crate::desired::InvalidDeclaration;
 use crate::plan::{Digest, Plan};
-use crate::version::TooOld;
+use crate::version::UnsupportedVersion;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 pub enum Error {
     /// The desired state is not valid. The server was not contacted.
     #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Invalid(Vec<Invalid>),
+    Invalid(Vec<InvalidDeclaration>),
     /// No connection could be made within the time limit, or the server refused it.
     #[error("cannot connect to the database {database} at {server}")]
     Connect {
@@ -38,7 +38,7 @@ pub enum Error {
     Silent(u64),
     /// The server is older than PostgreSQL 13.
     #[error(transparent)]
-    Version(#[from] TooOld),
+    Version(#[from] UnsupportedVersion),
     /// A query failed.
     #[error("{what} failed")]
     Query {

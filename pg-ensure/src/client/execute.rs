@@ -3,11 +3,11 @@
 use super::connect::{Connection, Server};
 use super::error::Error;
 use super::observer::{Event, Observer};
-use super::password::{self, Set};
-use crate::current::Current;
-use crate::desired::Desired;
+use super::password::{self, StoredVerifiers};
+use crate::current::CurrentState;
+use crate::desired::DesiredState;
 use crate::name::Name;
-use crate::plan::{Change, Place, Plan, Step};
+use crate::plan::{Change, ExecutionScope, Plan, Step};
 use crate::version::Version;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Socket};
@@ -23,19 +23,19 @@ where
     pub(super) async fn execute(
         &self,
         session: &Connection,
-        order: &Order<'_>,
-        set: &mut Set,
+        order: &ExecutionInput<'_>,
+        set: &mut StoredVerifiers,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
-        let Order { current, plan, desired, pipeline } = *order;
+        let ExecutionInput { current, plan, desired, pipeline } = *order;
         let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
         let verifiers = password::verifiers(desired, &passwords, current.iterations).await?;
         let superuser = current.superuser();
         let mut work = Execution { plan, verifiers: &verifiers, superuser, pipeline, done: 0, observer };
         for (place, steps) in plan.transactions() {
             match place {
-                Place::Alone => work.alone(&session.client, steps).await?,
-                Place::In(database) if database != current.session.database => {
+                ExecutionScope::Alone => work.alone(&session.client, steps).await?,
+                ExecutionScope::In(database) if database != current.session.database => {
                     let other = self.connect(Some(&database)).await?;
                     let outcome = work.transaction(&other.client, steps).await;
                     other.close().await;
@@ -62,12 +62,18 @@ where
 
     /// Sets many passwords, over several connections: for each, the server looks whether it is the hash of an empty
     /// password, which takes as long as hashing.
-    async fn passwords(&self, steps: &[Step], verifiers: &Set, superuser: bool) -> Result<(), Error> {
+    async fn passwords(
+        &self,
+        steps: &[Step],
+        verifiers: &StoredVerifiers,
+        superuser: bool,
+    ) -> Result<(), Error> {
         let parts = steps.chunks(steps.len().div_ceil(CONNECTIONS)).map(|part| async move {
             let failed = |source| Error::Step { sql: format!("{} passwords", part.len()), source };
             let names = part.iter().filter_map(|step| password_of(&step.change));
             let part_of = names.filter_map(|name| verifiers.get_key_value(name));
-            let verifiers: Set = part_of.map(|(name, verifier)| (name.clone(), verifier.clone())).collect();
+            let verifiers: StoredVerifiers =
+                part_of.map(|(name, verifier)| (name.clone(), verifier.clone())).collect();
             let session = self.connect(None).await?;
             let outcome = async {
                 session.client.batch_execute("BEGIN").await?;
@@ -83,10 +89,10 @@ where
 }
 
 /// The input of an execution: the plan and the states it was made from.
-pub(super) struct Order<'a> {
-    pub(super) current: &'a Current,
+pub(super) struct ExecutionInput<'a> {
+    pub(super) current: &'a CurrentState,
     pub(super) plan: &'a Plan,
-    pub(super) desired: &'a Desired,
+    pub(super) desired: &'a DesiredState,
     pub(super) pipeline: usize,
 }
 
@@ -109,7 +115,7 @@ fn password_of(change: &Change) -> Option<&Name> {
 
 struct Execution<'a> {
     plan: &'a Plan,
-    verifiers: &'a Set,
+    verifiers: &'a StoredVerifiers,
     superuser: bool,
     pipeline: usize,
     done: usize,
@@ -159,7 +165,7 @@ impl Execution<'_> {
                     self.pipelined(client, part).await?;
                     continue;
                 }
-                let verifiers: Set = names
+                let verifiers: StoredVerifiers = names
                     .iter()
                     .filter_map(|name| self.verifiers.get_key_value(*name))
                     .map(|(name, verifier)| (name.clone(), verifier.clone()))

@@ -1,13 +1,13 @@
 //! Inspection: one snapshot of the cluster, and one of each database whose contents matter.
 
-use super::connect::{Connection, Patience, Server};
+use super::connect::{Connection, Server, Timeouts};
 use super::error::Error;
-use super::password::{self, Set};
+use super::password::{self, StoredVerifiers};
 use super::query;
 use super::refused;
 use super::rows::{self, Preflight};
-use crate::current::{Contents, Current};
-use crate::desired::{Desired, On};
+use crate::current::{Contents, CurrentState};
+use crate::desired::{DesiredState, GrantTarget};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
@@ -34,9 +34,9 @@ where
     ///
     /// # Errors
     /// Returns an [`Error`] if the server cannot be reached or queried.
-    pub async fn inspect(&self, desired: &Desired) -> Result<Current, Error> {
+    pub async fn inspect(&self, desired: &DesiredState) -> Result<CurrentState, Error> {
         let session = self.connect(None).await?;
-        let current = self.look(&session, desired, &Set::new()).await;
+        let current = self.look(&session, desired, &StoredVerifiers::new()).await;
         session.close().await;
         current
     }
@@ -45,17 +45,17 @@ where
     ///
     /// # Errors
     /// Returns an [`Error`] if the server cannot be reached or queried.
-    pub async fn inspect_all(&self) -> Result<Current, Error> {
+    pub async fn inspect_all(&self) -> Result<CurrentState, Error> {
         let session = self.connect(None).await?;
         let result = async {
             let before = preflight(&session.client).await?;
-            let mut current = cluster(&session.client, before, &Desired::new(), true).await?;
+            let mut current = cluster(&session.client, before, &DesiredState::new(), true).await?;
             let open = current.databases.iter().filter(|(name, found)| {
                 let ordinary = **name != "template1" && **name != "template0";
                 found.allow_connections && !found.is_invalid() && ordinary
             });
             let databases: Vec<Name> = open.map(|(name, _)| name.clone()).collect();
-            self.look_into(&session, &mut current, &databases, &Desired::new()).await?;
+            self.look_into(&session, &mut current, &databases, &DesiredState::new()).await?;
             match current.databases.iter().find_map(|(name, found)| Some((name, found.closed.as_ref()?))) {
                 Some((name, why)) => Err(Error::Closed { database: name.to_string(), why: why.clone() }),
                 None => Ok(current),
@@ -70,9 +70,9 @@ where
     pub(super) async fn look(
         &self,
         session: &Connection,
-        desired: &Desired,
-        set: &Set,
-    ) -> Result<Current, Error> {
+        desired: &DesiredState,
+        set: &StoredVerifiers,
+    ) -> Result<CurrentState, Error> {
         let before = preflight(&session.client).await?;
         let extensions = desired.databases.values().any(|database| !database.inside.extensions.is_empty());
         let mut current = cluster(&session.client, before, desired, extensions).await?;
@@ -87,8 +87,8 @@ where
             })
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
-        let connect = self.patience.connect.min(TEMPLATE_LIMIT);
-        let hurried = self.clone().patience(Patience { connect, ..self.patience });
+        let connect = self.timeouts.connect.min(TEMPLATE_LIMIT);
+        let hurried = self.clone().timeouts(Timeouts { connect, ..self.timeouts });
         for template in templates.into_iter().filter(|template| !inside.contains(template)) {
             let open = current.databases.get(&template).is_some_and(|found| found.allow_connections);
             if open {
@@ -107,9 +107,9 @@ where
     async fn look_into(
         &self,
         session: &Connection,
-        current: &mut Current,
+        current: &mut CurrentState,
         databases: &[Name],
-        desired: &Desired,
+        desired: &DesiredState,
     ) -> Result<(), Error> {
         let (version, own) = (current.version, current.session.database.clone());
         let own = &own;
@@ -141,7 +141,7 @@ where
 }
 
 /// The templates of databases that do not exist yet, whose contents they will begin with.
-fn templates(current: &Current, desired: &Desired, inside: &BTreeSet<Name>) -> Vec<Name> {
+fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<Name>) -> Vec<Name> {
     let made = inside.iter().filter(|name| !current.databases.contains_key(*name));
     let template1 = || Name::new("template1").expect("a name");
     made.map(|name| {
@@ -152,7 +152,7 @@ fn templates(current: &Current, desired: &Desired, inside: &BTreeSet<Name>) -> V
 }
 
 /// The databases whose owner will change, and whose contents stay the old owner's.
-fn changing_owner(current: &Current, desired: &Desired) -> Vec<Name> {
+fn changing_owner(current: &CurrentState, desired: &DesiredState) -> Vec<Name> {
     let changing = desired.databases.iter().filter(|(name, wanted)| {
         let found = current.databases.get(*name);
         wanted.owner.as_ref().is_some_and(|owner| found.is_some_and(|found| found.owned.owner != *owner))
@@ -175,9 +175,9 @@ pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
 async fn cluster(
     client: &Client,
     before: Preflight,
-    desired: &Desired,
+    desired: &DesiredState,
     extensions: bool,
-) -> Result<Current, Error> {
+) -> Result<CurrentState, Error> {
     let sql = query::cluster(before.version, before.reads_passwords);
     let passwords: Vec<&str> = desired.passwords().map(|(name, _)| name.as_str()).collect();
     let leaving: Vec<&str> = desired.leaving().map(Name::as_str).collect();
@@ -198,16 +198,18 @@ async fn contents(
     client: &Client,
     version: Version,
     database: &Name,
-    desired: &Desired,
+    desired: &DesiredState,
 ) -> Result<Contents, Error> {
     let (mut schemas, mut tables, mut large) = (Vec::new(), Vec::new(), Vec::new());
     for grant in &desired.grants {
         match &grant.on {
-            On::One(Object::Inside(place, Local::Column(schema, table, _))) if place == database => {
+            GrantTarget::One(Object::Inside(place, Local::Column(schema, table, _))) if place == database => {
                 schemas.push(schema.as_str());
                 tables.push(table.as_str());
             }
-            On::One(Object::Inside(place, Local::LargeObject(oid))) if place == database => large.push(*oid),
+            GrantTarget::One(Object::Inside(place, Local::LargeObject(oid))) if place == database => {
+                large.push(*oid)
+            }
             _ => {}
         }
     }

@@ -14,9 +14,9 @@ mod refused;
 mod rows;
 pub(crate) mod snapshot;
 
-pub use apply::{Applied, ApplyOptions, Outcome};
-pub use connect::{Patience, Server};
+pub use apply::{AppliedChanges, ApplyOptions, Outcome};
+pub use connect::{Server, Timeouts};
 pub use error::Error;
-pub use observer::{Event, Observer, Silent};
+pub use observer::{Event, NoopObserver, Observer};
 pub use password::SET_PASSWORDS;
 pub use snapshot::SnapshotError;

@@ -32,7 +32,7 @@ pub enum Event<'a> {
     /// The transaction was committed.
     Committed,
     /// The run is repeated after a transient error.
-    Again(&'a Error),
+    Retrying(&'a Error),
     /// The cluster is inspected again to verify the result.
     Verify,
 }
@@ -45,8 +45,8 @@ pub trait Observer: Send {
 
 /// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoopObserver;
 
-impl Observer for Silent {
+impl Observer for NoopObserver {
     fn event(&mut self, _: &Event<'_>) {}
 }

@@ -1,8 +1,8 @@
 //! Passwords: compared and hashed on every processor, sent as verifiers that no log sees.
 
 use super::error::Error;
-use crate::current::{Current, StoredPassword};
-use crate::desired::{Desired, Password};
+use crate::current::{CurrentState, StoredPassword};
+use crate::desired::{DesiredState, Password};
 use crate::name::Name;
 use crate::scram::{PasswordError, Verifier};
 use bytes::Bytes;
@@ -15,10 +15,10 @@ use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
 /// The verifiers that this run has stored so far.
-pub(super) type Set = BTreeMap<Name, SecretString>;
+pub(super) type StoredVerifiers = BTreeMap<Name, SecretString>;
 
 /// Compares the stored passwords with the wanted ones. What this run has stored itself is only compared with that.
-pub(super) async fn compare(current: &mut Current, desired: &Desired, set: &Set) {
+pub(super) async fn compare(current: &mut CurrentState, desired: &DesiredState, set: &StoredVerifiers) {
     let mut work: Vec<(Name, SecretString, Verifier)> = Vec::new();
     for (name, wanted) in desired.passwords() {
         let Password::Secret(secret) = wanted else { continue };
@@ -48,10 +48,10 @@ pub(super) async fn compare(current: &mut Current, desired: &Desired, set: &Set)
 
 /// The verifiers of roles, each with a salt of its own.
 pub(super) async fn verifiers(
-    desired: &Desired,
+    desired: &DesiredState,
     names: &[&Name],
     iterations: NonZeroU32,
-) -> Result<Set, Error> {
+) -> Result<StoredVerifiers, Error> {
     let mut work: Vec<(Name, SecretString, [u8; 16])> = Vec::new();
     let mut made = BTreeMap::new();
     for name in names {
@@ -132,7 +132,7 @@ $pg_ensure$";
 pub(super) async fn set(
     client: &Client,
     superuser: bool,
-    verifiers: &Set,
+    verifiers: &StoredVerifiers,
 ) -> Result<(), tokio_postgres::Error> {
     if superuser {
         client.batch_execute(UNRECORDED).await?;

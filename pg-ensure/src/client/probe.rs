@@ -4,9 +4,9 @@
 //! and one that asks for nothing says nothing.
 
 use super::connect::Server;
-use super::password::Set;
-use crate::current::{Current, StoredPassword};
-use crate::desired::{Desired, Password};
+use super::password::StoredVerifiers;
+use crate::current::{CurrentState, StoredPassword};
+use crate::desired::{DesiredState, Password};
 use crate::name::Name;
 use crate::scram::Verifier;
 use bytes::BytesMut;
@@ -35,7 +35,12 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     /// Finds out about passwords that cannot be read, for roles that may log in. Those of `set` were set in this run.
-    pub(super) async fn probe(&self, current: &mut Current, desired: &Desired, set: &Set) {
+    pub(super) async fn probe(
+        &self,
+        current: &mut CurrentState,
+        desired: &DesiredState,
+        set: &StoredVerifiers,
+    ) {
         let mut work: Vec<(Name, SecretString, String)> = Vec::new();
         for (name, wanted) in desired.passwords() {
             let Some(role) = current.roles.get_mut(name) else { continue };

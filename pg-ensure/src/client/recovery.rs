@@ -33,7 +33,7 @@ where
         session: &Connection,
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
-        let end = Instant::now() + self.patience.connect;
+        let end = Instant::now() + self.timeouts.connect;
         let mut told = false;
         loop {
             if !preflight(&session.client).await?.in_recovery {
@@ -46,7 +46,7 @@ where
             if Instant::now() >= end {
                 // A session that cannot see more takes a server that stays in recovery for a standby.
                 return match kind {
-                    Recovery::Archive => Err(Error::Recovering(self.patience.connect.as_secs())),
+                    Recovery::Archive => Err(Error::Recovering(self.timeouts.connect.as_secs())),
                     Recovery::Standby | Recovery::Unknown => Ok(true),
                 };
             }

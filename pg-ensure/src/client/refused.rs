@@ -1,8 +1,8 @@
 //! Values of settings that the server would refuse: found before a plan is made, not while it is applied.
 
 use super::error::Error;
-use crate::current::Current;
-use crate::desired::Desired;
+use crate::current::CurrentState;
+use crate::desired::DesiredState;
 use crate::name::Text;
 use crate::object::Setting;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,11 @@ const LENIENT: [&str; 6] = [
 ];
 
 /// Tries each value that would be set, in a transaction that is rolled back.
-pub(super) async fn find(client: &Client, current: &mut Current, desired: &Desired) -> Result<(), Error> {
+pub(super) async fn find(
+    client: &Client,
+    current: &mut CurrentState,
+    desired: &DesiredState,
+) -> Result<(), Error> {
     let mut wanted: BTreeSet<(Setting, Text)> = BTreeSet::new();
     for (key, settings) in &desired.settings {
         for (setting, value) in settings {

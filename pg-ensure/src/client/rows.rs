@@ -3,8 +3,8 @@
 use super::snapshot::{List, Names, SnapshotError, Str, maybe_text, owned, text};
 use crate::acl::{Acl, ObjectKind};
 use crate::current::{
-    Available, Contents, Current, DatabaseState, DefaultKey, DefaultKind, Dependency, MembershipKey,
-    MembershipOptions, Provider, RoleState, Session, SettingKey, StoredPassword,
+    AvailableExtension, Contents, CurrentState, DatabaseState, DefaultKey, DefaultKind, Dependency,
+    MembershipKey, MembershipOptions, Provider, RoleState, Session, SettingKey, StoredPassword,
 };
 use crate::inside::snapshot::Rows;
 use crate::name::Name;
@@ -102,7 +102,7 @@ pub(super) struct Preflight {
     pub(super) reads_passwords: bool,
 }
 
-pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, SnapshotError> {
+pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, SnapshotError> {
     let rows: ClusterRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
     let version = before.version;
     let mut names = Names::default();
@@ -117,7 +117,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
         self_grant: (has("set"), has("inherit")),
     };
     let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
-    let mut current = Current::new(version, session, iterations);
+    let mut current = CurrentState::new(version, session, iterations);
     current.privileged_settings = rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect();
     for row in rows.roles {
         let role = RoleState {
@@ -201,7 +201,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<Current, Snapshot
         current.dependencies.entry(names.get(&role)?).or_default().insert(dependency);
     }
     for (name, version, trusted, schema, default) in rows.available {
-        let found: &mut Available = current.available.entry(names.get(&name)?).or_default();
+        let found: &mut AvailableExtension = current.available.entry(names.get(&name)?).or_default();
         found.versions.insert(text(&version)?);
         if default.as_ref() == Some(&version) {
             found.default = Some(text(&version)?);

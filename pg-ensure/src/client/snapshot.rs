@@ -2,7 +2,7 @@
 
 use crate::acl::{Acl, AclError, ObjectKind};
 use crate::name::{ContainsNul, Name, NameError, Text};
-use crate::object::NotASetting;
+use crate::object::InvalidSettingName;
 use crate::owned::Owned;
 use crate::version::Version;
 use std::borrow::Cow;
@@ -27,7 +27,7 @@ pub enum SnapshotError {
     Acl(#[from] AclError),
     /// A parameter name is not valid.
     #[error("the snapshot holds an invalid parameter name")]
-    Setting(#[from] NotASetting),
+    Setting(#[from] InvalidSettingName),
     /// A value is not one of the known ones.
     #[error("the snapshot holds the unknown value {0:?}")]
     Value(String),

@@ -3,7 +3,7 @@
 mod defaults;
 
 pub use crate::inside::Contents;
-pub use crate::inside::extension::{Available, InstalledExtension};
+pub use crate::inside::extension::{AvailableExtension, InstalledExtension};
 pub use crate::inside::schema::SchemaState;
 pub use crate::owned::Owned;
 pub use defaults::{DefaultKey, DefaultKind};
@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 
 /// State of a cluster in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Current {
+pub struct CurrentState {
     /// Version of the server.
     pub version: Version,
     /// Session that took the snapshot.
@@ -40,7 +40,7 @@ pub struct Current {
     /// Settings of `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by role and database.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
     /// Extensions that are available for installation, by name.
-    pub available: BTreeMap<Name, Available>,
+    pub available: BTreeMap<Name, AvailableExtension>,
     /// Parameters that this session is not permitted to set for others.
     pub privileged_settings: BTreeSet<Setting>,
     /// Objects that roles to be dropped own or hold privileges on, by role.
@@ -278,7 +278,7 @@ impl DatabaseState {
     }
 }
 
-impl Current {
+impl CurrentState {
     /// Creates the state of a cluster without objects.
     #[must_use]
     pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {

@@ -13,7 +13,7 @@ pub struct Grant {
     /// Grantee of the privileges.
     pub to: Grantee,
     /// Object or objects of the grant.
-    pub on: On,
+    pub on: GrantTarget,
     /// Privileges. An empty set revokes all.
     pub privileges: PrivilegeSet,
     /// True to grant them WITH GRANT OPTION.
@@ -22,7 +22,7 @@ pub struct Grant {
 
 /// Object or objects of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum On {
+pub enum GrantTarget {
     /// A single object.
     One(Object),
     /// Every object of a kind that exists in a schema when the plan is made.
@@ -36,7 +36,7 @@ pub enum On {
     },
 }
 
-impl On {
+impl GrantTarget {
     /// Returns the database that contains the object. `None` for shared objects.
     #[must_use]
     pub fn database(&self) -> Option<&Name> {
@@ -56,7 +56,7 @@ impl On {
     }
 }
 
-impl fmt::Display for On {
+impl fmt::Display for GrantTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(object) => object.fmt(f),

@@ -9,17 +9,17 @@ use thiserror::Error;
 /// Error in a desired state.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {why}")]
-pub struct Invalid {
+pub struct InvalidDeclaration {
     /// Declaration in which the error is.
     pub subject: Subject,
     /// Description of the error.
-    pub why: Why,
+    pub why: InvalidReason,
 }
 
 /// Reason why a declaration is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum InvalidReason {
     /// A role is referenced that is not declared.
     #[error("the {what} {role:?} is not declared: add a [[role]] for it, or list it under external")]
     UnknownRole {

@@ -4,13 +4,13 @@ mod grant;
 mod invalid;
 mod validate;
 
-pub use crate::inside::Declared;
+pub use crate::inside::DeclaredObjects;
 pub use crate::inside::extension::Extension;
 pub use crate::inside::schema::Schema;
 pub use crate::presence::Presence;
 pub use crate::subject::Subject;
-pub use grant::{DefaultGrant, Grant, On, PrivilegeSet};
-pub use invalid::{Invalid, Why};
+pub use grant::{DefaultGrant, Grant, GrantTarget, PrivilegeSet};
+pub use invalid::{InvalidDeclaration, InvalidReason};
 
 use crate::current::{Provider, SettingKey};
 use crate::name::{Name, Text};
@@ -24,9 +24,9 @@ use std::fmt;
 /// The desired state.
 ///
 /// ```
-/// use pg_ensure::{Desired, Name, Password, Role, desired::Database};
+/// use pg_ensure::{DesiredState, Name, Password, Role, desired::Database};
 /// let name = Name::new("vaultwarden")?;
-/// let mut desired = Desired::new();
+/// let mut desired = DesiredState::new();
 /// // The shortest form: a role that logs in, and a database of the same name that it owns.
 /// desired.ensure(&name, Some(Password::secret("from a file")));
 /// // Or each by itself.
@@ -36,7 +36,7 @@ use std::fmt;
 /// # Ok::<(), pg_ensure::NameError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Desired {
+pub struct DesiredState {
     /// Roles by name.
     pub roles: BTreeMap<Name, Role>,
     /// Databases by name.
@@ -210,7 +210,7 @@ pub struct Database {
     /// Comment on the schema. An empty text removes it.
     pub comment: Option<Text>,
     /// The objects that are named in it.
-    pub inside: Declared,
+    pub inside: DeclaredObjects,
     /// True to reassign the objects of a former owner to the new one.
     pub reassign_owned: bool,
     /// SQL script that is executed once in an empty database, after its extensions and schemas are created, in one
@@ -307,7 +307,7 @@ pub struct Membership {
     pub set: Option<bool>,
 }
 
-impl Desired {
+impl DesiredState {
     /// Creates a desired state in which nothing is managed.
     #[must_use]
     pub fn new() -> Self {

@@ -1,18 +1,18 @@
 //! Validation of a desired state, without a server.
 
-use super::{Desired, Invalid, On, Presence, PrivilegeSet, Why};
+use super::{DesiredState, GrantTarget, InvalidDeclaration, InvalidReason, Presence, PrivilegeSet};
 use crate::acl::Grantee;
-use crate::inside::Faults;
+use crate::inside::DeclarationValidation;
 use crate::name::Name;
 use crate::object::Object;
 use crate::subject::Subject;
 use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
-impl Desired {
+impl DesiredState {
     /// Returns all errors of the desired state. Empty if it is valid. The server is not contacted.
     #[must_use]
-    pub fn validate(&self) -> Vec<Invalid> {
+    pub fn validate(&self) -> Vec<InvalidDeclaration> {
         let mut check = Check { desired: self, found: Vec::new() };
         check.roles();
         check.databases();
@@ -25,25 +25,25 @@ impl Desired {
 }
 
 struct Check<'a> {
-    desired: &'a Desired,
-    found: Vec<Invalid>,
+    desired: &'a DesiredState,
+    found: Vec<InvalidDeclaration>,
 }
 
-impl Faults for Check<'_> {
-    fn add(&mut self, subject: &Subject, why: Why) {
-        self.found.push(Invalid { subject: subject.clone(), why });
+impl DeclarationValidation for Check<'_> {
+    fn add(&mut self, subject: &Subject, why: InvalidReason) {
+        self.found.push(InvalidDeclaration { subject: subject.clone(), why });
     }
 
     fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name) {
         match self.desired.roles.get(role) {
             Some(known) if known.presence == Presence::Present => {}
-            Some(_) => self.add(subject, Why::RoleLeaves { what, role: role.clone() }),
+            Some(_) => self.add(subject, InvalidReason::RoleLeaves { what, role: role.clone() }),
             None => {
                 let known = role.as_str().starts_with("pg_")
                     || *role == "postgres"
                     || self.desired.external.contains(role);
                 if !known {
-                    self.add(subject, Why::UnknownRole { what, role: role.clone() });
+                    self.add(subject, InvalidReason::UnknownRole { what, role: role.clone() });
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Faults for Check<'_> {
 impl Check<'_> {
     fn database_stays(&mut self, subject: &Subject, database: &Name) {
         if self.desired.databases.get(database).is_some_and(|known| known.presence == Presence::Absent) {
-            self.add(subject, Why::DatabaseLeaves(database.clone()));
+            self.add(subject, InvalidReason::DatabaseLeaves(database.clone()));
         }
     }
 
@@ -62,13 +62,13 @@ impl Check<'_> {
         let wanted =
             self.desired.databases.get(database).and_then(|database| database.inside.schemas.get(schema));
         if wanted.is_some_and(|wanted| wanted.presence == Presence::Absent) {
-            self.add(subject, Why::Contradiction("its schema is declared absent"));
+            self.add(subject, InvalidReason::Contradiction("its schema is declared absent"));
         }
     }
 
     fn limit(&mut self, subject: &Subject, limit: Option<i32>) {
         if let Some(limit) = limit.filter(|limit| *limit < -1) {
-            self.add(subject, Why::ConnectionLimit(limit));
+            self.add(subject, InvalidReason::ConnectionLimit(limit));
         }
     }
 
@@ -76,19 +76,19 @@ impl Check<'_> {
         for (name, role) in &self.desired.roles {
             let subject = Subject::Role(name.clone());
             if *name == "public" || *name == "none" || name.as_str().starts_with("pg_") {
-                self.add(&subject, Why::Reserved(name.clone()));
+                self.add(&subject, InvalidReason::Reserved(name.clone()));
             }
             self.limit(&subject, role.connection_limit);
             if let Some(super::Password::Secret(password)) = &role.password {
                 use secrecy::ExposeSecret;
                 if let Err(why) = crate::scram::prepare(password.expose_secret()) {
-                    self.add(&subject, Why::Password(why));
+                    self.add(&subject, InvalidReason::Password(why));
                 }
             }
             if let Some(heir) = &role.reassign_to {
                 if role.presence == Presence::Present {
                     let why = "reassign_to is for a role that is absent";
-                    self.add(&subject, Why::Contradiction(why));
+                    self.add(&subject, InvalidReason::Contradiction(why));
                 }
                 self.role_is_there(&subject, "heir", heir);
             }
@@ -101,7 +101,7 @@ impl Check<'_> {
             let subject = Subject::Database(name.clone());
             if database.presence == Presence::Absent {
                 if matches!(name.as_str(), "template0" | "template1" | "postgres") {
-                    self.add(&subject, Why::Reserved(name.clone()));
+                    self.add(&subject, InvalidReason::Reserved(name.clone()));
                 }
                 continue;
             }
@@ -115,17 +115,17 @@ impl Check<'_> {
             }
             let icu = database.provider == Some(crate::current::Provider::Icu);
             if database.icu_rules.is_some() && !icu {
-                self.add(&subject, Why::Contradiction("icu_rules need the provider icu"));
+                self.add(&subject, InvalidReason::Contradiction("icu_rules need the provider icu"));
             }
             if database.provider.is_some_and(|provider| provider != crate::current::Provider::Libc)
                 && database.locale.is_none()
             {
-                self.add(&subject, Why::Contradiction("this locale provider needs a locale"));
+                self.add(&subject, InvalidReason::Contradiction("this locale provider needs a locale"));
             }
             database.inside.check(name, self);
         }
         for circle in circles(&templates) {
-            self.add(&Subject::Database(circle[0].clone()), Why::TemplateCircle(circle));
+            self.add(&Subject::Database(circle[0].clone()), InvalidReason::TemplateCircle(circle));
         }
     }
 
@@ -142,7 +142,7 @@ impl Check<'_> {
         }
         for circle in circles(&edges) {
             let next = circle.get(1).unwrap_or(&circle[0]).clone();
-            self.add(&Subject::Membership(next, circle[0].clone()), Why::Circle(circle));
+            self.add(&Subject::Membership(next, circle[0].clone()), InvalidReason::Circle(circle));
         }
     }
 
@@ -150,13 +150,13 @@ impl Check<'_> {
         let PrivilegeSet::Only(privileges) = set else { return };
         let strange = privileges - kind.all(Version::major_version(18));
         if let Some(privilege) = strange.iter().next() {
-            self.add(subject, Why::Privilege { privilege, kind });
+            self.add(subject, InvalidReason::Privilege { privilege, kind });
         }
     }
 
     fn grantee(&mut self, subject: &Subject, to: &Grantee, grantable: bool, nothing: bool) {
         match to {
-            Grantee::Public if grantable => self.add(subject, Why::PublicOption),
+            Grantee::Public if grantable => self.add(subject, InvalidReason::PublicOption),
             Grantee::Public => {}
             // A right that is to go may be that of a role that goes too.
             Grantee::Role(role) if nothing && self.desired.roles.contains_key(role) => {}
@@ -166,7 +166,7 @@ impl Check<'_> {
 
     fn grants(&mut self) {
         use crate::acl::ObjectKind as Kind;
-        let mut seen: BTreeMap<(&On, &Grantee), usize> = BTreeMap::new();
+        let mut seen: BTreeMap<(&GrantTarget, &Grantee), usize> = BTreeMap::new();
         for (index, grant) in self.desired.grants.iter().enumerate() {
             let subject = Subject::Grant(index);
             let nothing = grant.privileges == PrivilegeSet::Only(crate::acl::Privileges::NONE);
@@ -176,23 +176,23 @@ impl Check<'_> {
                 self.database_stays(&subject, database);
             }
             let schema = match &grant.on {
-                On::One(Object::Inside(_, crate::object::Local::Schema(schema))) => Some(schema),
-                On::One(Object::Inside(_, local)) => local.schema(),
-                On::AllIn { schema, .. } => Some(schema),
-                On::One(_) => None,
+                GrantTarget::One(Object::Inside(_, crate::object::Local::Schema(schema))) => Some(schema),
+                GrantTarget::One(Object::Inside(_, local)) => local.schema(),
+                GrantTarget::AllIn { schema, .. } => Some(schema),
+                GrantTarget::One(_) => None,
             };
             self.schema_stays(&subject, grant.on.database(), schema);
             match &grant.on {
-                On::One(Object::Database(database)) => self.database_stays(&subject, database),
-                On::AllIn { kind, .. }
+                GrantTarget::One(Object::Database(database)) => self.database_stays(&subject, database),
+                GrantTarget::AllIn { kind, .. }
                     if !matches!(kind, Kind::Table | Kind::Sequence | Kind::Routine | Kind::Type) =>
                 {
-                    self.add(&subject, Why::AllOf);
+                    self.add(&subject, InvalidReason::AllOf);
                 }
                 _ => {}
             }
             if let Some(before) = seen.insert((&grant.on, &grant.to), index) {
-                self.add(&subject, Why::Twice(before));
+                self.add(&subject, InvalidReason::Twice(before));
             }
         }
     }
@@ -208,14 +208,14 @@ impl Check<'_> {
             self.database_stays(&subject, &grant.database);
             self.schema_stays(&subject, Some(&grant.database), grant.schema.as_ref());
             if grant.schema.is_some() && matches!(grant.kind, Kind::Schemas | Kind::LargeObjects) {
-                self.add(&subject, Why::DefaultSchema);
+                self.add(&subject, InvalidReason::DefaultSchema);
             }
             let same = |other: &&super::DefaultGrant| {
                 (&other.database, &other.creator, &other.schema, other.kind, &other.to)
                     == (&grant.database, &grant.creator, &grant.schema, grant.kind, &grant.to)
             };
             if let Some(before) = self.desired.defaults[..index].iter().position(|other| same(&other)) {
-                self.add(&subject, Why::Twice(before));
+                self.add(&subject, InvalidReason::Twice(before));
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Plans the contents of a database: schemas, extensions, privileges.
 
 use super::Planner;
-use crate::current::{Available, Contents, SettingKey};
+use crate::current::{AvailableExtension, Contents, SettingKey};
 use crate::desired::Presence;
-use crate::inside::{InsideChange, Work};
+use crate::inside::{DatabasePlanner, InsideChange};
 use crate::name::{Name, Text};
-use crate::plan::{Change, Destroyed, INITIALIZED, Obstacle};
+use crate::plan::{Change, DestructibleObject, INITIALIZED, Obstacle};
 
 impl Planner<'_> {
     pub(super) fn contents(&mut self, database: &Name) {
@@ -80,7 +80,7 @@ struct DatabaseWork<'p, 'a> {
     database: &'p Name,
 }
 
-impl Work for DatabaseWork<'_, '_> {
+impl DatabasePlanner for DatabaseWork<'_, '_> {
     fn database(&self) -> &Name {
         self.database
     }
@@ -89,7 +89,7 @@ impl Work for DatabaseWork<'_, '_> {
         self.planner.inside(self.database)
     }
 
-    fn available(&self, extension: &Name) -> Option<&Available> {
+    fn available(&self, extension: &Name) -> Option<&AvailableExtension> {
         self.planner.now.available.get(extension)
     }
 
@@ -108,7 +108,7 @@ impl Work for DatabaseWork<'_, '_> {
         self.planner.emit(Change::Inside { database: self.database.clone(), change }, reason);
     }
 
-    fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool {
+    fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool {
         self.planner.may_destroy(what, named)
     }
 

@@ -112,7 +112,7 @@ impl Planner<'_> {
             return self.block(format!("database {name}"), Obstacle::InUse(why.to_owned()));
         }
         for (what, is, wanted) in immutable(now, wanted) {
-            self.blocked.push(crate::plan::Blocked {
+            self.blocked.push(crate::plan::BlockedChange {
                 what: format!("{what} of database {name}"),
                 why: Obstacle::Immutable(format!(
                     "it is {is:?}, and {wanted:?} is wanted; make a new database"
@@ -202,7 +202,7 @@ impl Planner<'_> {
             let template = found.is_template;
             let what = format!("DROP DATABASE {}", name.quoted());
             if wanted.presence == Presence::Present
-                || !self.may_destroy(&what, crate::plan::Destroyed::Database(name.clone()))
+                || !self.may_destroy(&what, crate::plan::DestructibleObject::Database(name.clone()))
             {
                 continue;
             }

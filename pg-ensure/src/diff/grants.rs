@@ -2,8 +2,8 @@
 
 use super::Planner;
 use crate::acl::{Acl, Grantee, ObjectKind, Privileges};
-use crate::current::{Current, DefaultKey};
-use crate::desired::{Grant, On, PrivilegeSet};
+use crate::current::{CurrentState, DefaultKey};
+use crate::desired::{Grant, GrantTarget, PrivilegeSet};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::plan::{Change, Obstacle};
@@ -13,7 +13,7 @@ impl Planner<'_> {
     pub(super) fn cluster_grants(&mut self) {
         let desired = self.desired;
         for grant in desired.grants.iter().filter(|grant| grant.on.database().is_none()) {
-            if let On::One(object) = &grant.on {
+            if let GrantTarget::One(object) = &grant.on {
                 self.grant(object, grant);
             }
         }
@@ -24,13 +24,13 @@ impl Planner<'_> {
         let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
         let mut named: BTreeSet<(&Object, &Grantee)> = BTreeSet::new();
         for grant in here() {
-            if let On::One(object) = &grant.on {
+            if let GrantTarget::One(object) = &grant.on {
                 named.insert((object, &grant.to));
                 self.grant(object, grant);
             }
         }
         for grant in here() {
-            let On::AllIn { schema, kind, .. } = &grant.on else { continue };
+            let GrantTarget::AllIn { schema, kind, .. } = &grant.on else { continue };
             let Some(inside) = self.inside(database) else { return };
             let what = format!("privileges of {} on {}", grant.to, grant.on);
             let there = inside.schemas.contains_key(schema);
@@ -91,7 +91,7 @@ impl Planner<'_> {
         if wanted.is_empty() && acl.held(to).privileges.is_empty() {
             return;
         }
-        let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+        let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
         if !differs.is_empty() {
             self.act_as(&owner);
         }
@@ -124,7 +124,7 @@ impl Planner<'_> {
         }
         // What was taken along by a cascade comes back.
         let Some((_, acl)) = list(&self.now, object) else { return };
-        let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+        let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
         for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
             if !privileges.is_empty() {
                 let change = Change::Grant { on: object.clone(), to: to.clone(), privileges, grantable };
@@ -154,7 +154,7 @@ impl Planner<'_> {
                     .unwrap_or_else(|| key.base(version))
             };
             let acl = list(self);
-            let differs = Difference::of(&acl, to, wanted, grant.grantable, &owner);
+            let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
             if differs.is_empty() {
                 continue;
             }
@@ -190,7 +190,7 @@ impl Planner<'_> {
 }
 
 /// The difference between the privileges a grantee holds and should hold.
-struct Difference {
+struct PrivilegeDifference {
     wanted: Privileges,
     wanted_options: Privileges,
     extra: bool,
@@ -198,7 +198,7 @@ struct Difference {
     options: Privileges,
 }
 
-impl Difference {
+impl PrivilegeDifference {
     fn of(acl: &Acl, to: &Grantee, wanted: Privileges, grantable: bool, owner: &Name) -> Self {
         let held = acl.held(to);
         let is_owner = to.role() == Some(owner);
@@ -226,7 +226,7 @@ impl Difference {
 }
 
 /// The owner and list of an object.
-pub(super) fn list(now: &Current, object: &Object) -> Option<(Name, Acl)> {
+pub(super) fn list(now: &CurrentState, object: &Object) -> Option<(Name, Acl)> {
     let both = |owned: &crate::current::Owned| (owned.owner.clone(), owned.acl.clone());
     match object {
         Object::Database(name) => now.databases.get(name).map(|found| both(&found.owned)),

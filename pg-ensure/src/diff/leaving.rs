@@ -3,7 +3,7 @@
 use super::Planner;
 use crate::current::Dependency;
 use crate::name::Name;
-use crate::plan::{Change, Destroyed, Obstacle};
+use crate::plan::{Change, DestructibleObject, Obstacle};
 
 impl Planner<'_> {
     pub(super) fn drop_roles(&mut self) {
@@ -18,7 +18,7 @@ impl Planner<'_> {
                     what,
                     Obstacle::InUse("this is the session's own role, or the one initdb made".to_owned()),
                 );
-            } else if self.may_destroy(&what, Destroyed::Role(name.clone())) {
+            } else if self.may_destroy(&what, DestructibleObject::Role(name.clone())) {
                 self.empty(name, desired.roles[name].reassign_to.as_ref());
                 going.push(name);
             }

@@ -8,23 +8,25 @@ mod memberships;
 mod permission;
 mod roles;
 
-use crate::current::Current;
-use crate::desired::Desired;
+use crate::current::CurrentState;
+use crate::desired::DesiredState;
 use crate::model;
 use crate::name::Name;
-use crate::plan::{Blocked, Change, Consent, Destroyed, Digest, Obstacle, Options, Plan, Step};
+use crate::plan::{
+    BlockedChange, Change, Consent, DestructibleObject, Digest, Obstacle, Options, Plan, Step,
+};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Plans the fewest changes that bring a cluster to its desired state, in a valid order. Executes nothing.
 ///
 /// A change that the session is not permitted to make, that PostgreSQL cannot make, or that destroys something without consent is
-/// listed as blocked; all other changes are planned. The desired state should have been [validated](Desired::validate).
+/// listed as blocked; all other changes are planned. The desired state should have been [validated](DesiredState::validate).
 ///
 /// Whatever the session may not do, PostgreSQL cannot do, or was not allowed to be destroyed is listed as blocked; the
-/// rest is planned all the same. The desired state should have been [validated](Desired::validate).
+/// rest is planned all the same. The desired state should have been [validated](DesiredState::validate).
 #[must_use]
-pub fn diff(current: &Current, desired: &Desired, consent: &Consent) -> Plan {
+pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -> Plan {
     let mut planner = Planner {
         now: Cow::Borrowed(current),
         desired,
@@ -70,11 +72,11 @@ fn makes_objects(change: &Change) -> Option<&Name> {
 
 pub(crate) struct Planner<'a> {
     /// The state as the steps so far leave it.
-    now: Cow<'a, Current>,
-    desired: &'a Desired,
+    now: Cow<'a, CurrentState>,
+    desired: &'a DesiredState,
     consent: &'a Consent,
     steps: Vec<Step>,
-    blocked: Vec<Blocked>,
+    blocked: Vec<BlockedChange>,
     notes: Vec<String>,
     /// Databases in which a step makes objects that only the server knows.
     opaque: BTreeSet<Name>,
@@ -89,16 +91,16 @@ impl Planner<'_> {
         {
             let why =
                 format!("{name:?} has a line end, which names cannot have from PostgreSQL 19 on: rename it");
-            self.blocked.push(Blocked { what: what(), why: Obstacle::Refused(why) });
+            self.blocked.push(BlockedChange { what: what(), why: Obstacle::Refused(why) });
             return false;
         }
         if let Err(why) = permission::permitted(&self.now, &change) {
-            self.blocked.push(Blocked { what: what(), why: Obstacle::NotPermitted(why) });
+            self.blocked.push(BlockedChange { what: what(), why: Obstacle::NotPermitted(why) });
             return false;
         }
         let what = what();
         if let Err(why) = model::change(self.now.to_mut(), &change) {
-            self.blocked.push(Blocked { what, why: Obstacle::Missing(why.0) });
+            self.blocked.push(BlockedChange { what, why: Obstacle::Missing(why.0) });
             return false;
         }
         self.opaque.extend(makes_objects(&change).cloned());
@@ -107,11 +109,11 @@ impl Planner<'_> {
     }
 
     fn block(&mut self, what: impl Into<String>, why: Obstacle) {
-        self.blocked.push(Blocked { what: what.into(), why });
+        self.blocked.push(BlockedChange { what: what.into(), why });
     }
 
     /// Returns true if something may be destroyed; otherwise records it as blocked.
-    fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool {
+    fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool {
         let may = self.consent.destroy.contains(&named);
         if !may {
             self.block(what, Obstacle::NotNamed(named));

@@ -1,14 +1,14 @@
 //! The rights of a session that is not a superuser's, after the sources of PostgreSQL 13 to 18.
 
 use super::grants::list;
-use crate::current::{Available, Contents, Current};
+use crate::current::{AvailableExtension, Contents, CurrentState};
 use crate::inside::SessionRights;
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
 
 /// Checks that the session may make a change.
-pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
+pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), String> {
     if now.superuser() {
         return Ok(());
     }
@@ -77,7 +77,7 @@ pub(super) fn permitted(now: &Current, change: &Change) -> Result<(), String> {
 }
 
 struct Rules<'a> {
-    now: &'a Current,
+    now: &'a CurrentState,
     user: &'a Name,
 }
 
@@ -250,7 +250,7 @@ impl SessionRights for DatabaseRights<'_> {
         self.rules.now.databases.get(self.database).and_then(|found| found.contents.as_ref())
     }
 
-    fn available(&self, extension: &Name) -> Option<&Available> {
+    fn available(&self, extension: &Name) -> Option<&AvailableExtension> {
         self.rules.now.available.get(extension)
     }
 

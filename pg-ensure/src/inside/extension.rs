@@ -1,12 +1,15 @@
 //! Extensions: what is wanted, what is installed, and the changes between.
 
-use super::{Contents, Declared, Faults, InsideChange, SessionRights, Surroundings, Work};
-use crate::desired::Why;
-use crate::model::{Impossible, impossible};
+use super::{
+    ClusterContext, Contents, DatabasePlanner, DeclarationValidation, DeclaredObjects, InsideChange,
+    SessionRights,
+};
+use crate::desired::InvalidReason;
+use crate::model::{RejectedChange, rejected};
 use crate::name::{Name, Text};
 use crate::plan::{Obstacle, Risk};
 use crate::presence::Presence;
-use crate::subject::{Destroyed, Subject};
+use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
 use std::collections::BTreeSet;
 
@@ -34,7 +37,7 @@ pub struct InstalledExtension {
 
 /// An extension that is available for installation (`pg_available_extensions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Available {
+pub struct AvailableExtension {
     /// Version that is installed by default.
     pub default: Option<Text>,
     /// All versions that can be installed.
@@ -122,19 +125,23 @@ impl ExtensionChange {
         }
     }
 
-    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+    pub(super) fn make(
+        &self,
+        contents: &mut Contents,
+        around: &ClusterContext<'_>,
+    ) -> Result<(), RejectedChange> {
         match self {
             Self::Create { name, version, schema } => {
                 let available = around.available.get(name).cloned().unwrap_or_default();
                 if contents.extensions.contains_key(name) {
-                    return impossible(format!("there is an extension {name} already"));
+                    return rejected(format!("there is an extension {name} already"));
                 }
                 let insisted = available.schema.as_ref();
                 let schema = schema.as_ref().or(insisted).cloned();
                 let schema = schema.unwrap_or_else(|| Name::new("public").expect("a name"));
                 let system = schema == "pg_catalog";
                 if !contents.schemas.contains_key(&schema) && insisted != Some(&schema) && !system {
-                    return impossible(format!("there is no schema {schema}"));
+                    return rejected(format!("there is no schema {schema}"));
                 }
                 let version = version.clone().or(available.default);
                 let version = version.unwrap_or_else(|| Text::new("").expect("a text"));
@@ -145,7 +152,7 @@ impl ExtensionChange {
             Self::Move { name, schema } => found(contents, name)?.schema = schema.clone(),
             Self::Drop { name } => {
                 if contents.extensions.remove(name).is_none() {
-                    return impossible(format!("there is no extension {name}"));
+                    return rejected(format!("there is no extension {name}"));
                 }
             }
         }
@@ -153,13 +160,13 @@ impl ExtensionChange {
     }
 }
 
-fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut InstalledExtension, Impossible> {
-    contents.extensions.get_mut(name).ok_or_else(|| Impossible(format!("there is no extension {name}")))
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut InstalledExtension, RejectedChange> {
+    contents.extensions.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no extension {name}")))
 }
 
 impl Extension {
     /// Plans what makes an extension as it is to be, unless it is to go.
-    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
         }
@@ -206,13 +213,13 @@ impl Extension {
     }
 
     /// Plans the removal of an extension that is to go.
-    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.extensions.contains_key(name));
         if self.presence == Presence::Present || !there {
             return;
         }
         let what = format!("DROP EXTENSION {} in database {}", name.quoted(), work.database());
-        if work.may_destroy(&what, Destroyed::Extension(work.database().clone(), name.clone())) {
+        if work.may_destroy(&what, DestructibleObject::Extension(work.database().clone(), name.clone())) {
             emit(
                 work,
                 ExtensionChange::Drop { name: name.clone() },
@@ -222,10 +229,15 @@ impl Extension {
     }
 
     /// Reports what is wrong with an extension that is declared.
-    pub(super) fn check(&self, subject: &Subject, beside: &Declared, check: &mut dyn Faults) {
+    pub(super) fn check(
+        &self,
+        subject: &Subject,
+        beside: &DeclaredObjects,
+        check: &mut dyn DeclarationValidation,
+    ) {
         let schema = self.schema.as_ref().and_then(|schema| beside.schemas.get(schema));
         if schema.is_some_and(|schema| schema.presence == Presence::Absent) {
-            check.add(subject, Why::Contradiction("its schema is declared absent"));
+            check.add(subject, InvalidReason::Contradiction("its schema is declared absent"));
         }
     }
 }
@@ -238,7 +250,7 @@ impl InstalledExtension {
     }
 }
 
-fn emit(work: &mut dyn Work, change: ExtensionChange, reason: &str) {
+fn emit(work: &mut dyn DatabasePlanner, change: ExtensionChange, reason: &str) {
     work.emit(InsideChange::Extension(change), reason.to_owned());
 }
 
@@ -271,7 +283,9 @@ pub(super) mod snapshot {
 #[cfg(feature = "manifest")]
 mod written {
     use super::{Extension, Name, Subject};
-    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, no, presence, text, word};
+    use crate::manifest::spanned::{
+        ManifestObject, ManifestReader, SpannedString, absent, maybe, no, presence, text, word,
+    };
     use serde::{Deserialize, Serialize};
 
     /// Serialized form of [`Extension`].
@@ -279,23 +293,23 @@ mod written {
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Extension")]
     pub struct ExtensionSpec {
-        pub name: Word,
+        pub name: SpannedString,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub version: Option<Word>,
+        pub version: Option<SpannedString>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub schema: Option<Word>,
+        pub schema: Option<SpannedString>,
     }
 
-    impl Written for ExtensionSpec {
+    impl ManifestObject for ExtensionSpec {
         type Form = Extension;
 
-        fn name(&self) -> &Word {
+        fn name(&self) -> &SpannedString {
             &self.name
         }
 
-        fn form(&self, reader: &mut dyn WordReader) -> Extension {
+        fn form(&self, reader: &mut dyn ManifestReader) -> Extension {
             Extension {
                 presence: presence(self.absent),
                 version: reader.text(self.version.as_ref()),

@@ -9,15 +9,15 @@ pub mod schema;
 
 use crate::acl::{Acl, Grantee, ObjectKind, Privilege, Privileges};
 use crate::current::DefaultKey;
-use crate::desired::Why;
-use crate::model::{Impossible, impossible};
+use crate::desired::InvalidReason;
+use crate::model::{RejectedChange, rejected};
 use crate::name::{Name, Text};
 use crate::object::Local;
 use crate::owned::Owned;
 use crate::plan::{Obstacle, Risk};
-use crate::subject::{Destroyed, Subject};
+use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
-use extension::{Available, Extension, ExtensionChange, InstalledExtension};
+use extension::{AvailableExtension, Extension, ExtensionChange, InstalledExtension};
 use publication::{Publication, PublicationChange, PublicationState};
 use schema::{Schema, SchemaChange, SchemaState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Objects inside a database that a desired state declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Declared {
+pub struct DeclaredObjects {
     /// Schemas by name.
     pub schemas: BTreeMap<Name, Schema>,
     /// Extensions by name.
@@ -53,7 +53,7 @@ pub struct Contents {
     pub occupied: BTreeSet<Name>,
 }
 
-impl Declared {
+impl DeclaredObjects {
     /// Returns true if no object is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -61,21 +61,21 @@ impl Declared {
     }
 
     /// Plans what makes everything as it is to be, but for what is to go.
-    pub(crate) fn plan(&self, work: &mut dyn Work) {
+    pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
     /// Plans the removal of what is to go.
-    pub(crate) fn plan_removals(&self, work: &mut dyn Work) {
+    pub(crate) fn plan_removals(&self, work: &mut dyn DatabasePlanner) {
         self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
     }
 
     /// Reports what is wrong with what is declared in a database.
-    pub(crate) fn check(&self, database: &Name, check: &mut dyn Faults) {
+    pub(crate) fn check(&self, database: &Name, check: &mut dyn DeclarationValidation) {
         for (name, wanted) in &self.extensions {
             wanted.check(&Subject::Extension(database.clone(), name.clone()), self, check);
         }
@@ -115,11 +115,11 @@ impl Contents {
     }
 
     /// The desired state that the named objects are in.
-    pub(crate) fn imported(&self) -> Declared {
+    pub(crate) fn imported(&self) -> DeclaredObjects {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
         let publications = self.publications.iter().map(|(name, found)| (name.clone(), found.imported()));
-        Declared {
+        DeclaredObjects {
             schemas: schemas.collect(),
             extensions: extensions.collect(),
             publications: publications.collect(),
@@ -156,25 +156,25 @@ impl Contents {
 }
 
 /// A planner, as what is declared inside a database sees it.
-pub(crate) trait Work {
+pub(crate) trait DatabasePlanner {
     fn database(&self) -> &Name;
     /// The contents as the steps so far leave them.
     fn contents(&self) -> Option<&Contents>;
-    fn available(&self, extension: &Name) -> Option<&Available>;
+    fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
     /// Makes the session able to act as a role, if it may do that.
     fn act_as(&mut self, role: &Name);
     /// The same for the owner of the database.
     fn act_as_owner(&mut self);
     fn emit(&mut self, change: InsideChange, reason: String);
     /// Returns true if something may be destroyed; otherwise records it as blocked.
-    fn may_destroy(&mut self, what: &str, named: Destroyed) -> bool;
+    fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
     fn block(&mut self, what: String, why: Obstacle);
 }
 
 /// The rights of a session that is not a superuser's. Each names what is lacking.
 pub(crate) trait SessionRights {
     fn contents(&self) -> Option<&Contents>;
-    fn available(&self, extension: &Name) -> Option<&Available>;
+    fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
     fn owns(&self, object: &Local) -> Result<(), String>;
     fn owns_database(&self) -> Result<(), String>;
     /// Checks that it has CREATE on the database.
@@ -186,25 +186,25 @@ pub(crate) trait SessionRights {
 }
 
 /// A validation, as what is declared inside a database sees it.
-pub(crate) trait Faults {
-    fn add(&mut self, subject: &Subject, why: Why);
+pub(crate) trait DeclarationValidation {
+    fn add(&mut self, subject: &Subject, why: InvalidReason);
     /// Reports a role that is not declared, or is to go.
     fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name);
 }
 
 /// The part of a cluster that changes inside a database depend on.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct ClusterContext<'a> {
     pub(crate) version: Version,
     /// The session's role.
     pub(crate) user: &'a Name,
     /// Tells whether a role is a superuser; nothing of one that is not there.
     pub(crate) roles: &'a dyn Fn(&Name) -> Option<bool>,
-    pub(crate) available: &'a BTreeMap<Name, Available>,
+    pub(crate) available: &'a BTreeMap<Name, AvailableExtension>,
 }
 
-impl Surroundings<'_> {
-    fn role_exists(&self, role: &Name) -> Result<(), Impossible> {
-        if (self.roles)(role).is_some() { Ok(()) } else { impossible(format!("there is no role {role}")) }
+impl ClusterContext<'_> {
+    fn role_exists(&self, role: &Name) -> Result<(), RejectedChange> {
+        if (self.roles)(role).is_some() { Ok(()) } else { rejected(format!("there is no role {role}")) }
     }
 }
 
@@ -230,7 +230,7 @@ macro_rules! changes {
                 match self { $(Self::$kind(change) => change.permitted(rights),)* }
             }
 
-            pub(crate) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+            pub(crate) fn make(&self, contents: &mut Contents, around: &ClusterContext<'_>) -> Result<(), RejectedChange> {
                 match self { $(Self::$kind(change) => change.make(contents, around),)* }
             }
         }

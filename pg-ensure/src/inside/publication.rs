@@ -1,13 +1,16 @@
 //! Publications: what is wanted, what is there, and the changes between.
 
-use super::{Contents, Declared, Faults, InsideChange, SessionRights, Surroundings, Work};
-use crate::desired::Why;
-use crate::model::{Impossible, impossible};
+use super::{
+    ClusterContext, Contents, DatabasePlanner, DeclarationValidation, DeclaredObjects, InsideChange,
+    SessionRights,
+};
+use crate::desired::InvalidReason;
+use crate::model::{RejectedChange, rejected};
 use crate::name::Name;
 use crate::object::Local;
 use crate::plan::{Obstacle, Risk};
 use crate::presence::Presence;
-use crate::subject::{Destroyed, Subject};
+use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
 use std::collections::BTreeSet;
 
@@ -199,11 +202,15 @@ impl PublicationChange {
         }
     }
 
-    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+    pub(super) fn make(
+        &self,
+        contents: &mut Contents,
+        around: &ClusterContext<'_>,
+    ) -> Result<(), RejectedChange> {
         match self {
             Self::Create { name, all_tables, tables, publish } => {
                 if contents.publications.contains_key(name) {
-                    return impossible(format!("there is a publication {name} already"));
+                    return rejected(format!("there is a publication {name} already"));
                 }
                 tables.iter().try_for_each(|table| can_be_published(contents, table))?;
                 let made = PublicationState {
@@ -219,7 +226,7 @@ impl PublicationChange {
                 let found = found(contents, name)?;
                 if found.all_tables && (around.roles)(owner) == Some(false) {
                     let why = "is not a superuser, as the owner of a publication of all tables must be";
-                    return impossible(format!("{owner} {why}"));
+                    return rejected(format!("{owner} {why}"));
                 }
                 found.owner = owner.clone();
             }
@@ -230,7 +237,7 @@ impl PublicationChange {
             }
             Self::Remove { name, table } => {
                 if !found(contents, name)?.tables.remove(table) {
-                    return impossible(format!("the publication {name} does not have it"));
+                    return rejected(format!("the publication {name} does not have it"));
                 }
             }
             Self::Drop { name } => {
@@ -242,17 +249,20 @@ impl PublicationChange {
     }
 }
 
-fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut PublicationState, Impossible> {
-    contents.publications.get_mut(name).ok_or_else(|| Impossible(format!("there is no publication {name}")))
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut PublicationState, RejectedChange> {
+    contents
+        .publications
+        .get_mut(name)
+        .ok_or_else(|| RejectedChange(format!("there is no publication {name}")))
 }
 
-fn can_be_published(contents: &Contents, table: &Table) -> Result<(), Impossible> {
+fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedChange> {
     let (schema, name) = table;
     if !contents.objects.contains_key(&Local::Table(schema.clone(), name.clone())) {
-        return impossible(format!("there is no table {schema}.{name}"));
+        return rejected(format!("there is no table {schema}.{name}"));
     }
     if contents.unpublishable.contains(table) {
-        return impossible(format!(
+        return rejected(format!(
             "{schema}.{name} is not an ordinary table, and nothing else can be published"
         ));
     }
@@ -261,7 +271,7 @@ fn can_be_published(contents: &Contents, table: &Table) -> Result<(), Impossible
 
 impl Publication {
     /// Plans what makes a publication as it is to be, unless it is to go.
-    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
         }
@@ -303,25 +313,30 @@ impl Publication {
     }
 
     /// Plans the removal of a publication that is to go.
-    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.publications.contains_key(name));
         if self.presence == Presence::Present || !there {
             return;
         }
         let what = format!("DROP PUBLICATION {} in database {}", name.quoted(), work.database());
-        if work.may_destroy(&what, Destroyed::Publication(work.database().clone(), name.clone())) {
+        if work.may_destroy(&what, DestructibleObject::Publication(work.database().clone(), name.clone())) {
             let change = PublicationChange::Drop { name: name.clone() };
             emit(work, change, "declared absent and listed in --destroy");
         }
     }
 
     /// Reports what is wrong with a publication that is declared.
-    pub(super) fn check(&self, subject: &Subject, beside: &Declared, faults: &mut dyn Faults) {
+    pub(super) fn check(
+        &self,
+        subject: &Subject,
+        beside: &DeclaredObjects,
+        faults: &mut dyn DeclarationValidation,
+    ) {
         if let Some(owner) = &self.owner {
             faults.role_is_there(subject, "owner", owner);
         }
         if self.all_tables == Some(true) && self.tables.is_some() {
-            faults.add(subject, Why::Contradiction("all_tables leaves no tables to name"));
+            faults.add(subject, InvalidReason::Contradiction("all_tables leaves no tables to name"));
         }
         // With its schema a table leaves the publication.
         let leaves = |schema: &Name| {
@@ -330,7 +345,10 @@ impl Publication {
         if self.presence == Presence::Present
             && self.tables.iter().flatten().any(|(schema, _)| leaves(schema))
         {
-            faults.add(subject, Why::Contradiction("the schema of one of its tables is declared absent"));
+            faults.add(
+                subject,
+                InvalidReason::Contradiction("the schema of one of its tables is declared absent"),
+            );
         }
     }
 }
@@ -348,7 +366,7 @@ impl PublicationState {
     }
 }
 
-fn emit(work: &mut dyn Work, change: PublicationChange, reason: &str) {
+fn emit(work: &mut dyn DatabasePlanner, change: PublicationChange, reason: &str) {
     work.emit(InsideChange::Publication(change), reason.to_owned());
 }
 
@@ -395,7 +413,9 @@ pub(super) mod snapshot {
 #[cfg(feature = "manifest")]
 mod written {
     use super::{Name, Operation, Publication, Subject, Table};
-    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, name, no, presence};
+    use crate::manifest::spanned::{
+        ManifestObject, ManifestReader, SpannedString, absent, maybe, name, no, presence,
+    };
     use serde::{Deserialize, Serialize};
     use std::ops::Range;
     use toml::Spanned;
@@ -405,11 +425,11 @@ mod written {
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Publication")]
     pub struct PublicationSpec {
-        pub name: Word,
+        pub name: SpannedString,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub owner: Option<Word>,
+        pub owner: Option<SpannedString>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub all_tables: Option<bool>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -423,18 +443,18 @@ mod written {
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of the table")]
     pub struct TableSpec {
-        pub schema: Word,
-        pub name: Word,
+        pub schema: SpannedString,
+        pub name: SpannedString,
     }
 
-    impl Written for PublicationSpec {
+    impl ManifestObject for PublicationSpec {
         type Form = Publication;
 
-        fn name(&self) -> &Word {
+        fn name(&self) -> &SpannedString {
             &self.name
         }
 
-        fn form(&self, reader: &mut dyn WordReader) -> Publication {
+        fn form(&self, reader: &mut dyn ManifestReader) -> Publication {
             let mut table = |written: &TableSpec| -> Option<Table> {
                 Some((reader.name(&written.schema)?, reader.name(&written.name)?))
             };

@@ -1,16 +1,16 @@
 //! Schemas: what is wanted, what is there, and the changes between.
 
-use super::{Contents, Faults, InsideChange, SessionRights, Surroundings, Work};
+use super::{ClusterContext, Contents, DatabasePlanner, DeclarationValidation, InsideChange, SessionRights};
 use crate::acl::ObjectKind;
 use crate::comment;
-use crate::desired::Why;
-use crate::model::{Impossible, impossible};
+use crate::desired::InvalidReason;
+use crate::model::{RejectedChange, rejected};
 use crate::name::{Name, Text};
 use crate::object::Local;
 use crate::owned::Owned;
 use crate::plan::Risk;
 use crate::presence::Presence;
-use crate::subject::{Destroyed, Subject};
+use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
 
 /// Desired schema of a database.
@@ -111,13 +111,17 @@ impl SchemaChange {
         }
     }
 
-    pub(super) fn make(&self, contents: &mut Contents, around: &Surroundings<'_>) -> Result<(), Impossible> {
+    pub(super) fn make(
+        &self,
+        contents: &mut Contents,
+        around: &ClusterContext<'_>,
+    ) -> Result<(), RejectedChange> {
         match self {
             Self::Create { name, owner } => {
                 let owner = owner.as_ref().unwrap_or(around.user);
                 around.role_exists(owner)?;
                 if contents.schemas.contains_key(name) {
-                    return impossible(format!("there is a schema {name} already"));
+                    return rejected(format!("there is a schema {name} already"));
                 }
                 let owned = Owned::new(ObjectKind::Schema, owner, around.version);
                 contents.schemas.insert(name.clone(), SchemaState { owned, comment: None });
@@ -131,7 +135,7 @@ impl SchemaChange {
             }
             Self::Drop { name, cascade } => {
                 if !cascade && contents.occupied.contains(name) {
-                    return impossible(format!("the schema {name} is not empty"));
+                    return rejected(format!("the schema {name} is not empty"));
                 }
                 found(contents, name)?;
                 contents.drop_schema(name);
@@ -141,13 +145,13 @@ impl SchemaChange {
     }
 }
 
-fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut SchemaState, Impossible> {
-    contents.schemas.get_mut(name).ok_or_else(|| Impossible(format!("there is no schema {name}")))
+fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut SchemaState, RejectedChange> {
+    contents.schemas.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no schema {name}")))
 }
 
 impl Schema {
     /// Plans what makes a schema as it is to be, unless it is to go.
-    pub(super) fn plan(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
         }
@@ -174,7 +178,7 @@ impl Schema {
     }
 
     /// Plans the removal of a schema that is to go.
-    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn Work) {
+    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let Some(contents) = work.contents().filter(|contents| contents.schemas.contains_key(name)) else {
             return;
         };
@@ -183,7 +187,7 @@ impl Schema {
         }
         let cascade = contents.occupied.contains(name);
         let what = format!("DROP SCHEMA {} in database {}", name.quoted(), work.database());
-        if work.may_destroy(&what, Destroyed::Schema(work.database().clone(), name.clone())) {
+        if work.may_destroy(&what, DestructibleObject::Schema(work.database().clone(), name.clone())) {
             let change = SchemaChange::Drop { name: name.clone(), cascade };
             emit(work, change, "declared absent and listed in --destroy");
         }
@@ -192,9 +196,9 @@ impl Schema {
 
 impl Schema {
     /// Reports what is wrong with a schema that is declared.
-    pub(super) fn check(&self, subject: &Subject, name: &Name, check: &mut dyn Faults) {
+    pub(super) fn check(&self, subject: &Subject, name: &Name, check: &mut dyn DeclarationValidation) {
         if name.as_str().starts_with("pg_") || *name == "information_schema" {
-            check.add(subject, Why::Reserved(name.clone()));
+            check.add(subject, InvalidReason::Reserved(name.clone()));
         }
         if let Some(owner) = &self.owner {
             check.role_is_there(subject, "owner", owner);
@@ -210,7 +214,7 @@ impl SchemaState {
     }
 }
 
-fn emit(work: &mut dyn Work, change: SchemaChange, reason: &str) {
+fn emit(work: &mut dyn DatabasePlanner, change: SchemaChange, reason: &str) {
     work.emit(InsideChange::Schema(change), reason.to_owned());
 }
 
@@ -250,7 +254,9 @@ pub(super) mod snapshot {
 #[cfg(feature = "manifest")]
 mod written {
     use super::{Name, Schema};
-    use crate::manifest::word::{Word, WordReader, Written, absent, maybe, no, presence, text, word};
+    use crate::manifest::spanned::{
+        ManifestObject, ManifestReader, SpannedString, absent, maybe, no, presence, text, word,
+    };
     use crate::subject::Subject;
     use serde::{Deserialize, Serialize};
     use std::ops::Range;
@@ -261,23 +267,23 @@ mod written {
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of Schema")]
     pub struct SchemaSpec {
-        pub name: Word,
+        pub name: SpannedString,
         #[serde(default, skip_serializing_if = "no")]
         pub absent: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub owner: Option<Word>,
+        pub owner: Option<SpannedString>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub comment: Option<Word>,
+        pub comment: Option<SpannedString>,
     }
 
-    impl Written for SchemaSpec {
+    impl ManifestObject for SchemaSpec {
         type Form = Schema;
 
-        fn name(&self) -> &Word {
+        fn name(&self) -> &SpannedString {
             &self.name
         }
 
-        fn form(&self, reader: &mut dyn WordReader) -> Schema {
+        fn form(&self, reader: &mut dyn ManifestReader) -> Schema {
             Schema {
                 presence: presence(self.absent),
                 owner: reader.maybe(self.owner.as_ref()),

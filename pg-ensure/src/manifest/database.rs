@@ -1,7 +1,9 @@
 //! Databases with what is in them: as they are written, read and written back.
 
 use super::resolve::{Resolution, fields};
-use super::word::{Settings, Word, WordReader as _, Written, absent, maybe, name, no, presence, text};
+use super::spanned::{
+    ManifestObject, ManifestReader as _, Settings, SpannedString, absent, maybe, name, no, presence, text,
+};
 use crate::current::Provider;
 use crate::desired::{Database, Extension, Subject};
 use crate::inside::extension::ExtensionSpec;
@@ -17,28 +19,28 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Database")]
 pub struct DatabaseSpec {
-    pub name: Word,
+    pub name: SpannedString,
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Word>,
+    pub owner: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<Word>,
+    pub encoding: Option<SpannedString>,
     /// Locale provider: `libc`, `icu` or `builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale_provider: Option<ProviderSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locale: Option<Word>,
+    pub locale: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lc_collate: Option<Word>,
+    pub lc_collate: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lc_ctype: Option<Word>,
+    pub lc_ctype: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub icu_rules: Option<Word>,
+    pub icu_rules: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Word>,
+    pub template: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tablespace: Option<Word>,
+    pub tablespace: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<Spanned<i32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,10 +48,10 @@ pub struct DatabaseSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_template: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<Word>,
+    pub comment: Option<SpannedString>,
     /// Names of extensions that are to exist, with nothing else managed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<Word>,
+    pub extensions: Vec<SpannedString>,
     /// Extensions by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionSpec>,
@@ -67,7 +69,7 @@ pub struct DatabaseSpec {
     pub reassign_owned: bool,
     /// SQL script that is executed once, in an empty database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial_sql: Option<Word>,
+    pub initial_sql: Option<SpannedString>,
 }
 
 /// Serialized form of [`crate::current::Provider`].
@@ -124,7 +126,7 @@ impl Resolution<'_, '_> {
     }
 
     /// An extension of which nothing but the name is said.
-    fn extension(&mut self, database: &mut Database, of: &Name, word: &Word) {
+    fn extension(&mut self, database: &mut Database, of: &Name, word: &SpannedString) {
         let Some(name) = self.name(word) else { return };
         if self.place(Subject::Extension(of.clone(), name.clone()), word.span(), Vec::new()) {
             database.inside.extensions.insert(name, Extension::default());
@@ -132,7 +134,7 @@ impl Resolution<'_, '_> {
     }
 
     /// The objects of one kind.
-    fn each<W: Written>(&mut self, database: &Name, all: &[W], into: &mut BTreeMap<Name, W::Form>) {
+    fn each<W: ManifestObject>(&mut self, database: &Name, all: &[W], into: &mut BTreeMap<Name, W::Form>) {
         for written in all {
             let form = written.form(self);
             let Some(name) = self.name(written.name()) else { continue };
@@ -177,6 +179,6 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
 }
 
 /// The objects of one kind, as they are written.
-fn written<W: Written>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
+fn written<W: ManifestObject>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
     all.iter().map(|(name, form)| W::of(name, form)).collect()
 }

@@ -9,10 +9,10 @@ use toml::de::{DeArray, DeTable, DeValue};
 const DEPTH: usize = 32;
 
 /// A message with its byte range.
-pub(super) type Wrong = (Range<usize>, String);
+pub(super) type JsonError = (Range<usize>, String);
 
 /// Reads an object.
-pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, Wrong> {
+pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.blank();
@@ -37,7 +37,7 @@ impl<'i> Reader<'i> {
         &self.text[self.at..]
     }
 
-    fn wrong(&self, what: &str) -> Wrong {
+    fn wrong(&self, what: &str) -> JsonError {
         (self.at..self.at, what.to_owned())
     }
 
@@ -53,7 +53,7 @@ impl<'i> Reader<'i> {
     }
 
     /// A value; nothing for null, which is the same as leaving a key out.
-    fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, Wrong> {
+    fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
         if depth > DEPTH {
             return Err(self.wrong("values are nested too deeply"));
         }
@@ -73,7 +73,7 @@ impl<'i> Reader<'i> {
         Ok(Some(Spanned::new(start..self.at, value)))
     }
 
-    fn object(&mut self, depth: usize) -> Result<DeTable<'i>, Wrong> {
+    fn object(&mut self, depth: usize) -> Result<DeTable<'i>, JsonError> {
         self.at += 1;
         let mut table = DeTable::new();
         self.blank();
@@ -110,7 +110,7 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<DeArray<'i>, Wrong> {
+    fn array(&mut self, depth: usize) -> Result<DeArray<'i>, JsonError> {
         self.at += 1;
         let mut array = DeArray::new();
         self.blank();
@@ -130,7 +130,7 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Wrong> {
+    fn string(&mut self) -> Result<String, JsonError> {
         let start = self.at;
         let mut escaped = false;
         let end = self.rest().bytes().skip(1).position(|byte| {
@@ -144,7 +144,7 @@ impl<'i> Reader<'i> {
         serde_json::from_str(raw).map_err(|_| (start..self.at, "not a valid JSON string".to_owned()))
     }
 
-    fn number(&mut self) -> Result<DeValue<'i>, Wrong> {
+    fn number(&mut self) -> Result<DeValue<'i>, JsonError> {
         let start = self.at;
         let rest = self.rest();
         let length = rest.bytes().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();

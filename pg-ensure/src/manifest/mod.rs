@@ -28,8 +28,8 @@
 mod database;
 mod json;
 mod resolve;
+pub(crate) mod spanned;
 pub mod spec;
-pub(crate) mod word;
 mod write;
 
 pub use resolve::Resolver;

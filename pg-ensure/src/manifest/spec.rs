@@ -1,12 +1,12 @@
 //! The manifest as it is written.
 
-use super::word::no;
+use super::spanned::no;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
 pub use super::database::{DatabaseSpec, ProviderSpec};
-pub use super::word::{AbsentSpec, SettingValue, Settings, Word};
+pub use super::spanned::{AbsentSpec, SettingValue, Settings, SpannedString};
 pub use crate::inside::extension::ExtensionSpec;
 pub use crate::inside::schema::SchemaSpec;
 
@@ -16,7 +16,7 @@ pub use crate::inside::schema::SchemaSpec;
 pub struct Document {
     /// Roles that exist but are not managed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub external: Vec<Word>,
+    pub external: Vec<SpannedString>,
     /// Roles with LOGIN, each with databases that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ensure: Vec<EnsureSpec>,
@@ -45,22 +45,22 @@ pub struct Document {
 #[serde(deny_unknown_fields)]
 pub struct EnsureSpec {
     /// Name of the role and, unless `database` is given, of its database.
-    pub name: Word,
+    pub name: SpannedString,
     /// Name of the database, if it differs from that of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<Word>,
+    pub database: Option<SpannedString>,
     /// Reference to the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Word>,
+    pub password: Option<SpannedString>,
     /// Path of a file that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
-    pub password_file: Option<Word>,
+    pub password_file: Option<SpannedString>,
     /// Names of several databases, instead of `database`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub databases: Vec<Word>,
+    pub databases: Vec<SpannedString>,
     /// Names of extensions for each of the databases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extensions: Vec<Word>,
+    pub extensions: Vec<SpannedString>,
     /// Maximum number of concurrent connections of the role; -1 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "connectionLimit")]
     pub connection_limit: Option<Spanned<i32>>,
@@ -77,11 +77,11 @@ pub struct EnsureSpec {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::Role")]
 pub struct RoleSpec {
-    pub name: Word,
+    pub name: SpannedString,
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reassign_to: Option<Word>,
+    pub reassign_to: Option<SpannedString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,27 +100,27 @@ pub struct RoleSpec {
     pub connection_limit: Option<Spanned<i32>>,
     /// Time in RFC 3339 format, a date, or `infinity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Word>,
+    pub valid_until: Option<SpannedString>,
     /// Reference to the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Word>,
+    pub password: Option<SpannedString>,
     /// Path of a file that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<Word>,
+    pub password_file: Option<SpannedString>,
     /// True to remove the password.
     #[serde(default, skip_serializing_if = "no")]
     pub no_password: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<Word>,
+    pub comment: Option<SpannedString>,
     /// Names of roles of which the role is a member, with unmanaged options.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub member_of: Vec<Word>,
+    pub member_of: Vec<SpannedString>,
     /// Settings of the role in every database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
     /// Settings of the role in one database, by the database's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub settings_in: BTreeMap<Word, Settings>,
+    pub settings_in: BTreeMap<SpannedString, Settings>,
 }
 
 /// Serialized form of [`crate::desired::Membership`].
@@ -128,8 +128,8 @@ pub struct RoleSpec {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is that of crate::desired::Membership")]
 pub struct MembershipSpec {
-    pub role: Word,
-    pub member: Word,
+    pub role: SpannedString,
+    pub member: SpannedString,
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,27 +145,27 @@ pub struct MembershipSpec {
 #[serde(deny_unknown_fields)]
 pub struct GrantSpec {
     /// Grantee: the name of a role, or `public`.
-    pub to: Word,
+    pub to: SpannedString,
     /// Kind of object: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`,
     /// `type`, `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
     pub on: Spanned<ObjectKindSpec>,
     /// Name of the object; `*` for all objects of the schema. The OID of a large object.
-    pub name: Word,
+    pub name: SpannedString,
     /// Database that contains the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<Word>,
+    pub database: Option<SpannedString>,
     /// Schema that contains the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Word>,
+    pub schema: Option<SpannedString>,
     /// Table of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<Word>,
+    pub table: Option<SpannedString>,
     /// Argument types of the routine, as `regprocedure` writes them: `integer, text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<Word>,
+    pub arguments: Option<SpannedString>,
     /// Names of the privileges, or `all`. An empty list revokes all.
     #[serde(default)]
-    pub privileges: Vec<Word>,
+    pub privileges: Vec<SpannedString>,
     /// True to grant them WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
@@ -199,19 +199,19 @@ pub enum ObjectKindSpec {
 #[serde(deny_unknown_fields)]
 pub struct DefaultGrantSpec {
     /// Name of the database.
-    pub database: Word,
+    pub database: SpannedString,
     /// The role whose newly created objects get these privileges (`FOR ROLE`).
-    pub creator: Word,
+    pub creator: SpannedString,
     /// Schema to which they apply (`IN SCHEMA`). Absent for the whole database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Word>,
+    pub schema: Option<SpannedString>,
     /// `tables`, `sequences`, `routines`, `types`, `schemas` or `large-objects`.
     pub on: DefaultKindSpec,
     /// Grantee: the name of a role, or `public`.
-    pub to: Word,
+    pub to: SpannedString,
     /// Names of the privileges, or `all`. An empty list revokes all.
     #[serde(default)]
-    pub privileges: Vec<Word>,
+    pub privileges: Vec<SpannedString>,
     /// True to grant them WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,

@@ -2,13 +2,15 @@
 
 use super::Format;
 use super::database::{DatabaseSpec, database};
+use super::spanned::{AbsentSpec, SettingValue, Settings, SpannedString, absent, maybe, name, text, word};
 use super::spec::{
     DefaultGrantSpec, DefaultKindSpec, Document, GrantSpec, MembershipSpec, ObjectKindSpec, RoleSpec,
 };
-use super::word::{AbsentSpec, SettingValue, Settings, Word, absent, maybe, name, text, word};
 use crate::acl::{Grantee, ObjectKind, Privilege};
 use crate::current::DefaultKind;
-use crate::desired::{Database, DefaultGrant, Desired, Grant, On, Password, PrivilegeSet, Role};
+use crate::desired::{
+    Database, DefaultGrant, DesiredState, Grant, GrantTarget, Password, PrivilegeSet, Role,
+};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use std::collections::BTreeMap;
@@ -34,7 +36,7 @@ pub enum WriteError {
 ///
 /// # Errors
 /// Returns [`WriteError::Secret`] if a role has a password.
-pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
+pub fn write(desired: &DesiredState, format: Format) -> Result<String, WriteError> {
     let document = document(desired)?;
     match format {
         Format::Toml => toml::to_string(&document).map_err(WriteError::Toml),
@@ -42,7 +44,7 @@ pub fn write(desired: &Desired, format: Format) -> Result<String, WriteError> {
     }
 }
 
-fn document(desired: &Desired) -> Result<Document, WriteError> {
+fn document(desired: &DesiredState) -> Result<Document, WriteError> {
     let roles: Result<Vec<RoleSpec>, WriteError> =
         desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
     let memberships = desired.memberships.iter().map(|((role, member), wanted)| MembershipSpec {
@@ -78,11 +80,11 @@ fn document(desired: &Desired) -> Result<Document, WriteError> {
     Ok(document)
 }
 
-fn in_place(desired: &Desired, of: &Name, wanted: &Database) -> DatabaseSpec {
+fn in_place(desired: &DesiredState, of: &Name, wanted: &Database) -> DatabaseSpec {
     database(of, wanted, settings(desired, None, Some(of)))
 }
 
-fn settings(desired: &Desired, role: Option<&Name>, place: Option<&Name>) -> Settings {
+fn settings(desired: &DesiredState, role: Option<&Name>, place: Option<&Name>) -> Settings {
     let key = crate::current::SettingKey { role: role.cloned(), database: place.cloned() };
     let found = desired.settings.get(&key).into_iter().flatten();
     found
@@ -98,14 +100,14 @@ fn value_of(_: &Setting, value: Option<&Text>) -> SettingValue {
     })
 }
 
-fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteError> {
+fn role(desired: &DesiredState, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteError> {
     let no_password = match &wanted.password {
         None => false,
         Some(Password::None) => true,
         Some(_) => return Err(WriteError::Secret(of.to_string())),
     };
     let places = desired.settings.keys().filter(|key| key.role.as_ref() == Some(of));
-    let settings_in: BTreeMap<Word, Settings> = places
+    let settings_in: BTreeMap<SpannedString, Settings> = places
         .filter_map(|key| key.database.as_ref())
         .map(|place| (name(place), settings(desired, Some(of), Some(place))))
         .collect();
@@ -132,11 +134,11 @@ fn role(desired: &Desired, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteEr
     })
 }
 
-fn grantee(to: &Grantee) -> Word {
+fn grantee(to: &Grantee) -> SpannedString {
     word(to.to_string())
 }
 
-fn privileges(set: PrivilegeSet) -> Vec<Word> {
+fn privileges(set: PrivilegeSet) -> Vec<SpannedString> {
     match set {
         PrivilegeSet::All => vec![word("all")],
         PrivilegeSet::Only(privileges) => {
@@ -176,10 +178,10 @@ fn grant(grant: &Grant) -> GrantSpec {
         grantable: grant.grantable,
     };
     match &grant.on {
-        On::AllIn { schema, .. } => spec.schema = Some(name(schema)),
-        On::One(Object::Database(of) | Object::Tablespace(of)) => spec.name = name(of),
-        On::One(Object::Parameter(setting)) => spec.name = word(setting.as_str()),
-        On::One(Object::Inside(_, local)) => {
+        GrantTarget::AllIn { schema, .. } => spec.schema = Some(name(schema)),
+        GrantTarget::One(Object::Database(of) | Object::Tablespace(of)) => spec.name = name(of),
+        GrantTarget::One(Object::Parameter(setting)) => spec.name = word(setting.as_str()),
+        GrantTarget::One(Object::Inside(_, local)) => {
             spec.schema = maybe(local.schema());
             spec.name = match local {
                 Local::Schema(of)

@@ -1,32 +1,40 @@
 //! The effect of changes on databases.
 
-use super::{Impossible, database, impossible, role_exists};
+use super::{RejectedChange, database, rejected, role_exists};
 use crate::acl::ObjectKind;
-use crate::current::{Contents, Current, DatabaseState, Dependency, Owned, Provider};
+use crate::current::{Contents, CurrentState, DatabaseState, Dependency, Owned, Provider};
 use crate::name::Name;
 use crate::plan::NewDatabase;
 
-pub(super) fn change_owner(state: &mut Current, name: &Name, owner: &Name) -> Result<(), Impossible> {
+pub(super) fn change_owner(
+    state: &mut CurrentState,
+    name: &Name,
+    owner: &Name,
+) -> Result<(), RejectedChange> {
     role_exists(state, owner)?;
     database(state, name)?.owned.give_to(owner);
     Ok(())
 }
 
-pub(super) fn move_to(state: &mut Current, name: &Name, tablespace: &Name) -> Result<(), Impossible> {
+pub(super) fn move_to(
+    state: &mut CurrentState,
+    name: &Name,
+    tablespace: &Name,
+) -> Result<(), RejectedChange> {
     if !state.tablespaces.contains_key(tablespace) {
-        return impossible(format!("there is no tablespace {tablespace}"));
+        return rejected(format!("there is no tablespace {tablespace}"));
     }
     database(state, name)?.tablespace = tablespace.clone();
     Ok(())
 }
 
 pub(super) fn set_options(
-    state: &mut Current,
+    state: &mut CurrentState,
     name: &Name,
     connection_limit: Option<i32>,
     allow_connections: Option<bool>,
     is_template: Option<bool>,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     let found = database(state, name)?;
     found.connection_limit = connection_limit.unwrap_or(found.connection_limit);
     found.allow_connections = allow_connections.unwrap_or(found.allow_connections);
@@ -34,13 +42,13 @@ pub(super) fn set_options(
     Ok(())
 }
 
-pub(super) fn drop_database(state: &mut Current, name: &Name) -> Result<(), Impossible> {
+pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     let found = database(state, name)?;
     if found.is_template {
-        return impossible(format!("the database {name} is a template"));
+        return rejected(format!("the database {name} is a template"));
     }
     if *name == state.session.database {
-        return impossible(format!("the session is in the database {name}"));
+        return rejected(format!("the session is in the database {name}"));
     }
     state.databases.remove(name);
     state.settings.retain(|key, _| key.database.as_ref() != Some(name));
@@ -51,20 +59,20 @@ pub(super) fn drop_database(state: &mut Current, name: &Name) -> Result<(), Impo
     Ok(())
 }
 
-pub(super) fn create(state: &mut Current, new: &NewDatabase) -> Result<(), Impossible> {
+pub(super) fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedChange> {
     if state.databases.contains_key(&new.name) {
-        return impossible(format!("there is a database {} already", new.name));
+        return rejected(format!("there is a database {} already", new.name));
     }
     let owner = new.owner.as_ref().unwrap_or(&state.session.user).clone();
     role_exists(state, &owner)?;
     let template = new.template.as_ref().map_or("template1", |name| name.as_str());
     let Some(template) = state.databases.get(template) else {
-        return impossible(format!("there is no database {template} to make one from"));
+        return rejected(format!("there is no database {template} to make one from"));
     };
     if let Some(tablespace) = &new.tablespace
         && !state.tablespaces.contains_key(tablespace)
     {
-        return impossible(format!("there is no tablespace {tablespace}"));
+        return rejected(format!("there is no tablespace {tablespace}"));
     }
     let provider = new.provider.unwrap_or(template.provider);
     let locale = match (provider, &new.locale) {

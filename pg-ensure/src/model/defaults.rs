@@ -1,18 +1,18 @@
 //! The effect of changes on default privileges.
 
-use super::{Impossible, contents_of, impossible, role_exists};
+use super::{RejectedChange, contents_of, rejected, role_exists};
 use crate::acl::{Grantee, Privileges};
-use crate::current::{Current, DefaultKey};
+use crate::current::{CurrentState, DefaultKey};
 use crate::name::Name;
 
 pub(super) fn grant(
-    state: &mut Current,
+    state: &mut CurrentState,
     database: &Name,
     key: &DefaultKey,
     to: &Grantee,
     privileges: Privileges,
     grantable: bool,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     if let Some(role) = to.role() {
         role_exists(state, role)?;
     }
@@ -22,13 +22,13 @@ pub(super) fn grant(
 }
 
 pub(super) fn revoke(
-    state: &mut Current,
+    state: &mut CurrentState,
     database: &Name,
     key: &DefaultKey,
     from: &Grantee,
     privileges: Privileges,
     option_only: bool,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     edit(state, database, key, |acl| {
         if option_only {
             acl.revoke_option(from, &key.creator, privileges, &key.creator);
@@ -39,17 +39,17 @@ pub(super) fn revoke(
 }
 
 fn edit(
-    state: &mut Current,
+    state: &mut CurrentState,
     database: &Name,
     key: &DefaultKey,
     change: impl FnOnce(&mut crate::acl::Acl),
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     let base = key.base(state.version);
     let contents = contents_of(state, database)?;
     if let Some(schema) = &key.schema
         && !contents.schemas.contains_key(schema)
     {
-        return impossible(format!("there is no schema {schema}"));
+        return rejected(format!("there is no schema {schema}"));
     }
     let acl = contents.defaults.entry(key.clone()).or_insert_with(|| base.clone());
     change(acl);

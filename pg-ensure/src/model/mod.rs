@@ -5,16 +5,16 @@
 
 mod databases;
 mod defaults;
-mod impossible;
+mod rejected;
 mod roles;
 
-pub use impossible::Impossible;
-pub(crate) use impossible::impossible;
+pub use rejected::RejectedChange;
+pub(crate) use rejected::rejected;
 
 use crate::acl::Acl;
 use crate::comment;
-use crate::current::{Contents, Current, DatabaseState, StoredPassword};
-use crate::inside::{InsideChange, Surroundings};
+use crate::current::{Contents, CurrentState, DatabaseState, StoredPassword};
+use crate::inside::{ClusterContext, InsideChange};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use crate::plan::{Change, Commented, INITIALIZED};
@@ -22,8 +22,8 @@ use crate::plan::{Change, Commented, INITIALIZED};
 /// Applies one change to the modelled state. Executes no SQL.
 ///
 /// # Errors
-/// Returns [`Impossible`] if the server would reject the change: an object is missing, exists already, or others depend on it.
-pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
+/// Returns [`RejectedChange`] if the server would reject the change: an object is missing, exists already, or others depend on it.
+pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedChange> {
     match change {
         Change::CreateRole { name, attributes } => roles::create(state, name, attributes),
         Change::AlterRole { name, attributes } => roles::alter(state, name, attributes),
@@ -46,7 +46,7 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
             self::database(state, database)?;
             let key = crate::current::SettingKey { role: None, database: Some(database.clone()) };
             let (Ok(setting), Ok(done)) = (Setting::new(INITIALIZED), Text::new("done")) else {
-                return impossible("the record of the script has no name".to_owned());
+                return rejected("the record of the script has no name".to_owned());
             };
             state.settings.entry(key).or_default().insert(setting, done);
             Ok(())
@@ -93,7 +93,7 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
                 && let Some(role) = from.role().filter(|role| **role != owner)
                 && !acl.dependents(role, acl.held(from).grantable & *privileges).is_empty()
             {
-                return impossible(format!("privileges on {on} depend on those of {role}"));
+                return rejected(format!("privileges on {on} depend on those of {role}"));
             }
             if *option_only {
                 acl.revoke_option(from, &grantor, *privileges, &owner);
@@ -124,32 +124,33 @@ pub fn change(state: &mut Current, change: &Change) -> Result<(), Impossible> {
     }
 }
 
-fn inside(state: &mut Current, database: &Name, change: &InsideChange) -> Result<(), Impossible> {
-    let Current { version, session, roles, databases, available, .. } = state;
-    let missing = || Impossible(format!("there is no database {database}"));
+fn inside(state: &mut CurrentState, database: &Name, change: &InsideChange) -> Result<(), RejectedChange> {
+    let CurrentState { version, session, roles, databases, available, .. } = state;
+    let missing = || RejectedChange(format!("there is no database {database}"));
     let contents = &mut databases.get_mut(database).ok_or_else(missing)?.contents;
     let contents = contents.get_or_insert_with(|| Contents::fresh(&session.bootstrap, *version));
     let roles = |role: &Name| roles.get(role).map(|role| role.superuser);
-    change.make(contents, &Surroundings { version: *version, user: &session.user, roles: &roles, available })
+    change
+        .make(contents, &ClusterContext { version: *version, user: &session.user, roles: &roles, available })
 }
 
-fn role_exists(state: &Current, name: &Name) -> Result<(), Impossible> {
-    if state.roles.contains_key(name) { Ok(()) } else { impossible(format!("there is no role {name}")) }
+fn role_exists(state: &CurrentState, name: &Name) -> Result<(), RejectedChange> {
+    if state.roles.contains_key(name) { Ok(()) } else { rejected(format!("there is no role {name}")) }
 }
 
-fn database<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut DatabaseState, Impossible> {
-    state.databases.get_mut(name).ok_or_else(|| Impossible(format!("there is no database {name}")))
+fn database<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut DatabaseState, RejectedChange> {
+    state.databases.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no database {name}")))
 }
 
 /// The contents of a database. What was not looked at is taken to be as new.
-fn contents_of<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut Contents, Impossible> {
+fn contents_of<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Contents, RejectedChange> {
     let (bootstrap, version) = (state.session.bootstrap.clone(), state.version);
     Ok(database(state, name)?.contents.get_or_insert_with(|| Contents::fresh(&bootstrap, version)))
 }
 
 /// The owner and list of an object; none for what a model cannot know, such as a large object.
-fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut Acl)>, Impossible> {
-    let missing = || Impossible(format!("there is no {on}"));
+fn acl<'a>(state: &'a mut CurrentState, on: &Object) -> Result<Option<(Name, &'a mut Acl)>, RejectedChange> {
+    let missing = || RejectedChange(format!("there is no {on}"));
     match on {
         Object::Database(name) => {
             let owned = &mut database(state, name)?.owned;
@@ -177,12 +178,12 @@ fn acl<'a>(state: &'a mut Current, on: &Object) -> Result<Option<(Name, &'a mut 
     }
 }
 
-fn comment(state: &mut Current, on: &Commented, text: Option<&Text>) -> Result<(), Impossible> {
+fn comment(state: &mut CurrentState, on: &Commented, text: Option<&Text>) -> Result<(), RejectedChange> {
     let text = comment::stored(text);
     match on {
         Commented::Role(name) => {
             let role = state.roles.get_mut(name);
-            role.ok_or_else(|| Impossible(format!("there is no role {name}")))?.comment = text;
+            role.ok_or_else(|| RejectedChange(format!("there is no role {name}")))?.comment = text;
         }
         Commented::Database(name) => database(state, name)?.comment = text,
     }

@@ -1,33 +1,37 @@
 //! Roles and memberships.
 
-use super::{Impossible, impossible, role_exists};
-use crate::current::{Current, Dependency, MembershipKey, MembershipOptions, RoleState, StoredPassword};
+use super::{RejectedChange, rejected, role_exists};
+use crate::current::{CurrentState, Dependency, MembershipKey, MembershipOptions, RoleState, StoredPassword};
 use crate::name::Name;
 use crate::plan::{Attributes, Options};
 
-pub(super) fn alter(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(), Impossible> {
+pub(super) fn alter(
+    state: &mut CurrentState,
+    name: &Name,
+    attributes: &Attributes,
+) -> Result<(), RejectedChange> {
     set(role(state, name)?, attributes);
     Ok(())
 }
 
 pub(super) fn set_password(
-    state: &mut Current,
+    state: &mut CurrentState,
     name: &Name,
     password: StoredPassword,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     role(state, name)?.password = password;
     Ok(())
 }
 
 pub(super) fn revoke_admin(
-    state: &mut Current,
+    state: &mut CurrentState,
     role: &Name,
     member: &Name,
     grantor: Option<&Name>,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     let key = key(state, role, member, grantor);
     let Some(found) = state.memberships.get_mut(&key) else {
-        return impossible(format!("{member} is not a member of {role}"));
+        return rejected(format!("{member} is not a member of {role}"));
     };
     found.admin = false;
     orphans(state, role, member);
@@ -35,26 +39,30 @@ pub(super) fn revoke_admin(
 }
 
 pub(super) fn revoke(
-    state: &mut Current,
+    state: &mut CurrentState,
     role: &Name,
     member: &Name,
     grantor: Option<&Name>,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     let key = key(state, role, member, grantor);
     if state.memberships.remove(&key).is_none() {
-        return impossible(format!("{member} is not a member of {role}"));
+        return rejected(format!("{member} is not a member of {role}"));
     }
     orphans(state, role, member);
     Ok(())
 }
 
-fn role<'a>(state: &'a mut Current, name: &Name) -> Result<&'a mut RoleState, Impossible> {
-    state.roles.get_mut(name).ok_or_else(|| Impossible(format!("there is no role {name}")))
+fn role<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut RoleState, RejectedChange> {
+    state.roles.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no role {name}")))
 }
 
-pub(super) fn create(state: &mut Current, name: &Name, attributes: &Attributes) -> Result<(), Impossible> {
+pub(super) fn create(
+    state: &mut CurrentState,
+    name: &Name,
+    attributes: &Attributes,
+) -> Result<(), RejectedChange> {
     if state.roles.contains_key(name) {
-        return impossible(format!("there is a role {name} already"));
+        return rejected(format!("there is a role {name} already"));
     }
     let mut role = RoleState::default();
     set(&mut role, attributes);
@@ -89,21 +97,21 @@ fn set(role: &mut RoleState, attributes: &Attributes) {
     role.valid_until = attributes.valid_until.unwrap_or(role.valid_until);
 }
 
-pub(super) fn drop_role(state: &mut Current, name: &Name) -> Result<(), Impossible> {
+pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     role_exists(state, name)?;
     if !state.remaining(name).is_empty() {
-        return impossible(format!("something depends on the role {name}"));
+        return rejected(format!("something depends on the role {name}"));
     }
     for (database, found) in &state.databases {
         if found.owned.owner == *name || found.owned.acl.roles().any(|role| role == name) {
-            return impossible(format!("the database {database} depends on the role {name}"));
+            return rejected(format!("the database {database} depends on the role {name}"));
         }
     }
     let granted = |key: &&MembershipKey| key.grantor == *name && key.member != *name && key.role != *name;
     if state.version.membership_options()
         && let Some(key) = state.memberships.keys().find(granted)
     {
-        return impossible(format!("the membership of {} in {} was granted by {name}", key.member, key.role));
+        return rejected(format!("the membership of {} in {} was granted by {name}", key.member, key.role));
     }
     state.roles.remove(name);
     state.dependencies.remove(name);
@@ -113,7 +121,7 @@ pub(super) fn drop_role(state: &mut Current, name: &Name) -> Result<(), Impossib
 }
 
 /// The key of a membership: before PostgreSQL 16 there is one, whoever granted it.
-fn key(state: &Current, role: &Name, member: &Name, grantor: Option<&Name>) -> MembershipKey {
+fn key(state: &CurrentState, role: &Name, member: &Name, grantor: Option<&Name>) -> MembershipKey {
     let grantor = if state.version.membership_options() {
         grantor.cloned().unwrap_or_else(|| default_grantor(state, role))
     } else {
@@ -126,21 +134,21 @@ fn key(state: &Current, role: &Name, member: &Name, grantor: Option<&Name>) -> M
 
 /// The grantor when none is named, as in `select_best_admin()`: a superuser grants as the bootstrap
 /// superuser, others as themselves.
-fn default_grantor(state: &Current, _role: &Name) -> Name {
+fn default_grantor(state: &CurrentState, _role: &Name) -> Name {
     if state.superuser() { state.session.bootstrap.clone() } else { state.session.user.clone() }
 }
 
 pub(super) fn grant(
-    state: &mut Current,
+    state: &mut CurrentState,
     role: &Name,
     member: &Name,
     options: Options,
     grantor: Option<&Name>,
-) -> Result<(), Impossible> {
+) -> Result<(), RejectedChange> {
     role_exists(state, role)?;
     role_exists(state, member)?;
     if state.is_member(role, member) {
-        return impossible(format!("{role} is a member of {member}"));
+        return rejected(format!("{role} is a member of {member}"));
     }
     let inherits = state.roles.get(member).is_none_or(|member| member.inherit);
     let key = key(state, role, member, grantor);
@@ -157,7 +165,7 @@ pub(super) fn grant(
 }
 
 /// Takes away what was granted by somebody who has no admin option any more.
-fn orphans(state: &mut Current, role: &Name, grantor: &Name) {
+fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
     if !state.version.membership_options() || state.is_admin_of(grantor, role) {
         return;
     }
@@ -169,7 +177,12 @@ fn orphans(state: &mut Current, role: &Name, grantor: &Name) {
     }
 }
 
-pub(super) fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name) -> Result<(), Impossible> {
+pub(super) fn reassign(
+    state: &mut CurrentState,
+    place: &Name,
+    from: &Name,
+    to: &Name,
+) -> Result<(), RejectedChange> {
     role_exists(state, to)?;
     for database in state.databases.values_mut() {
         if database.owned.owner == *from {
@@ -182,7 +195,7 @@ pub(super) fn reassign(state: &mut Current, place: &Name, from: &Name, to: &Name
     Ok(())
 }
 
-pub(super) fn drop_owned(state: &mut Current, place: &Name, role: &Name) {
+pub(super) fn drop_owned(state: &mut CurrentState, place: &Name, role: &Name) {
     for database in state.databases.values_mut() {
         database.owned.acl.forget(role);
     }

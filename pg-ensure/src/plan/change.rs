@@ -209,7 +209,7 @@ pub enum Change {
 
 /// Connection and transaction in which a change is executed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum ExecutionScope {
     /// In a transaction, in any database.
     Cluster,
     /// Outside of a transaction.
@@ -221,19 +221,19 @@ pub enum Place {
 impl Change {
     /// Returns the connection and transaction that the change needs.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn scope(&self) -> ExecutionScope {
         match self {
             Self::CreateDatabase(_) | Self::DropDatabase { .. } | Self::DatabaseTablespace { .. } => {
-                Place::Alone
+                ExecutionScope::Alone
             }
             Self::Inside { database, .. }
             | Self::GrantDefault { database, .. }
             | Self::RevokeDefault { database, .. }
             | Self::InitialSql { database, .. }
             | Self::ReassignOwned { database, .. }
-            | Self::DropOwned { database, .. } => Place::In(database.clone()),
+            | Self::DropOwned { database, .. } => ExecutionScope::In(database.clone()),
             Self::Grant { on, .. } | Self::Revoke { on, .. } => {
-                on.database().map_or(Place::Cluster, |database| Place::In(database.clone()))
+                on.database().map_or(ExecutionScope::Cluster, |database| ExecutionScope::In(database.clone()))
             }
             Self::Comment { .. }
             | Self::CreateRole { .. }
@@ -246,7 +246,7 @@ impl Change {
             | Self::RevokeRole { .. }
             | Self::Set { .. }
             | Self::DatabaseOwner { .. }
-            | Self::DatabaseOptions { .. } => Place::Cluster,
+            | Self::DatabaseOptions { .. } => ExecutionScope::Cluster,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Digest that binds a plan to the state for which it was made.
 
 use super::Step;
-use crate::current::{Current, StoredPassword};
-use crate::desired::{Desired, On};
+use crate::current::{CurrentState, StoredPassword};
+use crate::desired::{DesiredState, GrantTarget};
 use crate::object::Object;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write};
@@ -28,19 +28,19 @@ impl fmt::Debug for Digest {
 /// The text is not a digest of 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
-pub struct NotADigest;
+pub struct InvalidDigest;
 
 impl std::str::FromStr for Digest {
-    type Err = NotADigest;
+    type Err = InvalidDigest;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(NotADigest);
+            return Err(InvalidDigest);
         }
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| NotADigest)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+            let pair = std::str::from_utf8(pair).map_err(|_| InvalidDigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidDigest)?;
         }
         Ok(Self(bytes))
     }
@@ -56,14 +56,14 @@ impl Write for Feed {
 }
 
 impl Digest {
-    pub(crate) fn of(current: &Current, desired: &Desired, steps: &[Step]) -> Self {
+    pub(crate) fn of(current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> Self {
         let mut feed = Feed(Sha256::new());
         feed_all(&mut feed, current, desired, steps).expect("a hash takes everything");
         Self(feed.0.finalize().into())
     }
 }
 
-fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step]) -> fmt::Result {
+fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> fmt::Result {
     write!(feed, "1 {:?} {:?}", current.version, current.session)?;
     for name in desired.roles.keys() {
         let Some(role) = current.roles.get(name) else { continue };
@@ -82,15 +82,15 @@ fn feed_all(feed: &mut Feed, current: &Current, desired: &Desired, steps: &[Step
     databases.extend(desired.looks_into());
     for grant in &desired.grants {
         match &grant.on {
-            On::One(Object::Database(name)) => drop(databases.insert(name.clone())),
-            On::One(Object::Tablespace(name)) => {
+            GrantTarget::One(Object::Database(name)) => drop(databases.insert(name.clone())),
+            GrantTarget::One(Object::Tablespace(name)) => {
                 write!(feed, "{name:?} {:?}", current.tablespaces.get(name))?;
             }
-            On::One(Object::Parameter(name)) => {
+            GrantTarget::One(Object::Parameter(name)) => {
                 write!(feed, "{name:?} {:?}", current.parameters.get(name))?;
             }
             // Their database was added above.
-            On::One(Object::Inside(..)) | On::AllIn { .. } => {}
+            GrantTarget::One(Object::Inside(..)) | GrantTarget::AllIn { .. } => {}
         }
     }
     for name in databases {

@@ -10,10 +10,10 @@ mod sql;
 pub use crate::inside::InsideChange;
 pub use crate::inside::extension::ExtensionChange;
 pub use crate::inside::schema::SchemaChange;
-pub use crate::subject::{Destroyed, NotDestroyed};
-pub use change::{Change, Place};
-pub use digest::{Digest, NotADigest};
-pub use obstacle::{Blocked, Obstacle};
+pub use crate::subject::{DestructibleObject, InvalidDestructibleObject};
+pub use change::{Change, ExecutionScope};
+pub use digest::{Digest, InvalidDigest};
+pub use obstacle::{BlockedChange, Obstacle};
 pub use parts::{Attributes, Commented, NewDatabase, Options};
 pub use risk::Risk;
 pub(crate) use sql::INITIALIZED;
@@ -34,7 +34,7 @@ pub struct Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     /// The objects that the run may destroy.
-    pub destroy: BTreeSet<Destroyed>,
+    pub destroy: BTreeSet<DestructibleObject>,
 }
 
 impl Consent {
@@ -46,7 +46,7 @@ impl Consent {
 
     /// Adds consent to destroy an object.
     #[must_use]
-    pub fn destroying(mut self, what: Destroyed) -> Self {
+    pub fn destroying(mut self, what: DestructibleObject) -> Self {
         self.destroy.insert(what);
         self
     }
@@ -60,7 +60,7 @@ pub struct Plan {
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// Changes that are needed but cannot be made.
-    pub blocked: Vec<Blocked>,
+    pub blocked: Vec<BlockedChange>,
     /// Remarks about the current state that no step addresses.
     pub notes: Vec<String>,
     /// Digest of the steps and of the part of the state that they depend on.
@@ -75,12 +75,12 @@ impl Plan {
     }
 
     /// Returns the steps grouped by transaction, in order. There are as few transactions as PostgreSQL permits.
-    pub fn transactions(&self) -> impl Iterator<Item = (Place, &[Step])> {
+    pub fn transactions(&self) -> impl Iterator<Item = (ExecutionScope, &[Step])> {
         let joined = |one: &Step, other: &Step| {
-            let place = one.change.place();
-            place != Place::Alone && place == other.change.place()
+            let place = one.change.scope();
+            place != ExecutionScope::Alone && place == other.change.scope()
         };
-        self.steps.chunk_by(joined).map(|steps| (steps[0].change.place(), steps))
+        self.steps.chunk_by(joined).map(|steps| (steps[0].change.scope(), steps))
     }
 
     /// Returns the highest risk of the steps. `None` without steps.
@@ -96,9 +96,9 @@ impl Plan {
         let mut out = String::new();
         for (place, steps) in self.transactions() {
             match &place {
-                Place::In(database) => out.push_str(&format!("-- in database {database}\n")),
-                Place::Alone => {}
-                Place::Cluster => out.push_str("-- in the cluster\n"),
+                ExecutionScope::In(database) => out.push_str(&format!("-- in database {database}\n")),
+                ExecutionScope::Alone => {}
+                ExecutionScope::Cluster => out.push_str("-- in the cluster\n"),
             }
             for step in steps {
                 out.push_str(&format!(

@@ -1,11 +1,11 @@
 //! Blocked changes, with their reasons.
 
-use crate::subject::Destroyed;
+use crate::subject::DestructibleObject;
 use std::fmt;
 
 /// A change that is needed but cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
+pub struct BlockedChange {
     /// Human-readable description of the change.
     pub what: String,
     /// Reason why the change cannot be made.
@@ -17,7 +17,7 @@ pub struct Blocked {
 #[non_exhaustive]
 pub enum Obstacle {
     /// The change destroys an object for which the run has no consent.
-    NotNamed(Destroyed),
+    NotNamed(DestructibleObject),
     /// The session lacks a permission; a description.
     NotPermitted(String),
     /// An object that the change requires is missing.
@@ -49,7 +49,7 @@ impl fmt::Display for Obstacle {
     }
 }
 
-impl fmt::Display for Blocked {
+impl fmt::Display for BlockedChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)
     }

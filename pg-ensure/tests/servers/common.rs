@@ -1,8 +1,8 @@
 //! What the tests on real servers share.
 
-use pg_ensure::client::{Applied, ApplyOptions, Error, Outcome, Patience, Server, Silent};
+use pg_ensure::client::{AppliedChanges, ApplyOptions, Error, NoopObserver, Outcome, Server, Timeouts};
 use pg_ensure::current::StoredPassword;
-use pg_ensure::{Consent, Desired, Name, Plan, Text, import};
+use pg_ensure::{Consent, DesiredState, Name, Plan, Text, import};
 use std::future::Future;
 use std::time::Duration;
 use testkit::postgres::{Options, Postgres};
@@ -35,7 +35,7 @@ pub(crate) fn config(server: &Postgres, user: &str, database: &str) -> Config {
 
 pub(crate) fn server(server: &Postgres, user: &str) -> Server<NoTls> {
     Server::new(config(server, user, "postgres"), NoTls)
-        .patience(Patience { connect: Duration::from_secs(60), lock: Duration::from_secs(120) })
+        .timeouts(Timeouts { connect: Duration::from_secs(60), lock: Duration::from_secs(120) })
 }
 
 pub(crate) fn as_superuser(postgres: &Postgres) -> Server<NoTls> {
@@ -49,27 +49,27 @@ pub(crate) fn on_each(test: impl Fn(&Postgres)) {
     }
 }
 
-pub(crate) fn apply(server: &Server<NoTls>, desired: &Desired) -> Applied {
+pub(crate) fn apply(server: &Server<NoTls>, desired: &DesiredState) -> AppliedChanges {
     apply_with(server, desired, &ApplyOptions::default()).expect("it applies")
 }
 
 pub(crate) fn apply_with(
     server: &Server<NoTls>,
-    desired: &Desired,
+    desired: &DesiredState,
     options: &ApplyOptions,
-) -> Result<Applied, Error> {
-    match run(server.apply(desired, options, &mut Silent))? {
+) -> Result<AppliedChanges, Error> {
+    match run(server.apply(desired, options, &mut NoopObserver))? {
         Outcome::Applied(applied) => Ok(applied),
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn plan(server: &Server<NoTls>, desired: &Desired) -> Plan {
+pub(crate) fn plan(server: &Server<NoTls>, desired: &DesiredState) -> Plan {
     run(server.plan(desired, &Consent::none())).expect("a plan")
 }
 
 /// Applies, and holds what is then there against what the model says would be; applying again does nothing.
-pub(crate) fn converge(server: &Server<NoTls>, desired: &Desired, consent: &Consent) -> Applied {
+pub(crate) fn converge(server: &Server<NoTls>, desired: &DesiredState, consent: &Consent) -> AppliedChanges {
     let before = run(server.inspect(desired)).expect("a state");
     let plan = pg_ensure::diff(&before, desired, consent);
     let mut predicted = before;
@@ -88,7 +88,7 @@ pub(crate) fn converge(server: &Server<NoTls>, desired: &Desired, consent: &Cons
 }
 
 /// What a model cannot know is taken away from both.
-fn same(mut one: pg_ensure::Current, mut other: pg_ensure::Current) {
+fn same(mut one: pg_ensure::CurrentState, mut other: pg_ensure::CurrentState) {
     for state in [&mut one, &mut other] {
         for database in state.databases.values_mut() {
             if let Some(contents) = &mut database.contents {

@@ -1,12 +1,12 @@
 //! Several runs at once, of one wish and of two.
 
 use crate::common::{as_superuser, name, on_each, plan};
-use pg_ensure::client::{ApplyOptions, Outcome, Silent};
+use pg_ensure::client::{ApplyOptions, NoopObserver, Outcome};
 use pg_ensure::desired::{Database, Membership, Schema};
-use pg_ensure::{Desired, Password, Role};
+use pg_ensure::{DesiredState, Password, Role};
 
-fn wish(extra: &str) -> Desired {
-    let mut wish = Desired::new();
+fn wish(extra: &str) -> DesiredState {
+    let mut wish = DesiredState::new();
     for app in ["a", "b", "c", extra] {
         wish.ensure(&name(app), Some(Password::secret(app)));
         wish.role(name("team"), Role::new());
@@ -25,7 +25,8 @@ fn eight_runs_at_once_converge_without_error() {
             // Two programs that want different things of the same server.
             let wish = wish(if number % 2 == 0 { "even" } else { "odd" });
             std::thread::spawn(move || {
-                let outcome = crate::common::run(server.apply(&wish, &ApplyOptions::default(), &mut Silent));
+                let outcome =
+                    crate::common::run(server.apply(&wish, &ApplyOptions::default(), &mut NoopObserver));
                 match outcome {
                     Ok(Outcome::Applied(applied)) => {
                         assert!(applied.left.is_empty());

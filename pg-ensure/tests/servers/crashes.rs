@@ -3,12 +3,12 @@
 use crate::common::{apply, as_superuser, config, converge, name, plan, run, text};
 use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome};
 use pg_ensure::desired::{Database, Extension, Membership, Schema};
-use pg_ensure::{Consent, Desired, Password, Role, Setting};
+use pg_ensure::{Consent, DesiredState, Password, Role, Setting};
 use testkit::Process;
 use testkit::postgres::{Options, Postgres};
 
-fn wish() -> Desired {
-    let mut wish = Desired::new();
+fn wish() -> DesiredState {
+    let mut wish = DesiredState::new();
     for app in ["one", "two"] {
         wish.ensure(&name(app), Some(Password::secret(app)));
     }
@@ -83,7 +83,7 @@ fn the_program_is_killed_at_every_step() {
     assert!(killed >= 15, "{killed} places");
 }
 
-fn converge_again(server: &pg_ensure::client::Server<tokio_postgres::NoTls>, wish: &Desired) {
+fn converge_again(server: &pg_ensure::client::Server<tokio_postgres::NoTls>, wish: &DesiredState) {
     let applied = apply(server, wish);
     assert!(applied.left.is_empty());
     assert!(plan(server, wish).is_empty());

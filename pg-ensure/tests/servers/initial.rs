@@ -3,10 +3,10 @@
 use crate::common::{apply, apply_with, as_superuser, converge, name, on_each, plan, text};
 use pg_ensure::client::ApplyOptions;
 use pg_ensure::desired::{Database, Extension};
-use pg_ensure::{Consent, Desired};
+use pg_ensure::{Consent, DesiredState};
 
-fn wish(script: &str) -> Desired {
-    let mut wish = Desired::new();
+fn wish(script: &str) -> DesiredState {
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), None);
     let mut database = Database::owned_by(&name("app")).extension(name("pg_trgm"), Extension::default());
     database.initial_sql = Some(text(script));
@@ -52,7 +52,7 @@ fn a_script_that_fails_is_run_again_and_leaves_nothing() {
 fn a_database_with_contents_is_left_alone() {
     on_each(|postgres| {
         let server = as_superuser(postgres);
-        let mut before = Desired::new();
+        let mut before = DesiredState::new();
         before.ensure(&name("app"), None);
         apply(&server, &before);
         postgres.session_in("app").query("CREATE TABLE theirs (a int)").expect("a table");

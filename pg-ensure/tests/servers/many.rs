@@ -1,7 +1,7 @@
 //! Very many roles.
 
 use crate::common::{apply, as_superuser, name, plan};
-use pg_ensure::{Desired, Role};
+use pg_ensure::{DesiredState, Role};
 use std::time::{Duration, Instant};
 use testkit::postgres::{Options, Postgres};
 
@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn ten_thousand_roles_are_created_in_seconds() {
     let postgres = Postgres::start(&Options::new(18));
     let server = as_superuser(&postgres);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     for number in 0..10_000 {
         wish.role(name(&format!("role{number}")), Role::new().login(true));
     }

@@ -2,7 +2,7 @@
 
 use crate::common::{apply, as_superuser, name, plan};
 use pg_ensure::desired::Database;
-use pg_ensure::{Desired, Role};
+use pg_ensure::{DesiredState, Role};
 use testkit::postgres::{Options, Postgres};
 
 /// The versions differ in nothing of this; `objects.rs` looks at each.
@@ -23,7 +23,7 @@ fn owner(postgres: &Postgres, database: &str) -> Option<String> {
 #[test]
 fn ensure_databases_creates_what_is_missing() {
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.database(name("one"), Database::new()).database(name("two"), Database::new());
         assert_eq!(apply(&as_superuser(postgres), &wish).done.len(), 2);
         assert_eq!(owner(postgres, "one").as_deref(), Some("postgres"));
@@ -34,7 +34,7 @@ fn ensure_databases_creates_what_is_missing() {
 #[test]
 fn ensure_users_creates_what_is_missing() {
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         // NixOS says CREATE USER, which may log in.
         wish.role(name("app"), Role::new().login(true));
         apply(&as_superuser(postgres), &wish);
@@ -46,7 +46,7 @@ fn ensure_users_creates_what_is_missing() {
 fn ensure_db_ownership_gives_the_database_of_the_same_name() {
     on_a_server(|postgres| {
         postgres.session().query("CREATE DATABASE app").expect("a database of somebody else");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), None);
         apply(&as_superuser(postgres), &wish);
         assert_eq!(owner(postgres, "app").as_deref(), Some("app"));
@@ -56,7 +56,7 @@ fn ensure_db_ownership_gives_the_database_of_the_same_name() {
 #[test]
 fn ensure_db_ownership_without_such_a_database_is_refused_early() {
     // There it is an assertion of the module; here an owner must be declared.
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.database(name("app"), Database::owned_by(&name("nobody")));
     assert!(wish.validate()[0].to_string().contains("the owner \"nobody\" is not declared"));
 }
@@ -78,7 +78,7 @@ fn ensure_clauses_sets_each_clause() {
         ];
         for (column, clause) in clauses {
             for value in [true, false] {
-                let mut wish = Desired::new();
+                let mut wish = DesiredState::new();
                 wish.role(name("app"), clause(Role::new(), value));
                 apply(&as_superuser(postgres), &wish);
                 let found = role(postgres, "app", column);
@@ -92,7 +92,7 @@ fn ensure_clauses_sets_each_clause() {
 fn ensure_clauses_left_out_are_left_alone() {
     on_a_server(|postgres| {
         postgres.session().query("CREATE ROLE app CREATEDB CONNECTION LIMIT 3").expect("a role");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("app"), Role::new().login(true));
         apply(&as_superuser(postgres), &wish);
         assert_eq!(role(postgres, "app", "rolcreatedb").as_deref(), Some("t"));
@@ -107,7 +107,7 @@ fn ensure_clauses_password_takes_a_verifier() {
         let secret = "pw".to_owned().into();
         let verifier =
             pg_ensure::Verifier::derive(&secret, salt, pg_ensure::DEFAULT_ITERATIONS).expect("one");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("app"), Role::new().password(pg_ensure::Password::Verifier(verifier)));
         apply(&as_superuser(postgres), &wish);
         assert!(plan(&as_superuser(postgres), &wish).is_empty());
@@ -120,11 +120,11 @@ fn ensure_clauses_password_takes_a_verifier() {
 #[test]
 fn nothing_is_ever_removed() {
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), None);
         apply(&as_superuser(postgres), &wish);
         // What is taken out of the list stays on the server.
-        let mut less = Desired::new();
+        let mut less = DesiredState::new();
         less.ensure(&name("other"), None);
         apply(&as_superuser(postgres), &less);
         assert_eq!(owner(postgres, "app").as_deref(), Some("app"));
@@ -135,7 +135,7 @@ fn nothing_is_ever_removed() {
 fn a_second_run_does_nothing() {
     // NixOS's script says every clause again at every start.
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), None);
         wish.role(name("app"), Role::new().login(true).createdb(true));
         apply(&as_superuser(postgres), &wish);
@@ -152,7 +152,7 @@ fn a_second_run_does_nothing() {
 fn names_need_no_care() {
     // NixOS's script takes names as they are, so that a dash needs quotes in the configuration.
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("matrix-synapse"), None).ensure(&name("Mixed \"Case\""), None);
         apply(&as_superuser(postgres), &wish);
         assert_eq!(owner(postgres, "matrix-synapse").as_deref(), Some("matrix-synapse"));
@@ -164,7 +164,7 @@ fn names_need_no_care() {
 fn initial_script_is_not_needed_for_a_locale() {
     // What is an initialScript there, since ensureDatabases knows no locale, is a word here.
     on_a_server(|postgres| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("matrix-synapse"), None);
         let database = Database::owned_by(&name("matrix-synapse")).template(name("template0"));
         let database = database.encoding("UTF8").locale(pg_ensure::Text::new("C").expect("a text"));

@@ -6,11 +6,11 @@ use crate::common::{
 use pg_ensure::client::ApplyOptions;
 use pg_ensure::current::{DefaultKind, Provider};
 use pg_ensure::desired::{
-    Database, DefaultGrant, Extension, Grant, Membership, On, Presence, PrivilegeSet, Schema,
+    Database, DefaultGrant, Extension, Grant, GrantTarget, Membership, Presence, PrivilegeSet, Schema,
 };
 use pg_ensure::{
-    Consent, Desired, Destroyed, Grantee, Local, Object, ObjectKind, Obstacle, Password, Privilege,
-    Privileges, Role, Setting,
+    Consent, DesiredState, DestructibleObject, Grantee, Local, Object, ObjectKind, Obstacle, Password,
+    Privilege, Privileges, Role, Setting,
 };
 use testkit::postgres::{Options, Postgres};
 
@@ -19,7 +19,12 @@ fn to(role: &str) -> Grantee {
 }
 
 fn grant<const N: usize>(role: &str, on: Object, privileges: [Privilege; N], grantable: bool) -> Grant {
-    Grant { to: to(role), on: On::One(on), privileges: PrivilegeSet::Only(privileges.into()), grantable }
+    Grant {
+        to: to(role),
+        on: GrantTarget::One(on),
+        privileges: PrivilegeSet::Only(privileges.into()),
+        grantable,
+    }
 }
 
 fn inside(local: Local) -> Object {
@@ -48,8 +53,8 @@ const OBJECTS: &str = "SET ROLE owner;
     CREATE FOREIGN DATA WRAPPER w; CREATE SERVER z FOREIGN DATA WRAPPER w; SELECT lo_create(4711);";
 
 /// The first wish: databases, roles, schemas, extensions.
-fn wish() -> Desired {
-    let mut wish = Desired::new();
+fn wish() -> DesiredState {
+    let mut wish = DesiredState::new();
     wish.role(name("owner"), Role::new().login(true).comment(text("owns it")));
     wish.role(
         name("reader"),
@@ -90,7 +95,7 @@ fn wish() -> Desired {
 }
 
 /// The second: what is to be held on everything in it.
-fn grants(wish: &mut Desired, major: u32) {
+fn grants(wish: &mut DesiredState, major: u32) {
     use Privilege as P;
     let s = || name("s");
     wish.grant(grant("public", Object::Database(name("shop")), [], false));
@@ -127,7 +132,7 @@ fn grants(wish: &mut Desired, major: u32) {
     wish.grant(grant("reader", inside(Local::LargeObject(4711)), [P::Select], false));
     wish.grant(Grant {
         to: to("team"),
-        on: On::AllIn { database: name("shop"), schema: s(), kind: ObjectKind::Table },
+        on: GrantTarget::AllIn { database: name("shop"), schema: s(), kind: ObjectKind::Table },
         privileges: PrivilegeSet::All,
         grantable: false,
     });
@@ -237,7 +242,7 @@ fn nothing_is_destroyed_unless_named() {
                  CREATE TABLE public.u (); ALTER TABLE public.u OWNER TO old; GRANT SELECT ON public.u TO heir",
             )
             .expect("objects");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         let mut leaving = Role::absent();
         wish.role(name("heir"), Role::new());
         wish.role(name("old"), leaving.clone());
@@ -253,8 +258,8 @@ fn nothing_is_destroyed_unless_named() {
         let named = refused.left.blocked.iter().filter(|found| matches!(found.why, Obstacle::NotNamed(_)));
         assert_eq!(named.count(), 4, "{:?}", refused.left.blocked);
         let consent = Consent::none()
-            .destroying(Destroyed::Role(name("old")))
-            .destroying(Destroyed::Database(name("old")))
+            .destroying(DestructibleObject::Role(name("old")))
+            .destroying(DestructibleObject::Database(name("old")))
             .destroying("schema=kept/old".parse().expect("it names one"))
             .destroying("extension=kept/hstore".parse().expect("it names one"));
         // What a role owns keeps it, until somebody inherits.
@@ -284,7 +289,7 @@ fn databases_of_every_kind() {
         by_hand
             .query(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display()))
             .expect("a tablespace");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         let kinds = Database::new().encoding("LATIN1").locale(text("C")).provider(Provider::Libc);
         wish.database(name("latin"), kinds.tablespace(name("space")).marked_template(true));
         wish.database(name("a copy"), Database::new().template(name("latin")).allow_connections(false));
@@ -329,7 +334,7 @@ fn memberships_of_every_kind() {
         let server = as_superuser(postgres);
         let by_hand = postgres.session();
         let sixteen = postgres.major() >= 16;
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         for role in ["group", "member", "other"] {
             wish.role(name(role), Role::new());
         }
@@ -404,7 +409,7 @@ fn names_and_texts_of_every_sort_round_trip_through_the_server() {
         " ",
         "123456789012345678901234567890123456789012345678901234567890123",
     ];
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     for text_of in odd {
         let role = Role::new().comment(text(text_of)).password(Password::secret(text_of));
         wish.role(name(text_of), role);
@@ -468,7 +473,7 @@ fn publications_of_every_kind() {
         all.publish = Some([Operation::Insert, Operation::Update].into());
         let mut old = Publication::default();
         old.presence = Presence::Absent;
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.external(name("owner"));
         let mut shop = Database::new();
         shop.inside.publications =
@@ -488,7 +493,7 @@ fn publications_of_every_kind() {
         let kept = inside.query("SELECT FROM pg_publication_tables WHERE pubname = 'by_hand'").expect("rows");
         assert_eq!(kept.len(), 1);
         // Each is refused in words, before anything is changed.
-        let publications = |wish: &mut Desired, changed: &[(&str, Publication)]| {
+        let publications = |wish: &mut DesiredState, changed: &[(&str, Publication)]| {
             let shop = wish.databases.get_mut("shop").expect("there");
             shop.inside.publications =
                 changed.iter().map(|(of, wanted)| (name(of), wanted.clone())).collect();

@@ -1,7 +1,7 @@
 //! Passwords: every one of a nasty set logs in, and no log and no statistics hold any of it.
 
 use crate::common::{MAJORS, apply, as_superuser, config, converge, name, plan, run, server};
-use pg_ensure::{Consent, DEFAULT_ITERATIONS, Desired, Name, Password, PasswordError, Role, Verifier};
+use pg_ensure::{Consent, DEFAULT_ITERATIONS, DesiredState, Name, Password, PasswordError, Role, Verifier};
 use std::num::NonZeroU32;
 use testkit::postgres::{Options, Postgres};
 use tokio_postgres::NoTls;
@@ -88,7 +88,7 @@ fn clean(text: &str, passwords: &[String]) {
 fn every_password_of_a_nasty_set_logs_in_and_none_is_recorded() {
     for major in MAJORS {
         let postgres = logging(major);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         let passwords = nasty();
         for (index, password) in passwords.iter().enumerate() {
             let role = Role::new().login(true).password(Password::secret(password));
@@ -108,7 +108,7 @@ fn every_password_of_a_nasty_set_logs_in_and_none_is_recorded() {
 
 #[test]
 fn a_nul_is_refused_before_the_server_is_asked() {
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.role(name("r"), Role::new().password(Password::secret("a\0b")));
     wish.role(name("s"), Role::new().password(Password::secret("")));
     let found: Vec<String> = wish.validate().iter().map(ToString::to_string).collect();
@@ -123,7 +123,7 @@ fn an_error_while_passwords_are_set_shows_no_verifier() {
         let postgres = logging(major);
         let session = postgres.session();
         session.query("CREATE ROLE admin LOGIN CREATEROLE; CREATE ROLE other").expect("roles");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("other"), Role::new().password(Password::secret("correct horse")));
         // The role vanishes between the plan and the step, and the session is no superuser that could hide anything.
         let server = server(&postgres, "admin");
@@ -188,7 +188,7 @@ fn weak_and_foreign_hashes_are_replaced_and_right_ones_stay() {
             .expect("wrong");
         session.query("ALTER ROLE right_one PASSWORD 'pw'").expect("right");
         let before = stored(&postgres, "right_one");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         for role in ["md5", "weak", "wrong", "right_one"] {
             wish.role(name(role), Role::new().password(Password::secret("pw")));
         }
@@ -227,7 +227,7 @@ fn without_pg_authid_a_login_tells() {
         let session = postgres.session();
         session.query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB").expect("a role");
         let admin = server(&postgres, "admin");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), Some(Password::secret("I\u{ad}X")));
         apply(&admin, &wish);
         assert!(logs_in(&postgres, "app", "IX"));

@@ -2,11 +2,11 @@
 //! will end by itself.
 
 use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, run, text};
-use pg_ensure::client::{ApplyOptions, Error, Event, Observer, Outcome, Patience, Server, Silent};
-use pg_ensure::desired::{Database, Extension, Grant, Membership, On, PrivilegeSet, Schema};
+use pg_ensure::client::{ApplyOptions, Error, Event, NoopObserver, Observer, Outcome, Server, Timeouts};
+use pg_ensure::desired::{Database, Extension, Grant, GrantTarget, Membership, PrivilegeSet, Schema};
 use pg_ensure::{
-    Change, Consent, Desired, Destroyed, Grantee, Object, Obstacle, Password, Plan, Privilege, Role, Setting,
-    Text, Verifier,
+    Change, Consent, DesiredState, DestructibleObject, Grantee, Object, Obstacle, Password, Plan, Privilege,
+    Role, Setting, Text, Verifier,
 };
 use secrecy::ExposeSecret;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ fn setting(name: &str) -> Setting {
     Setting::new(name).expect(name)
 }
 
-fn consent(all: &[Destroyed]) -> Consent {
+fn consent(all: &[DestructibleObject]) -> Consent {
     all.iter().cloned().fold(Consent::none(), Consent::destroying)
 }
 
@@ -26,16 +26,17 @@ fn consent(all: &[Destroyed]) -> Consent {
 fn a_role_goes_with_its_database() {
     on_each(|postgres| {
         let server = as_superuser(postgres);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), Some(Password::secret("x")));
         apply(&server, &wish);
         let session = postgres.session_in("app");
         session.query("SET ROLE app; CREATE TABLE t (x int); GRANT SELECT ON t TO PUBLIC").expect("a table");
         drop(session);
-        let mut gone = Desired::new();
+        let mut gone = DesiredState::new();
         gone.role(name("app"), Role::absent());
         gone.database(name("app"), Database::absent());
-        let consent = consent(&[Destroyed::Role(name("app")), Destroyed::Database(name("app"))]);
+        let consent =
+            consent(&[DestructibleObject::Role(name("app")), DestructibleObject::Database(name("app"))]);
         let planned = run(server.plan(&gone, &consent)).expect("a plan");
         assert_eq!(planned.blocked, []);
         let sql: Vec<String> = planned.steps.iter().map(|step| step.change.sql(planned.version)).collect();
@@ -60,11 +61,14 @@ fn what_is_blocked_never_happens() {
             .query("CREATE SCHEMA gone; CREATE TABLE gone.t (x int); ALTER TABLE gone.t OWNER TO old")
             .expect("a table");
         drop(inside);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("old"), Role::absent());
         let schema = Schema { presence: pg_ensure::desired::Presence::Absent, ..Schema::default() };
         wish.database(name("keep"), Database::new().schema(name("gone"), schema));
-        let consent = consent(&[Destroyed::Role(name("old")), Destroyed::Schema(name("keep"), name("gone"))]);
+        let consent = consent(&[
+            DestructibleObject::Role(name("old")),
+            DestructibleObject::Schema(name("keep"), name("gone")),
+        ]);
         let server = as_superuser(postgres);
         let planned = run(server.plan(&wish, &consent)).expect("a plan");
         assert_eq!(planned.blocked.len(), 1);
@@ -87,7 +91,7 @@ fn what_is_blocked_never_happens() {
 fn refused_values_are_in_the_plan() {
     on_each(|postgres| {
         let server = as_superuser(postgres);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("r"), Role::new());
         for (parameter, value) in [
             ("nosuch_guc", "1"),
@@ -147,13 +151,16 @@ fn a_template_that_was_changed_is_planned_for() {
             .expect("changes");
         drop(session);
         let server = as_superuser(postgres);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), None);
         let database = Database::owned_by(&name("app"))
             .schema(name("extra"), Schema { owner: Some(name("app")), ..Schema::default() });
         wish.database(name("app"), database);
-        let on =
-            On::AllIn { database: name("app"), schema: name("extra"), kind: pg_ensure::ObjectKind::Table };
+        let on = GrantTarget::AllIn {
+            database: name("app"),
+            schema: name("extra"),
+            kind: pg_ensure::ObjectKind::Table,
+        };
         let select = PrivilegeSet::Only(Privilege::Select.into());
         wish.grant(Grant { to: Grantee::Public, on, privileges: select, grantable: false });
         let planned = plan(&server, &wish);
@@ -170,7 +177,7 @@ fn a_template_that_is_closed_to_the_session() {
     options.hba = "local template1 all reject\nlocal all all trust\n".to_owned();
     let postgres = Postgres::start(&options);
     let server = as_superuser(&postgres);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), None);
     let schema = Schema { owner: Some(name("app")), ..Schema::default() };
     wish.database(name("app"), Database::owned_by(&name("app")).schema(name("s"), schema));
@@ -193,7 +200,7 @@ fn a_changed_owner_and_the_contents() {
             .expect("a table");
         drop(inside);
         let server = as_superuser(postgres);
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.external(name("after")).external(name("before"));
         wish.database(name("shop"), Database::owned_by(&name("after")));
         let noted = plan(&server, &wish);
@@ -238,11 +245,11 @@ fn archive_recovery_is_waited_for() {
     let origin = Postgres::start(&options);
     // Each file that the archive is asked for takes its time, and is not there.
     let restored = Postgres::restored_from(&origin, "sleep 2; false");
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), None);
     let hurried = as_superuser(&restored)
-        .patience(Patience { connect: Duration::from_millis(300), ..Patience::default() });
-    let early = run(hurried.apply(&wish, &ApplyOptions::default(), &mut Silent));
+        .timeouts(Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() });
+    let early = run(hurried.apply(&wish, &ApplyOptions::default(), &mut NoopObserver));
     assert!(matches!(early, Err(Error::Recovering(_))), "{early:?}");
     let mut heard = Heard(false);
     let outcome =
@@ -257,11 +264,12 @@ fn a_server_that_is_not_there_takes_the_time_limit_once() {
     let mut nowhere = Config::new();
     nowhere.host("127.0.0.1").port(testkit::free_port()).user("x");
     let server = Server::new(nowhere, NoTls)
-        .patience(Patience { connect: Duration::from_secs(1), ..Patience::default() });
-    let mut wish = Desired::new();
+        .timeouts(Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() });
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), None);
     let began = Instant::now();
-    let why = run(server.apply(&wish, &ApplyOptions::default(), &mut Silent)).expect_err("nobody is there");
+    let why =
+        run(server.apply(&wish, &ApplyOptions::default(), &mut NoopObserver)).expect_err("nobody is there");
     assert!(why.is_unreachable() && why.to_string().contains("127.0.0.1:"), "{why}");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
@@ -273,12 +281,12 @@ fn a_password_that_cannot_be_seen_is_set_once() {
     postgres.session().query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB").expect("a role");
     let server = || Server::new(config(&postgres, "admin", "postgres"), NoTls);
     let wish = |secret: &str| {
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("app"), Role::new().login(true).password(Password::secret(secret)));
         wish
     };
     let first = apply(&server(), &wish("one"));
-    let known = |applied: &pg_ensure::client::Applied| {
+    let known = |applied: &pg_ensure::client::AppliedChanges| {
         let all = applied.passwords.iter();
         all.map(|(name, secret)| (name.clone(), Verifier::parse(secret.expose_secret()).expect("a verifier")))
             .collect()
@@ -308,14 +316,14 @@ impl Dice {
 
 const NAMES: [&str; 4] = ["a", "b c", "D\"e", "f'g"];
 
-fn random_wish(dice: &mut Dice) -> (Desired, Consent) {
-    let mut wish = Desired::new();
+fn random_wish(dice: &mut Dice) -> (DesiredState, Consent) {
+    let mut wish = DesiredState::new();
     let mut destroy = Consent::none();
     for role in NAMES {
         if dice.roll(5) == 0 {
             wish.role(name(role), Role::absent());
             if dice.roll(2) == 0 {
-                destroy = destroy.destroying(Destroyed::Role(name(role)));
+                destroy = destroy.destroying(DestructibleObject::Role(name(role)));
             }
             continue;
         }
@@ -333,7 +341,7 @@ fn random_wish(dice: &mut Dice) -> (Desired, Consent) {
         }
     }
     let present =
-        |wish: &Desired, role: &str| wish.roles[role].presence == pg_ensure::desired::Presence::Present;
+        |wish: &DesiredState, role: &str| wish.roles[role].presence == pg_ensure::desired::Presence::Present;
     for (role, member) in [("a", "b c"), ("b c", "f'g"), ("a", "D\"e")] {
         if present(&wish, role) && present(&wish, member) && dice.roll(2) == 0 {
             wish.membership(
@@ -346,7 +354,7 @@ fn random_wish(dice: &mut Dice) -> (Desired, Consent) {
     for database in ["x", "y z"] {
         if dice.roll(5) == 0 {
             wish.database(name(database), Database::absent());
-            destroy = destroy.destroying(Destroyed::Database(name(database)));
+            destroy = destroy.destroying(DestructibleObject::Database(name(database)));
             continue;
         }
         let owner = NAMES[usize::try_from(dice.roll(4)).expect("small")];
@@ -363,7 +371,7 @@ fn random_wish(dice: &mut Dice) -> (Desired, Consent) {
         }
         wish.database(name(database), wanted);
         if present(&wish, "b c") && dice.roll(2) == 0 {
-            let on = On::One(Object::Database(name(database)));
+            let on = GrantTarget::One(Object::Database(name(database)));
             let connect = PrivilegeSet::Only(Privilege::Connect.into());
             wish.grant(Grant { to: Grantee::Role(name("b c")), on, privileges: connect, grantable: false });
         }

@@ -1,14 +1,14 @@
 //! Standbys are left alone; of several hosts the primary is followed; after a promotion all is made true.
 
 use crate::common::{as_superuser, name, plan, run, text};
-use pg_ensure::client::{ApplyOptions, Outcome, Patience, Server, Silent};
-use pg_ensure::{Desired, Password};
+use pg_ensure::client::{ApplyOptions, NoopObserver, Outcome, Server, Timeouts};
+use pg_ensure::{DesiredState, Password};
 use std::time::Duration;
 use testkit::postgres::{Options, Postgres};
 use tokio_postgres::{Config, NoTls};
 
-fn apply(server: &Server<NoTls>, wish: &Desired) -> Outcome {
-    run(server.apply(wish, &ApplyOptions::default(), &mut Silent)).expect("it runs")
+fn apply(server: &Server<NoTls>, wish: &DesiredState) -> Outcome {
+    run(server.apply(wish, &ApplyOptions::default(), &mut NoopObserver)).expect("it runs")
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_standby_is_left_alone_and_after_promotion_it_converges() {
     options.hba.push_str("local replication all trust\n");
     let primary = Postgres::start(&options);
     let standby = Postgres::standby_of(&primary);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), Some(Password::secret("x")));
     assert!(matches!(apply(&as_superuser(&standby), &wish), Outcome::Standby));
     // Both are named, the standby first: the primary is found.
@@ -25,7 +25,7 @@ fn a_standby_is_left_alone_and_after_promotion_it_converges() {
     both.host_path(standby.socket_folder()).host_path(primary.socket_folder());
     both.port(standby.port()).port(primary.port()).user("postgres");
     let both = Server::new(both, NoTls)
-        .patience(Patience { connect: Duration::from_secs(60), ..Patience::default() });
+        .timeouts(Timeouts { connect: Duration::from_secs(60), ..Timeouts::default() });
     assert!(matches!(apply(&both, &wish), Outcome::Applied(_)));
     assert!(plan(&as_superuser(&primary), &wish).is_empty());
     // The primary dies; the other is promoted while a run is waiting for one that takes writes.
@@ -45,7 +45,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
     postgres.kill();
     let server = as_superuser(&postgres);
     let hurried =
-        server.clone().patience(Patience { connect: Duration::from_millis(200), ..Patience::default() });
+        server.clone().timeouts(Timeouts { connect: Duration::from_millis(200), ..Timeouts::default() });
     assert!(run(hurried.wait()).is_err());
     let waiting = std::thread::spawn(move || run(server.wait()));
     std::thread::sleep(Duration::from_millis(300));

@@ -2,23 +2,26 @@
 
 use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, text};
 use pg_ensure::client::{ApplyOptions, Server};
-use pg_ensure::desired::{Database, Extension, Grant, On, PrivilegeSet};
-use pg_ensure::{Consent, Desired, Destroyed, Grantee, Local, Object, ObjectKind, Obstacle, Privilege, Role};
+use pg_ensure::desired::{Database, Extension, Grant, GrantTarget, PrivilegeSet};
+use pg_ensure::{
+    Consent, DesiredState, DestructibleObject, Grantee, Local, Object, ObjectKind, Obstacle, Privilege, Role,
+};
 use testkit::postgres::{Options, Postgres};
 use tokio_postgres::NoTls;
 
-fn wish(database: &str) -> Desired {
-    let mut wish = Desired::new();
+fn wish(database: &str) -> DesiredState {
+    let mut wish = DesiredState::new();
     wish.role(name("reader"), Role::new());
     let mut shop = Database::new().extension(name("hstore"), Extension::default());
     shop.initial_sql = Some(text("CREATE SCHEMA s; CREATE TABLE t (x int); CREATE TABLE s.u (x int)"));
     wish.database(name(database), shop);
-    let all = |schema: &str, kind| On::AllIn { database: name(database), schema: name(schema), kind };
+    let all =
+        |schema: &str, kind| GrantTarget::AllIn { database: name(database), schema: name(schema), kind };
     let table = Object::Inside(name(database), Local::Table(name("public"), name("t")));
     for (on, privilege) in [
         (all("public", ObjectKind::Routine), Privilege::Execute),
         (all("s", ObjectKind::Table), Privilege::Select),
-        (On::One(table), Privilege::Select),
+        (GrantTarget::One(table), Privilege::Select),
     ] {
         let privileges = PrivilegeSet::Only(privilege.into());
         wish.grant(Grant { to: Grantee::Role(name("reader")), on, privileges, grantable: false });
@@ -64,7 +67,7 @@ fn databases_that_cannot_be_entered() {
         ] {
             session.query(sql).expect(sql);
         }
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), None);
         for database in ["broken", "theirs"] {
             let wanted = Database::new().extension(name("hstore"), Extension::default()).connection_limit(5);
@@ -87,7 +90,7 @@ fn databases_that_cannot_be_entered() {
         assert_eq!(applied.left.blocked.len(), 1, "{:?}", applied.left.blocked);
         let mut gone = wish.clone();
         gone.database(name("broken"), Database::absent());
-        let consent = Consent::none().destroying(Destroyed::Database(name("broken")));
+        let consent = Consent::none().destroying(DestructibleObject::Database(name("broken")));
         let options = ApplyOptions::default().consent(consent);
         assert!(apply_with(&server, &gone, &options).expect("it runs").is_complete());
         assert!(apply(&server, &wish).is_complete());
@@ -102,7 +105,7 @@ fn a_database_that_the_rules_keep_shut() {
     let postgres = Postgres::start(&options);
     postgres.session().query("CREATE DATABASE shut").expect("a database");
     let server = as_superuser(&postgres);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.ensure(&name("app"), None);
     wish.database(name("shut"), Database::new().extension(name("hstore"), Extension::default()));
     let applied = apply(&server, &wish);

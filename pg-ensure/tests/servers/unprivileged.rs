@@ -3,9 +3,11 @@
 use crate::common::{MAJORS, apply_with, config, converge, name, plan, server};
 use pg_ensure::client::ApplyOptions;
 use pg_ensure::current::DefaultKind;
-use pg_ensure::desired::{Database, DefaultGrant, Extension, Grant, Membership, On, PrivilegeSet, Schema};
+use pg_ensure::desired::{
+    Database, DefaultGrant, Extension, Grant, GrantTarget, Membership, PrivilegeSet, Schema,
+};
 use pg_ensure::{
-    Consent, Desired, Grantee, Local, Object, Obstacle, Password, Privilege, Role, Setting, Text,
+    Consent, DesiredState, Grantee, Local, Object, Obstacle, Password, Privilege, Role, Setting, Text,
 };
 use testkit::postgres::{Options, Postgres};
 
@@ -25,7 +27,7 @@ fn what_it_may_is_done() {
     for major in MAJORS {
         let postgres = managed(major);
         let admin = server(&postgres, "admin");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.ensure(&name("app"), Some(Password::secret("x")));
         wish.role(name("reader"), Role::new().login(true).comment(Text::new("reads").expect("a text")));
         wish.membership(name("reader"), name("app"), Membership::default());
@@ -49,9 +51,9 @@ fn what_it_may_is_done() {
         let usage = PrivilegeSet::Only(Privilege::Usage.into());
         let on = Object::Inside(name("app"), Local::Schema(name("s")));
         let to = Grantee::Role(name("reader"));
-        wish.grant(Grant { to: to.clone(), on: On::One(on), privileges: usage, grantable: false });
+        wish.grant(Grant { to: to.clone(), on: GrantTarget::One(on), privileges: usage, grantable: false });
         let connect = PrivilegeSet::Only(Privilege::Connect.into());
-        let on = On::One(Object::Database(name("app")));
+        let on = GrantTarget::One(Object::Database(name("app")));
         wish.grant(Grant { to: to.clone(), on, privileges: connect, grantable: false });
         wish.default_grant(DefaultGrant {
             database: name("app"),
@@ -78,7 +80,7 @@ fn what_it_may_not_is_named_and_the_rest_is_done() {
     for major in MAJORS {
         let postgres = managed(major);
         let admin = server(&postgres, "admin");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         wish.role(name("good"), Role::new().login(true));
         wish.role(name("root"), Role::new().superuser(true));
         wish.role(name("copy"), Role::new().replication(true));
@@ -94,7 +96,7 @@ fn what_it_may_not_is_named_and_the_rest_is_done() {
         let setting = Setting::new("log_statement").expect("a name");
         wish.setting(Some(name("good")), None, setting.clone(), Text::new("all").ok());
         let set = PrivilegeSet::Only(Privilege::Set.into());
-        let on = On::One(Object::Parameter(setting));
+        let on = GrantTarget::One(Object::Parameter(setting));
         wish.grant(Grant { to: Grantee::Role(name("good")), on, privileges: set, grantable: false });
         let applied = apply_with(&admin, &wish, &ApplyOptions::default()).expect("it runs");
         let blocked: Vec<String> = applied.left.blocked.iter().map(ToString::to_string).collect();
@@ -123,7 +125,7 @@ fn only_what_differs_is_said() {
     for major in MAJORS {
         let postgres = managed(major);
         let admin = server(&postgres, "admin");
-        let mut wish = Desired::new();
+        let mut wish = DesiredState::new();
         let role = Role::new()
             .superuser(false)
             .replication(false)
@@ -144,7 +146,7 @@ fn its_own_password_is_its_own_to_change() {
     let mut config = config(&postgres, "nobody", "postgres");
     config.password("old");
     let own = pg_ensure::client::Server::new(config, tokio_postgres::NoTls);
-    let mut wish = Desired::new();
+    let mut wish = DesiredState::new();
     wish.role(name("nobody"), Role::new().password(Password::secret("new")));
     // The connection for looking again afterwards is the one that is there.
     let applied = apply_with(&own, &wish, &ApplyOptions::default()).expect("it runs");

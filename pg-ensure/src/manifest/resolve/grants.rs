@@ -3,14 +3,14 @@
 use super::{Resolution, SourceSpan};
 use crate::acl::{Grantee, ObjectKind, Privilege, Privileges};
 use crate::current::DefaultKind;
-use crate::desired::{DefaultGrant, Grant, On, PrivilegeSet, Subject};
+use crate::desired::{DefaultGrant, Grant, GrantTarget, PrivilegeSet, Subject};
+use crate::manifest::spanned::{ManifestReader as _, SpannedString};
 use crate::manifest::spec::{DefaultGrantSpec, DefaultKindSpec, GrantSpec, ObjectKindSpec};
-use crate::manifest::word::{Word, WordReader as _};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 
 impl Resolution<'_, '_> {
-    pub(super) fn privileges(&mut self, words: &[Word]) -> PrivilegeSet {
+    pub(super) fn privileges(&mut self, words: &[SpannedString]) -> PrivilegeSet {
         let mut found = Privileges::NONE;
         for word in words {
             if word.as_ref().eq_ignore_ascii_case("all") {
@@ -24,12 +24,17 @@ impl Resolution<'_, '_> {
         PrivilegeSet::Only(found)
     }
 
-    pub(super) fn grantee(&mut self, word: &Word) -> Option<Grantee> {
+    pub(super) fn grantee(&mut self, word: &SpannedString) -> Option<Grantee> {
         if word.as_ref() == "public" { Some(Grantee::Public) } else { self.name(word).map(Grantee::Role) }
     }
 
     /// A field that this kind of object needs.
-    pub(super) fn needed(&mut self, field: &str, word: Option<&Word>, spec: &GrantSpec) -> Option<Name> {
+    pub(super) fn needed(
+        &mut self,
+        field: &str,
+        word: Option<&SpannedString>,
+        spec: &GrantSpec,
+    ) -> Option<Name> {
         if word.is_none() {
             self.wrong(spec.on.span(), format!("a grant on this needs {field}"));
         }
@@ -55,9 +60,9 @@ impl Resolution<'_, '_> {
         }
     }
 
-    pub(super) fn on(&mut self, spec: &GrantSpec) -> Option<On> {
+    pub(super) fn on(&mut self, spec: &GrantSpec) -> Option<GrantTarget> {
         let kind = *spec.on.as_ref();
-        let one = |object| Some(On::One(object));
+        let one = |object| Some(GrantTarget::One(object));
         match kind {
             ObjectKindSpec::Database => return one(Object::Database(self.name(&spec.name)?)),
             ObjectKindSpec::Tablespace => return one(Object::Tablespace(self.name(&spec.name)?)),
@@ -93,7 +98,7 @@ impl Resolution<'_, '_> {
                         ObjectKindSpec::Type => ObjectKind::Type,
                         _ => ObjectKind::Table,
                     };
-                    return Some(On::AllIn { database, schema, kind });
+                    return Some(GrantTarget::AllIn { database, schema, kind });
                 }
                 let name = self.name(&spec.name)?;
                 match kind {
@@ -130,7 +135,7 @@ impl Resolution<'_, '_> {
             let Some(schema) = schema.clone() else {
                 return self.wrong(spec.to.span(), "existing = true needs a schema");
             };
-            let on = On::AllIn { database: database.clone(), schema, kind: kind.object() };
+            let on = GrantTarget::AllIn { database: database.clone(), schema, kind: kind.object() };
             self.places.insert(Subject::Grant(self.desired.grants.len()), place.clone());
             self.desired.grant(Grant { to: to.clone(), on, privileges, grantable: spec.grantable });
         }

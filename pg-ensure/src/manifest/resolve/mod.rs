@@ -4,9 +4,9 @@ mod grants;
 mod roles;
 mod settings;
 
-use super::word::{WordReader, presence};
+use super::spanned::{ManifestReader, presence};
 use super::{Manifest, Problem, Problems};
-use crate::desired::{Desired, Membership, Subject, Why};
+use crate::desired::{DesiredState, InvalidReason, Membership, Subject};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,11 +20,11 @@ impl Manifest {
     ///
     /// # Errors
     /// Returns [`Problems`] with every error and its position.
-    pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<Desired, Problems> {
+    pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<DesiredState, Problems> {
         let mut work = Resolution {
             manifest: self,
             secrets,
-            desired: Desired::new(),
+            desired: DesiredState::new(),
             problems: Vec::new(),
             places: BTreeMap::new(),
         };
@@ -51,12 +51,12 @@ struct SourceSpan {
 }
 
 impl SourceSpan {
-    fn of(&self, why: &Why) -> Range<usize> {
+    fn of(&self, why: &InvalidReason) -> Range<usize> {
         let field = match why {
-            Why::Password(_) => "password",
-            Why::UnknownRole { what, .. } | Why::RoleLeaves { what, .. } => what,
-            Why::ConnectionLimit(_) => "connection_limit",
-            Why::DatabaseLeaves(_) | Why::TemplateCircle(_) => "template",
+            InvalidReason::Password(_) => "password",
+            InvalidReason::UnknownRole { what, .. } | InvalidReason::RoleLeaves { what, .. } => what,
+            InvalidReason::ConnectionLimit(_) => "connection_limit",
+            InvalidReason::DatabaseLeaves(_) | InvalidReason::TemplateCircle(_) => "template",
             _ => "",
         };
         let found = self.fields.iter().find(|(name, _)| *name == field);
@@ -74,12 +74,12 @@ pub(super) fn fields<const N: usize>(
 pub(super) struct Resolution<'a, 'r> {
     manifest: &'a Manifest,
     secrets: &'a mut Resolver<'r>,
-    pub(super) desired: Desired,
+    pub(super) desired: DesiredState,
     problems: Vec<Problem>,
     places: BTreeMap<Subject, SourceSpan>,
 }
 
-impl WordReader for Resolution<'_, '_> {
+impl ManifestReader for Resolution<'_, '_> {
     fn wrong(&mut self, span: Range<usize>, message: String) {
         self.problems.push(self.manifest.problem(span, message));
     }

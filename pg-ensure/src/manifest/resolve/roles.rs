@@ -2,8 +2,8 @@
 
 use super::{Resolution, SourceSpan, fields};
 use crate::desired::{Database, Membership, Password, Presence, Role, Subject};
+use crate::manifest::spanned::{ManifestReader as _, SpannedString, presence};
 use crate::manifest::spec::{EnsureSpec, RoleSpec};
-use crate::manifest::word::{Word, WordReader as _, presence};
 use crate::name::Name;
 use crate::time::ValidUntil;
 use secrecy::ExposeSecret;
@@ -50,7 +50,7 @@ impl Resolution<'_, '_> {
         if spec.database.is_some() && !spec.databases.is_empty() {
             self.wrong(span.clone(), "database and databases exclude each other: keep one");
         }
-        let named: Vec<&Word> = spec.database.iter().chain(&spec.databases).collect();
+        let named: Vec<&SpannedString> = spec.database.iter().chain(&spec.databases).collect();
         let named = if named.is_empty() { vec![&spec.name] } else { named };
         for word in named {
             if let Some(database) = self.name(word) {
@@ -115,8 +115,8 @@ impl Resolution<'_, '_> {
     /// One password of those that may be said, and its place.
     pub(super) fn password(
         &mut self,
-        reference: Option<&Word>,
-        file: Option<&Word>,
+        reference: Option<&SpannedString>,
+        file: Option<&SpannedString>,
         none: Option<()>,
         name: &Range<usize>,
     ) -> (Option<Password>, Option<Range<usize>>) {

@@ -2,7 +2,7 @@
 
 use super::Resolution;
 use crate::desired::Subject;
-use crate::manifest::word::{SettingValue, Settings};
+use crate::manifest::spanned::{SettingValue, Settings};
 use crate::name::{Name, Text};
 use crate::object::Setting;
 

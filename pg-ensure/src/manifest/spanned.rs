@@ -9,18 +9,18 @@ use std::ops::Range;
 use toml::Spanned;
 
 /// A text with its byte range in the file.
-pub type Word = Spanned<String>;
+pub type SpannedString = Spanned<String>;
 /// Values of settings, by parameter name.
-pub type Settings = BTreeMap<Word, Spanned<SettingValue>>;
+pub type Settings = BTreeMap<SpannedString, Spanned<SettingValue>>;
 
 /// An object inside a database as it is written.
-pub(crate) trait Written {
+pub(crate) trait ManifestObject {
     /// The desired form.
     type Form;
 
-    fn name(&self) -> &Word;
+    fn name(&self) -> &SpannedString;
 
-    fn form(&self, reader: &mut dyn WordReader) -> Self::Form;
+    fn form(&self, reader: &mut dyn ManifestReader) -> Self::Form;
 
     fn subject(database: Name, name: Name) -> Subject;
 
@@ -33,18 +33,18 @@ pub(crate) trait Written {
 }
 
 /// Reads words, and keeps what is wrong with them.
-pub(crate) trait WordReader {
+pub(crate) trait ManifestReader {
     fn wrong(&mut self, span: Range<usize>, message: String);
 
-    fn name(&mut self, word: &Word) -> Option<Name> {
+    fn name(&mut self, word: &SpannedString) -> Option<Name> {
         Name::new(word.as_ref()).map_err(|why| self.wrong(word.span(), why.to_string())).ok()
     }
 
-    fn maybe(&mut self, word: Option<&Word>) -> Option<Name> {
+    fn maybe(&mut self, word: Option<&SpannedString>) -> Option<Name> {
         word.and_then(|word| self.name(word))
     }
 
-    fn text(&mut self, word: Option<&Word>) -> Option<Text> {
+    fn text(&mut self, word: Option<&SpannedString>) -> Option<Text> {
         let word = word?;
         Text::new(word.as_ref()).map_err(|why| self.wrong(word.span(), why.to_string())).ok()
     }
@@ -91,18 +91,18 @@ pub(crate) fn absent(presence: Presence) -> bool {
     presence == Presence::Absent
 }
 
-pub(crate) fn word(text: impl Into<String>) -> Word {
+pub(crate) fn word(text: impl Into<String>) -> SpannedString {
     Spanned::new(0..0, text.into())
 }
 
-pub(crate) fn name(name: &Name) -> Word {
+pub(crate) fn name(name: &Name) -> SpannedString {
     word(name.as_str())
 }
 
-pub(crate) fn maybe(found: Option<&Name>) -> Option<Word> {
+pub(crate) fn maybe(found: Option<&Name>) -> Option<SpannedString> {
     found.map(name)
 }
 
-pub(crate) fn text(found: Option<&Text>) -> Option<Word> {
+pub(crate) fn text(found: Option<&Text>) -> Option<SpannedString> {
     found.map(|text| word(text.as_str()))
 }

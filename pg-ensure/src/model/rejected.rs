@@ -5,8 +5,8 @@ use thiserror::Error;
 /// The server would reject the change in this state; the reason.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
-pub struct Impossible(pub String);
+pub struct RejectedChange(pub String);
 
-pub(crate) fn impossible<T>(why: String) -> Result<T, Impossible> {
-    Err(Impossible(why))
+pub(crate) fn rejected<T>(why: String) -> Result<T, RejectedChange> {
+    Err(RejectedChange(why))
 }
