@@ -9,7 +9,7 @@
 #[path = "../tests/upgrade/lab/mod.rs"]
 mod lab;
 
-use lab::{Lab, Made, as_account, succeed};
+use lab::{ClusterOptions, Lab, as_account, succeed};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ fn main() {
     let (scale, rounds) = (number("SIZE", 70), number("ROUNDS", 3));
     let folder = tempfile::Builder::new().prefix("overhead-").tempdir_in("/tmp").expect("a folder");
     lab::own(folder.path());
-    let lab = Lab::within(&Made::new("17", "18"), folder.path());
+    let lab = Lab::within(&ClusterOptions::new("17", "18"), folder.path());
     lab.start_old();
     let mut pgbench = as_account(&lab.old_bin.join("pgbench"));
     pgbench.args(["-q", "-i", "-s", &scale.to_string(), "-h"]).arg(lab.socket_folder());

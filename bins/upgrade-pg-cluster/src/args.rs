@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
 use cli_support::outcome::Failure;
 use cli_support::verbosity::Verbosity;
-use pg_upgrade::{Amcheck, Backup, Major, Mode, Reindexing, Request, Step, Stopping, versions_in_name};
+use pg_upgrade::{Amcheck, Backup, Major, Mode, Reindexing, Request, Step, StopMethod, versions_in_name};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -253,9 +253,9 @@ impl Args {
             _ => None,
         };
         request.stopping = match (&options.service, options.stop) {
-            (Some(unit), _) => Stopping::Service(unit.clone()),
-            (None, true) => Stopping::PgCtl,
-            (None, false) => Stopping::Refuse,
+            (Some(unit), _) => StopMethod::Service(unit.clone()),
+            (None, true) => StopMethod::PgCtl,
+            (None, false) => StopMethod::Refuse,
         };
         request.start_service.clone_from(&options.new_service);
         request.starting = !options.no_start;

@@ -2,15 +2,16 @@
 
 use crate::account::{self, START, STOP};
 use crate::args::{Action, Args, Command};
-use crate::hba::Meaning;
+use crate::hba::RuleComparison;
 use crate::manual::MANUAL;
-use crate::progress::Lines;
-use crate::service::{Parent, Systemd};
+use crate::progress::LineObserver;
+use crate::service::{ParentProcess, Systemd};
 use crate::views;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure, chain, ok};
 use pg_upgrade::{
-    Outcome, Rehearsing, Services, State, Stopping, Upgrade, UpgradeError, collect, html, passes, report,
+    Outcome, RehearsalOptions, Services, State, StopMethod, Upgrade, UpgradeError, collect, html, passes,
+    report,
 };
 use serde_json::json;
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     let start_service = request.start_service.clone();
     let upgrade = Upgrade::new(request);
     if account::is_root() {
-        let stop = if let Stopping::Service(unit) = &stopping { Some(unit.as_str()) } else { None };
+        let stop = if let StopMethod::Service(unit) = &stopping { Some(unit.as_str()) } else { None };
         let folder = if upgrade.old_data().exists() { upgrade.old_data() } else { upgrade.base() };
         // Going back starts the old server, whatever the new one's unit is called.
         let rolls_back = args.action() == Some(Action::Rollback);
@@ -44,14 +45,19 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if !account::is_child() {
         deprecation(args);
     }
-    let services: &dyn Services = if account::is_child() { &Parent } else { &Systemd };
+    let services: &dyn Services = if account::is_child() { &ParentProcess } else { &Systemd };
     match &args.command {
         Some(Command::Plan) => plan(&upgrade, args.json),
         Some(Command::Check { .. }) => check(&upgrade, args.json),
         Some(Command::Rehearse { at, max_rate }) => {
             let at = at.as_ref().map(std::path::absolute).transpose();
             let at = at.map_err(|why| Failure::Configuration(format!("--at: {why}")))?;
-            rehearse(&upgrade, &Rehearsing { at, max_rate: Some(max_rate.clone()) }, services, args.json)
+            rehearse(
+                &upgrade,
+                &RehearsalOptions { at, max_rate: Some(max_rate.clone()) },
+                services,
+                args.json,
+            )
         }
         Some(Command::Status) => status(&upgrade, args.json),
         Some(Command::Report { html: as_html }) => {
@@ -65,8 +71,8 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         }
         Some(Command::Gc { .. } | Command::Shell(_)) => unreachable!("handled above"),
         Some(Command::Run | Command::Rollback) | None if args.action() == Some(Action::Rollback) => {
-            let mut lines = Lines::new(args.json);
-            match upgrade.roll_back(&Meaning, services, &mut lines) {
+            let mut lines = LineObserver::new(args.json);
+            match upgrade.roll_back(&RuleComparison, services, &mut lines) {
                 Ok(record) if args.json => println!("{}", views::record(&record)),
                 Ok(record) => {
                     println!("undone: {} is as it was", record.choices.old_data.display());
@@ -85,8 +91,8 @@ fn nothing() -> Failure {
 }
 
 fn go(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
-    let mut lines = Lines::new(as_json);
-    let (record, outcome) = match upgrade.run(&Meaning, services, &mut lines) {
+    let mut lines = LineObserver::new(as_json);
+    let (record, outcome) = match upgrade.run(&RuleComparison, services, &mut lines) {
         Ok(ended) => ended,
         Err(why) => {
             drop(lines);
@@ -115,12 +121,12 @@ fn go(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitC
 
 fn rehearse(
     upgrade: &Upgrade,
-    rehearsing: &Rehearsing,
+    rehearsing: &RehearsalOptions,
     services: &dyn Services,
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
-    let mut lines = Lines::new(as_json);
-    let result = upgrade.rehearse(rehearsing, &Meaning, services, &mut lines);
+    let mut lines = LineObserver::new(as_json);
+    let result = upgrade.rehearse(rehearsing, &RuleComparison, services, &mut lines);
     drop(lines);
     match result {
         Ok(rehearsal) if as_json => println!("{}", views::rehearsal(&rehearsal)),
@@ -138,7 +144,7 @@ fn rehearse(
 }
 
 fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
-    let plan = upgrade.plan(&Meaning).map_err(|why| failure(&why))?;
+    let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     if as_json {
         println!("{}", views::plan(&plan));
     } else {
@@ -152,7 +158,7 @@ const OF_A_RUN: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
 fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
-    let plan = upgrade.plan(&Meaning).map_err(|why| failure(&why))?;
+    let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     let mut findings = plan.findings;
     findings.retain(|finding| !OF_A_RUN.contains(&finding.code.as_str()));
     if as_json {

@@ -1,22 +1,22 @@
 //! `pg_hba.conf` compared by meaning under both versions.
 
 use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
-use pg_upgrade::{Hba, HbaChecker, Major};
+use pg_upgrade::{HbaChecker, HbaComparison, Major};
 use std::path::Path;
 
 /// Reads the file as each version does, and compares what they make of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meaning;
+pub(crate) struct RuleComparison;
 
-impl HbaChecker for Meaning {
-    fn check(&self, file: &Path, from: Major, to: Major) -> Hba {
+impl HbaChecker for RuleComparison {
+    fn check(&self, file: &Path, from: Major, to: Major) -> HbaComparison {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
-            Err(why) => return Hba::Unknown(format!("{}: {why}", file.display())),
+            Err(why) => return HbaComparison::Unknown(format!("{}: {why}", file.display())),
         };
         let name = file.display().to_string();
         if let Some(unknown) = [from, to].iter().find(|major| major.to_string().parse::<Version>().is_err()) {
-            return Hba::Unknown(format!("the rules of {unknown} are not known to this program"));
+            return HbaComparison::Unknown(format!("the rules of {unknown} are not known to this program"));
         }
         let rules = |major: Major| {
             let version: Version = major.to_string().parse().map_err(|_| format!("{major} is not known"))?;
@@ -25,14 +25,14 @@ impl HbaChecker for Meaning {
         };
         let old = match rules(from) {
             Ok(old) => old,
-            Err(why) => return Hba::Unknown(format!("{from} itself refuses it: {why}")),
+            Err(why) => return HbaComparison::Unknown(format!("{from} itself refuses it: {why}")),
         };
         match rules(to) {
-            Err(why) => Hba::Refused(why),
+            Err(why) => HbaComparison::Refused(why),
             Ok(new) => match diff(&old, &new) {
-                Diff::Equal => Hba::Same,
-                Diff::Different(example) => Hba::Changed(example.to_string()),
-                Diff::Undecided(why) => Hba::Unknown(why.to_string()),
+                Diff::Equal => HbaComparison::Same,
+                Diff::Different(example) => HbaComparison::Changed(example.to_string()),
+                Diff::Undecided(why) => HbaComparison::Unknown(why.to_string()),
             },
         }
     }
@@ -62,23 +62,23 @@ fn words(why: &std::io::Error) -> IncludeError {
 mod tests {
     use super::*;
 
-    fn verdict(text: &str, from: &str, to: &str) -> Hba {
+    fn verdict(text: &str, from: &str, to: &str) -> HbaComparison {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pg_hba.conf");
         std::fs::write(&path, text).unwrap();
-        Meaning.check(&path, from.parse().unwrap(), to.parse().unwrap())
+        RuleComparison.check(&path, from.parse().unwrap(), to.parse().unwrap())
     }
 
     #[test]
     fn what_each_version_makes_of_it() {
-        assert_eq!(verdict("local all all peer\n", "15", "18"), Hba::Same);
+        assert_eq!(verdict("local all all peer\n", "15", "18"), HbaComparison::Same);
         // A name that begins with a slash is a pattern from 16 on.
-        assert!(matches!(verdict("local /^a all trust\n", "15", "18"), Hba::Changed(_)));
-        assert!(matches!(verdict("local /( all trust\n", "15", "18"), Hba::Refused(_)));
-        assert_eq!(verdict("local /^a all trust\n", "17", "18"), Hba::Same);
+        assert!(matches!(verdict("local /^a all trust\n", "15", "18"), HbaComparison::Changed(_)));
+        assert!(matches!(verdict("local /( all trust\n", "15", "18"), HbaComparison::Refused(_)));
+        assert_eq!(verdict("local /^a all trust\n", "17", "18"), HbaComparison::Same);
         // 19 does not start with radius.
         let radius = "host all all all radius radiusservers=a radiussecrets=b\n";
-        assert!(matches!(verdict(radius, "18", "19"), Hba::Refused(why) if why.contains("radius")));
-        assert_eq!(verdict("local all all peer\n", "18", "19"), Hba::Same);
+        assert!(matches!(verdict(radius, "18", "19"), HbaComparison::Refused(why) if why.contains("radius")));
+        assert_eq!(verdict("local all all peer\n", "18", "19"), HbaComparison::Same);
     }
 }

@@ -5,17 +5,17 @@ use pg_upgrade::{Observer, Step};
 
 /// One line a step.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LineObserver {
     progress: Progress,
 }
 
-impl Lines {
+impl LineObserver {
     pub(crate) fn new(quiet: bool) -> Self {
         Self { progress: Progress::new(quiet) }
     }
 }
 
-impl Observer for Lines {
+impl Observer for LineObserver {
     fn begin(&mut self, step: Step) {
         self.progress.begin(format!("{:<10} {}", step.to_string(), step.what()));
     }

@@ -26,9 +26,9 @@ impl Services for Systemd {
 
 /// Leaves it to the parent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parent;
+pub(crate) struct ParentProcess;
 
-impl Services for Parent {
+impl Services for ParentProcess {
     fn set(&self, _: &str, _: bool) -> Result<bool, String> {
         Ok(false)
     }

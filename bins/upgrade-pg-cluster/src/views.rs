@@ -2,7 +2,7 @@
 
 use cli_support::finding::Place;
 use cli_support::table::Table;
-use pg_upgrade::{Finding, Garbage, Outcome, Plan, Record, Rehearsal, Severity, State, passes, span};
+use pg_upgrade::{Finding, GcReport, Outcome, Plan, Record, Rehearsal, Severity, State, passes, span};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -138,7 +138,7 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
     out
 }
 
-pub(crate) fn garbage(garbage: &Garbage, dry: bool, as_json: bool) {
+pub(crate) fn garbage(garbage: &GcReport, dry: bool, as_json: bool) {
     if as_json {
         let removed: Vec<Value> =
             garbage.removed.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect();

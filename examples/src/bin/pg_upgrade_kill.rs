@@ -1,7 +1,7 @@
 //! The effect of a kill at each step of an upgrade, and the way back, in the state machine's own words. Run: `cargo run
 //! -p examples --bin pg_upgrade_kill -- swap`. The default mode is copy.
 
-use pg_upgrade::{Machine, Mode, Old, Reindexing, State};
+use pg_upgrade::{Machine, Mode, OldClusterState, Reindexing, State};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mode: Mode = std::env::args().nth(1).as_deref().unwrap_or("copy").parse()?;
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let machine = Machine::restored(mode, Reindexing::BeforeCommit, State::Running(*step));
         // In modes that consume the old cluster, the old control file is renamed as soon as the transfer starts.
         let aside = !mode.keeps_the_old() && !machine.before(*step, pg_upgrade::Step::Transfer);
-        let old = if aside { Old::Disabled } else { Old::Whole };
+        let old = if aside { OldClusterState::Disabled } else { OldClusterState::Whole };
         let on = match machine.recovery(old) {
             Ok(Some(recovery)) => format!("goes on from {}", recovery.from),
             Ok(None) => "nothing to put in order".to_owned(),

@@ -1,7 +1,7 @@
 //! Translates a postgresql.conf to a newer major version. Run: `cargo run -p examples --bin pg_upgrade_settings --
 //! /etc/postgresql/15/main/postgresql.conf 15 18`. Without arguments it shows a file with removed settings.
 
-use pg_upgrade::{Carrying, Major, carried};
+use pg_upgrade::{Major, SettingsConversion, convert_settings};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "18".parse()?,
         ),
     };
-    let how = Carrying {
+    let how = SettingsConversion {
         file: "postgresql.conf",
         from,
         to,
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         new_data: &format!("/var/lib/postgresql/{to}"),
         refused: &[],
     };
-    let (text, edits) = carried(&text, &how);
+    let (text, edits) = convert_settings(&text, &how);
     for edit in edits {
         println!("line {}: {}: {}", edit.line, edit.name, edit.what);
     }

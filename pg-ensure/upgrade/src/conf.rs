@@ -89,7 +89,7 @@ pub fn quoted(value: &str) -> String {
 
 /// Change of a parameter between two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ParameterChange {
     /// The parameter was renamed; its new name.
     Renamed(&'static str),
     /// The parameter was removed; its replacement, in words.
@@ -97,25 +97,29 @@ pub enum Fate {
 }
 
 /// Names of changed parameters, the first version without each, and the change, from the release notes of 13 to 19.
-const FATES: &[(&str, u32, Fate)] = &[
-    ("wal_keep_segments", 13, Fate::Removed("wal_keep_size, in megabytes, replaces it")),
-    ("operator_precedence_warning", 14, Fate::Removed("it warned about a change of version 9.5")),
-    ("vacuum_cleanup_index_scale_factor", 14, Fate::Removed("it had no effect since 13.3")),
-    ("stats_temp_directory", 15, Fate::Removed("statistics are in shared memory")),
-    ("force_parallel_mode", 16, Fate::Renamed("debug_parallel_query")),
-    ("promote_trigger_file", 16, Fate::Removed("pg_promote() or pg_ctl promote does it")),
-    ("vacuum_defer_cleanup_age", 16, Fate::Removed("hot_standby_feedback or replication slots do it")),
-    ("db_user_namespace", 17, Fate::Removed("it has no replacement")),
-    ("old_snapshot_threshold", 17, Fate::Removed("it has no replacement")),
-    ("trace_recovery_messages", 17, Fate::Removed("it has no replacement")),
-    ("ssl_ecdh_curve", 18, Fate::Renamed("ssl_groups")),
-    ("escape_string_warning", 19, Fate::Removed("standard_conforming_strings is always on")),
+const PARAMETER_CHANGES: &[(&str, u32, ParameterChange)] = &[
+    ("wal_keep_segments", 13, ParameterChange::Removed("wal_keep_size, in megabytes, replaces it")),
+    ("operator_precedence_warning", 14, ParameterChange::Removed("it warned about a change of version 9.5")),
+    ("vacuum_cleanup_index_scale_factor", 14, ParameterChange::Removed("it had no effect since 13.3")),
+    ("stats_temp_directory", 15, ParameterChange::Removed("statistics are in shared memory")),
+    ("force_parallel_mode", 16, ParameterChange::Renamed("debug_parallel_query")),
+    ("promote_trigger_file", 16, ParameterChange::Removed("pg_promote() or pg_ctl promote does it")),
+    (
+        "vacuum_defer_cleanup_age",
+        16,
+        ParameterChange::Removed("hot_standby_feedback or replication slots do it"),
+    ),
+    ("db_user_namespace", 17, ParameterChange::Removed("it has no replacement")),
+    ("old_snapshot_threshold", 17, ParameterChange::Removed("it has no replacement")),
+    ("trace_recovery_messages", 17, ParameterChange::Removed("it has no replacement")),
+    ("ssl_ecdh_curve", 18, ParameterChange::Renamed("ssl_groups")),
+    ("escape_string_warning", 19, ParameterChange::Removed("standard_conforming_strings is always on")),
 ];
 
 /// Returns the change of a parameter between two versions. `None` if it still exists.
 #[must_use]
-pub fn fate(name: &str, from: Major, to: Major) -> Option<Fate> {
-    FATES
+pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterChange> {
+    PARAMETER_CHANGES
         .iter()
         .find(|(old, gone, _)| *old == name && from.number() < *gone && *gone <= to.number())
         .map(|(_, _, fate)| *fate)
@@ -135,9 +139,9 @@ pub struct Edit {
     pub what: String,
 }
 
-/// Parameters of [`carried`].
+/// Parameters of [`convert_settings`].
 #[derive(Clone, Copy, Debug)]
-pub struct Carrying<'c> {
+pub struct SettingsConversion<'c> {
     /// Name of the file, for the report.
     pub file: &'c str,
     /// The old version.
@@ -156,18 +160,18 @@ pub struct Carrying<'c> {
 /// is commented out.
 ///
 /// ```
-/// use pg_upgrade::{Carrying, carried};
-/// let how = Carrying {
+/// use pg_upgrade::{SettingsConversion, convert_settings};
+/// let how = SettingsConversion {
 /// file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
 /// old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
 /// };
-/// let (text, edits) = carried("port = 5433 # ours\nforce_parallel_mode = off\n", &how);
+/// let (text, edits) = convert_settings("port = 5433 # ours\nforce_parallel_mode = off\n", &how);
 /// assert_eq!(text, "port = 5433 # ours\ndebug_parallel_query = 'off' # was force_parallel_mode until 15\n");
 /// assert_eq!(edits.len(), 1);
 /// # Ok::<(), pg_upgrade::UnknownMajor>(())
 /// ```
 #[must_use]
-pub fn carried(text: &str, how: &Carrying<'_>) -> (String, Vec<Edit>) {
+pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Vec<Edit>) {
     let mut out = String::with_capacity(text.len());
     let mut edits = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -184,13 +188,13 @@ pub fn carried(text: &str, how: &Carrying<'_>) -> (String, Vec<Edit>) {
             let _ = writeln!(out, "# left out for {}: {why}\n# {line}", how.to);
             continue;
         }
-        match fate(&name, how.from, how.to) {
-            Some(Fate::Removed(instead)) => {
+        match parameter_change(&name, how.from, how.to) {
+            Some(ParameterChange::Removed(instead)) => {
                 edit(format!("removed in {}: {instead}", how.to));
                 let _ = writeln!(out, "# not in {}: {instead}\n# {line}", how.to);
                 continue;
             }
-            Some(Fate::Renamed(new)) => {
+            Some(ParameterChange::Renamed(new)) => {
                 edit(format!("is now {new}"));
                 let _ = writeln!(out, "{new} = {} # was {name} until {}", quoted(&value), how.from);
                 continue;
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn edits() {
         let refused = [("bogus".to_owned(), "unrecognized configuration parameter \"bogus\"".to_owned())];
-        let how = Carrying {
+        let how = SettingsConversion {
             file: "postgresql.conf",
             from: major(15),
             to: major(18),
@@ -287,7 +291,7 @@ mod tests {
             refused: &refused,
         };
         let old = "old_snapshot_threshold = -1\nssl_cert_file = '/srv/15/a.crt'\nlog_directory = '/srv/150'\nbogus = 1\n";
-        let (new, edits) = carried(old, &how);
+        let (new, edits) = convert_settings(old, &how);
         assert_eq!(edits.len(), 3);
         let left: Vec<_> = settings(&new).into_iter().map(|s| (s.name, s.value)).collect();
         assert_eq!(
@@ -301,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_19_announces() {
-        let how = Carrying {
+        let how = SettingsConversion {
             file: "f",
             from: major(18),
             to: major(19),
@@ -309,11 +313,13 @@ mod tests {
             new_data: "/b",
             refused: &[],
         };
-        let (new, edits) =
-            carried("escape_string_warning = off\nstandard_conforming_strings = off\nport = 1\n", &how);
+        let (new, edits) = convert_settings(
+            "escape_string_warning = off\nstandard_conforming_strings = off\nport = 1\n",
+            &how,
+        );
         assert_eq!(edits.len(), 2);
         assert_eq!(settings(&new).len(), 1);
-        let (_, edits) = carried("standard_conforming_strings = on\n", &how);
+        let (_, edits) = convert_settings("standard_conforming_strings = on\n", &how);
         assert!(edits.is_empty());
     }
 
@@ -337,8 +343,8 @@ mod tests {
         #[test]
         fn what_needs_no_edit_stays_to_the_byte(lines in proptest::collection::vec("[a-z_#= '\\\\0-9]{0,30}", 0..20)) {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let how = Carrying { file: "f", from: major(17), to: major(18), old_data: "/a", new_data: "/b", refused: &[] };
-            let (new, edits) = carried(&text, &how);
+            let how = SettingsConversion { file: "f", from: major(17), to: major(18), old_data: "/a", new_data: "/b", refused: &[] };
+            let (new, edits) = convert_settings(&text, &how);
             prop_assert!(edits.is_empty());
             prop_assert_eq!(new, text);
         }

@@ -27,7 +27,7 @@ pub struct Programs {
 
 /// State of the server on the old data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Running {
+pub enum ServerState {
     /// No server runs.
     #[default]
     No,
@@ -45,7 +45,7 @@ pub enum Running {
 /// Method by which a running server is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Stopping {
+pub enum StopMethod {
     /// The server is not stopped. The upgrade requires that it does not run.
     #[default]
     Refuse,
@@ -57,7 +57,7 @@ pub enum Stopping {
 
 /// State of the new data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Target {
+pub enum NewFolderState {
     /// The directory does not exist.
     #[default]
     Absent,
@@ -84,7 +84,7 @@ pub struct Tablespace {
 
 /// A file system to which the upgrade writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct DiskSpace {
     /// A directory on the file system.
     pub folder: PathBuf,
     /// Free space for this account, in bytes.
@@ -103,7 +103,7 @@ pub struct OldFolder {
     /// Control file, or the reason why it cannot be read. `None` if it was not read.
     pub control: Option<Result<ControlData, String>>,
     /// State of the server.
-    pub running: Running,
+    pub running: ServerState,
     /// Name of the account that owns the directory.
     pub owner: String,
     /// True if this process runs as the owner.
@@ -264,7 +264,7 @@ impl Database {
 
 /// Result of querying the old server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Asked {
+pub enum CatalogQuery {
     /// The server was not queried, since it does not run and must not be started.
     #[default]
     No,
@@ -276,7 +276,7 @@ pub enum Asked {
 
 /// Result of comparing `pg_hba.conf` under both versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Hba {
+pub enum HbaComparison {
     /// The file was not compared.
     #[default]
     Unchecked,
@@ -312,7 +312,7 @@ pub struct Facts {
     /// The old data directory. `None` if it does not exist.
     pub old: Option<OldFolder>,
     /// State of the new data directory.
-    pub target: Target,
+    pub target: NewFolderState,
     /// True if this account can write to the parent directory.
     pub base_writable: bool,
     /// Transfer mode to be used.
@@ -322,7 +322,7 @@ pub struct Facts {
     /// True if the file system supports cloning files (reflinks).
     pub clones: bool,
     /// File systems to which the upgrade writes.
-    pub rooms: Vec<Room>,
+    pub disk_space: Vec<DiskSpace>,
     /// Backup to be made.
     pub backup: Backup,
     /// True if the location of the backup is occupied.
@@ -330,13 +330,13 @@ pub struct Facts {
     /// Result of a replication login for `pg_basebackup`. `None` if it was not tried.
     pub replication_login: Option<Result<(), String>>,
     /// Result of querying the old server.
-    pub asked: Asked,
+    pub asked: CatalogQuery,
     /// Method by which the old server is stopped.
-    pub stopping: Stopping,
+    pub stopping: StopMethod,
     /// Edits of the configuration files.
     pub edits: Vec<super::conf::Edit>,
     /// Result of comparing `pg_hba.conf`.
-    pub hba: Hba,
+    pub hba: HbaComparison,
     /// Column options that the new server does not support.
     pub unknown_options: Vec<String>,
     /// Settings of roles, databases and functions that the new server rejects, each with its reason.

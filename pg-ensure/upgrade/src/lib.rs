@@ -16,18 +16,21 @@ mod shell;
 mod step;
 mod version;
 
-pub use conf::{Carrying, Edit, Fate, Setting, carried, fate, quoted, refusals, settings};
+pub use conf::{
+    Edit, ParameterChange, Setting, SettingsConversion, convert_settings, parameter_change, quoted, refusals,
+    settings,
+};
 pub use control::{ControlData, ControlError, control_data};
 pub use facts::{
-    Asked, Backup, Catalog, Database, Facts, Hba, OldFolder, Programs, Room, Running, Stopping,
-    StoredSetting, Tablespace, Target, WalFolder,
+    Backup, Catalog, CatalogQuery, Database, DiskSpace, Facts, HbaComparison, NewFolderState, OldFolder,
+    Programs, ServerState, StopMethod, StoredSetting, Tablespace, WalFolder,
 };
 pub use html::html;
 pub use inventory::{Difference, Inventory};
-pub use machine::{Cleanup, Machine, Old, Recovery, Refused, State};
+pub use machine::{Cleanup, Machine, OldClusterState, Recovery, State, TransitionError};
 pub use mode::{Mode, UnknownMode};
 pub use preflight::{Finding, NEW_PROGRAMS, OLD_PROGRAMS, Severity, passes, preflight};
-pub use record::{Amcheck, Choices, Entry, Recollated, Record};
+pub use record::{Amcheck, ChangedCollations, Entry, Record, ResolvedOptions};
 pub use report::{report, span};
 #[cfg(feature = "shell")]
 pub use shell::*;

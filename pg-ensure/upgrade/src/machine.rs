@@ -26,7 +26,7 @@ pub enum State {
 
 /// State of the old data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Old {
+pub enum OldClusterState {
     /// The old server can be started.
     Whole,
     /// `pg_upgrade` has renamed the control file, since linking or swapping has begun.
@@ -62,7 +62,7 @@ pub struct Recovery {
 /// Error of a transition that is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Refused {
+pub enum TransitionError {
     /// The new data directory has its final name, so that clients may have written to it.
     #[error("the switch to the new cluster has happened: going back would lose what was written since")]
     Committed,
@@ -142,25 +142,25 @@ impl Machine {
     /// Begins the next step, and returns it.
     ///
     /// # Errors
-    /// Returns [`Refused`] unless a step is ready.
-    pub fn begin(&mut self) -> Result<Step, Refused> {
+    /// Returns [`TransitionError`] unless a step is ready.
+    pub fn begin(&mut self) -> Result<Step, TransitionError> {
         match self.state {
             State::Ready(step) => {
                 self.state = State::Running(step);
                 Ok(step)
             }
-            State::Running(step) => Err(Refused::OutOfOrder(step)),
-            State::Undoing(_) => Err(Refused::BeingUndone),
-            State::Undone | State::Done => Err(Refused::Over),
+            State::Running(step) => Err(TransitionError::OutOfOrder(step)),
+            State::Undoing(_) => Err(TransitionError::BeingUndone),
+            State::Undone | State::Done => Err(TransitionError::Over),
         }
     }
 
     /// Completes the running step. Returns the new state.
     ///
     /// # Errors
-    /// Returns [`Refused`] if no step is running.
-    pub fn finish(&mut self) -> Result<State, Refused> {
-        let State::Running(step) = self.state else { return Err(Refused::Over) };
+    /// Returns [`TransitionError`] if no step is running.
+    pub fn finish(&mut self) -> Result<State, TransitionError> {
+        let State::Running(step) = self.state else { return Err(TransitionError::Over) };
         self.state = self.order.get(self.position(step) + 1).map_or(State::Done, |next| State::Ready(*next));
         Ok(self.state)
     }
@@ -169,11 +169,11 @@ impl Machine {
     /// in [`Machine::recovered`], so that an interrupted recovery is repeated.
     ///
     /// # Errors
-    /// Returns [`Refused`] if the upgrade cannot continue.
-    pub fn recovery(&self, old: Old) -> Result<Option<Recovery>, Refused> {
+    /// Returns [`TransitionError`] if the upgrade cannot continue.
+    pub fn recovery(&self, old: OldClusterState) -> Result<Option<Recovery>, TransitionError> {
         let step = match self.state {
             State::Ready(_) | State::Undone | State::Done => return Ok(None),
-            State::Undoing(_) => return Err(Refused::BeingUndone),
+            State::Undoing(_) => return Err(TransitionError::BeingUndone),
             State::Running(step) => step,
         };
         let (cleanup, from) = match step {
@@ -181,10 +181,12 @@ impl Machine {
             // What pg_upgrade has begun with a cluster cannot be gone on with.
             Step::Prepare | Step::Check => (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], Step::Prepare),
             Step::Transfer => match (self.mode, old) {
-                (Mode::Swap, Old::Disabled) => return Err(Refused::HalfSwapped),
-                (_, Old::Whole) => (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], Step::Prepare),
+                (Mode::Swap, OldClusterState::Disabled) => return Err(TransitionError::HalfSwapped),
+                (_, OldClusterState::Whole) => {
+                    (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], Step::Prepare)
+                }
                 // The new cluster has not been started for anybody, so the files are still the old one's.
-                (_, Old::Disabled) => {
+                (_, OldClusterState::Disabled) => {
                     (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew, Cleanup::EnableOld], Step::Prepare)
                 }
             },
@@ -202,23 +204,23 @@ impl Machine {
     /// The transfer is repeated.
     ///
     /// # Errors
-    /// Returns [`Refused`] after the switch, and in modes in which the transfer destroys the old cluster.
-    pub fn old_was_used(&self) -> Result<Recovery, Refused> {
+    /// Returns [`TransitionError`] after the switch, and in modes in which the transfer destroys the old cluster.
+    pub fn old_was_used(&self) -> Result<Recovery, TransitionError> {
         let step = self.reached()?;
         if !self.before(step, Step::Start) {
-            return Err(Refused::Committed);
+            return Err(TransitionError::Committed);
         }
         if !self.mode.keeps_the_old() && !self.before(step, Step::Verify) {
-            return Err(Refused::OldGone { mode: self.mode });
+            return Err(TransitionError::OldGone { mode: self.mode });
         }
         Ok(Recovery { cleanup: vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], from: Step::Prepare })
     }
 
-    fn reached(&self) -> Result<Step, Refused> {
+    fn reached(&self) -> Result<Step, TransitionError> {
         match self.state {
             State::Ready(step) | State::Running(step) | State::Undoing(step) => Ok(step),
-            State::Undone => Err(Refused::Over),
-            State::Done => Err(Refused::Committed),
+            State::Undone => Err(TransitionError::Over),
+            State::Done => Err(TransitionError::Committed),
         }
     }
 
@@ -226,11 +228,16 @@ impl Machine {
     /// commit leaves open. `backup` is whether a backup of this program can be restored.
     ///
     /// # Errors
-    /// Returns [`Refused`] if a rollback is not possible.
-    pub fn way_back(&self, old: Old, committed: bool, backup: bool) -> Result<Vec<Cleanup>, Refused> {
+    /// Returns [`TransitionError`] if a rollback is not possible.
+    pub fn way_back(
+        &self,
+        old: OldClusterState,
+        committed: bool,
+        backup: bool,
+    ) -> Result<Vec<Cleanup>, TransitionError> {
         let step = self.reached()?;
         if committed || !self.before(step, Step::Start) {
-            return Err(Refused::Committed);
+            return Err(TransitionError::Committed);
         }
         let mut way = vec![Cleanup::StopLeftovers];
         if self.state == State::Running(Step::Backup) {
@@ -243,16 +250,16 @@ impl Machine {
         let gone = match self.mode {
             Mode::Copy | Mode::Clone | Mode::CopyFileRange => false,
             Mode::Link => started,
-            Mode::Swap => old == Old::Disabled,
+            Mode::Swap => old == OldClusterState::Disabled,
         };
         if gone {
             if !backup {
-                return Err(Refused::OldGone { mode: self.mode });
+                return Err(TransitionError::OldGone { mode: self.mode });
             }
             way.extend([Cleanup::RestoreBackup, Cleanup::DiscardNew]);
         } else {
             way.push(Cleanup::DiscardNew);
-            if old == Old::Disabled {
+            if old == OldClusterState::Disabled {
                 way.push(Cleanup::EnableOld);
             }
         }
@@ -263,8 +270,8 @@ impl Machine {
     /// Begins a rollback.
     ///
     /// # Errors
-    /// Returns [`Refused`] if no upgrade is in progress.
-    pub fn undo(&mut self) -> Result<(), Refused> {
+    /// Returns [`TransitionError`] if no upgrade is in progress.
+    pub fn undo(&mut self) -> Result<(), TransitionError> {
         self.state = State::Undoing(self.reached()?);
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Mode {
 
     /// Returns true if data files of the new cluster need additional disk space.
     #[must_use]
-    pub fn takes_room(self) -> bool {
+    pub fn needs_disk_space(self) -> bool {
         matches!(self, Self::Copy | Self::CopyFileRange)
     }
 

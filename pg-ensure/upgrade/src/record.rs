@@ -1,7 +1,7 @@
 //! The record of an upgrade: the content of the journal, from which the report is made.
 
 use super::conf::Edit;
-use super::facts::{Backup, Catalog, Stopping};
+use super::facts::{Backup, Catalog, StopMethod};
 use super::machine::State;
 use super::mode::Mode;
 use super::preflight::Finding;
@@ -25,7 +25,7 @@ pub enum Amcheck {
 /// Resolved options of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
-pub struct Choices {
+pub struct ResolvedOptions {
     /// Old major version.
     pub from: u32,
     /// New major version.
@@ -51,7 +51,7 @@ pub struct Choices {
     /// Kind and location of the backup.
     pub backup: Backup,
     /// Method by which the old server is stopped.
-    pub stopping: Stopping,
+    pub stopping: StopMethod,
     /// True if this program starts the new server.
     pub starting: bool,
     /// When indexes are rebuilt.
@@ -82,7 +82,7 @@ pub struct Entry {
 /// A database with collations whose version has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
-pub struct Recollated {
+pub struct ChangedCollations {
     /// Name of the database.
     pub database: String,
     /// True if the database's default collation has changed.
@@ -102,7 +102,7 @@ pub struct Record {
     /// Current state of the upgrade.
     pub state: State,
     /// The resolved options.
-    pub choices: Choices,
+    pub choices: ResolvedOptions,
     /// Findings of the preflight.
     pub findings: Vec<Finding>,
     /// All attempts of steps in order, including failed ones.
@@ -120,7 +120,7 @@ pub struct Record {
     /// Number of compared facts, by kind.
     pub compared: BTreeMap<String, usize>,
     /// Databases with changed collations.
-    pub recollated: Vec<Recollated>,
+    pub recollated: Vec<ChangedCollations>,
     /// The edits of the configuration files.
     pub edits: Vec<Edit>,
     /// Remarks and remaining tasks for the operator.

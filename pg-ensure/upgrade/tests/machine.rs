@@ -1,12 +1,12 @@
 //! The state machine against a model of the disk: whatever is killed at whatever moment, no write that a client was told
 //! is done is lost, and there is always a way on or a way back.
 
-use pg_upgrade::{Cleanup, Machine, Mode, Old, Refused, Reindexing, State, Step};
+use pg_upgrade::{Cleanup, Machine, Mode, OldClusterState, Reindexing, State, Step, TransitionError};
 use proptest::prelude::*;
 
 /// What is in a folder of the new cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum New {
+enum NewData {
     Absent,
     /// As initdb leaves it.
     Empty,
@@ -28,7 +28,7 @@ enum OldData {
 
 /// A disk, and a client that writes to whatever server there is.
 #[derive(Clone, Debug)]
-struct World {
+struct Simulation {
     mode: Mode,
     /// Writes that a client was told are done.
     written: u32,
@@ -36,8 +36,8 @@ struct World {
     old_has: u32,
     old_live: bool,
     control_aside: bool,
-    staging: New,
-    target: New,
+    staging: NewData,
+    target: NewData,
     new_live: bool,
     backup: Option<u32>,
     /// What the old cluster had when its control file was last noted.
@@ -45,9 +45,9 @@ struct World {
     state: State,
 }
 
-type Effect = fn(&mut World);
+type Effect = fn(&mut Simulation);
 
-impl World {
+impl Simulation {
     fn new(mode: Mode, old_live: bool) -> Self {
         Self {
             mode,
@@ -56,8 +56,8 @@ impl World {
             old_has: 0,
             old_live,
             control_aside: false,
-            staging: New::Absent,
-            target: New::Absent,
+            staging: NewData::Absent,
+            target: NewData::Absent,
             new_live: false,
             backup: None,
             seen: None,
@@ -68,15 +68,15 @@ impl World {
     fn client(&mut self) {
         if self.new_live {
             self.written += 1;
-            self.target = New::Whole(self.written);
+            self.target = NewData::Whole(self.written);
         } else if self.old_live {
             self.written += 1;
             self.old_has = self.written;
         }
     }
 
-    fn old_condition(&self) -> Old {
-        if self.control_aside { Old::Disabled } else { Old::Whole }
+    fn old_condition(&self) -> OldClusterState {
+        if self.control_aside { OldClusterState::Disabled } else { OldClusterState::Whole }
     }
 
     fn machine(&self, reindexing: Reindexing) -> Machine {
@@ -86,55 +86,59 @@ impl World {
     /// The promise: every write is in a cluster that can be started, or in a backup that can be put back.
     fn nothing_is_lost(&self) -> bool {
         (self.old != OldData::Spent && self.old_has == self.written)
-            || self.target == New::Whole(self.written)
+            || self.target == NewData::Whole(self.written)
             || self.backup == Some(self.written)
     }
 
     /// The effects of a step, one at a time; a kill may come between any two.
     fn effects(&self, step: Step) -> Vec<Effect> {
         match step {
-            Step::Backup => vec![|world| {
-                world.backup.get_or_insert(world.old_has);
+            Step::Backup => vec![|simulation| {
+                simulation.backup.get_or_insert(simulation.old_has);
             }],
             Step::Prepare | Step::Check => {
-                vec![|world| world.staging = New::Torn, |world| world.staging = New::Empty]
+                vec![|simulation| simulation.staging = NewData::Torn, |simulation| {
+                    simulation.staging = NewData::Empty
+                }]
             }
             Step::Quiesce => vec![
-                |world| {
-                    if world.old_live && world.seen.is_some() && !world.mode.keeps_the_old() {
-                        world.backup = None;
+                |simulation| {
+                    if simulation.old_live && simulation.seen.is_some() && !simulation.mode.keeps_the_old() {
+                        simulation.backup = None;
                     }
                 },
-                |world| world.old_live = false,
-                |world| world.seen = Some(world.old_has),
+                |simulation| simulation.old_live = false,
+                |simulation| simulation.seen = Some(simulation.old_has),
             ],
             Step::Transfer if self.mode.keeps_the_old() => {
-                vec![|world| world.staging = New::Torn, |world| world.staging = New::Whole(world.old_has)]
+                vec![|simulation| simulation.staging = NewData::Torn, |simulation| {
+                    simulation.staging = NewData::Whole(simulation.old_has)
+                }]
             }
             Step::Transfer if self.mode == Mode::Link => vec![
-                |world| world.staging = New::Torn,
-                |world| world.control_aside = true,
-                |world| world.old = OldData::Linked,
-                |world| world.staging = New::Whole(world.old_has),
+                |simulation| simulation.staging = NewData::Torn,
+                |simulation| simulation.control_aside = true,
+                |simulation| simulation.old = OldData::Linked,
+                |simulation| simulation.staging = NewData::Whole(simulation.old_has),
             ],
             Step::Transfer => vec![
-                |world| world.staging = New::Torn,
-                |world| world.control_aside = true,
-                |world| world.old = OldData::Spent,
-                |world| world.staging = New::Whole(world.old_has),
+                |simulation| simulation.staging = NewData::Torn,
+                |simulation| simulation.control_aside = true,
+                |simulation| simulation.old = OldData::Spent,
+                |simulation| simulation.staging = NewData::Whole(simulation.old_has),
             ],
-            Step::Verify => vec![|world| {
-                if world.mode == Mode::Link {
-                    world.old = OldData::Spent;
+            Step::Verify => vec![|simulation| {
+                if simulation.mode == Mode::Link {
+                    simulation.old = OldData::Spent;
                 }
             }],
-            Step::Commit => vec![|world| {
-                if world.staging != New::Absent {
-                    world.target = world.staging;
-                    world.staging = New::Absent;
+            Step::Commit => vec![|simulation| {
+                if simulation.staging != NewData::Absent {
+                    simulation.target = simulation.staging;
+                    simulation.staging = NewData::Absent;
                 }
             }],
-            Step::Start => vec![|world| world.new_live = true],
+            Step::Start => vec![|simulation| simulation.new_live = true],
             Step::Discover
             | Step::Preflight
             | Step::Reindex
@@ -148,7 +152,7 @@ impl World {
         match cleanup {
             Cleanup::StopLeftovers => {}
             Cleanup::DiscardBackup => self.backup = None,
-            Cleanup::DiscardNew => self.staging = New::Absent,
+            Cleanup::DiscardNew => self.staging = NewData::Absent,
             Cleanup::EnableOld => {
                 assert_ne!(self.old, OldData::Spent, "a cluster that is spent must not be made startable");
                 self.control_aside = false;
@@ -169,7 +173,7 @@ impl World {
 
 /// What happens between two effects.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum Interruption {
     GoOn,
     Write,
     Kill,
@@ -177,30 +181,33 @@ enum Fate {
     KillAndStartOld,
 }
 
-fn fates() -> impl Strategy<Value = Vec<Fate>> {
+fn interruptions() -> impl Strategy<Value = Vec<Interruption>> {
     let one = prop_oneof![
-        6 => Just(Fate::GoOn), 3 => Just(Fate::Write), 2 => Just(Fate::Kill), 1 => Just(Fate::KillAndStartOld)
+        6 => Just(Interruption::GoOn), 3 => Just(Interruption::Write), 2 => Just(Interruption::Kill), 1 => Just(Interruption::KillAndStartOld)
     ];
     proptest::collection::vec(one, 0..200)
 }
 
 /// Whether the run is killed here.
-fn between(world: &mut World, fates: &mut std::vec::IntoIter<Fate>) -> Result<bool, TestCaseError> {
-    prop_assert!(world.nothing_is_lost(), "{:?}", world);
-    prop_assert!(!(world.old_live && world.new_live), "two servers: {:?}", world);
-    match fates.next().unwrap_or(Fate::GoOn) {
-        Fate::GoOn => Ok(false),
-        Fate::Write => {
-            world.client();
+fn between(
+    simulation: &mut Simulation,
+    interruptions: &mut std::vec::IntoIter<Interruption>,
+) -> Result<bool, TestCaseError> {
+    prop_assert!(simulation.nothing_is_lost(), "{:?}", simulation);
+    prop_assert!(!(simulation.old_live && simulation.new_live), "two servers: {:?}", simulation);
+    match interruptions.next().unwrap_or(Interruption::GoOn) {
+        Interruption::GoOn => Ok(false),
+        Interruption::Write => {
+            simulation.client();
             Ok(false)
         }
-        Fate::Kill => Ok(true),
-        Fate::KillAndStartOld => {
+        Interruption::Kill => Ok(true),
+        Interruption::KillAndStartOld => {
             // Without its control file it does not start; and once the new folder has its name, the old one is known
             // to be old.
-            if !world.control_aside && world.target == New::Absent {
-                world.old_live = true;
-                world.client();
+            if !simulation.control_aside && simulation.target == NewData::Absent {
+                simulation.old_live = true;
+                simulation.client();
             }
             Ok(true)
         }
@@ -209,61 +216,61 @@ fn between(world: &mut World, fates: &mut std::vec::IntoIter<Fate>) -> Result<bo
 
 /// One run of the program: true when it came to its end, false when it was killed or there is no way on.
 fn run(
-    world: &mut World,
+    simulation: &mut Simulation,
     reindexing: Reindexing,
-    fates: &mut std::vec::IntoIter<Fate>,
+    interruptions: &mut std::vec::IntoIter<Interruption>,
 ) -> Result<bool, TestCaseError> {
-    match world.machine(reindexing).recovery(world.old_condition()) {
+    match simulation.machine(reindexing).recovery(simulation.old_condition()) {
         Ok(None) => {}
         Ok(Some(recovery)) => {
             for cleanup in &recovery.cleanup {
-                world.clean(*cleanup);
-                if between(world, fates)? {
+                simulation.clean(*cleanup);
+                if between(simulation, interruptions)? {
                     return Ok(false);
                 }
             }
-            world.state = State::Ready(recovery.from);
+            simulation.state = State::Ready(recovery.from);
         }
         Err(_) => return Ok(false),
     }
     loop {
-        let mut machine = world.machine(reindexing);
+        let mut machine = simulation.machine(reindexing);
         let State::Ready(step) = machine.state() else { return Ok(true) };
         let within = machine.before(Step::Quiesce, step) && machine.before(step, Step::Start);
-        let used = world.old_live || world.seen != Some(world.old_has);
-        if within && used && !world.control_aside {
+        let used = simulation.old_live || simulation.seen != Some(simulation.old_has);
+        if within && used && !simulation.control_aside {
             let recovery = machine.old_was_used().expect("a cluster that was started is transferred again");
-            recovery.cleanup.iter().for_each(|cleanup| world.clean(*cleanup));
-            world.state = State::Ready(recovery.from);
+            recovery.cleanup.iter().for_each(|cleanup| simulation.clean(*cleanup));
+            simulation.state = State::Ready(recovery.from);
             continue;
         }
         prop_assert_eq!(machine.begin(), Ok(step));
-        world.state = machine.state();
-        if between(world, fates)? {
+        simulation.state = machine.state();
+        if between(simulation, interruptions)? {
             return Ok(false);
         }
-        for effect in world.effects(step) {
-            effect(world);
-            if between(world, fates)? {
+        for effect in simulation.effects(step) {
+            effect(simulation);
+            if between(simulation, interruptions)? {
                 return Ok(false);
             }
         }
         prop_assert!(machine.finish().is_ok());
-        world.state = machine.state();
-        if between(world, fates)? {
+        simulation.state = machine.state();
+        if between(simulation, interruptions)? {
             return Ok(false);
         }
     }
 }
 
-fn roll_back(world: &mut World, reindexing: Reindexing) -> Result<(), Refused> {
-    let committed = world.target != New::Absent;
-    let mut machine = world.machine(reindexing);
-    let way = machine.way_back(world.old_condition(), committed, world.backup.is_some())?;
+fn roll_back(simulation: &mut Simulation, reindexing: Reindexing) -> Result<(), TransitionError> {
+    let committed = simulation.target != NewData::Absent;
+    let mut machine = simulation.machine(reindexing);
+    let way = machine.way_back(simulation.old_condition(), committed, simulation.backup.is_some())?;
     machine.undo()?;
-    world.state = machine.state();
-    way.iter().for_each(|cleanup| world.clean(*cleanup));
-    world.state = State::Undone;
+    simulation.state = machine.state();
+    way.iter().for_each(|cleanup| simulation.clean(*cleanup));
+    simulation.state = State::Undone;
     Ok(())
 }
 
@@ -281,46 +288,46 @@ proptest! {
     /// Killed however often, the upgrade comes to its end with every write, or says that the backup must be put back,
     /// which then has every write.
     #[test]
-    fn it_comes_to_its_end(mode in modes(), reindexing in reindexings(), live in any::<bool>(), fates in fates()) {
-        let mut world = World::new(mode, live);
-        let mut fates = fates.into_iter();
+    fn it_comes_to_its_end(mode in modes(), reindexing in reindexings(), live in any::<bool>(), interruptions in interruptions()) {
+        let mut simulation = Simulation::new(mode, live);
+        let mut interruptions = interruptions.into_iter();
         for _ in 0..300 {
-            if run(&mut world, reindexing, &mut fates)? {
+            if run(&mut simulation, reindexing, &mut interruptions)? {
                 break;
             }
-            if world.machine(reindexing).recovery(world.old_condition()) == Err(Refused::HalfSwapped) {
+            if simulation.machine(reindexing).recovery(simulation.old_condition()) == Err(TransitionError::HalfSwapped) {
                 prop_assert_eq!(mode, Mode::Swap);
-                prop_assert_eq!(roll_back(&mut world, reindexing), Ok(()));
-                prop_assert_eq!(world.old_has, world.written);
+                prop_assert_eq!(roll_back(&mut simulation, reindexing), Ok(()));
+                prop_assert_eq!(simulation.old_has, simulation.written);
                 return Ok(());
             }
         }
-        prop_assert_eq!(world.state, State::Done);
-        prop_assert_eq!(world.target, New::Whole(world.written));
-        prop_assert!(!mode.keeps_the_old() || world.old == OldData::Whole, "the old cluster is never touched");
+        prop_assert_eq!(simulation.state, State::Done);
+        prop_assert_eq!(simulation.target, NewData::Whole(simulation.written));
+        prop_assert!(!mode.keeps_the_old() || simulation.old == OldData::Whole, "the old cluster is never touched");
     }
 
     /// After kills, going back gives the old cluster with every write. It is refused exactly once the switch has happened.
     #[test]
     fn there_is_a_way_back_until_the_switch(
-        mode in modes(), reindexing in reindexings(), live in any::<bool>(), fates in fates(), runs in 1usize..6
+        mode in modes(), reindexing in reindexings(), live in any::<bool>(), interruptions in interruptions(), runs in 1usize..6
     ) {
-        let mut world = World::new(mode, live);
-        let mut fates = fates.into_iter();
+        let mut simulation = Simulation::new(mode, live);
+        let mut interruptions = interruptions.into_iter();
         for _ in 0..runs {
-            if run(&mut world, reindexing, &mut fates)? {
+            if run(&mut simulation, reindexing, &mut interruptions)? {
                 break;
             }
         }
-        match roll_back(&mut world, reindexing) {
+        match roll_back(&mut simulation, reindexing) {
             Ok(()) => {
-                prop_assert_eq!(world.target, New::Absent);
-                prop_assert_eq!(world.staging, New::Absent);
-                prop_assert_eq!(world.old, OldData::Whole);
-                prop_assert_eq!(world.old_has, world.written);
+                prop_assert_eq!(simulation.target, NewData::Absent);
+                prop_assert_eq!(simulation.staging, NewData::Absent);
+                prop_assert_eq!(simulation.old, OldData::Whole);
+                prop_assert_eq!(simulation.old_has, simulation.written);
             }
-            Err(Refused::Committed) => prop_assert_ne!(world.target, New::Absent),
-            Err(why) => prop_assert!(false, "{} in {:?}", why, world),
+            Err(TransitionError::Committed) => prop_assert_ne!(simulation.target, NewData::Absent),
+            Err(why) => prop_assert!(false, "{} in {:?}", why, simulation),
         }
     }
 }
@@ -328,8 +335,11 @@ proptest! {
 #[test]
 fn without_a_backup_of_ours_a_spent_cluster_has_no_way_back() {
     let machine = Machine::restored(Mode::Link, Reindexing::BeforeCommit, State::Running(Step::Verify));
-    assert_eq!(machine.way_back(Old::Disabled, false, false), Err(Refused::OldGone { mode: Mode::Link }));
+    assert_eq!(
+        machine.way_back(OldClusterState::Disabled, false, false),
+        Err(TransitionError::OldGone { mode: Mode::Link })
+    );
     let machine = Machine::restored(Mode::Link, Reindexing::BeforeCommit, State::Ready(Step::Verify));
-    let way = machine.way_back(Old::Disabled, false, false).expect("the new server has not run");
+    let way = machine.way_back(OldClusterState::Disabled, false, false).expect("the new server has not run");
     assert!(way.contains(&Cleanup::EnableOld) && !way.contains(&Cleanup::RestoreBackup));
 }

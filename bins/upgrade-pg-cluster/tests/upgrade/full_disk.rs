@@ -1,6 +1,6 @@
 //! A full disk at each step that writes: the run says so, nothing is lost, and with room again it goes on.
 
-use crate::lab::{Lab, Made, Mounted, fill, same};
+use crate::lab::{ClusterOptions, Lab, LoopMount, fill, same};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -16,8 +16,8 @@ fn fill_up(folder: &Path) {
 
 #[test]
 fn a_full_disk_at_each_writing_step() {
-    let mounted = Mounted::memory(600);
-    let lab = Lab::within(&Made::new("17", "18"), &mounted.path);
+    let mounted = LoopMount::memory(600);
+    let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
     lab.start_old();
     fill(&lab);
     let before = lab.dump();
@@ -57,8 +57,8 @@ fn a_full_disk_at_each_writing_step() {
 /// What does not fit is said before anything is written.
 #[test]
 fn a_disk_that_is_too_small_is_found_before() {
-    let mounted = Mounted::memory(150);
-    let lab = Lab::within(&Made::new("17", "18"), &mounted.path);
+    let mounted = LoopMount::memory(150);
+    let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
     let ended = lab.run(&["plan", "--json"]).expect(3);
     let plan = ended.json();
     let finding =

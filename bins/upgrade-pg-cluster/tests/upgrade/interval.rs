@@ -3,7 +3,7 @@
 //! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times, and holds the bounds. That needs a
 //! machine that does nothing else: other work stretches the rehearsal and each outage by different amounts.
 
-use crate::lab::{Lab, Made, succeed, until};
+use crate::lab::{ClusterOptions, Lab, succeed, until};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use testkit::postgres::as_account;
 
 /// A client of pgbench that works until it is dropped.
-struct Load(Child);
+struct PgBench(Child);
 
-impl Load {
+impl PgBench {
     fn start(lab: &Lab, seconds: u32) -> Self {
         let mut command = pgbench(lab);
         // A fixed rate, so that the load is the same beside the rehearsal and before each outage.
@@ -29,7 +29,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for PgBench {
     fn drop(&mut self) {
         // It has ended by itself where its server did.
         let _ = self.0.kill();
@@ -64,7 +64,7 @@ fn outages_under_load_are_as_long_as_rehearsed() {
     let full = std::env::var("UPGRADE_INTERVAL").is_ok_and(|value| value == "full");
     // A unit of the scale is 15 MB; nine of ten outages must be within the bounds.
     let (scale, outages, within) = if full { ("68", 10, 9) } else { ("2", 1, 0) };
-    let mut made = Made::new("17", "18");
+    let mut made = ClusterOptions::new("17", "18");
     made.settings = "fsync = off\nmax_wal_size = 4GB\n";
     let lab = Lab::new(&made);
     lab.start_old();
@@ -76,7 +76,7 @@ fn outages_under_load_are_as_long_as_rehearsed() {
     copied(&lab.old(), &kept);
 
     lab.start_old();
-    let load = Load::start(&lab, 3600);
+    let load = PgBench::start(&lab, 3600);
     let told = lab.run(&["rehearse", "--json"]).expect(0).json();
     let bound = |name: &str| told["outage_ms"][name].as_u64().unwrap_or_else(|| panic!("{told}"));
     let (shortest, longest) = (bound("shortest"), bound("longest"));
@@ -90,7 +90,7 @@ fn outages_under_load_are_as_long_as_rehearsed() {
         if !lab.live(&lab.old()) {
             lab.start_old();
         }
-        let load = Load::start(&lab, 3600);
+        let load = PgBench::start(&lab, 3600);
         let arguments = ["run", "--stop", "--backup-exists", "a copy of the folder", "--json"];
         let record = lab.run(&arguments).expect(0).json();
         drop(load);

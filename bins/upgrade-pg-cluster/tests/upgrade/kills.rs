@@ -1,6 +1,6 @@
 //! The program killed by kill -9: as each step begins and in the middle of the long ones, then resumed, then rolled back.
 
-use crate::lab::{Ended, Lab, Made, as_account, feed, fill, same, until};
+use crate::lab::{ClusterOptions, Lab, ProgramOutput, as_account, feed, fill, same, until};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -76,7 +76,7 @@ fn killed_at(lab: &Lab, step: &str, wait: Duration, args: &[&str]) -> bool {
 }
 
 fn filled(from: &str, to: &str) -> (Lab, String) {
-    let lab = Lab::new(&Made::new(from, to));
+    let lab = Lab::new(&ClusterOptions::new(from, to));
     lab.start_old();
     fill(&lab);
     let dump = lab.dump();
@@ -158,7 +158,7 @@ fn killed_at_every_step_it_can_be_rolled_back() {
 /// In the modes that cost the old cluster, the way back is the backup, which has the last write.
 #[test]
 fn swapping_cut_short_is_undone_from_the_backup() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     fill(&lab);
     // No base backup has the rows of an unlogged table, which the preflight says.
@@ -210,7 +210,7 @@ fn linking_cut_short_is_undone_and_done_again() {
     let ended = killed_at(&lab, "verify", Duration::from_millis(300), &args);
     assert!(ended, "{}", lab.journal());
     // Now the new server has run: only the backup leads back, and a resumed run leads on.
-    let status: Ended = lab.run(&["status", "--json"]);
+    let status: ProgramOutput = lab.run(&["status", "--json"]);
     assert_eq!(status.json()["rollback"]["possible"], true, "there is a backup: {}", status.out);
     lab.run(&args).expect(0);
     same(&before, &lab.dump());

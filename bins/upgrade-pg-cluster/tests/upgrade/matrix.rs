@@ -1,11 +1,11 @@
 //! Real upgrades: versions, modes, checksums, locales, names, tablespaces, segments; each compared by pg_dump.
 
-use crate::lab::{Lab, Made, Mounted, feed, fill, same};
+use crate::lab::{ClusterOptions, Lab, LoopMount, feed, fill, same};
 use std::fs;
 
 /// One upgrade of a stopped cluster, with everything that is asked of every one of them.
 fn upgraded(
-    made: &Made<'_>,
+    made: &ClusterOptions<'_>,
     mode: &str,
     more: &str,
     tablespace: bool,
@@ -45,8 +45,8 @@ fn upgraded(
     lab
 }
 
-fn made<'m>(from: &'m str, to: &'m str, checksums: bool) -> Made<'m> {
-    Made { checksums, ..Made::new(from, to) }
+fn made<'m>(from: &'m str, to: &'m str, checksums: bool) -> ClusterOptions<'m> {
+    ClusterOptions { checksums, ..ClusterOptions::new(from, to) }
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn copy_file_range_with_checksums_and_the_builtin_locale() {
 #[test]
 fn clone_with_and_without_checksums() {
     for (from, checksums) in [("15", true), ("17", false)] {
-        let mounted = Mounted::reflinks();
+        let mounted = LoopMount::reflinks();
         let lab = upgraded(&made(from, "18", checksums), "clone", "", false, Some(&mounted.path));
         // It is also what is taken where nothing is asked for.
         let plan = lab.run(&["plan", "--json", "--new-data", &mounted.path.join("x").display().to_string()]);

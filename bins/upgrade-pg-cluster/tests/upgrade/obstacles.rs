@@ -1,7 +1,7 @@
 //! Obstacles that `pg_upgrade` would meet with the server stopped: each is found by the plan, with a fix that helps, or is
 //! none any more.
 
-use crate::lab::{Lab, Made, as_account, feed, own, succeed};
+use crate::lab::{ClusterOptions, Lab, as_account, feed, own, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn codes(found: &[(String, String, String)]) -> Vec<&str> {
 /// upgrade goes through.
 #[test]
 fn settings_that_the_catalog_holds() {
-    let lab = Lab::new(&Made::new("15", "17"));
+    let lab = Lab::new(&ClusterOptions::new("15", "17"));
     lab.start_old();
     feed(
         &lab,
@@ -67,7 +67,7 @@ fn settings_that_the_catalog_holds() {
 /// A cluster whose owner has dropped the database `postgres` gets it back by `initdb`, and that is no difference.
 #[test]
 fn without_the_database_postgres() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     feed(&lab, "postgres", "CREATE DATABASE app");
     feed(&lab, "app", "DROP DATABASE postgres; CREATE TABLE t AS SELECT 7 AS x");
@@ -77,7 +77,7 @@ fn without_the_database_postgres() {
 
 #[test]
 fn databases_types_and_libraries() {
-    let mut made = Made::new("15", "18");
+    let mut made = ClusterOptions::new("15", "18");
     made.settings = "shared_preload_libraries = 'adminpack'\n";
     let lab = Lab::new(&made);
     lab.start_old();
@@ -115,7 +115,7 @@ fn databases_types_and_libraries() {
 
 #[test]
 fn slots_whose_changes_nobody_has_read() {
-    let mut made = Made::new("17", "18");
+    let mut made = ClusterOptions::new("17", "18");
     made.settings = "wal_level = logical\n";
     let lab = Lab::new(&made);
     lab.start_old();
@@ -139,7 +139,7 @@ fn slots_whose_changes_nobody_has_read() {
 /// Columns that use ICU, where the database does not, and programs without it.
 #[test]
 fn collations_of_columns() {
-    let mut made = Made::new("17-icu", "18");
+    let mut made = ClusterOptions::new("17-icu", "18");
     made.initdb = vec!["--locale=C", "--encoding=UTF8"];
     let lab = Lab::new(&made);
     lab.start_old();
@@ -151,7 +151,7 @@ fn collations_of_columns() {
 /// Reached by TCP alone, and in a folder whose path leaves no room for a socket's name.
 #[test]
 fn by_tcp_and_in_a_deep_folder() {
-    let mut made = Made::new("17", "18");
+    let mut made = ClusterOptions::new("17", "18");
     made.settings = "unix_socket_directories = ''\nlisten_addresses = '127.0.0.1'\n";
     let outer = crate::lab::folder();
     let deep = outer
@@ -184,7 +184,7 @@ fn by_tcp_and_in_a_deep_folder() {
 /// volume of its own.
 #[test]
 fn absolute_includes_and_a_log_elsewhere() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     let old = lab.old().display().to_string();
     for (name, text) in
         [("extra.conf", "work_mem = '6MB'\n"), ("conf.d/a.conf", "maintenance_work_mem = '17MB'\n")]
@@ -219,7 +219,7 @@ fn absolute_includes_and_a_log_elsewhere() {
 /// What PostgreSQL 19 announces is found without its programs.
 #[test]
 fn the_next_version() {
-    let lab = Lab::new(&Made::new("18", "18"));
+    let lab = Lab::new(&ClusterOptions::new("18", "18"));
     lab.start_old();
     feed(
         &lab,
@@ -233,7 +233,7 @@ fn the_next_version() {
     fs::write(&rules, format!("{text}{radius}")).expect("it can be written");
     let mut check = as_account(&crate::lab::program());
     check.args(["check", "--next", "19", "--from", "18", "--json", "--old-bin"]).arg(&lab.old_bin);
-    let found = crate::lab::Ended::of(check.arg("--base").arg(&lab.base)).expect(3).json();
+    let found = crate::lab::ProgramOutput::of(check.arg("--base").arg(&lab.base)).expect(3).json();
     let mut blockers = findings(&found, "blocker");
     blockers.sort_unstable();
     assert_eq!(codes(&blockers), ["btree-gist", "hba", "stored-setting"], "{found}");
@@ -246,7 +246,7 @@ fn the_next_version() {
 /// `plan` knows of an upgrade that is under way, errors name the way on and back, and `gc` knows what it has removed.
 #[test]
 fn an_upgrade_that_is_under_way() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.run(&["run", "--until", "check"]).expect(0).says("stopped before");
     let plan = lab.run(&["plan", "--json"]).expect(0).json();
     assert_eq!(codes(&findings(&plan, "blocker")), Vec::<&str>::new());
@@ -262,7 +262,7 @@ fn an_upgrade_that_is_under_way() {
     let gc = |more: &[&str]| {
         let mut command = as_account(&crate::lab::program());
         command.args(["gc", "--older-than", "0s", "--json", "--base"]).arg(&lab.base).args(more);
-        crate::lab::Ended::of(&mut command).expect(0).json()
+        crate::lab::ProgramOutput::of(&mut command).expect(0).json()
     };
     assert_eq!(gc(&[])["removed"].as_array().map(Vec::len), Some(1));
     assert!(lab.backup().exists() && !lab.old().exists());
@@ -282,7 +282,7 @@ fn output_without_a_reader_ends_the_program_quietly() {
 #[test]
 fn statistics_are_carried_and_the_missing_ones_gathered() {
     for (from, to) in [("17", "18"), ("15", "17")] {
-        let mut made = Made::new(from, to);
+        let mut made = ClusterOptions::new(from, to);
         // Nothing else gathers any, and the log shows who does.
         made.settings =
             "autovacuum = off\nlogging_collector = on\nlog_filename = 'log'\nlog_statement = all\n";

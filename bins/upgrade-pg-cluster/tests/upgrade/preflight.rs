@@ -1,6 +1,6 @@
 //! What stands in the way is said at once, with the fix, and nothing is touched.
 
-use crate::lab::{Lab, Made, feed, fill, same, succeed};
+use crate::lab::{ClusterOptions, Lab, feed, fill, same, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn codes(plan: &Value, severity: &str) -> Vec<String> {
 
 #[test]
 fn everything_at_once() {
-    let mut made = Made::new("17", "18");
+    let mut made = ClusterOptions::new("17", "18");
     made.settings = "max_prepared_transactions = 5\nwal_level = logical\n";
     let lab = Lab::new(&made);
     let inside = lab.old().join("inside");
@@ -75,7 +75,7 @@ fn everything_at_once() {
 
 #[test]
 fn a_plan_touches_nothing() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     let before = listing(&lab.base);
     lab.run(&["plan"]).expect(0).says("not-asked");
     lab.run(&["status"]).expect(0).says("no upgrade has begun");
@@ -83,32 +83,32 @@ fn a_plan_touches_nothing() {
     // Programs that are not there, versions that make no sense, folders that are not there.
     let mut missing = crate::lab::as_account(&crate::lab::program());
     missing.args(["plan", "--json", "--from", "17", "--to", "18", "--old-bin", "/nonexistent", "--base"]);
-    let plan = crate::lab::Ended::of(missing.arg(&lab.base)).expect(3).json();
+    let plan = crate::lab::ProgramOutput::of(missing.arg(&lab.base)).expect(3).json();
     assert!(codes(&plan, "blocker").contains(&"programs".to_owned()), "{plan}");
     let mut wrong = crate::lab::as_account(&crate::lab::program());
     wrong.args(["plan", "--from", "18", "--to", "17", "--base", "/nonexistent", "--json"]);
-    let plan = crate::lab::Ended::of(&mut wrong).expect(3).json();
+    let plan = crate::lab::ProgramOutput::of(&mut wrong).expect(3).json();
     let found = codes(&plan, "blocker");
     assert!(found.contains(&"versions".to_owned()) && found.contains(&"old-folder".to_owned()), "{plan}");
     let mut none = crate::lab::as_account(&crate::lab::program());
-    crate::lab::Ended::of(none.arg("plan")).expect(2).says("--from");
+    crate::lab::ProgramOutput::of(none.arg("plan")).expect(2).says("--from");
     assert_eq!(before, listing(&lab.base));
 }
 
 #[test]
 fn the_versions_are_in_the_name() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     let link = lab.socket_folder().join("upgrade-pg-cluster-17-18");
     std::os::unix::fs::symlink(crate::lab::program(), &link).expect("a link");
     let mut command = crate::lab::as_account(&link);
     command.args(["plan", "--json", "--base"]).arg(&lab.base).arg("--old-bin").arg(&lab.old_bin);
-    let plan = crate::lab::Ended::of(command.arg("--new-bin").arg(&lab.new_bin)).expect(0).json();
+    let plan = crate::lab::ProgramOutput::of(command.arg("--new-bin").arg(&lab.new_bin)).expect(0).json();
     assert_eq!((&plan["from"], &plan["to"]), (&Value::from(17), &Value::from(18)));
 }
 
 #[test]
 fn a_standby_a_restore_and_foreign_files() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     for (name, text) in [("standby.signal", "recovery"), ("backup_label", "recovery")] {
         fs::write(lab.old().join(name), "").expect("a file");
         crate::lab::own(&lab.old().join(name));
@@ -135,7 +135,7 @@ fn a_standby_a_restore_and_foreign_files() {
 
 #[test]
 fn rules_that_change_their_meaning_need_consent() {
-    let lab = Lab::new(&Made::new("15", "18"));
+    let lab = Lab::new(&ClusterOptions::new("15", "18"));
     let rules = lab.old().join("pg_hba.conf");
     let text = fs::read_to_string(&rules).expect("initdb made it");
     fs::write(&rules, format!("local /^secret all reject\n{text}")).expect("it can be written");
@@ -150,7 +150,7 @@ fn rules_that_change_their_meaning_need_consent() {
 /// The server was killed: its pid file is stale, its cluster unclean. It recovers on a private socket first.
 #[test]
 fn a_killed_server_recovers_first() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     fill(&lab);
     feed(
@@ -177,7 +177,7 @@ fn a_killed_server_recovers_first() {
 #[test]
 fn logical_slots_are_carried_or_need_consent() {
     for (from, code) in [("17", "note"), ("15", "consent")] {
-        let mut made = Made::new(from, "18");
+        let mut made = ClusterOptions::new(from, "18");
         made.settings = "wal_level = logical\n";
         let lab = Lab::new(&made);
         lab.start_old();
@@ -198,7 +198,7 @@ fn logical_slots_are_carried_or_need_consent() {
 /// Without the right to log in for a base backup, it says how to go on; and each other kind of backup does.
 #[test]
 fn each_kind_of_backup() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     fs::write(lab.old().join("pg_hba.conf"), "local replication all reject\nlocal all all trust\n")
         .expect("written");
     lab.start_old();

@@ -1,6 +1,6 @@
 //! A rehearsal beside a running server: it leaves nothing behind, acts on nobody, and knows what the upgrade will meet.
 
-use crate::lab::{Lab, Made, Mounted, feed, fill, own, until};
+use crate::lab::{ClusterOptions, Lab, LoopMount, feed, fill, own, until};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,7 +46,7 @@ fn the_world_is_left_alone_and_the_upgrade_is_as_rehearsed() {
         "archive_mode = on\narchive_command = 'pwd >> {outside_path}/archived'\nexternal_pid_file = '{outside_path}/pid'\n\
          shared_preload_libraries = 'pg_prewarm'\nlogging_collector = on\nlog_directory = '{outside_path}/log'\n"
     );
-    let mut made = Made::new("17", "18");
+    let mut made = ClusterOptions::new("17", "18");
     made.settings = &settings;
     let lab = Lab::new(&made);
     lab.start_old();
@@ -116,7 +116,7 @@ fn the_world_is_left_alone_and_the_upgrade_is_as_rehearsed() {
 
 #[test]
 fn what_only_a_real_run_shows_is_found_while_everything_serves() {
-    let lab = Lab::new(&Made::new("15", "18"));
+    let lab = Lab::new(&ClusterOptions::new("15", "18"));
     lab.start_old();
     fill(&lab);
     // `pg_upgrade --check` passes; the column is gone from 17 on, so that restoring the view fails.
@@ -133,7 +133,7 @@ fn what_only_a_real_run_shows_is_found_while_everything_serves() {
 
 #[test]
 fn a_rehearsal_that_is_killed_is_cleared_by_the_next() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     fill(&lab);
     let mut child = lab.program(&["rehearse", "--json"]).spawn().expect("it runs");
@@ -153,9 +153,9 @@ fn a_rehearsal_that_is_killed_is_cleared_by_the_next() {
 
 #[test]
 fn room_is_asked_for_first_and_another_folder_can_be_named() {
-    let mounted = Mounted::memory(300);
+    let mounted = LoopMount::memory(300);
     own(&mounted.path);
-    let lab = Lab::within(&Made::new("17", "18"), &mounted.path);
+    let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
     lab.start_old();
     let refused = lab.run(&["rehearse"]);
     assert_eq!(refused.code, Some(1), "{}\n{}", refused.out, refused.err);

@@ -1,6 +1,6 @@
 //! The upgrade of a server that is in use: how long its clients wait, what is carried over, and what comes after.
 
-use crate::lab::{Lab, Made, as_account, feed, fill, same, succeed};
+use crate::lab::{ClusterOptions, Lab, as_account, feed, fill, same, succeed};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ fn longest_silence(lab: &Lab, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<
 
 #[test]
 fn clients_wait_only_while_data_are_transferred() {
-    let mut made = Made::new("15", "18");
+    let mut made = ClusterOptions::new("15", "18");
     made.settings = "old_snapshot_threshold = -1\nforce_parallel_mode = off\ninclude_if_exists = 'more.conf'\nssl = off\n\
         ssl_cert_file = 'own.crt'\nshared_preload_libraries = 'pg_stat_statements'\n";
     let lab = Lab::new(&made);
@@ -116,7 +116,7 @@ fn after_it_is_done(lab: &Lab) {
 
     let gc = |args: &[&str]| {
         let mut command = as_account(&crate::lab::program());
-        crate::lab::Ended::of(command.arg("gc").args(args).arg("--base").arg(&lab.base))
+        crate::lab::ProgramOutput::of(command.arg("gc").args(args).arg("--base").arg(&lab.base))
     };
     gc(&["--older-than", "30d"]).expect(0).says("0 days ago");
     assert!(lab.old().exists());
@@ -131,7 +131,7 @@ fn after_it_is_done(lab: &Lab) {
 /// What differs is found before the switch, and there is a way back.
 #[test]
 fn a_difference_stops_it_before_the_switch() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     fill(&lab);
     let before = lab.dump();
@@ -152,7 +152,7 @@ fn a_difference_stops_it_before_the_switch() {
 /// Two runs at once: the second one says so.
 #[test]
 fn only_one_run_at_a_time() {
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     let mut first =
         lab.program(&["--json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     crate::lab::until("a journal", || lab.work().join("journal.json").exists());
@@ -167,7 +167,7 @@ fn root_becomes_the_owner_and_keeps_the_service() {
         // Without root there is nobody to become; the rest of the tests run as the owner.
         return;
     };
-    let lab = Lab::new(&Made::new("17", "18"));
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
     lab.start_old();
     fill(&lab);
     let before = lab.dump();
@@ -201,7 +201,7 @@ fn root_becomes_the_owner_and_keeps_the_service() {
         "--base",
     ]);
     command.arg(&lab.base).arg("--old-bin").arg(&lab.old_bin).arg("--new-bin").arg(&lab.new_bin);
-    let record = crate::lab::Ended::of(command.stdin(Stdio::null())).expect(0).json();
+    let record = crate::lab::ProgramOutput::of(command.stdin(Stdio::null())).expect(0).json();
     assert_eq!(record["outcome"], "done");
     let said = fs::read_to_string(&log).expect("it was called");
     assert_eq!(
@@ -217,7 +217,7 @@ fn root_becomes_the_owner_and_keeps_the_service() {
 /// As on Debian: a name below the version's folder, and the configuration elsewhere.
 #[test]
 fn the_configuration_may_be_elsewhere() {
-    let lab = Lab::new(&Made::new("15", "18"));
+    let lab = Lab::new(&ClusterOptions::new("15", "18"));
     let config = lab.base.join("etc");
     fs::create_dir(&config).expect("a folder");
     crate::lab::own(&config);

@@ -1,11 +1,11 @@
 //! Findings about the content of the old cluster.
 
-use super::finding::{List, listed};
-use crate::conf::{Fate, fate};
-use crate::facts::{Backup, Catalog, Facts, Running};
+use super::finding::{FindingList, listed};
+use crate::conf::{ParameterChange, parameter_change};
+use crate::facts::{Backup, Catalog, Facts, ServerState};
 use std::collections::BTreeMap;
 
-impl List<'_> {
+impl FindingList<'_> {
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);
@@ -68,7 +68,7 @@ impl List<'_> {
             );
         }
         self.slots(facts, catalog);
-        if let Some(Running::Live { .. }) = facts.old.as_ref().map(|old| &old.running) {
+        if let Some(ServerState::Live { .. }) = facts.old.as_ref().map(|old| &old.running) {
             self.note(
                 "sessions",
                 format!(
@@ -120,9 +120,11 @@ impl List<'_> {
     /// Settings of roles, databases and functions that the new server does not take.
     fn settings(&mut self, facts: &Facts, catalog: &Catalog) {
         for (setting, why) in &facts.refused_settings {
-            let fate = match fate(&setting.name, facts.from, facts.to) {
-                Some(Fate::Renamed(new)) => format!("; set {new} there after the upgrade, which replaces it"),
-                Some(Fate::Removed(instead)) => format!("; {instead}"),
+            let fate = match parameter_change(&setting.name, facts.from, facts.to) {
+                Some(ParameterChange::Renamed(new)) => {
+                    format!("; set {new} there after the upgrade, which replaces it")
+                }
+                Some(ParameterChange::Removed(instead)) => format!("; {instead}"),
                 None => String::new(),
             };
             self.blocker(

@@ -67,12 +67,12 @@ pub(super) fn listed(names: &[String]) -> String {
 }
 
 /// Findings so far, and the accepted codes.
-pub(super) struct List<'a> {
+pub(super) struct FindingList<'a> {
     pub(super) findings: Vec<Finding>,
     pub(super) accepted: &'a [String],
 }
 
-impl List<'_> {
+impl FindingList<'_> {
     fn add(&mut self, code: &str, severity: Severity, what: String, fix: String) {
         self.findings.push(Finding { code: code.to_owned(), severity, what, fix });
     }

@@ -1,7 +1,7 @@
 //! The folders that an upgrade reads, makes and switches, and the old cluster as it lies in its own.
 
-use super::finding::List;
-use crate::facts::{Facts, OldFolder, Running, Stopping, Target};
+use super::finding::FindingList;
+use crate::facts::{Facts, NewFolderState, OldFolder, ServerState, StopMethod};
 use crate::machine::State;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn standing(state: State) -> String {
     }
 }
 
-impl List<'_> {
+impl FindingList<'_> {
     pub(super) fn folders(&mut self, facts: &Facts) {
         if facts.old.is_none() {
             self.blocker(
@@ -36,13 +36,13 @@ impl List<'_> {
             }
         }
         match facts.target {
-            Target::Absent | Target::Empty => {}
-            Target::Occupied => self.blocker(
+            NewFolderState::Absent | NewFolderState::Empty => {}
+            NewFolderState::Occupied => self.blocker(
                 "target",
                 format!("{} is there and not empty", facts.new_data.display()),
                 "move it away if it is of no use; nothing is ever overwritten",
             ),
-            Target::OtherFileSystem => self.blocker(
+            NewFolderState::OtherFileSystem => self.blocker(
                 "target",
                 format!(
                     "{} is on another file system than {}: the switch is one rename and cannot cross",
@@ -149,13 +149,13 @@ impl List<'_> {
         }
         self.control(facts, old);
         match (&old.running, &facts.stopping) {
-            (Running::No, _) => {}
-            (Running::StalePidFile, _) => self.note(
+            (ServerState::No, _) => {}
+            (ServerState::StalePidFile, _) => self.note(
                 "stale-pid-file",
                 "postmaster.pid is left from a server that no longer runs; the server itself clears it"
                     .to_owned(),
             ),
-            (Running::Live { pid, unit }, Stopping::Refuse) => {
+            (ServerState::Live { pid, unit }, StopMethod::Refuse) => {
                 let by = unit.as_ref().map_or_else(
                     || "--stop has it stopped by pg_ctl when its turn comes".to_owned(),
                     |unit| format!("--service {unit} has it stopped when its turn comes"),
@@ -166,14 +166,14 @@ impl List<'_> {
                     format!("{by}; or stop it yourself"),
                 );
             }
-            (Running::Live { unit: Some(unit), .. }, Stopping::PgCtl) => self.consent(
+            (ServerState::Live { unit: Some(unit), .. }, StopMethod::PgCtl) => self.consent(
                 "unit",
                 format!(
                     "the old server belongs to the unit {unit}, which may start it again when pg_ctl stops it"
                 ),
                 &format!("use --service {unit}"),
             ),
-            (Running::Live { pid, .. }, _) => {
+            (ServerState::Live { pid, .. }, _) => {
                 self.note(
                     "live",
                     format!("the old server runs (process {pid}) and is stopped when its turn comes"),
@@ -236,7 +236,7 @@ impl List<'_> {
                 format!("the old cluster is {:?}: it follows another server", data.state),
                 "upgrade the primary; make its standbys anew from it",
             );
-        } else if matches!(old.running, Running::No | Running::StalePidFile) && !data.clean() {
+        } else if matches!(old.running, ServerState::No | ServerState::StalePidFile) && !data.clean() {
             self.warning(
                 "unclean",
                 format!("the old server did not stop in an orderly way ({:?})", data.state),

@@ -1,15 +1,15 @@
 //! The preflight: reports all obstacles at once, each with its fix.
 
 mod catalog;
+mod disk_space;
 mod finding;
 mod folders;
-mod room;
 mod versions;
 
-use finding::List;
+use finding::FindingList;
 pub use finding::{Finding, Severity, passes};
 
-use super::facts::{Asked, Facts};
+use super::facts::{CatalogQuery, Facts};
 
 /// Names of the old version's programs that an upgrade runs.
 pub const OLD_PROGRAMS: &[&str] = &["postgres", "pg_ctl", "pg_controldata", "pg_resetwal", "psql"];
@@ -33,24 +33,24 @@ pub const NEW_PROGRAMS: &[&str] = &[
 /// I/O.
 #[must_use]
 pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
-    let mut list = List { findings: Vec::new(), accepted };
+    let mut list = FindingList { findings: Vec::new(), accepted };
     list.versions(facts);
     list.folders(facts);
     if let Some(old) = &facts.old {
         list.old_folder(facts, old);
     }
     list.mode(facts);
-    list.room(facts);
+    list.disk_space(facts);
     list.backup(facts);
     match &facts.asked {
-        Asked::Yes(catalog) => list.catalog(facts, catalog),
-        Asked::Refused(why) => list.blocker(
+        CatalogQuery::Yes(catalog) => list.catalog(facts, catalog),
+        CatalogQuery::Refused(why) => list.blocker(
             "login",
             format!("the old server does not let the account in over its socket: {why}"),
             "let it in by a line `local all <superuser> peer`, by ~/.pgpass, or stop the server: it is then asked on a \
              private socket",
         ),
-        Asked::No => list.note(
+        CatalogQuery::No => list.note(
             "not-asked",
             "the old server does not run, so extensions, slots, prepared transactions and collations are not known yet; \
              they are looked at before anything is changed"
@@ -73,8 +73,8 @@ pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::facts::{
-        Backup, Catalog, Database, Hba, OldFolder, Programs, Room, Running, Stopping, StoredSetting, Target,
-        WalFolder,
+        Backup, Catalog, Database, DiskSpace, HbaComparison, NewFolderState, OldFolder, Programs,
+        ServerState, StopMethod, StoredSetting, WalFolder,
     };
     use crate::mode::Mode;
     use crate::version::Major;
@@ -109,12 +109,12 @@ mod tests {
                 mode: 0o700,
                 ..OldFolder::default()
             }),
-            target: Target::Absent,
+            target: NewFolderState::Absent,
             base_writable: true,
             mode: Mode::Copy,
             mode_asked: false,
             clones: false,
-            rooms: vec![Room {
+            disk_space: vec![DiskSpace {
                 folder: PathBuf::from("/srv"),
                 free: 1 << 40,
                 data: 1 << 30,
@@ -123,7 +123,7 @@ mod tests {
             backup: Backup::Base(PathBuf::from("/srv/backup")),
             backup_there: false,
             replication_login: None,
-            asked: Asked::Yes(Box::new(Catalog {
+            asked: CatalogQuery::Yes(Box::new(Catalog {
                 superuser: "postgres".to_owned(),
                 databases: vec![Database {
                     name: "app".to_owned(),
@@ -135,9 +135,9 @@ mod tests {
                 wal_senders: 10,
                 ..Catalog::default()
             })),
-            stopping: Stopping::Refuse,
+            stopping: StopMethod::Refuse,
             edits: Vec::new(),
-            hba: Hba::Same,
+            hba: HbaComparison::Same,
             unknown_options: Vec::new(),
             refused_settings: Vec::new(),
             missing_libraries: Vec::new(),
@@ -163,7 +163,7 @@ mod tests {
     fn each_obstacle_is_found_alone() {
         assert_eq!(only(&facts(), &[]), None);
         let cases: [(&str, Change); 18] = [
-            ("disk-space", |facts| facts.rooms[0].free = 2 << 30),
+            ("disk-space", |facts| facts.disk_space[0].free = 2 << 30),
             ("minor-version", |facts| facts.unknown_options = vec!["new_option".to_owned()]),
             ("stored-setting", |facts| {
                 facts.refused_settings = vec![(
@@ -179,15 +179,15 @@ mod tests {
                 facts.wal =
                     Some(WalFolder { old: "/wal/17".into(), new: Some("/wal".into()), occupied: true });
             }),
-            ("target", |facts| facts.target = Target::OtherFileSystem),
+            ("target", |facts| facts.target = NewFolderState::OtherFileSystem),
             ("mode", |facts| facts.mode = Mode::Clone),
             ("base", |facts| facts.base_writable = false),
             ("staging", |facts| facts.staging_there = true),
             ("path", |facts| facts.staging = PathBuf::from("/srv/a b/.new-18")),
             ("backup", |facts| facts.backup_there = true),
-            ("login", |facts| facts.asked = Asked::Refused("no".to_owned())),
-            ("hba", |facts| facts.hba = Hba::Refused("line 1".to_owned())),
-            ("hba", |facts| facts.hba = Hba::Changed("line 1".to_owned())),
+            ("login", |facts| facts.asked = CatalogQuery::Refused("no".to_owned())),
+            ("hba", |facts| facts.hba = HbaComparison::Refused("line 1".to_owned())),
+            ("hba", |facts| facts.hba = HbaComparison::Changed("line 1".to_owned())),
             ("programs", |facts| facts.new_programs.missing = vec!["vacuumdb".to_owned()]),
             ("old-folder", |facts| facts.old.as_mut().unwrap().version = Some("16".to_owned())),
             ("control-file", |facts| facts.old.as_mut().unwrap().control = Some(Err("no".to_owned()))),
@@ -231,12 +231,12 @@ mod tests {
         for (code, change) in cases {
             let mut facts = facts();
             facts.new_programs.built_with = Some("--with-openssl".to_owned());
-            let Asked::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+            let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
             change(catalog);
             assert_eq!(only(&facts, &[]).as_deref(), Some(code));
         }
         let mut with = facts();
-        let Asked::Yes(catalog) = &mut with.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut with.asked else { unreachable!("it was asked") };
         catalog.subscriptions = two();
         assert_eq!(only(&with, &[]).as_deref(), Some("subscriptions"));
     }
@@ -260,7 +260,7 @@ mod tests {
         for (code, change) in cases {
             let (mut later, mut now) = (next(), facts());
             for facts in [&mut later, &mut now] {
-                let Asked::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+                let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
                 change(catalog);
             }
             assert_eq!(only(&later, &accepted).as_deref(), Some(code));
@@ -272,7 +272,7 @@ mod tests {
     fn columns_that_use_icu_need_it() {
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
-        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
         catalog.collations = vec![("app".to_owned(), "i".to_owned())];
         assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
     }
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn what_is_alike_is_one_finding() {
         let mut many = facts();
-        let Asked::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
         let one = catalog.databases[0].clone();
         catalog.databases =
             (0..300).map(|n| Database { name: format!("app{n:03}"), ..one.clone() }).collect();
@@ -294,10 +294,10 @@ mod tests {
     fn consent_makes_a_warning_and_nothing_else() {
         let accepted = ["hba".to_owned(), "prepared-transactions".to_owned()];
         let mut changed = facts();
-        changed.hba = Hba::Changed("line 1".to_owned());
+        changed.hba = HbaComparison::Changed("line 1".to_owned());
         assert_eq!(only(&changed, &accepted), None);
         // What would lose data is not for acceptance.
-        let Asked::Yes(catalog) = &mut changed.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut changed.asked else { unreachable!("it was asked") };
         catalog.prepared = vec!["forgotten".to_owned()];
         assert_eq!(only(&changed, &accepted).as_deref(), Some("prepared-transactions"));
     }
@@ -307,12 +307,12 @@ mod tests {
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
         assert_eq!(only(&lacking, &[]), None);
-        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
         catalog.databases[0].provider = "i".to_owned();
         assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--with-lz4".to_owned());
-        let Asked::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
         catalog.ssl = true;
         assert_eq!(only(&lacking, &[]).as_deref(), Some("tls"));
     }
@@ -321,11 +321,11 @@ mod tests {
     fn a_live_server_is_stopped_only_as_its_owner_says() {
         let mut live = facts();
         live.old.as_mut().unwrap().running =
-            Running::Live { pid: 7, unit: Some("postgresql.service".to_owned()) };
+            ServerState::Live { pid: 7, unit: Some("postgresql.service".to_owned()) };
         assert_eq!(only(&live, &[]).as_deref(), Some("live"));
-        live.stopping = Stopping::PgCtl;
+        live.stopping = StopMethod::PgCtl;
         assert_eq!(only(&live, &[]).as_deref(), Some("unit"));
-        live.stopping = Stopping::Service("postgresql.service".to_owned());
+        live.stopping = StopMethod::Service("postgresql.service".to_owned());
         assert_eq!(only(&live, &[]), None);
     }
 }

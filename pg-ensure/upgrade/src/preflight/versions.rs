@@ -1,10 +1,10 @@
 //! The versions, their programs, and what the newer one makes of pg_hba.conf.
 
-use super::finding::List;
-use crate::facts::{Facts, Hba, Programs};
+use super::finding::FindingList;
+use crate::facts::{Facts, HbaComparison, Programs};
 use crate::version::{Major, version_in_banner};
 
-impl List<'_> {
+impl FindingList<'_> {
     pub(super) fn versions(&mut self, facts: &Facts) {
         if facts.to <= facts.from {
             self.blocker(
@@ -60,8 +60,8 @@ impl List<'_> {
 
     pub(super) fn hba(&mut self, facts: &Facts) {
         match &facts.hba {
-            Hba::Unchecked => {}
-            Hba::Same => {
+            HbaComparison::Unchecked => {}
+            HbaComparison::Same => {
                 self.note(
                     "hba",
                     format!(
@@ -70,17 +70,17 @@ impl List<'_> {
                     ),
                 );
             }
-            Hba::Changed(example) => self.consent(
+            HbaComparison::Changed(example) => self.consent(
                 "hba",
                 format!("pg_hba.conf means something else under {}: {example}", facts.to),
                 "rewrite that line so that it means the same under both",
             ),
-            Hba::Refused(why) => self.blocker(
+            HbaComparison::Refused(why) => self.blocker(
                 "hba",
                 format!("{} refuses pg_hba.conf: {why}", facts.to),
                 "correct the line; the old server must still take it",
             ),
-            Hba::Unknown(why) => self.warning(
+            HbaComparison::Unknown(why) => self.warning(
                 "hba",
                 format!("whether pg_hba.conf means the same under {} could not be shown: {why}", facts.to),
                 "",

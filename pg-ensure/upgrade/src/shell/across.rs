@@ -1,16 +1,16 @@
 //! The steps without a server for anybody: the inventory, the transfer, the comparison.
 
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::gather::account;
 use super::queries;
 use super::run::Run;
-use super::server::{self, Private, Socket, write_rules};
+use super::server::{self, PrivateServer, Socket, write_rules};
 use super::tools::{command, output};
-use crate::facts::Stopping;
+use crate::facts::StopMethod;
 use crate::inventory::Inventory;
-use crate::machine::Old;
-use crate::record::{Amcheck, Recollated};
+use crate::machine::OldClusterState;
+use crate::record::{Amcheck, ChangedCollations};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -52,15 +52,15 @@ impl Run<'_> {
     fn stop_old(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         match &self.request.stopping {
-            Stopping::Refuse if choices.stopping == Stopping::Refuse => {
+            StopMethod::Refuse if choices.stopping == StopMethod::Refuse => {
                 return Err(UpgradeError::Other(
                     "the old server runs, and nobody said that it may be stopped: --stop, --service, or stop it".to_owned(),
                 ));
             }
-            Stopping::Service(unit) => self.stop_service(&unit.clone())?,
-            Stopping::PgCtl => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
-            Stopping::Refuse => match &choices.stopping {
-                Stopping::Service(unit) => self.stop_service(unit)?,
+            StopMethod::Service(unit) => self.stop_service(&unit.clone())?,
+            StopMethod::PgCtl => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
+            StopMethod::Refuse => match &choices.stopping {
+                StopMethod::Service(unit) => self.stop_service(unit)?,
                 _ => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
             },
         }
@@ -89,7 +89,7 @@ impl Run<'_> {
 
     pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
         self.pg_upgrade(false)?;
-        if self.old() == Old::Whole {
+        if self.old() == OldClusterState::Whole {
             // pg_upgrade has run the old server itself: what its control file says now is what counts from here on.
             self.remember_old()?;
         }
@@ -98,10 +98,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) fn private_new(&self, more: &[&str]) -> Result<Private, UpgradeError> {
+    pub(super) fn private_new(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
-        Private::start(
+        PrivateServer::start(
             &self.staging_home(),
             self.work(),
             superuser,
@@ -118,7 +118,7 @@ impl Run<'_> {
         let choices = self.record.choices.clone();
         let private = self.private_new(&[])?;
         let id = self.record.id.clone();
-        let compare = || -> Result<(Inventory, Vec<Recollated>, Vec<String>), UpgradeError> {
+        let compare = || -> Result<(Inventory, Vec<ChangedCollations>, Vec<String>), UpgradeError> {
             // An earlier try may have been cut short with its extension in place.
             drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
             let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
@@ -186,7 +186,7 @@ fn recollated(
     id: &str,
     socket: &Socket,
     inventory: &Inventory,
-) -> Result<Vec<Recollated>, UpgradeError> {
+) -> Result<Vec<ChangedCollations>, UpgradeError> {
     let mut found = Vec::new();
     for database in connectable(inventory) {
         let text = socket.ask(bin, id, &database, queries::RECOLLATED)?;
@@ -194,7 +194,7 @@ fn recollated(
             continue;
         }
         let rows: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('\t')).collect();
-        found.push(Recollated {
+        found.push(ChangedCollations {
             itself: rows.iter().any(|(kind, _)| *kind == "d"),
             collations: rows
                 .iter()
@@ -229,7 +229,7 @@ fn amcheck(
     socket: &Socket,
     inventory: &Inventory,
     depth: Amcheck,
-    recollated: &[Recollated],
+    recollated: &[ChangedCollations],
     jobs: u32,
 ) -> Result<Vec<String>, UpgradeError> {
     if depth == Amcheck::Off {

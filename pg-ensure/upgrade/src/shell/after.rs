@@ -1,18 +1,18 @@
 //! The steps that make the new cluster the one that everybody uses.
 
 use super::across::take_inventory;
-use super::before::Reached;
+use super::before::ReachableServer;
 use super::beside::beside_data;
 use super::condition::committed;
 use super::configuration::{self, access_files};
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::isolation::isolated;
 use super::queries;
 use super::run::Run;
 use super::server::{self, start_public};
 use super::tools::{command, output};
-use crate::facts::Hba;
+use crate::facts::HbaComparison;
 use crate::step::Reindexing;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,12 +20,12 @@ use std::path::Path;
 
 impl Run<'_> {
     /// The new server: private before the switch, everybody's after it.
-    fn reach_new(&self) -> Result<Reached, UpgradeError> {
+    fn reach_new(&self) -> Result<ReachableServer, UpgradeError> {
         if committed(&self.record.choices) {
             let superuser = &self.catalog()?.superuser;
-            return server::public(&self.record.choices.new_data, superuser).map(Reached::Public);
+            return server::public(&self.record.choices.new_data, superuser).map(ReachableServer::Public);
         }
-        self.private_new(&[]).map(Reached::Private)
+        self.private_new(&[]).map(ReachableServer::Private)
     }
 
     pub(super) fn reindex(&mut self) -> Result<(), UpgradeError> {
@@ -111,13 +111,15 @@ impl Run<'_> {
             carried.push(name.display().to_string());
         }
         match self.hba.check(&hba, request.from, request.to) {
-            Hba::Refused(why) => {
+            HbaComparison::Refused(why) => {
                 return Err(UpgradeError::Other(format!("{} refuses pg_hba.conf: {why}", request.to)));
             }
-            Hba::Same => self.note("pg_hba.conf decides every connection as before"),
-            Hba::Changed(example) => self.note(format!("pg_hba.conf means something else now: {example}")),
-            Hba::Unknown(why) => self.note(format!("pg_hba.conf was not compared: {why}")),
-            Hba::Unchecked => {}
+            HbaComparison::Same => self.note("pg_hba.conf decides every connection as before"),
+            HbaComparison::Changed(example) => {
+                self.note(format!("pg_hba.conf means something else now: {example}"))
+            }
+            HbaComparison::Unknown(why) => self.note(format!("pg_hba.conf was not compared: {why}")),
+            HbaComparison::Unchecked => {}
         }
         self.record.edits = configuration.edits;
         self.record.left.retain(|left| !configuration.left.contains(left));

@@ -2,7 +2,7 @@
 //! name back, or to put the backup in their place where they are gone.
 
 use super::condition::{committed, old_condition, restored};
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::journal::now;
 use super::leftovers;
 use super::request::{HbaChecker, Observer, Services};
@@ -31,10 +31,10 @@ impl Upgrade {
     ) -> Result<Record, UpgradeError> {
         let work = &self.layout.work;
         if work.load()?.is_none() {
-            return Err(crate::Refused::Over.into());
+            return Err(crate::TransitionError::Over.into());
         }
         let _lock = work.lock()?;
-        let record = work.load()?.ok_or(crate::Refused::Over)?;
+        let record = work.load()?.ok_or(crate::TransitionError::Over)?;
         gather::private_folder(work)?;
         let mut machine = restored(&record);
         let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
@@ -113,7 +113,7 @@ impl Run<'_> {
     fn restore_backup(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let Backup::Base(backup) = &choices.backup else {
-            return Err(crate::Refused::OldGone { mode: choices.mode }.into());
+            return Err(crate::TransitionError::OldGone { mode: choices.mode }.into());
         };
         let gone = files::beside(&choices.old_data, &format!(".gone-{}", self.record.id));
         let partial = files::beside(&choices.old_data, &format!(".back-{}", self.record.id));

@@ -1,15 +1,15 @@
 //! The steps that leave clients alone: backup, the new cluster, `pg_upgrade --check`.
 
 use super::condition::old_condition;
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::gather::{account, control};
 use super::isolation::isolated;
 use super::run::Run;
-use super::server::{self, Private, Socket, rules_for_shell, write_rules};
+use super::server::{self, PrivateServer, Socket, rules_for_shell, write_rules};
 use super::tools::{command, output, tail};
 use crate::facts::Backup;
-use crate::machine::Old;
+use crate::machine::OldClusterState;
 use crate::version::Major;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -18,12 +18,12 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// A server that is reached, and stopped afterwards if it was started for this.
-pub(super) enum Reached {
+pub(super) enum ReachableServer {
     Public(Socket),
-    Private(Private),
+    Private(PrivateServer),
 }
 
-impl Reached {
+impl ReachableServer {
     pub(super) fn socket(&self) -> &Socket {
         match self {
             Self::Public(socket) => socket,
@@ -41,19 +41,19 @@ impl Reached {
 
 impl Run<'_> {
     /// The old server: the live one, or a private one.
-    fn reach_old(&self, more: &[&str]) -> Result<Reached, UpgradeError> {
+    fn reach_old(&self, more: &[&str]) -> Result<ReachableServer, UpgradeError> {
         let choices = &self.record.choices;
         let superuser = &self.catalog()?.superuser;
         if server::live(&choices.old_data).is_some() {
-            return server::public(&choices.old_data, superuser).map(Reached::Public);
+            return server::public(&choices.old_data, superuser).map(ReachableServer::Public);
         }
-        self.private_old(more).map(Reached::Private)
+        self.private_old(more).map(ReachableServer::Private)
     }
 
-    pub(super) fn private_old(&self, more: &[&str]) -> Result<Private, UpgradeError> {
+    pub(super) fn private_old(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
-        Private::start(
+        PrivateServer::start(
             &self.old_home(),
             self.work(),
             superuser,
@@ -294,7 +294,7 @@ impl Run<'_> {
     }
 
     /// Returns the condition of the old cluster.
-    pub(super) fn old(&self) -> Old {
+    pub(super) fn old(&self) -> OldClusterState {
         old_condition(&self.record.choices)
     }
 }

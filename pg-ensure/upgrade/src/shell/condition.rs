@@ -1,7 +1,7 @@
 //! The state of both clusters as their folders show it.
 
-use crate::machine::{Machine, Old};
-use crate::record::{Choices, Record};
+use crate::machine::{Machine, OldClusterState};
+use crate::record::{Record, ResolvedOptions};
 
 /// The machine in the state that a journal holds.
 pub(super) fn restored(record: &Record) -> Machine {
@@ -9,14 +9,14 @@ pub(super) fn restored(record: &Record) -> Machine {
 }
 
 /// The old cluster's condition: disabled once `pg_upgrade` has renamed its control file.
-pub(super) fn old_condition(choices: &Choices) -> Old {
+pub(super) fn old_condition(choices: &ResolvedOptions) -> OldClusterState {
     let global = choices.old_data.join("global");
     let aside = global.join("pg_control.old").exists() && !global.join("pg_control").exists();
     // Swapping moves folders after that, and putting a backup back begins by moving what is left of the cluster away.
-    if aside || !choices.old_data.exists() { Old::Disabled } else { Old::Whole }
+    if aside || !choices.old_data.exists() { OldClusterState::Disabled } else { OldClusterState::Whole }
 }
 
 /// Returns true once the new folder has been renamed to its final name.
-pub(super) fn committed(choices: &Choices) -> bool {
+pub(super) fn committed(choices: &ResolvedOptions) -> bool {
     choices.new_data.join("PG_VERSION").exists() && !choices.staging.exists()
 }

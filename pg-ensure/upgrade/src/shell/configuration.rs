@@ -5,7 +5,7 @@ use super::files;
 use super::journal::Layout;
 use super::request::Request;
 use super::tools::{self, command};
-use crate::conf::{Carrying, Edit, carried, fate, quoted, refusals, settings};
+use crate::conf::{Edit, SettingsConversion, convert_settings, parameter_change, quoted, refusals, settings};
 use crate::facts::{Catalog, StoredSetting};
 use crate::version::Major;
 use std::fs;
@@ -26,7 +26,7 @@ pub(super) fn config_folder(request: &Request, layout: &Layout) -> Option<PathBu
 
 /// A configuration file of the old cluster, and how the new one has it.
 #[derive(Clone, Debug)]
-pub(super) struct Carried {
+pub(super) struct ConvertedFile {
     /// Its path below the data folder.
     pub(super) name: PathBuf,
     pub(super) text: String,
@@ -35,7 +35,7 @@ pub(super) struct Carried {
 /// The configuration as it is carried over: the files, the edits, and what could not be carried.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Configuration {
-    pub(super) files: Vec<Carried>,
+    pub(super) files: Vec<ConvertedFile>,
     pub(super) edits: Vec<Edit>,
     pub(super) left: Vec<String>,
 }
@@ -68,7 +68,7 @@ pub(super) fn configuration(
         let mut result = Configuration { left: left.clone(), ..Configuration::default() };
         for (name, text) in &texts {
             let file = name.display().to_string();
-            let how = Carrying {
+            let how = SettingsConversion {
                 file: &file,
                 from: request.from,
                 to: request.to,
@@ -76,8 +76,8 @@ pub(super) fn configuration(
                 new_data: &new_data,
                 refused: &refused,
             };
-            let (text, edits) = carried(text, &how);
-            result.files.push(Carried { name: name.clone(), text });
+            let (text, edits) = convert_settings(text, &how);
+            result.files.push(ConvertedFile { name: name.clone(), text });
             result.edits.extend(edits);
         }
         let Some(new_bin) = new_bin else { return Ok(result) };
@@ -135,7 +135,7 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
 }
 
 /// Returns the settings in these files that the new server refuses.
-fn judge(files: &[Carried], new_data: &str, bin: &Path) -> Result<Vec<(String, String)>, UpgradeError> {
+fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(String, String)>, UpgradeError> {
     let failed = |source| UpgradeError::File {
         path: std::env::temp_dir(),
         doing: "no folder can be made in it",
@@ -193,7 +193,7 @@ pub(super) fn refused_settings(
 ) -> Result<Vec<(StoredSetting, String)>, UpgradeError> {
     let mut refused: Vec<(StoredSetting, String)> = Vec::new();
     let Some(bin) = bin else {
-        let gone = stored.iter().filter(|setting| fate(&setting.name, from, to).is_some());
+        let gone = stored.iter().filter(|setting| parameter_change(&setting.name, from, to).is_some());
         return Ok(gone.map(|setting| (setting.clone(), "it is gone".to_owned())).collect());
     };
     let mut left: Vec<&StoredSetting> = stored
@@ -224,7 +224,7 @@ pub(super) fn refused_settings(
         for _ in 0..8 {
             let text: String =
                 round.iter().map(|one| format!("{} = {}\n", one.name, quoted(&one.value))).collect();
-            let file = Carried { name: PathBuf::from("postgresql.conf"), text };
+            let file = ConvertedFile { name: PathBuf::from("postgresql.conf"), text };
             let found = judge(&[file], "/nonexistent", bin)?;
             let before = round.len();
             round.retain(|setting| {

@@ -1,7 +1,7 @@
 //! Errors of an upgrade.
 
 use crate::inventory::Difference;
-use crate::machine::Refused;
+use crate::machine::TransitionError;
 use crate::preflight::Finding;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub enum UpgradeError {
     Blocked(Vec<Finding>),
     /// The requested transition is not possible.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Transition(#[from] TransitionError),
     /// The journal cannot be read or parsed.
     #[error("{}: {why}", path.display())]
     Journal {
@@ -78,17 +78,17 @@ pub enum UpgradeError {
 }
 
 /// Gives an error of the system its file.
-pub(super) trait At<T> {
+pub(super) trait WithPath<T> {
     fn at(self, path: &Path, doing: &'static str) -> Result<T, UpgradeError>;
 }
 
-impl<T> At<T> for io::Result<T> {
+impl<T> WithPath<T> for io::Result<T> {
     fn at(self, path: &Path, doing: &'static str) -> Result<T, UpgradeError> {
         self.map_err(|source| UpgradeError::File { path: path.to_owned(), doing, source })
     }
 }
 
-impl<T> At<T> for Result<T, rustix::io::Errno> {
+impl<T> WithPath<T> for Result<T, rustix::io::Errno> {
     fn at(self, path: &Path, doing: &'static str) -> Result<T, UpgradeError> {
         self.map_err(io::Error::from).at(path, doing)
     }

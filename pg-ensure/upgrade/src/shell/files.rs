@@ -1,6 +1,6 @@
 //! Files and folders: replaced atomically, measured, removed.
 
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};

@@ -3,15 +3,15 @@
 use super::configuration::{self, access_files, config_folder, configuration};
 use super::error::UpgradeError;
 use super::files;
-use super::journal::{Layout, Work};
+use super::journal::{Layout, WorkFolder};
 use super::queries;
 use super::request::{HbaChecker, Request};
-use super::server::{self, Home, Private, Socket};
+use super::server::{self, PrivateServer, ServerFolder, Socket};
 use super::tools::{self, command, output};
 use crate::control::{ControlData, control_data};
 use crate::facts::{
-    Asked, Backup, Catalog, Facts, Hba, OldFolder, Programs, Room, Running, StoredSetting, Tablespace,
-    Target, WalFolder,
+    Backup, Catalog, CatalogQuery, DiskSpace, Facts, HbaComparison, NewFolderState, OldFolder, Programs,
+    ServerState, StoredSetting, Tablespace, WalFolder,
 };
 use crate::mode::Mode;
 use crate::preflight::{NEW_PROGRAMS, OLD_PROGRAMS};
@@ -70,9 +70,9 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
         })
         .collect();
     let running = match server::live(data) {
-        Some(file) => Running::Live { pid: file.pid, unit: unit(file.pid) },
-        None if data.join("postmaster.pid").exists() => Running::StalePidFile,
-        None => Running::No,
+        Some(file) => ServerState::Live { pid: file.pid, unit: unit(file.pid) },
+        None if data.join("postmaster.pid").exists() => ServerState::StalePidFile,
+        None => ServerState::No,
     };
     let signals = ["standby.signal", "recovery.signal", "backup_label"]
         .into_iter()
@@ -112,17 +112,17 @@ fn unit(pid: u32) -> Option<String> {
     units.rfind(|unit| unit.contains("postgres")).map(str::to_owned)
 }
 
-fn target(layout: &Layout) -> Target {
+fn target(layout: &Layout) -> NewFolderState {
     let there = fs::symlink_metadata(&layout.new_data).is_ok();
     let device = |path: &Path| files::device(path).map(|(_, device)| device);
     if there && !files::names(&layout.new_data).is_empty() {
-        Target::Occupied
+        NewFolderState::Occupied
     } else if device(&layout.new_data) != device(&layout.staging) {
-        Target::OtherFileSystem
+        NewFolderState::OtherFileSystem
     } else if there {
-        Target::Empty
+        NewFolderState::Empty
     } else {
-        Target::Absent
+        NewFolderState::Absent
     }
 }
 
@@ -140,12 +140,12 @@ fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
 }
 
 /// The file systems that are written to, each once.
-fn rooms(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<Room> {
-    let mut rooms: BTreeMap<u64, Room> = BTreeMap::new();
+fn disk_space(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<DiskSpace> {
+    let mut disk_space: BTreeMap<u64, DiskSpace> = BTreeMap::new();
     let mut add = |path: &Path, data: u64, backup: u64| {
         let Some((folder, device)) = files::device(path) else { return };
         let free = files::free(&folder).unwrap_or(0);
-        let room = rooms.entry(device).or_insert(Room { folder, free, data: 0, backup: 0 });
+        let room = disk_space.entry(device).or_insert(DiskSpace { folder, free, data: 0, backup: 0 });
         room.data += data;
         room.backup += backup;
     };
@@ -164,7 +164,7 @@ fn rooms(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<Room> {
         Backup::Dump(path) => add(path.parent().unwrap_or(Path::new("/")), 0, all),
         Backup::Asserted(_) => {}
     }
-    rooms.into_values().collect()
+    disk_space.into_values().collect()
 }
 
 /// Returns candidates for the superuser's name: the one asked for, the account's own, `postgres`.
@@ -307,9 +307,9 @@ pub(super) fn ask(
     new_bin: &Path,
     id: &str,
     may_start: bool,
-) -> Result<(Asked, Option<Result<(), String>>), UpgradeError> {
+) -> Result<(CatalogQuery, Option<Result<(), String>>), UpgradeError> {
     let from = request.from.number();
-    if matches!(old.running, Running::Live { .. }) {
+    if matches!(old.running, ServerState::Live { .. }) {
         let mut said = String::new();
         for user in candidates(request) {
             let socket = server::public(&layout.old_data, &user)?;
@@ -320,36 +320,36 @@ pub(super) fn ask(
                     let login =
                         socket.ask_with(new_bin, id, "postgres", "IDENTIFY_SYSTEM;", "replication=true");
                     let login = login.map(|_| ()).map_err(|why| why.to_string());
-                    return Ok((Asked::Yes(Box::new(catalog)), Some(login)));
+                    return Ok((CatalogQuery::Yes(Box::new(catalog)), Some(login)));
                 }
                 Err(why) => said = why.to_string(),
             }
         }
-        return Ok((Asked::Refused(said), None));
+        return Ok((CatalogQuery::Refused(said), None));
     }
     let clean = matches!(&old.control, Some(Ok(data)) if !data.standby()) && old.signals.is_empty();
     if !may_start || !clean || !old.owned {
-        return Ok((Asked::No, None));
+        return Ok((CatalogQuery::No, None));
     }
-    let home = Home {
+    let home = ServerFolder {
         bin: old_bin.to_owned(),
         data: layout.old_data.clone(),
         config: config_folder(request, layout),
     };
     let asked = ask_private(&home, layout, &candidates(request), new_bin, id, from)?;
     if let Some(catalog) = asked {
-        return Ok((Asked::Yes(Box::new(catalog)), None));
+        return Ok((CatalogQuery::Yes(Box::new(catalog)), None));
     }
     let superuser = superuser(&home, id)?;
     let asked = ask_private(&home, layout, &[superuser], new_bin, id, from)?;
     let catalog = asked
         .ok_or_else(|| UpgradeError::Other("the superuser cannot log in on a private socket".to_owned()))?;
-    Ok((Asked::Yes(Box::new(catalog)), None))
+    Ok((CatalogQuery::Yes(Box::new(catalog)), None))
 }
 
 /// Asks a private server as the first of these roles that is the superuser.
 fn ask_private(
-    home: &Home,
+    home: &ServerFolder,
     layout: &Layout,
     roles: &[String],
     new_bin: &Path,
@@ -357,7 +357,8 @@ fn ask_private(
     from: u32,
 ) -> Result<Option<Catalog>, UpgradeError> {
     server::write_rules(&layout.work, &account(), roles)?;
-    let private = Private::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
+    let private =
+        PrivateServer::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
     let mut asked = Ok(None);
     for role in roles {
         let socket = Socket { user: role.clone(), ..private.socket.clone() };
@@ -372,7 +373,7 @@ fn ask_private(
 }
 
 /// The name of the role that initdb made, from a server without clients: it needs no login.
-fn superuser(home: &Home, id: &str) -> Result<String, UpgradeError> {
+fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     use std::io::Write as _;
     use std::process::Stdio;
     let mut postgres = command(&home.bin, "postgres", id);
@@ -433,9 +434,9 @@ pub(super) fn facts(
         Backup::Base(path) | Backup::Dump(path) => fs::symlink_metadata(path).is_ok(),
         Backup::Asserted(_) => false,
     };
-    let (mut asked, mut replication_login) = (Asked::No, None);
+    let (mut asked, mut replication_login) = (CatalogQuery::No, None);
     let mut edits = Vec::new();
-    let mut verdict = Hba::Unchecked;
+    let mut verdict = HbaComparison::Unchecked;
     // Without the new programs the old ones ask, and what the new server refuses is known from tables alone.
     let new_bin = new_programs.folder.as_ref().filter(|_| new_programs.version.is_some());
     if let (Some(old), Some(old_bin)) = (&old, &old_programs.folder)
@@ -445,28 +446,28 @@ pub(super) fn facts(
         (asked, replication_login) =
             ask(request, layout, old, old_bin, new_bin.unwrap_or(old_bin), id, may_start)?;
         edits = configuration(request, layout, new_bin.map(PathBuf::as_path))?.edits;
-        let catalog = if let Asked::Yes(catalog) = &asked { Some(&**catalog) } else { None };
+        let catalog = if let CatalogQuery::Yes(catalog) = &asked { Some(&**catalog) } else { None };
         let (hba_file, _) = access_files(request, layout, catalog);
         verdict = hba.check(&hba_file, request.from, request.to);
     }
     let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
     let mut refused_settings = Vec::new();
     let mut missing_libraries = Vec::new();
-    if let Asked::Yes(catalog) = &asked {
+    if let CatalogQuery::Yes(catalog) = &asked {
         refused_settings = configuration::refused_settings(
             &catalog.settings,
             (request.from, request.to),
             new_bin.map(PathBuf::as_path),
         )?;
     }
-    if let (Asked::Yes(catalog), Some(new_bin)) = (&asked, new_bin)
+    if let (CatalogQuery::Yes(catalog), Some(new_bin)) = (&asked, new_bin)
         && let Some(folder) = tools::library_folder(new_bin)
     {
         let lacks = |library: &&String| !tools::has_library(&folder, library);
         missing_libraries = catalog.libraries.iter().filter(lacks).cloned().collect();
     }
     let unknown_options = match (&asked, &new_programs.folder) {
-        (Asked::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
+        (CatalogQuery::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
         _ => Vec::new(),
     };
     Ok(Facts {
@@ -484,7 +485,7 @@ pub(super) fn facts(
         mode,
         mode_asked: request.mode.is_some(),
         clones,
-        rooms: rooms(layout, &backup, &spaces),
+        disk_space: disk_space(layout, &backup, &spaces),
         backup,
         backup_there,
         replication_login,
@@ -513,6 +514,6 @@ fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
 }
 
 /// A work folder's private folder, so that what is made in it is gone with it.
-pub(super) fn private_folder(work: &Work) -> Result<(), UpgradeError> {
+pub(super) fn private_folder(work: &WorkFolder) -> Result<(), UpgradeError> {
     files::make_own(&work.private())
 }

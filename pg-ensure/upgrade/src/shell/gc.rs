@@ -1,7 +1,7 @@
 //! Removal of old clusters after a retention time.
 
 use super::error::UpgradeError;
-use super::journal::{Work, now};
+use super::journal::{WorkFolder, now};
 use super::upgrade::Upgrade;
 use super::{files, server};
 use crate::facts::Backup;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Result of [`collect`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Garbage {
+pub struct GcReport {
     /// Removed directories and files, each with its size in bytes.
     pub removed: Vec<(PathBuf, u64)>,
     /// Clusters that were kept, each with the reason.
@@ -25,10 +25,15 @@ pub struct Garbage {
 ///
 /// # Errors
 /// Returns an [`UpgradeError`] if a journal cannot be read, an upgrade is locked, or a directory cannot be removed.
-pub fn collect(base: &Path, older_than: Duration, backups: bool, dry: bool) -> Result<Garbage, UpgradeError> {
-    let mut garbage = Garbage::default();
+pub fn collect(
+    base: &Path,
+    older_than: Duration,
+    backups: bool,
+    dry: bool,
+) -> Result<GcReport, UpgradeError> {
+    let mut garbage = GcReport::default();
     for name in files::names(base).into_iter().filter(|name| name.starts_with("upgrade-")) {
-        let work = Work { folder: base.join(&name) };
+        let work = WorkFolder { folder: base.join(&name) };
         let Some(record) = work.load()? else { continue };
         let _lock = work.lock()?;
         match may_go(&record, older_than) {
@@ -78,7 +83,7 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     Ok(())
 }
 
-fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut Garbage) -> Result<(), UpgradeError> {
+fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> Result<(), UpgradeError> {
     let choices = &record.choices;
     let mut paths = Vec::new();
     let links = choices.old_data.join("pg_tblspc");

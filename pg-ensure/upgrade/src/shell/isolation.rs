@@ -1,10 +1,10 @@
 //! The settings that keep the clusters of a rehearsal to themselves.
 
-use super::journal::Work;
+use super::journal::WorkFolder;
 use crate::conf::quoted;
 
 /// Returns the text of a `postgresql.auto.conf` with the settings that keep a cluster to itself at its end.
-pub(super) fn isolated(text: &str, work: &Work) -> String {
+pub(super) fn isolated(text: &str, work: &WorkFolder) -> String {
     let mut out = text.to_owned();
     if !out.is_empty() && !out.ends_with('\n') {
         out.push('\n');
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_last_word_is_the_rehearsal_s() {
-        let work = Work { folder: PathBuf::from("/var/lib/postgresql/rehearsal-17-18/upgrade-17-18") };
+        let work = WorkFolder { folder: PathBuf::from("/var/lib/postgresql/rehearsal-17-18/upgrade-17-18") };
         let text = isolated("archive_mode = 'on'\nlisten_addresses = '*'", &work);
         let last = |name: &str| settings(&text).into_iter().rfind(|setting| setting.name == name);
         assert_eq!(last("archive_mode").map(|setting| setting.value).as_deref(), Some("off"));

@@ -1,6 +1,6 @@
 //! The journal on the disk, and the lock.
 
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::files;
 use crate::record::Record;
 use std::fs::{self, File, OpenOptions};
@@ -18,11 +18,11 @@ pub(super) fn now() -> u64 {
 
 /// The folder in which an upgrade keeps what it knows: the journal, the lock, the inventory, logs and reports.
 #[derive(Clone, Debug)]
-pub(super) struct Work {
+pub(super) struct WorkFolder {
     pub(super) folder: PathBuf,
 }
 
-impl Work {
+impl WorkFolder {
     pub(super) fn journal(&self) -> PathBuf {
         self.folder.join("journal.json")
     }
@@ -98,7 +98,7 @@ pub(super) struct Layout {
     pub(super) new_data: PathBuf,
     pub(super) staging: PathBuf,
     backup: PathBuf,
-    pub(super) work: Work,
+    pub(super) work: WorkFolder,
     /// `main` where folders have a cluster's name below the version's, as on Debian.
     pub(super) cluster: Option<String>,
 }
@@ -133,7 +133,7 @@ pub(super) fn layout(
         new_data: new.map_or_else(|| below(base.join(to.to_string())), Path::to_owned),
         staging: base.join(format!(".new-{to}{suffix}")),
         backup: base.join(format!("backup-{from}-before-{to}{suffix}")),
-        work: Work { folder: base.join(format!("upgrade-{from}-{to}{suffix}")) },
+        work: WorkFolder { folder: base.join(format!("upgrade-{from}-{to}{suffix}")) },
         cluster,
     }
 }

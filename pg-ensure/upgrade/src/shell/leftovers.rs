@@ -1,7 +1,7 @@
 //! Processes that a killed run left behind: its programs and private servers.
 
 use super::error::UpgradeError;
-use super::journal::Work;
+use super::journal::WorkFolder;
 use super::server::live;
 use super::tools::MARK;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Ends whatever an earlier run of this upgrade started: programs at once, servers in an orderly way.
-pub(super) fn stop(work: &Work, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
+pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
     let began = Instant::now();
     loop {
         let programs = marked(id, false);

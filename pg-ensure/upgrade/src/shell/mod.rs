@@ -25,8 +25,8 @@ mod upgrade;
 
 pub use after::inventory_of;
 pub use error::UpgradeError;
-pub use gc::{Garbage, collect};
+pub use gc::{GcReport, collect};
 pub use outcome::Outcome;
-pub use rehearse::{Rehearsal, Rehearsing};
-pub use request::{HbaChecker, Observer, Request, Services, Silent, Unchecked};
+pub use rehearse::{Rehearsal, RehearsalOptions};
+pub use request::{HbaChecker, NoHbaChecker, NoopObserver, Observer, Request, Services};
 pub use upgrade::{Plan, Upgrade};

@@ -6,17 +6,17 @@
 
 use super::after::inventory_of;
 use super::configuration::config_folder;
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::isolation::isolated;
-use super::journal::{Layout, Work, layout, now};
+use super::journal::{Layout, WorkFolder, layout, now};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
-use super::server::{self, Home, Private, write_rules};
+use super::server::{self, PrivateServer, ServerFolder, write_rules};
 use super::tools::{command, output};
 use super::upgrade::{Plan, Upgrade};
 use super::{files, gather, leftovers};
 use crate::conf::{quoted, settings};
-use crate::facts::{Asked, Backup, Catalog, Running, Stopping};
+use crate::facts::{Backup, Catalog, CatalogQuery, ServerState, StopMethod};
 use crate::mode::Mode;
 use crate::preflight::{Finding, Severity};
 use crate::record::Record;
@@ -30,7 +30,7 @@ const BESIDE: u64 = 512 << 20;
 
 /// Options of a rehearsal.
 #[derive(Clone, Debug, Default)]
-pub struct Rehearsing {
+pub struct RehearsalOptions {
     /// Directory for the copy. `None` selects one beside the clusters.
     pub at: Option<PathBuf>,
     /// Maximum rate of the copy, in the format of `pg_basebackup --max-rate`.
@@ -62,13 +62,13 @@ impl Upgrade {
     /// Returns an [`UpgradeError`] with the obstacles to the upgrade, or the error of the rehearsal.
     pub fn rehearse(
         &self,
-        rehearsing: &Rehearsing,
+        rehearsing: &RehearsalOptions,
         hba: &dyn HbaChecker,
         services: &dyn Services,
         observer: &mut dyn Observer,
     ) -> Result<Rehearsal, UpgradeError> {
         let stopping = match &self.request.stopping {
-            Stopping::Refuse => Stopping::PgCtl,
+            StopMethod::Refuse => StopMethod::PgCtl,
             said => said.clone(),
         };
         let asked = Self::new(Request {
@@ -87,7 +87,7 @@ impl Upgrade {
             return Err(UpgradeError::Blocked(plan.findings));
         }
         let old = plan.facts.old.as_ref();
-        if !old.is_some_and(|old| matches!(old.running, Running::Live { .. })) {
+        if !old.is_some_and(|old| matches!(old.running, ServerState::Live { .. })) {
             return Err(UpgradeError::Other(
                 "the old server does not run: a rehearsal copies it while it serves".to_owned(),
             ));
@@ -116,7 +116,11 @@ struct Stage<'r> {
 }
 
 impl<'r> Stage<'r> {
-    fn new(request: &'r Request, real: &'r Layout, rehearsing: &'r Rehearsing) -> Result<Self, UpgradeError> {
+    fn new(
+        request: &'r Request,
+        real: &'r Layout,
+        rehearsing: &'r RehearsalOptions,
+    ) -> Result<Self, UpgradeError> {
         let suffix = real.cluster.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
         let name = format!("rehearsal-{}-{}{suffix}", request.from, request.to);
         let folder = rehearsing.at.as_deref().unwrap_or(&request.base).join(name);
@@ -129,7 +133,7 @@ impl<'r> Stage<'r> {
         Ok(Self { request, real, max_rate: rehearsing.max_rate.as_deref(), folder, layout, id })
     }
 
-    fn work(&self) -> &Work {
+    fn work(&self) -> &WorkFolder {
         &self.layout.work
     }
 
@@ -139,7 +143,7 @@ impl<'r> Stage<'r> {
     }
 
     fn lock(&self) -> Result<File, UpgradeError> {
-        Work { folder: self.folder.clone() }.lock()
+        WorkFolder { folder: self.folder.clone() }.lock()
     }
 
     /// Ends what this or an earlier rehearsal started, and removes everything but the lock.
@@ -174,12 +178,12 @@ impl<'r> Stage<'r> {
         let missing = || UpgradeError::Blocked(plan.findings.clone());
         let (old_bin, new_bin) =
             (old.folder.clone().ok_or_else(missing)?, new.folder.clone().ok_or_else(missing)?);
-        let Asked::Yes(catalog) = &plan.facts.asked else { return Err(missing()) };
+        let CatalogQuery::Yes(catalog) = &plan.facts.asked else { return Err(missing()) };
         let mode = self.request.mode.unwrap_or_else(|| {
             let folder = &self.folder;
             Mode::choose(self.request.to, files::clones(folder), files::copies_in_kernel(folder))
         });
-        self.room(mode.takes_room())?;
+        self.ensure_disk_space(mode.needs_disk_space())?;
         let began = now();
         self.copy(&old_bin, catalog)?;
         let copied =
@@ -198,7 +202,7 @@ impl<'r> Stage<'r> {
             new_bin: Some(new_bin.clone()),
             mode: Some(mode),
             backup: Some(Backup::Asserted("a rehearsal needs none".to_owned())),
-            stopping: Stopping::PgCtl,
+            stopping: StopMethod::PgCtl,
             start_service: None,
             starting: true,
             superuser: Some(catalog.superuser.clone()),
@@ -242,7 +246,7 @@ impl<'r> Stage<'r> {
     }
 
     /// Asks for the room before the work.
-    fn room(&self, twice: bool) -> Result<(), UpgradeError> {
+    fn ensure_disk_space(&self, twice: bool) -> Result<(), UpgradeError> {
         let links = self.real.old_data.join("pg_tblspc");
         let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
         let data = files::bytes(&self.real.old_data, &[])
@@ -312,9 +316,12 @@ impl<'r> Stage<'r> {
     fn recover(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let superuser = &catalog.superuser;
         write_rules(self.work(), &gather::account(), std::slice::from_ref(superuser))?;
-        let home =
-            Home { bin: bin.to_owned(), data: self.layout.old_data.clone(), config: self.configuration() };
-        Private::start(&home, self.work(), superuser, &self.id, self.request.from.number(), &[])?.stop()
+        let home = ServerFolder {
+            bin: bin.to_owned(),
+            data: self.layout.old_data.clone(),
+            config: self.configuration(),
+        };
+        PrivateServer::start(&home, self.work(), superuser, &self.id, self.request.from.number(), &[])?.stop()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The request for an upgrade, and the traits that its caller implements.
 
-use crate::facts::{Backup, Hba, Stopping};
+use crate::facts::{Backup, HbaComparison, StopMethod};
 use crate::mode::Mode;
 use crate::record::Amcheck;
 use crate::step::{Reindexing, Step};
@@ -36,8 +36,8 @@ pub struct Request {
     pub jobs: u32,
     /// Kind and location of the backup. `None` selects a base backup beside the old data directory.
     pub backup: Option<Backup>,
-    /// Method by which the old server is stopped. Default: [`Stopping::Refuse`].
-    pub stopping: Stopping,
+    /// Method by which the old server is stopped. Default: [`StopMethod::Refuse`].
+    pub stopping: StopMethod,
     /// Another systemd unit that starts the new server.
     pub start_service: Option<String>,
     /// True, the default, to start the new server. Otherwise the upgrade waits before that step until the server
@@ -78,7 +78,7 @@ impl Request {
                 .and_then(|count| u32::try_from(count.get()).ok())
                 .unwrap_or(1),
             backup: None,
-            stopping: Stopping::Refuse,
+            stopping: StopMethod::Refuse,
             start_service: None,
             starting: true,
             accept: Vec::new(),
@@ -94,16 +94,16 @@ impl Request {
 /// Evaluates an old `pg_hba.conf` for the new version.
 pub trait HbaChecker {
     /// Compares the meaning of the file under both versions.
-    fn check(&self, file: &Path, from: Major, to: Major) -> Hba;
+    fn check(&self, file: &Path, from: Major, to: Major) -> HbaComparison;
 }
 
-/// An [`HbaChecker`] that returns [`Hba::Unchecked`].
+/// An [`HbaChecker`] that returns [`HbaComparison::Unchecked`].
 #[derive(Clone, Copy, Debug)]
-pub struct Unchecked;
+pub struct NoHbaChecker;
 
-impl HbaChecker for Unchecked {
-    fn check(&self, _: &Path, _: Major, _: Major) -> Hba {
-        Hba::Unchecked
+impl HbaChecker for NoHbaChecker {
+    fn check(&self, _: &Path, _: Major, _: Major) -> HbaComparison {
+        HbaComparison::Unchecked
     }
 }
 
@@ -128,9 +128,9 @@ pub trait Observer {
 
 /// Ignores all events.
 #[derive(Clone, Copy, Debug)]
-pub struct Silent;
+pub struct NoopObserver;
 
-impl Observer for Silent {
+impl Observer for NoopObserver {
     fn begin(&mut self, _: Step) {}
     fn end(&mut self, _: Step, _: &str) {}
     fn note(&mut self, _: &str) {}

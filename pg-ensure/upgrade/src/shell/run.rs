@@ -3,14 +3,14 @@
 use super::condition::{old_condition, restored};
 use super::error::UpgradeError;
 use super::gather;
-use super::journal::{Layout, Work, now};
+use super::journal::{Layout, WorkFolder, now};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
-use super::server::Home;
+use super::server::ServerFolder;
 use super::{configuration, files, server};
-use crate::facts::{Asked, Catalog, Running, Stopping};
+use crate::facts::{Catalog, CatalogQuery, ServerState, StopMethod};
 use crate::html::html;
-use crate::machine::{Machine, Old, Recovery, State};
+use crate::machine::{Machine, OldClusterState, Recovery, State};
 use crate::preflight::{passes, preflight};
 use crate::record::{Entry, Record};
 use crate::report::{report, span};
@@ -28,7 +28,7 @@ pub(super) struct Run<'r> {
 }
 
 impl Run<'_> {
-    pub(super) fn work(&self) -> &Work {
+    pub(super) fn work(&self) -> &WorkFolder {
         &self.layout.work
     }
 
@@ -43,8 +43,8 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn old_home(&self) -> Home {
-        Home {
+    pub(super) fn old_home(&self) -> ServerFolder {
+        ServerFolder {
             bin: self.record.choices.old_bin.clone(),
             data: self.record.choices.old_data.clone(),
             config: configuration::config_folder(self.request, self.layout),
@@ -52,8 +52,8 @@ impl Run<'_> {
     }
 
     /// The new cluster, where it is made.
-    pub(super) fn staging_home(&self) -> Home {
-        Home {
+    pub(super) fn staging_home(&self) -> ServerFolder {
+        ServerFolder {
             bin: self.record.choices.new_bin.clone(),
             data: self.record.choices.staging.clone(),
             config: None,
@@ -79,7 +79,7 @@ impl Run<'_> {
                 State::Ready(step) => step,
                 State::Running(_) | State::Undoing(_) | State::Undone => {
                     // Recovered before; and what is being undone was refused there.
-                    return Err(crate::Refused::Over.into());
+                    return Err(crate::TransitionError::Over.into());
                 }
             };
             if self.request.until.is_some_and(|until| machine.before(until, step)) {
@@ -210,12 +210,12 @@ impl Run<'_> {
         let findings = preflight(&facts, &request.accept);
         self.record.findings.clone_from(&findings);
         self.record.was_live =
-            matches!(facts.old.as_ref().map(|old| &old.running), Some(Running::Live { .. }));
+            matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Live { .. }));
         if !passes(&findings) {
             return Err(UpgradeError::Blocked(findings));
         }
         match facts.asked {
-            Asked::Yes(catalog) => self.record.catalog = Some(*catalog),
+            CatalogQuery::Yes(catalog) => self.record.catalog = Some(*catalog),
             // Only a cluster that was found wanting is not asked.
             _ => {
                 return Err(UpgradeError::Other(
@@ -235,7 +235,7 @@ impl Run<'_> {
             return Ok(true);
         }
         let Some(known) = &self.record.fingerprint else { return Ok(false) };
-        if old_condition(choices) == Old::Disabled {
+        if old_condition(choices) == OldClusterState::Disabled {
             // It cannot have been started, or is not there any more.
             return Ok(false);
         }
@@ -258,13 +258,13 @@ impl Run<'_> {
     /// The unit that runs the old server, as far as anybody said.
     pub(super) fn unit(&self) -> Option<String> {
         match &self.record.choices.stopping {
-            Stopping::Service(unit) => Some(unit.clone()),
-            Stopping::Refuse | Stopping::PgCtl => None,
+            StopMethod::Service(unit) => Some(unit.clone()),
+            StopMethod::Refuse | StopMethod::PgCtl => None,
         }
     }
 
     /// Returns the new cluster in its final folder.
-    pub(super) fn new_home(&self) -> Home {
-        Home { data: PathBuf::from(&self.record.choices.new_data), ..self.staging_home() }
+    pub(super) fn new_home(&self) -> ServerFolder {
+        ServerFolder { data: PathBuf::from(&self.record.choices.new_data), ..self.staging_home() }
     }
 }

@@ -4,9 +4,9 @@
 //! from where libpq looks for it; and the version's own client knows old servers. The price is some milliseconds a
 //! question, of which there are few.
 
-use super::error::{At, UpgradeError};
+use super::error::{UpgradeError, WithPath};
 use super::files;
-use super::journal::Work;
+use super::journal::WorkFolder;
 use super::tools::{command, name, output, tail};
 use std::fs::{self, File};
 use std::io::Write;
@@ -143,7 +143,7 @@ pub(super) fn public(data: &Path, user: &str) -> Result<Socket, UpgradeError> {
 
 /// A folder to start a server on: the data, and where its configuration is if not with them.
 #[derive(Clone, Debug)]
-pub(super) struct Home {
+pub(super) struct ServerFolder {
     pub(super) bin: PathBuf,
     pub(super) data: PathBuf,
     pub(super) config: Option<PathBuf>,
@@ -151,14 +151,14 @@ pub(super) struct Home {
 
 /// A server that only this account gets into, as one role, over a socket in a folder of its own.
 #[derive(Debug)]
-pub(super) struct Private {
+pub(super) struct PrivateServer {
     child: Child,
     log: PathBuf,
     pub(super) socket: Socket,
 }
 
 /// The settings of a private server. Whatever would let somebody in, wait for another server or write outside is off.
-fn settings(work: &Work, major: u32) -> Vec<String> {
+fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     let private = work.private();
     let mut settings = vec![
         format!("port={PORT}"),
@@ -187,7 +187,7 @@ fn settings(work: &Work, major: u32) -> Vec<String> {
 }
 
 /// Writes the rules of private servers: one account may be one role, nobody else gets in.
-pub(super) fn write_rules(work: &Work, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
+pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
     let private = work.private();
     files::make_own(&private)?;
     let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
@@ -203,16 +203,16 @@ pub(super) fn write_rules(work: &Work, account: &str, roles: &[String]) -> Resul
 }
 
 /// Options that make `pg_upgrade` start its servers by the same rules, for a shell.
-pub(super) fn rules_for_shell(work: &Work) -> String {
+pub(super) fn rules_for_shell(work: &WorkFolder) -> String {
     let private = work.private();
     format!("-c hba_file={0}/hba.conf -c ident_file={0}/ident.conf", private.display())
 }
 
-impl Private {
+impl PrivateServer {
     /// Starts the server and waits until it is ready, which after a crash may take a while.
     pub(super) fn start(
-        home: &Home,
-        work: &Work,
+        home: &ServerFolder,
+        work: &WorkFolder,
         user: &str,
         id: &str,
         major: u32,
@@ -290,7 +290,7 @@ impl Private {
     }
 }
 
-impl Drop for Private {
+impl Drop for PrivateServer {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.interrupt(rustix::process::Signal::INT);
@@ -307,7 +307,7 @@ pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), Upgra
 }
 
 /// Starts a server for everybody by `pg_ctl`, with the options that the old one had.
-pub(super) fn start_public(home: &Home, options: &[String]) -> Result<(), UpgradeError> {
+pub(super) fn start_public(home: &ServerFolder, options: &[String]) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(&home.bin, "pg_ctl", "");
     pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);
     let log = home.data.join("server.log");

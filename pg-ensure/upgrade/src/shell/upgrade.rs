@@ -2,15 +2,15 @@
 
 use super::condition::{committed, old_condition, restored};
 use super::error::UpgradeError;
-use super::journal::{Layout, Work, layout, now};
+use super::journal::{Layout, WorkFolder, layout, now};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
 use super::run::Run;
 use super::{files, gather};
-use crate::facts::{Backup, Facts, Running};
+use crate::facts::{Backup, Facts, ServerState};
 use crate::machine::{Machine, State};
 use crate::preflight::{Finding, Severity, preflight};
-use crate::record::{Choices, Record};
+use crate::record::{Record, ResolvedOptions};
 use crate::step::Step;
 use std::path::Path;
 
@@ -91,7 +91,7 @@ impl Upgrade {
         let findings = preflight(&facts, &self.request.accept);
         let machine = Machine::new(facts.mode, self.request.reindexing);
         let steps = machine.steps().to_vec();
-        let live = matches!(facts.old.as_ref().map(|old| &old.running), Some(Running::Live { .. }));
+        let live = matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Live { .. }));
         let without_server = steps
             .iter()
             .copied()
@@ -163,7 +163,7 @@ impl Upgrade {
         Ok(())
     }
 
-    fn begin_or_go_on(&self, work: &Work, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
+    fn begin_or_go_on(&self, work: &WorkFolder, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
         if let Some(record) = work.load()? {
             let early = matches!(
                 record.state,
@@ -188,7 +188,7 @@ impl Upgrade {
         let mode = self.request.mode.unwrap_or_else(|| {
             crate::Mode::choose(self.request.to, files::clones(base), files::copies_in_kernel(base))
         });
-        let choices = Choices {
+        let choices = ResolvedOptions {
             from: self.request.from.number(),
             to: self.request.to.number(),
             old_bin,

@@ -42,7 +42,7 @@ static PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// What a cluster is made with.
 #[derive(Clone, Debug)]
-pub(crate) struct Made<'m> {
+pub(crate) struct ClusterOptions<'m> {
     pub(crate) from: &'m str,
     pub(crate) to: &'m str,
     pub(crate) initdb: Vec<&'m str>,
@@ -51,7 +51,7 @@ pub(crate) struct Made<'m> {
     pub(crate) checksums: bool,
 }
 
-impl<'m> Made<'m> {
+impl<'m> ClusterOptions<'m> {
     pub(crate) fn new(from: &'m str, to: &'m str) -> Self {
         Self {
             from,
@@ -100,7 +100,7 @@ pub(crate) fn own(path: &Path) {
 }
 
 impl Lab {
-    pub(crate) fn new(made: &Made<'_>) -> Self {
+    pub(crate) fn new(made: &ClusterOptions<'_>) -> Self {
         let folder = folder();
         let mut lab = Self::within(made, folder.path());
         lab._folder = Some(folder);
@@ -108,7 +108,7 @@ impl Lab {
     }
 
     /// In a folder that is there.
-    pub(crate) fn within(made: &Made<'_>, base: &Path) -> Self {
+    pub(crate) fn within(made: &ClusterOptions<'_>, base: &Path) -> Self {
         let sockets = tempfile::Builder::new().prefix("up-").tempdir_in("/tmp").expect("a folder");
         own(sockets.path());
         let id = u16::try_from(std::process::id() % 400).expect("it is small");
@@ -262,8 +262,8 @@ impl Lab {
         command.stdin(Stdio::null());
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ended {
-        Ended::of(&mut self.program(args))
+    pub(crate) fn run(&self, args: &[&str]) -> ProgramOutput {
+        ProgramOutput::of(&mut self.program(args))
     }
 
     pub(crate) fn journal(&self) -> Value {
@@ -294,13 +294,13 @@ impl Drop for Lab {
 
 /// How the program ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct ProgramOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Ended {
+impl ProgramOutput {
     pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
         Self {
@@ -390,12 +390,12 @@ pub(crate) fn feed(lab: &Lab, database: &str, sql: &str) {
 
 /// A file system of its own in a folder, gone when dropped.
 #[derive(Debug)]
-pub(crate) struct Mounted {
+pub(crate) struct LoopMount {
     pub(crate) path: PathBuf,
     folder: TempDir,
 }
 
-impl Mounted {
+impl LoopMount {
     /// Memory of a size.
     pub(crate) fn memory(megabytes: u32) -> Self {
         Self::mount(|at| {
@@ -432,7 +432,7 @@ impl Mounted {
     }
 }
 
-impl Drop for Mounted {
+impl Drop for LoopMount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.path).status();
         let _ = &self.folder;

@@ -1,13 +1,13 @@
 //! Findings about the transfer mode, disk space and the backup.
 
-use super::finding::List;
+use super::finding::FindingList;
 use crate::facts::{Backup, Facts};
 use crate::mode::Mode;
 
 /// Bytes that a new cluster takes before there are data in it, with room for the log that the transfer writes.
 const NEW_CLUSTER: u64 = 160 << 20;
 
-impl List<'_> {
+impl FindingList<'_> {
     pub(super) fn mode(&mut self, facts: &Facts) {
         if facts.mode.since() > facts.to {
             self.blocker(
@@ -30,10 +30,10 @@ impl List<'_> {
         }
     }
 
-    pub(super) fn room(&mut self, facts: &Facts) {
+    pub(super) fn disk_space(&mut self, facts: &Facts) {
         let beside = facts.staging.parent();
-        for room in &facts.rooms {
-            let data = if facts.mode.takes_room() { room.data } else { room.data / 100 };
+        for room in &facts.disk_space {
+            let data = if facts.mode.needs_disk_space() { room.data } else { room.data / 100 };
             let new = if Some(room.folder.as_path()) == beside { NEW_CLUSTER } else { 0 };
             let backup = if matches!(facts.backup, Backup::Asserted(_)) { 0 } else { room.backup };
             // A twentieth more: what is written while it runs.
