@@ -20,17 +20,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-use testkit::{Knot, Pebble, PebbleVersion};
+use testkit::{KnotServer, Pebble, PebbleVersion};
 
 struct Lab {
-    knot: Knot,
+    knot: KnotServer,
     pebble: Pebble,
     folder: tempfile::TempDir,
 }
 
 impl Lab {
     fn start() -> Self {
-        let knot = Knot::start(&[("example.test", "")]);
+        let knot = KnotServer::start(&[("example.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("roots.pem"), pebble.tls_root()).expect("a file");

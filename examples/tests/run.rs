@@ -142,19 +142,19 @@ fn acme_when() {
 }
 
 /// A server that gets its certificate from this test's CA, and its output.
-struct Issued {
+struct AcmeServer {
     program: std::process::Child,
     pebble: testkit::Pebble,
-    _knot: testkit::Knot,
+    _knot: testkit::KnotServer,
     address: String,
 }
 
-impl Issued {
+impl AcmeServer {
     /// Waits until the server presents a certificate of the CA.
     fn start(program: &str, folder: &std::path::Path, more: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-        let knot = testkit::Knot::start(&[("example.test", "")]);
+        let knot = testkit::KnotServer::start(&[("example.test", "")]);
         let pebble = testkit::Pebble::start(testkit::PebbleVersion::V2_10, knot.address(), &[]);
         let roots = folder.join("roots.pem");
         std::fs::write(&roots, pebble.tls_root()).expect("a file");
@@ -209,7 +209,7 @@ impl Issued {
     }
 }
 
-impl Drop for Issued {
+impl Drop for AcmeServer {
     /// The program would run forever.
     fn drop(&mut self) {
         let _ = self.program.kill();
@@ -220,7 +220,7 @@ impl Drop for Issued {
 #[test]
 fn acme_axum() {
     let folder = tempfile::tempdir().expect("a folder");
-    let answer = Issued::start(env!("CARGO_BIN_EXE_acme_axum"), folder.path(), &[]).ask();
+    let answer = AcmeServer::start(env!("CARGO_BIN_EXE_acme_axum"), folder.path(), &[]).ask();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello over TLS\n"), "{answer}");
 }
 
@@ -243,6 +243,6 @@ fn edge_acme() {
         }
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let answer = Issued::start(env!("CARGO_BIN_EXE_edge_acme"), folder.path(), &[&address]).ask();
+    let answer = AcmeServer::start(env!("CARGO_BIN_EXE_edge_acme"), folder.path(), &[&address]).ask();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok"), "{answer}");
 }

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::Authority;
-use testkit::mail::{CertificateFiles, Faulty, Postfix, Scripted, Stage, aiosmtpd, node};
+use testkit::mail::{CertificateFiles, FaultyServer, Postfix, ScriptedServer, Stage, aiosmtpd, node};
 
 const HOST: &str = "mail.example.org";
 const USER: &str = "forge";
@@ -227,7 +227,7 @@ async fn certificates_that_prove_nothing_get_no_password() {
 #[tokio::test]
 async fn greylisting_and_a_refused_sender_are_told_apart() {
     let world = World::new();
-    let examined = async |server: &Scripted, protocol| {
+    let examined = async |server: &ScriptedServer, protocol| {
         let mailer = read(&mailer(server.port, protocol));
         examine(&mailer, Some(&password()), &world.options()).await
     };
@@ -309,7 +309,7 @@ async fn a_server_that_hangs_anywhere_is_named_with_its_stage() {
     for (stage, name) in cases {
         let (config, options) = (config.clone(), options.clone());
         all.spawn(async move {
-            let server = Faulty::start(stage, config);
+            let server = FaultyServer::start(stage, config);
             let mailer = read(&mailer(server.port, Protocol::StartTls));
             let checks = examine(&mailer, Some(&password()), &options).await;
             let hung = checks.iter().find(|check| check.name == name && check.verdict == Verdict::Fail);
@@ -325,7 +325,7 @@ async fn a_server_that_hangs_anywhere_is_named_with_its_stage() {
     for stage in [Stage::Data, Stage::Message] {
         let (config, options) = (config.clone(), options.clone());
         all.spawn(async move {
-            let server = Faulty::start(stage, config);
+            let server = FaultyServer::start(stage, config);
             let mailer = read(&mailer(server.port, Protocol::StartTls));
             let sent = send(&mailer, Some(&password()), "a@example.org", "x\r\n", &options).await;
             let why = sent.expect_err("it hangs").to_string();

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
-use testkit::{CloudflareMock, Knot, PebbleVersion};
+use testkit::{CloudflareMock, KnotServer, PebbleVersion};
 
 fn cloudflare(mock: &CloudflareMock, token: &str) -> Cloudflare {
     let auth = CloudflareAuth::Token { dns: token.to_owned().into(), zone: None };
@@ -33,8 +33,8 @@ fn delegated_to(servers: &[u8]) -> String {
 }
 
 /// A further server of `example.test` that nobody tells of updates.
-fn further(lab: &Lab, last: u8, zones: &[(&str, &str)], missing: &[&str]) -> Knot {
-    Knot::start_at(Ipv4Addr::new(127, 0, 0, last), lab.knot.address().port(), zones, missing)
+fn further(lab: &Lab, last: u8, zones: &[(&str, &str)], missing: &[&str]) -> KnotServer {
+    KnotServer::start_at(Ipv4Addr::new(127, 0, 0, last), lab.knot.address().port(), zones, missing)
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
     let mut certificate = certificate(&["*.example.test", "example.test"]);
     certificate.spec.timeouts.propagation = Duration::from_secs(2);
     let name = "_acme-challenge.example.test";
-    let copy = |to: &Knot| {
+    let copy = |to: &KnotServer| {
         for value in lab.knot.txt(name) {
             to.update(&format!("zone example.test\nadd {name} 5 TXT \"{value}\""));
         }

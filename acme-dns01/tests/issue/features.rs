@@ -9,12 +9,12 @@ use acme_dns01::store::{Store, StoredAccount};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::{Fault, Knot, Pebble, PebbleVersion};
+use testkit::{Fault, KnotServer, Pebble, PebbleVersion};
 use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn accounts_that_are_bound_to_external_ones() {
-    let knot = Knot::start(&[("example.test", "")]);
+    let knot = KnotServer::start(&[("example.test", "")]);
     let more = r#""externalAccountBindingRequired": true, "externalAccountMACKeys": {"kid-1": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE"},"#;
     let pebble = Pebble::start_with(PebbleVersion::V2_10, knot.address(), &[], more);
     let lab = Lab::of(knot, pebble);

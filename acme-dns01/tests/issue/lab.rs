@@ -12,11 +12,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-use testkit::{Knot, Pebble, PebbleVersion};
+use testkit::{KnotServer, Pebble, PebbleVersion};
 
 /// Everything that a test needs.
 pub(crate) struct Lab {
-    pub(crate) knot: Knot,
+    pub(crate) knot: KnotServer,
     pub(crate) pebble: Pebble,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) said: Arc<Mutex<Vec<String>>>,
@@ -51,7 +51,7 @@ pub(crate) fn dns(address: SocketAddr) -> Dns {
     dns
 }
 
-pub(crate) fn rfc2136(knot: &Knot) -> Rfc2136 {
+pub(crate) fn rfc2136(knot: &KnotServer) -> Rfc2136 {
     let secret = base64(TSIG_SECRET);
     Rfc2136::new(knot.address()).tsig(TSIG_NAME, TsigAlgorithm::HmacSha256, &secret.into()).expect("a key")
 }
@@ -66,12 +66,12 @@ impl Lab {
     }
 
     pub(crate) fn with(version: PebbleVersion, zones: &[(&str, &str)], knobs: &[(&str, &str)]) -> Self {
-        let knot = Knot::start(zones);
+        let knot = KnotServer::start(zones);
         let pebble = Pebble::start(version, knot.address(), knobs);
         Self::of(knot, pebble)
     }
 
-    pub(crate) fn of(knot: Knot, pebble: Pebble) -> Self {
+    pub(crate) fn of(knot: KnotServer, pebble: Pebble) -> Self {
         Self { knot, pebble, folder: tempfile::tempdir().expect("a folder"), said: Arc::default() }
     }
 

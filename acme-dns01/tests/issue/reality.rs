@@ -9,7 +9,7 @@ use acme_dns01::{CertificateSpec, KeyType, Record, Time};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use testkit::{Knot, Pebble, PebbleVersion};
+use testkit::{KnotServer, Pebble, PebbleVersion};
 
 const ID: &str = "a.example.test";
 
@@ -259,7 +259,7 @@ async fn records_of_certificates_that_left_the_configuration_are_removed() {
 #[tokio::test]
 async fn a_challenge_that_is_delegated_by_ns_is_written_to_its_own_zone() {
     let child = "_acme-challenge.a.example.test";
-    let knot = Knot::start(&[("example.test", "_acme-challenge.a NS ns.example.test.\n"), (child, "")]);
+    let knot = KnotServer::start(&[("example.test", "_acme-challenge.a NS ns.example.test.\n"), (child, "")]);
     let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
     let lab = Lab::of(knot, pebble);
     let engine = lab.engine();

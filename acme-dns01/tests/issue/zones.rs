@@ -7,7 +7,7 @@ use acme_dns01::provider::{Cloudflare, CloudflareAuth, Coverage, Provider};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use testkit::cloudflare::TOKEN;
-use testkit::{CloudflareMock, Knot, Pebble, PebbleVersion};
+use testkit::{CloudflareMock, KnotServer, Pebble, PebbleVersion};
 
 fn cloudflare(mock: &CloudflareMock, token: &str) -> Cloudflare {
     let auth = CloudflareAuth::Token { dns: token.to_owned().into(), zone: None };
@@ -25,8 +25,10 @@ fn refused(code: u64, message: &str) -> Value {
 
 /// `sub.example.test` is delegated away from `example.test`.
 fn delegated() -> Lab {
-    let knot =
-        Knot::start(&[("example.test", "sub NS ns.sub\nns.sub A 127.0.0.1\n"), ("sub.example.test", "")]);
+    let knot = KnotServer::start(&[
+        ("example.test", "sub NS ns.sub\nns.sub A 127.0.0.1\n"),
+        ("sub.example.test", ""),
+    ]);
     let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
     Lab::of(knot, pebble)
 }

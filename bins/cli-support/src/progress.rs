@@ -8,12 +8,12 @@ use std::time::Instant;
 /// ended step is a plain line. Standard output is left to results.
 #[derive(Debug)]
 pub struct Progress {
-    shown: Shown,
+    shown: DisplayMode,
     running: Option<(String, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+enum DisplayMode {
     Nothing,
     Plain,
     Terminal,
@@ -23,9 +23,9 @@ impl Progress {
     /// Creates a display; with `quiet` it shows nothing, as programs expect.
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet || verbosity::is_quiet(), std::io::stderr().is_terminal()) {
-            (true, _) => Shown::Nothing,
-            (false, true) => Shown::Terminal,
-            (false, false) => Shown::Plain,
+            (true, _) => DisplayMode::Nothing,
+            (false, true) => DisplayMode::Terminal,
+            (false, false) => DisplayMode::Plain,
         };
         Self { shown, running: None }
     }
@@ -34,7 +34,7 @@ impl Progress {
     pub fn begin(&mut self, what: impl Into<String>) {
         self.end("done");
         let what = what.into();
-        if self.shown == Shown::Terminal {
+        if self.shown == DisplayMode::Terminal {
             eprint!("\r\x1b[K… {what}");
             // Without a line feed the terminal would not show it yet.
             let _ = std::io::stderr().flush();
@@ -45,10 +45,10 @@ impl Progress {
     /// Shows the progress of the running step: on a terminal in its line, with `--verbose` as a line of its own.
     pub fn at(&self, detail: &str) {
         match (self.shown, &self.running) {
-            (Shown::Nothing, _) | (_, None) => {}
+            (DisplayMode::Nothing, _) | (_, None) => {}
             (_, Some((what, _))) if verbosity::is_verbose() => self.note(&format!("{what}: {detail}")),
-            (Shown::Plain, _) => {}
-            (Shown::Terminal, Some((what, _))) => {
+            (DisplayMode::Plain, _) => {}
+            (DisplayMode::Terminal, Some((what, _))) => {
                 eprint!("\r\x1b[K… {what}: {detail}");
                 let _ = std::io::stderr().flush();
             }
@@ -60,18 +60,18 @@ impl Progress {
         let Some((what, began)) = self.running.take() else { return };
         let seconds = began.elapsed().as_secs_f32();
         match self.shown {
-            Shown::Nothing => {}
-            Shown::Plain => eprintln!("{what}: {how} ({seconds:.1} s)"),
-            Shown::Terminal => eprintln!("\r\x1b[K{what}: {how} ({seconds:.1} s)"),
+            DisplayMode::Nothing => {}
+            DisplayMode::Plain => eprintln!("{what}: {how} ({seconds:.1} s)"),
+            DisplayMode::Terminal => eprintln!("\r\x1b[K{what}: {how} ({seconds:.1} s)"),
         }
     }
 
     /// Prints a line of its own, between steps or within one.
     pub fn note(&self, text: &str) {
         match self.shown {
-            Shown::Nothing => {}
-            Shown::Plain => eprintln!("{text}"),
-            Shown::Terminal => eprintln!("\r\x1b[K{text}"),
+            DisplayMode::Nothing => {}
+            DisplayMode::Plain => eprintln!("{text}"),
+            DisplayMode::Terminal => eprintln!("\r\x1b[K{text}"),
         }
     }
 }

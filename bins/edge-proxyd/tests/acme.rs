@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::free_port;
 use testkit::postgres::{Options, Postgres};
-use testkit::{Fault, FaultProxy, Knot, Origin, Pebble, PebbleVersion, tls_client};
+use testkit::{Fault, FaultProxy, KnotServer, Origin, Pebble, PebbleVersion, tls_client};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
 /// A running proxy, and its output.
-struct Served(Child);
+struct ProxyProcess(Child);
 
-impl Drop for Served {
+impl Drop for ProxyProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -42,7 +42,7 @@ fn wait_for(said: &Receiver<String>, words: &str) {
 
 /// The servers and files that a proxy with `[acme]` needs.
 struct Lab {
-    knot: Knot,
+    knot: KnotServer,
     pebble: Pebble,
     origin: Origin,
     folder: tempfile::TempDir,
@@ -50,7 +50,7 @@ struct Lab {
 
 impl Lab {
     fn start() -> Self {
-        let knot = Knot::start(&[("example.test", "")]);
+        let knot = KnotServer::start(&[("example.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("roots.pem"), pebble.tls_root()).expect("a file");
@@ -64,7 +64,7 @@ impl Lab {
 
     /// Starts a proxy of this name, with its certificates in a folder of this name. `more` is the beginning of
     /// `[acme]`.
-    fn serve(&self, name: &str, port: u16, directory: &str, more: &str) -> (Served, Receiver<String>) {
+    fn serve(&self, name: &str, port: u16, directory: &str, more: &str) -> (ProxyProcess, Receiver<String>) {
         let home = self.folder.path().display();
         let config = format!(
             r#"https_port = {port}
@@ -116,7 +116,7 @@ ari_floor = 1
                 let _ = sender.send(line);
             });
         });
-        (Served(child), said)
+        (ProxyProcess(child), said)
     }
 
     fn chain(&self, name: &str) -> String {
@@ -192,7 +192,7 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
 }
 
 /// The certificates that both proxies present.
-type Seen = [Option<Vec<u8>>; 2];
+type PresentedCertificates = [Option<Vec<u8>>; 2];
 
 /// Returns the certificate of the proxy at this port, verified against the CA's root.
 fn shown(lab: &Lab, port: u16) -> Option<Vec<u8>> {
@@ -223,7 +223,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     let start = |name: &str, port| lab.serve(name, port, &directory, &more);
     let one = start("one", ports[0]);
     let (mut other, _said) = start("other", ports[1]);
-    let wait = |what: &str, holds: &dyn Fn(&Seen) -> bool| {
+    let wait = |what: &str, holds: &dyn Fn(&PresentedCertificates) -> bool| {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let seen = ports.map(|port| shown(&lab, port));

@@ -23,7 +23,7 @@ fn every_line_of_the_demonstration_holds() {
 }
 
 /// The program, serving from its own folder.
-struct Served {
+struct ProxyProcess {
     child: Child,
     folder: tempfile::TempDir,
     authority: Authority,
@@ -31,7 +31,7 @@ struct Served {
     said: std::sync::mpsc::Receiver<String>,
 }
 
-impl Served {
+impl ProxyProcess {
     fn start(origin: SocketAddr) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().expect("a folder");
@@ -98,7 +98,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ProxyProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -108,7 +108,7 @@ impl Drop for Served {
 #[test]
 fn run_serves_reloads_and_ends() {
     let origin = Origin::simple();
-    let mut served = Served::start(origin.address());
+    let mut served = ProxyProcess::start(origin.address());
     let (tls, plain) = (served.addresses[0].port(), served.addresses[1].port());
     let url = format!("https://a.test:{tls}/");
     let shown = ["-o", "/dev/null", "-w", "%{http_code} %{http_version}"];
@@ -209,7 +209,7 @@ fn run_says_what_is_wrong() {
 fn a_key_that_everybody_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let origin = Origin::simple();
-    let served = Served::start(origin.address());
+    let served = ProxyProcess::start(origin.address());
     let folder = served.folder.path().join("acme/b.test");
     served.authority.write(&folder, &["b.test"]);
     std::fs::set_permissions(folder.join("key.pem"), PermissionsExt::from_mode(0o644)).expect("a mode");

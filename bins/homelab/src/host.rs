@@ -22,7 +22,7 @@ pub(crate) struct Host {
 }
 
 /// The files and programs that every host gets.
-pub(crate) struct Given<'a> {
+pub(crate) struct HostResources<'a> {
     /// The folder for the hosts' folders.
     pub(crate) folder: &'a Path,
     /// The certificate authorities that the host trusts, in PEM.
@@ -54,8 +54,8 @@ pub(crate) const STRANGER: u32 = 61_953;
 
 impl Host {
     /// Boots a host.
-    pub(crate) fn boot(name: &'static str, given: &Given<'_>) -> Result<Self, String> {
-        let Given { folder: within, roots, names, programs, tools, configurations } = given;
+    pub(crate) fn boot(name: &'static str, given: &HostResources<'_>) -> Result<Self, String> {
+        let HostResources { folder: within, roots, names, programs, tools, configurations } = given;
         let folder = within.join(name);
         let said = |why: std::io::Error| format!("{name}: {why}");
         for part in ["var-lib", "run"] {

@@ -4,9 +4,9 @@
 //! and mail, until its standard input ends. Writes the root of its servers (`roots.pem`) and that of the CA's certificates
 //! (`issuing.pem`) into the folder.
 
+use crate::external::{ExternalServers, ZONE};
 use crate::front::forward;
 use crate::lab::{MAIL, MAIL_PASSWORD, domain_keys};
-use crate::outside::{Outside, ZONE};
 use crate::topology::{PACMAN, STALWART};
 use std::path::Path;
 use std::process::Command;
@@ -41,8 +41,8 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     }
     let authority = Authority::named("the internet of a test");
     let mail = format!("{MAIL}\n{}\n{DELEGATED}", domain_keys()?);
-    let outside = Outside::here(&authority, &[PACMAN], &mail)?;
-    let acme_dns = AcmeDnsMock::start(&outside.knot, ZONE, "registration.example.org");
+    let external = ExternalServers::here(&authority, &[PACMAN], &mail)?;
+    let acme_dns = AcmeDnsMock::start(&external.knot, ZONE, "registration.example.org");
     let address = acme_dns.base().trim_start_matches("http://");
     forward(ACME_DNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;
     let pair = CertificateFiles::write(folder, "mail.example.org", &authority.issue(&["mail.example.org"]));
@@ -53,7 +53,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
         std::fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))
     };
     write("roots.pem", authority.root())?;
-    write("issuing.pem", &outside.issuing_root)?;
+    write("issuing.pem", &external.issuing_root)?;
     write("mail-password", MAIL_PASSWORD)?;
     println!("ready");
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -1,10 +1,10 @@
 //! The laboratory of the scenario: the servers of the internet, the programs under test, and the clients of the
 //! chapters.
 
+use crate::external::ExternalServers;
 use crate::facts::{ensure, until};
 use crate::front::forward;
 use crate::host::{EDGE, Host, Running};
-use crate::outside::Outside;
 use crate::topology::{MAILJET, PACMAN, STALWART, Topology};
 use crate::{postgres, programs};
 use rustls::pki_types::ServerName;
@@ -27,7 +27,7 @@ pub(crate) const EDGE_ADDRESS: &str = PACMAN.v4;
 /// The running hosts and programs.
 pub(crate) struct Lab {
     pub(crate) topology: Topology,
-    pub(crate) outside: Outside,
+    pub(crate) external: ExternalServers,
     pub(crate) stalwart: Postfix,
     pub(crate) mailjet: Postfix,
     pub(crate) edge: Mutex<Option<Running>>,
@@ -60,15 +60,21 @@ impl Lab {
                 CertificateFiles::write(&topology.folder, name, &topology.public_authority.issue(&[name]));
             internet.within(|| Postfix::start_for(&pair, account, MAIL_PASSWORD, "forge"))
         };
-        let outside = Outside::start(&topology, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;
+        let external = ExternalServers::start(&topology, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;
         let stalwart = mail("mail.example.org", "forge");
         let mailjet = mail("in-v3.mailjet.com", MAIL_KEY);
         internet.within(|| {
             forward(STALWART, ([127, 0, 0, 1], stalwart.smtps).into())?;
             forward(MAILJET, ([127, 0, 0, 1], mailjet.smtps).into())
         })?;
-        let lab =
-            Self { topology, outside, stalwart, mailjet, edge: Mutex::default(), services: Mutex::default() };
+        let lab = Self {
+            topology,
+            external,
+            stalwart,
+            mailjet,
+            edge: Mutex::default(),
+            services: Mutex::default(),
+        };
         lab.secrets().map_err(|why| format!("secrets: {why}"))?;
         Ok(lab)
     }
@@ -84,7 +90,7 @@ impl Lab {
         matrix.secret("run/credentials/pg-ensure.service/grafana-db", "first of grafana", account)?;
         matrix.secret("run/agenix/mailjet-secret-key", MAIL_PASSWORD, 0)?;
         matrix.secret("run/agenix/forgejo-smtp", MAIL_PASSWORD, 0)?;
-        self.topology.lay_out(&self.outside.issuing_root)
+        self.topology.lay_out(&self.external.issuing_root)
     }
 
     /// Starts the edge.
@@ -148,7 +154,7 @@ impl Lab {
 
     /// The TLS configuration of a client that trusts the CA.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
-        Arc::new(tls_client(&self.outside.issuing_root, &[b"http/1.1"]))
+        Arc::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]))
     }
 
     /// Sends a request over HTTP/1.1 on its own connection, from this thread's network. Returns status and content.

@@ -4,12 +4,12 @@
 //! `cargo xtask homelab` builds the programs and runs this. Requires root for the namespaces.
 
 mod edges;
+mod external;
 mod facts;
 mod front;
 mod host;
 mod internet;
 mod lab;
-mod outside;
 mod postgres;
 mod programs;
 mod report;
@@ -106,13 +106,13 @@ fn run() -> Result<bool, String> {
 }
 
 /// The result of a scenario, and its report.
-type Ended = (Result<(), String>, String);
+type ScenarioResult = (Result<(), String>, String);
 
 fn one_edge(
     topology: topology::Topology,
     facts: &facts::Facts,
     arguments: &Arguments,
-) -> Result<Ended, String> {
+) -> Result<ScenarioResult, String> {
     let lab = lab::Lab::new(topology)?;
     println!("homelab: eight hosts are up after {:.1} s", facts.elapsed().as_secs_f64());
     let pace = scenario::Pace {
@@ -120,14 +120,14 @@ fn one_edge(
         pages: arguments.report.parent().unwrap_or(Path::new("")).to_owned(),
     };
     let ended = scenario::run(&lab, facts, &pace);
-    Ok((ended, report::html(&report::ONE_EDGE, facts, &lab.topology, &lab.outside)))
+    Ok((ended, report::html(&report::ONE_EDGE, facts, &lab.topology, &lab.external)))
 }
 
-fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<Ended, String> {
-    let edges = edges::Edges::new(topology)?;
+fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<ScenarioResult, String> {
+    let edges = edges::TwoEdgeLab::new(topology)?;
     println!("homelab: two edges and two nodes are up after {:.1} s", facts.elapsed().as_secs_f64());
     let ended = edges::run(&edges, facts);
-    Ok((ended, report::html(&report::TWO_EDGES, facts, &edges.topology, &edges.outside)))
+    Ok((ended, report::html(&report::TWO_EDGES, facts, &edges.topology, &edges.external)))
 }
 
 fn main() -> ExitCode {

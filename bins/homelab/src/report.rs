@@ -1,7 +1,7 @@
 //! The report: one page without scripts or external resources.
 
+use crate::external::ExternalServers;
 use crate::facts::{Fact, Facts};
-use crate::outside::Outside;
 use crate::postgres::programs;
 use crate::topology::Topology;
 use std::fmt::Write;
@@ -21,7 +21,7 @@ svg rect{fill:var(--card);stroke:var(--line)}svg .n{stroke:var(--accent);stroke-
 ";
 
 /// The texts of a report, and the diagram of the hosts.
-pub(crate) struct Form {
+pub(crate) struct ReportTemplate {
     title: &'static str,
     command: &'static str,
     /// Positions of the hosts: x, y, name, role.
@@ -33,7 +33,7 @@ pub(crate) struct Form {
 }
 
 /// The report of the scenario with one edge.
-pub(crate) const ONE_EDGE: Form = Form {
+pub(crate) const ONE_EDGE: ReportTemplate = ReportTemplate {
     title: "Scenario with one edge",
     command: "cargo xtask homelab",
     hosts: &[
@@ -50,7 +50,7 @@ pub(crate) const ONE_EDGE: Form = Form {
 };
 
 /// The report of the scenario with two edges.
-pub(crate) const TWO_EDGES: Form = Form {
+pub(crate) const TWO_EDGES: ReportTemplate = ReportTemplate {
     title: "Scenario with two edges",
     command: "cargo xtask homelab -- --two-edges",
     hosts: &[
@@ -70,7 +70,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn picture(form: &Form) -> String {
+fn picture(form: &ReportTemplate) -> String {
     let mut svg =
         String::from("<svg viewBox='0 0 960 240' role='img' aria-label='the hosts and their networks'>");
     let _ = write!(svg, "<path class='n' d='{}'/>", form.wires);
@@ -108,7 +108,12 @@ fn rows(facts: &[&Fact]) -> String {
 }
 
 /// Renders the page.
-pub(crate) fn html(form: &Form, facts: &Facts, topology: &Topology, outside: &Outside) -> String {
+pub(crate) fn html(
+    form: &ReportTemplate,
+    facts: &Facts,
+    topology: &Topology,
+    external: &ExternalServers,
+) -> String {
     let all = facts.all();
     let failed = all.iter().filter(|fact| fact.seen.is_err()).count();
     let mut chapters: Vec<&str> = Vec::new();
@@ -136,8 +141,8 @@ pub(crate) fn html(form: &Form, facts: &Facts, topology: &Topology, outside: &Ou
         all.len() - failed,
         all.len(),
         facts.elapsed().as_secs_f64(),
-        outside.front.requests().iter().filter(|line| !line.contains("/client/v4")).count(),
-        outside.cloudflare.requests().len(),
+        external.front.requests().iter().filter(|line| !line.contains("/client/v4")).count(),
+        external.cloudflare.requests().len(),
         picture(form)
     );
     for chapter in chapters {

@@ -2,7 +2,7 @@
 //!
 //! To add a host, add a line in [`Topology::new`] and its addresses in [`PLACES`].
 
-use crate::host::{ACME_GROUP, EDGE, Given, Host};
+use crate::host::{ACME_GROUP, EDGE, Host, HostResources};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -196,8 +196,8 @@ fn given<'a>(
     programs: &'a Path,
     tools: &'a Path,
     configurations: &'a Path,
-) -> Given<'a> {
-    Given { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
+) -> HostResources<'a> {
+    HostResources { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
 }
 
 /// The interface name of a host's port at the switch, limited to 15 characters.

@@ -31,7 +31,7 @@ pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
 
 /// The work on each connection.
 #[derive(Clone)]
-pub(crate) enum Visit {
+pub(crate) enum ConnectionScenario {
     /// A handshake, one request, and the end.
     Request(Arc<ClientConfig>),
     /// A ClientHello for an unknown name.
@@ -41,7 +41,7 @@ pub(crate) enum Visit {
 }
 
 /// Opens connections for this long. Returns their number.
-pub(crate) fn visit(ports: Ports, visit: &Visit, seconds: u32) -> Result<u64, String> {
+pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> Result<u64, String> {
     let done = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + Duration::from_secs(seconds.into());
     let threads: Vec<_> = (0..THREADS)
@@ -67,21 +67,21 @@ pub(crate) fn visit(ports: Ports, visit: &Visit, seconds: u32) -> Result<u64, St
     Ok(done.load(Ordering::Relaxed))
 }
 
-fn one(ports: Ports, visit: &Visit) -> std::io::Result<()> {
+fn one(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
     match visit {
-        Visit::Request(config) => {
+        ConnectionScenario::Request(config) => {
             let (mut tls, mut socket) = connect(ports, config)?;
             request(&mut tls, &mut socket)?;
             tls.send_close_notify();
             let _ = tls.complete_io(&mut socket);
             Ok(())
         }
-        Visit::UnknownName(hello) => {
+        ConnectionScenario::UnknownName(hello) => {
             let mut socket = TcpStream::connect(("127.0.0.1", ports.tls))?;
             socket.write_all(hello)?;
             end_of(&mut socket)
         }
-        Visit::UnknownHost => {
+        ConnectionScenario::UnknownHost => {
             let mut socket = TcpStream::connect(("127.0.0.1", ports.plain))?;
             socket.write_all(b"GET /1k HTTP/1.1\r\nHost: stranger.example\r\n\r\n")?;
             // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.

@@ -4,7 +4,7 @@
 use crate::client;
 use crate::cores::{LOAD_CORE, pin_this_thread};
 use crate::files::{UPLOAD, size};
-use crate::load::{LoadResult, Until, Work};
+use crate::load::{LoadResult, LoadSpec, RunLimit};
 use crate::ports::Ports;
 use edge_http::h3::frame::{self, FrameEvent, FrameReader};
 use edge_http::h3::{control, qpack};
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 /// Runs the work on a separate thread.
-pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Result<LoadResult, String> {
+pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> Result<LoadResult, String> {
     let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
     let (clients, streams, until) = (work.clients, work.streams, work.until);
     let (head, content) = (head(work.path, work.upload), work.upload.then(|| vec![b'u'; UPLOAD]));
@@ -43,8 +43,8 @@ pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &Work<'_>) -> Resu
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|why| format!("a runtime: {why}"))?;
         let (left, until) = match until {
-            Until::Seconds(seconds) => (None, Some(Duration::from_secs(seconds.into()))),
-            Until::Requests(requests) => (Some(requests), None),
+            RunLimit::Seconds(seconds) => (None, Some(Duration::from_secs(seconds.into()))),
+            RunLimit::Requests(requests) => (Some(requests), None),
         };
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let mut connections = Vec::new();

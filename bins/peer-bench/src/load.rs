@@ -82,7 +82,12 @@ impl Tools {
     }
 
     /// Runs h2load with these connections and streams, for a number of requests or seconds.
-    pub(crate) fn h2load(&self, ports: Ports, protocol: Protocol, work: &Work) -> Result<LoadResult, String> {
+    pub(crate) fn h2load(
+        &self,
+        ports: Ports,
+        protocol: Protocol,
+        work: &LoadSpec,
+    ) -> Result<LoadResult, String> {
         let (scheme, port) = match protocol {
             Protocol::Plain => ("http", ports.plain),
             _ => ("https", ports.tls),
@@ -97,8 +102,8 @@ impl Tools {
             "-W24".into(),
         ];
         args.push(match work.until {
-            Until::Seconds(seconds) => format!("-D{seconds}"),
-            Until::Requests(requests) => format!("-n{requests}"),
+            RunLimit::Seconds(seconds) => format!("-D{seconds}"),
+            RunLimit::Requests(requests) => format!("-n{requests}"),
         });
         match protocol {
             Protocol::Plain | Protocol::Http1 => args.push("--h1".into()),
@@ -128,7 +133,7 @@ impl Tools {
 
 /// The end of a run.
 #[derive(Clone, Copy)]
-pub(crate) enum Until {
+pub(crate) enum RunLimit {
     /// After this many seconds.
     Seconds(u32),
     /// After this many requests.
@@ -136,11 +141,11 @@ pub(crate) enum Until {
 }
 
 /// The work of a load generator.
-pub(crate) struct Work<'a> {
+pub(crate) struct LoadSpec<'a> {
     pub(crate) path: &'a str,
     pub(crate) clients: usize,
     pub(crate) streams: usize,
-    pub(crate) until: Until,
+    pub(crate) until: RunLimit,
     pub(crate) upload: bool,
     /// The cores to use, if not the load core.
     pub(crate) cores: Option<&'a str>,

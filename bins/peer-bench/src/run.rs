@@ -2,14 +2,14 @@
 //! other load on the machine affects all alike.
 
 use crate::args::Args;
-use crate::client::{self, Visit};
+use crate::client::{self, ConnectionScenario};
 use crate::contender::{ALL, Contender};
 use crate::cost;
 use crate::figures::{Line, Sample};
 use crate::http3;
 use crate::instructions;
 use crate::lab::Lab;
-use crate::load::{LoadResult, Protocol, Until, Work};
+use crate::load::{LoadResult, LoadSpec, Protocol, RunLimit};
 use crate::program::Running;
 use crate::report::Report;
 use crate::workload::{self, Kind, Workload};
@@ -111,11 +111,11 @@ fn turn(
 ) -> Result<LoadResult, String> {
     let ports = contender.ports();
     let seconds = if warm_up { 1 } else { args.seconds };
-    let load = |protocol, work: &Work<'_>| match protocol {
+    let load = |protocol, work: &LoadSpec<'_>| match protocol {
         Protocol::Http3Quinn => http3::load(ports, &lab.roots, work),
         _ => lab.tools.h2load(ports, protocol, work),
     };
-    let visits = |visit: &Visit| {
+    let visits = |visit: &ConnectionScenario| {
         let began = Instant::now();
         let count = client::visit(ports, visit, seconds)? as f64;
         Ok(LoadResult {
@@ -129,28 +129,30 @@ fn turn(
             lab.tools.wrk(ports, protocol, "/1k", clients, seconds)
         }
         Kind::Small { protocol, clients, streams } => {
-            let until = Until::Seconds(seconds);
-            load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores: None })
+            let until = RunLimit::Seconds(seconds);
+            load(protocol, &LoadSpec { path: "/1k", clients, streams, until, upload: false, cores: None })
         }
         Kind::TwoWorkers { protocol, clients, streams } => {
-            let (until, cores) = (Until::Seconds(seconds), Some("0,1"));
-            load(protocol, &Work { path: "/1k", clients, streams, until, upload: false, cores })
+            let (until, cores) = (RunLimit::Seconds(seconds), Some("0,1"));
+            load(protocol, &LoadSpec { path: "/1k", clients, streams, until, upload: false, cores })
         }
         Kind::Down { protocol, path, requests, clients } => {
-            let until = Until::Requests(if warm_up { clients as u32 } else { requests });
-            load(protocol, &Work { path, clients, streams: 1, until, upload: false, cores: None })
+            let until = RunLimit::Requests(if warm_up { clients as u32 } else { requests });
+            load(protocol, &LoadSpec { path, clients, streams: 1, until, upload: false, cores: None })
         }
         Kind::Up { protocol, requests } => {
-            let until = Until::Requests(if warm_up { 4 } else { requests });
-            let work = Work { path: "/upload", clients: 2, streams: 1, until, upload: true, cores: None };
+            let until = RunLimit::Requests(if warm_up { 4 } else { requests });
+            let work = LoadSpec { path: "/upload", clients: 2, streams: 1, until, upload: true, cores: None };
             load(protocol, &work)
         }
-        Kind::Handshakes { resumed } => visits(&Visit::Request(client::tls(&lab.roots, resumed))),
+        Kind::Handshakes { resumed } => {
+            visits(&ConnectionScenario::Request(client::tls(&lab.roots, resumed)))
+        }
         Kind::UnknownName => {
             let hello = client::hello_for_a_stranger(&client::tls(&lab.roots, false));
-            visits(&Visit::UnknownName(hello))
+            visits(&ConnectionScenario::UnknownName(hello))
         }
-        Kind::UnknownHost => visits(&Visit::UnknownHost),
+        Kind::UnknownHost => visits(&ConnectionScenario::UnknownHost),
         Kind::Idle => Err("measured separately".into()),
     }
 }

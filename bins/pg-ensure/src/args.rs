@@ -82,7 +82,7 @@ pub(crate) enum Command {
         server: ServerArgs,
         /// The output format.
         #[arg(long, value_enum, default_value = "toml")]
-        format: Written,
+        format: ManifestFormat,
     },
     /// Wait until the server answers: the primary, where there are several hosts.
     Wait {
@@ -92,7 +92,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Written {
+pub(crate) enum ManifestFormat {
     Json,
     Toml,
 }

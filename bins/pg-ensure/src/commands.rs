@@ -1,14 +1,14 @@
 //! The commands of the program.
 
-use crate::args::{Args, Command, ConsentArgs, ServerArgs, Written};
+use crate::args::{Args, Command, ConsentArgs, ManifestFormat, ServerArgs};
 use crate::connect;
 use crate::hba;
 use crate::manifest::read;
 use crate::manual::MANUAL;
 use crate::record::Record;
-use crate::report::{self, Shown};
+use crate::report::{self, ProgressObserver};
 use crate::runtime::block_on;
-use crate::saved::Saved;
+use crate::saved::SavedPlan;
 use clap::CommandFactory;
 use cli_support::outcome::{Done, Failure, counted, ok};
 use cli_support::progress::Progress;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             let server = connect::server(server)?;
             let plan = block_on(server.plan(&desired, &consent_of(consent)))?.map_err(|why| failure(&why))?;
             if let Some(out) = out {
-                Saved::write(out, manifest, &plan, &consent.destroy)?;
+                SavedPlan::write(out, manifest, &plan, &consent.destroy)?;
             }
             if args.json {
                 println!("{}", report::plan_json(&plan));
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
         }
         Command::Apply { manifest, server, consent, plan, hba, canary, follow } => {
-            let saved = plan.as_deref().map(Saved::read).transpose()?;
+            let saved = plan.as_deref().map(SavedPlan::read).transpose()?;
             let default = cli_support::usage::default_file(&crate::args::MANIFEST);
             let manifest = match (manifest, &saved) {
                 (Some(manifest), _) => manifest,
@@ -94,8 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Generate { server, format } => {
             let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
             let format = match format {
-                Written::Json => Format::Json,
-                Written::Toml => Format::Toml,
+                ManifestFormat::Json => Format::Json,
+                ManifestFormat::Toml => Format::Toml,
             };
             let text = write(&import(&current), format).map_err(|why| Failure::because(&why))?;
             print!("{text}");
@@ -128,7 +128,7 @@ fn apply(
     if let Some(expected) = expected {
         options = options.expected(expected);
     }
-    let mut shown = Shown(Progress::new(as_json));
+    let mut shown = ProgressObserver(Progress::new(as_json));
     let outcome = block_on(server.apply(desired, &options, &mut shown))?;
     let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
     shown.0.end("done");

@@ -1,7 +1,7 @@
 //! From the command line to a server.
 
 use crate::args::ServerArgs;
-use crate::libpq::{Parameters, Surroundings};
+use crate::libpq::{ConnectionEnvironment, Parameters};
 use crate::record::Record;
 use crate::tls::{Client, Connector, Mode};
 use cli_support::outcome::Failure;
@@ -70,8 +70,11 @@ pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
 }
 
 fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failure> {
-    let around =
-        Surroundings { variable: &|name| std::env::var(name).ok(), home: home(), account: account() };
+    let around = ConnectionEnvironment {
+        variable: &|name| std::env::var(name).ok(),
+        home: home(),
+        account: account(),
+    };
     Parameters::parse(text)?.complete(&around, fallback)
 }
 

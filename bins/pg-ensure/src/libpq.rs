@@ -55,7 +55,7 @@ const SAME: [&str; 14] = [
 ];
 
 /// The world that parameters come from beside the connection string.
-pub(crate) struct Surroundings<'s> {
+pub(crate) struct ConnectionEnvironment<'s> {
     /// Looks a variable of the environment up.
     pub(crate) variable: &'s dyn Fn(&str) -> Option<String>,
     /// The home folder.
@@ -82,7 +82,7 @@ impl Parameters {
     /// Adds what the string does not say: a service, the environment, defaults. `fallback` comes before libpq's own.
     pub(crate) fn complete(
         mut self,
-        around: &Surroundings<'_>,
+        around: &ConnectionEnvironment<'_>,
         fallback: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         if self.0.contains_key("password") {
@@ -179,7 +179,7 @@ impl Parameters {
     }
 
     /// The password of a password file, for the first host.
-    fn password_of(&self, around: &Surroundings<'_>) -> Option<String> {
+    fn password_of(&self, around: &ConnectionEnvironment<'_>) -> Option<String> {
         let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
         let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
         let about = std::fs::metadata(&path).ok()?;
@@ -248,7 +248,7 @@ fn password_fields(line: &str) -> Option<[String; 5]> {
 fn service_of(
     name: &str,
     file: Option<&str>,
-    around: &Surroundings<'_>,
+    around: &ConnectionEnvironment<'_>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let named = file.map(PathBuf::from).or_else(|| (around.variable)("PGSERVICEFILE").map(PathBuf::from));
     let own = named.or_else(|| around.home.as_ref().map(|home| home.join(".pg_service.conf")));
@@ -373,8 +373,11 @@ mod tests {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        let around =
-            Surroundings { variable: &variable, home: Some(home.to_owned()), account: Some("me".to_owned()) };
+        let around = ConnectionEnvironment {
+            variable: &variable,
+            home: Some(home.to_owned()),
+            account: Some("me".to_owned()),
+        };
         Parameters::parse(text)?.complete(&around, &[])
     }
 

@@ -67,9 +67,9 @@ pub(crate) fn print_rest(plan: &Plan) {
 }
 
 /// Shows a run while it runs.
-pub(crate) struct Shown(pub(crate) Progress);
+pub(crate) struct ProgressObserver(pub(crate) Progress);
 
-impl Observer for Shown {
+impl Observer for ProgressObserver {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Waiting => self.0.note("waiting for another run of pg-ensure"),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A saved plan. What counts is the digest; the steps are there to be read.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Saved {
+pub(crate) struct SavedPlan {
     /// The program's version, since a digest means nothing to another.
     program: String,
     /// The manifest's path.
@@ -24,7 +24,7 @@ pub(crate) struct Saved {
     plan: Value,
 }
 
-impl Saved {
+impl SavedPlan {
     pub(crate) fn write(
         path: &Path,
         manifest: &Path,

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Ident { file, pg, map, system_user, role, member_of } => {
             let wanted = match (map, system_user, role) {
                 (Some(map), Some(system_user), Some(role)) => {
-                    Some(ident::Wanted { map, system_user, role, member_of })
+                    Some(ident::RequestedMapping { map, system_user, role, member_of })
                 }
                 _ => None,
             };

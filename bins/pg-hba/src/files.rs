@@ -8,9 +8,9 @@ use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyError, Pol
 use std::path::Path;
 
 /// Included files, from the file system.
-pub(crate) struct Disk;
+pub(crate) struct FileSystem;
 
-impl Include for Disk {
+impl Include for FileSystem {
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
         std::fs::read_to_string(path).map_err(|why| words(&why))
     }
@@ -40,13 +40,13 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
 /// Reads a pg_hba.conf with what it includes.
 pub(crate) fn document(path: &Path, server: &Server) -> Result<Document, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Document::load(&full.display().to_string(), &text(path)?, server, &mut Disk))
+    Ok(Document::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
 /// Reads a pg_ident.conf with what it includes.
 pub(crate) fn mappings(path: &Path, server: &Server) -> Result<Mappings, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Mappings::load(&full.display().to_string(), &text(path)?, server, &mut Disk))
+    Ok(Mappings::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
 /// Returns the rules of a file that the server would accept.

@@ -1,17 +1,17 @@
 //! `hosts`: a pg_hosts.conf checked, and the entry for a client shown.
 
-use crate::files::{self, Disk};
+use crate::files::{self, FileSystem};
 use cli_support::outcome::{Done, Failure, ok};
 use pg_hba::{Host, Hosts};
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// The name that a client asks for; `Some(None)` for a client that asks for none.
-pub(crate) type Asked<'a> = Option<Option<&'a str>>;
+pub(crate) type RequestedName<'a> = Option<Option<&'a str>>;
 
-pub(crate) fn run(path: &Path, asked: Asked<'_>, as_json: bool) -> Result<Done, Failure> {
+pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Result<Done, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let hosts = match Hosts::load(&full.display().to_string(), &files::text(path)?, &mut Disk) {
+    let hosts = match Hosts::load(&full.display().to_string(), &files::text(path)?, &mut FileSystem) {
         Ok(hosts) => hosts,
         Err(errors) => {
             if as_json {

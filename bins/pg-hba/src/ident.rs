@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// A mapping that is asked for.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct RequestedMapping<'a> {
     pub(crate) map: &'a str,
     pub(crate) system_user: &'a str,
     pub(crate) role: &'a str,
@@ -17,7 +17,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) fn run(
     path: &Path,
     version: Version,
-    wanted: Option<&Wanted<'_>>,
+    wanted: Option<&RequestedMapping<'_>>,
     as_json: bool,
 ) -> Result<Done, Failure> {
     let mappings = files::mappings(path, &Server::new(version))?;

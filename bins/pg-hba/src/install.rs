@@ -38,7 +38,7 @@ async fn install(
     let policy = files::policy(policy, version)?;
     let prepared = install::prepare(&client, &policy).await.map_err(|why| refused(&why))?;
     let text = &prepared.text;
-    let file = Installed::read(&prepared.path)?;
+    let file = InstalledFile::read(&prepared.path)?;
     if file.text == text.as_bytes() {
         say(as_json, "unchanged", &file.path);
         return Ok(Done::Fine);
@@ -96,12 +96,12 @@ pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
 }
 
 /// The file in force: what has to be kept of it.
-struct Installed {
+struct InstalledFile {
     path: PathBuf,
     text: Vec<u8>,
 }
 
-impl Installed {
+impl InstalledFile {
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
         // A link stays a link: what it points to is replaced.

@@ -51,7 +51,7 @@ impl Drop for Namespace {
 
 /// What a client can tell of a decision.
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum ClientVerdict {
     Admitted,
     AskedForPassword,
     PeerFailed,
@@ -59,30 +59,32 @@ enum Seen {
     NoRule,
 }
 
-fn expected(decision: &Decision<'_>) -> Seen {
+fn expected(decision: &Decision<'_>) -> ClientVerdict {
     match (decision.method, decision.rule) {
-        (Method::Trust, _) => Seen::Admitted,
-        (Method::Scram | Method::Md5 | Method::Password, _) => Seen::AskedForPassword,
-        (Method::Peer, _) => Seen::PeerFailed,
-        (Method::Reject, Some(_)) => Seen::Rejected,
-        (Method::Reject, None) => Seen::NoRule,
+        (Method::Trust, _) => ClientVerdict::Admitted,
+        (Method::Scram | Method::Md5 | Method::Password, _) => ClientVerdict::AskedForPassword,
+        (Method::Peer, _) => ClientVerdict::PeerFailed,
+        (Method::Reject, Some(_)) => ClientVerdict::Rejected,
+        (Method::Reject, None) => ClientVerdict::NoRule,
         (other, _) => panic!("no test uses {other}"),
     }
 }
 
-fn seen(error: &str) -> Seen {
+fn seen(error: &str) -> ClientVerdict {
     let has = |text: &str| error.contains(text);
     match () {
-        () if has("pg_hba.conf rejects") => Seen::Rejected,
-        () if has("no pg_hba.conf entry") => Seen::NoRule,
-        () if has("no password supplied") => Seen::AskedForPassword,
-        () if has("Peer authentication failed") || has("peer authentication failed") => Seen::PeerFailed,
+        () if has("pg_hba.conf rejects") => ClientVerdict::Rejected,
+        () if has("no pg_hba.conf entry") => ClientVerdict::NoRule,
+        () if has("no password supplied") => ClientVerdict::AskedForPassword,
+        () if has("Peer authentication failed") || has("peer authentication failed") => {
+            ClientVerdict::PeerFailed
+        }
         () if error.is_empty()
             || has("does not exist")
             || has("permission denied")
             || has("must be superuser") =>
         {
-            Seen::Admitted
+            ClientVerdict::Admitted
         }
         () => panic!("an answer that no rule gives: {error}"),
     }

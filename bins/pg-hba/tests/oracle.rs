@@ -58,7 +58,7 @@ fn compare(major: u32, files: &[String]) -> (usize, usize) {
     for (index, text) in files.iter().enumerate() {
         postgres.write_hba(text);
         let theirs = view(&session, major);
-        let ours = expected(&Document::load(&path, text, &server, &mut Disk), major);
+        let ours = expected(&Document::load(&path, text, &server, &mut FileSystem), major);
         rows += theirs.len();
         refused += theirs.iter().filter(|row| row["type"].is_null()).count();
         for at in 0..theirs.len().max(ours.len()) {
@@ -99,9 +99,9 @@ const INCLUDED: &[(&str, &str)] = &[
     ("folder/other.txt", "refused\n"),
 ];
 
-struct Disk;
+struct FileSystem;
 
-impl Include for Disk {
+impl Include for FileSystem {
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
         std::fs::read_to_string(path).map_err(|_| IncludeError::Missing)
     }
@@ -245,9 +245,9 @@ fn options(rule: &Rule) -> Option<Vec<String>> {
 }
 
 /// A generator of our own, so that a failing file has a number.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -447,7 +447,7 @@ const FULL: &[&str] = &[
 ];
 
 fn generated(seed: u64) -> String {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     (0..20).for_each(|_| {
         dice.roll(2);
     });
@@ -462,7 +462,7 @@ fn generated(seed: u64) -> String {
     text
 }
 
-fn line(dice: &mut Dice, text: &mut String) {
+fn line(dice: &mut Random, text: &mut String) {
     if dice.roll(12) == 0 {
         text.push_str(dice.pick(&[
             "# comment",
@@ -476,7 +476,7 @@ fn line(dice: &mut Dice, text: &mut String) {
         ]));
         return;
     }
-    let gap = |dice: &mut Dice| dice.pick(&[" ", " ", " ", "\t", "  ", " \\\n "]);
+    let gap = |dice: &mut Random| dice.pick(&[" ", " ", " ", "\t", "  ", " \\\n "]);
     // Most lines are made of parts that are accepted, or hardly any rule would be compared.
     let good = dice.roll(4) > 0;
     let kind = dice.pick(if good { &TYPES[..8] } else { TYPES });
@@ -679,7 +679,7 @@ fn pg_ident_conf_is_read_as_the_server_reads_it() {
                 .into_iter()
                 .map(|row| serde_json::from_str(row[0].as_deref().expect("a row")).expect("JSON"))
                 .collect();
-            let mappings = Mappings::load(&path.display().to_string(), text, &server(major), &mut Disk);
+            let mappings = Mappings::load(&path.display().to_string(), text, &server(major), &mut FileSystem);
             let ours: Vec<serde_json::Value> = mappings.lines.iter().map(mapping_row).collect();
             assert_eq!(theirs, ours, "PostgreSQL {major}: {text}");
             rows += ours.len();

@@ -1,7 +1,7 @@
 //! A mock of acme-dns: `POST /update` with the credentials of a registration, whose last two values the test's name
 //! server publishes.
 
-use crate::{Knot, Origin};
+use crate::{KnotServer, Origin};
 use std::sync::{Arc, Mutex};
 
 const SUBDOMAIN: &str = "8e5700ea-a4bf-41c7-8a77-e990661dcc6a";
@@ -18,7 +18,7 @@ pub struct AcmeDnsMock {
 impl AcmeDnsMock {
     /// Starts a mock whose registration is `full_domain` in a zone of a name server.
     #[must_use]
-    pub fn start(knot: &Knot, zone: &str, full_domain: &str) -> Self {
+    pub fn start(knot: &KnotServer, zone: &str, full_domain: &str) -> Self {
         let values: Arc<Mutex<Vec<String>>> = Arc::default();
         let (kept, updater) = (values.clone(), knot.updater());
         let (zone, name) = (zone.to_owned(), full_domain.to_owned());

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// A running Knot server.
 #[derive(Debug)]
-pub struct Knot {
+pub struct KnotServer {
     child: Child,
     folder: TempDir,
     address: SocketAddr,
@@ -20,7 +20,7 @@ pub const TSIG_NAME: &str = "acme-key";
 /// The secret of the TSIG key, in base64.
 pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
-impl Knot {
+impl KnotServer {
     /// Starts a server with these zones and `test`, each with additional records in zone file format. The name server
     /// of each zone is `ns.<zone>` at 127.0.0.1.
     ///
@@ -152,7 +152,7 @@ impl Knot {
     }
 }
 
-impl Drop for Knot {
+impl Drop for KnotServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -17,7 +17,7 @@ mod process;
 mod resume;
 
 pub use acme_dns::AcmeDnsMock;
-pub use authoritative::Knot;
+pub use authoritative::KnotServer;
 pub use authority::{Authority, tls_client};
 pub use cloudflare::CloudflareMock;
 pub use fault_proxy::{Fault, FaultProxy};
@@ -30,4 +30,4 @@ pub use postgres::tools;
 pub use process::{
     Memory, Process, assert_ends_quietly_without_a_reader, role, say, serve_until_parent_ends,
 };
-pub use resume::{Resuming, Unanswered, Went, replay};
+pub use resume::{RequestError, RequestOutcome, ResumingClient, replay};

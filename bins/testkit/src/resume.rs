@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The TLS configuration, the stored sessions and the timeouts of a client.
 #[derive(Clone)]
-pub struct Resuming {
+pub struct ResumingClient {
     tls: Arc<ClientConfig>,
     /// The timeout for connecting.
     pub connect: Duration,
@@ -19,7 +19,7 @@ pub struct Resuming {
 
 /// The result of a request.
 #[derive(Debug)]
-pub struct Went {
+pub struct RequestOutcome {
     /// True if an earlier session was resumed.
     pub resumed: bool,
     /// True if the server accepted the request as early data.
@@ -36,7 +36,7 @@ pub struct Went {
 
 /// The reason for a missing response.
 #[derive(Debug)]
-pub enum Unanswered {
+pub enum RequestError {
     /// The connection could not be made.
     Unreached(io::Error),
     /// The connection was closed early.
@@ -44,18 +44,18 @@ pub enum Unanswered {
 }
 
 /// A stream that records what is written.
-struct Kept {
+struct RecordingStream {
     tcp: TcpStream,
     written: Vec<u8>,
 }
 
-impl Read for Kept {
+impl Read for RecordingStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.tcp.read(buf)
     }
 }
 
-impl Write for Kept {
+impl Write for RecordingStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let n = self.tcp.write(buf)?;
         self.written.extend_from_slice(&buf[..n]);
@@ -67,7 +67,7 @@ impl Write for Kept {
     }
 }
 
-impl Resuming {
+impl ResumingClient {
     /// Creates an HTTP/1.1 client with this configuration that stores its sessions, with timeouts of a minute.
     #[must_use]
     pub fn new(mut config: ClientConfig) -> Self {
@@ -86,14 +86,14 @@ impl Resuming {
     ///
     /// # Errors
     /// There is no response.
-    pub fn ask(&self, address: SocketAddr, host: &str, path: &str) -> Result<Went, Unanswered> {
+    pub fn ask(&self, address: SocketAddr, host: &str, path: &str) -> Result<RequestOutcome, RequestError> {
         let begun = Instant::now();
-        let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(Unanswered::Unreached)?;
-        let cut = |why: io::Error| Unanswered::Cut(why.to_string());
+        let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(RequestError::Unreached)?;
+        let cut = |why: io::Error| RequestError::Cut(why.to_string());
         tcp.set_read_timeout(Some(self.patience)).map_err(cut)?;
         // Browsers do the same.
         tcp.set_nodelay(true).map_err(cut)?;
-        let mut io = Kept { tcp, written: Vec::new() };
+        let mut io = RecordingStream { tcp, written: Vec::new() };
         let mut tls = self.begin(host);
         let request = request(host, path);
         let sent = tls.early_data().is_some_and(|mut early| early.write_all(&request).is_ok());
@@ -122,11 +122,11 @@ impl Resuming {
         let text = String::from_utf8_lossy(&answer);
         let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let Some(status) = status else {
-            return Err(Unanswered::Cut(ended.map_or_else(|| "no answer".into(), |why| why.to_string())));
+            return Err(RequestError::Cut(ended.map_or_else(|| "no answer".into(), |why| why.to_string())));
         };
         let content = text.split_once("\r\n\r\n").map_or("", |(_, content)| content).to_owned();
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Went { resumed, early, status, content, flight: io.written, took: begun.elapsed() })
+        Ok(RequestOutcome { resumed, early, status, content, flight: io.written, took: begun.elapsed() })
     }
 
     /// Returns the first flight of a client with a session, without sending it.

@@ -20,7 +20,7 @@ impl HbaChecker for RuleComparison {
         }
         let rules = |major: Major| {
             let version: Version = major.to_string().parse().map_err(|_| format!("{major} is not known"))?;
-            let document = Document::load(&name, &text, &Server::new(version), &mut Disk);
+            let document = Document::load(&name, &text, &Server::new(version), &mut FileSystem);
             document.rules().map_err(|why| why.to_string())
         };
         let old = match rules(from) {
@@ -38,9 +38,9 @@ impl HbaChecker for RuleComparison {
     }
 }
 
-struct Disk;
+struct FileSystem;
 
-impl Include for Disk {
+impl Include for FileSystem {
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
         std::fs::read_to_string(path).map_err(|why| words(&why))
     }

@@ -38,7 +38,7 @@ pub(crate) fn test() -> Outcome {
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
     book::render()?;
     testing::run()?;
-    let mut left_out = LeftOut::of(testing::left_out());
+    let mut left_out = SkippedChecks::of(testing::left_out());
     // They mostly wait.
     let mut scenarios = Vec::new();
     for (name, form) in [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])] {
@@ -82,12 +82,12 @@ pub(crate) fn test() -> Outcome {
 
 /// The checks that only root can make: tests that become another account, network namespaces of a whole network, packages that are
 /// installed, and a booted machine.
-struct LeftOut {
+struct SkippedChecks {
     is_root: bool,
     names: Vec<String>,
 }
 
-impl LeftOut {
+impl SkippedChecks {
     /// Begins with the tests that were left out.
     fn of(names: Vec<String>) -> Self {
         Self { is_root: is_root(), names }

@@ -63,14 +63,14 @@ fn document() -> Outcome {
 }
 
 /// The public items of a library.
-struct Listed {
+struct PublicItems {
     text: String,
     count: usize,
     /// Foreign crates in it that are not re-exported.
     missing: Vec<String>,
 }
 
-fn list(library: &str) -> Result<Listed, String> {
+fn list(library: &str) -> Result<PublicItems, String> {
     let name = library.replace('-', "_");
     let path = target().join("doc").join(format!("{name}.json"));
     let api: PublicApi = Builder::from_rustdoc_json(&path)
@@ -102,7 +102,7 @@ fn list(library: &str) -> Result<Listed, String> {
         if foreign.is_empty() { "none".into() } else { foreign.join(", ") }
     );
     items.iter().for_each(|item| text.push_str(&format!("{item}\n")));
-    Ok(Listed { text, count, missing })
+    Ok(PublicItems { text, count, missing })
 }
 
 /// Returns whether a line of the list defines an item: a module, type, trait, function, constant or macro, and not a field, variant, method

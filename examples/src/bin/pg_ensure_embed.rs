@@ -6,9 +6,9 @@ use pg_ensure::{DesiredState, Name, Password};
 use tokio_postgres::NoTls;
 
 /// An observer that prints progress.
-struct Shown;
+struct ProgressObserver;
 
-impl Observer for Shown {
+impl Observer for ProgressObserver {
     fn event(&mut self, event: &Event<'_>) {
         if let Event::Step { number, of, step } = event {
             println!("{number} of {of}: {}", step.reason);
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut desired = DesiredState::new();
     desired.ensure(&Name::new("guestbook")?, Some(Password::secret("correct horse")));
     let server = Server::new(connect.parse()?, NoTls);
-    match server.apply(&desired, &ApplyOptions::default(), &mut Shown).await? {
+    match server.apply(&desired, &ApplyOptions::default(), &mut ProgressObserver).await? {
         Outcome::Applied(applied) => {
             println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len());
         }

@@ -14,9 +14,9 @@ use std::error::Error;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// An observer that ignores all events.
-struct Unseen;
+struct SilentObserver;
 
-impl Observer for Unseen {
+impl Observer for SilentObserver {
     fn event(&mut self, _: &Event<'_>) {}
 }
 
@@ -63,7 +63,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let server = Server::new(config.clone(), NoTls);
-    if let Outcome::Applied(applied) = server.apply(&desired, &ApplyOptions::default(), &mut Unseen).await? {
+    if let Outcome::Applied(applied) =
+        server.apply(&desired, &ApplyOptions::default(), &mut SilentObserver).await?
+    {
         println!("{} steps, {} blocked", applied.done.len(), applied.left.blocked.len());
     }
     let prepared = install::prepare(&client, &policy).await?;

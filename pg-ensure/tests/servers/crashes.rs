@@ -23,12 +23,12 @@ fn wish() -> DesiredState {
 }
 
 /// Says at every event where it is, and at one of them stays until it is killed.
-struct Stopped {
+struct StoppingObserver {
     at: usize,
     seen: usize,
 }
 
-impl Observer for Stopped {
+impl Observer for StoppingObserver {
     fn event(&mut self, event: &Event<'_>) {
         if matches!(event, Event::Step { .. } | Event::Commit | Event::Committed | Event::Verify) {
             self.seen += 1;
@@ -50,7 +50,7 @@ fn child() {
     config.host_path(folder).port(port).user("postgres").dbname("postgres");
     let server = pg_ensure::client::Server::new(config, tokio_postgres::NoTls);
     let options = ApplyOptions::default().pipeline(1);
-    let outcome = run(server.apply(&wish(), &options, &mut Stopped { at, seen: 0 }));
+    let outcome = run(server.apply(&wish(), &options, &mut StoppingObserver { at, seen: 0 }));
     testkit::say(if outcome.is_ok() { "done" } else { "failed" });
 }
 
@@ -103,14 +103,14 @@ fn clear(postgres: &Postgres) {
 }
 
 /// Kills the server at one event, and starts it again by another thread.
-struct Crashing<'a> {
+struct CrashingObserver<'a> {
     postgres: &'a Postgres,
     at: usize,
     seen: usize,
     reached: bool,
 }
 
-impl Observer for Crashing<'_> {
+impl Observer for CrashingObserver<'_> {
     fn event(&mut self, event: &Event<'_>) {
         if matches!(event, Event::Step { .. } | Event::Commit | Event::Committed | Event::Verify) {
             self.seen += 1;
@@ -129,7 +129,7 @@ fn the_server_is_killed_at_every_step() {
     let server = as_superuser(&postgres);
     let mut crashes = 0;
     for at in 1.. {
-        let mut crashing = Crashing { postgres: &postgres, at, seen: 0, reached: false };
+        let mut crashing = CrashingObserver { postgres: &postgres, at, seen: 0, reached: false };
         let options = ApplyOptions::default().pipeline(1);
         // The same run goes on once the server is back.
         let outcome = run(server.apply(&wish(), &options, &mut crashing));
@@ -148,13 +148,13 @@ fn the_server_is_killed_at_every_step() {
 /// The primary dies within a run, and its standby takes over: the run goes on with that.
 #[test]
 fn a_failover_within_a_run_is_outlasted() {
-    struct FailingOver<'a> {
+    struct FailoverObserver<'a> {
         primary: &'a Postgres,
         standby: &'a Postgres,
         at: usize,
         seen: usize,
     }
-    impl Observer for FailingOver<'_> {
+    impl Observer for FailoverObserver<'_> {
         fn event(&mut self, event: &Event<'_>) {
             if matches!(event, Event::Step { .. } | Event::Commit | Event::Committed | Event::Verify) {
                 self.seen += 1;
@@ -174,7 +174,7 @@ fn a_failover_within_a_run_is_outlasted() {
         let mut both = config(&primary, "postgres", "postgres");
         both.host_path(standby.socket_folder()).port(standby.port());
         let server = pg_ensure::client::Server::new(both, tokio_postgres::NoTls);
-        let mut failing = FailingOver { primary: &primary, standby: &standby, at, seen: 0 };
+        let mut failing = FailoverObserver { primary: &primary, standby: &standby, at, seen: 0 };
         let options = ApplyOptions::default().pipeline(1);
         let outcome = run(server.apply(&wish(), &options, &mut failing));
         let outcome =

@@ -234,8 +234,8 @@ fn a_changed_owner_and_the_contents() {
 /// A restored server is waited for until its recovery has ended; it is no standby.
 #[test]
 fn archive_recovery_is_waited_for() {
-    struct Heard(bool);
-    impl Observer for Heard {
+    struct RecordingObserver(bool);
+    impl Observer for RecordingObserver {
         fn event(&mut self, event: &Event<'_>) {
             self.0 |= matches!(event, Event::Recovering);
         }
@@ -251,7 +251,7 @@ fn archive_recovery_is_waited_for() {
         .timeouts(Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() });
     let early = run(hurried.apply(&wish, &ApplyOptions::default(), &mut NoopObserver));
     assert!(matches!(early, Err(Error::Recovering(_))), "{early:?}");
-    let mut heard = Heard(false);
+    let mut heard = RecordingObserver(false);
     let outcome =
         run(as_superuser(&restored).apply(&wish, &ApplyOptions::default(), &mut heard)).expect("it runs");
     let Outcome::Applied(applied) = outcome else { panic!("{outcome:?}") };
@@ -301,9 +301,9 @@ fn a_password_that_cannot_be_seen_is_set_once() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
@@ -316,7 +316,7 @@ impl Dice {
 
 const NAMES: [&str; 4] = ["a", "b c", "D\"e", "f'g"];
 
-fn random_wish(dice: &mut Dice) -> (DesiredState, Consent) {
+fn random_wish(dice: &mut Random) -> (DesiredState, Consent) {
     let mut wish = DesiredState::new();
     let mut destroy = Consent::none();
     for role in NAMES {
@@ -422,7 +422,7 @@ fn the_log_of_the_server_shows_the_plan() {
         postgres.session().query("ALTER SYSTEM SET log_statement = 'all'").expect("a setting");
         postgres.reload(&postgres.session());
         let server = as_superuser(postgres);
-        let mut dice = Dice(u64::from(postgres.major()));
+        let mut dice = Random(u64::from(postgres.major()));
         let mut compared = 0;
         for round in 0..25 {
             let (wish, consent) = random_wish(&mut dice);

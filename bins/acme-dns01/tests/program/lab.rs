@@ -8,13 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-use testkit::{Knot, Pebble, PebbleVersion};
+use testkit::{KnotServer, Pebble, PebbleVersion};
 
 /// A group that nobody else is in.
 pub(crate) const GROUP: u32 = 48_213;
 
 pub(crate) struct Lab {
-    pub(crate) knot: Knot,
+    pub(crate) knot: KnotServer,
     pub(crate) pebble: Pebble,
     pub(crate) folder: tempfile::TempDir,
     /// Where the program finds the CA: itself, or a proxy before it.
@@ -47,7 +47,7 @@ impl Lab {
 
     /// A CA with these knobs.
     pub(crate) fn with(knobs: &[(&str, &str)]) -> Self {
-        let knot = Knot::start(&[("example.test", "")]);
+        let knot = KnotServer::start(&[("example.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), knobs);
         let folder = tempfile::Builder::new().prefix("acme-").tempdir_in("/tmp").expect("a folder");
         // Others may pass through it: what they may not read is for the store to say.

@@ -3,11 +3,11 @@
 use crate::words::{Words, nearest};
 
 /// A message of a deserializer.
-pub(super) struct Said<'m> {
+pub(super) struct DeserializerMessage<'m> {
     message: &'m str,
 }
 
-impl<'m> Said<'m> {
+impl<'m> DeserializerMessage<'m> {
     pub(super) fn new(message: &'m str) -> Self {
         Self { message }
     }

@@ -8,7 +8,7 @@ mod tree;
 
 use crate::finding::{Finding, Findings, Place};
 use crate::words::Words;
-use message::Said;
+use message::DeserializerMessage;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -86,7 +86,7 @@ impl<'t> Source<'t> {
                 Ok(_) => return Err(Findings::new(found)),
                 Err(why) => why,
             };
-            let said = Said::new(why.message());
+            let said = DeserializerMessage::new(why.message());
             let node = self.faulty::<T>(&part, &removed, &why, &said);
             // A key that is missing because it was set aside has been named already.
             let missing = said.missing().map(|key| {
@@ -120,7 +120,7 @@ impl<'t> Source<'t> {
         part: &Path,
         removed: &BTreeSet<Path>,
         why: &toml::de::Error,
-        said: &Said<'_>,
+        said: &DeserializerMessage<'_>,
     ) -> Node {
         let nodes = tree::nodes(&self.root, part, removed);
         let span = why.span().unwrap_or_default();
@@ -146,8 +146,9 @@ impl<'t> Source<'t> {
                 continue;
             }
             // Without the tag of an enum nothing in it is read, so that every other error is gone.
-            let missing =
-                other.as_ref().and_then(|other| Said::new(other.message()).missing().map(str::to_owned));
+            let missing = other
+                .as_ref()
+                .and_then(|other| DeserializerMessage::new(other.message()).missing().map(str::to_owned));
             if missing.is_none_or(|key| tree::last_key(&inner.path) != key) {
                 return inner.clone();
             }
@@ -158,7 +159,7 @@ impl<'t> Source<'t> {
         required.unwrap_or(node)
     }
 
-    fn fault(&self, node: &Node, said: &Said<'_>) -> Finding {
+    fn fault(&self, node: &Node, said: &DeserializerMessage<'_>) -> Finding {
         let mut key = tree::display(&node.path);
         if let Some(missing) = said.missing() {
             key = if key.is_empty() { missing.to_owned() } else { format!("{key}.{missing}") };

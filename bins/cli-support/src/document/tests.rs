@@ -4,7 +4,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
-struct Whole {
+struct SampleDocument {
     #[serde(default)]
     port: u16,
     #[serde(default)]
@@ -49,7 +49,7 @@ const WORDS: Words = Words {
 };
 
 fn faults(text: &str) -> Vec<String> {
-    let findings = read::<Whole>("f", text, WORDS).expect_err("faults");
+    let findings = read::<SampleDocument>("f", text, WORDS).expect_err("faults");
     findings.list().iter().map(ToString::to_string).collect()
 }
 

@@ -205,7 +205,9 @@ impl Reference {
     pub fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         match self {
             Self::Age { file, identity } => sealed::read(file, identity),
-            Self::Credential(name) => open::read(&open::credentials()?.join(name), open::Kept::BySystemd),
+            Self::Credential(name) => {
+                open::read(&open::credentials()?.join(name), open::FileProtection::BySystemd)
+            }
             Self::Environment(name) => {
                 let value = std::env::var_os(name).ok_or_else(|| SecretError::Environment(name.clone()))?;
                 let bytes = Zeroizing::new(value.into_encoded_bytes());
@@ -214,7 +216,7 @@ impl Reference {
                 }
                 Ok(bytes)
             }
-            Self::File(path) => open::read(path, open::Kept::Privately),
+            Self::File(path) => open::read(path, open::FileProtection::Privately),
         }
     }
 

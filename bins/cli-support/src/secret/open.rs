@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// The protection of a file from other users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum FileProtection {
     /// By systemd, through the folder: credentials have the mode 0440 and an access list.
     BySystemd,
     /// By the mode of the file.
@@ -28,21 +28,25 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
 }
 
 /// Reads a file. All checks use the descriptor that is read, so that nothing can change in between.
-pub(super) fn read(path: &Path, kept: Kept) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+pub(super) fn read(path: &Path, kept: FileProtection) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_with(path, kept, None)
 }
 
 /// Reads a file that may also belong to an account, or be readable by one of its groups.
 pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    read_with(path, Kept::Privately, Some(with))
+    read_with(path, FileProtection::Privately, Some(with))
 }
 
-fn read_with(path: &Path, kept: Kept, with: Option<&Account>) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+fn read_with(
+    path: &Path,
+    kept: FileProtection,
+    with: Option<&Account>,
+) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let place = || path.display().to_string();
     let failed = |why| SecretError::Read { file: place(), why };
     let refused = |why| SecretError::Refused { place: place(), why };
     // A credential must not be a link. A pipe would block until it has a writer.
-    let follow = if kept == Kept::BySystemd { libc::O_NOFOLLOW } else { 0 };
+    let follow = if kept == FileProtection::BySystemd { libc::O_NOFOLLOW } else { 0 };
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | follow)
@@ -55,14 +59,14 @@ fn read_with(path: &Path, kept: Kept, with: Option<&Account>) -> Result<Zeroizin
     // The owner of a process's folder in /proc is its effective user.
     let own = std::fs::metadata("/proc/self").map_err(failed)?.uid();
     let shared = with.is_some_and(|account| account.uid == about.uid());
-    if kept != Kept::Openly && about.uid() != own && about.uid() != 0 && !shared {
+    if kept != FileProtection::Openly && about.uid() != own && about.uid() != 0 && !shared {
         return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
     // The rule of libpq for keys: a file of root's may be readable for its group, which is the service's, whoever reads it;
     // one's own may not be. A file that is shared with an account may be readable for a group of that account.
     let group = with.is_some_and(|account| account.gids.contains(&about.gid()));
     let closed = if group || about.uid() == 0 { 0o037 } else { 0o077 };
-    if kept == Kept::Privately && about.mode() & closed != 0 {
+    if kept == FileProtection::Privately && about.mode() & closed != 0 {
         return Err(refused(if closed == 0o037 {
             "accessible to others or writable by its group; chmod 0400, or 0640 where its group may read it"
         } else {

@@ -1,6 +1,6 @@
 //! Secrets in files encrypted with age, as agenix stores them.
 
-use super::open::{Kept, read as read_file};
+use super::open::{FileProtection, read as read_file};
 use super::{LONGEST, SecretError};
 use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor, Identity, IdentityFile};
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// Decrypts `file` with the identities in `identity`.
 pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let identities = identities(identity)?;
-    let sealed = read_file(file, Kept::Openly)?;
+    let sealed = read_file(file, FileProtection::Openly)?;
     let failed = |why: DecryptError| SecretError::Age {
         file: file.display().to_string(),
         why: match why {
@@ -39,7 +39,7 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
 
 fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, SecretError> {
     let refused = |why: String| SecretError::Age { file: path.display().to_string(), why };
-    let bytes = read_file(path, Kept::Privately)?;
+    let bytes = read_file(path, FileProtection::Privately)?;
     if bytes.starts_with(b"-----BEGIN") {
         let key = age::ssh::Identity::from_buffer(Cursor::new(bytes.as_slice()), None)
             .map_err(|_| refused("not a readable SSH key".to_owned()))?;

@@ -3,8 +3,8 @@
 //! They are stored in the folder of `[certificates]`, in its usual layout, and loaded from there. A handshake with the
 //! proxy then verifies the new serial number.
 
-mod keeper;
+mod renewer;
 mod settings;
 
-pub(crate) use keeper::Keeper;
+pub(crate) use renewer::CertificateRenewer;
 pub(crate) use settings::{AcmeSection, read, schema};

@@ -42,8 +42,11 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    let certificates =
-        if args.no_files { certificate::Known::Unneeded } else { certificate::Known::of(&settings) };
+    let certificates = if args.no_files {
+        certificate::CertificateSource::Unneeded
+    } else {
+        certificate::CertificateSource::of(&settings)
+    };
     let report = report::Explanation::new(&snapshot, args, head, &certificates);
     if args.json {
         // Contains only text and numbers, so serialisation cannot fail.

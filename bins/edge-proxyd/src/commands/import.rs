@@ -1,7 +1,7 @@
 //! The command `import`: converts an nginx configuration.
 
 use crate::cli::{Exit, ImportArgs};
-use crate::import::{Directive, Harm, Import, Note, Options, ParseError, import, parse, whole};
+use crate::import::{Directive, Impact, Import, Note, Options, ParseError, import, parse, whole};
 use crate::prove;
 use serde_json::json;
 use std::io::Write;
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
         report(&import.notes, args.all);
         out.write_all(import.text.as_bytes())
     };
-    if import.notes.iter().all(|note| note.harm == Harm::Harmless) { Exit::Done } else { Exit::Differs }
+    if import.notes.iter().all(|note| note.impact == Impact::Harmless) { Exit::Done } else { Exit::Differs }
 }
 
 /// Reads the file and those it includes.
@@ -60,7 +60,7 @@ fn text_of(path: &Path) -> std::io::Result<String> {
 fn as_json(import: &Import) -> serde_json::Value {
     let note = |note: &Note| {
         json!({
-            "harm": note.harm.word(),
+            "harm": note.impact.word(),
             "file": note.file,
             "line": note.line,
             "directive": note.directive,
@@ -76,17 +76,17 @@ fn as_json(import: &Import) -> serde_json::Value {
 
 /// Prints the notes in order of harm. Harmless ones are counted, or listed with `all`.
 fn report(notes: &[Note], all: bool) {
-    for harm in Harm::ALL {
-        let of: Vec<&Note> = notes.iter().filter(|note| note.harm == harm).collect();
+    for impact in Impact::ALL {
+        let of: Vec<&Note> = notes.iter().filter(|note| note.impact == impact).collect();
         if of.is_empty() {
             continue;
         }
-        if harm == Harm::Harmless && !all {
+        if impact == Impact::Harmless && !all {
             let plural = if of.len() == 1 { "" } else { "s" };
             eprintln!("Harmless: {} directive{plural} without a counterpart (--all lists them)", of.len());
             continue;
         }
-        eprintln!("{}:", harm.heading());
+        eprintln!("{}:", impact.heading());
         for note in of {
             eprintln!("{}:{}: {}: {}", note.file, note.line, note.directive, note.what);
         }

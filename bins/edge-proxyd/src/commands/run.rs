@@ -2,9 +2,9 @@
 
 mod acme;
 mod certificates;
-mod confined;
 mod drain;
 mod identity;
+mod process_sandbox;
 mod reload;
 mod supervise;
 
@@ -13,18 +13,20 @@ use crate::config::{self, Settings};
 use crate::journal;
 use crate::log::Writer;
 use crate::service::maintenance::{self, Switches};
-use crate::service::{Handed, Matched, Notifier, Predecessor, SocketStore, control, descriptors};
+use crate::service::{
+    MatchedSockets, Notifier, PassedSockets, Predecessor, SocketStore, control, descriptors,
+};
 use crate::shared;
-use crate::status::{Reloads, Watched};
-use certificates::Watch;
+use crate::status::{Reloads, StatusSources};
+use certificates::CertificateMonitor;
 pub(crate) use certificates::{CLOCK, missing};
 use cli_support::outcome::chain;
-use confined::Confined;
 use edge_proxy::Proxy;
 use identity::FolderIdentity;
+use process_sandbox::ProcessSandbox;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use supervise::{Ending, Signals, Supervisor};
+use supervise::{ShutdownReason, Signals, Supervisor};
 
 pub(crate) fn run(args: &RunArgs) -> Exit {
     let settings = match config::load(&args.config) {
@@ -53,11 +55,11 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     // Takes inherited sockets first, so that no child process inherits them too.
     let notifier = Notifier::from_environment();
     let predecessor = Predecessor::from_environment()?;
-    let mut handed = Handed::take()?;
+    let mut handed = PassedSockets::take()?;
     let control = control::open(handed.control.take(), args.control.clone());
-    let Matched { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
+    let MatchedSockets { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
     let identity = FolderIdentity::of(settings.certificates.clone());
-    let confined = Confined::enter(args, settings)?;
+    let process_sandbox = ProcessSandbox::enter(args, settings)?;
     let log = Writer::open(&settings.log).map_err(|why| format!("cannot open the access log {why}"))?;
     let log = Arc::new(log);
     let switches = Switches::open(state(args));
@@ -76,11 +78,11 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         let _entered = runtime.enter();
         (Signals::new()?, control.as_ref().map(control::ControlSocket::serve).transpose()?)
     };
-    let keeper = settings.acme.as_ref().map(|section| runtime.block_on(acme::prepare(section)));
+    let renewer = settings.acme.as_ref().map(|section| runtime.block_on(acme::prepare(section)));
     if let Some(section) = &settings.shared {
         builder = builder.shared(shared::prepare(section)?);
     }
-    let certificates = Watch::load(settings);
+    let certificates = CertificateMonitor::load(settings);
     if let Some(found) = &certificates {
         builder = builder.certificates(found.resolver());
     }
@@ -91,12 +93,12 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     for listener in proxy.listeners().iter().filter(|listener| listener.serving) {
         journal::info(format_args!("listening on {}", listener.address));
     }
-    if let Some(keeper) = keeper {
-        acme::start(keeper, &runtime, settings, &proxy.addresses());
+    if let Some(renewer) = renewer {
+        acme::start(renewer, &runtime, settings, &proxy.addresses());
     }
-    let watched = Arc::new(Watched {
+    let watched = Arc::new(StatusSources {
         proxy: proxy.clone(),
-        certificates: certificates.as_ref().map(Watch::resolver),
+        certificates: certificates.as_ref().map(CertificateMonitor::resolver),
         log,
         history: Mutex::default(),
         reloads: Reloads::default(),
@@ -117,7 +119,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         args,
         settings,
         notifier: &notifier,
-        confined: &confined,
+        process_sandbox: &process_sandbox,
         control: control.as_ref(),
         watched,
         certificates,
@@ -127,12 +129,12 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     };
     let ending = runtime.block_on(supervisor.run(took_over, signals, requests))?;
     let grace = match ending {
-        Ending::Stopped => {
+        ShutdownReason::Stopped => {
             notifier.say("STOPPING=1");
             args.stop_grace.unwrap_or(args.grace)
         }
         // The service goes on in another process.
-        Ending::TookOver => args.grace,
+        ShutdownReason::TookOver => args.grace,
     };
     // Open status connections are not waited for.
     drop(runtime);

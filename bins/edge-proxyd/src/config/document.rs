@@ -36,12 +36,12 @@ pub(super) struct Table<'d, 't> {
     path: String,
     at: usize,
     entries: &'d DeTable<'t>,
-    may: May,
+    may: AllowedEntries,
 }
 
 /// The entries that a table may have.
 #[derive(Clone, Copy)]
-enum May {
+enum AllowedEntries {
     /// These keys only.
     Keys(&'static [Key]),
     /// Arbitrary names, each with a value of this kind.
@@ -95,7 +95,7 @@ impl<'t> Document<'t> {
             path: String::new(),
             at: 0,
             entries: root.get_ref(),
-            may: May::Keys(keys),
+            may: AllowedEntries::Keys(keys),
         })
     }
 
@@ -158,7 +158,7 @@ impl<'t> Document<'t> {
 impl<'d, 't> Table<'d, 't> {
     /// Returns the value of a key, which must be in the table of keys.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
-        let May::Keys(keys) = self.may else { return None };
+        let AllowedEntries::Keys(keys) = self.may else { return None };
         let known = keys.iter().find(|known| known.name == key);
         debug_assert!(known.is_some(), "the table of keys lacks `{key}`");
         let value = self.entries.get(key)?;
@@ -173,8 +173,8 @@ impl<'d, 't> Table<'d, 't> {
     /// Iterates over all keys and values, for tables whose keys are names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'d str, Value<'d, 't>)> {
         let kind = match self.may {
-            May::Names(kind) => Some(kind),
-            May::Keys(_) => None,
+            AllowedEntries::Names(kind) => Some(kind),
+            AllowedEntries::Keys(_) => None,
         };
         debug_assert!(kind.is_some(), "the keys of {} are not names", self.path);
         kind.into_iter().flat_map(|kind| {
@@ -214,7 +214,7 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Reports unknown keys.
     pub(super) fn finish(&self) {
-        let May::Keys(keys) = self.may else { return };
+        let AllowedEntries::Keys(keys) = self.may else { return };
         let known = || keys.iter().map(|known| known.name);
         for key in self.entries.keys().filter(|key| !known().any(|known| known == key.get_ref().as_ref())) {
             let name = key.get_ref();
@@ -296,10 +296,10 @@ fn shown(value: &str) -> Option<String> {
 }
 
 /// Returns the entries allowed in a table of this kind, or in the tables of a list of it.
-fn may(kind: &'static Kind) -> Option<May> {
+fn may(kind: &'static Kind) -> Option<AllowedEntries> {
     match kind {
-        Kind::Table(keys) | Kind::Tables(keys) => Some(May::Keys(keys)),
-        Kind::Named(kind) => Some(May::Names(kind)),
+        Kind::Table(keys) | Kind::Tables(keys) => Some(AllowedEntries::Keys(keys)),
+        Kind::Named(kind) => Some(AllowedEntries::Names(kind)),
         Kind::Either(kinds) => kinds.iter().find_map(may),
         _ => None,
     }

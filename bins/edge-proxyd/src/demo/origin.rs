@@ -18,12 +18,12 @@ mod base64_accept {
 
 /// A request as the origin received it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct RecordedRequest {
     pub(super) line: String,
     pub(super) fields: Vec<(String, String)>,
 }
 
-impl Seen {
+impl RecordedRequest {
     /// Returns the value of a field.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
@@ -35,15 +35,15 @@ impl Seen {
 
 /// The requests that an origin received.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Arc<Mutex<Vec<Seen>>>);
+pub(super) struct Memory(Arc<Mutex<Vec<RecordedRequest>>>);
 
 impl Memory {
-    fn push(&self, seen: Seen) {
+    fn push(&self, seen: RecordedRequest) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seen);
     }
 
     /// Returns the requests whose first line contains `part`.
-    pub(super) fn with(&self, part: &str) -> Vec<Seen> {
+    pub(super) fn with(&self, part: &str) -> Vec<RecordedRequest> {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|seen| seen.line.contains(part)).cloned().collect()
     }
@@ -82,7 +82,7 @@ async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
             let Some((name, value)) = field.trim_end().split_once(':') else { break };
             fields.push((name.to_owned(), value.trim().to_owned()));
         }
-        let seen = Seen { line: line.trim_end().to_owned(), fields };
+        let seen = RecordedRequest { line: line.trim_end().to_owned(), fields };
         let length = seen.field("content-length").and_then(|value| value.parse().ok()).unwrap_or(0usize);
         let mut content = vec![0; length];
         stream.read_exact(&mut content).await?;

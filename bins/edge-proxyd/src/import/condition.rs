@@ -1,7 +1,7 @@
 //! Conditions of `if`.
 
 use super::parse::Directive;
-use super::pattern::{Rest, Shape, shapes};
+use super::pattern::{PatternSuffix, Shape, shapes};
 use super::ranges::{Rule, everyone};
 use super::variables::{Variables, bare};
 
@@ -55,7 +55,7 @@ pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
         },
         ("request_uri" | "uri" | "document_uri", "=") if !negated && right.starts_with('/') => {
             let literal = right.split('?').next().unwrap_or_default().to_owned();
-            Verdict::Paths(vec![Shape { anchored: true, literal, rest: Rest::Nothing }])
+            Verdict::Paths(vec![Shape { anchored: true, literal, rest: PatternSuffix::Nothing }])
         }
         ("request_uri" | "uri" | "document_uri", "~" | "~*") if !negated => {
             shapes(&right).map_or(Verdict::Unknown, Verdict::Paths)
@@ -94,11 +94,11 @@ fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     let mut found = false;
     for shape in shapes(&expression)? {
         found |= match (shape.anchored, shape.rest) {
-            (true, Rest::Anything) => text.starts_with(&shape.literal),
-            (true, Rest::Nothing) => text == shape.literal,
-            (false, Rest::Anything) => text.contains(&shape.literal),
-            (false, Rest::Nothing) => text.ends_with(&shape.literal),
-            (_, Rest::Some) => return None,
+            (true, PatternSuffix::Anything) => text.starts_with(&shape.literal),
+            (true, PatternSuffix::Nothing) => text == shape.literal,
+            (false, PatternSuffix::Anything) => text.contains(&shape.literal),
+            (false, PatternSuffix::Nothing) => text.ends_with(&shape.literal),
+            (_, PatternSuffix::Some) => return None,
         };
     }
     Some(found)
@@ -107,8 +107,9 @@ fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
 /// Returns the words of `^(A|B)$` and its like.
 fn words(expression: &str) -> Option<Vec<String>> {
     let all = shapes(expression)?;
-    let word =
-        |shape: Shape| (shape.rest != Rest::Some && !shape.literal.is_empty()).then_some(shape.literal);
+    let word = |shape: Shape| {
+        (shape.rest != PatternSuffix::Some && !shape.literal.is_empty()).then_some(shape.literal)
+    };
     all.into_iter().map(word).collect()
 }
 

@@ -1,9 +1,9 @@
 //! Differences between nginx and edge-proxyd in default behaviour, which no directive expresses.
 
-use super::Edge;
+use super::EdgeConfig;
 
 /// Returns a sentence for each difference that this configuration can show.
-pub(super) fn without_a_directive(edge: &Edge) -> Vec<&'static str> {
+pub(super) fn without_a_directive(edge: &EdgeConfig) -> Vec<&'static str> {
     let bodies = || edge.sites.iter().map(|site| &site.body);
     let keys = || bodies().flat_map(|body| body.routes.iter().flat_map(|(_, one)| &one.keys));
     let forwards = keys().any(|key| key.starts_with("upstream = "));

@@ -7,14 +7,14 @@ use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
 /// The levels around a place: `http`, and the server.
-pub(super) struct Pages<'a> {
+pub(super) struct ErrorPageScope<'a> {
     pub(super) http: &'a [&'a Directive],
     pub(super) server: &'a [Directive],
     pub(super) folder: &'a str,
     pub(super) root: Option<&'a Path>,
 }
 
-impl Pages<'_> {
+impl ErrorPageScope<'_> {
     /// Writes the pages of the server as a key; none without one.
     pub(super) fn key(&self, notes: &mut Notes) -> Option<String> {
         let of = |name: &str| -> Vec<&Directive> {

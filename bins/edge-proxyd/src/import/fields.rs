@@ -1,7 +1,7 @@
 //! Header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
 
 use super::guard::copied;
-use super::notes::{Harm, Notes};
+use super::notes::{Impact, Notes};
 use super::parse::Directive;
 use super::quote::{list, quoted};
 use super::scope::Scope;
@@ -80,19 +80,19 @@ pub(super) struct Edits {
     pub(super) no_upgrade: bool,
     /// True if clients may switch to any protocol.
     pub(super) any_upgrade: bool,
-    said: Vec<(Harm, Directive, String)>,
+    said: Vec<(Impact, Directive, String)>,
 }
 
 impl Edits {
-    fn say(&mut self, harm: Harm, directive: &Directive, what: &str) {
-        self.said.push((harm, directive.clone(), what.to_owned()));
+    fn say(&mut self, impact: Impact, directive: &Directive, what: &str) {
+        self.said.push((impact, directive.clone(), what.to_owned()));
     }
 
     /// Notes what there is to say.
     pub(super) fn note(&self, notes: &mut Notes) {
-        for (harm, directive, what) in &self.said {
-            match harm {
-                Harm::Harmless => notes.harmless(directive, what.clone()),
+        for (impact, directive, what) in &self.said {
+            match impact {
+                Impact::Harmless => notes.harmless(directive, what.clone()),
                 _ => notes.different(directive, what.clone()),
             }
         }
@@ -139,7 +139,7 @@ pub(super) fn request(scope: &Scope) -> Edits {
     let copies = copied(scope);
     for directive in &scope.request {
         let [name, value] = directive.arguments.as_slice() else {
-            edits.say(Harm::Different, directive, "not a name and a value: left out");
+            edits.say(Impact::Different, directive, "not a name and a value: left out");
             continue;
         };
         let lower = name.to_ascii_lowercase();
@@ -167,7 +167,7 @@ pub(super) fn request(scope: &Scope) -> Edits {
             edits.values.push((name.clone(), value.clone()));
         } else if written {
             edits.say(
-                Harm::Different,
+                Impact::Different,
                 directive,
                 "edge-proxyd writes this field itself, from what it knows of the client",
             );
@@ -175,8 +175,9 @@ pub(super) fn request(scope: &Scope) -> Edits {
             // What a client sends in its place must not reach the service.
             edits.remove.push(name.clone());
             let what = "its value is not known here: the field is removed from requests";
-            let harm = if REPEATED.contains(&lower.as_str()) { Harm::Harmless } else { Harm::Different };
-            edits.say(harm, directive, what);
+            let impact =
+                if REPEATED.contains(&lower.as_str()) { Impact::Harmless } else { Impact::Different };
+            edits.say(impact, directive, what);
         }
     }
     // A field that is set is not removed, whatever a line above says.
@@ -197,8 +198,8 @@ pub(super) fn response(scope: &Scope) -> Edits {
         }
         if value.contains('$') || !is_value(value) {
             let cookie = lower == "set-cookie" && value.starts_with("$upstream_http_");
-            let harm = if cookie { Harm::Harmless } else { Harm::Different };
-            edits.say(harm, directive, "its value is not known here: left out");
+            let impact = if cookie { Impact::Harmless } else { Impact::Different };
+            edits.say(impact, directive, "its value is not known here: left out");
         } else {
             edits.values.push((name.to_owned(), value.to_owned()));
         }

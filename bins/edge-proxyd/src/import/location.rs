@@ -141,7 +141,7 @@ impl<'d> Locations<'d> {
             let whole = shapes.iter().any(|shape| {
                 shape.anchored
                     && prefix.starts_with(&shape.literal)
-                    && shape.rest == super::pattern::Rest::Anything
+                    && shape.rest == super::pattern::PatternSuffix::Anything
             });
             if whole && phase.action.is_none() {
                 let handling = Handling { action, scope };

@@ -39,9 +39,9 @@ mod write;
 mod tests;
 
 pub(crate) use fields::serves_headscale;
-pub(crate) use notes::{Harm, Note};
+pub(crate) use notes::{Impact, Note};
 pub(crate) use parse::{Directive, ParseError, parse};
-pub(crate) use pattern::{Rest, Shape, shapes};
+pub(crate) use pattern::{PatternSuffix, Shape, shapes};
 pub(crate) use ranges::net_of;
 
 use certificates::Certificates;
@@ -51,7 +51,7 @@ use names::Names;
 use notes::Notes;
 use real_ip::RealIp;
 use scope::Scope;
-use server::Around;
+use server::HttpContext;
 use sites::{Server, Site};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -110,7 +110,7 @@ pub(crate) struct Options {
 
 /// The configuration to write.
 #[derive(Debug, Default)]
-struct Edge {
+struct EdgeConfig {
     listens: Vec<Listen>,
     real_ip: RealIp,
     certificates: Option<String>,
@@ -170,7 +170,7 @@ pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directiv
 
 /// Converts an nginx configuration.
 pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
-    let (mut edge, mut notes) = (Edge::default(), Notes::default());
+    let (mut edge, mut notes) = (EdgeConfig::default(), Notes::default());
     let mut all: Vec<&Directive> = Vec::new();
     let mut streams = Vec::new();
     for directive in directives {
@@ -209,7 +209,7 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
         edge.listens.push(listen::usual());
     }
     let forwards = |site: &&Site| {
-        let open = |one: &render::Rendered| {
+        let open = |one: &render::PathlessRoute| {
             one.keys.iter().any(|key| key.starts_with("upstream = ")) && one.comments.is_empty()
         };
         site.body.routes.iter().any(|(_, one)| open(one))
@@ -264,7 +264,7 @@ fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<
     Some(Directive { block: Some(block), ..make("server", &[]) })
 }
 
-fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Notes) {
+fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mut Notes) {
     let variables = Variables::read(all);
     let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
     let mut scope = Scope::default();
@@ -315,7 +315,7 @@ fn http(all: &[&Directive], edge: &mut Edge, options: &Options, notes: &mut Note
     let certificates = Certificates::read(all, &servers, &edge.listens);
     edge.certificates.clone_from(&certificates.folder);
     default_servers(&servers, &edge.listens, notes);
-    let around = Around { http: all, scope: &scope, real_ip: &edge.real_ip, guards: &guards };
+    let around = HttpContext { http: all, scope: &scope, real_ip: &edge.real_ip, guards: &guards };
     let upstreams = &mut edge.upstreams;
     let mut convert = |server: &Server, host: &str, listen: &Listen, notes: &mut Notes| {
         let mut variables = variables.clone();

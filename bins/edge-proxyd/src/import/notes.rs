@@ -4,7 +4,7 @@ use super::parse::Directive;
 
 /// The harm of a difference to the one who migrates. The order is that of the notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Harm {
+pub(crate) enum Impact {
     /// A protection of nginx is gone.
     Open,
     /// Something that nginx served is refused.
@@ -15,7 +15,7 @@ pub(crate) enum Harm {
     Harmless,
 }
 
-impl Harm {
+impl Impact {
     /// Every harm, the worst first.
     pub(crate) const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Different, Self::Harmless];
 
@@ -43,7 +43,7 @@ impl Harm {
 /// A directive that has a meaning but was not converted as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
-    pub(crate) harm: Harm,
+    pub(crate) impact: Impact,
     pub(crate) file: String,
     pub(crate) line: usize,
     /// The directive as written.
@@ -58,24 +58,24 @@ pub(super) struct Notes(Vec<Note>);
 
 impl Notes {
     pub(super) fn open(&mut self, directive: &Directive, what: impl Into<String>) {
-        self.push(Harm::Open, directive, what.into());
+        self.push(Impact::Open, directive, what.into());
     }
 
     pub(super) fn closed(&mut self, directive: &Directive, what: impl Into<String>) {
-        self.push(Harm::Closed, directive, what.into());
+        self.push(Impact::Closed, directive, what.into());
     }
 
     pub(super) fn different(&mut self, directive: &Directive, what: impl Into<String>) {
-        self.push(Harm::Different, directive, what.into());
+        self.push(Impact::Different, directive, what.into());
     }
 
     pub(super) fn harmless(&mut self, directive: &Directive, what: impl Into<String>) {
-        self.push(Harm::Harmless, directive, what.into());
+        self.push(Impact::Harmless, directive, what.into());
     }
 
-    fn push(&mut self, harm: Harm, directive: &Directive, what: String) {
+    fn push(&mut self, impact: Impact, directive: &Directive, what: String) {
         let note = Note {
-            harm,
+            impact,
             file: directive.file.to_string(),
             line: directive.line,
             directive: directive.shown(),
@@ -88,7 +88,7 @@ impl Notes {
 
     /// Returns the notes in order of harm, those of one harm by file and line.
     pub(super) fn sorted(mut self) -> Vec<Note> {
-        self.0.sort_by(|a, b| (a.harm, &a.file, a.line).cmp(&(b.harm, &b.file, b.line)));
+        self.0.sort_by(|a, b| (a.impact, &a.file, a.line).cmp(&(b.impact, &b.file, b.line)));
         self.0
     }
 }

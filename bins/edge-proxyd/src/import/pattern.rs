@@ -23,12 +23,12 @@ pub(crate) struct Shape {
     pub(crate) anchored: bool,
     /// The characters that it begins with.
     pub(crate) literal: String,
-    pub(crate) rest: Rest,
+    pub(crate) rest: PatternSuffix,
 }
 
 /// The remainder of an alternative after its first characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum PatternSuffix {
     /// Any text may follow.
     Anything,
     /// The text ends here.
@@ -75,9 +75,9 @@ fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     };
     let rest: Vec<Piece> = pieces.collect();
     let rest = match rest.as_slice() {
-        [] | [Piece::Any] | [Piece::Any, Piece::End] => Rest::Anything,
-        [Piece::End] => Rest::Nothing,
-        _ => Rest::Some,
+        [] | [Piece::Any] | [Piece::Any, Piece::End] => PatternSuffix::Anything,
+        [Piece::End] => PatternSuffix::Nothing,
+        _ => PatternSuffix::Some,
     };
     Shape { anchored, literal, rest }
 }
@@ -313,23 +313,32 @@ mod tests {
             })
         };
         let one = |anchored, text: &str, rest| Some(vec![(anchored, text.to_owned(), rest)]);
-        assert_eq!(of("^/admin"), one(true, "/admin", Rest::Anything));
-        assert_eq!(of("^/admin/.*$"), one(true, "/admin/", Rest::Anything));
-        assert_eq!(of("^/admin$"), one(true, "/admin", Rest::Nothing));
-        assert_eq!(of(r"\.php$"), one(false, ".php", Rest::Nothing));
-        assert_eq!(of("^/a/[0-9]+/b"), one(true, "/a/", Rest::Some));
-        assert_eq!(of("^/.*/secret"), one(true, "/", Rest::Some));
+        assert_eq!(of("^/admin"), one(true, "/admin", PatternSuffix::Anything));
+        assert_eq!(of("^/admin/.*$"), one(true, "/admin/", PatternSuffix::Anything));
+        assert_eq!(of("^/admin$"), one(true, "/admin", PatternSuffix::Nothing));
+        assert_eq!(of(r"\.php$"), one(false, ".php", PatternSuffix::Nothing));
+        assert_eq!(of("^/a/[0-9]+/b"), one(true, "/a/", PatternSuffix::Some));
+        assert_eq!(of("^/.*/secret"), one(true, "/", PatternSuffix::Some));
         assert_eq!(
             of("^/(a|b)/"),
-            Some(vec![(true, "/a/".into(), Rest::Anything), (true, "/b/".into(), Rest::Anything)])
+            Some(vec![
+                (true, "/a/".into(), PatternSuffix::Anything),
+                (true, "/b/".into(), PatternSuffix::Anything)
+            ])
         );
         assert_eq!(
             of("(/app)?/api"),
-            Some(vec![(false, "/app/api".into(), Rest::Anything), (false, "/api".into(), Rest::Anything)])
+            Some(vec![
+                (false, "/app/api".into(), PatternSuffix::Anything),
+                (false, "/api".into(), PatternSuffix::Anything)
+            ])
         );
         assert_eq!(
             of("^/a(/|$)"),
-            Some(vec![(true, "/a/".into(), Rest::Anything), (true, "/a".into(), Rest::Nothing)])
+            Some(vec![
+                (true, "/a/".into(), PatternSuffix::Anything),
+                (true, "/a".into(), PatternSuffix::Nothing)
+            ])
         );
         for unbounded in [r"/\.(?!well-known)", "a(?=b)", r"\bx", "(", "a**b("] {
             assert_eq!(of(unbounded), None, "{unbounded}");

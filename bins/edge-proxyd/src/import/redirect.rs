@@ -2,7 +2,7 @@
 
 use super::action::{Action, Prefix};
 use super::parse::Directive;
-use super::pattern::{Rest, Shape, shapes};
+use super::pattern::{PatternSuffix, Shape, shapes};
 use super::variables::Variables;
 
 /// Converts a `return`. `Err` says why it cannot be.
@@ -132,12 +132,14 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     };
     let found = target(&format!("{text}{query}"), variables);
     let of = if whole {
-        Some(vec![Shape { anchored: true, literal: "/".into(), rest: Rest::Anything }])
+        Some(vec![Shape { anchored: true, literal: "/".into(), rest: PatternSuffix::Anything }])
     } else {
         shapes(&dotted(expression))
     };
     match (found, of) {
-        (Some(to), Some(of)) if of.iter().all(|shape| shape.anchored && shape.rest != Rest::Some) => {
+        (Some(to), Some(of))
+            if of.iter().all(|shape| shape.anchored && shape.rest != PatternSuffix::Some) =>
+        {
             Rewrite::Redirect(of, Action::Redirect { status, to })
         }
         _ => Rewrite::Other,

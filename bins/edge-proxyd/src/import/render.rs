@@ -13,7 +13,7 @@ use super::times::duration;
 
 /// A route without its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rendered {
+pub(super) struct PathlessRoute {
     pub(super) comments: Vec<String>,
     /// The keys that keep clients out.
     pub(super) guard: Vec<String>,
@@ -39,7 +39,7 @@ impl Guards<'_> {
         (format!("{guard}\n{}", one.keys.join("\n")), guard)
     }
 
-    fn rendered(&self, handling: &Handling, services: &Services, written: &RealIp) -> Rendered {
+    fn rendered(&self, handling: &Handling, services: &Services, written: &RealIp) -> PathlessRoute {
         let scope = &handling.scope;
         let forwards = matches!(handling.action, Action::Forward { .. });
         let mut keys = Vec::new();
@@ -77,7 +77,13 @@ impl Guards<'_> {
             && !matches!(&handling.action, Action::Forward { prefix, .. } if *prefix != Prefix::default())
             && scope.cookies.is_empty()
             && !scope.require_certificate;
-        Rendered { comments: guard.comments, guard: guard.keys, keys, of_a_site, any_case: scope.any_case }
+        PathlessRoute {
+            comments: guard.comments,
+            guard: guard.keys,
+            keys,
+            of_a_site,
+            any_case: scope.any_case,
+        }
     }
 }
 
@@ -88,7 +94,7 @@ pub(super) fn render(
     services: &Services,
     written: &RealIp,
     notes: &mut Notes,
-) -> Rendered {
+) -> PathlessRoute {
     let mut handling = route.handling.clone();
     let (Paths::Begins(path) | Paths::Exact(path)) = &route.paths;
     if let Action::Forward { prefix: Prefix { strip: Some(prefix), .. }, .. } = &mut handling.action {
@@ -139,7 +145,7 @@ fn action(action: &Action) -> Vec<String> {
 pub(super) fn site_keys(
     scope: &Scope,
     routes: &[Route],
-    (rendered, tls): (&[(Paths, Rendered)], bool),
+    (rendered, tls): (&[(Paths, PathlessRoute)], bool),
     guards: &Guards<'_>,
     notes: &mut Notes,
 ) -> Vec<String> {

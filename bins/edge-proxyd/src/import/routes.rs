@@ -4,7 +4,7 @@ use super::action::{Action, Handling};
 use super::location::{Location, Matching, encoded};
 use super::notes::Notes;
 use super::parse::Directive;
-use super::pattern::{Rest, Shape};
+use super::pattern::{PatternSuffix, Shape};
 use super::phase::Override;
 use super::scope::{Scope, reason};
 use std::collections::BTreeSet;
@@ -140,7 +140,7 @@ impl Patterns<'_, '_> {
                 let path = encoded(&shape.literal);
                 let mut add = |path: String| {
                     cells.insert(match shape.rest {
-                        Rest::Nothing if shape.anchored => Paths::Exact(path),
+                        PatternSuffix::Nothing if shape.anchored => Paths::Exact(path),
                         _ => Paths::Begins(path),
                     });
                 };
@@ -294,16 +294,16 @@ fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
     for shape in shapes {
         let literal = same(&encoded(&shape.literal));
         let one = match (shape.anchored, shape.rest) {
-            (true, Rest::Anything) if path.starts_with(&literal) => Relation::All,
+            (true, PatternSuffix::Anything) if path.starts_with(&literal) => Relation::All,
             // Paths with more of it are cells of their own.
-            (true, Rest::Anything) => Relation::None,
-            (true, Rest::Nothing) if exact && path == literal => Relation::All,
-            (true, Rest::Nothing) => Relation::None,
-            (true, Rest::Some) if path.starts_with(&literal) => Relation::Some,
-            (true, Rest::Some) => Relation::None,
-            (false, Rest::Anything) if path.contains(&literal) => Relation::All,
-            (false, Rest::Nothing) if exact && path.ends_with(&literal) => Relation::All,
-            (false, Rest::Anything | Rest::Nothing) if exact => Relation::None,
+            (true, PatternSuffix::Anything) => Relation::None,
+            (true, PatternSuffix::Nothing) if exact && path == literal => Relation::All,
+            (true, PatternSuffix::Nothing) => Relation::None,
+            (true, PatternSuffix::Some) if path.starts_with(&literal) => Relation::Some,
+            (true, PatternSuffix::Some) => Relation::None,
+            (false, PatternSuffix::Anything) if path.contains(&literal) => Relation::All,
+            (false, PatternSuffix::Nothing) if exact && path.ends_with(&literal) => Relation::All,
+            (false, PatternSuffix::Anything | PatternSuffix::Nothing) if exact => Relation::None,
             (false, _) => Relation::Some,
         };
         found = match (found, one) {

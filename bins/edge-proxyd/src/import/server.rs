@@ -2,21 +2,21 @@
 
 use super::action::{Action, Handling, refusal};
 use super::auth;
-use super::error_pages::Pages;
+use super::error_pages::ErrorPageScope;
 use super::fields;
 use super::location::Locations;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::phase;
 use super::real_ip::RealIp;
-use super::render::{Guards, Rendered, render, site_keys};
+use super::render::{Guards, PathlessRoute, render, site_keys};
 use super::routes::{Paths, Route, routes};
 use super::scope::Scope;
 use super::upstream::Upstreams;
 use super::variables::Variables;
 
 /// What is decided outside a server.
-pub(super) struct Around<'a> {
+pub(super) struct HttpContext<'a> {
     /// The directives of `http`.
     pub(super) http: &'a [&'a Directive],
     pub(super) scope: &'a Scope,
@@ -30,7 +30,7 @@ pub(super) struct Around<'a> {
 pub(super) struct Body {
     /// Keys of the site.
     pub(super) keys: Vec<String>,
-    pub(super) routes: Vec<(Paths, Rendered)>,
+    pub(super) routes: Vec<(Paths, PathlessRoute)>,
     /// The redirect of every request, if that is all it does.
     pub(super) redirect: Option<String>,
     /// True if it is the files of a server that has not been set up.
@@ -40,7 +40,7 @@ pub(super) struct Body {
 /// Converts a server with these variables.
 pub(super) fn convert(
     block: &[Directive],
-    around: &Around<'_>,
+    around: &HttpContext<'_>,
     mut variables: Variables,
     upstreams: &mut Upstreams,
     notes: &mut Notes,
@@ -110,7 +110,7 @@ pub(super) fn convert(
         },
         _ => None,
     };
-    let rendered: Vec<(Paths, Rendered)> = all
+    let rendered: Vec<(Paths, PathlessRoute)> = all
         .iter()
         .map(|route| {
             let one = render(route, around.guards, &found, around.real_ip, notes);
@@ -121,8 +121,12 @@ pub(super) fn convert(
     if early {
         keys.insert(0, "early_data = true".into());
     }
-    let pages =
-        Pages { http: around.http, server: block, folder: around.guards.folder, root: around.guards.root };
+    let pages = ErrorPageScope {
+        http: around.http,
+        server: block,
+        folder: around.guards.folder,
+        root: around.guards.root,
+    };
     keys.extend(pages.key(notes));
     Body { keys, routes: rendered, redirect, nothing }
 }
@@ -133,7 +137,7 @@ impl Body {
         let to = "https://{host}{path}{query}";
         let keys = vec![format!("redirect = \"{to}\""), "status = 308".into()];
         let rendered =
-            Rendered { comments: Vec::new(), guard: Vec::new(), keys, of_a_site: true, any_case: false };
+            PathlessRoute { comments: Vec::new(), guard: Vec::new(), keys, of_a_site: true, any_case: false };
         Self {
             keys: Vec::new(),
             routes: vec![(Paths::Begins("/".into()), rendered)],

@@ -2,7 +2,7 @@
 
 mod places;
 
-use super::{Harm, Import, Options, import, parse};
+use super::{Impact, Import, Options, import, parse};
 use toml::{Table, Value};
 
 fn imported(text: &str) -> Import {
@@ -73,8 +73,8 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 /// Returns whether a note of this harm is about a directive that begins so.
-fn noted(import: &Import, harm: Harm, directive: &str) -> bool {
-    import.notes.iter().any(|note| note.harm == harm && note.directive.starts_with(directive))
+fn noted(import: &Import, impact: Impact, directive: &str) -> bool {
+    import.notes.iter().any(|note| note.impact == impact && note.directive.starts_with(directive))
 }
 
 const APP: &str = "location / { proxy_pass http://127.0.0.1:3000; proxy_set_header Host $host; }";
@@ -102,7 +102,7 @@ fn real_ip_of_one_server_does_not_speak_for_another() {
     );
     let found = imported(&text);
     assert!(denies_all(&site(&found, "admin.test")), "{}", found.text);
-    assert!(noted(&found, Harm::Closed, "server"), "{:?}", found.notes);
+    assert!(noted(&found, Impact::Closed, "server"), "{:?}", found.notes);
     let text = format!(
         "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;\n\
          server {{ listen 80; server_name admin.test; allow 10.1.1.5; deny all; {APP} }}"
@@ -160,10 +160,10 @@ fn locations_that_deny_stay_denied() {
     for directive in
         ["location ~ /\\.", "if ($http_user_agent", "modsecurity on", "a_directive_of", "alias /srv"]
     {
-        assert!(noted(&found, Harm::Closed, directive), "{directive}: {:#?}", found.notes);
+        assert!(noted(&found, Impact::Closed, directive), "{directive}: {:#?}", found.notes);
     }
     assert!(found.text.matches("# closed: nginx.conf:").count() >= 5, "{}", found.text);
-    assert!(found.notes.iter().all(|note| note.harm != Harm::Open), "{:#?}", found.notes);
+    assert!(found.notes.iter().all(|note| note.impact != Impact::Open), "{:#?}", found.notes);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn sites_for_https_only_are_not_served_in_clear() {
         let found = imported(&text);
         let site = site(&found, "www.a.test");
         assert_eq!(site["plain"].as_str(), Some("redirect"), "{text}\n{}", found.text);
-        assert!(found.notes.iter().all(|note| note.harm >= Harm::Different), "{:#?}", found.notes);
+        assert!(found.notes.iter().all(|note| note.impact >= Impact::Different), "{:#?}", found.notes);
     }
     let text = format!(
         "server {{ listen 443 ssl; server_name a.test; {APP} }}\nserver {{ listen 443; server_name b.test; {APP} }}"
@@ -319,14 +319,14 @@ fn tcp_is_forwarded() {
     assert_eq!(listens[0]["allow"].as_str(), Some("100.64.0.0/10"));
     assert_eq!(listens[0]["idle"].as_str(), Some("2h"));
     assert!(site(&found, "*.b.test")["passthrough"].as_str().is_some(), "{}", found.text);
-    assert!(noted(&found, Harm::Closed, "listen 53 udp"), "{:?}", found.notes);
+    assert!(noted(&found, Impact::Closed, "listen 53 udp"), "{:?}", found.notes);
 }
 
 #[test]
 fn a_file_of_locations_is_a_site_of_the_domain() {
     let text =
         "location /app { return 301 $scheme://$host/app/; }\nlocation ^~ /app/ { proxy_pass http://app:80; }";
-    assert!(noted(&imported(text), Harm::Closed, "location /app"));
+    assert!(noted(&imported(text), Impact::Closed, "location /app"));
     let found = imported_at(text, Some("example.org"));
     assert_eq!(found.sites, 1);
     assert!(route(&site(&found, "example.org"), "/app/").contains_key("upstream"), "{}", found.text);
@@ -338,9 +338,9 @@ fn notes_are_in_order_of_harm_and_harmless_ones_are_marked() {
          server { listen 80; server_name a.test; fastcgi_param A b; proxy_set_body x; limit_req zone=z; auth_jwt on;\n\
          location / { proxy_pass http://127.0.0.1:1; } }";
     let found = imported(text);
-    let harms: Vec<Harm> = found.notes.iter().map(|note| note.harm).collect();
+    let harms: Vec<Impact> = found.notes.iter().map(|note| note.impact).collect();
     assert!(
-        harms.is_sorted() && harms[0] == Harm::Open && harms.last() == Some(&Harm::Harmless),
+        harms.is_sorted() && harms[0] == Impact::Open && harms.last() == Some(&Impact::Harmless),
         "{:#?}",
         found.notes
     );
@@ -351,7 +351,7 @@ fn names_that_never_match_and_mixed_targets_are_left_out() {
     let text = "upstream m { server unix:/run/a.sock; server 127.0.0.1:1; }\n\
          server { listen 80; server_name a.test b.test:80 b\u{fc}cher.test; location / { proxy_pass http://m; } }";
     let found = imported(text);
-    assert!(noted(&found, Harm::Closed, "server_name"), "{:?}", found.notes);
+    assert!(noted(&found, Impact::Closed, "server_name"), "{:?}", found.notes);
     assert_eq!(texts(&table(&found)["upstream"]["m"]["targets"]), ["http://127.0.0.1:1"]);
 }
 
@@ -360,7 +360,7 @@ fn a_field_with_quotes_in_its_name_is_left_out() {
     let text = "server { listen 80; server_name a.test; add_header X-Frame-Options'\"DENY\" always; proxy_hide_header 'a b'; return 204; }";
     let found = imported(text);
     assert!(
-        noted(&found, Harm::Different, "add_header") && !found.text.contains("DENY"),
+        noted(&found, Impact::Different, "add_header") && !found.text.contains("DENY"),
         "{:?}",
         found.notes
     );

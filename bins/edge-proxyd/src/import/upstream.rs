@@ -120,7 +120,7 @@ pub(super) struct Upstreams {
 }
 
 /// The destination of `proxy_pass`: the upstream, and the path in its address.
-pub(super) struct Passed {
+pub(super) struct ProxyPass {
     pub(super) upstream: String,
     pub(super) path: Option<String>,
     /// True if the service receives the client's Host.
@@ -135,7 +135,7 @@ impl Upstreams {
         url: &str,
         scope: &Scope,
         notes: &mut Notes,
-    ) -> Result<Passed, &'static str> {
+    ) -> Result<ProxyPass, &'static str> {
         let grpc = directive.name == "grpc_pass";
         let (scheme, rest) = match url.split_once("://") {
             Some(("http", rest)) if !grpc => ("http", rest),
@@ -214,7 +214,7 @@ impl Upstreams {
             proxy_protocol: false,
         };
         let keeps_host = upstream.host.is_none();
-        Ok(Passed { upstream: self.named(&authority, upstream), path, keeps_host })
+        Ok(ProxyPass { upstream: self.named(&authority, upstream), path, keeps_host })
     }
 
     /// Returns the name of an upstream for raw TCP.

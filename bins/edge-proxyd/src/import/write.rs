@@ -1,17 +1,17 @@
 //! Writer for the converted configuration.
 
-use super::Edge;
+use super::EdgeConfig;
 use super::differs;
 use super::listen::Listen;
 use super::quote::{list, quoted};
 use super::ranges::Lists;
-use super::render::Rendered;
+use super::render::PathlessRoute;
 use super::routes::Paths;
 use super::sites::{Plain, Site};
 use super::upstream::Upstream;
 use std::net::IpAddr;
 
-pub(super) fn text(edge: &Edge) -> String {
+pub(super) fn text(edge: &EdgeConfig) -> String {
     let mut out = String::from("# Imported from nginx.\n");
     let mut line = |text: &str| {
         out.push_str(text);
@@ -87,7 +87,7 @@ pub(super) fn scheme(listen: &Listen) -> &'static str {
 }
 
 /// Returns the positions of listeners that are written as one.
-fn groups(edge: &Edge) -> Vec<Vec<usize>> {
+fn groups(edge: &EdgeConfig) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let sites = |l: usize| edge.sites.iter().map(move |site| site.listeners.contains(&l)).collect::<Vec<_>>();
     for (l, listen) in edge.listens.iter().enumerate() {
@@ -108,13 +108,13 @@ fn groups(edge: &Edge) -> Vec<Vec<usize>> {
 }
 
 /// Returns the name of a listener as it is written.
-fn name_at(edge: &Edge, l: usize) -> String {
+fn name_at(edge: &EdgeConfig, l: usize) -> String {
     let first = groups(edge).into_iter().find(|group| group.contains(&l)).map_or(l, |group| group[0]);
     name(&edge.listens[first], scheme(&edge.listens[first]))
 }
 
 /// Writes the listeners: those that differ in their address only are one.
-fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
+fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     for group in groups(edge) {
         let first = &edge.listens[group[0]];
         line("\n[[listen]]");
@@ -158,7 +158,7 @@ fn listeners(line: &mut impl FnMut(&str), edge: &Edge) {
 }
 
 /// Returns whether listeners need names: where a site is not at all of them.
-fn named(edge: &Edge) -> bool {
+fn named(edge: &EdgeConfig) -> bool {
     edge.forwarded.iter().any(|one| one.upstream.is_none())
         || edge
             .sites
@@ -167,7 +167,7 @@ fn named(edge: &Edge) -> bool {
 }
 
 /// Returns whether a site may leave out `listen`: it refuses plain HTTP, and is at every listener with TLS.
-fn is_everywhere(edge: &Edge, site: &Site) -> bool {
+fn is_everywhere(edge: &EdgeConfig, site: &Site) -> bool {
     let at = |l: usize| site.listeners.contains(&l);
     (0..edge.listens.len())
         .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
@@ -197,7 +197,7 @@ fn name_of(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String
     names.push(name);
 }
 
-fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<String>) {
+fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut Vec<String>) {
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
     name_of(line, &site.hosts, names);
     if named(edge) && !is_everywhere(edge, site) {
@@ -237,18 +237,19 @@ fn site(line: &mut impl FnMut(&str), edge: &Edge, site: &Site, names: &mut Vec<S
 
 /// Returns the key by which letter case counts, for a route that lets in more than what is around it: spelt otherwise, its
 /// path is another for nginx, and guarded by the other.
-fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Option<String> {
+fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRoute) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
     let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
     if one.guard.is_empty() || one.any_case || !spelt(path) {
         return None;
     }
-    let is_open = |around: &Rendered| {
+    let is_open = |around: &PathlessRoute| {
         around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
     };
     // Around every spelling there is the longest of the routes without letters of their own; around some of them are those
     // that are the beginning of such a spelling.
-    let (mut always, mut sometimes): (Option<(usize, &Rendered)>, Vec<&Rendered>) = (None, Vec::new());
+    let (mut always, mut sometimes): (Option<(usize, &PathlessRoute)>, Vec<&PathlessRoute>) =
+        (None, Vec::new());
     for (other, rendered) in routes.iter().filter(|(other, _)| other != paths) {
         let same =
             |begin: &str| path.get(..begin.len()).is_some_and(|found| found.eq_ignore_ascii_case(begin));
@@ -270,18 +271,18 @@ fn exact_case(routes: &[(Paths, Rendered)], paths: &Paths, one: &Rendered) -> Op
 }
 
 /// Returns the keys that all forwarding routes of a site have, and that mean the same in the site.
-fn shared(routes: &[(Paths, Rendered)]) -> Vec<String> {
-    let forwards = |one: &Rendered| one.keys.iter().any(|key| key.starts_with("upstream = "));
+fn shared(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
+    let forwards = |one: &PathlessRoute| one.keys.iter().any(|key| key.starts_with("upstream = "));
     let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));
     let Some(first) = all.next() else { return Vec::new() };
-    let others: Vec<&Rendered> = all.collect();
+    let others: Vec<&PathlessRoute> = all.collect();
     let of_request =
         |key: &&String| key.starts_with("body_limit = ") || key.starts_with("request_headers = ");
     let common = |key: &&String| !others.is_empty() && others.iter().all(|one| one.keys.contains(*key));
     first.keys.iter().filter(of_request).filter(common).cloned().collect()
 }
 
-fn keys(line: &mut impl FnMut(&str), one: &Rendered) {
+fn keys(line: &mut impl FnMut(&str), one: &PathlessRoute) {
     one.comments.iter().for_each(|comment| line(&format!("# {comment}")));
     one.guard.iter().chain(&one.keys).for_each(|key| line(key));
 }

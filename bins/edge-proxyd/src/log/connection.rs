@@ -38,7 +38,7 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
 }
 
 /// A connection that was rejected.
-pub(super) struct Rejected<'a> {
+pub(super) struct RejectedConnection<'a> {
     peer: SocketAddr,
     listener: SocketAddr,
     sni: Option<&'a str>,
@@ -46,14 +46,14 @@ pub(super) struct Rejected<'a> {
     reason: &'static str,
 }
 
-impl<'a> From<&ConnectionRejected<'a>> for Rejected<'a> {
+impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
     fn from(record: &ConnectionRejected<'a>) -> Self {
         let ConnectionRejected { peer, local: listener, sni, quic, reason, .. } = *record;
         Self { peer, listener, sni, quic, reason: reason.as_str() }
     }
 }
 
-impl Rejected<'_> {
+impl RejectedConnection<'_> {
     /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON` or
     /// `QUIC NAME REASON`, and the status is 444, that of a request without a response.
     pub(super) fn line(&self, time: SystemTime, format: Format) -> Vec<u8> {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn rejected_connections_have_the_format_of_the_log_and_a_time() {
-        let record = Rejected {
+        let record = RejectedConnection {
             peer: ([203, 0, 113, 66], 40_000).into(),
             listener: ([192, 0, 2, 1], 443).into(),
             sni: Some("un\"known\u{202e}.example.org"),

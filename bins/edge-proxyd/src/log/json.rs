@@ -61,7 +61,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         user_agent: line.user_agent.map(String::from_utf8_lossy),
     };
     // Text and numbers only, into memory: it does not fail.
-    let _ = object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Escaping));
+    let _ = object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, EscapingFormatter));
     out.push(b'\n');
 }
 
@@ -89,7 +89,7 @@ pub(super) fn described(said: &Extensions) -> serde_json::Value {
 /// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text, and numbers
 /// without exponents, which many readers of logs do not know.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Escaping;
+pub(super) struct EscapingFormatter;
 
 /// Returns whether a character is displayed differently: C1 controls, and marks that change direction.
 const fn is_unsafe(c: char) -> bool {
@@ -106,7 +106,7 @@ const fn is_unsafe(c: char) -> bool {
     )
 }
 
-impl serde_json::ser::Formatter for Escaping {
+impl serde_json::ser::Formatter for EscapingFormatter {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         write!(writer, "{value}")
     }
@@ -133,6 +133,6 @@ impl serde_json::ser::Formatter for Escaping {
 pub(super) fn escaped(value: &serde_json::Value) -> Vec<u8> {
     let mut out = Vec::new();
     // Into memory: it does not fail.
-    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Escaping));
+    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, EscapingFormatter));
     out
 }

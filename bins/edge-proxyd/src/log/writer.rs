@@ -136,12 +136,12 @@ fn write(
         let written = log.write(&batch);
         lost.fetch_add(written.lost, Ordering::Relaxed);
         match written.turn {
-            Some(Turn::Failed(why)) => {
+            Some(LogTransition::Failed(why)) => {
                 journal::error(format_args!(
                     "cannot write the access log {name}: {why}; lines are lost until it can be written"
                 ));
             }
-            Some(Turn::Recovered(lost)) => {
+            Some(LogTransition::Recovered(lost)) => {
                 journal::warning(format_args!(
                     "the access log {name} can be written again; {lost} lines were lost"
                 ));
@@ -162,13 +162,13 @@ struct Log<W> {
 }
 
 /// The outcome of writing some lines.
-struct Written {
+struct WriteOutcome {
     lost: u64,
-    turn: Option<Turn>,
+    turn: Option<LogTransition>,
 }
 
 /// A change between writing and failing.
-enum Turn {
+enum LogTransition {
     Failed(io::Error),
     /// After so many lines were lost.
     Recovered(u64),
@@ -179,9 +179,9 @@ impl<W: Write> Log<W> {
         Self { out, cut: false, failing: None }
     }
 
-    fn write(&mut self, batch: &[u8]) -> Written {
+    fn write(&mut self, batch: &[u8]) -> WriteOutcome {
         if batch.is_empty() {
-            return Written { lost: 0, turn: None };
+            return WriteOutcome { lost: 0, turn: None };
         }
         let (written, failed) = self.attempt(batch);
         // One that is whole but for its end gets that before the next.
@@ -191,7 +191,7 @@ impl<W: Write> Log<W> {
         let turn = match (failed, self.failing) {
             (Some(why), None) => {
                 self.failing = Some(lost);
-                Some(Turn::Failed(why))
+                Some(LogTransition::Failed(why))
             }
             (Some(_), Some(before)) => {
                 self.failing = Some(before + lost);
@@ -199,11 +199,11 @@ impl<W: Write> Log<W> {
             }
             (None, Some(before)) => {
                 self.failing = None;
-                Some(Turn::Recovered(before))
+                Some(LogTransition::Recovered(before))
             }
             (None, None) => None,
         };
-        Written { lost, turn }
+        WriteOutcome { lost, turn }
     }
 
     /// Writes as much as it can. Returns how much that was, and why it was not all.
@@ -333,7 +333,7 @@ impl Observer for Writer {
         if !self.rejected || self.format == Format::Off {
             return;
         }
-        self.send(connection::Rejected::from(record).line(SystemTime::now(), self.format));
+        self.send(connection::RejectedConnection::from(record).line(SystemTime::now(), self.format));
     }
 }
 
@@ -381,8 +381,8 @@ mod tests {
                 let written = log.write(batch.as_bytes());
                 lost += written.lost;
                 match written.turn {
-                    Some(Turn::Failed(_)) => prop_assert!(!std::mem::replace(&mut failing, true)),
-                    Some(Turn::Recovered(_)) => prop_assert!(std::mem::replace(&mut failing, false)),
+                    Some(LogTransition::Failed(_)) => prop_assert!(!std::mem::replace(&mut failing, true)),
+                    Some(LogTransition::Recovered(_)) => prop_assert!(std::mem::replace(&mut failing, false)),
                     None => prop_assert!(written.lost == 0 || failing),
                 }
             }

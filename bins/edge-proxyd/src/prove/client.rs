@@ -1,6 +1,6 @@
 //! The client: asks one request from one address, over plain TCP, TLS or QUIC.
 
-use super::job::{LINE, Presented, Probe, Received, Reply, Version};
+use super::job::{ClientCertificateKind, LINE, Probe, ReceivedRequest, Reply, Version};
 use super::modern;
 use super::recorder::RECORD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -31,8 +31,8 @@ pub(super) struct Clients {
 pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     let tls = match request.certificate {
         None => &clients.without,
-        Some(Presented::Known) => &clients.known,
-        Some(Presented::Foreign) => &clients.foreign,
+        Some(ClientCertificateKind::Known) => &clients.known,
+        Some(ClientCertificateKind::Foreign) => &clients.foreign,
     };
     let reply = match request.version {
         Version::Http1 => connected(request).and_then(|stream| answer(request, tls, stream)),
@@ -49,7 +49,7 @@ fn text(mut stream: TcpStream) -> Option<Reply> {
     let mut got = String::new();
     stream.read_to_string(&mut got).ok()?;
     let (name, line): (String, String) = serde_json::from_str(got.trim()).ok()?;
-    Some(Reply { service: Some(Received { name, line, fields: Vec::new() }), ..Reply::default() })
+    Some(Reply { service: Some(ReceivedRequest { name, line, fields: Vec::new() }), ..Reply::default() })
 }
 
 /// Connects from the address of the request.
@@ -126,7 +126,7 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
 }
 
 /// Reads what a recorder received.
-fn received(hex: &str) -> Option<Received> {
+fn received(hex: &str) -> Option<ReceivedRequest> {
     let bytes: Option<Vec<u8>> =
         (0..hex.len() / 2).map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()).collect();
     let (name, head): (String, String) = serde_json::from_slice(&bytes?).ok()?;
@@ -134,7 +134,7 @@ fn received(hex: &str) -> Option<Received> {
     let line = lines.next()?.trim_end_matches(" HTTP/1.1").trim_end_matches(" HTTP/1.0").to_owned();
     let fields = lines.filter_map(|line| line.split_once(':'));
     let fields = fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    Some(Received { name, line, fields })
+    Some(ReceivedRequest { name, line, fields })
 }
 
 /// Returns the settings of clients that take any certificate: who answers is decided by the namespace. Their own are in this

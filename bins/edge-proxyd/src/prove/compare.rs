@@ -1,14 +1,14 @@
 //! Comparison of answers.
 
-use super::job::{Presented, Probe, Reply, Version};
+use super::job::{ClientCertificateKind, Probe, Reply, Version};
 use super::paths::place;
-use crate::import::{Directive, Harm, Outline, OutlinedServer};
+use crate::import::{Directive, Impact, Outline, OutlinedServer};
 use std::net::SocketAddr;
 
 /// A request that is answered otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    pub(super) harm: Harm,
+    pub(super) impact: Impact,
     /// The file and line that decides.
     pub(super) place: String,
     pub(super) request: String,
@@ -54,10 +54,10 @@ pub(super) fn differences(
 ) -> Vec<Difference> {
     let mut found = Vec::new();
     for ((request, nginx), edge) in asked.iter().zip(theirs).zip(ours) {
-        let Some(harm) = harm(request, nginx, edge, outline) else { continue };
+        let Some(impact) = impact(request, nginx, edge, outline) else { continue };
         let server = server(request, outline);
         let one = Difference {
-            harm,
+            impact,
             place: match (server, forward(request, outline)) {
                 (Some(server), _) => place(server, &request.path),
                 (None, Some(forward)) => forward.place(),
@@ -71,7 +71,7 @@ pub(super) fn differences(
             found.push(one);
         }
     }
-    found.sort_by_key(|one| one.harm);
+    found.sort_by_key(|one| one.impact);
     found
 }
 
@@ -89,7 +89,7 @@ fn refused(answer: &Reply) -> bool {
 }
 
 /// Returns the harm of a difference; none if both answer alike, or as it is documented.
-fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Harm> {
+fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Impact> {
     // Each speaks what it speaks: HTTP/2 is always on here.
     if nginx.unspoken || edge.unspoken {
         return None;
@@ -107,7 +107,7 @@ fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Opti
             // A redirect shows nothing of a service.
             let shows =
                 edge.service.is_some() || edge.status.is_some_and(|status| (200..300).contains(&status));
-            return Some(if shows { Harm::Open } else { Harm::Different });
+            return Some(if shows { Impact::Open } else { Impact::Different });
         }
         (false, true) => {
             // Unknown names are dropped, requests for another name than that of the handshake are sent back, and paths
@@ -117,7 +117,7 @@ fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Opti
             let spelt =
                 request.path.contains('%') || request.path.contains("//") || request.path.contains("/..");
             let case = request.path.bytes().any(|byte| byte.is_ascii_uppercase());
-            return (!unknown && !other && !spelt && !case).then_some(Harm::Closed);
+            return (!unknown && !other && !spelt && !case).then_some(Impact::Closed);
         }
         (false, false) => {}
     }
@@ -153,7 +153,7 @@ fn harm(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Opti
         }
         _ => false,
     };
-    (!same).then_some(Harm::Different)
+    (!same).then_some(Impact::Different)
 }
 
 /// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
@@ -223,8 +223,8 @@ fn shown(request: &Probe) -> String {
     }
     match request.certificate {
         None => {}
-        Some(Presented::Known) => text += ", with a client certificate",
-        Some(Presented::Foreign) => text += ", with a client certificate of another authority",
+        Some(ClientCertificateKind::Known) => text += ", with a client certificate",
+        Some(ClientCertificateKind::Foreign) => text += ", with a client certificate of another authority",
     }
     for (name, value) in &request.fields {
         text += &format!(", {name}: {value}");

@@ -45,7 +45,7 @@ pub(super) enum Version {
 
 /// The certificate that a client shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Presented {
+pub(super) enum ClientCertificateKind {
     /// One of the authority that servers know.
     Known,
     /// One of another authority.
@@ -65,7 +65,7 @@ pub(super) struct Probe {
     pub(super) path: String,
     pub(super) fields: Vec<(String, String)>,
     pub(super) version: Version,
-    pub(super) certificate: Option<Presented>,
+    pub(super) certificate: Option<ClientCertificateKind>,
 }
 
 /// The answer to a request. The default is none: the connection was closed.
@@ -73,20 +73,20 @@ pub(super) struct Probe {
 pub(super) struct Reply {
     pub(super) status: Option<u16>,
     pub(super) location: Option<String>,
-    pub(super) service: Option<Received>,
+    pub(super) service: Option<ReceivedRequest>,
     /// True if the server does not speak the version.
     pub(super) unspoken: bool,
 }
 
 /// The request that reached a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Received {
+pub(super) struct ReceivedRequest {
     pub(super) name: String,
     pub(super) line: String,
     pub(super) fields: Vec<(String, String)>,
 }
 
-impl Received {
+impl ReceivedRequest {
     /// Returns the value of a field.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields

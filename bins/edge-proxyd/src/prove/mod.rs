@@ -16,9 +16,9 @@ mod stage;
 pub(crate) use side::side;
 
 use crate::cli::{Exit, ImportArgs};
-use crate::import::{Directive, Harm, Options, import};
+use crate::import::{Directive, Impact, Options, import};
 use compare::Difference;
-use job::{Job, Presented, Probe, Reply, Version};
+use job::{ClientCertificateKind, Job, Probe, Reply, Version};
 use serde::Serialize;
 use serde_json::json;
 use stage::Stage;
@@ -42,7 +42,7 @@ pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportAr
 }
 
 /// The outcome of a comparison.
-struct Proof {
+struct ComparisonResult {
     found: Vec<Difference>,
     /// The number of requests.
     asked: usize,
@@ -51,12 +51,12 @@ struct Proof {
     /// True if `stream` was left out.
     without_stream: bool,
     /// How many requests of each kind reached a service through nginx.
-    reached: Reached,
+    reached: ReachedRequests,
 }
 
 /// The requests that reached a service through nginx.
 #[derive(Debug, Default, Serialize)]
-struct Reached {
+struct ReachedRequests {
     http1: usize,
     http2: usize,
     http3: usize,
@@ -64,7 +64,7 @@ struct Reached {
     with_certificate: usize,
 }
 
-impl Reached {
+impl ReachedRequests {
     fn of(asked: &[Probe], answers: &[Reply]) -> Self {
         let mut found = Self::default();
         for (request, _) in asked.iter().zip(answers).filter(|(_, answer)| answer.service.is_some()) {
@@ -74,14 +74,19 @@ impl Reached {
                 Version::Http3 => &mut found.http3,
                 Version::Text => &mut found.tcp,
             } += 1;
-            found.with_certificate += usize::from(request.certificate == Some(Presented::Known));
+            found.with_certificate += usize::from(request.certificate == Some(ClientCertificateKind::Known));
         }
         found
     }
 }
 
 /// Runs both sides and compares their answers.
-fn run(directives: &[Directive], options: &Options, nginx: &Path, most: usize) -> Result<Proof, String> {
+fn run(
+    directives: &[Directive],
+    options: &Options,
+    nginx: &Path,
+    most: usize,
+) -> Result<ComparisonResult, String> {
     possible()?;
     let folder = tempfile::tempdir().map_err(|why| format!("no temporary folder: {why}"))?;
     // What both sides read is staged: certificates, passwords and sockets of its own.
@@ -140,8 +145,14 @@ fn run(directives: &[Directive], options: &Options, nginx: &Path, most: usize) -
         theirs.map_err(|_| "the comparison broke off".to_owned())?.map_err(|why| format!("nginx: {why}"))?;
     let ours = ours.map_err(|why| format!("edge-proxyd: {why}"))?;
     let found = compare::differences(&asked, &theirs, &ours, &staged.outline);
-    let reached = Reached::of(&asked, &theirs);
-    Ok(Proof { reached, found, asked: asked.len(), left_out, without_stream: stage.without_stream })
+    let reached = ReachedRequests::of(&asked, &theirs);
+    Ok(ComparisonResult {
+        reached,
+        found,
+        asked: asked.len(),
+        left_out,
+        without_stream: stage.without_stream,
+    })
 }
 
 /// The namespaces of a side.
@@ -177,14 +188,14 @@ fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, Strin
 /// The differences that are shown for one place.
 const SHOWN: usize = 3;
 
-fn report(proof: &Proof, as_json: bool) {
-    let Proof { found, asked, left_out, without_stream, reached } = proof;
+fn report(proof: &ComparisonResult, as_json: bool) {
+    let ComparisonResult { found, asked, left_out, without_stream, reached } = proof;
     let mut out = std::io::stdout();
     // The reader may have closed its end of the pipe.
     if as_json {
         let all: Vec<_> = found
             .iter()
-            .map(|one| json!({ "harm": one.harm.word(), "place": one.place, "request": one.request, "nginx": one.nginx, "edge_proxyd": one.edge }))
+            .map(|one| json!({ "harm": one.impact.word(), "place": one.place, "request": one.request, "nginx": one.nginx, "edge_proxyd": one.edge }))
             .collect();
         let _ = writeln!(
             out,
@@ -193,12 +204,12 @@ fn report(proof: &Proof, as_json: bool) {
         );
         return;
     }
-    for harm in Harm::ALL {
-        let of: Vec<&Difference> = found.iter().filter(|one| one.harm == harm).collect();
+    for impact in Impact::ALL {
+        let of: Vec<&Difference> = found.iter().filter(|one| one.impact == impact).collect();
         if of.is_empty() {
             continue;
         }
-        let _ = writeln!(out, "{}:", harm.heading());
+        let _ = writeln!(out, "{}:", impact.heading());
         let mut places: Vec<&str> = of.iter().map(|one| one.place.as_str()).collect();
         places.sort_unstable();
         places.dedup();

@@ -1,6 +1,6 @@
 //! The paths of a server that are worth asking for, and the directive that decides about each.
 
-use crate::import::{Directive, Rest, shapes};
+use crate::import::{Directive, PatternSuffix, shapes};
 
 /// A path, and the content limit of its location in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ fn of_expression(expression: &str) -> Vec<String> {
     };
     let mut found = Vec::new();
     for shape in all {
-        let end = if shape.rest == Rest::Some { "0/" } else { "" };
+        let end = if shape.rest == PatternSuffix::Some { "0/" } else { "" };
         if shape.anchored || shape.literal.starts_with('/') {
             found.push(format!("{}{end}", shape.literal));
         }

@@ -1,6 +1,6 @@
 //! The requests that both sides are asked: names, paths, methods, clients, headers, schemes and names that differ.
 
-use super::job::{Presented, Probe, Version};
+use super::job::{ClientCertificateKind, Probe, Version};
 use super::paths::{Sample, limit_of, samples};
 use super::recorder::DENIED;
 use crate::import::{Directive, Outline, OutlinedServer, net_of, serves_headscale};
@@ -123,7 +123,7 @@ fn server_requests(
                 all[1].push(Probe { version: Version::Http3, ..get.clone() });
             }
             if facts.certificates {
-                for shown in [Presented::Known, Presented::Foreign] {
+                for shown in [ClientCertificateKind::Known, ClientCertificateKind::Foreign] {
                     all[1].push(Probe { certificate: Some(shown), ..get.clone() });
                     let forged = with(&get, "X-Client-Verified", "SUCCESS");
                     all[2].push(Probe { certificate: Some(shown), version: Version::Http2, ..forged });

@@ -7,7 +7,7 @@ mod needs;
 mod probe;
 mod seccomp;
 
-pub(crate) use landlock::Enforced;
+pub(crate) use landlock::LandlockStatus;
 pub(crate) use needs::{Environment, Needs};
 pub(crate) use probe::{Attempt, attempt};
 
@@ -16,9 +16,9 @@ use std::fmt;
 
 /// The confinement in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct Confinement {
     /// Files and ports.
-    pub(crate) landlock: Enforced,
+    pub(crate) landlock: LandlockStatus,
     /// System calls; the error if they are not confined.
     pub(crate) seccomp: Result<(), String>,
     /// The keys that require running programs.
@@ -30,7 +30,7 @@ pub(crate) struct Held {
     pub(crate) shadow: bool,
 }
 
-impl Held {
+impl Confinement {
     /// Returns whether every part is enforced.
     pub(crate) const fn whole(&self) -> bool {
         self.landlock.signals() && self.seccomp.is_ok()
@@ -41,7 +41,7 @@ impl Held {
 ///
 /// # Errors
 /// A message: the sandbox is required but the kernel lacks a part of it, or refused one.
-pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Held>, String> {
+pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, String> {
     if mode == Mode::Off {
         return Ok(None);
     }
@@ -50,11 +50,11 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Held>, String> {
         landlock::enter(needs).map_err(|why| format!("[sandbox] Landlock: {why}"))?
     } else {
         // The needs of external programs are unknown, and they would inherit the restrictions of this process.
-        Enforced::Nothing("[acme] runs external programs, whose needs are unknown")
+        LandlockStatus::Nothing("[acme] runs external programs, whose needs are unknown")
     };
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
     let shadow = std::fs::File::open("/etc/shadow").is_ok();
-    let held = Held { landlock, seccomp, programs, connect: needs.connect.is_some(), shadow };
+    let held = Confinement { landlock, seccomp, programs, connect: needs.connect.is_some(), shadow };
     if mode == Mode::Require && !held.whole() {
         return Err(format!("[sandbox] mode = \"require\", but the sandbox is incomplete: {held}"));
     }
@@ -67,11 +67,11 @@ fn no_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|why| format!("no_new_privs: {why}"))
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.landlock {
-            Enforced::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
-            Enforced::Version(version) => {
+            LandlockStatus::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
+            LandlockStatus::Version(version) => {
                 write!(f, "Landlock {version} (listed files and folders only), ")?;
                 match (self.landlock.ports(), self.connect) {
                     (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,

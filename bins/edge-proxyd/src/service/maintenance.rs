@@ -34,7 +34,7 @@ pub(crate) struct Switches {
 
 /// The content of the file.
 #[derive(Deserialize, Serialize)]
-struct Kept {
+struct MaintenanceFile {
     sites: BTreeSet<String>,
 }
 
@@ -46,7 +46,7 @@ impl Switches {
     pub(crate) fn read(folder: Option<PathBuf>) -> io::Result<Self> {
         let Some(path) = &folder else { return Ok(Self::default()) };
         let sites = match std::fs::read_to_string(path.join(NAME)) {
-            Ok(text) => serde_json::from_str::<Kept>(&text)?.sites,
+            Ok(text) => serde_json::from_str::<MaintenanceFile>(&text)?.sites,
             Err(why) if why.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(why) => return Err(why),
         };
@@ -110,7 +110,7 @@ impl Switches {
         if !changed {
             return Ok(format!("site `{name}` is {words} already"));
         }
-        write(folder, &Kept { sites: sites.clone() })
+        write(folder, &MaintenanceFile { sites: sites.clone() })
             .map_err(|why| format!("{}: {why}; nothing has changed", folder.join(NAME).display()))?;
         self.sites = sites;
         Ok(format!("site `{name}` is {words}"))
@@ -118,7 +118,7 @@ impl Switches {
 }
 
 /// Writes the file anew, so that a fault leaves the old one. Commands of other accounts may read it.
-fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
+fn write(folder: &Path, kept: &MaintenanceFile) -> io::Result<()> {
     let new = folder.join(format!("{NAME}.new"));
     std::fs::write(&new, serde_json::to_vec(kept)?)?;
     std::fs::set_permissions(&new, PermissionsExt::from_mode(0o644))?;

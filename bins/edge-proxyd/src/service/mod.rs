@@ -12,6 +12,6 @@ mod takeover;
 
 pub(crate) use launcher::{Launcher, serve_as_launcher};
 pub(crate) use notify::Notifier;
-pub(crate) use sockets::{Handed, Matched};
+pub(crate) use sockets::{MatchedSockets, PassedSockets};
 pub(crate) use store::SocketStore;
 pub(crate) use takeover::{HandOver, Predecessor};

@@ -28,7 +28,7 @@ enum Origin {
 }
 
 /// The sockets passed to this process, before they are compared with the configuration.
-pub(crate) struct Handed {
+pub(crate) struct PassedSockets {
     sockets: Vec<(Socket, Origin)>,
     /// The control socket of the predecessor.
     pub(crate) control: Option<UnixListener>,
@@ -36,14 +36,14 @@ pub(crate) struct Handed {
 
 /// The inherited sockets that the configuration names.
 #[derive(Default)]
-pub(crate) struct Matched {
+pub(crate) struct MatchedSockets {
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) udp: Vec<UdpSocket>,
     /// The store's names of those that socket units passed, which need not be stored.
     pub(crate) passed: Vec<String>,
 }
 
-impl Handed {
+impl PassedSockets {
     /// Takes the sockets passed to this process. Must be called once.
     pub(crate) fn take() -> io::Result<Self> {
         let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
@@ -90,14 +90,18 @@ impl Handed {
     /// # Errors
     /// A socket unit passed a socket that no listener names: the manager goes on listening there, and clients would wait
     /// for an answer until they give up.
-    pub(crate) fn matching(self, listeners: &[Listener], notifier: &Notifier) -> Result<Matched, String> {
+    pub(crate) fn matching(
+        self,
+        listeners: &[Listener],
+        notifier: &Notifier,
+    ) -> Result<MatchedSockets, String> {
         let passed: Vec<u64> = self
             .sockets
             .iter()
             .filter(|(_, origin)| matches!(origin, Origin::Unit(_)))
             .filter_map(|(socket, _)| inode(socket))
             .collect();
-        let mut matched = Matched::default();
+        let mut matched = MatchedSockets::default();
         let mut closed = false;
         for (socket, origin) in self.sockets {
             let address = address(&socket)?;
@@ -132,7 +136,7 @@ impl Handed {
     }
 }
 
-impl Matched {
+impl MatchedSockets {
     fn push(&mut self, socket: Socket, stream: bool) {
         if stream { self.tcp.push(socket.into()) } else { self.udp.push(socket.into()) }
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// A takeover in progress: the successor was started, and does not serve yet.
 pub(crate) struct HandOver<'a> {
-    started: Started<'a>,
+    started: SuccessorProcess<'a>,
     stream: tokio::net::UnixStream,
     until: Instant,
 }
@@ -46,7 +46,7 @@ impl<'a> HandOver<'a> {
             .chain(control)
             .collect();
         // Once this end is closed, the exit of the successor ends the stream.
-        let started = Started::new(&sockets, &there, launcher)?;
+        let started = SuccessorProcess::new(&sockets, &there, launcher)?;
         Ok(Self { started, stream, until: Instant::now() + patience })
     }
 
@@ -74,12 +74,12 @@ impl<'a> HandOver<'a> {
 }
 
 /// A successor started by this process or by its launcher.
-enum Started<'a> {
+enum SuccessorProcess<'a> {
     Here(Child),
     Launched(&'a Launcher, u32),
 }
 
-impl<'a> Started<'a> {
+impl<'a> SuccessorProcess<'a> {
     fn new(sockets: &[OwnedFd], ready: &OwnedFd, launcher: Option<&'a Launcher>) -> io::Result<Self> {
         match launcher {
             Some(launcher) => Ok(Self::Launched(launcher, launcher.launch(sockets, ready)?)),

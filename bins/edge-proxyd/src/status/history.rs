@@ -11,7 +11,7 @@ const KEPT: usize = 720;
 
 /// The rates within one step, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Point {
+pub(crate) struct RateSample {
     /// Requests per second.
     pub(crate) requests: f64,
     /// Responses with status 5xx per second.
@@ -30,7 +30,7 @@ pub(crate) struct Point {
 #[derive(Default)]
 pub(crate) struct History {
     before: Option<Totals>,
-    points: VecDeque<Point>,
+    points: VecDeque<RateSample>,
 }
 
 #[derive(Clone, Default)]
@@ -77,7 +77,7 @@ impl History {
             // A site that a reload removed takes its counters with it.
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             let durations = now.durations.since(&before.durations);
-            self.points.push_back(Point {
+            self.points.push_back(RateSample {
                 requests: rate(now.requests, before.requests),
                 errors: rate(now.errors, before.errors),
                 turned_away: rate(now.turned_away, before.turned_away),
@@ -93,7 +93,7 @@ impl History {
     }
 
     /// Returns the samples, the oldest first.
-    pub(crate) fn points(&self) -> impl ExactSizeIterator<Item = &Point> {
+    pub(crate) fn points(&self) -> impl ExactSizeIterator<Item = &RateSample> {
         self.points.iter()
     }
 }

@@ -1,11 +1,11 @@
 //! Metrics of the daemon, beside those of the proxy: the configuration, the certificates, the build and the process.
 
-use super::Watched;
+use super::StatusSources;
 use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Appends the metrics of the daemon in Prometheus' text format.
-pub(super) fn append(watched: &Watched, text: &mut String) {
+pub(super) fn append(watched: &StatusSources, text: &mut String) {
     let (successful, since) = watched.reloads.last();
     let help = "Whether the last reload of the configuration was successful.";
     family(text, "edge_config_last_reload_successful", "gauge", help);

@@ -23,7 +23,7 @@ use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sources of the status page.
-pub(crate) struct Watched {
+pub(crate) struct StatusSources {
     pub(crate) proxy: Arc<ProxyHandle>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) log: Arc<Writer>,
@@ -31,7 +31,7 @@ pub(crate) struct Watched {
     pub(crate) reloads: Reloads,
 }
 
-impl Watched {
+impl StatusSources {
     /// Returns the current state.
     pub(crate) fn report(&self) -> Report {
         let certificates = self.certificates.as_ref().map(|found| found.list()).unwrap_or_default();

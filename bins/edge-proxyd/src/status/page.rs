@@ -1,7 +1,7 @@
 //! The status page: everything on one screen, without scripts, rendered for each request.
 
 use super::chart::{Series, shown, svg};
-use super::history::{History, Point, STEP};
+use super::history::{History, RateSample, STEP};
 use super::report::{Report, bound, bytes, duration, state};
 use std::fmt::Write;
 
@@ -79,7 +79,7 @@ fn facts(page: &mut String, report: &Report) {
 }
 
 fn charts(page: &mut String, history: &History) {
-    let line = |name, class, value: &dyn Fn(&Point) -> Option<f64>| Series {
+    let line = |name, class, value: &dyn Fn(&RateSample) -> Option<f64>| Series {
         name,
         class,
         values: history.points().map(value).collect(),

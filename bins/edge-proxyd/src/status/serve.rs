@@ -1,7 +1,7 @@
 //! The server of the status page on loopback or a Unix socket. Requests must name loopback as their host, so that a
 //! page elsewhere cannot make a browser read it by a name that resolves here (DNS rebinding).
 
-use super::{Watched, metrics, page};
+use super::{StatusSources, metrics, page};
 use crate::config::StatusAddress;
 use edge_http::h1::{HeadLimits, request};
 use edge_http::host::split_authority;
@@ -40,7 +40,7 @@ impl StatusListener {
 }
 
 /// Serves once the address becomes free.
-pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
+pub(crate) async fn run_later(address: StatusAddress, watched: Arc<StatusSources>) {
     loop {
         if let Ok(listener) = StatusListener::bind(&address).await {
             return run(listener, watched).await;
@@ -50,7 +50,7 @@ pub(crate) async fn run_later(address: StatusAddress, watched: Arc<Watched>) {
 }
 
 /// Serves the status page until the process exits.
-pub(crate) async fn run(listener: StatusListener, watched: Arc<Watched>) {
+pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
     loop {
         let accepted = match &listener {
             StatusListener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
@@ -77,7 +77,7 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<Watched>) {
 async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     by_name: bool,
-    watched: &Watched,
+    watched: &StatusSources,
 ) -> io::Result<()> {
     let limits = HeadLimits { bytes: 16 * 1024, fields: 100, target: 1024 };
     let mut head = RequestHead::new(Version::Http11);
@@ -107,7 +107,11 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     stream.shutdown().await
 }
 
-fn answer(head: &RequestHead, by_name: bool, watched: &Watched) -> (&'static str, &'static str, String) {
+fn answer(
+    head: &RequestHead,
+    by_name: bool,
+    watched: &StatusSources,
+) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     if by_name && !is_here(&head.authority) {
         return ("421 Misdirected Request", TEXT, "request it by a loopback address or localhost\n".into());

@@ -1,6 +1,6 @@
 //! The command `try`: a local service over https on this machine, with a certificate authority of its own and without a file.
 
-mod shown;
+mod observer;
 mod target;
 
 use crate::authority::Authority;
@@ -11,7 +11,7 @@ use cli_support::replace::Replacement;
 use edge_http::host::HostPattern;
 use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
 use edge_proxy::{Certificates, Observer, Proxy};
-use shown::Shown;
+use observer::PrintingObserver;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +58,8 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let authority = Authority::new("edge-proxyd try, this run only")?;
     Replacement::new().mode(0o644).write(&root, authority.root().as_bytes())?;
     let log = LogSettings { rejected: true, ..LogSettings::default() };
-    let observer: Arc<dyn Observer> = if args.json { Arc::new(Writer::open(&log)?) } else { Arc::new(Shown) };
+    let observer: Arc<dyn Observer> =
+        if args.json { Arc::new(Writer::open(&log)?) } else { Arc::new(PrintingObserver) };
     let (config, certificates) = site(args, &authority, &temporary.path().join("acme"))?;
     let proxy = Proxy::builder().config(config).certificates(certificates).observer(observer).workers(1);
     let proxy = proxy.start().map_err(|why| match args.port {

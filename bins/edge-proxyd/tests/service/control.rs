@@ -1,15 +1,15 @@
 //! `edge-proxyd reload`: the outcome of a reload, where it is asked for.
 
-use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use testkit::Origin;
 
-fn started(manager: &Manager) -> (Guarded, PathBuf) {
+fn started(manager: &Manager) -> (KillOnDrop, PathBuf) {
     let control = manager.folder.path().join("control.sock");
     let mut command = manager.command(Path::new(PROGRAM));
     let command = command.env("RUNTIME_DIRECTORY", manager.folder.path()).stderr(Stdio::null());
-    let service = Guarded(command.spawn().expect("it was built"));
+    let service = KillOnDrop(command.spawn().expect("it was built"));
     manager.hear("READY=1");
     (service, control)
 }

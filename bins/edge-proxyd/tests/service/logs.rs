@@ -1,6 +1,6 @@
 //! Logs of sites, and a format of one's own.
 
-use crate::{Guarded, Manager, PROGRAM};
+use crate::{KillOnDrop, Manager, PROGRAM};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn a_site_has_a_log_of_its_own_in_the_owners_format() {
     std::fs::write(manager.config(), text.replace("[log]\nformat = \"off\"\n", &log) + &more)
         .expect("a file");
     let service =
-        Guarded(manager.command(Path::new(PROGRAM)).stderr(Stdio::null()).spawn().expect("it was built"));
+        KillOnDrop(manager.command(Path::new(PROGRAM)).stderr(Stdio::null()).spawn().expect("it was built"));
     manager.hear("READY=1");
     ask(&manager, "a.test", "/one");
     ask(&manager, "nobody-has-this.test", "/two");

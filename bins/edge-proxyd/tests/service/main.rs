@@ -133,9 +133,9 @@ fn ends(child: &mut Child) {
 }
 
 /// Kills the process when the test ends.
-struct Guarded(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Guarded {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -154,7 +154,7 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
 #[test]
 fn the_manager_hears_how_it_goes() {
     let manager = Manager::new(Origin::simple().address());
-    let mut service = Guarded(manager.start(Path::new(PROGRAM)));
+    let mut service = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     assert!(ask(manager.plain).expect("ready is when it serves").starts_with("HTTP/1.1 200"));
     manager.hear("WATCHDOG=1");
@@ -174,7 +174,7 @@ fn sockets_may_be_the_managers() {
     let mut activate = Command::new("systemd-socket-activate");
     activate.arg("-l").arg(manager.plain.to_string()).arg(PROGRAM).args(["run", "--config"]);
     activate.arg(manager.config()).stderr(Stdio::null());
-    let _service = Guarded(
+    let _service = KillOnDrop(
         activate.spawn().expect("systemd-socket-activate is there; cargo xtask tools installs systemd"),
     );
     let until = Instant::now() + Duration::from_secs(20);

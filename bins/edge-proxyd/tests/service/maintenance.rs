@@ -1,6 +1,6 @@
 //! `edge-proxyd maintenance`: a site is switched off and on, and stays so over a reload, a takeover and a restart.
 
-use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ fn manager() -> (Manager, PathBuf) {
     (manager, state)
 }
 
-fn started(manager: &Manager, state: &Path) -> Guarded {
+fn started(manager: &Manager, state: &Path) -> KillOnDrop {
     let mut command = manager.command(Path::new(PROGRAM));
     command.env("RUNTIME_DIRECTORY", manager.folder.path()).env("STATE_DIRECTORY", state);
-    let service = Guarded(command.stderr(Stdio::null()).spawn().expect("it was built"));
+    let service = KillOnDrop(command.stderr(Stdio::null()).spawn().expect("it was built"));
     manager.hear("READY=1");
     service
 }
@@ -140,7 +140,7 @@ fn wrong_sites_and_a_missing_state_folder_are_named() {
         .env("RUNTIME_DIRECTORY", manager.folder.path())
         .env_remove("STATE_DIRECTORY")
         .stderr(Stdio::null());
-    let _service = Guarded(command.spawn().expect("it was built"));
+    let _service = KillOnDrop(command.spawn().expect("it was built"));
     manager.hear("READY=1");
     let (code, words) = run(&manager, &["maintenance", "on", "a.test"]);
     assert!(code == Some(2) && words.contains("--state FOLDER"), "{words}");

@@ -1,6 +1,6 @@
 //! The restrictions of the process: tested from inside, and observed on the serving process.
 
-use super::{Guarded, Manager, PROGRAM, ask, free_port, signal};
+use super::{KillOnDrop, Manager, PROGRAM, ask, free_port, signal};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ fn landlock() -> i64 {
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
 }
 
-struct Inside {
+struct SandboxFixture {
     folder: tempfile::TempDir,
 }
 
-impl Inside {
+impl SandboxFixture {
     fn new(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["conf", "log", "secret"] {
@@ -67,7 +67,7 @@ fn errors(value: &Value) -> Vec<Option<i64>> {
 
 #[test]
 fn what_was_not_named_cannot_be_done() {
-    let inside = Inside::new("");
+    let inside = SandboxFixture::new("");
     let origin = Origin::simple().address();
     let value = inside.attempts(&[
         "read:FOLDER/conf/edge.toml",
@@ -100,7 +100,7 @@ fn what_was_not_named_cannot_be_done() {
 /// `/etc` is granted as a folder, so that the account alone decides about /etc/shadow. Both are told as they are.
 #[test]
 fn what_is_said_of_etc_shadow_is_what_can_be_done() {
-    let inside = Inside::new("");
+    let inside = SandboxFixture::new("");
     let value = inside.attempts(&["read:/etc/shadow", "read:/root/.profile", "read:/var/log"]);
     let [shadow, ..] = errors(&value)[..] else { panic!("{value:#}") };
     assert_eq!(value["shadow"].as_bool(), Some(shadow.is_none()), "{value:#}");
@@ -141,7 +141,7 @@ fn what_is_said_of_etc_shadow_is_what_can_be_done() {
 #[test]
 fn off_is_off() {
     // Otherwise the refusals above would prove nothing.
-    let inside = Inside::new("sandbox = { mode = \"off\" }\n");
+    let inside = SandboxFixture::new("sandbox = { mode = \"off\" }\n");
     let value = inside.attempts(&["read:FOLDER/secret/key", "write:FOLDER/new", "run:/bin/true"]);
     assert_eq!(errors(&value), [None; 3], "{value:#}");
     assert_eq!((value["files"].as_bool(), value["calls"].as_bool()), (Some(false), Some(false)));
@@ -150,7 +150,7 @@ fn off_is_off() {
 #[test]
 fn ports_of_the_configuration_alone() {
     let (named, other) = (Origin::simple().address(), Origin::simple().address());
-    let inside = Inside::new(&format!(
+    let inside = SandboxFixture::new(&format!(
         "sandbox = {{ connect = \"configured\" }}\n[upstream.a]\ntarget = \"http://{named}\"\n"
     ));
     let value = inside.attempts(&[&format!("connect:{named}"), &format!("connect:{other}")]);
@@ -159,12 +159,12 @@ fn ports_of_the_configuration_alone() {
 
 #[test]
 fn a_kernel_without_landlock() {
-    let inside = Inside::new("");
+    let inside = SandboxFixture::new("");
     let output =
         inside.command("/usr/bin/strace").output().expect("strace is there; cargo xtask tools installs it");
     let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((value["files"].as_bool(), value["calls"].as_bool()), (Some(false), Some(true)), "{value:#}");
-    let inside = Inside::new("sandbox = { mode = \"require\" }\n");
+    let inside = SandboxFixture::new("sandbox = { mode = \"require\" }\n");
     let output = inside.command("/usr/bin/strace").output().expect("strace runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -174,7 +174,7 @@ fn a_kernel_without_landlock() {
 #[test]
 fn every_thread_that_serves_is_confined() {
     let manager = Manager::new(Origin::simple().address());
-    let service = Guarded(manager.start(Path::new(PROGRAM)));
+    let service = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     assert!(ask(manager.plain).expect("it serves").starts_with("HTTP/1.1 200"));
     let tasks = std::fs::read_dir(format!("/proc/{}/task", service.0.id())).expect("a process");
@@ -196,7 +196,7 @@ fn a_reload_that_needs_more_is_told_how() {
     let page = outside.path().join("page.html");
     std::fs::write(&page, "<p>from outside</p>").expect("a file");
     let mut command = manager.command(Path::new(PROGRAM));
-    let mut service = Guarded(command.stderr(Stdio::piped()).spawn().expect("it was built"));
+    let mut service = KillOnDrop(command.stderr(Stdio::piped()).spawn().expect("it was built"));
     manager.hear("READY=1");
     let config = std::fs::read_to_string(manager.config()).expect("the file");
     let changed = config.split("upstream =").next().expect("a beginning").to_owned();
@@ -240,7 +240,7 @@ fn included_files_come_and_go_by_reloads() {
     let config = std::fs::read_to_string(manager.config()).expect("the file");
     std::fs::write(manager.config(), format!("include = \"sites.d/*.toml\"\n{config}")).expect("a file");
     let mut command = manager.command(Path::new(PROGRAM));
-    let mut service = Guarded(command.stderr(Stdio::piped()).spawn().expect("it was built"));
+    let mut service = KillOnDrop(command.stderr(Stdio::piped()).spawn().expect("it was built"));
     manager.hear("READY=1");
     let reload = || {
         signal(service.0.id(), "HUP");
@@ -318,7 +318,7 @@ fn kernel_tls_inside() {
         folder.join("acme").display()
     );
     std::fs::write(manager.config(), config).expect("a file");
-    let service = Guarded(manager.start(Path::new(PROGRAM)));
+    let service = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     let taken = || {
         let text = std::fs::read_to_string("/proc/net/tls_stat").expect("the module tls");

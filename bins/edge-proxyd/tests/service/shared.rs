@@ -1,6 +1,6 @@
 //! Two edges that share tickets and single-use sessions through a real PostgreSQL.
 
-use super::{Guarded, PROGRAM};
+use super::{KillOnDrop, PROGRAM};
 use rustls::ClientConfig;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::postgres::{Options, Postgres};
-use testkit::{Authority, Origin, Resuming, Went, free_port, replay, tls_client};
+use testkit::{Authority, Origin, RequestOutcome, ResumingClient, free_port, replay, tls_client};
 
 /// The timeout of every step, generous for loaded machines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Edge {
-    process: Guarded,
+    process: KillOnDrop,
     port: u16,
     status: u16,
 }
@@ -57,7 +57,7 @@ impl Lab {
         std::fs::write(&path, config).expect("a file");
         let mut command = Command::new(PROGRAM);
         command.args(["run", "--workers", "2", "--grace", "1", "--config"]).arg(path).stderr(Stdio::null());
-        let process = Guarded(command.spawn().expect("the program was built"));
+        let process = KillOnDrop(command.spawn().expect("the program was built"));
         let edge = Edge { process, port, status };
         // The status page starts after the listeners.
         let serves = || [port, status].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
@@ -65,7 +65,7 @@ impl Lab {
         edge
     }
 
-    fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Resuming {
+    fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> ResumingClient {
         let mut config = tls_client(self.authority.root(), &[b"http/1.1"]);
         if versions == [&rustls::version::TLS12] {
             let mut roots = rustls::RootCertStore::empty();
@@ -79,7 +79,7 @@ impl Lab {
                     .with_root_certificates(roots)
                     .with_no_client_auth();
         }
-        Resuming::new(config)
+        ResumingClient::new(config)
     }
 
     fn count(&self, path: &str) -> usize {
@@ -98,7 +98,7 @@ fn wait(what: &str, holds: impl Fn() -> bool) {
 
 /// Sends a request that must get a response.
 #[track_caller]
-fn ask(client: &Resuming, port: u16, host: &str, path: &str) -> Went {
+fn ask(client: &ResumingClient, port: u16, host: &str, path: &str) -> RequestOutcome {
     let went = client.ask(([127, 0, 0, 1], port).into(), host, path).expect("an answer");
     assert_eq!(went.status, 200, "{path}: {went:?}");
     went

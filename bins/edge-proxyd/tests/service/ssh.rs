@@ -1,7 +1,7 @@
 //! SSH through the forwards of an edge and a node: git pushes and clones with a real client, to a server that reads the client's
 //! address from the PROXY header, as Forgejo's built-in one does.
 
-use super::{Guarded, PROGRAM, free_port};
+use super::{KillOnDrop, PROGRAM, free_port};
 use edge_http::proxy_protocol::{ProxyHeader, parse};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ fn ran(command: &mut Command) -> String {
 }
 
 /// A server of SSH for the account of this test, which accepts one key.
-fn sshd(folder: &Path) -> (Guarded, u16) {
+fn sshd(folder: &Path) -> (KillOnDrop, u16) {
     for name in ["host", "client"] {
         ran(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(name)));
     }
@@ -44,7 +44,7 @@ fn sshd(folder: &Path) -> (Guarded, u16) {
         .stderr(std::fs::File::create(folder.join("sshd.log")).expect("a file"))
         .spawn()
         .expect("sshd is there; cargo xtask tools installs it");
-    (Guarded(child), port)
+    (KillOnDrop(child), port)
 }
 
 /// The front of a server that reads PROXY headers: it notes the client of each connection, and passes the rest on.
@@ -90,7 +90,7 @@ fn front(server: u16) -> (SocketAddr, Arc<Mutex<Vec<IpAddr>>>) {
 }
 
 /// Runs edge-proxyd with a forward, in its sandbox.
-fn hop(folder: &Path, name: &str, more: &str, target: SocketAddr) -> (Guarded, u16, PathBuf) {
+fn hop(folder: &Path, name: &str, more: &str, target: SocketAddr) -> (KillOnDrop, u16, PathBuf) {
     let (port, log) = (free_port(), folder.join(format!("{name}.log")));
     let config = format!(
         "listen = [{{ name = 'ssh', address = '127.0.0.1:{port}', forward = 'forgejo-ssh'{more} }}]\n\
@@ -106,7 +106,7 @@ fn hop(folder: &Path, name: &str, more: &str, target: SocketAddr) -> (Guarded, u
         .stderr(Stdio::null())
         .spawn()
         .expect("it was built");
-    (Guarded(child), port, log)
+    (KillOnDrop(child), port, log)
 }
 
 fn listens(port: u16) {

@@ -1,6 +1,6 @@
 //! Sockets that the manager keeps while the service restarts, and those of socket units.
 
-use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ fn passed(manager: &Manager, sockets: &[(String, OwnedFd)]) -> Command {
 #[test]
 fn a_restart_refuses_nobody() {
     let manager = Manager::new(Origin::simple().address());
-    let mut first = Guarded(manager.start(Path::new(PROGRAM)));
+    let mut first = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     manager.hear("FDSTORE=1");
     signal(first.0.id(), "TERM");
@@ -45,7 +45,7 @@ fn a_restart_refuses_nobody() {
     assert_eq!(stored.len(), 2, "one for each worker: {stored:?}");
     let name = format!("edge-tcp-{}", manager.plain).replace(':', "_");
     assert!(stored.iter().all(|(stored, _)| *stored == name), "{stored:?}");
-    let mut second = Guarded(passed(&manager, &stored).stderr(Stdio::null()).spawn().expect("bash"));
+    let mut second = KillOnDrop(passed(&manager, &stored).stderr(Stdio::null()).spawn().expect("bash"));
     manager.hear("READY=1");
     waiting.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     let mut text = String::new();
@@ -60,7 +60,7 @@ fn a_restart_refuses_nobody() {
     let port = testkit::free_port();
     let changed = config.replace(&manager.plain.to_string(), &format!("127.0.0.1:{port}"));
     std::fs::write(manager.config(), changed).expect("a file");
-    let third = Guarded(passed(&manager, &stored).stderr(Stdio::null()).spawn().expect("bash"));
+    let third = KillOnDrop(passed(&manager, &stored).stderr(Stdio::null()).spawn().expect("bash"));
     manager.hear("FDSTOREREMOVE=1");
     manager.hear("READY=1");
     drop(stored);
@@ -78,7 +78,7 @@ fn a_reload_changes_what_is_kept() {
     let port = testkit::free_port();
     let other = format!("{config}[[listen]]\naddress = \"127.0.0.1:{port}\"\n");
     std::fs::write(manager.config(), other).expect("a file");
-    let service = Guarded(manager.start(Path::new(PROGRAM)));
+    let service = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     drop(manager.all());
     let names = || {

@@ -1,6 +1,6 @@
 //! Takeover by a new process.
 
-use crate::{Guarded, Manager, PROGRAM, ask, ends, signal};
+use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
     let manager = Manager::new(slow.address());
     let program = manager.folder.path().join("edge-proxyd");
     std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
-    let mut old = Guarded(manager.start(&program));
+    let mut old = KillOnDrop(manager.start(&program));
     manager.hear("READY=1");
     let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     let successor = std::thread::scope(|scope| {
@@ -102,7 +102,7 @@ fn a_folder_of_certificates_that_was_replaced_is_written_to_by_a_successor() {
         token.display()
     );
     std::fs::write(manager.config(), acme).expect("a file");
-    let mut old = Guarded(manager.start(Path::new(PROGRAM)));
+    let mut old = KillOnDrop(manager.start(Path::new(PROGRAM)));
     manager.hear("READY=1");
     assert!(folder.join("a.test/key.pem").exists(), "there is a placeholder");
     std::fs::rename(&folder, parent.path().join("before")).expect("it is there");
@@ -123,7 +123,7 @@ fn a_binary_that_does_not_serve_takes_nothing_over() {
     let manager = Manager::new(Origin::simple().address());
     let program = manager.folder.path().join("edge-proxyd");
     std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
-    let mut service = Guarded(manager.start(&program));
+    let mut service = KillOnDrop(manager.start(&program));
     manager.hear("READY=1");
     std::fs::write(manager.config(), "nonsense").expect("a file");
     signal(service.0.id(), "USR2");
@@ -169,7 +169,7 @@ fn a_successor_that_hangs_is_ended_while_the_watchdog_is_fed() {
     std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
     let mut command = manager.command(&program);
     command.args(["--takeover-timeout", "3"]).stderr(Stdio::null());
-    let mut service = Guarded(command.spawn().expect("it was built"));
+    let mut service = KillOnDrop(command.spawn().expect("it was built"));
     manager.hear("READY=1");
     hang(&program);
     signal(service.0.id(), "USR2");
@@ -212,7 +212,7 @@ fn a_process_that_was_taken_over_from_ends_soon_when_the_service_stops() {
     let manager = Manager::new(origin.address());
     let mut command = manager.command(Path::new(PROGRAM));
     command.args(["--stop-grace", "1"]).stderr(Stdio::null());
-    let mut old = Guarded(command.spawn().expect("it was built"));
+    let mut old = KillOnDrop(command.spawn().expect("it was built"));
     manager.hear("READY=1");
     let mut long = TcpStream::connect(manager.plain).expect("it listens");
     long.write_all(b"GET /never HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("it is open");

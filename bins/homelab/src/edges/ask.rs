@@ -1,10 +1,10 @@
 //! A client that has the addresses of both edges and tries the next one on failure, as browsers do.
 
-use super::{Edges, addresses};
+use super::{TwoEdgeLab, addresses};
 use crate::facts::ensure;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use testkit::Unanswered;
+use testkit::RequestError;
 
 /// The time to wait for a connection before trying the next address, as RFC 8305 recommends.
 const CONNECT: Duration = Duration::from_millis(250);
@@ -50,7 +50,11 @@ impl Tally {
 }
 
 /// Sends requests while `what` runs.
-pub(super) fn asking<T>(edges: &Edges, host: &str, what: impl FnOnce() -> T) -> (Result<Tally, String>, T) {
+pub(super) fn asking<T>(
+    edges: &TwoEdgeLab,
+    host: &str,
+    what: impl FnOnce() -> T,
+) -> (Result<Tally, String>, T) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| edges.topology.client.within(|| client(edges, host, &stop)));
@@ -64,7 +68,7 @@ pub(super) fn asking<T>(edges: &Edges, host: &str, what: impl FnOnce() -> T) -> 
     })
 }
 
-fn client(edges: &Edges, host: &str, stop: &AtomicBool) -> Tally {
+fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
     let mut client = edges.client();
     (client.connect, client.patience) = (CONNECT, PATIENCE);
     let mut tally = Tally::default();
@@ -86,11 +90,11 @@ fn client(edges: &Edges, host: &str, stop: &AtomicBool) -> Tally {
                     break;
                 }
                 Ok(went) => failed.push(format!("{address}: {}", went.status)),
-                Err(Unanswered::Unreached(why)) => {
+                Err(RequestError::Unreached(why)) => {
                     tally.moved += 1;
                     failed.push(format!("{address}: {why}"));
                 }
-                Err(Unanswered::Cut(why)) => {
+                Err(RequestError::Cut(why)) => {
                     tally.again += 1;
                     failed.push(format!("{address}: {why}"));
                 }

@@ -1,6 +1,6 @@
 //! Both edges start at the same time: one order for both, and one renewal.
 
-use super::{Edges, addresses, database};
+use super::{TwoEdgeLab, addresses, database};
 use crate::facts::{Facts, ensure, until};
 use crate::{postgres, programs};
 use std::time::Duration;
@@ -9,7 +9,7 @@ const CHAPTER: &str = "One order for both";
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
 /// Starts all programs.
-pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
+pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     database::boot(edges, facts)?;
     let matrix = &edges.topology.matrix;
     matrix.ask("mkdir -p /run/forgejo")?;
@@ -33,7 +33,8 @@ pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
                     .map_err(|why| format!("{why}\n{}", [edges.said(0), edges.said(1)].concat().join("\n")))
             })?;
             NAMES.iter().try_for_each(|name| same(edges, name).map(drop))?;
-            let (orders, accounts) = (edges.outside.orders(), edges.outside.front.count("POST /sign-me-up"));
+            let (orders, accounts) =
+                (edges.external.orders(), edges.external.front.count("POST /sign-me-up"));
             ensure(orders == 2 && accounts == 1, || format!("{orders} orders, {accounts} accounts"))?;
             Ok(format!("{orders} orders and {accounts} account at the CA; the same chain and key on both"))
         },
@@ -57,7 +58,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
 }
 
 /// Returns the chain of a name, if both edges have the same chain and key.
-fn same(edges: &Edges, name: &str) -> Result<String, String> {
+fn same(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let read = |file: &str| {
         let of = |host: &crate::host::Host| {
             std::fs::read_to_string(host.folder.join(format!("var-lib/acme/{name}/{file}")))
@@ -74,7 +75,7 @@ fn same(edges: &Edges, name: &str) -> Result<String, String> {
 
 /// Returns the serial number of a name's certificate, as a client that trusts only the CA sees it at both edges, over
 /// TCP and QUIC. All must agree.
-fn serial(edges: &Edges, name: &str) -> Result<String, String> {
+fn serial(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let mut serials = Vec::new();
     for address in addresses() {
         for how in ["--http1.1", "--http3-only"] {
@@ -91,14 +92,14 @@ fn serial(edges: &Edges, name: &str) -> Result<String, String> {
 }
 
 /// Renews a certificate that the CA wants replaced, after the promotion of the database.
-pub(super) fn renewal(edges: &Edges, facts: &Facts) {
+pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
     facts.fact(
         CHAPTER,
         "the CA suggests immediate renewal (ARI), on the promoted database: one order, and both edges serve the new certificate",
         || {
             let name = NAMES[1];
-            let (first, before, orders) = (same(edges, name)?, serial(edges, name)?, edges.outside.orders());
-            edges.outside.suggest_renewal(&edges.topology, &first);
+            let (first, before, orders) = (same(edges, name)?, serial(edges, name)?, edges.external.orders());
+            edges.external.suggest_renewal(&edges.topology, &first);
             // The edge asks the CA once a minute at most.
             until(Duration::from_secs(150), || {
                 let now = same(edges, name)?;
@@ -109,7 +110,7 @@ pub(super) fn renewal(edges: &Edges, facts: &Facts) {
                 ensure(now != before, || now.clone())?;
                 Ok(now)
             })?;
-            let more = edges.outside.orders() - orders;
+            let more = edges.external.orders() - orders;
             ensure(more == 1, || format!("{more} orders"))?;
             Ok(format!("one order; {after}"))
         },

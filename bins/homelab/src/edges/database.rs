@@ -2,7 +2,7 @@
 
 use super::ask::asking;
 use super::sessions::{TAKEN, volley};
-use super::{APEX, EARLY, Edges, TICKETS, addresses};
+use super::{APEX, EARLY, TICKETS, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use crate::postgres;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/tw
     --connect 'host=/run/postgresql user=postgres'";
 
 /// Creates the primary and its replica.
-pub(super) fn boot(edges: &Edges, facts: &Facts) -> Result<(), String> {
+pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let matrix = &edges.topology.matrix;
     let (chain, key) = edges.topology.public_authority.issue(&["lab-matrix"]);
     postgres::init(matrix, 18, (&chain, &key))?;
@@ -53,7 +53,7 @@ pub(super) fn boot(edges: &Edges, facts: &Facts) -> Result<(), String> {
 }
 
 /// Cuts the power of the primary's node under load, and promotes the replica.
-pub(super) fn lost(edges: &Edges, facts: &Facts) -> Result<(), String> {
+pub(super) fn lost(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
     let topology = &edges.topology;
     let tickets = edges.client();

@@ -1,13 +1,13 @@
 //! Either edge stops, and a client that has both addresses does not notice.
 
 use super::ask::asking;
-use super::{EARLY, Edges, TRIES, addresses};
+use super::{EARLY, TRIES, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use std::time::{Duration, Instant};
 
 const CHAPTER: &str = "Either edge ends";
 
-pub(super) fn run(edges: &Edges, facts: &Facts) {
+pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let said = |why| format!("{why:?}");
     let (client, address) = (&edges.topology.client, addresses());
     for killed in [0, 1] {
@@ -42,7 +42,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                 CHAPTER,
                 format!("{name} restarts: it serves its stored certificates and orders none"),
                 || {
-                    let (orders, began) = (edges.outside.orders(), Instant::now());
+                    let (orders, began) = (edges.external.orders(), Instant::now());
                     edges.start(killed)?;
                     until(Duration::from_secs(30), || {
                         let went = client
@@ -51,7 +51,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
                     })?;
                     let back = began.elapsed();
                     edges.reaches(killed, Duration::from_secs(30))?;
-                    ensure(edges.outside.orders() == orders, || "it ordered".to_owned())?;
+                    ensure(edges.external.orders() == orders, || "it ordered".to_owned())?;
                     Ok(format!("serving after {:.2} s", back.as_secs_f64()))
                 },
             );

@@ -7,16 +7,16 @@ mod database;
 mod ends;
 mod sessions;
 
+use crate::external::ExternalServers;
 use crate::facts::{Facts, ensure, until};
 use crate::host::{EDGE, Host, Running};
-use crate::outside::Outside;
 use crate::postgres;
 use crate::topology::{GALAGA, PACMAN, Topology};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
-use testkit::{Resuming, Went, tls_client};
+use testkit::{RequestOutcome, ResumingClient, tls_client};
 
 /// The configuration file of both edges.
 const CONFIG: &str = "/srv/two-edges/edge.toml";
@@ -30,18 +30,18 @@ const TRIES: usize = 8;
 const APEX: &str = "www.example.org";
 
 /// The running hosts and programs.
-pub(crate) struct Edges {
+pub(crate) struct TwoEdgeLab {
     pub(crate) topology: Topology,
-    pub(crate) outside: Outside,
+    pub(crate) external: ExternalServers,
     edges: [Mutex<Option<Running>>; 2],
     services: Mutex<Vec<Running>>,
 }
 
-impl Edges {
+impl TwoEdgeLab {
     /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
     pub(crate) fn new(topology: Topology) -> Result<Self, String> {
-        let outside = Outside::start(&topology, &[PACMAN, GALAGA], "")?;
-        let edges = Self { topology, outside, edges: Default::default(), services: Mutex::default() };
+        let external = ExternalServers::start(&topology, &[PACMAN, GALAGA], "")?;
+        let edges = Self { topology, external, edges: Default::default(), services: Mutex::default() };
         edges.secrets().map_err(|why| format!("secrets: {why}"))?;
         Ok(edges)
     }
@@ -57,7 +57,7 @@ impl Edges {
         let matrix = &self.topology.matrix;
         let account = postgres::account(matrix);
         matrix.secret("run/credentials/pg-ensure.service/replicator", database::REPLICATOR, account)?;
-        self.topology.lay_out(&self.outside.issuing_root)
+        self.topology.lay_out(&self.external.issuing_root)
     }
 
     /// The hosts of both edges.
@@ -84,8 +84,8 @@ impl Edges {
     }
 
     /// Creates a client without a session.
-    fn client(&self) -> Resuming {
-        let mut client = Resuming::new(tls_client(&self.outside.issuing_root, &[b"http/1.1"]));
+    fn client(&self) -> ResumingClient {
+        let mut client = ResumingClient::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]));
         client.patience = Duration::from_secs(20);
         client
     }
@@ -106,7 +106,7 @@ impl Edges {
     }
 
     /// Returns a client with sessions of an edge that the database has.
-    fn with_sessions(&self, edge: usize) -> Result<Resuming, String> {
+    fn with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
         let made = self.topology.client.within(|| client.ask(addresses()[edge], EARLY, "/made"));
@@ -120,7 +120,7 @@ impl Edges {
     /// Sends a request in early data to the other edge than the one that issued the session, and returns its path. An
     /// edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then follows a full
     /// handshake, and another session is tried. In every case, each request must arrive exactly once.
-    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(Went, String), String> {
+    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(RequestOutcome, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
             let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
@@ -156,7 +156,7 @@ fn addresses() -> [SocketAddr; 2] {
 }
 
 /// Runs all chapters.
-pub(crate) fn run(edges: &Edges, facts: &Facts) -> Result<(), String> {
+pub(crate) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     boot::run(edges, facts)?;
     sessions::run(edges, facts);
     database::lost(edges, facts)?;

@@ -1,6 +1,6 @@
 //! Sessions that resume at the other edge, and early data that both edges together accept once.
 
-use super::{APEX, EARLY, Edges, TRIES, addresses};
+use super::{APEX, EARLY, TRIES, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure};
 use std::time::Duration;
 use testkit::replay;
@@ -8,7 +8,7 @@ use testkit::replay;
 const CHAPTER: &str = "Sessions of both";
 pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
-pub(super) fn run(edges: &Edges, facts: &Facts) {
+pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let [one, other] = addresses();
     let topology = &edges.topology;
     let said = |why| format!("{why:?}");
@@ -88,7 +88,7 @@ pub(super) fn run(edges: &Edges, facts: &Facts) {
 }
 
 /// Sends a flight to both edges from the attacker, eight times each, at the same time.
-pub(super) fn volley(edges: &Edges, flight: &[u8]) {
+pub(super) fn volley(edges: &TwoEdgeLab, flight: &[u8]) {
     edges.topology.attacker.within(|| {
         std::thread::scope(|scope| {
             for round in 0..16 {

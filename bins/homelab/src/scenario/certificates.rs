@@ -1,9 +1,9 @@
 //! Certificates by DNS-01: the first order, the certificate served, and its renewal.
 
+use crate::external::ZONE;
 use crate::facts::{Facts, ensure, until};
 use crate::host::{MEMBER, STRANGER};
 use crate::lab::{EDGE_ADDRESS, Lab};
-use crate::outside::ZONE;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
@@ -30,13 +30,13 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
                     |name: &&str| said.iter().any(|line| line.contains(&format!("acme: {name}: deployed")));
                 ensure(NAMES.iter().all(done), || said.join("\n"))
             })?;
-            let requests = lab.outside.cloudflare.requests();
+            let requests = lab.external.cloudflare.requests();
             let of = |method: &str| requests.iter().filter(|line| line.starts_with(method)).count();
             Ok(format!(
                 "{} records written, {} removed, {} orders at the CA",
                 of("POST"),
                 of("DELETE"),
-                lab.outside.orders()
+                lab.external.orders()
             ))
         },
     );
@@ -47,8 +47,8 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
         for name in ["_acme-challenge.example.org", "_acme-challenge.eniac.example.org"] {
             let left = until(Duration::from_secs(5), || {
                 let left = [
-                    lab.outside.cloudflare.txt(name),
-                    lab.topology.internet.within(|| lab.outside.knot.txt(name)),
+                    lab.external.cloudflare.txt(name),
+                    lab.topology.internet.within(|| lab.external.knot.txt(name)),
                 ]
                 .concat();
                 ensure(left.is_empty(), || left.join(", "))
@@ -118,9 +118,9 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
     let stop = Arc::new(AtomicBool::new(false));
     let Ok(first) = chain() else { return };
     let eniac = std::fs::read(lab.topology.vps.folder.join("var-lib/acme/eniac.example.org/fullchain.pem"));
-    let before = lab.outside.orders();
-    lab.outside.suggest_renewal(&lab.topology, &first);
-    lab.outside.front.failures.store(2, Ordering::Relaxed);
+    let before = lab.external.orders();
+    lab.external.suggest_renewal(&lab.topology, &first);
+    lab.external.front.failures.store(2, Ordering::Relaxed);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| lab.topology.client.within(|| load(lab, &stop)));
         let renewed = facts.fact(
@@ -139,7 +139,7 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
                 })?;
                 let new = chain()?;
                 ensure(new != first, || "the chain is the old one".to_owned())?;
-                let orders = lab.outside.orders() - before;
+                let orders = lab.external.orders() - before;
                 ensure(orders == 3, || format!("{orders} order requests"))?;
                 Ok("the third order succeeded".to_owned())
             },

@@ -77,7 +77,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
         CHAPTER,
         "the edge is killed and restarted: it serves its stored certificates and orders none",
         || {
-            let orders = lab.outside.orders();
+            let orders = lab.external.orders();
             let chain =
                 || std::fs::read(lab.topology.vps.folder.join("var-lib/acme/example.org/fullchain.pem")).ok();
             let before = chain();
@@ -115,7 +115,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
                 || "not over QUIC".into(),
             )?;
             ensure(chain() == before, || "the certificate changed".into())?;
-            let now = lab.outside.orders();
+            let now = lab.external.orders();
             ensure(now == orders, || format!("{} orders", now - orders))?;
             Ok(format!(
                 "serving again after {:.2} s; {} attempts failed meanwhile",
@@ -131,7 +131,7 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
     let clock = lab.topology.vps.folder.join("run/clock");
     let set = |text: &str| std::fs::write(&clock, text).map_err(|why| why.to_string());
     facts.fact(CHAPTER, "the clock jumps two days forward, four back, and returns: the same certificates are served and none is ordered", || {
-        let orders = lab.outside.orders();
+        let orders = lab.external.orders();
         set("+0d\n")?;
         if let Some(edge) = lab.edge.lock().expect("no panic").as_mut() {
             edge.kill();
@@ -153,7 +153,7 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
             let day = line.split("\"time\":\"").nth(1).and_then(|rest| rest.get(..10)).unwrap_or("?").to_owned();
             seen.push(format!("{jump}: {day}"));
         }
-        let now = lab.outside.orders();
+        let now = lab.external.orders();
         ensure(now == orders, || format!("{} orders", now - orders))?;
         ensure(seen.iter().any(|seen| seen.as_str() != seen.replace('?', "")).eq(&false), || seen.join(", "))?;
         Ok(format!("days in the edge's log: {}", seen.join(", ")))

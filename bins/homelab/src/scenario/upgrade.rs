@@ -12,7 +12,7 @@ const SITE: &str = "vault.example.org";
 
 /// The results of a client that keeps writing.
 #[derive(Default)]
-struct Asked {
+struct WriterTally {
     kept: Vec<u64>,
     maintenance: usize,
     /// Requests that were neither committed nor refused with a retry hint: those in flight when the server stopped.
@@ -20,7 +20,7 @@ struct Asked {
     longest: Duration,
 }
 
-fn client(lab: &Lab, asked: &Mutex<Asked>, stop: &AtomicBool) {
+fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     let tls = lab.tls();
     let (mut number, mut since) = (0, Instant::now());
     while !stop.load(Ordering::Relaxed) {
@@ -44,7 +44,7 @@ fn client(lab: &Lab, asked: &Mutex<Asked>, stop: &AtomicBool) {
 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let topology = &lab.topology;
-    let (asked, stop) = (Mutex::new(Asked::default()), AtomicBool::new(false));
+    let (asked, stop) = (Mutex::new(WriterTally::default()), AtomicBool::new(false));
     let kept = || asked.lock().expect("no panic").kept.len();
     let program = |arguments: &str| {
         topology.matrix.ask(

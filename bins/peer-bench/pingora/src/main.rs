@@ -7,13 +7,13 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{HttpPeer, ProxyHttp, RequestHeader, Result, Server, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
 
-struct Beside {
+struct BenchProxy {
     downloads: u16,
     uploads: u16,
 }
 
 #[async_trait]
-impl ProxyHttp for Beside {
+impl ProxyHttp for BenchProxy {
     type CTX = ();
 
     fn new_ctx(&self) {}
@@ -55,7 +55,7 @@ fn main() {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let proxy = Beside { downloads: number(downloads), uploads: number(uploads) };
+    let proxy = BenchProxy { downloads: number(downloads), uploads: number(uploads) };
     let mut service = http_proxy_service(&server.configuration, proxy);
     service.add_tcp(&format!("127.0.0.1:{plain}"));
     let mut settings = TlsSettings::intermediate(certificate, key).expect("a certificate and its key");

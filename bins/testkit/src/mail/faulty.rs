@@ -30,12 +30,12 @@ pub enum Stage {
 }
 
 /// A server that serves one connection at a time until the test ends.
-pub struct Faulty {
+pub struct FaultyServer {
     /// The port of the server.
     pub port: u16,
 }
 
-impl Faulty {
+impl FaultyServer {
     /// Starts a server with STARTTLS and this certificate.
     pub fn start(stage: Stage, config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

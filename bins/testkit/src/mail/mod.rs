@@ -4,9 +4,9 @@ mod faulty;
 mod postfix;
 mod scripted;
 
-pub use faulty::{Faulty, Stage};
+pub use faulty::{FaultyServer, Stage};
 pub use postfix::Postfix;
-pub use scripted::{Scripted, aiosmtpd, node};
+pub use scripted::{ScriptedServer, aiosmtpd, node};
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -5,13 +5,13 @@ use crate::free_port;
 use std::process::{Child, Command, Stdio};
 
 /// A server in its own process. It stops when this is dropped.
-pub struct Scripted {
+pub struct ScriptedServer {
     child: Child,
     /// The port of the server.
     pub port: u16,
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -77,7 +77,13 @@ new SMTPServer({
 
 /// Starts Python's aiosmtpd. `mode` is `smtps` or `starttls`; `flags` is a comma-separated subset of `greylist`,
 /// `refuse-sender` and `careless`.
-pub fn aiosmtpd(mode: &str, pair: &CertificateFiles, user: &str, password: &str, flags: &str) -> Scripted {
+pub fn aiosmtpd(
+    mode: &str,
+    pair: &CertificateFiles,
+    user: &str,
+    password: &str,
+    flags: &str,
+) -> ScriptedServer {
     let packages = tools().join("python");
     assert!(packages.join("aiosmtpd").is_dir(), "aiosmtpd is missing: cargo xtask tools");
     let mut python = Command::new("/usr/bin/python3");
@@ -87,7 +93,13 @@ pub fn aiosmtpd(mode: &str, pair: &CertificateFiles, user: &str, password: &str,
 
 /// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those to
 /// offer.
-pub fn node(mode: &str, pair: &CertificateFiles, user: &str, password: &str, mechanisms: &str) -> Scripted {
+pub fn node(
+    mode: &str,
+    pair: &CertificateFiles,
+    user: &str,
+    password: &str,
+    mechanisms: &str,
+) -> ScriptedServer {
     let packages = tools().join("node/node_modules");
     assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
     let mut node = Command::new("/usr/bin/node");
@@ -103,14 +115,14 @@ fn started(
     user: &str,
     password: &str,
     flags: &str,
-) -> Scripted {
+) -> ScriptedServer {
     let port = free_port();
     let words = [&port.to_string(), mode];
     program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
     // The tests provoke errors on purpose; do not print them.
     let child =
         program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
-    let scripted = Scripted { child, port };
+    let scripted = ScriptedServer { child, port };
     until("the server listens", || listening(port));
     scripted
 }

@@ -6,7 +6,7 @@ use edge_proxy::Certificates;
 use std::sync::Arc;
 
 /// The knowledge about certificates.
-pub(super) enum Known {
+pub(super) enum CertificateSource {
     /// They can be read.
     Loaded(Arc<Certificates>),
     /// They cannot be read, for this reason.
@@ -15,7 +15,7 @@ pub(super) enum Known {
     Unneeded,
 }
 
-impl Known {
+impl CertificateSource {
     pub(super) fn of(settings: &Settings) -> Self {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return Self::Unneeded;

@@ -1,7 +1,7 @@
 //! The report of `explain`.
 
 use super::answer::Answer;
-use super::certificate::Known;
+use super::certificate::CertificateSource;
 use super::connection::{handshake, listener, listener_answer};
 use super::readings::{Reading, readings};
 use crate::cli::ExplainArgs;
@@ -61,7 +61,7 @@ impl Explanation {
         snapshot: &Snapshot,
         args: &ExplainArgs,
         mut head: RequestHead,
-        certificates: &Known,
+        certificates: &CertificateSource,
     ) -> Self {
         let transport = match (args.plain, args.quic) {
             (true, _) => Transport::Plain,
@@ -179,12 +179,16 @@ fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
 }
 
 /// Returns whether there is a certificate for this name.
-fn certificate(certificates: &Known, name: &str) -> Answer {
+fn certificate(certificates: &CertificateSource, name: &str) -> Answer {
     match certificates {
-        Known::Loaded(found) if found.covers(name) => Answer::new("found", format!("one covers {name}")),
-        Known::Loaded(_) => Answer::new("none", format!("none covers {name}: the handshake fails")),
-        Known::Unknown(why) => Answer::new("unknown", format!("{why} (by this user)")),
-        Known::Unneeded => Answer::new("unknown", "not looked at"),
+        CertificateSource::Loaded(found) if found.covers(name) => {
+            Answer::new("found", format!("one covers {name}"))
+        }
+        CertificateSource::Loaded(_) => {
+            Answer::new("none", format!("none covers {name}: the handshake fails"))
+        }
+        CertificateSource::Unknown(why) => Answer::new("unknown", format!("{why} (by this user)")),
+        CertificateSource::Unneeded => Answer::new("unknown", "not looked at"),
     }
 }
 

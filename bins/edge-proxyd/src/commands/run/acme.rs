@@ -1,7 +1,7 @@
 //! The start of the ACME engine. It must not keep sites from being served whose certificates are there: a secret may come
 //! later, and a folder may be repaired while the proxy serves.
 
-use crate::acme::{AcmeSection, Keeper};
+use crate::acme::{AcmeSection, CertificateRenewer};
 use crate::config::Settings;
 use crate::journal;
 use std::net::SocketAddr;
@@ -14,18 +14,18 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 ///
 /// # Errors
 /// A message with the section.
-pub(super) async fn prepare(section: &AcmeSection) -> Result<Keeper, String> {
-    Keeper::prepare(section).await
+pub(super) async fn prepare(section: &AcmeSection) -> Result<CertificateRenewer, String> {
+    CertificateRenewer::prepare(section).await
 }
 
 /// Starts the engine, now or as soon as it can be prepared.
 pub(super) fn start(
-    prepared: Result<Keeper, String>,
+    prepared: Result<CertificateRenewer, String>,
     runtime: &tokio::runtime::Runtime,
     settings: &Settings,
     addresses: &[SocketAddr],
 ) {
-    let tls = Keeper::tls(settings, addresses);
+    let tls = CertificateRenewer::tls(settings, addresses);
     let Some(section) = settings.acme.clone() else { return };
     runtime.spawn(async move {
         let mut prepared = prepared;
@@ -33,7 +33,7 @@ pub(super) fn start(
         let mut said = String::new();
         loop {
             match prepared {
-                Ok(keeper) => return keeper.run(tls).await,
+                Ok(renewer) => return renewer.run(tls).await,
                 Err(why) => {
                     // Once for each reason.
                     if why != said {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// The certificates of the folder, watched.
-pub(super) struct Watch {
+pub(super) struct CertificateMonitor {
     certificates: Arc<Certificates>,
     looked: Option<Instant>,
     /// The reason for which the folder could not be read, which is reported once.
@@ -23,7 +23,7 @@ pub(super) struct Watch {
     said: BTreeMap<(PathBuf, String), Remaining>,
 }
 
-impl Watch {
+impl CertificateMonitor {
     /// Loads the certificates, if any are configured, and reports what is used, what is not and which sites have none. A folder
     /// that cannot be read, as one that is mounted later, is looked at again and keeps nothing else from being served.
     pub(super) fn load(settings: &Settings) -> Option<Self> {

@@ -7,13 +7,13 @@ use crate::service::control::ControlAnswer;
 use cli_support::outcome::chain;
 
 /// The outcome of a reload.
-pub(super) struct Reloaded {
+pub(super) struct ReloadOutcome {
     pub(super) answer: ControlAnswer,
     /// True if a new process could apply what this one cannot.
     pub(super) successor_helps: bool,
 }
 
-impl Reloaded {
+impl ReloadOutcome {
     fn refused(lines: Vec<String>, successor_helps: bool) -> Self {
         Self { answer: ControlAnswer { lines, ..ControlAnswer::default() }, successor_helps }
     }
@@ -64,7 +64,7 @@ fn waiting(started: &Settings, settings: &Settings, watched: bool) -> Vec<String
 impl Supervisor<'_> {
     /// Reloads the configuration, or keeps the old one. If `whole`, a change that waits for a new process is not applied in
     /// part.
-    pub(super) fn reload(&mut self, whole: bool) -> Reloaded {
+    pub(super) fn reload(&mut self, whole: bool) -> ReloadOutcome {
         let reloaded = self.attempt(whole);
         self.watched.reloads.record(reloaded.answer.ok);
         if reloaded.answer.ok {
@@ -73,13 +73,13 @@ impl Supervisor<'_> {
         reloaded
     }
 
-    fn attempt(&mut self, whole: bool) -> Reloaded {
+    fn attempt(&mut self, whole: bool) -> ReloadOutcome {
         const UNCHANGED: &str = "the configuration is unchanged";
-        let (args, confined) = (self.args, self.confined);
+        let (args, process_sandbox) = (self.args, self.process_sandbox);
         let mut settings = match config::load(&args.config) {
             Ok((settings, _)) => settings,
             Err(problems) => {
-                let denied = confined.is_closed()
+                let denied = process_sandbox.is_closed()
                     && problems.list.iter().any(|one| one.message.contains("(os error 13)"));
                 let mut lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
                 lines.push(UNCHANGED.into());
@@ -89,30 +89,30 @@ impl Supervisor<'_> {
                         successor()
                     ));
                 }
-                let mut refused = Reloaded::refused(lines, denied);
+                let mut refused = ReloadOutcome::refused(lines, denied);
                 refused.answer.invalid = true;
                 return refused;
             }
         };
-        let lacking = confined.lacks(args, &settings);
+        let lacking = process_sandbox.lacks(args, &settings);
         if !lacking.is_empty() {
             let line = format!(
                 "the sandbox of this process, entered at start, does not allow it to {}; {UNCHANGED}: {}",
                 lacking.join(", "),
                 successor()
             );
-            return Reloaded::refused(vec![line], true);
+            return ReloadOutcome::refused(vec![line], true);
         }
         let waiting = waiting(self.settings, &settings, self.certificates.is_some());
         if whole && !waiting.is_empty() {
-            return Reloaded::refused(Vec::new(), true);
+            return ReloadOutcome::refused(Vec::new(), true);
         }
         if let Some(certificates) = &mut self.certificates {
             certificates.set_files(settings.certificate_files);
         }
         self.switches.apply(&mut settings.proxy);
         if let Err(error) = self.watched.proxy.reload(settings.proxy) {
-            return Reloaded::refused(vec![format!("{}; {UNCHANGED}", chain(&error))], false);
+            return ReloadOutcome::refused(vec![format!("{}; {UNCHANGED}", chain(&error))], false);
         }
         let mut line = format!("reloaded {}", args.config.display());
         if !waiting.is_empty() {
@@ -125,6 +125,6 @@ impl Supervisor<'_> {
         }
         let successor_helps = !waiting.is_empty();
         let answer = ControlAnswer { ok: true, lines: vec![line], waiting, ..ControlAnswer::default() };
-        Reloaded { answer, successor_helps }
+        ReloadOutcome { answer, successor_helps }
     }
 }

@@ -1,8 +1,8 @@
 //! The loop of the main thread: signals, requests, certificates and the takeover, while the workers serve.
 
-use super::certificates::Watch;
-use super::confined::Confined;
+use super::certificates::CertificateMonitor;
 use super::identity::FolderIdentity;
+use super::process_sandbox::ProcessSandbox;
 use crate::cli::RunArgs;
 use crate::config::Settings;
 use crate::journal;
@@ -11,7 +11,7 @@ use crate::service::control::{
 };
 use crate::service::maintenance::Switches;
 use crate::service::{HandOver, Notifier, SocketStore};
-use crate::status::{self, Watched};
+use crate::status::{self, StatusSources};
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use std::io;
@@ -24,7 +24,7 @@ use tokio::sync::mpsc::Receiver;
 const WATCH: Duration = Duration::from_secs(2);
 
 /// The way a process stops serving.
-pub(super) enum Ending {
+pub(super) enum ShutdownReason {
     /// It was told to.
     Stopped,
     /// Another process serves in its place.
@@ -63,7 +63,7 @@ impl Signals {
 }
 
 /// A takeover in progress, and whoever waits for its outcome.
-struct Pending<'a> {
+struct PendingTakeover<'a> {
     hand_over: HandOver<'a>,
     asked: Option<ControlRequest>,
 }
@@ -73,10 +73,10 @@ pub(super) struct Supervisor<'a> {
     pub(super) args: &'a RunArgs,
     pub(super) settings: &'a Settings,
     pub(super) notifier: &'a Notifier,
-    pub(super) confined: &'a Confined,
+    pub(super) process_sandbox: &'a ProcessSandbox,
     pub(super) control: Option<&'a ControlSocket>,
-    pub(super) watched: Arc<Watched>,
-    pub(super) certificates: Option<Watch>,
+    pub(super) watched: Arc<StatusSources>,
+    pub(super) certificates: Option<CertificateMonitor>,
     /// The folder of certificates.
     pub(super) identity: FolderIdentity,
     pub(super) store: SocketStore,
@@ -90,12 +90,12 @@ impl<'a> Supervisor<'a> {
         took_over: bool,
         mut signals: Signals,
         mut requests: Option<Receiver<ControlRequest>>,
-    ) -> io::Result<Ending> {
+    ) -> io::Result<ShutdownReason> {
         self.serve_status(took_over).await?;
         let mut samples = tokio::time::interval(status::STEP);
         let mut watchdog = self.notifier.watchdog.map(tokio::time::interval);
         let mut watch = tokio::time::interval(WATCH);
-        let mut pending: Option<Pending<'a>> = None;
+        let mut pending: Option<PendingTakeover<'a>> = None;
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(stopped(pending)),
@@ -151,8 +151,8 @@ impl<'a> Supervisor<'a> {
     /// Returns whether there is another folder of certificates than the sandbox allows to use, once for each. `[acme]` writes
     /// there, too.
     fn is_shut_out(&mut self) -> bool {
-        let denied = self.certificates.as_ref().is_some_and(Watch::has_failed);
-        if !self.confined.is_closed() || !(denied || self.settings.acme.is_some()) {
+        let denied = self.certificates.as_ref().is_some_and(CertificateMonitor::has_failed);
+        if !self.process_sandbox.is_closed() || !(denied || self.settings.acme.is_some()) {
             return false;
         }
         let Some(path) = self.identity.changed() else { return false };
@@ -173,7 +173,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`.
-    async fn asked(&mut self, pending: Option<Pending<'a>>, request: ControlRequest) -> Option<Pending<'a>> {
+    async fn asked(
+        &mut self,
+        pending: Option<PendingTakeover<'a>>,
+        request: ControlRequest,
+    ) -> Option<PendingTakeover<'a>> {
         let takeover = match &request.content {
             ControlContent::Reload(reload) => reload.takeover,
             ControlContent::Maintenance { maintenance } => {
@@ -221,21 +225,21 @@ impl<'a> Supervisor<'a> {
     /// Begins a takeover, unless there is one.
     async fn hand_over(
         &self,
-        pending: Option<Pending<'a>>,
+        pending: Option<PendingTakeover<'a>>,
         asked: Option<ControlRequest>,
-    ) -> Option<Pending<'a>> {
+    ) -> Option<PendingTakeover<'a>> {
         let patience = Duration::from_secs(self.args.takeover_timeout.into());
         let begun = match &pending {
             Some(_) => Err("a takeover is already in progress".to_owned()),
             None => {
                 self.notifier.say("STATUS=handing over to a new process");
-                let launcher = self.confined.launcher.as_ref();
+                let launcher = self.process_sandbox.launcher.as_ref();
                 HandOver::begin(&self.watched.proxy, self.control, launcher, patience)
                     .map_err(|why| why.to_string())
             }
         };
         match begun {
-            Ok(hand_over) => Some(Pending { hand_over, asked }),
+            Ok(hand_over) => Some(PendingTakeover { hand_over, asked }),
             Err(why) => {
                 self.fail(&why, asked, pending.is_some()).await;
                 pending
@@ -244,8 +248,12 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Completes a takeover. Returns the ending of this process, unless the successor does not serve.
-    async fn finish(&mut self, pending: Pending<'a>, served: Result<(), &'static str>) -> Option<Ending> {
-        let Pending { hand_over, asked } = pending;
+    async fn finish(
+        &mut self,
+        pending: PendingTakeover<'a>,
+        served: Result<(), &'static str>,
+    ) -> Option<ShutdownReason> {
+        let PendingTakeover { hand_over, asked } = pending;
         if let Err(why) = served {
             hand_over.end();
             self.fail(why, asked, false).await;
@@ -263,7 +271,7 @@ impl<'a> Supervisor<'a> {
             };
             request.answer(&answer).await;
         }
-        Some(Ending::TookOver)
+        Some(ShutdownReason::TookOver)
     }
 
     /// Reports a takeover that failed.
@@ -282,11 +290,11 @@ impl<'a> Supervisor<'a> {
 }
 
 /// Ends a successor that does not serve yet: the whole service is to stop.
-fn stopped(pending: Option<Pending<'_>>) -> Ending {
+fn stopped(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     if let Some(pending) = pending {
         pending.hand_over.end();
     }
-    Ending::Stopped
+    ShutdownReason::Stopped
 }
 
 /// Returns the state for the service manager after a reload.
@@ -298,7 +306,7 @@ fn status_line(answer: &ControlAnswer) -> String {
 }
 
 /// Waits for the outcome of a takeover, or forever without one.
-async fn outcome(pending: &mut Option<Pending<'_>>) -> Result<(), &'static str> {
+async fn outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
     match pending {
         Some(pending) => pending.hand_over.served().await,
         None => std::future::pending().await,

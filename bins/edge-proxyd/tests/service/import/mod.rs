@@ -3,7 +3,7 @@
 mod proof;
 mod random;
 
-use super::{Guarded, PROGRAM, free_port};
+use super::{KillOnDrop, PROGRAM, free_port};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -123,7 +123,7 @@ fn both_answer_alike() {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let _nginx = Guarded(run.expect("nginx runs"));
+    let _nginx = KillOnDrop(run.expect("nginx runs"));
 
     // The same on other ports, through the main file and its include.
     let ours = local(free_port());
@@ -148,7 +148,7 @@ fn both_answer_alike() {
     let edge = edge
         .stdout(Stdio::null())
         .stderr(Stdio::from(std::fs::File::create(folder.path().join("said")).expect("a file")));
-    let _edge = Guarded(edge.spawn().expect("it was built"));
+    let _edge = KillOnDrop(edge.spawn().expect("it was built"));
     let until = Instant::now() + Duration::from_secs(20);
     for address in [theirs, ours] {
         while TcpStream::connect(address).is_err() {

@@ -8,7 +8,7 @@ mod neighbours;
 mod origin;
 mod traffic;
 
-use super::{Guarded, PROGRAM, free_port, signal};
+use super::{KillOnDrop, PROGRAM, free_port, signal};
 use origin::Service;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -165,7 +165,7 @@ async fn run(length: Duration) -> String {
         .stderr(Stdio::from(std::fs::File::create(&said).expect("a file")))
         .spawn()
         .expect("the program was built");
-    let mut service = Guarded(child);
+    let mut service = KillOnDrop(child);
     let process = service.0.id();
     let until = Instant::now() + Duration::from_secs(20);
     while std::net::TcpStream::connect(lab.plain).is_err() {

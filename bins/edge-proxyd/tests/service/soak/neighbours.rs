@@ -1,7 +1,7 @@
 //! What strangers do to a service that others use: clients that do not read, a guesser of passwords, and an interface that comes and
 //! goes.
 
-use super::traffic::{Ask, Http1, Outcome};
+use super::traffic::{Http1, Outcome, RequestSequence};
 use super::{Lab, Tally};
 use base64_of::encoded;
 use bytes::Bytes;
@@ -114,7 +114,7 @@ pub(super) async fn by_the_interface(lab: Arc<Lab>, tally: Arc<Tally>, address: 
         n += 1;
         let asked = async {
             let stream = TcpStream::connect(address).await?;
-            Http1::new(stream).ask("a.test", Ask::number(n)).await
+            Http1::new(stream).ask("a.test", RequestSequence::number(n)).await
         };
         let linked = lab.linked.load(SeqCst);
         let outcome = tokio::time::timeout(PATIENCE, asked).await;

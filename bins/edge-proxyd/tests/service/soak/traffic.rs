@@ -18,12 +18,12 @@ const PAUSE: Duration = Duration::from_millis(4);
 
 /// The sequence of requests.
 #[derive(Clone, Copy)]
-pub(super) struct Ask {
+pub(super) struct RequestSequence {
     pub(super) upload: Option<usize>,
     pub(super) size: usize,
 }
 
-impl Ask {
+impl RequestSequence {
     pub(super) fn number(n: usize) -> Self {
         match n % 8 {
             0 => Self { upload: None, size: 200_000 },
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     }
 
     /// Sends a request and returns its status, if the response is complete and correct.
-    pub(super) async fn ask(&mut self, host: &str, ask: Ask) -> Outcome<u16> {
+    pub(super) async fn ask(&mut self, host: &str, ask: RequestSequence) -> Outcome<u16> {
         let body = ask.body();
         let length = ask.upload.map_or(String::new(), |size| format!("Content-Length: {size}\r\n"));
         let head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n", ask.method(), ask.path());
@@ -92,7 +92,7 @@ pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, 
             let address = if tls { lab.tls } else { lab.plain };
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let stream: Box<dyn Both> = if tls {
+            let stream: Box<dyn AsyncStream> = if tls {
                 let connector = tokio_rustls::TlsConnector::from(lab.client(&[b"http/1.1"]));
                 Box::new(connector.connect(host.try_into()?, stream).await?)
             } else {
@@ -109,7 +109,8 @@ pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, 
                 return;
             }
             n += 1;
-            let ask = if gets { Ask { upload: None, size: 5000 } } else { Ask::number(n) };
+            let ask =
+                if gets { RequestSequence { upload: None, size: 5000 } } else { RequestSequence::number(n) };
             if !tally.add(tokio::time::timeout(PATIENCE, connection.ask(host, ask)).await) {
                 break;
             }
@@ -118,8 +119,8 @@ pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, 
     }
 }
 
-pub(super) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+pub(super) trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for T {}
 
 /// HTTP/2 clients with three concurrent requests per connection.
 pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
@@ -142,7 +143,7 @@ pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
                 break;
             }
             n += 3;
-            let asked = [n, n + 1, n + 2].map(|n| ask2(send.clone(), Ask::number(n)));
+            let asked = [n, n + 1, n + 2].map(|n| ask2(send.clone(), RequestSequence::number(n)));
             let [a, b, c] = asked.map(|asked| tokio::time::timeout(PATIENCE, asked));
             let (a, b, c) = tokio::join!(a, b, c);
             if [a, b, c].into_iter().map(|one| tally.add(one)).filter(|went| !went).count() > 0 {
@@ -155,7 +156,7 @@ pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
     }
 }
 
-async fn ask2(send: h2::client::SendRequest<Bytes>, ask: Ask) -> Outcome<u16> {
+async fn ask2(send: h2::client::SendRequest<Bytes>, ask: RequestSequence) -> Outcome<u16> {
     let mut send = send.ready().await?;
     let request = http::Request::builder()
         .method(ask.method())
@@ -199,7 +200,7 @@ pub(super) async fn http3(lab: Arc<Lab>, tally: Arc<Tally>) {
             }
             n += 1;
             let asked = async {
-                let ask = Ask::number(n);
+                let ask = RequestSequence::number(n);
                 let uri = format!("https://a.test{}", ask.path());
                 let request = http::Request::builder().method(ask.method()).uri(uri).body(())?;
                 let mut stream = send.send_request(request).await?;

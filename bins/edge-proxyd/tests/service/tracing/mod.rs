@@ -1,7 +1,7 @@
 //! Tracing: the sandboxed program between curl and origins, and a collector that parses with OpenTelemetry's own
 //! definitions.
 
-use super::{Guarded, Manager, PROGRAM, ends, signal};
+use super::{KillOnDrop, Manager, PROGRAM, ends, signal};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ fn tools() -> PathBuf {
 }
 
 /// A collector on this port, and the spans it receives.
-fn collector(port: u16) -> (Guarded, Receiver<Value>) {
+fn collector(port: u16) -> (KillOnDrop, Receiver<Value>) {
     let python = tools().join("python");
     assert!(
         python.join("opentelemetry/proto").exists(),
@@ -46,11 +46,11 @@ fn collector(port: u16) -> (Guarded, Receiver<Value>) {
             let _ = sender.send(serde_json::from_str(&line).expect("JSON"));
         }
     });
-    (Guarded(child), spans)
+    (KillOnDrop(child), spans)
 }
 
 /// A trace as the client sent it, and as the origin received it.
-struct Seen {
+struct RecordedTrace {
     server: Value,
     clients: Vec<Value>,
 }
@@ -65,7 +65,7 @@ fn of<'a>(spans: &'a [Value], path: &str) -> Vec<&'a Value> {
 
 /// Returns the spans of the request for this path.
 #[track_caller]
-fn seen(spans: &[Value], path: &str) -> Seen {
+fn seen(spans: &[Value], path: &str) -> RecordedTrace {
     let mine = of(spans, path);
     let kind = |wanted: &str| -> Vec<Value> {
         mine.iter().filter(|span| span["kind"] == wanted).map(|span| (*span).clone()).collect()
@@ -80,7 +80,7 @@ fn seen(spans: &[Value], path: &str) -> Seen {
         assert!(client["end"].as_u64() <= servers[0]["end"].as_u64(), "{client:#}");
         assert!(client["start"].as_u64() <= client["end"].as_u64(), "{client:#}");
     }
-    Seen { server: servers[0].clone(), clients }
+    RecordedTrace { server: servers[0].clone(), clients }
 }
 
 /// Returns the head of the request for this path as an origin received it, in lower case.
@@ -178,7 +178,7 @@ impl Lab {
 #[test]
 fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that_comes_late() {
     let lab = Lab::new();
-    let mut service = Guarded(lab.manager.start(Path::new(PROGRAM)));
+    let mut service = KillOnDrop(lab.manager.start(Path::new(PROGRAM)));
     lab.manager.hear("READY=1");
     // A thread sets its name once it runs.
     let until = Instant::now() + Duration::from_secs(20);
@@ -259,10 +259,10 @@ fn a_trace_is_taken_from_hops_alone_and_told_to_services_and_to_a_collector_that
     assert!(passed.starts_with(&UNSAMPLED[..36]) && passed.ends_with("-00"), "{passed}");
     assert_ne!(passed[36..52], UNSAMPLED[36..52], "by a span of the proxy's");
     assert_eq!(field(&told, "tracestate").as_deref(), Some("c=3"));
-    let Seen { server, .. } = seen(&spans, "/malformed");
+    let RecordedTrace { server, .. } = seen(&spans, "/malformed");
     assert_eq!((&server["parent"], &server["state"]), (&"".into(), &"".into()));
     assert_eq!(field(&head(&lab.origin, "/malformed"), "tracestate"), None);
-    let Seen { server, clients } = seen(&spans, "/here");
+    let RecordedTrace { server, clients } = seen(&spans, "/here");
     assert_eq!((server["attributes"]["http.route"].as_str(), clients.len()), (Some("/here"), 0));
     repeated(&lab, &spans);
     // Requests in flight at shutdown are exported too.
@@ -289,7 +289,7 @@ fn confined(process: u32, name: &str) -> bool {
 /// Requests of an untrusted client get a new trace, whatever the client sent.
 fn strangers(lab: &Lab, spans: &[Value], version: &str) {
     let path = format!("/from-outside-{version}");
-    let Seen { server, clients } = seen(spans, &path);
+    let RecordedTrace { server, clients } = seen(spans, &path);
     assert_eq!((server["service"].as_str(), server["parent"].as_str()), (Some("edge"), Some("")));
     assert_eq!((server["name"].as_str(), server["state"].as_str()), (Some("GET /*"), Some("")));
     // Sampled, with random bits, and without state of other vendors.
@@ -333,7 +333,7 @@ fn strangers(lab: &Lab, spans: &[Value], version: &str) {
 /// Requests of a client behind a trusted proxy continue the trace.
 fn by_hop(lab: &Lab, spans: &[Value], version: &str) {
     let path = format!("/by-hop-{version}");
-    let Seen { server, clients } = seen(spans, &path);
+    let RecordedTrace { server, clients } = seen(spans, &path);
     assert_eq!(
         (server["trace"].as_str(), server["parent"].as_str()),
         (Some(&HOP[3..35]), Some(&HOP[36..52]))
@@ -359,7 +359,7 @@ fn repeated(lab: &Lab, spans: &[Value]) {
     let mut kinds = HashSet::new();
     for at in 0..6 {
         let path = format!("/pair/{at}");
-        let Seen { server, clients } = seen(spans, &path);
+        let RecordedTrace { server, clients } = seen(spans, &path);
         assert_eq!(server["attributes"]["http.response.status_code"], 200);
         assert_eq!((server["name"].as_str(), server["failed"].as_bool()), (Some("GET /pair/*"), Some(false)));
         let (last, before) = clients.split_last().expect("it was sent");

@@ -52,7 +52,7 @@ pub(crate) fn within() -> Outcome {
     std::thread::spawn(move || resolve(&dns));
     let arguments = ["run", "--config", "/etc/edge-proxyd/edge.toml"];
     let mut edge = inside(Path::new(&root), "/usr/bin/edge-proxyd", &arguments, true);
-    let mut edge = Ended(edge.spawn().map_err(said)?);
+    let mut edge = KillOnDrop(edge.spawn().map_err(said)?);
     for host in ["hosts.test", "dns.test"] {
         let began = Instant::now();
         loop {
@@ -72,9 +72,9 @@ pub(crate) fn within() -> Outcome {
 }
 
 /// A process that ends with this one.
-struct Ended(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -7,12 +7,12 @@ use crate::sandbox::{self, Environment, Needs};
 use crate::service::Launcher;
 
 /// The sandbox of this process, and the launcher outside it.
-pub(super) struct Confined {
+pub(super) struct ProcessSandbox {
     needs: Option<Needs>,
     pub(super) launcher: Option<Launcher>,
 }
 
-impl Confined {
+impl ProcessSandbox {
     /// Enters the sandbox. There must be no other thread yet.
     pub(super) fn enter(args: &RunArgs, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
         if settings.sandbox.mode == Mode::Off {

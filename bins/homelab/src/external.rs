@@ -3,7 +3,7 @@
 use crate::front::Front;
 use crate::topology::{Address, NAME_SERVER, Topology, WEB};
 use std::sync::Arc;
-use testkit::{Authority, CloudflareMock, Knot, Pebble, PebbleVersion};
+use testkit::{Authority, CloudflareMock, KnotServer, Pebble, PebbleVersion};
 
 /// The zone of the hosts.
 pub(crate) const ZONE: &str = "example.org";
@@ -18,16 +18,16 @@ const REST: &[(&str, &str)] = &[
 ];
 
 /// The running servers.
-pub(crate) struct Outside {
+pub(crate) struct ExternalServers {
     pub(crate) front: Arc<Front>,
     pub(crate) cloudflare: CloudflareMock,
-    pub(crate) knot: Knot,
+    pub(crate) knot: KnotServer,
     pub(crate) pebble: Pebble,
     /// The root certificate of the issuing CA, in PEM.
     pub(crate) issuing_root: String,
 }
 
-impl Outside {
+impl ExternalServers {
     /// Starts the servers. All names of the zone get the edges' addresses; `more` adds records.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
         topology.internet.within(|| Self::here(&topology.public_authority, edges, more))
@@ -45,7 +45,7 @@ impl Outside {
         let mut zones = vec![(ZONE, owners.as_str())];
         zones.extend(REST);
         let server: std::net::SocketAddrV4 = NAME_SERVER.parse().expect("an address");
-        let knot = Knot::start_at(*server.ip(), server.port(), &zones, &[]);
+        let knot = KnotServer::start_at(*server.ip(), server.port(), &zones, &[]);
         let cloudflare = CloudflareMock::start(&[ZONE]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
         let ca = (pebble.address(), pebble.tls_root());

@@ -4,9 +4,9 @@ use edge_proxy::{AccessRecord, ConnectionRejected, Observer};
 
 /// An observer that prints.
 #[derive(Debug)]
-pub(super) struct Shown;
+pub(super) struct PrintingObserver;
 
-impl Observer for Shown {
+impl Observer for PrintingObserver {
     fn access(&self, record: &AccessRecord<'_>) {
         let status = record.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
         let mut line = format!(

@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The ACME engine with its certificates. It renews them until it is dropped.
-pub(crate) struct Keeper {
+pub(crate) struct CertificateRenewer {
     engine: Arc<Engine>,
     certificates: Vec<Certificate>,
 }
 
-impl Keeper {
+impl CertificateRenewer {
     /// Reads secrets, opens the store, and ensures that every certificate has something to serve.
     ///
     /// # Errors
