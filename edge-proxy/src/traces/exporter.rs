@@ -249,7 +249,7 @@ impl ExporterState {
         let mut options = ConnectOptions {
             client: nobody,
             local: nobody,
-            said: Extensions::NONE,
+            extensions: Extensions::NONE,
             deadline: &deadline,
             connect: self.tracing.timeout,
             fresh: false,

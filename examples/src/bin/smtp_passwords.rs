@@ -8,7 +8,7 @@ fn main() {
     for password in ["plain", "pa#ss;word", "back`tick", "\"quoted\"", "\"\"\"three", " spaced ", "%(USER)s"]
     {
         let secret = SecretString::from(password);
-        let said = |outcome: Result<_, smtp_config::Impossible>| match outcome {
+        let said = |outcome: Result<_, smtp_config::RouteError>| match outcome {
             Ok(_) => "survives".to_owned(),
             Err(why) => why.to_string(),
         };

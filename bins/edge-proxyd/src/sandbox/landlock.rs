@@ -13,14 +13,14 @@ const NEWEST: ABI = ABI::V6;
 
 /// The Landlock rules that the kernel enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LandlockStatus {
+pub(crate) enum LandlockLevel {
     /// None, for this reason.
     Nothing(&'static str),
     /// The rules of this ABI version.
     Version(u32),
 }
 
-impl LandlockStatus {
+impl LandlockLevel {
     /// Returns whether only listed files can be opened.
     pub(crate) const fn files(&self) -> bool {
         matches!(self, Self::Version(1..))
@@ -41,7 +41,7 @@ impl LandlockStatus {
 ///
 /// # Errors
 /// The kernel refused a rule.
-pub(super) fn enter(needs: &Needs) -> Result<LandlockStatus, RulesetError> {
+pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let append = read | make_bitflags!(AccessFs::{WriteFile | MakeReg});
     let socket = make_bitflags!(AccessFs::{MakeSock | RemoveFile});
@@ -80,15 +80,15 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockStatus, RulesetError> {
     let status = rules.restrict_self()?;
     Ok(match status.landlock {
         LandlockStatus::NotEnabled => {
-            LandlockStatus::Nothing("Landlock is not enabled at boot (lsm=landlock,…)")
+            LandlockLevel::Nothing("Landlock is not enabled at boot (lsm=landlock,…)")
         }
         LandlockStatus::NotImplemented => {
-            LandlockStatus::Nothing("this kernel has no Landlock (Linux 5.13 or newer has)")
+            LandlockLevel::Nothing("this kernel has no Landlock (Linux 5.13 or newer has)")
         }
         LandlockStatus::Available { .. } if status.ruleset == RulesetStatus::NotEnforced => {
-            LandlockStatus::Nothing("the kernel does not enforce it")
+            LandlockLevel::Nothing("the kernel does not enforce it")
         }
-        LandlockStatus::Available { effective_abi, .. } => LandlockStatus::Version(effective_abi as u32),
+        LandlockStatus::Available { effective_abi, .. } => LandlockLevel::Version(effective_abi as u32),
     })
 }
 

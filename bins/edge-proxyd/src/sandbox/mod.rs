@@ -7,7 +7,7 @@ mod needs;
 mod probe;
 mod seccomp;
 
-pub(crate) use landlock::LandlockStatus;
+pub(crate) use landlock::LandlockLevel;
 pub(crate) use needs::{Environment, Needs};
 pub(crate) use probe::{Attempt, attempt};
 
@@ -18,7 +18,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Confinement {
     /// Files and ports.
-    pub(crate) landlock: LandlockStatus,
+    pub(crate) landlock: LandlockLevel,
     /// System calls; the error if they are not confined.
     pub(crate) seccomp: Result<(), String>,
     /// The keys that require running programs.
@@ -50,7 +50,7 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
         landlock::enter(needs).map_err(|why| format!("[sandbox] Landlock: {why}"))?
     } else {
         // The needs of external programs are unknown, and they would inherit the restrictions of this process.
-        LandlockStatus::Nothing("[acme] runs external programs, whose needs are unknown")
+        LandlockLevel::Nothing("[acme] runs external programs, whose needs are unknown")
     };
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
     let shadow = std::fs::File::open("/etc/shadow").is_ok();
@@ -70,8 +70,8 @@ fn no_new_privileges() -> Result<(), String> {
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.landlock {
-            LandlockStatus::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
-            LandlockStatus::Version(version) => {
+            LandlockLevel::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
+            LandlockLevel::Version(version) => {
                 write!(f, "Landlock {version} (listed files and folders only), ")?;
                 match (self.landlock.ports(), self.connect) {
                     (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,
