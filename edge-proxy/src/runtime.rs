@@ -206,7 +206,7 @@ impl Runtime {
     }
 
     /// Returns the number of content bytes after which a response may be spliced. `None` disables splicing.
-    pub(crate) const fn direct_after(&self) -> Option<u64> {
+    pub(crate) const fn splice_after(&self) -> Option<u64> {
         match (self.kernel_tls, self.snapshot.config().kernel_tls) {
             (Some(_), KernelTls::Auto { after }) => Some(after),
             _ => None,

@@ -24,7 +24,7 @@ impl Default for SectionLimits {
 
 /// The reason a field section is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadSection {
+pub enum SectionError {
     /// The message is malformed (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
     Malformed,
     /// The section exceeds a limit.
@@ -35,7 +35,7 @@ pub enum BadSection {
     Connect,
 }
 
-use BadSection::Malformed;
+use SectionError::Malformed;
 
 /// The usage counted against the limits.
 struct SectionUsage {
@@ -49,18 +49,18 @@ impl SectionUsage {
         Self { limits, bytes: 0, fields: 0 }
     }
 
-    fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+    fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.bytes += name.len() + value.len() + 32;
         self.fields += 1;
         let over = self.bytes > self.limits.section || self.fields > self.limits.fields;
-        if over { Err(BadSection::TooLarge) } else { Ok(()) }
+        if over { Err(SectionError::TooLarge) } else { Ok(()) }
     }
 }
 
 /// Checks that a regular field is allowed in a message: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Whitespace
 /// around a value is not part of it in any version, so a section that contains it was not made by a correct
 /// implementation.
-fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, BadSection> {
+fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let class = NameClass::of(name);
     let wrong = !class.is_lower_token()
@@ -91,8 +91,8 @@ struct Pseudo {
 }
 
 impl Pseudo {
-    fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
-        fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), BadSection> {
+    fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
+        fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), SectionError> {
             // Repeated, or syntactically wrong.
             match value {
                 Some(value) if place.is_none() => *place = Some(value),
@@ -120,7 +120,7 @@ impl Pseudo {
 }
 
 /// A builder of a request head from field lines.
-pub struct RequestSection {
+pub struct RequestHeadBuilder {
     head: RequestHead,
     pseudo: Pseudo,
     spent: SectionUsage,
@@ -130,7 +130,7 @@ pub struct RequestSection {
     cookie: Vec<u8>,
 }
 
-impl RequestSection {
+impl RequestHeadBuilder {
     /// Creates a builder without lines.
     pub fn new(version: Version, limits: SectionLimits) -> Self {
         let mut head = RequestHead::new(version);
@@ -149,8 +149,8 @@ impl RequestSection {
     /// Adds the next field line. After an error, no further line may be added.
     ///
     /// # Errors
-    /// [`BadSection`] if the line makes the section malformed or exceeds a limit.
-    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+    /// [`SectionError`] if the line makes the section malformed or exceeds a limit.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.spent.count(name, value)?;
         if name.first() == Some(&b':') {
             // Pseudo-header fields come first.
@@ -164,7 +164,7 @@ impl RequestSection {
             Name::Host => {
                 let host = std::str::from_utf8(value).map_err(|_| Malformed)?;
                 if self.named.replace(host.to_owned()).is_some() {
-                    return Err(BadSection::TwoAuthorities);
+                    return Err(SectionError::TwoAuthorities);
                 }
             }
             Name::ContentLength => {
@@ -189,8 +189,8 @@ impl RequestSection {
     /// Completes the head. `ended` is true if the stream ended with the section.
     ///
     /// # Errors
-    /// [`BadSection`] if pseudo-header fields are missing or inconsistent, or if content is declared but the stream ended.
-    pub fn finish(self, ended: bool) -> Result<RequestHead, BadSection> {
+    /// [`SectionError`] if pseudo-header fields are missing or inconsistent, or if content is declared but the stream ended.
+    pub fn finish(self, ended: bool) -> Result<RequestHead, SectionError> {
         let Self { mut head, pseudo, named, length, cookie, .. } = self;
         if !cookie.is_empty() {
             head.fields.push(b"cookie", &cookie);
@@ -198,7 +198,7 @@ impl RequestSection {
         let method = pseudo.method.ok_or(Malformed)?;
         // If both are present they must agree; one of them must be present and not empty.
         let authority = match (pseudo.authority, named) {
-            (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(BadSection::TwoAuthorities),
+            (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(SectionError::TwoAuthorities),
             (Some(a), _) => a,
             (None, Some(b)) if method != Method::Connect => b,
             (None, _) => return Err(Malformed),
@@ -209,7 +209,7 @@ impl RequestSection {
         if method == Method::Connect && pseudo.protocol.is_none() {
             // It has neither scheme nor path. Well-formed or not, this is not a forward proxy.
             let malformed = pseudo.scheme || pseudo.path.is_some();
-            return Err(if malformed { Malformed } else { BadSection::Connect });
+            return Err(if malformed { Malformed } else { SectionError::Connect });
         }
         let path = pseudo.path.ok_or(Malformed)?;
         let origin_form = path.starts_with('/') && !path.contains('#');
@@ -235,12 +235,12 @@ impl RequestSection {
 }
 
 /// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110 §6.5.1).
-pub struct TrailerSection {
+pub struct TrailerBuilder {
     fields: Fields,
     spent: SectionUsage,
 }
 
-impl TrailerSection {
+impl TrailerBuilder {
     /// Creates a builder without lines.
     pub const fn new(limits: SectionLimits) -> Self {
         Self { fields: Fields::new(), spent: SectionUsage::new(limits) }
@@ -249,8 +249,8 @@ impl TrailerSection {
     /// Adds the next field line.
     ///
     /// # Errors
-    /// [`BadSection`] if the line makes the section malformed or exceeds a limit.
-    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadSection> {
+    /// [`SectionError`] if the line makes the section malformed or exceeds a limit.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.spent.count(name, value)?;
         let id = Name::of(name);
         // Pseudo-header fields are not allowed in trailers; a colon is not part of a token.

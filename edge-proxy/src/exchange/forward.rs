@@ -103,9 +103,9 @@ impl Forwarding<'_, '_> {
             others.add(flight.at);
             let repeatable = idempotent && upgrade.is_none() && attempts > 0;
             let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
-                .decided(self.context.decision)
-                .announced_empty(head.body == BodyLength::Exact(0))
-                .direct_after(self.context.view.runtime.direct_after());
+                .with_decision(self.context.decision)
+                .hold_empty_request(head.body == BodyLength::Exact(0))
+                .splice_after(self.context.view.runtime.splice_after());
             let facts = self.context.facts(false);
             let alt_svc = self.context.view.alt_svc();
             let forwarded = &*head;
@@ -147,7 +147,7 @@ impl Forwarding<'_, '_> {
             match outcome {
                 Ok(()) => {
                     let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
-                    let direct = pump.direct;
+                    let spliced = pump.spliced;
                     if retry.statuses.contains(&status) {
                         flight.failed(Some(Cause::Status(status)));
                     } else {
@@ -155,7 +155,7 @@ impl Forwarding<'_, '_> {
                     }
                     pump.up.finish();
                     let upstream = Some(self.upstream);
-                    return Outcome { received, sent, upstream, direct, ..Outcome::answered(status) };
+                    return Outcome { received, sent, upstream, spliced, ..Outcome::answered(status) };
                 }
                 // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
@@ -196,12 +196,12 @@ impl Forwarding<'_, '_> {
                         _ => None,
                     };
                     let counts = (pump.received, pump.sent);
-                    let (status, direct) = (pump.head.status, pump.direct);
+                    let (status, spliced) = (pump.head.status, pump.spliced);
                     let answered = pump.answered;
                     // The connection is closed before the client gets the error.
                     drop(pump);
                     let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
-                    ended.direct = direct;
+                    ended.spliced = spliced;
                     ended.error = error;
                     if answered {
                         ended.status = Some(status);

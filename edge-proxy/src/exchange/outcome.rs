@@ -11,7 +11,7 @@ pub(super) struct Outcome {
     pub(super) upstream: Option<usize>,
     pub(super) reason: Option<Reason>,
     /// The number of content bytes that were spliced and encrypted by the kernel.
-    pub(super) direct: u64,
+    pub(super) spliced: u64,
     /// The failure of the upstream as text.
     pub(super) error: Option<String>,
 }
@@ -24,7 +24,7 @@ impl Outcome {
             sent: 0,
             upstream: None,
             reason: None,
-            direct: 0,
+            spliced: 0,
             error: None,
         }
     }

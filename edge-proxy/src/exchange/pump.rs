@@ -18,11 +18,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// The minimum length of content that is spliced, in bytes.
-const LEAST_DIRECT: u64 = 64 * 1024;
+const MIN_SPLICE_LEN: u64 = 64 * 1024;
 /// The longest silence of one direction of a tunnel after the other has ended.
-const HALF_OPEN: Duration = Duration::from_secs(30);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of bytes of compressed content that are collected before they are sent.
-const PIECE: usize = 8 * 1024;
+const ENCODED_WRITE_SIZE: usize = 8 * 1024;
 
 /// An edit of a response head before it is sent. Returns the coding of the content.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
@@ -57,10 +57,10 @@ pub(super) struct Pump<'a> {
     progress: Option<u64>,
     pub(super) encoder: Option<Encoder>,
     /// The number of content bytes after which splicing starts. `None` disables it.
-    direct_after: Option<u64>,
-    relay: Option<SplicePipe>,
+    splice_after: Option<u64>,
+    splice_pipe: Option<SplicePipe>,
     /// The number of content bytes that were spliced.
-    pub(super) direct: u64,
+    pub(super) spliced: u64,
     /// Set once a side is gone. Data read from it is delivered to the other before the exchange ends.
     ending: Option<Ending>,
     /// Content is under way, which a reset must not overtake.
@@ -69,10 +69,12 @@ pub(super) struct Pump<'a> {
 
 /// The result of a step of spliced content.
 enum SpliceStep {
-    /// It does not go past us.
-    No,
-    Moved,
-    Waits,
+    /// The content cannot be spliced and has to be copied.
+    Unavailable,
+    /// Content was moved, or its end was read.
+    Progress,
+    /// The upstream or the client is waited for.
+    Pending,
 }
 
 impl<'a> Pump<'a> {
@@ -102,28 +104,28 @@ impl<'a> Pump<'a> {
             client_waits: false,
             progress: None,
             encoder: None,
-            direct_after: None,
-            relay: None,
-            direct: 0,
+            splice_after: None,
+            splice_pipe: None,
+            spliced: 0,
             ending: None,
             pause: None,
         }
     }
 
     /// The amount of content after which splicing starts, where the kernel can encrypt it.
-    pub(super) const fn direct_after(mut self, bytes: Option<u64>) -> Self {
-        self.direct_after = bytes;
+    pub(super) const fn splice_after(mut self, bytes: Option<u64>) -> Self {
+        self.splice_after = bytes;
         self
     }
 
     /// Sets the decision by which the request's trailers are filtered.
-    pub(super) const fn decided(mut self, decision: &'a Decision<'a>) -> Self {
+    pub(super) const fn with_decision(mut self, decision: &'a Decision<'a>) -> Self {
         self.decision = Some(decision);
         self
     }
 
     /// With whether the request announces content of no length.
-    pub(super) const fn announced_empty(mut self, empty: bool) -> Self {
+    pub(super) const fn hold_empty_request(mut self, empty: bool) -> Self {
         self.held = empty && !self.request_done;
         self
     }
@@ -187,7 +189,7 @@ impl<'a> Pump<'a> {
             self.progress = if self.client_waits { down.progress() } else { None };
             deadline.set(if self.tunnel && self.response_done {
                 // The service has said all. A client that means to go on does so soon.
-                self.timeouts.body.min(HALF_OPEN)
+                self.timeouts.body.min(HALF_CLOSED_TIMEOUT)
             } else if self.tunnel {
                 self.timeouts.tunnel
             } else if self.request_done && !self.client_waits {
@@ -201,7 +203,7 @@ impl<'a> Pump<'a> {
             self.progress = self.progress.or_else(|| down.progress());
         }
         match deadline.poll_due(cx) {
-            Poll::Ready(()) if self.client_waits && self.may_wait_on(down) => {
+            Poll::Ready(()) if self.client_waits && self.take_client_progress(down) => {
                 deadline.set(self.timeouts.body);
                 match deadline.poll_due(cx) {
                     Poll::Ready(()) => Poll::Ready(Err(Failure::ClientSlow)),
@@ -219,7 +221,7 @@ impl<'a> Pump<'a> {
 
     /// Returns whether the client read something since the deadline was set, while this exchange waited for its turn
     /// behind others of the same connection. The client is not too slow then.
-    fn may_wait_on<D: Downstream>(&mut self, down: &D) -> bool {
+    fn take_client_progress<D: Downstream>(&mut self, down: &D) -> bool {
         let now = down.progress();
         let before = std::mem::replace(&mut self.progress, now);
         matches!((before, now), (Some(before), Some(now)) if now > before)
@@ -317,19 +319,19 @@ impl<'a> Pump<'a> {
                 progress |= self.answered;
                 continue;
             }
-            if let Some(after) = self.direct_after {
-                match self.direct_step(cx, down, after) {
+            if let Some(after) = self.splice_after {
+                match self.splice_step(cx, down, after) {
                     Err(why) => {
                         self.end(why);
                         return Ok(true);
                     }
                     Ok(step) => match step {
-                        SpliceStep::No => {}
-                        SpliceStep::Moved => {
+                        SpliceStep::Unavailable => {}
+                        SpliceStep::Progress => {
                             progress = true;
                             continue;
                         }
-                        SpliceStep::Waits => break,
+                        SpliceStep::Pending => break,
                     },
                 }
             }
@@ -382,61 +384,61 @@ impl<'a> Pump<'a> {
     }
 
     /// One step of content that goes from socket to socket, where that can be.
-    fn direct_step<D: Downstream>(
+    fn splice_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
         down: &mut D,
         after: u64,
     ) -> Result<SpliceStep, Failure> {
-        let relay = match &mut self.relay {
-            Some(relay) => relay,
+        let splice_pipe = match &mut self.splice_pipe {
+            Some(splice_pipe) => splice_pipe,
             None => {
-                let enough = self.up.direct().is_some_and(|(_, most)| most >= LEAST_DIRECT);
+                let enough = self.up.splice_source().is_some_and(|(_, most)| most >= MIN_SPLICE_LEN);
                 if !enough || self.bodiless || self.encoder.is_some() {
-                    return Ok(SpliceStep::No);
+                    return Ok(SpliceStep::Unavailable);
                 }
                 match down.poll_splice_ready(cx, self.sent >= after) {
                     Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(Ok(false)) => return Ok(SpliceStep::No),
+                    Poll::Ready(Ok(false)) => return Ok(SpliceStep::Unavailable),
                     Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
                     Poll::Pending => {
                         self.client_waits = true;
-                        return Ok(SpliceStep::Waits);
+                        return Ok(SpliceStep::Pending);
                     }
                 }
                 // Without a pipe, content is copied as before.
-                let Ok(relay) = SplicePipe::new() else {
-                    self.direct_after = None;
-                    return Ok(SpliceStep::No);
+                let Ok(splice_pipe) = SplicePipe::new() else {
+                    self.splice_after = None;
+                    return Ok(SpliceStep::Unavailable);
                 };
-                self.relay.insert(relay)
+                self.splice_pipe.insert(splice_pipe)
             }
         };
-        if relay.held() == 0 {
-            let Some((socket, most)) = self.up.direct() else { return Ok(SpliceStep::No) };
+        if splice_pipe.held() == 0 {
+            let Some((socket, most)) = self.up.splice_source() else { return Ok(SpliceStep::Unavailable) };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let n = match relay.poll_in(cx, socket, most) {
+            let n = match splice_pipe.poll_in(cx, socket, most) {
                 Poll::Ready(Ok(n)) => n,
                 Poll::Ready(Err(why)) => {
                     return Err(Failure::Upstream(UpstreamError::Broken(Cause::of(&why))));
                 }
-                Poll::Pending => return Ok(SpliceStep::Waits),
+                Poll::Pending => return Ok(SpliceStep::Pending),
             };
-            self.up.passed(n).map_err(Failure::Upstream)?;
+            self.up.count_spliced(n).map_err(Failure::Upstream)?;
             if n == 0 {
-                return Ok(SpliceStep::Moved);
+                return Ok(SpliceStep::Progress);
             }
         }
-        match down.poll_splice(cx, relay) {
+        match down.poll_splice(cx, splice_pipe) {
             Poll::Ready(Ok(n)) => {
                 self.sent += n as u64;
-                self.direct += n as u64;
-                Ok(SpliceStep::Moved)
+                self.spliced += n as u64;
+                Ok(SpliceStep::Progress)
             }
             Poll::Ready(Err(_)) => Err(Failure::ClientLost),
             Poll::Pending => {
                 self.client_waits = true;
-                Ok(SpliceStep::Waits)
+                Ok(SpliceStep::Pending)
             }
         }
     }
@@ -452,7 +454,7 @@ impl<'a> Pump<'a> {
         // Compressing into memory does not fail.
         let failed = |why: std::io::Error| Failure::Upstream(UpstreamError::Broken(Cause::of(&why)));
         // Pieces worth sending, or all that is available.
-        if encoder.ready().len() >= PIECE || encoder.is_clean() && !encoder.ready().is_empty() {
+        if encoder.ready().len() >= ENCODED_WRITE_SIZE || encoder.is_clean() && !encoder.ready().is_empty() {
             let n = encoder.ready().len().min(room);
             down.send_data(&encoder.ready()[..n]);
             encoder.sent(n);

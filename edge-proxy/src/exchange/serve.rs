@@ -122,10 +122,10 @@ pub(crate) async fn serve<D: Downstream>(
     };
     worker.access(&view, site, &record);
     trace.finish(&record);
-    if outcome.direct > 0 {
+    if outcome.spliced > 0 {
         worker.with_counts(|counts| {
             counts.kernel_tls.add(1);
-            counts.kernel_tls_bytes.add(outcome.direct);
+            counts.kernel_tls_bytes.add(outcome.spliced);
         });
     }
 }

@@ -10,9 +10,9 @@ const RANDOM: usize = 24;
 
 /// The MAC key of identities, derived from the edges' secret (RFC 5869) and the same at every edge.
 #[derive(Clone)]
-pub(super) struct IdentityMark(hmac::Key);
+pub(super) struct IdentityMac(hmac::Key);
 
-impl IdentityMark {
+impl IdentityMac {
     pub(super) fn new(secret: &[u8]) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
@@ -22,49 +22,49 @@ impl IdentityMark {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
     }
 
-    fn of(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM] {
+    fn tag(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM] {
         let tag = hmac::sign(&self.0, random);
-        let mut mark = [0; IDENTITY - RANDOM];
-        mark.copy_from_slice(&tag.as_ref()[..IDENTITY - RANDOM]);
-        mark
+        let mut mac = [0; IDENTITY - RANDOM];
+        mac.copy_from_slice(&tag.as_ref()[..IDENTITY - RANDOM]);
+        mac
     }
 
     /// Returns whether an edge created the identity. A forgery succeeds with a probability of 2^-64.
     pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
-        let (random, mark) = identity.split_at(RANDOM);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&self.of(random), mark).is_ok()
+        let (random, mac) = identity.split_at(RANDOM);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(random), mac).is_ok()
     }
 }
 
 /// A source of random bytes for rustls, which takes identities from it as 32 bytes at once. Every request of 32 bytes therefore
 /// returns 192 random bits and a MAC that is indistinguishable from random.
-pub(super) struct MarkedRandom {
-    mark: IdentityMark,
+pub(super) struct IdentityRandom {
+    mac: IdentityMac,
     random: &'static dyn SecureRandom,
 }
 
-impl std::fmt::Debug for MarkedRandom {
+impl std::fmt::Debug for IdentityRandom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MarkedRandom").finish_non_exhaustive()
+        f.debug_struct("IdentityRandom").finish_non_exhaustive()
     }
 }
 
-impl MarkedRandom {
-    pub(super) fn new(mark: IdentityMark) -> Self {
-        Self { mark, random: rustls::crypto::aws_lc_rs::default_provider().secure_random }
+impl IdentityRandom {
+    pub(super) fn new(mac: IdentityMac) -> Self {
+        Self { mac, random: rustls::crypto::aws_lc_rs::default_provider().secure_random }
     }
 
-    pub(super) const fn mark(&self) -> &IdentityMark {
-        &self.mark
+    pub(super) const fn mac(&self) -> &IdentityMac {
+        &self.mac
     }
 }
 
-impl SecureRandom for MarkedRandom {
+impl SecureRandom for IdentityRandom {
     fn fill(&self, buf: &mut [u8]) -> Result<(), GetRandomFailed> {
         self.random.fill(buf)?;
         if buf.len() == IDENTITY {
-            let mark = self.mark.of(&buf[..RANDOM]);
-            buf[RANDOM..].copy_from_slice(&mark);
+            let mac = self.mac.tag(&buf[..RANDOM]);
+            buf[RANDOM..].copy_from_slice(&mac);
         }
         Ok(())
     }

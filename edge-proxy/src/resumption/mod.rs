@@ -27,7 +27,7 @@ pub(crate) use store::StoreClient;
 pub(crate) use tickets::Tickets;
 
 use edge_policy::TicketSchedule;
-use identity::IdentityMark;
+use identity::IdentityMac;
 use key_ring::WrappingKey;
 use std::fmt;
 use std::future::Future;
@@ -114,7 +114,7 @@ const LEAST_SECRET: usize = 32;
 pub struct Shared {
     store: Arc<dyn SharedStore>,
     wrapping: Arc<WrappingKey>,
-    mark: Arc<IdentityMark>,
+    mark: Arc<IdentityMac>,
     schedule: TicketSchedule,
     wait: Duration,
 }
@@ -137,7 +137,7 @@ impl Shared {
             return Err(SharedError::Secret(secret.len()));
         }
         let wrapping = Arc::new(WrappingKey::new(secret));
-        let mark = Arc::new(IdentityMark::new(secret));
+        let mark = Arc::new(IdentityMac::new(secret));
         Ok(Self {
             store,
             wrapping,

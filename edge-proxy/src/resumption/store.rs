@@ -1,6 +1,6 @@
 //! The workers' side of the store: the current keys, and a channel for queries.
 
-use super::identity::{IdentityMark, MarkedRandom};
+use super::identity::{IdentityMac, IdentityRandom};
 use super::key_ring::{KeyRing, SealedKind};
 use super::session_claim::{SessionClaim, session_id};
 use super::used::UsedSessions;
@@ -42,7 +42,7 @@ pub(crate) struct StoreClient {
     pub(super) failed: Arc<Notify>,
     pub(super) counts: StoreCounters,
     /// Lives as long as the process, since rustls takes no other.
-    random: &'static MarkedRandom,
+    random: &'static IdentityRandom,
     pub(super) used: UsedSessions,
 }
 
@@ -67,7 +67,7 @@ impl StoreClient {
     pub(super) fn new(
         schedule: TicketSchedule,
         wait: Duration,
-        mark: &IdentityMark,
+        mark: &IdentityMac,
         wishes: mpsc::Sender<StoreRequest>,
     ) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl StoreClient {
             paused: AtomicU64::new(0),
             failed: Arc::default(),
             counts: StoreCounters::default(),
-            random: Box::leak(Box::new(MarkedRandom::new(mark.clone()))),
+            random: Box::leak(Box::new(IdentityRandom::new(mark.clone()))),
             used: UsedSessions::default(),
         }
     }
@@ -137,7 +137,7 @@ impl StoreClient {
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;
-        if !self.random.mark().is_ours(&identity) || !self.used.shows(&identity) {
+        if !self.random.mac().is_ours(&identity) || !self.used.shows(&identity) {
             counts.refused.fetch_add(1, Relaxed);
             return None;
         }

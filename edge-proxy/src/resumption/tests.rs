@@ -78,7 +78,7 @@ fn what_was_sealed_for_one_thing_opens_for_no_other() {
 fn a_session_is_there_for_the_handshake_it_was_taken_for() {
     let (wishes, _receiver) = tokio::sync::mpsc::channel(1);
     let link =
-        Arc::new(StoreClient::new(schedule(), Duration::from_millis(1), &IdentityMark::new(SECRET), wishes));
+        Arc::new(StoreClient::new(schedule(), Duration::from_millis(1), &IdentityMac::new(SECRET), wishes));
     let sessions = Sessions::new(link);
     let taken = || Some(SessionClaim::new([7; 32], b"session".to_vec()));
     with_claim(taken(), || {
@@ -142,13 +142,13 @@ proptest! {
 #[tokio::test]
 async fn d21_identities_of_strangers_and_replays_cost_no_query() {
     let (wishes, mut receiver) = tokio::sync::mpsc::channel(8);
-    let mark = IdentityMark::new(SECRET);
+    let mark = IdentityMac::new(SECRET);
     let link = StoreClient::new(schedule(), Duration::from_millis(50), &mark, wishes);
     let mut identity = [0; 32];
     link.random().fill(&mut identity).expect("random bytes");
     // Any edge with the secret knows it, and none with another.
-    assert!(IdentityMark::new(SECRET).is_ours(&identity));
-    assert!(!IdentityMark::new(b"another secret of enough bytes, here").is_ours(&identity));
+    assert!(IdentityMac::new(SECRET).is_ours(&identity));
+    assert!(!IdentityMac::new(b"another secret of enough bytes, here").is_ours(&identity));
     for at in 0..32 {
         let mut other = identity;
         other[at] ^= 1;

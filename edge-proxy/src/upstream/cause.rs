@@ -1,6 +1,6 @@
 //! Causes of upstream failures.
 
-use edge_http::h1::BadHead;
+use edge_http::h1::HeadError;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ pub enum Cause {
     /// Another error of the system.
     Io(io::ErrorKind),
     /// The response head is malformed. Contains the error and the line number in the head, counted from 1.
-    MalformedHead(BadHead, u16),
+    MalformedHead(HeadError, u16),
     /// The framing of the response content is malformed.
     MalformedContent,
     /// The host name of the target has no address.
@@ -183,6 +183,6 @@ mod tests {
         assert_eq!(tls(CertificateError::Expired), Cause::TlsExpired);
         let version = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
         assert_eq!(Cause::of(&io::Error::new(io::ErrorKind::InvalidData, version)), Cause::TlsVersion);
-        assert!(Cause::MalformedHead(BadHead::LineEnd, 3).to_string().contains("line 3"));
+        assert!(Cause::MalformedHead(HeadError::LineEnd, 3).to_string().contains("line 3"));
     }
 }

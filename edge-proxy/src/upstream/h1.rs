@@ -334,7 +334,7 @@ impl Http1Request {
     }
 
     /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
-    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+    pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
             ResponseContent::Length(left) => left,
             ResponseContent::UntilClose => u64::MAX,
@@ -347,7 +347,7 @@ impl Http1Request {
     }
 
     /// So many bytes of content were taken from that socket; 0 is its end.
-    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+    pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
             ResponseContent::Length(left) if n > 0 => {
                 *left = left.saturating_sub(n as u64);

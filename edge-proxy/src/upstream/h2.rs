@@ -38,7 +38,7 @@ impl Http2Request {
         secure: bool,
     ) -> Result<Self, UpstreamError> {
         let failed = if reused { UpstreamError::Stale } else { UpstreamError::Connect(Cause::Http2) };
-        let stream = client.stream();
+        let stream = client.acquire_stream();
         let mut client = client.ready().await.map_err(|_| failed)?;
         let scheme = if secure { "https" } else { "http" };
         let target = if head.target == "*" { "/" } else { &head.target };
@@ -234,7 +234,7 @@ impl Http2Request {
 impl Drop for Http2Request {
     fn drop(&mut self) {
         if !self.answered {
-            self.stream.unanswered();
+            self.stream.abandon();
         }
         if !self.sent_end {
             self.send.send_reset(h2::Reason::CANCEL);

@@ -23,13 +23,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The receive window of a connection: more than that of all its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The interval at which a connection is checked.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The time without received bytes after which a connection with requests is checked by a PING.
-const QUIET: Duration = Duration::from_secs(2);
+const PING_AFTER: Duration = Duration::from_secs(2);
 /// The time limit for the response to that PING.
-const ANSWER: Duration = Duration::from_secs(3);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time without received bytes after which an aborted request counts against the connection.
-const SUSPECT: Duration = Duration::from_millis(500);
+const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 
 /// The state shared by the holders of a connection.
 struct ConnectionState {
@@ -98,7 +98,7 @@ impl MultiplexedConnection {
     }
 
     /// Takes a place for a stream.
-    pub(super) fn stream(&self) -> StreamPermit {
+    pub(super) fn acquire_stream(&self) -> StreamPermit {
         self.state.streams.set(self.state.streams.get() + 1);
         StreamPermit { state: self.state.clone(), began: Instant::now() }
     }
@@ -111,8 +111,8 @@ impl MultiplexedConnection {
 
 impl StreamPermit {
     /// The request was given up without an answer. If nothing at all came meanwhile, the connection may be dead.
-    pub(super) fn unanswered(&self) {
-        if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT {
+    pub(super) fn abandon(&self) {
+        if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT_AFTER {
             self.state.retired.set(true);
         }
     }
@@ -133,13 +133,13 @@ async fn drive(
 ) {
     let mut pings = connection.ping_pong();
     let mut asked: Option<Instant> = None;
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = tokio::time::interval(CHECK_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     poll_fn(|cx| {
         while look.poll_tick(cx).is_ready() {
-            let quiet = state.streams.get() > 0 && state.last_read.get().elapsed() >= QUIET;
+            let quiet = state.streams.get() > 0 && state.last_read.get().elapsed() >= PING_AFTER;
             match (asked, &mut pings) {
-                (Some(at), _) if quiet && at.elapsed() >= ANSWER => {
+                (Some(at), _) if quiet && at.elapsed() >= PING_TIMEOUT => {
                     state.retired.set(true);
                     return Poll::Ready(());
                 }

@@ -128,17 +128,17 @@ impl UpstreamExchange {
     }
 
     /// Returns the socket and the highest number of content bytes that follow on it, if nothing but content follows.
-    pub(crate) fn direct(&self) -> Option<(&Socket, u64)> {
+    pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         match self {
-            Self::H1(exchange) => exchange.direct(),
+            Self::H1(exchange) => exchange.splice_source(),
             Self::H2(_) => None,
         }
     }
 
     /// Counts content bytes taken from that socket. 0 is the end of the stream.
-    pub(crate) fn passed(&mut self, n: usize) -> Result<(), UpstreamError> {
+    pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
-            Self::H1(exchange) => exchange.passed(n),
+            Self::H1(exchange) => exchange.count_spliced(n),
             Self::H2(_) => Err(UpstreamError::Broken(Cause::Http2)),
         }
     }

@@ -30,7 +30,7 @@ const REQUEST_LINE: usize = 48;
 
 /// The reason a head is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadHead {
+pub enum HeadError {
     /// The first bytes cannot begin a request line. The connection must be closed without a response.
     #[error("not HTTP")]
     NotHttp,
@@ -69,8 +69,8 @@ pub enum BadHead {
     BothLengths,
 }
 
-impl BadHead {
-    /// Returns the status of the error response: 400, 414, 431 or 505. `None` for [`BadHead::NotHttp`].
+impl HeadError {
+    /// Returns the status of the error response: 400, 414, 431 or 505. `None` for [`HeadError::NotHttp`].
     pub const fn status(self) -> Option<u16> {
         match self {
             Self::NotHttp => None,
@@ -121,7 +121,7 @@ pub enum ResponseBody {
 
 /// The framing and connection options in the fields.
 #[derive(Default)]
-struct Framing {
+struct ControlFields {
     length: Option<u64>,
     chunked: bool,
     close: bool,
@@ -132,10 +132,10 @@ struct Framing {
 }
 
 /// Returns the end of the next line without its CR LF. `None` if it is incomplete.
-fn line(buf: &[u8], at: usize) -> Result<Option<usize>, BadHead> {
+fn line(buf: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
     match memchr(b'\n', &buf[at..]) {
-        Some(0) => Err(BadHead::LineEnd),
-        Some(length) if buf[at + length - 1] != b'\r' => Err(BadHead::LineEnd),
+        Some(0) => Err(HeadError::LineEnd),
+        Some(length) if buf[at + length - 1] != b'\r' => Err(HeadError::LineEnd),
         Some(length) => Ok(Some(at + length - 1)),
         None => Ok(None),
     }
@@ -147,7 +147,7 @@ fn section(
     start: usize,
     limits: &HeadLimits,
     fields: &mut Fields,
-) -> Result<Option<usize>, BadHead> {
+) -> Result<Option<usize>, HeadError> {
     // The line before the section ended in CR LF, so an empty section is found like any other.
     let Some(length) = memmem::find(&buf[start - 2..], b"\r\n\r\n") else {
         return incomplete(buf, start, limits);
@@ -159,14 +159,14 @@ fn section(
     while at < block.len() {
         lines += 1;
         if lines > limits.fields {
-            return Err(BadHead::TooLarge);
+            return Err(HeadError::TooLarge);
         }
-        let end = line(block, at)?.ok_or(BadHead::LineEnd)?;
+        let end = line(block, at)?.ok_or(HeadError::LineEnd)?;
         let text = &block[at..end];
-        let colon = memchr(b':', text).ok_or(BadHead::Field)?;
+        let colon = memchr(b':', text).ok_or(HeadError::Field)?;
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         if !is_token(name) || name.len() > usize::from(u16::MAX) || !is_field_value(value) {
-            return Err(BadHead::Field);
+            return Err(HeadError::Field);
         }
         let known = (Name::of(name), NameClass::of(name));
         let value = trim(value);
@@ -178,12 +178,12 @@ fn section(
 }
 
 /// Returns an error if no continuation of an incomplete section can be valid.
-fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, BadHead> {
+fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
     let (mut at, mut lines) = (start, 0);
     while let Some(end) = line(buf, at)? {
         lines += 1;
         if lines > limits.fields {
-            return Err(BadHead::TooLarge);
+            return Err(HeadError::TooLarge);
         }
         at = end + 2;
     }
@@ -191,19 +191,19 @@ fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<us
 }
 
 /// Extracts framing and connection options from the fields.
-fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
-    let mut found = Framing::default();
+fn control_fields(fields: &mut Fields) -> Result<Framing, HeadError> {
+    let mut found = ControlFields::default();
     for field in fields.iter() {
         match field.id {
             Name::ContentLength => {
                 if found.length.is_some() {
-                    return Err(BadHead::ContentLength);
+                    return Err(HeadError::ContentLength);
                 }
-                found.length = Some(decimal(field.value).ok_or(BadHead::ContentLength)?);
+                found.length = Some(decimal(field.value).ok_or(HeadError::ContentLength)?);
             }
             Name::TransferEncoding => {
                 if found.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadHead::TransferEncoding);
+                    return Err(HeadError::TransferEncoding);
                 }
                 found.chunked = true;
             }
@@ -220,7 +220,7 @@ fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
         }
     }
     if found.chunked && found.length.is_some() {
-        return Err(BadHead::BothLengths);
+        return Err(HeadError::BothLengths);
     }
     Ok(found)
 }
@@ -231,12 +231,12 @@ fn framing(fields: &mut Fields) -> Result<Framing, BadHead> {
 /// removed from the fields; `authority` and `body` contain them.
 ///
 /// # Errors
-/// [`BadHead`]: respond with [`BadHead::status`] and close, or close without a response.
+/// [`HeadError`]: respond with [`HeadError::status`] and close, or close without a response.
 pub fn request(
     buf: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
-) -> Result<Option<ParsedRequest>, BadHead> {
+) -> Result<Option<ParsedRequest>, HeadError> {
     head.clear();
     match plain::request(buf, limits, head) {
         Some(found) => Ok(Some(found)),
@@ -249,7 +249,7 @@ pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
-) -> Result<Option<ParsedRequest>, BadHead> {
+) -> Result<Option<ParsedRequest>, HeadError> {
     head.clear();
     // One empty line before the request line is ignored (RFC 9112 §2.2).
     let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
@@ -257,35 +257,35 @@ pub(super) fn strict_request(
     let most = start + limits.target + REQUEST_LINE + limits.bytes;
     let whole = &buf[..buf.len().min(most)];
     let truncated = buf.len() >= most;
-    let more = || if truncated { Err(BadHead::TooLarge) } else { Ok(None) };
+    let more = || if truncated { Err(HeadError::TooLarge) } else { Ok(None) };
 
     if !begins_like_a_request(&whole[start..]) {
-        return Err(BadHead::NotHttp);
+        return Err(HeadError::NotHttp);
     }
     let Some(end) = line(whole, start)? else {
         let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
-        return if first > limits.target + REQUEST_LINE { Err(BadHead::TargetTooLong) } else { more() };
+        return if first > limits.target + REQUEST_LINE { Err(HeadError::TargetTooLong) } else { more() };
     };
     let (target, version) = request_line(&whole[start..end], limits, head)?;
     head.version = version;
     let section_limit = (end + 2).saturating_add(limits.bytes);
     let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else {
-        return if whole.len() >= section_limit { Err(BadHead::TooLarge) } else { more() };
+        return if whole.len() >= section_limit { Err(HeadError::TooLarge) } else { more() };
     };
     if used > section_limit {
-        return Err(BadHead::TooLarge);
+        return Err(HeadError::TooLarge);
     }
-    let found = framing(&mut head.fields)?;
+    let found = control_fields(&mut head.fields)?;
 
     if found.chunked && version == Version::Http10 {
-        return Err(BadHead::TransferEncoding);
+        return Err(HeadError::TransferEncoding);
     }
     head.body = match (found.chunked, found.length) {
         (true, _) => BodyLength::Unknown,
         (false, Some(0) | None) => BodyLength::None,
         (false, Some(length)) => BodyLength::Exact(length),
     };
-    authority(&found, target, head)?;
+    set_authority(&found, target, head)?;
     if found.upgrade && version == Version::Http11 {
         let protocols: Vec<&[u8]> = head.fields.all(Name::Upgrade).collect();
         if !protocols.is_empty()
@@ -312,21 +312,15 @@ fn begins_like_a_request(bytes: &[u8]) -> bool {
         || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
 }
 
-/// The authority within an absolute target.
-enum TargetAuthority {
-    None,
-    Some(std::ops::Range<usize>),
-}
-
 /// Parses the request line into method and target. Returns the authority of an absolute target.
 fn request_line(
     line: &[u8],
     limits: &HeadLimits,
     head: &mut RequestHead,
-) -> Result<(Option<String>, Version), BadHead> {
-    let first = memchr(b' ', line).ok_or(BadHead::FirstLine)?;
+) -> Result<(Option<String>, Version), HeadError> {
+    let first = memchr(b' ', line).ok_or(HeadError::FirstLine)?;
     let rest = &line[first + 1..];
-    let second = memchr(b' ', rest).ok_or(BadHead::FirstLine)?;
+    let second = memchr(b' ', rest).ok_or(HeadError::FirstLine)?;
     let (target, version) = (&rest[..second], &rest[second + 1..]);
     let version = match version {
         b"HTTP/1.1" => Version::Http11,
@@ -337,22 +331,22 @@ fn request_line(
                 && other[5].is_ascii_digit()
                 && other[6] == b'.' =>
         {
-            return Err(BadHead::Version);
+            return Err(HeadError::Version);
         }
-        _ => return Err(BadHead::FirstLine),
+        _ => return Err(HeadError::FirstLine),
     };
-    head.method = Method::parse(&line[..first]).ok_or(BadHead::FirstLine)?;
+    head.method = Method::parse(&line[..first]).ok_or(HeadError::FirstLine)?;
     if target.len() > limits.target {
-        return Err(BadHead::TargetTooLong);
+        return Err(HeadError::TargetTooLong);
     }
     if !is_target(target) || memchr(b'#', target).is_some() {
-        return Err(BadHead::Target);
+        return Err(HeadError::Target);
     }
     // Visible ASCII, as just checked.
-    let target = std::str::from_utf8(target).map_err(|_| BadHead::Target)?;
-    let found = absolute(target);
+    let target = std::str::from_utf8(target).map_err(|_| HeadError::Target)?;
+    let found = absolute_authority(target);
     let authority = match (&found, &head.method) {
-        (TargetAuthority::Some(range), _) => {
+        (Some(range), _) => {
             let path = &target[range.end..];
             match path.as_bytes().first() {
                 Some(b'/') => head.target.push_str(path),
@@ -360,54 +354,54 @@ fn request_line(
                     head.target.push('/');
                     head.target.push_str(path);
                 }
-                Some(_) => return Err(BadHead::Target),
+                Some(_) => return Err(HeadError::Target),
                 None if head.method == Method::Options => head.target.push('*'),
                 None => head.target.push('/'),
             }
             Some(target[range.clone()].to_owned())
         }
-        (TargetAuthority::None, Method::Connect) => {
+        (None, Method::Connect) => {
             // The authority form (RFC 9112 §3.2.3), which the policy refuses later with its own reason.
             head.target.push('*');
             Some(target.to_owned())
         }
-        (TargetAuthority::None, _) if target.starts_with('/') || target == "*" => {
+        (None, _) if target.starts_with('/') || target == "*" => {
             head.target.push_str(target);
             None
         }
-        (TargetAuthority::None, _) => return Err(BadHead::Target),
+        (None, _) => return Err(HeadError::Target),
     };
     Ok((authority, version))
 }
 
 /// Finds the authority in an absolute target with an http or https scheme.
-fn absolute(target: &str) -> TargetAuthority {
+fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
     let at = match target.find("://") {
         Some(at)
             if target[..at].eq_ignore_ascii_case("http") || target[..at].eq_ignore_ascii_case("https") =>
         {
             at + 3
         }
-        _ => return TargetAuthority::None,
+        _ => return None,
     };
     let end = target[at..].find(['/', '?']).map_or(target.len(), |length| at + length);
-    TargetAuthority::Some(at..end)
+    Some(at..end)
 }
 
 /// Determines the authority of the request: one Host that agrees with an absolute target (RFC 9112 §3.2).
-fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) -> Result<(), BadHead> {
+fn set_authority(found: &ControlFields, target: Option<String>, head: &mut RequestHead) -> Result<(), HeadError> {
     let required = usize::from(head.version == Version::Http11);
     if found.hosts > 1 || found.hosts < required {
-        return Err(BadHead::Host);
+        return Err(HeadError::Host);
     }
     let host = head.fields.get(Name::Host).unwrap_or_default();
-    let host = std::str::from_utf8(host).map_err(|_| BadHead::Host)?;
+    let host = std::str::from_utf8(host).map_err(|_| HeadError::Host)?;
     if !host.is_empty() && split_authority(host).is_none() {
-        return Err(BadHead::Host);
+        return Err(HeadError::Host);
     }
     if let Some(target) = target {
         if split_authority(&target).is_none() || (found.hosts == 1 && !target.eq_ignore_ascii_case(host)) {
-            return Err(BadHead::Host);
+            return Err(HeadError::Host);
         }
         head.authority = target;
     } else {
@@ -424,13 +418,13 @@ fn authority(found: &Framing, target: Option<String>, head: &mut RequestHead) ->
 /// content is chunked.
 ///
 /// # Errors
-/// [`BadHead`]: close the connection and respond to the client with 502.
+/// [`HeadError`]: close the connection and respond to the client with 502.
 pub fn response(
     buf: &[u8],
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-) -> Result<Option<ParsedResponse>, BadHead> {
+) -> Result<Option<ParsedResponse>, HeadError> {
     head.clear();
     if let Some(found) = plain::response(buf, limits, method, head) {
         return Ok(Some(found));
@@ -447,32 +441,32 @@ pub(super) fn strict_response(
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-) -> Result<Option<ParsedResponse>, BadHead> {
+) -> Result<Option<ParsedResponse>, HeadError> {
     head.clear();
     let whole = &buf[..buf.len().min(limits.bytes)];
-    let more = || if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
+    let more = || if buf.len() >= limits.bytes { Err(HeadError::TooLarge) } else { Ok(None) };
     if !whole.starts_with(&b"HTTP/1."[..whole.len().min(7)]) {
-        return Err(BadHead::NotHttp);
+        return Err(HeadError::NotHttp);
     }
     let Some(end) = line(whole, 0)? else { return more() };
     let first = &whole[..end];
     let version = match first.get(..9) {
         Some(b"HTTP/1.1 ") => Version::Http11,
         Some(b"HTTP/1.0 ") => Version::Http10,
-        _ => return Err(BadHead::FirstLine),
+        _ => return Err(HeadError::FirstLine),
     };
-    let digits = first.get(9..12).ok_or(BadHead::FirstLine)?;
+    let digits = first.get(9..12).ok_or(HeadError::FirstLine)?;
     if !matches!(first.get(12), None | Some(b' ')) || !is_field_value(&first[12..]) {
-        return Err(BadHead::FirstLine);
+        return Err(HeadError::FirstLine);
     }
     head.status = match decimal(digits) {
         Some(status @ 100..=999) => status as u16,
-        _ => return Err(BadHead::FirstLine),
+        _ => return Err(HeadError::FirstLine),
     };
     let Some(used) = section(whole, end + 2, limits, &mut head.fields)? else { return more() };
-    let found = framing(&mut head.fields)?;
+    let found = control_fields(&mut head.fields)?;
     if found.chunked && version == Version::Http10 {
-        return Err(BadHead::TransferEncoding);
+        return Err(HeadError::TransferEncoding);
     }
     let bodiless = head.is_bodiless(method);
     let framing = match (bodiless, found.chunked, found.length) {

@@ -16,7 +16,7 @@
 //!
 //! let smuggled = b"POST /a HTTP/1.1\r\nHost: example.org\r\nContent-Length: +3\r\n\r\nabc";
 //! assert!(h1::request(smuggled, &h1::HeadLimits::default(), &mut head).is_err());
-//! # Ok::<(), h1::BadHead>(())
+//! # Ok::<(), h1::HeadError>(())
 //! ```
 
 mod chunked;
@@ -27,7 +27,7 @@ mod repair;
 mod write;
 
 pub use chunked::{BadChunk, ChunkedDecoder, ChunkedProgress};
-pub use head::{BadHead, HeadLimits, ParsedRequest, ParsedResponse, ResponseBody, request, response};
+pub use head::{HeadError, HeadLimits, ParsedRequest, ParsedResponse, ResponseBody, request, response};
 pub use keep_alive::keep_alive_timeout;
 pub use repair::response_line_of;
 pub use write::{

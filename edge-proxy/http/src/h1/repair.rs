@@ -5,7 +5,7 @@
 //! unambiguous: one Content-Length, or content until the connection is closed. Requests are never repaired. The connection is not
 //! reused.
 
-use super::head::{BadHead, HeadLimits, ParsedResponse, ResponseBody, strict_response};
+use super::head::{HeadError, HeadLimits, ParsedResponse, ResponseBody, strict_response};
 use crate::grammar::{is_field_value, is_token};
 use crate::{Method, Name, ResponseHead};
 use memchr::memchr;
@@ -16,13 +16,13 @@ pub(super) fn response(
     limits: &HeadLimits,
     method: &Method,
     head: &mut ResponseHead,
-    why: BadHead,
-) -> Result<Option<ParsedResponse>, BadHead> {
-    if !matches!(why, BadHead::LineEnd | BadHead::Field) {
+    why: HeadError,
+) -> Result<Option<ParsedResponse>, HeadError> {
+    if !matches!(why, HeadError::LineEnd | HeadError::Field) {
         return Err(why);
     }
     let Some((clean, used)) = cleaned(&buf[..buf.len().min(limits.bytes)]) else {
-        return if buf.len() >= limits.bytes { Err(BadHead::TooLarge) } else { Ok(None) };
+        return if buf.len() >= limits.bytes { Err(HeadError::TooLarge) } else { Ok(None) };
     };
     let limits = HeadLimits { bytes: limits.bytes.saturating_mul(2), ..*limits };
     let Some(found) = strict_response(&clean, &limits, method, head)? else { return Err(why) };
@@ -58,7 +58,7 @@ fn cleaned(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// Returns the line of a response head, counted from 1, at which this error was found.
-pub fn response_line_of(buf: &[u8], why: BadHead) -> usize {
+pub fn response_line_of(buf: &[u8], why: HeadError) -> usize {
     let lines = || buf.split(|byte| *byte == b'\n');
     let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);
     let found = |wrong: &dyn Fn(&[u8]) -> bool| {
@@ -69,16 +69,16 @@ pub fn response_line_of(buf: &[u8], why: BadHead) -> usize {
         name.is_some_and(|name| names.contains(&name))
     };
     let found = match why {
-        BadHead::Field => found(&|line| {
+        HeadError::Field => found(&|line| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             memchr(b':', line).is_none_or(|colon| {
                 !is_token(&line[..colon]) || !is_field_value(line[colon + 1..].trim_ascii())
             })
         }),
-        BadHead::LineEnd => lines().position(|line| !line.ends_with(b"\r")).map(|at| at + 1),
-        BadHead::ContentLength | BadHead::BothLengths => found(&|line| named(line, &[Name::ContentLength])),
-        BadHead::TransferEncoding => found(&|line| named(line, &[Name::TransferEncoding])),
-        BadHead::TooLarge => Some(lines().count()),
+        HeadError::LineEnd => lines().position(|line| !line.ends_with(b"\r")).map(|at| at + 1),
+        HeadError::ContentLength | HeadError::BothLengths => found(&|line| named(line, &[Name::ContentLength])),
+        HeadError::TransferEncoding => found(&|line| named(line, &[Name::TransferEncoding])),
+        HeadError::TooLarge => Some(lines().count()),
         _ => None,
     };
     found.unwrap_or(1)
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Result<Option<(u16, Vec<String>, ParsedResponse)>, BadHead> {
+    fn read(text: &str) -> Result<Option<(u16, Vec<String>, ParsedResponse)>, HeadError> {
         let mut head = ResponseHead::default();
         let found = response(text.as_bytes(), &HeadLimits::default(), &Method::Get, &mut head)?;
         Ok(found.map(|found| {

@@ -3,15 +3,15 @@
 use super::frame::{self, FrameEvent, FrameReader};
 use super::qpack::QpackDecoder;
 use super::{Code, ProtocolError, SectionLimits};
-use crate::section::{BadSection, RequestSection, TrailerSection};
+use crate::section::{SectionError, RequestHeadBuilder, TrailerBuilder};
 use crate::{BodyLength, Fields, RequestHead, Version};
 
-impl From<BadSection> for ProtocolError {
-    fn from(bad: BadSection) -> Self {
+impl From<SectionError> for ProtocolError {
+    fn from(bad: SectionError) -> Self {
         match bad {
-            BadSection::Malformed | BadSection::TwoAuthorities => Self::MESSAGE,
-            BadSection::TooLarge => Self::TooLarge,
-            BadSection::Connect => Self::Stream(Code::H3_REQUEST_REJECTED),
+            SectionError::Malformed | SectionError::TwoAuthorities => Self::MESSAGE,
+            SectionError::TooLarge => Self::TooLarge,
+            SectionError::Connect => Self::Stream(Code::H3_REQUEST_REJECTED),
         }
     }
 }
@@ -163,7 +163,7 @@ impl RequestDecoder {
         }
         self.phase = Phase::Trailed;
         let section = std::mem::take(&mut self.section);
-        let mut trailers = TrailerSection::new(self.limits);
+        let mut trailers = TrailerBuilder::new(self.limits);
         QpackDecoder::new().decode(&section, |name, value| Ok(trailers.field(name, value)?))?;
         Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
@@ -175,7 +175,7 @@ impl RequestDecoder {
     /// [`ProtocolError`] if the section cannot be decoded, is malformed or exceeds a limit.
     pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, ProtocolError> {
         let section = std::mem::take(&mut self.section);
-        let mut request = RequestSection::new(Version::Http3, self.limits);
+        let mut request = RequestHeadBuilder::new(Version::Http3, self.limits);
         decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
         let head = request.finish(ended)?;
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };

@@ -119,7 +119,7 @@ fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
 }
 
 /// Makes this address the client, and the previous client a hop.
-fn step(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
+fn advance(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
     client.via.insert(0, client.address);
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
@@ -140,7 +140,7 @@ fn walk_list(
             let Some(found) = parse_entry(trim(entry)) else {
                 return StopReason::Garbage;
             };
-            step(client, found, TrustedHeader::XForwardedFor);
+            advance(client, found, TrustedHeader::XForwardedFor);
             if let Some(stop) = stop_reason(trust, identities, found.0) {
                 return stop;
             }
@@ -174,7 +174,7 @@ fn walk_forwarded(
             let Some(found) = element.node.as_deref().and_then(parse_entry) else {
                 return StopReason::Garbage;
             };
-            step(client, found, TrustedHeader::Forwarded);
+            advance(client, found, TrustedHeader::Forwarded);
             if let Some(proto) = &element.proto {
                 client.forwarded.https = https(proto);
             }
@@ -200,7 +200,7 @@ fn one_address<'v>(
         (Some(_), Some(_)) => StopReason::Garbage,
         (Some(value), None) => match parse_entry(trim(value)) {
             Some(found) => {
-                step(client, found, header);
+                advance(client, found, header);
                 StopReason::Untrusted
             }
             None => StopReason::Garbage,

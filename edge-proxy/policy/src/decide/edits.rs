@@ -23,12 +23,12 @@ pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
 }
 
 /// Returns whether the edits set, add or remove a field that a backend could take for this one.
-pub(super) fn concern(edits: &FieldEdits, name: &[u8]) -> bool {
+pub(super) fn edits_field(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
 }
 
 /// Returns whether the name is another spelling of a field that the edits set, add or remove.
-pub(super) fn have_alias(edits: &FieldEdits, name: &[u8]) -> bool {
+pub(super) fn is_alias_of_edited(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
         && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
 }

@@ -112,7 +112,7 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
         may_be_trailer(field_names::folded(field.name), field.name)
             && is_forwarded(decision, false, field)
             && !decision.address_field.is_some_and(|name| field_names::is_same(field.name, name.as_bytes()))
-            && ![site, route].into_iter().flatten().any(|edits| edits::concern(edits, field.name))
+            && ![site, route].into_iter().flatten().any(|edits| edits::edits_field(edits, field.name))
     });
     kept
 }
@@ -140,7 +140,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
         return;
     }
     let is_edited =
-        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::have_alias(edits, name));
+        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::is_alias_of_edited(edits, name));
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
 

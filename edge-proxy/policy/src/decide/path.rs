@@ -5,18 +5,18 @@
 //! its readings would be decided otherwise than the path as it came.
 
 /// The highest number of readings that are computed, and of bytes in them.
-const MOST: usize = 128;
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_READINGS: usize = 128;
+const MAX_READING_BYTES: usize = 256 * 1024;
 /// The highest number of times that a backend is assumed to decode escapes.
-const DECODES: u8 = 2;
+const MAX_DECODINGS: u8 = 2;
 
 /// An error for a path with more readings than are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(super) struct TooManyReadings;
 
 /// Returns the readings of a path that differ from it, without duplicates.
-pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
-    if has_one(path) {
+pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
+    if is_unambiguous(path) {
         return Ok(Vec::new());
     }
     // With how often each was decoded.
@@ -27,7 +27,7 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
         let decoded = *decoded;
         let mut next: Vec<(Vec<u8>, u8)> =
             STEPS.iter().filter_map(|step| step(reading)).map(|reading| (reading, decoded)).collect();
-        if decoded < DECODES {
+        if decoded < MAX_DECODINGS {
             next.extend(decode(reading).map(|reading| (reading, decoded + 1)));
         }
         for (reading, decoded) in next {
@@ -44,8 +44,8 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
                 }
             }
         }
-        if found.len() > MOST || bytes > MOST_BYTES {
-            return Err(TooMany);
+        if found.len() > MAX_READINGS || bytes > MAX_READING_BYTES {
+            return Err(TooManyReadings);
         }
         at += 1;
     }
@@ -80,7 +80,7 @@ pub fn other_readings(path: &str) -> Option<Vec<String>> {
 }
 
 /// Returns whether every backend reads the path as received. Most paths are such.
-fn has_one(path: &[u8]) -> bool {
+fn is_unambiguous(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
@@ -90,7 +90,7 @@ type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The normalisation steps of backends, besides decoding.
 const STEPS: [PathStep; 7] =
-    [backslashes, without_parameters, merged, without_dots, until_nul, until_query, trimmed];
+    [replace_backslashes, remove_parameters, merge_slashes, resolve_dot_segments, cut_at_nul, cut_at_query, trim_end];
 
 fn changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
     (reading != path).then_some(reading)
@@ -116,24 +116,24 @@ fn decode(path: &[u8]) -> Option<Vec<u8>> {
     changed(path, reading)
 }
 
-fn backslashes(path: &[u8]) -> Option<Vec<u8>> {
+fn replace_backslashes(path: &[u8]) -> Option<Vec<u8>> {
     changed(path, path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect())
 }
 
 /// Removes the parameters of each segment, from its first `;`.
-fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
+fn remove_parameters(path: &[u8]) -> Option<Vec<u8>> {
     let name = |segment: &[u8]| segment.split(|b| *b == b';').next().unwrap_or_default().to_vec();
     changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
 }
 
-fn merged(path: &[u8]) -> Option<Vec<u8>> {
+fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     let mut reading = path.to_vec();
     reading.dedup_by(|b, before| *b == b'/' && *before == b'/');
     changed(path, reading)
 }
 
 /// Resolves `.` and `..` (RFC 3986 §5.2.4). `..` at the root stays at the root.
-fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
+fn resolve_dot_segments(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"/")?;
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut folder = false;
@@ -153,17 +153,17 @@ fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     changed(path, reading)
 }
 
-fn until_nul(path: &[u8]) -> Option<Vec<u8>> {
+fn cut_at_nul(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| *b == 0).map(|at| path[..at].to_vec())
 }
 
 /// Cuts the path before a `?` or `#`, which ends the path for a backend that decodes first.
-fn until_query(path: &[u8]) -> Option<Vec<u8>> {
+fn cut_at_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
 }
 
 /// Removes blanks and control characters at the end.
-fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
+fn trim_end(path: &[u8]) -> Option<Vec<u8>> {
     let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
     changed(path, path[..end].to_vec())
 }
@@ -245,7 +245,7 @@ mod tests {
             let (mut reading, mut decoded) = (path.clone().into_bytes(), 0);
             for step in program {
                 let next = match step {
-                    7 if decoded < DECODES => {
+                    7 if decoded < MAX_DECODINGS => {
                         decoded += 1;
                         decode(&reading)
                     }
@@ -260,7 +260,7 @@ mod tests {
         /// A path without special characters has one reading, and is found to have it without being copied.
         #[test]
         fn plain_paths_have_one(path in "(/[a-z0-9_-]{1,5}){1,4}/?") {
-            prop_assert!(has_one(path.as_bytes()));
+            prop_assert!(is_unambiguous(path.as_bytes()));
             prop_assert_eq!(readings(path.as_bytes()), Ok(Vec::new()));
         }
     }

@@ -35,7 +35,7 @@ enum NextRequest {
         keep_alive: bool,
         expects_continue: bool,
     },
-    Bad(h1::BadHead),
+    Bad(h1::HeadError),
     /// A head was begun and not completed in time.
     Slow,
     End,
@@ -109,20 +109,20 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
-const fn reason(why: h1::BadHead) -> Reason {
+const fn reason(why: h1::HeadError) -> Reason {
     match why {
-        h1::BadHead::NotHttp => Reason::NotHttp,
-        h1::BadHead::TargetTooLong => Reason::TargetTooLong,
-        h1::BadHead::TooLarge => Reason::HeadTooLarge,
-        h1::BadHead::LineEnd
-        | h1::BadHead::FirstLine
-        | h1::BadHead::Version
-        | h1::BadHead::Target
-        | h1::BadHead::Field
-        | h1::BadHead::Host
-        | h1::BadHead::ContentLength
-        | h1::BadHead::TransferEncoding
-        | h1::BadHead::BothLengths => Reason::MalformedHead,
+        h1::HeadError::NotHttp => Reason::NotHttp,
+        h1::HeadError::TargetTooLong => Reason::TargetTooLong,
+        h1::HeadError::TooLarge => Reason::HeadTooLarge,
+        h1::HeadError::LineEnd
+        | h1::HeadError::FirstLine
+        | h1::HeadError::Version
+        | h1::HeadError::Target
+        | h1::HeadError::Field
+        | h1::HeadError::Host
+        | h1::HeadError::ContentLength
+        | h1::HeadError::TransferEncoding
+        | h1::HeadError::BothLengths => Reason::MalformedHead,
     }
 }
 

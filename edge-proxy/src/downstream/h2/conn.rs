@@ -174,7 +174,7 @@ impl Http2Connection {
     }
 
     /// Registers the connection's task to be woken by changes from now on.
-    pub(super) fn attend(&mut self, waker: &Waker) {
+    pub(super) fn register_waker(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
         }
@@ -206,7 +206,7 @@ impl Http2Connection {
     }
 
     /// Returns whether the client reads its responses, so that more requests may be read.
-    pub(super) fn is_taken(&self) -> bool {
+    pub(super) fn has_output_room(&self) -> bool {
         self.out.len() < UNTAKEN
     }
 
@@ -252,7 +252,7 @@ impl Http2Connection {
 
     /// Announces that no new requests are accepted, and sends a PING to learn when the client knows. Requests sent before are
     /// still accepted (RFC 9113 §6.8).
-    pub(super) fn leave(&mut self) {
+    pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
             self.say_goaway(MOST as u32, Code::NO_ERROR);
@@ -310,7 +310,7 @@ impl Http2Connection {
     /// Returns flow-control credit of the connection for consumed content.
     fn release_all(&mut self, n: usize) {
         self.unreleased += n as u32;
-        self.windows.passed(n);
+        self.windows.count_passed(n);
         if self.unreleased >= self.connection_window / 2 && !self.lost && self.failed.is_none() {
             let target = self.windows.connection();
             let step = std::mem::take(&mut self.unreleased) + (target - self.connection_window);
@@ -382,7 +382,7 @@ impl Http2Connection {
     }
 
     /// Divides the available window among the waiting streams, in equal parts of at least one turn.
-    pub(super) fn give_turns(&mut self) {
+    pub(super) fn wake_streams(&mut self) {
         let waiting = self.send_queue.equals();
         if waiting == 0 {
             self.contended = false;

@@ -101,8 +101,8 @@ impl Driver {
 
     /// Drives the connection. Ready when it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.conn.borrow_mut().attend(cx.waker());
-        self.leave();
+        self.conn.borrow_mut().register_waker(cx.waker());
+        self.go_away_when_draining();
         let more = self.read(cx);
         if self.unfinished && self.section.poll_due(cx).is_ready() {
             (self.unfinished, self.slow) = (false, true);
@@ -118,8 +118,8 @@ impl Driver {
         if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
             return Poll::Ready(());
         }
-        conn.give_turns();
-        if more && conn.is_taken() {
+        conn.wake_streams();
+        if more && conn.has_output_room() {
             cx.waker().wake_by_ref();
         }
         match self.deadline.poll_due(cx) {
@@ -135,7 +135,7 @@ impl Driver {
             Poll::Ready(()) => {
                 if conn.slots.is_empty() {
                     // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
-                    conn.leave();
+                    conn.go_away();
                     self.deadline.set(self.timeouts.handshake);
                     cx.waker().wake_by_ref();
                 } else {
@@ -148,10 +148,10 @@ impl Driver {
     }
 
     /// Sends GOAWAY once the worker drains.
-    fn leave(&mut self) {
+    fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if self.worker.sweep().draining() && !conn.is_leaving() {
-            conn.leave();
+            conn.go_away();
             if conn.slots.is_empty() {
                 self.deadline.set(self.timeouts.handshake);
             }
@@ -165,7 +165,7 @@ impl Driver {
             if conn.is_over() {
                 return false;
             }
-            if !conn.is_taken() {
+            if !conn.has_output_room() {
                 return true;
             }
             drop(conn);

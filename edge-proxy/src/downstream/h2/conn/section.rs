@@ -6,7 +6,7 @@ use crate::date;
 use edge_http::h2::frame::{self, FrameHeader};
 use edge_http::h2::{Code, hpack, response};
 use edge_http::priority::Priority;
-use edge_http::section::{BadSection, RequestSection, TrailerSection};
+use edge_http::section::{SectionError, RequestHeadBuilder, TrailerBuilder};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
@@ -79,8 +79,8 @@ impl Http2Connection {
     fn lines(
         &mut self,
         block: &[u8],
-        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), BadSection>,
-    ) -> Result<Option<BadSection>, hpack::InvalidBlock> {
+        mut field: impl FnMut(&[u8], &[u8]) -> Result<(), SectionError>,
+    ) -> Result<Option<SectionError>, hpack::InvalidBlock> {
         let mut bad = None;
         self.decoder.decode(block, |name, value| {
             if bad.is_none() {
@@ -92,7 +92,7 @@ impl Http2Connection {
 
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
-        let mut section = RequestSection::new(Version::Http2, self.limits.section);
+        let mut section = RequestHeadBuilder::new(Version::Http2, self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
         };
@@ -105,16 +105,16 @@ impl Http2Connection {
         }
         // §5.3.1 of RFC 7540: a stream cannot depend on itself.
         let head = match bad {
-            None if own => Err(BadSection::Malformed),
+            None if own => Err(SectionError::Malformed),
             None => section.finish(end),
             Some(bad) => Err(bad),
         };
         match head {
             Ok(head) => self.begin(id, head, end, arrived),
-            Err(BadSection::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
-            Err(BadSection::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
-            Err(BadSection::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
-            Err(BadSection::TwoAuthorities) => self.refuse(id, end, 400, Reason::MalformedHead),
+            Err(SectionError::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
+            Err(SectionError::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
+            Err(SectionError::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
+            Err(SectionError::TwoAuthorities) => self.refuse(id, end, 400, Reason::MalformedHead),
         }
     }
 
@@ -147,14 +147,14 @@ impl Http2Connection {
     }
 
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
-        let mut section = TrailerSection::new(self.limits.section);
+        let mut section = TrailerBuilder::new(self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
         };
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let wrong = if slot.body != StreamBody::Coming {
             Some(Code::STREAM_CLOSED)
-        } else if bad == Some(BadSection::TooLarge) {
+        } else if bad == Some(SectionError::TooLarge) {
             Some(Code::ENHANCE_YOUR_CALM)
         } else if bad.is_some() || !end || own || slot.expected.is_some_and(|left| left > 0) {
             // §8.1: they end the request, which is as long as announced.

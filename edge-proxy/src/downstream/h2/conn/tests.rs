@@ -346,8 +346,8 @@ proptest! {
         let bytes = frames.concat();
         let (mut whole, mut cut) = (begun(), begun());
         if leaves {
-            whole.leave();
-            cut.leave();
+            whole.go_away();
+            cut.go_away();
         }
         let (mut all, mut some) = (Vec::new(), Vec::new());
         whole.receive(&bytes, &mut all, Instant::now());

@@ -46,7 +46,7 @@ impl Windows {
     }
 
     /// Counts forwarded bytes.
-    pub(super) const fn passed(&mut self, bytes: usize) {
+    pub(super) const fn count_passed(&mut self, bytes: usize) {
         if let Some(measured) = &mut self.measured {
             *measured += bytes as u64;
         }
@@ -91,12 +91,12 @@ mod tests {
     fn windows_grow_with_what_is_passed_on() {
         let mut windows = Windows::new();
         assert!(windows.measure() && !windows.measure());
-        windows.passed(STREAM_WINDOW as usize / 2 - 1);
+        windows.count_passed(STREAM_WINDOW as usize / 2 - 1);
         windows.answered();
         assert_eq!((windows.stream(), windows.connection()), (STREAM_WINDOW, WINDOW));
         for expected in [512, 1024, 2048, 4096, 8192] {
             assert!(windows.measure());
-            windows.passed(windows.stream() as usize);
+            windows.count_passed(windows.stream() as usize);
             windows.answered();
             assert_eq!(windows.stream(), expected * 1024);
             assert!(windows.connection() >= 2 * windows.stream());
@@ -115,7 +115,7 @@ mod tests {
                         connections[at] = Windows::new();
                     } else {
                         connections[at].measure();
-                        connections[at].passed(passed);
+                        connections[at].count_passed(passed);
                         connections[at].answered();
                     }
                     let more: usize = connections.iter().map(|one| (one.connection() - WINDOW) as usize).sum();
