@@ -103,7 +103,7 @@ impl ClientAuth {
 
     /// Returns the certificate of a completed handshake under this configuration. The chain is empty if the client sent none.
     pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
-        ProvenCertificate { rules: self.rules.clone(), certificate: certificate(chain) }
+        ProvenCertificate { rules: self.rules.clone(), certificate: client_certificate(chain) }
     }
 }
 
@@ -148,8 +148,9 @@ fn revocation_lists(
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
-/// Returns the parts of a verified chain that request fields may contain.
-fn certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+/// Extracts the parts of a verified chain that request fields may contain. `None` if the chain is empty. Names stay
+/// empty if the certificate cannot be parsed.
+fn client_certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
     let leaf = chain.first()?;
     let mut certificate = ClientCertificate::new(chain.iter().map(|one| one.to_vec()).collect());
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);

@@ -102,7 +102,7 @@ impl Deadline {
         self.slot.at.set(NEVER);
     }
 
-    /// Ready when the deadline has passed. Otherwise the task is woken then, or when the worker begins to drain.
+    /// Completes when the deadline has passed. Otherwise the task is woken then, or when the worker begins to drain.
     pub(crate) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.slot.at.get() <= self.sweep.now.get() {
             return Poll::Ready(());
@@ -115,8 +115,8 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Runs `future` until it completes, `duration` has passed, or the previously set deadline has passed. The previous deadline
-    /// is restored afterwards, so that limits can be nested.
+    /// Runs `future` until it completes, or `duration` or the previously set deadline has passed; `None` if one has.
+    /// The previous deadline is restored afterwards, so that limits can be nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
         let outer = self.slot.at.get();
         self.sooner(duration);

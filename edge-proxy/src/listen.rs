@@ -203,7 +203,8 @@ fn is_deaf(socket: &SockRef<'_>) -> bool {
     socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
 }
 
-/// The TCP sockets of one listener, the address with the port that was given, and whether they were inherited.
+/// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones. Returns the address with
+/// its actual port, the sockets, and whether they were inherited.
 fn tcp(
     listener: &Listener,
     workers: usize,
@@ -237,7 +238,8 @@ fn tcp(
     Ok((address, sockets, false))
 }
 
-/// The UDP sockets of one listener, at the address of its TCP sockets.
+/// Opens the UDP sockets of one listener, one for each worker, at `address`, or takes the inherited ones. Empty if
+/// the listener has no HTTP/3.
 fn udp(
     listener: &Listener,
     address: SocketAddr,

@@ -15,30 +15,30 @@ use std::time::Duration;
 /// several threads at once. They must not block: increment a counter, or append to a buffer. The default implementations do
 /// nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// Called when a request has ended: served, refused or aborted.
+    /// Receives the record of a request that has ended: served, refused or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
-    /// Called when a TCP connection forwarded byte for byte has ended, or could not be forwarded.
+    /// Receives the record of a TCP connection forwarded byte for byte that has ended or could not be forwarded.
     fn forwarded(&self, _record: &ForwardRecord<'_>) {}
 
-    /// Called when a connection was rejected, or a request was rejected because its head is malformed, too large or too slow.
+    /// Receives a rejected connection, or a request rejected because its head is malformed, too large or too slow.
     /// These have no access record.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
-    /// Called when a listener of a worker stops accepting connections, and when it accepts them again.
+    /// Receives that a listener of a worker stops accepting connections, or accepts them again.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
-    /// Called when a listener stops being served because its interface or address is missing, and when it is served. Not called
-    /// on a worker's thread.
+    /// Receives that a listener stops being served because its interface or address is missing, or that it is served.
+    /// Not called on a worker's thread.
     fn listener(&self, _event: &ListenerEvent<'_>) {}
 
-    /// Called when a target of an upstream becomes unavailable, and when it is available again.
+    /// Receives that a target of an upstream becomes unavailable, or is available again.
     fn target(&self, _event: &TargetEvent<'_>) {}
 
-    /// Called when the store of shared state becomes unreachable, and when it is reached. Not called on a worker's thread.
+    /// Receives that the store of shared state becomes unreachable, or is reached. Not called on a worker's thread.
     fn shared(&self, _event: &SharedEvent) {}
 
-    /// Called when a worker, or the QUIC socket of one of its listeners, has failed. The other workers continue.
+    /// Receives the failure of a worker, or of the QUIC socket of one of its listeners. The other workers continue.
     fn worker_failed(&self, _failure: &WorkerFailure<'_>) {}
 }
 

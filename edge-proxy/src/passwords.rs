@@ -47,7 +47,7 @@ pub(crate) async fn verify(
     let user = users.iter().find(|user| user.name == given.user);
     // An unknown name takes as long as a known one, also where the users' hashes differ in cost.
     let Some(hash) =
-        user.or_else(|| PASSWORD_CACHE.stand_in(users, &given.user)).map(|user| user.hash.clone())
+        user.or_else(|| PASSWORD_CACHE.stand_in_user(users, &given.user)).map(|user| user.hash.clone())
     else {
         return PasswordVerdict::Wrong;
     };
@@ -109,8 +109,10 @@ struct Tag {
 }
 
 impl PasswordCache {
-    /// Returns the user whose hash an unknown name is verified against: by chance, but always the same for a name.
-    fn stand_in<'u>(&self, users: &'u [User], name: &str) -> Option<&'u User> {
+    /// Returns the user whose hash the password of an unknown name is verified against, so that the time does not
+    /// reveal which names exist. It is chosen by a keyed hash, so it is always the same for a name. `None` without
+    /// users.
+    fn stand_in_user<'u>(&self, users: &'u [User], name: &str) -> Option<&'u User> {
         let signed = hmac::sign(&self.key, name.as_bytes());
         let number = signed.as_ref().iter().take(8).fold(0usize, |all, byte| all << 8 | usize::from(*byte));
         users.get(number.checked_rem(users.len())?)
@@ -255,10 +257,10 @@ mod tests {
     fn unknown_names_cost_what_known_ones_cost() {
         let user = |name: &str| User { name: name.into(), hash: format!("hash of {name}") };
         let users = [user("ann"), user("bob"), user("cyd")];
-        let of = |number: usize| PASSWORD_CACHE.stand_in(&users, &format!("stranger{number}"));
+        let of = |number: usize| PASSWORD_CACHE.stand_in_user(&users, &format!("stranger{number}"));
         let chosen: BTreeSet<&str> = (0..64).filter_map(|number| Some(of(number)?.name.as_str())).collect();
         assert_eq!(chosen.len(), users.len(), "{chosen:?}");
         assert!((0..64).all(|number| of(number) == of(number)));
-        assert_eq!(PASSWORD_CACHE.stand_in(&[], "stranger"), None);
+        assert_eq!(PASSWORD_CACHE.stand_in_user(&[], "stranger"), None);
     }
 }

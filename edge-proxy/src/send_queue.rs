@@ -25,7 +25,7 @@ impl<K: Copy + PartialEq> SendQueue<K> {
         self.queue.push_front((stream, urgency));
     }
 
-    /// Removes and returns the next stream and its urgency.
+    /// Removes and returns the next stream and its urgency. `None` if the queue is empty.
     pub(crate) fn pop(&mut self) -> Option<(K, u8)> {
         let (at, _) = self.queue.iter().enumerate().min_by_key(|(_, (_, urgency))| *urgency)?;
         self.queue.remove(at)

@@ -50,7 +50,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Returns the local address of the connection.
+    /// Returns the local address of the connection. `None` for a Unix socket, or if the kernel does not know it.
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self {
             Self::Fresh(stream) => stream.as_ref()?.local_addr().ok(),

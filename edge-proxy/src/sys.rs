@@ -26,8 +26,9 @@ const MOST_INFO: usize = 56;
 /// The size of the record sequence number at the end of such a structure, in bytes.
 const SEQUENCE: usize = 8;
 
-/// The structure `tls12_crypto_info_*` of the cipher, which is the same for TLS 1.3, and its length.
-fn info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
+/// Returns the kernel's structure `tls12_crypto_info_*` for the keys and the next record's number, and its length in
+/// bytes. TLS 1.3 uses the same structure.
+fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
     let (kind, salt) = match keys.cipher() {
         Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
         Cipher::Aes256Gcm => (TLS_CIPHER_AES_GCM_256, 4),
@@ -71,7 +72,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Makes the kernel encrypt all further output with these keys, beginning with this record sequence number.
 pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
-    let (info, length) = info(keys, sequence);
+    let (info, length) = crypto_info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.
     done(unsafe {
         libc::setsockopt(
@@ -86,7 +87,7 @@ pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64)
 
 /// Returns the sequence number of the next record that the kernel writes.
 pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result<u64> {
-    let (mut info, length) = info(keys, 0);
+    let (mut info, length) = crypto_info(keys, 0);
     let mut found = length as libc::socklen_t;
     // SAFETY: the kernel writes at most as much as the length says, which is within the buffer.
     done(unsafe {
@@ -190,7 +191,8 @@ const IPV6_2292PKTOPTIONS: libc::c_int = 6;
 /// sent by this machine and came by it, although the kernel names the interface that has the address.
 pub(super) const LOOPBACK: u32 = 1;
 
-/// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it.
+/// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it. `None` if the
+/// kernel has no record.
 pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
     let (level, wish, question) = if v6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)

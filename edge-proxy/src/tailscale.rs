@@ -138,7 +138,7 @@ impl WhoIs {
             };
             exchange.finish();
             return match answer.status {
-                200 => parse(&content).ok_or(UpstreamError::Malformed(Cause::MalformedContent)),
+                200 => parse_whois(&content).ok_or(UpstreamError::Malformed(Cause::MalformedContent)),
                 404 => Ok(WhoisResult::Nobody),
                 status => Err(UpstreamError::Status(status)),
             };
@@ -181,8 +181,9 @@ struct WhoisUser {
     picture: String,
 }
 
-/// Parses a response.
-fn parse(content: &[u8]) -> Option<WhoisResult> {
+/// Parses the content of a whois response. `None` if it is not such JSON; [`WhoisResult::Nobody`] if it names no
+/// node.
+fn parse_whois(content: &[u8]) -> Option<WhoisResult> {
     let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
     let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };
     let short = node.name.split('.').next().unwrap_or_default();
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     fn node(text: &str) -> Option<Node> {
-        match parse(text.as_bytes())? {
+        match parse_whois(text.as_bytes())? {
             WhoisResult::Known(node) => Some((*node).clone()),
             _ => None,
         }
@@ -224,8 +225,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!((tagged.name.as_str(), tagged.user), ("vps-pacman", None));
-        assert!(parse(b"{}").is_some_and(|said| matches!(said, WhoisResult::Nobody)));
-        assert!(parse(b"no match").is_none() && parse(b"[]").is_none());
+        assert!(parse_whois(b"{}").is_some_and(|said| matches!(said, WhoisResult::Nobody)));
+        assert!(parse_whois(b"no match").is_none() && parse_whois(b"[]").is_none());
         assert_eq!(encoded("[fd7a::1]:9".parse().unwrap()), "%5Bfd7a::1%5D:9");
     }
 }

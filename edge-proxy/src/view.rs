@@ -41,7 +41,7 @@ impl View {
         Rc::new(Self { runtime, pools, whois })
     }
 
-    /// Returns the Alt-Svc value that is sent to clients on TLS.
+    /// Returns the Alt-Svc value that is sent to clients on TLS. `None` without HTTP/3.
     pub(crate) fn alt_svc(&self) -> Option<&str> {
         self.runtime.alt_svc()
     }

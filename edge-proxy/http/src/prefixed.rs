@@ -54,8 +54,9 @@ pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
     Some(value)
 }
 
-/// Takes a string whose length has a prefix of `bits` bits with the Huffman flag above it. Returns a part of the
-/// section, or text decoded into `scratch`.
+/// Takes a string from the front of `section` whose length has a prefix of `bits` bits with the Huffman flag above
+/// it. Returns a part of the section, or the text decoded into `scratch`. `None` if the string is truncated, its
+/// length is too large, or its Huffman code is invalid.
 pub(crate) fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,

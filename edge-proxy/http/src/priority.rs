@@ -70,7 +70,8 @@ fn read(value: &[u8]) -> Option<Priority> {
     Some(found)
 }
 
-/// Returns the first member and the rest after its comma. A comma in a string is not a separator.
+/// Returns the first member of a list and the rest after its comma, `None` without a comma. A comma in a string is
+/// not a separator. `None` for the whole if a string is not closed, or a byte is neither visible ASCII nor a blank.
 fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in rest.iter().enumerate() {

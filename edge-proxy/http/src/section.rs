@@ -49,6 +49,7 @@ impl SectionUsage {
         Self { limits, bytes: 0, fields: 0 }
     }
 
+    /// Counts a field line, or returns an error above a limit.
     fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.bytes += name.len() + value.len() + 32;
         self.fields += 1;
@@ -81,6 +82,7 @@ fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError>
     if wrong { Err(Malformed) } else { Ok(class) }
 }
 
+/// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 9114 §4.3.1).
 #[derive(Default)]
 struct Pseudo {
     method: Option<Method>,
@@ -91,6 +93,7 @@ struct Pseudo {
 }
 
 impl Pseudo {
+    /// Sets the pseudo-header field `name`. An unknown, repeated or invalid one is an error.
     fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), SectionError> {
             // Repeated, or syntactically wrong.
@@ -131,7 +134,7 @@ pub struct RequestHeadBuilder {
 }
 
 impl RequestHeadBuilder {
-    /// Creates a builder without lines.
+    /// Creates an empty builder.
     pub fn new(version: Version, limits: SectionLimits) -> Self {
         let mut head = RequestHead::new(version);
         head.fields.reserve();
@@ -241,7 +244,7 @@ pub struct TrailerBuilder {
 }
 
 impl TrailerBuilder {
-    /// Creates a builder without lines.
+    /// Creates an empty builder.
     pub const fn new(limits: SectionLimits) -> Self {
         Self { fields: Fields::new(), spent: SectionUsage::new(limits) }
     }

@@ -120,7 +120,7 @@ impl TraceContext {
     /// [`BadTraceparent`] if the value is malformed or an ID is zero.
     pub fn parse(value: &[u8]) -> Result<Self, BadTraceparent> {
         let head = value.get(..LENGTH).ok_or(BadTraceparent)?;
-        let [version] = hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
+        let [version] = decode_hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
         // Later versions may append more after another dash.
         let ends = match version {
             0 => value.len() == LENGTH,
@@ -130,9 +130,9 @@ impl TraceContext {
         if !ends || head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
             return Err(BadTraceparent);
         }
-        let trace = hex(&head[3..35]).and_then(TraceId::new).ok_or(BadTraceparent)?;
-        let span = hex(&head[36..52]).and_then(SpanId::new).ok_or(BadTraceparent)?;
-        let [flags] = hex::<1>(&head[53..]).ok_or(BadTraceparent)?;
+        let trace = decode_hex(&head[3..35]).and_then(TraceId::new).ok_or(BadTraceparent)?;
+        let span = decode_hex(&head[36..52]).and_then(SpanId::new).ok_or(BadTraceparent)?;
+        let [flags] = decode_hex::<1>(&head[53..]).ok_or(BadTraceparent)?;
         Ok(Self { trace, span, sampled: flags & 1 != 0, random: flags & 2 != 0 })
     }
 
@@ -158,8 +158,9 @@ impl TraceContext {
     }
 }
 
-/// Decodes lower-case hexadecimal digits.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+/// Decodes `2 * N` lower-case hexadecimal digits. `None` if one of them is another character. Fewer digits leave
+/// zeros.
+fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

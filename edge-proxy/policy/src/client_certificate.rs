@@ -71,8 +71,8 @@ impl ClientCertificate {
 }
 
 impl CertificateContext<'_> {
-    /// Returns the value of a request field for the upstream. `None` if the field is omitted: without a certificate all but
-    /// [`CertificateField::Verified`], and [`CertificateField::Chain`] for a chain of one certificate.
+    /// Returns the value of a request field for the upstream. `None` if the field is omitted: every field but
+    /// [`CertificateField::Verified`] without a certificate, and [`CertificateField::Chain`] for a chain of one.
     pub fn value(&self, field: CertificateField) -> Option<String> {
         match self {
             Self::Verified(certificate) => certificate.value(field),

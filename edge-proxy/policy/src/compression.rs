@@ -74,7 +74,7 @@ pub fn choose(
     if leaks(&request.fields) {
         return Err(SkipReason::Leaks);
     }
-    accepted(&request.fields, &compression.codings).ok_or(SkipReason::NotAccepted)
+    preferred_coding(&request.fields, &compression.codings).ok_or(SkipReason::NotAccepted)
 }
 
 /// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, Accept-Ranges is removed, a
@@ -144,8 +144,9 @@ fn leaks(fields: &Fields) -> bool {
     }
 }
 
-/// Returns the coding with the highest weight; among equals, the one the site prefers.
-fn accepted(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
+/// Returns the coding with the highest weight in Accept-Encoding (RFC 9110 §12.5.3); among equals, the first of
+/// `codings`. `None` if the client accepts none of them, or the field is malformed.
+fn preferred_coding(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
     let mut weights: Vec<(Coding, Option<u16>)> = codings.iter().map(|coding| (*coding, None)).collect();
     let mut others = None;
     let lists = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept-encoding"));
@@ -273,7 +274,7 @@ mod tests {
             ("br;q=0.0001", None),
             ("br; q=0.001", Some(Coding::Brotli)),
         ] {
-            assert_eq!(accepted(&request(&[("accept-encoding", text)]).fields, &all), coding, "{text}");
+            assert_eq!(preferred_coding(&request(&[("accept-encoding", text)]).fields, &all), coding, "{text}");
         }
     }
 
@@ -302,7 +303,7 @@ mod tests {
         #[test]
         fn only_what_was_asked_for(text in "[a-z0-9*;=., ]{0,60}") {
             let lower = text.clone();
-            if let Some(coding) = accepted(&request(&[("Accept-Encoding", &text)]).fields, &Compression::default().codings) {
+            if let Some(coding) = preferred_coding(&request(&[("Accept-Encoding", &text)]).fields, &Compression::default().codings) {
                 prop_assert!(lower.contains(coding.name()) || lower.contains('*'));
             }
         }

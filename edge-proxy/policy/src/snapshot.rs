@@ -96,7 +96,8 @@ impl Snapshot {
         bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
     }
 
-    /// Returns the sites with the most specific pattern that covers this host, each at listeners of its own.
+    /// Returns the sites with the most specific pattern that covers this host, each at listeners of its own. `None`
+    /// if no pattern covers it.
     fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
         if let Some(sites) = self.exact.get(normalized_host) {
             return Some(sites);
@@ -135,7 +136,7 @@ impl Snapshot {
         self.sites[site].upstreams[route]
     }
 
-    /// Returns the index of the upstream with this name.
+    /// Returns the index of the upstream with this name. `None` if there is none.
     pub fn upstream_named(&self, name: &str) -> Option<usize> {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
     }

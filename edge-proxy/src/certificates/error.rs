@@ -17,7 +17,7 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// Reading a file failed.
-    #[error("cannot read {}{}", path.display(), advice(path, source))]
+    #[error("cannot read {}{}", path.display(), permission_advice(path, source))]
     File {
         /// The path of the file.
         path: PathBuf,
@@ -50,8 +50,9 @@ pub enum CertificateError {
     },
 }
 
-/// Advice where permission is missing: by mode and group of what cannot be read.
-fn advice(path: &Path, error: &io::Error) -> String {
+/// Returns the advice for a file or folder that must not be read, from its mode and group, with a blank before it.
+/// Empty for any other error.
+fn permission_advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
@@ -59,7 +60,7 @@ fn advice(path: &Path, error: &io::Error) -> String {
     let readable = |path: &Path| std::fs::metadata(path).map(|found| (path.to_owned(), found)).ok();
     let Some((path, found)) = path.ancestors().find_map(readable) else { return String::new() };
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let group = Group { id: found.gid(), name: name_of(&groups, found.gid()) };
+    let group = Group { id: found.gid(), name: group_name(&groups, found.gid()) };
     format!(" ({})", fix(&path, found.mode() & 0o7777, found.is_dir(), &group))
 }
 
@@ -69,8 +70,8 @@ struct Group<'a> {
     name: Option<&'a str>,
 }
 
-/// Returns the name of a group in the text of `/etc/group`.
-fn name_of(groups: &str, id: u32) -> Option<&str> {
+/// Returns the name of a group in the text of `/etc/group`. `None` if it is not listed.
+fn group_name(groups: &str, id: u32) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut parts = line.split(':');
         let (name, found) = (parts.next()?, parts.nth(1)?);
@@ -102,14 +103,14 @@ mod tests {
     #[test]
     fn advice_fits_mode_and_group() {
         let path = Path::new("/var/lib/acme/a/key.pem");
-        let acme = Group { id: 989, name: name_of("root:x:0:\nacme:x:989:\n", 989) };
+        let acme = Group { id: 989, name: group_name("root:x:0:\nacme:x:989:\n", 989) };
         assert!(fix(path, 0o640, false, &acme).ends_with("usermod -aG acme USER"));
         assert!(
             fix(path, 0o600, false, &acme)
                 .contains("chmod g+r /var/lib/acme/a/key.pem lets the group acme in")
         );
         assert!(fix(path, 0o710, true, &acme).contains("chmod g+rx"));
-        let unnamed = Group { id: 5, name: name_of("acme:x:989:", 5) };
+        let unnamed = Group { id: 5, name: group_name("acme:x:989:", 5) };
         assert!(fix(path, 0o640, false, &unnamed).contains("usermod -aG 5 USER"));
         for mode in [0o600, 0o640] {
             let root = fix(path, mode, false, &Group { id: 0, name: Some("root") });

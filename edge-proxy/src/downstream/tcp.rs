@@ -124,7 +124,7 @@ fn begin(
     inherited: bool,
 ) {
     // It waited in the queue of an inherited socket before that was bound to the interface.
-    if inherited && listener.interface.is_some() && came_by(&stream, peer) != listener.interface {
+    if inherited && listener.interface.is_some() && incoming_interface_name(&stream, peer) != listener.interface {
         return worker.turned_away(&ConnectionRejected {
             peer,
             local: address,
@@ -149,8 +149,9 @@ fn begin(
     });
 }
 
-/// Returns the interface that a connection arrived on, as the kernel recorded it.
-fn came_by(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
+/// Returns the name of the interface that a connection arrived on, as the kernel recorded it. `None` if that is
+/// unknown.
+fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
     let index = match stream.local_addr() {
         Ok(local) if local.ip() == peer.ip() => sys::LOOPBACK,
         _ => sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?,
@@ -166,7 +167,7 @@ async fn connection(
     address: SocketAddr,
 ) {
     let trust = worker.view().runtime.snapshot().config().trust.interface.is_some();
-    let interface = if trust { came_by(&stream, peer) } else { None };
+    let interface = if trust { incoming_interface_name(&stream, peer) } else { None };
     let mut socket = Socket::accepted(stream);
     // Only a listener on all addresses does not know at which of them the client came.
     let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
@@ -263,7 +264,7 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
     deadline.within(limit, read).await.flatten()
 }
 
-/// Returns the application protocol, once it is negotiated.
+/// Returns the negotiated application protocol. `None` if there is none yet, or it is neither HTTP/2 nor HTTP/1.1.
 fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     match tls.alpn_protocol()? {
         b"h2" => Some("h2"),

@@ -64,7 +64,7 @@ impl ClientTransport {
         }
     }
 
-    /// Ready when all written output would arrive even if the connection were closed.
+    /// Completes when all written output would arrive even if the connection were closed.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),

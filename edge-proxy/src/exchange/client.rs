@@ -33,7 +33,7 @@ pub(crate) trait Downstream {
     /// Returns whether the request arrived in early data and the handshake is incomplete.
     fn is_early(&self) -> bool;
 
-    /// Ready when the handshake is complete.
+    /// Completes when the handshake is complete.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Polls for the next part of the request's content. Returns `BodyPart::Data` until `chunk()` is consumed.
@@ -92,7 +92,8 @@ pub(crate) trait Downstream {
     /// Ends the response, with trailers if given.
     fn send_end(&mut self, trailers: Option<&Fields>);
 
-    /// Ready when all output is with the transport: written over HTTP/1.1, queued within flow control over HTTP/2 and HTTP/3.
+    /// Completes when all output is with the transport: written over HTTP/1.1, queued within flow control over HTTP/2
+    /// and HTTP/3.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Returns whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after everything
@@ -117,7 +118,7 @@ pub(crate) trait Downstream {
         false
     }
 
-    /// Ready when the client is gone, so that waiting for an upstream can end. Polled only after `BodyPart::End`.
+    /// Completes when the client is gone, so that waiting for an upstream can end. Polled only after `BodyPart::End`.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone>;
 
     /// Aborts the exchange.

@@ -19,7 +19,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the failure of an upstream as text: the target and the cause.
+/// Returns the failure of an upstream as text, with the target where it is known. Never `None`.
 fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
     let cause = why.cause().map(|cause| cause.to_string());
     let target = at.and_then(|at| upstream.targets.get(at));
@@ -117,7 +117,7 @@ impl Forwarding<'_, '_> {
                         return Err(UpstreamError::Status(response.status));
                     }
                     if !response.is_interim() {
-                        if let Some(page) = self.intercepting(response) {
+                        if let Some(page) = self.intercepting_head(response) {
                             replaced = Some(page);
                             return Err(UpstreamError::Status(response.status));
                         }
@@ -166,7 +166,7 @@ impl Forwarding<'_, '_> {
                 Err(Failure::Upstream(UpstreamError::Status(status)))
                     if let Some(mut page) = replaced.take() =>
                 {
-                    let body = self.page(status).map_or(&b""[..], |page| &page.body);
+                    let body = self.intercepting_page(status).map_or(&b""[..], |page| &page.body);
                     flight.succeeded();
                     let received = pump.received;
                     drop(pump);
@@ -212,14 +212,16 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the error page that replaces an upstream's response with this status.
-    fn page(&self, status: u16) -> Option<&ErrorPage> {
+    /// Returns the error page that replaces an upstream's response with this status. `None` if the response is
+    /// forwarded.
+    fn intercepting_page(&self, status: u16) -> Option<&ErrorPage> {
         self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
     }
 
-    /// Returns the head of the error page that replaces this response. It keeps the fields in [`KEPT`].
-    fn intercepting(&self, response: &ResponseHead) -> Option<ResponseHead> {
-        let mut head = page_head(self.page(response.status)?, response.status);
+    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT`]. `None`
+    /// if the response is forwarded.
+    fn intercepting_head(&self, response: &ResponseHead) -> Option<ResponseHead> {
+        let mut head = page_head(self.intercepting_page(response.status)?, response.status);
         for field in response.fields.iter() {
             if KEPT.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
                 head.fields.push(field.name, field.value);

@@ -112,7 +112,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// The amount of content after which splicing starts, where the kernel can encrypt it.
+    /// Sets the number of content bytes after which a response is spliced. `None` disables splicing.
     pub(super) const fn splice_after(mut self, bytes: Option<u64>) -> Self {
         self.splice_after = bytes;
         self
@@ -124,7 +124,8 @@ impl<'a> Pump<'a> {
         self
     }
 
-    /// With whether the request announces content of no length.
+    /// Holds the request back until its end if `empty` is true: it announces content of length 0, and its end has not
+    /// arrived.
     pub(super) const fn hold_empty_request(mut self, empty: bool) -> Self {
         self.held = empty && !self.request_done;
         self
@@ -219,21 +220,23 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Returns whether the client read something since the deadline was set, while this exchange waited for its turn
-    /// behind others of the same connection. The client is not too slow then.
+    /// Returns whether the client accepted bytes of its connection since the deadline was set, while this exchange
+    /// waited for its turn behind others of the same connection, and stores the new count. The client is not too slow
+    /// then.
     fn take_client_progress<D: Downstream>(&mut self, down: &D) -> bool {
         let now = down.progress();
         let before = std::mem::replace(&mut self.progress, now);
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
-    /// Returns whether both messages are complete. What is left of a request whose answer is complete is the transport's; a tunnel goes on
-    /// until both directions have ended.
+    /// Returns whether both messages are complete. The rest of a request whose response is complete is left to the
+    /// transport; a tunnel continues until both directions have ended.
     const fn is_complete(&self) -> bool {
         self.response_done && (self.request_done || !self.tunnel)
     }
 
-    /// Moves the request's content, from the client to the upstream.
+    /// Moves available request content from the client to the upstream. Returns whether anything was moved or the end
+    /// was reached.
     pub(super) fn request_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -288,7 +291,8 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Moves heads and content of the response, from the upstream to the client.
+    /// Moves available heads and content of the response from the upstream to the client. Returns whether the
+    /// deadline is to be extended: an interim response does not.
     fn response_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -383,7 +387,8 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// One step of content that goes from socket to socket, where that can be.
+    /// Splices response content from the upstream's socket to the client's. From `after` sent bytes on, the client's
+    /// transport is asked to prepare for it. [`SpliceStep::Unavailable`] if the content has to be copied.
     fn splice_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -443,7 +448,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// One step of content that is compressed on its way: what is ready is sent before more is taken in.
+    /// Compresses response content. Encoded bytes that are ready are sent, at most `room` of them, before more
+    /// content is read. Returns whether anything was done.
     fn encoded_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -484,6 +490,8 @@ impl<'a> Pump<'a> {
         Ok(true)
     }
 
+    /// Edits the head that the upstream sent and sends it to the client: an interim response, the final head, or a
+    /// switch to a tunnel.
     pub(super) fn head_arrived<D: Downstream>(
         &mut self,
         down: &mut D,

@@ -248,9 +248,9 @@ async fn act<D: Downstream>(
     }
 }
 
-/// HTTP/2 and HTTP/3 signal in a separate frame that a request has no content. For methods that seldom have any, that
-/// frame is awaited: it decides about early data and retries, and the upstream need not be told of content that never
-/// comes.
+/// Waits at most `limit` for the frame by which HTTP/2 or HTTP/3 ends a request without content, and sets `head.body`
+/// if it arrives. Only for safe methods, which seldom have content. Early data, retries and the upstream's framing
+/// depend on it.
 async fn settle_length<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,

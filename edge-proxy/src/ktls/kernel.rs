@@ -114,7 +114,7 @@ impl Kernel {
         ready!(self.poll_control(cx, io, HANDSHAKE, &[kind, a, b, c, 0]))?;
         let socket = socket(io)?;
         let cipher = self.keys.cipher();
-        let next = self.secret.next(cipher).ok_or(io::ErrorKind::InvalidInput)?;
+        let next = self.secret.updated(cipher).ok_or(io::ErrorKind::InvalidInput)?;
         let keys = next.keys(cipher).ok_or(io::ErrorKind::InvalidInput)?;
         let sequence = sys::sequence(socket, &self.keys)?;
         sys::encrypt(socket, &keys, 0)?;
@@ -123,8 +123,10 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
+    /// Checks that content may be written.
+    ///
     /// # Errors
-    /// Nothing may be written any more.
+    /// An alert or the end was written.
     pub(crate) fn may_write(&self) -> io::Result<()> {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
@@ -159,8 +161,8 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when all written records are in TCP's send queue. The kernel discards records that it holds back when the socket is
-    /// closed, but sends those in the queue.
+    /// Completes when all written records are in TCP's send queue. The kernel discards records that it holds back
+    /// when the socket is closed, but sends those in the queue.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         while self.drained < self.content {
             let socket = socket(io)?;

@@ -92,7 +92,8 @@ pub(crate) struct SiteShard {
 }
 
 impl SiteShard {
-    /// A request ended.
+    /// Counts a request that ended: its status, HTTP version (as an index), use of early data, content bytes and
+    /// duration.
     pub(crate) fn request(
         &self,
         status: Option<u16>,

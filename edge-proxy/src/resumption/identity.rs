@@ -22,6 +22,7 @@ impl IdentityMac {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
     }
 
+    /// Returns the MAC of the random part, truncated to the rest of an identity.
     fn tag(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM] {
         let tag = hmac::sign(&self.0, random);
         let mut mac = [0; IDENTITY - RANDOM];
@@ -29,7 +30,8 @@ impl IdentityMac {
         mac
     }
 
-    /// Returns whether an edge created the identity. A forgery succeeds with a probability of 2^-64.
+    /// Returns whether an edge with the same secret created the identity. A forgery succeeds with a probability of
+    /// 2^-64.
     pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
         let (random, mac) = identity.split_at(RANDOM);
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(random), mac).is_ok()
@@ -54,6 +56,7 @@ impl IdentityRandom {
         Self { mac, random: rustls::crypto::aws_lc_rs::default_provider().secure_random }
     }
 
+    /// Returns the key of the MAC.
     pub(super) const fn mac(&self) -> &IdentityMac {
         &self.mac
     }

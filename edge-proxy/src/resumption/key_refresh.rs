@@ -141,10 +141,10 @@ impl KeyRefresher {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());
         let missing = schedule.wanted(now).filter(|epoch| !before.has(*epoch));
-        let made: Vec<_> = missing.filter_map(|epoch| wrapping.make(schedule, epoch)).collect();
+        let made: Vec<_> = missing.filter_map(|epoch| wrapping.create_key(schedule, epoch)).collect();
         let found = within(store.keys(&made)).await;
         let (ring, all) =
-            before.renewed(schedule, store::now(), wrapping, found.as_deref().unwrap_or_default());
+            before.merge_stored(schedule, store::now(), wrapping, found.as_deref().unwrap_or_default());
         link.set_ring(ring);
         link.counts.reached.store(found.is_ok(), Relaxed);
         let state = found.map(drop);

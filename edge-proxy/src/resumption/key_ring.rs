@@ -34,7 +34,7 @@ impl Key {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).ok().map(Self)
     }
 
-    /// A nonce, and the sealed text behind it.
+    /// Encrypts `plain`. Returns the nonce and the ciphertext behind it, or `None` if the library fails.
     fn seal(&self, aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut text = Vec::with_capacity(plain.len() + TAG);
         text.extend_from_slice(plain);
@@ -93,9 +93,9 @@ impl KeyRing {
         key.open(&what.aad(), sealed)
     }
 
-    /// The keys that the store has now, and no others but those of this ring that have not ended: one whose clock is ahead may have
-    /// deleted them. Whether all could be opened.
-    pub(super) fn renewed(
+    /// Returns a ring of the keys in `found`, which are all of the store, and those of this ring that have not ended:
+    /// an edge whose clock is ahead may have deleted those from the store. Also returns whether all could be opened.
+    pub(super) fn merge_stored(
         &self,
         schedule: &TicketSchedule,
         now: u64,
@@ -136,8 +136,8 @@ impl WrappingKey {
         [b"edge-proxy key 1".as_slice(), &epoch.to_be_bytes()].concat()
     }
 
-    /// A new key for an epoch.
-    pub(super) fn make(&self, schedule: &TicketSchedule, epoch: u64) -> Option<SealedKey> {
+    /// Creates a random key for an epoch, sealed for the store. `None` if the library fails.
+    pub(super) fn create_key(&self, schedule: &TicketSchedule, epoch: u64) -> Option<SealedKey> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).ok()?;
         let sealed = self.0.seal(&Self::aad(epoch), &*bytes)?;

@@ -92,8 +92,8 @@ pub trait SharedStore: Send + Sync + 'static {
     /// time, but must not reappear after it was taken, for example on a lagging replica.
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
-    /// Atomically deletes a session and returns its sealed content. `None` if it does not exist. At most one caller ever receives
-    /// a session.
+    /// Deletes a session atomically and returns its sealed content. `None` if it does not exist. At most one caller
+    /// ever receives a session.
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct OfferedSession {
 }
 
 impl OfferedSession {
-    /// Of the records that a connection began with, in which rustls has found a ClientHello.
+    /// Creates the offer in a ClientHello that rustls has accepted, from the plaintext records that contain it. Empty
+    /// if they cannot be parsed.
     pub(crate) fn of(records: &[u8]) -> Self {
         let mut message = Vec::with_capacity(records.len());
         let mut rest = records;
@@ -66,7 +67,7 @@ impl StoresServerSessions for Sessions {
         self.0.put(SealedSession { id, lifetime: self.0.schedule().lifetime(), sealed })
     }
 
-    /// TLS 1.2 resumes by tickets.
+    /// Returns `None`: TLS 1.2 resumes by tickets.
     fn get(&self, _key: &[u8]) -> Option<Vec<u8>> {
         None
     }

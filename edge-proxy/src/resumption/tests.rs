@@ -14,8 +14,8 @@ fn schedule() -> TicketSchedule {
 
 fn ring(wrapping: &WrappingKey, now: u64) -> (KeyRing, Vec<SealedKey>) {
     let schedule = schedule();
-    let keys: Vec<_> = schedule.wanted(now).filter_map(|epoch| wrapping.make(&schedule, epoch)).collect();
-    let (ring, all) = KeyRing::default().renewed(&schedule, now, wrapping, &keys);
+    let keys: Vec<_> = schedule.wanted(now).filter_map(|epoch| wrapping.create_key(&schedule, epoch)).collect();
+    let (ring, all) = KeyRing::default().merge_stored(&schedule, now, wrapping, &keys);
     assert!(all);
     (ring, keys)
 }
@@ -45,12 +45,12 @@ fn keys_open_for_a_lifetime_and_no_longer() {
     let (ring, keys) = ring(&wrapping, 1000);
     let sealed = ring.seal(&schedule, 1099, SealedKind::Ticket, b"a session").expect("there is a key");
     // At another edge.
-    let (other, _) = KeyRing::default().renewed(&schedule, 1000, &WrappingKey::new(SECRET), &keys);
+    let (other, _) = KeyRing::default().merge_stored(&schedule, 1000, &WrappingKey::new(SECRET), &keys);
     let opened = |ring: &KeyRing, now| ring.open(&schedule, now, SealedKind::Ticket, &sealed);
     assert_eq!(opened(&other, 1099).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1154).as_deref(), Some(b"a session".as_slice()));
     assert_eq!(opened(&other, 1155), None);
-    assert_eq!(other.renewed(&schedule, 1155, &wrapping, &keys).0.len(), 1);
+    assert_eq!(other.merge_stored(&schedule, 1155, &wrapping, &keys).0.len(), 1);
     // Nothing seals beyond the keys that there are.
     assert_eq!(other.seal(&schedule, 1200, SealedKind::Ticket, b"a session"), None);
 }
@@ -67,10 +67,10 @@ fn what_was_sealed_for_one_thing_opens_for_no_other() {
     // A key is of use for its epoch only, and under its secret.
     let (first, second) = (&keys[0], &keys[1]);
     let moved = SealedKey { epoch: second.epoch, ..first.clone() };
-    let (moved, all) = KeyRing::default().renewed(&schedule, 1000, &wrapping, &[moved]);
+    let (moved, all) = KeyRing::default().merge_stored(&schedule, 1000, &wrapping, &[moved]);
     assert!(moved.len() == 0 && !all);
     let other = WrappingKey::new(b"the secret of somebody else, long enough");
-    let (other, all) = KeyRing::default().renewed(&schedule, 1000, &other, &keys);
+    let (other, all) = KeyRing::default().merge_stored(&schedule, 1000, &other, &keys);
     assert!(other.len() == 0 && !all);
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
     done(if length < 0 { -1 } else { 0 })?;
     let length = usize::try_from(length).unwrap_or(0).min(buffer.len());
-    let remote = address(&name).ok_or(io::ErrorKind::InvalidData)?;
+    let remote = socket_address(&name).ok_or(io::ErrorKind::InvalidData)?;
     let mut note =
         DatagramNote { length, stride: length.max(1), remote, local_ip: None, interface: None, ecn: 0 };
     // SAFETY: the kernel has set the length of the control messages; the macros stay within it, and what is read of a message is
@@ -86,8 +86,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
     Ok(note)
 }
 
-/// Returns the address that the kernel wrote.
-fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+/// Converts an address that the kernel wrote. `None` unless it is of IPv4 or IPv6.
+fn socket_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     let place: *const libc::sockaddr_storage = name;
     match libc::c_int::from(name.ss_family) {
         libc::AF_INET => {

@@ -16,7 +16,7 @@ impl TlsParameters {
     /// The parameters of every QUIC connection (RFC 9001 §4.2).
     pub(crate) const QUIC: Self = Self { version: "TLSv1.3", cipher: None };
 
-    /// Returns the parameters once they are negotiated.
+    /// Returns the parameters of a connection. `None` until the version is negotiated.
     pub(crate) fn of(tls: &CommonState) -> Option<Self> {
         let version = match tls.protocol_version()? {
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
@@ -27,7 +27,8 @@ impl TlsParameters {
     }
 }
 
-/// Returns the IANA name. rustls writes those of TLS 1.3 with a prefix of its own.
+/// Returns the IANA name of a cipher suite, without the prefix by which rustls names those of TLS 1.3. `None` if
+/// rustls has no name for it.
 fn name(suite: CipherSuite) -> Option<&'static str> {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),

@@ -46,8 +46,8 @@ impl Tls13Session {
         let (received, reads) = &extracted.rx;
         let (sent, writes) = &extracted.tx;
         Some(Self {
-            opening: RecordOpener::new(said.client, &TrafficKeys::extracted(reads)?, *received)?,
-            sender: Sender::Own(RecordSealer::new(said.server, &TrafficKeys::extracted(writes)?, *sent)?),
+            opening: RecordOpener::new(said.client, &TrafficKeys::from_rustls(reads)?, *received)?,
+            sender: Sender::Own(RecordSealer::new(said.server, &TrafficKeys::from_rustls(writes)?, *sent)?),
             out,
             plain: 0,
             behind: 0,
@@ -92,7 +92,7 @@ impl Tls13Session {
         }
     }
 
-    /// Ready when all written output would arrive even if the connection were closed.
+    /// Completes when all written output would arrive even if the connection were closed.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_drained(cx, io),
@@ -170,7 +170,7 @@ impl Tls13Session {
         buf: &mut ReadBuf<'_>,
         before: usize,
     ) -> Result<Option<ReceivedRecord>, RecordError> {
-        let Some(length) = record::length(ahead.bytes())? else { return Ok(None) };
+        let Some(length) = record::record_len(ahead.bytes())? else { return Ok(None) };
         let Some(record) = ahead.bytes_mut().get_mut(..length) else { return Ok(None) };
         if let Some(heard) = self.opening.open_to(record, buf.initialize_unfilled()) {
             ahead.consume(length);

@@ -183,7 +183,7 @@ where
         Poll::Ready(Ok(n))
     }
 
-    /// Ready when all written output would arrive even if the connection were closed.
+    /// Completes when all written output would arrive even if the connection were closed.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.session {
             Session::Own(own) => own.poll_drained(cx, &mut self.io),
@@ -191,7 +191,7 @@ where
         }
     }
 
-    /// Returns the rustls connection, until input is read after the handshake.
+    /// Returns the rustls connection. `None` once the stream encrypts records itself, after the handshake.
     pub(crate) fn tls(&self) -> Option<&C> {
         match &self.session {
             Session::Rustls(tls) => Some(tls),
@@ -211,7 +211,7 @@ where
         &self.io
     }
 
-    /// Ready when the handshake is complete. Early data and content received meanwhile are kept.
+    /// Completes when the handshake is complete. Early data and content received meanwhile are kept.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begins = self.is_handshaking();
         while self.is_handshaking() {

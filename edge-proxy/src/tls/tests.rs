@@ -48,7 +48,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 /// Decrypts all of it: where it is, or to somewhere else.
 fn opened(opening: &mut RecordOpener, mut bytes: Vec<u8>, in_place: bool) -> Result<Vec<u8>, RecordError> {
     let (mut all, mut rest) = (Vec::new(), &mut bytes[..]);
-    while let Some(length) = record::length(rest)? {
+    while let Some(length) = record::record_len(rest)? {
         let (record, after) = rest.split_at_mut(length);
         if in_place {
             if let ReceivedRecord::Content(n) = opening.open_in_place(record)? {
@@ -132,7 +132,7 @@ fn judged(records: &[(u8, &[u8])]) -> Result<Vec<ReceivedRecord>, RecordError> {
         let mut out = RecordBuffer::default();
         sealing.record(*kind, content, &mut out).unwrap();
         let mut bytes = out.waiting().to_vec();
-        record::length(&bytes)?;
+        record::record_len(&bytes)?;
         all.push(opening.open_in_place(&mut bytes)?);
     }
     Ok(all)
@@ -204,7 +204,7 @@ fn heads_of_records() {
         (&[21, 3, 3, 0, 2], Err(RecordError::Unexpected)),
         (b"GET / HTTP/1.1", Err(RecordError::Unexpected)),
     ] {
-        assert_eq!(record::length(head), expected, "{head:?}");
+        assert_eq!(record::record_len(head), expected, "{head:?}");
     }
     // Too short to have a tag.
     assert_eq!(

@@ -74,8 +74,9 @@ impl Secret {
         Some(Self { bytes, length: secret.len() })
     }
 
-    /// HKDF-Expand-Label with an empty context.
-    fn expand(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
+    /// Fills `out` by HKDF-Expand-Label with an empty context (RFC 8446 §7.1). `None` if the secret is of another
+    /// hash, or a length is out of range.
+    fn hkdf_expand_label(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
         let hash = cipher.hash();
         if self.length != hash.hmac_algorithm().digest_algorithm().output_len() {
             return None;
@@ -87,18 +88,18 @@ impl Secret {
         secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
     }
 
-    /// The secret after a KeyUpdate.
-    pub(crate) fn next(&self, cipher: Cipher) -> Option<Self> {
+    /// Returns the secret after a KeyUpdate (RFC 8446 §7.2). `None` if the secret is of another hash.
+    pub(crate) fn updated(&self, cipher: Cipher) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 48]);
-        self.expand(cipher, b"traffic upd", &mut bytes[..self.length])?;
+        self.hkdf_expand_label(cipher, b"traffic upd", &mut bytes[..self.length])?;
         Some(Self { bytes, length: self.length })
     }
 
-    /// The key and the initialization vector. `None` if the secret is of another suite.
+    /// Derives the key and the initialization vector. `None` if the secret is of another suite.
     pub(crate) fn keys(&self, cipher: Cipher) -> Option<TrafficKeys> {
         let mut keys = TrafficKeys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
-        self.expand(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
-        self.expand(cipher, b"iv", &mut keys.iv[..])?;
+        self.hkdf_expand_label(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
+        self.hkdf_expand_label(cipher, b"iv", &mut keys.iv[..])?;
         Some(keys)
     }
 }
@@ -123,8 +124,8 @@ impl TrafficKeys {
         &self.iv
     }
 
-    /// Those that rustls uses. `None` for an AEAD that is not of [`Cipher`].
-    pub(crate) fn extracted(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+    /// Creates the keys from those that rustls extracted. `None` for an AEAD that is not in [`Cipher`].
+    pub(crate) fn from_rustls(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         let (cipher, key, iv) = match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
             ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),

@@ -74,11 +74,13 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-/// The length of the record that these bytes begin with, its head included. `None` if its head is not there yet.
+/// Returns the length in bytes of the record at the front of `bytes`, its header included. `None` if the header is
+/// incomplete.
 ///
 /// # Errors
-/// When no record of TLS 1.3 begins so. What is encrypted is always of the type of content.
-pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
+/// The header is not that of an encrypted record of TLS 1.3, whose type is always application data, or its length is
+/// too large.
+pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     let Some([kind, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
     if *kind != APPLICATION_DATA {
         return Err(RecordError::Unexpected);
@@ -110,7 +112,7 @@ impl Direction {
         })
     }
 
-    /// The nonce of the next record (RFC 8446 §5.3).
+    /// Returns the nonce of the next record (RFC 8446 §5.3) and increments the sequence number.
     fn nonce(&mut self) -> aead::Nonce {
         let mut nonce = self.iv;
         nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
@@ -126,7 +128,7 @@ impl Direction {
     /// Goes on with the next keys.
     fn turn(&mut self) -> Result<(), RecordError> {
         self.keys().ok_or(RecordError::Internal)?;
-        let next = self.secret.next(self.cipher).ok_or(RecordError::Internal)?;
+        let next = self.secret.updated(self.cipher).ok_or(RecordError::Internal)?;
         let keys = next.keys(self.cipher).ok_or(RecordError::Internal)?;
         *self = Self::new(next, &keys, 0).ok_or(RecordError::Internal)?;
         Ok(())
@@ -209,13 +211,13 @@ impl RecordOpener {
             (ALERT, [_, 90]) => Ok(ReceivedRecord::Nothing),
             (ALERT, [_, description]) => Err(RecordError::Alerted(*description)),
             (ALERT, _) => Err(RecordError::Decode),
-            (HANDSHAKE, [_, ..]) => self.message(content),
+            (HANDSHAKE, [_, ..]) => self.take_key_update(content),
             _ => Err(RecordError::Unexpected),
         }
     }
 
-    /// After the handshake a client says nothing else than that its keys are new (RFC 8446 §4.6).
-    fn message(&mut self, piece: &[u8]) -> Result<ReceivedRecord, RecordError> {
+    /// Takes a part of a handshake message, which can only be a KeyUpdate of the client (RFC 8446 §4.6.3).
+    fn take_key_update(&mut self, piece: &[u8]) -> Result<ReceivedRecord, RecordError> {
         let filled = self.filled + piece.len();
         // New keys begin with a record: nothing is behind the message.
         self.message.get_mut(self.filled..filled).ok_or(RecordError::Unexpected)?.copy_from_slice(piece);
@@ -242,7 +244,8 @@ impl RecordOpener {
     }
 }
 
-/// The type of what was encrypted and the length of its content: behind it are zeros (RFC 8446 §5.4).
+/// Returns the content type and the content's length of a decrypted record, without its padding of zeros (RFC 8446
+/// §5.4).
 fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     if inner.len() > MOST_CONTENT + 1 {
         return Err(RecordError::Overflow);
@@ -307,7 +310,7 @@ impl RecordSealer {
                 continue;
             }
             // Pieces of several parts are put together where the record will be.
-            let record = out.room(length + OVERHEAD);
+            let record = out.claim(length + OVERHEAD);
             let mut filled = HEAD;
             while let [part, rest @ ..] = parts
                 && filled < HEAD + length
@@ -320,7 +323,7 @@ impl RecordSealer {
                 }
             }
             self.seal(APPLICATION_DATA, None, record)?;
-            out.filled(length + OVERHEAD);
+            out.commit(length + OVERHEAD);
         }
         Ok(())
     }
@@ -332,8 +335,8 @@ impl RecordSealer {
         content: &[u8],
         out: &mut RecordBuffer,
     ) -> Result<(), RecordError> {
-        self.seal(kind, Some(content), out.room(content.len() + OVERHEAD))?;
-        out.filled(content.len() + OVERHEAD);
+        self.seal(kind, Some(content), out.claim(content.len() + OVERHEAD))?;
+        out.commit(content.len() + OVERHEAD);
         Ok(())
     }
 

@@ -61,21 +61,22 @@ impl RecordBuffer {
         (self.memory, self.start, self.end) = (memory, 0, end);
     }
 
-    /// So many bytes behind what waits, to be written over.
-    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
+    /// Returns `bytes` bytes behind the pending ones, to be written to. They become pending by
+    /// [`RecordBuffer::commit`].
+    pub(crate) fn claim(&mut self, bytes: usize) -> &mut [u8] {
         self.reserve(bytes);
         &mut self.memory[self.end..self.end + bytes]
     }
 
-    /// So many bytes of [`RecordBuffer::room`] are to be written.
-    pub(crate) fn filled(&mut self, bytes: usize) {
+    /// Appends the first `bytes` bytes of [`RecordBuffer::claim`] to the pending ones.
+    pub(crate) fn commit(&mut self, bytes: usize) {
         self.end += bytes;
         debug_assert!(self.end <= self.memory.len());
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.room(bytes.len()).copy_from_slice(bytes);
-        self.filled(bytes.len());
+        self.claim(bytes.len()).copy_from_slice(bytes);
+        self.commit(bytes.len());
     }
 
     /// Writes all of it.

@@ -149,7 +149,8 @@ enum ProtoField<'m> {
     Number(u64),
 }
 
-/// Returns the last field of this number, as protobuf requires of parsers.
+/// Returns the value of the last field with this number, as protobuf requires of parsers. `None` if there is none, or
+/// the message is malformed.
 fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     let mut found = None;
     while !message.is_empty() {

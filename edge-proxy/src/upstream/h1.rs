@@ -309,7 +309,7 @@ impl Http1Request {
         self.took(n);
     }
 
-    /// The first `n` bytes of `chunk()`, consumed.
+    /// Consumes the first `n` bytes of [`Self::chunk`] and returns them.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         let bytes = self.input.take(n);
         self.took(n);
@@ -333,7 +333,8 @@ impl Http1Request {
         }
     }
 
-    /// The socket, if what comes next on it is content and nothing else, and how many bytes of that there are at most.
+    /// Returns the socket and the highest number of content bytes that follow on it. `None` unless the next bytes of
+    /// an unencrypted socket are content and nothing else.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
             ResponseContent::Length(left) => left,
@@ -346,7 +347,10 @@ impl Http1Request {
         }
     }
 
-    /// So many bytes of content were taken from that socket; 0 is its end.
+    /// Counts content bytes that were read from the socket of [`Self::splice_source`]. 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The stream ended before the content.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
             ResponseContent::Length(left) if n > 0 => {
@@ -370,7 +374,7 @@ impl Http1Request {
         &self.trailers
     }
 
-    /// The protocol that was switched to.
+    /// Returns the protocol that was switched to. `None` before, and for any other response.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         self.upgrade.as_deref().filter(|_| self.tunnel)
     }

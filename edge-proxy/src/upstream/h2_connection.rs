@@ -46,14 +46,15 @@ pub(super) struct MultiplexedConnection {
     state: Rc<ConnectionState>,
 }
 
-/// One stream's place on its connection.
+/// An open stream in the count of its connection.
 pub(super) struct StreamPermit {
     state: Rc<ConnectionState>,
     began: Instant,
 }
 
 impl MultiplexedConnection {
-    /// Makes a connection; it lives as long as anybody holds it or has a stream on it.
+    /// Opens an HTTP/2 connection on a transport and spawns the task that drives it. The connection lives as long as
+    /// a clone or a stream of it. `head` is the largest header list in bytes that is accepted.
     pub(super) async fn connect(wire: UpstreamTransport, head: usize) -> Result<Self, UpstreamError> {
         let now = Instant::now();
         let state = Rc::new(ConnectionState {
@@ -82,22 +83,22 @@ impl MultiplexedConnection {
         !self.state.retired.get() && self.state.streams.get() < self.send.current_max_send_streams()
     }
 
-    /// Returns whether it takes no more requests.
+    /// Returns whether the connection gets no more requests.
     pub(super) fn is_retired(&self) -> bool {
         self.state.retired.get()
     }
 
-    /// Returns for how long it has had no request, if it has none.
+    /// Returns the time since its last stream ended. `None` while streams are open.
     pub(super) fn idle(&self) -> Option<Duration> {
         (self.state.streams.get() == 0).then(|| self.state.last_used.get().elapsed())
     }
 
-    /// It takes no more requests.
+    /// Excludes the connection from further requests.
     pub(super) fn retire(&self) {
         self.state.retired.set(true);
     }
 
-    /// Takes a place for a stream.
+    /// Counts a stream as open until the permit is dropped.
     pub(super) fn acquire_stream(&self) -> StreamPermit {
         self.state.streams.set(self.state.streams.get() + 1);
         StreamPermit { state: self.state.clone(), began: Instant::now() }
@@ -110,7 +111,8 @@ impl MultiplexedConnection {
 }
 
 impl StreamPermit {
-    /// The request was given up without an answer. If nothing at all came meanwhile, the connection may be dead.
+    /// Records that the request ends without a response. If nothing was received on the connection since it began,
+    /// for at least [`SUSPECT_AFTER`], the connection is taken for dead and gets no more requests.
     pub(super) fn abandon(&self) {
         if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT_AFTER {
             self.state.retired.set(true);
@@ -125,7 +127,8 @@ impl Drop for StreamPermit {
     }
 }
 
-/// Drives a connection until it ends, or is found to be dead. What its streams then say, they say themselves.
+/// Drives a connection until it ends or does not answer a PING, and then retires it. Errors are reported by its
+/// streams.
 async fn drive(
     mut connection: Connection<MeteredTransport, Bytes>,
     state: Rc<ConnectionState>,
@@ -166,7 +169,7 @@ async fn drive(
     state.retired.set(true);
 }
 
-/// A wire that says when something came, and how much.
+/// A transport that records the time of the last read, and counts received bytes in the worker's buffer budget.
 struct MeteredTransport {
     wire: UpstreamTransport,
     state: Rc<ConnectionState>,

@@ -127,7 +127,8 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.take(n))
     }
 
-    /// Returns the socket and the highest number of content bytes that follow on it, if nothing but content follows.
+    /// Returns the socket and the highest number of content bytes that follow on it. `None` unless the next bytes of
+    /// an unencrypted socket are content and nothing else.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         match self {
             Self::H1(exchange) => exchange.splice_source(),
@@ -135,7 +136,10 @@ impl UpstreamExchange {
         }
     }
 
-    /// Counts content bytes taken from that socket. 0 is the end of the stream.
+    /// Counts content bytes that were read from the socket of [`Self::splice_source`]. 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The stream ended before the content.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
             Self::H1(exchange) => exchange.count_spliced(n),
@@ -147,7 +151,8 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// Returns the protocol that the final head switched to, after which content is raw.
+    /// Returns the protocol that the final head switched to, after which content is raw. `None` if it switched to
+    /// none.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         each!(self, exchange => exchange.tunnel())
     }

@@ -186,7 +186,8 @@ impl NameResolver {
 }
 
 impl ResolverState {
-    /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is doubtful.
+    /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is
+    /// doubtful. `None` if no name waits or all threads are busy.
     fn take(&mut self) -> Option<(String, bool)> {
         if self.threads >= THREADS {
             return None;

@@ -96,7 +96,7 @@ impl Pool {
         allowed
     }
 
-    /// Selects a target: the one that the client is bound to, or else by the balance.
+    /// Selects a target: the one that the client is bound to, or else by the balance. `None` if no target is usable.
     fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
@@ -248,7 +248,7 @@ impl Pool {
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
-    /// The PROXY header of a connection, if the service wants one.
+    /// Returns the PROXY header of a connection. `None` if the upstream does not use one.
     fn outgoing_proxy_header<'o>(&self, options: &ConnectOptions<'o>) -> Option<OutgoingProxyHeader<'o>> {
         self.upstream.proxy_protocol.map(|version| OutgoingProxyHeader {
             version,

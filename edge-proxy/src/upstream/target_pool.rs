@@ -84,7 +84,8 @@ impl TargetPool {
         })
     }
 
-    /// Returns the first HTTP/2 connection that has room, and discards those that cannot be used.
+    /// Returns the first HTTP/2 connection with this verified server name that has room, and discards those that
+    /// cannot be used. `None` if there is none.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         let mut known = self.multiplexed.borrow_mut();
         let mut first = true;
@@ -98,7 +99,8 @@ impl TargetPool {
         usable.map(|(_, client)| client.clone())
     }
 
-    /// Takes the connection that became idle last and is still usable, with this verified server name.
+    /// Takes the connection with this verified server name that became idle last and is still usable; discards those
+    /// that are not. `None` if there is none. Without a name any connection is taken.
     pub(super) fn take(&self, name: Option<&str>) -> Option<UpstreamTransport> {
         loop {
             let mut all = self.idle.borrow_mut();

@@ -55,7 +55,7 @@ fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     })
 }
 
-/// The authorities that are believed.
+/// Returns the trusted root certificates: those in the configured file, or else those of the system.
 fn roots(tls: &UpstreamTls) -> Result<RootCertStore, UpstreamTlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &tls.ca {

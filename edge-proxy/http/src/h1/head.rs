@@ -119,7 +119,8 @@ pub enum ResponseBody {
     UntilClose,
 }
 
-/// The framing and connection options in the fields.
+/// The fields that control a message or its connection: length, transfer coding, options of Connection, the number of
+/// Host fields, and Expect.
 #[derive(Default)]
 struct ControlFields {
     length: Option<u64>,
@@ -131,7 +132,8 @@ struct ControlFields {
     expects_continue: bool,
 }
 
-/// Returns the end of the next line without its CR LF. `None` if it is incomplete.
+/// Returns the end of the line that begins at `at`, without its CR LF. `None` if it is incomplete. A line that ends
+/// in a bare LF is an error.
 fn line(buf: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
     match memchr(b'\n', &buf[at..]) {
         Some(0) => Err(HeadError::LineEnd),
@@ -177,7 +179,7 @@ fn section(
     Ok(Some(start + block.len() + 2))
 }
 
-/// Returns an error if no continuation of an incomplete section can be valid.
+/// Returns `None` if an incomplete section can still become valid, else the error.
 fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
     let (mut at, mut lines) = (start, 0);
     while let Some(end) = line(buf, at)? {
@@ -190,7 +192,7 @@ fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<us
     Ok(None)
 }
 
-/// Extracts framing and connection options from the fields.
+/// Extracts the control fields. An unacceptable length or transfer coding is an error.
 fn control_fields(fields: &mut Fields) -> Result<Framing, HeadError> {
     let mut found = ControlFields::default();
     for field in fields.iter() {
@@ -312,7 +314,8 @@ fn begins_like_a_request(bytes: &[u8]) -> bool {
         || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
 }
 
-/// Parses the request line into method and target. Returns the authority of an absolute target.
+/// Parses a request line into method and target of `head`. Returns the authority of a target in absolute or authority
+/// form, and the version.
 fn request_line(
     line: &[u8],
     limits: &HeadLimits,
@@ -374,7 +377,7 @@ fn request_line(
     Ok((authority, version))
 }
 
-/// Finds the authority in an absolute target with an http or https scheme.
+/// Returns the range of the authority in an absolute target. `None` unless the scheme is `http` or `https`.
 fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
     let at = match target.find("://") {
         Some(at)
@@ -388,7 +391,8 @@ fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
     Some(at..end)
 }
 
-/// Determines the authority of the request: one Host that agrees with an absolute target (RFC 9112 §3.2).
+/// Validates Host against the authority of an absolute target (RFC 9112 §3.2), and sets `head.authority`. HTTP/1.0
+/// may omit Host.
 fn set_authority(found: &ControlFields, target: Option<String>, head: &mut RequestHead) -> Result<(), HeadError> {
     let required = usize::from(head.version == Version::Http11);
     if found.hosts > 1 || found.hosts < required {

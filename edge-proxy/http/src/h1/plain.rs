@@ -99,7 +99,8 @@ fn section<'a>(
     (!(found.chunked && found.length.is_some()) && found.end - start <= limits.bytes).then_some(found)
 }
 
-/// Parses a request head of HTTP/1.1 with a target in origin form.
+/// Parses a request head of HTTP/1.1 with a target in origin form into `head`. `None` if it is incomplete, invalid or
+/// of another form, so that the strict parser has to judge it; `head` is then unspecified.
 pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Option<ParsedRequest> {
     let space = buf.iter().take(8).position(|b| *b == b' ')?;
     let method = Method::parse(&buf[..space])?;
@@ -136,7 +137,8 @@ pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -
     })
 }
 
-/// Parses a response head of HTTP/1.1 whose content follows.
+/// Parses a response head of HTTP/1.1 whose content follows into `head`. `None` if it is incomplete, invalid, interim
+/// or without content, so that the strict parser has to judge it; `head` is then unspecified.
 pub(super) fn response(
     buf: &[u8],
     limits: &HeadLimits,

@@ -21,7 +21,7 @@ pub(super) fn response(
     if !matches!(why, HeadError::LineEnd | HeadError::Field) {
         return Err(why);
     }
-    let Some((clean, used)) = cleaned(&buf[..buf.len().min(limits.bytes)]) else {
+    let Some((clean, used)) = repair_lines(&buf[..buf.len().min(limits.bytes)]) else {
         return if buf.len() >= limits.bytes { Err(HeadError::TooLarge) } else { Ok(None) };
     };
     let limits = HeadLimits { bytes: limits.bytes.saturating_mul(2), ..*limits };
@@ -32,8 +32,9 @@ pub(super) fn response(
     Ok(Some(ParsedResponse { used, keep_alive: false, repaired: true, ..found }))
 }
 
-/// The head with CR LF at each line's end and no blanks before colons, and how many bytes it took. `None` if it does not end yet.
-fn cleaned(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
+/// Returns the head with CR LF at each line's end and no blanks before colons, and the number of bytes of `buf` that
+/// it took. `None` if the head is incomplete.
+fn repair_lines(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut clean = Vec::with_capacity(buf.len() + 32);
     let mut at = 0;
     loop {

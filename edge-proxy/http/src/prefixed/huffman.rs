@@ -154,7 +154,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
                 n += (pair >> 20 & 0xf) as usize;
                 pair >> 24
             } else if have >= LONGEST as u32 {
-                let (symbol, len) = long(bits)?;
+                let (symbol, len) = find_long_code(bits)?;
                 room[n % (ROOM - 1)] = symbol;
                 n += 1;
                 len
@@ -172,7 +172,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     while have > 0 {
         let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
         let (both, first) = (pair >> 24, pair >> 16 & 0xf);
-        let (symbol, len) = if pair == 0 { long(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
+        let (symbol, len) = if pair == 0 { find_long_code(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
         if len > have {
             // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
             let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;
@@ -209,8 +209,9 @@ fn partial(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Finds a word of more than twelve bits.
-fn long(bits: u64) -> Option<(u8, u32)> {
+/// Returns the symbol and the length of the code that `bits` begins with, if it has more than twelve bits. `None` if
+/// there is no such code.
+fn find_long_code(bits: u64) -> Option<(u8, u32)> {
     for len in PAIR_BITS as usize + 1..=LONGEST {
         let word = (bits >> (64 - len)) as u32;
         let nth = word.wrapping_sub(TABLES.first[len]);

@@ -49,7 +49,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// The finaliser of splitmix64: every bit of the input changes every bit of the output.
+/// Mixes a number by the finalizer of splitmix64: every bit of the input changes every bit of the output.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -98,7 +98,7 @@ pub fn choose(
             // A target due for a trial gets one request, whatever the balance.
             _ if class == Trial => in_turn.next(),
             Balance::RoundRobin if equal => in_turn.next(),
-            Balance::RoundRobin => weighted(targets, usable, turn),
+            Balance::RoundRobin => weighted_round_robin(targets, usable, turn),
             Balance::LeastConnections => in_turn.min_by_key(|at| {
                 let target = &targets[*at];
                 (u64::from(target.in_flight) << 32) / u64::from(target.weight.max(1))
@@ -112,8 +112,9 @@ pub fn choose(
     })
 }
 
-/// Selects by weighted round robin over the usable targets. The turns of one target are spread over the round.
-fn weighted(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
+/// Returns the index of the target whose turn it is by weighted round robin over the usable targets. The turns of one
+/// target are spread over the round. `None` if no target is usable.
+fn weighted_round_robin(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
     let weight = |at: usize| usize::from(targets[at].weight.max(1));
     let round: usize = (0..targets.len()).filter(&usable).map(weight).sum();
     let mut slot = (turn % round.max(1)) * stride(round) % round.max(1);

@@ -13,7 +13,7 @@ pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
         let (mine, others): (Vec<&[u8]>, Vec<&[u8]>) =
             field.value.split(|byte| *byte == b';').partition(|pair| value(pair, name).is_some());
         changed |= !mine.is_empty();
-        found = found.or_else(|| mine.iter().find_map(|pair| identity(value(pair, name)?)));
+        found = found.or_else(|| mine.iter().find_map(|pair| parse_identity(value(pair, name)?)));
         let others: Vec<&[u8]> = others.into_iter().map(<[u8]>::trim_ascii).collect();
         if others.iter().any(|pair| !pair.is_empty()) {
             rest.push(others.join(&b"; "[..]));
@@ -31,8 +31,8 @@ fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// Parses an identity: exactly 16 hexadecimal digits.
-fn identity(value: &[u8]) -> Option<u64> {
+/// Parses the identity of a target. `None` unless it is exactly 16 hexadecimal digits.
+fn parse_identity(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 16)?;
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
 }

@@ -92,6 +92,7 @@ pub fn hop_to_look_up<'i>(
     Some(client.address).filter(|hop| asks && identities.of(*hop).is_none())
 }
 
+/// Returns whether an address is in a trusted range.
 fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
@@ -124,6 +125,7 @@ fn advance(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), h
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
+/// Restores the client from X-Forwarded-For, from right to left. Returns the reason for stopping.
 fn walk_list(
     trust: &Trust,
     identities: Identities<'_>,
@@ -149,6 +151,8 @@ fn walk_list(
     StopReason::End
 }
 
+/// Restores the client from Forwarded (RFC 7239), from right to left, with the scheme and host that its last trusted
+/// proxy reported. Returns the reason for stopping.
 fn walk_forwarded(
     trust: &Trust,
     identities: Identities<'_>,
@@ -189,6 +193,7 @@ fn walk_forwarded(
     StopReason::End
 }
 
+/// Restores the client from a field with one address. Returns the reason for stopping.
 fn one_address<'v>(
     mut values: impl Iterator<Item = &'v [u8]>,
     header: TrustedHeader,
@@ -224,6 +229,7 @@ fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     }
 }
 
+/// Returns whether a scheme is `https`, compared without regard to case. `None` if it is neither that nor `http`.
 fn https(proto: &[u8]) -> Option<bool> {
     if proto.eq_ignore_ascii_case(b"https") {
         Some(true)
@@ -234,6 +240,7 @@ fn https(proto: &[u8]) -> Option<bool> {
     }
 }
 
+/// Returns the authority in a field value. `None` if it is malformed.
 fn authority(value: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(value).ok()?;
     host::split_authority(text).map(|_| text.into())

@@ -22,17 +22,18 @@ pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
     }
 }
 
-/// Returns whether the edits set, add or remove a field that a backend could take for this one.
+/// Returns whether the edits set, add, remove or replace a field that a backend could take for this one.
 pub(super) fn edits_field(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
 }
 
-/// Returns whether the name is another spelling of a field that the edits set, add or remove.
+/// Returns whether the name is another spelling of a field that the edits set, add, remove or replace.
 pub(super) fn is_alias_of_edited(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
         && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
 }
 
+/// Returns the names of all fields that the edits change.
 fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
     let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
     let replaced = edits.replace.iter().map(|(name, _)| name);

@@ -4,8 +4,9 @@
 //! segments, cut parameters, and end the path at a NUL, a `?` or a `#`, in any order. A path is refused only where one of
 //! its readings would be decided otherwise than the path as it came.
 
-/// The highest number of readings that are computed, and of bytes in them.
+/// The highest number of readings that are computed for a path.
 const MAX_READINGS: usize = 128;
+/// The highest sum of the lengths of those readings.
 const MAX_READING_BYTES: usize = 256 * 1024;
 /// The highest number of times that a backend is assumed to decode escapes.
 const MAX_DECODINGS: u8 = 2;
@@ -15,6 +16,9 @@ const MAX_DECODINGS: u8 = 2;
 pub(super) struct TooManyReadings;
 
 /// Returns the readings of a path that differ from it, without duplicates.
+///
+/// # Errors
+/// There are more readings than are computed.
 pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
     if is_unambiguous(path) {
         return Ok(Vec::new());
@@ -71,7 +75,7 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
 pub fn other_readings(path: &str) -> Option<Vec<String>> {
     let mut all: Vec<String> = Vec::new();
     for reading in readings(path.as_bytes()).ok()? {
-        let written = written(&reading);
+        let written = percent_encode(&reading);
         if written != path && !all.contains(&written) {
             all.push(written);
         }
@@ -79,7 +83,7 @@ pub fn other_readings(path: &str) -> Option<Vec<String>> {
     Some(all)
 }
 
-/// Returns whether every backend reads the path as received. Most paths are such.
+/// Returns whether every backend reads the path as received. That is so for most paths.
 fn is_unambiguous(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
@@ -92,11 +96,12 @@ type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
 const STEPS: [PathStep; 7] =
     [replace_backslashes, remove_parameters, merge_slashes, resolve_dot_segments, cut_at_nul, cut_at_query, trim_end];
 
-fn changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
+/// Returns `reading`, or `None` if it equals `path`.
+fn if_changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
     (reading != path).then_some(reading)
 }
 
-/// Decodes each valid escape once; invalid ones are kept.
+/// Decodes each valid percent-escape once; invalid ones are kept. `None` if there is no valid one.
 fn decode(path: &[u8]) -> Option<Vec<u8>> {
     let digit = |i: usize| path.get(i).and_then(|b| char::from(*b).to_digit(16));
     let mut reading = Vec::with_capacity(path.len());
@@ -113,26 +118,29 @@ fn decode(path: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
-    changed(path, reading)
+    if_changed(path, reading)
 }
 
+/// Replaces backslashes by slashes. `None` without backslashes.
 fn replace_backslashes(path: &[u8]) -> Option<Vec<u8>> {
-    changed(path, path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect())
+    if_changed(path, path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect())
 }
 
-/// Removes the parameters of each segment, from its first `;`.
+/// Removes the parameters of each segment, from its first `;`. `None` if there are none.
 fn remove_parameters(path: &[u8]) -> Option<Vec<u8>> {
     let name = |segment: &[u8]| segment.split(|b| *b == b';').next().unwrap_or_default().to_vec();
-    changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+    if_changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
 }
 
+/// Replaces successive slashes by one. `None` if there are none.
 fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     let mut reading = path.to_vec();
     reading.dedup_by(|b, before| *b == b'/' && *before == b'/');
-    changed(path, reading)
+    if_changed(path, reading)
 }
 
-/// Resolves `.` and `..` (RFC 3986 §5.2.4). `..` at the root stays at the root.
+/// Resolves `.` and `..` (RFC 3986 §5.2.4); `..` at the root stays at the root. `None` if that changes nothing, or
+/// the path does not begin with `/`.
 fn resolve_dot_segments(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"/")?;
     let mut segments: Vec<&[u8]> = Vec::new();
@@ -150,26 +158,28 @@ fn resolve_dot_segments(path: &[u8]) -> Option<Vec<u8>> {
     if folder && !segments.is_empty() {
         reading.push(b'/');
     }
-    changed(path, reading)
+    if_changed(path, reading)
 }
 
+/// Cuts the path before its first NUL. `None` without one.
 fn cut_at_nul(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| *b == 0).map(|at| path[..at].to_vec())
 }
 
-/// Cuts the path before a `?` or `#`, which ends the path for a backend that decodes first.
+/// Cuts the path before its first `?` or `#`, which ends the path for a backend that decodes first. `None` without
+/// one.
 fn cut_at_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
 }
 
-/// Removes blanks and control characters at the end.
+/// Removes blanks and control characters at the end. `None` if there are none.
 fn trim_end(path: &[u8]) -> Option<Vec<u8>> {
     let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
-    changed(path, path[..end].to_vec())
+    if_changed(path, path[..end].to_vec())
 }
 
-/// Returns the reading in the notation of a URI: bytes that a path must not contain are percent-encoded.
-pub(super) fn written(reading: &[u8]) -> String {
+/// Formats a reading as in a URI: every byte that is not visible ASCII, and `?` and `#`, is percent-encoded.
+pub(super) fn percent_encode(reading: &[u8]) -> String {
     let mut text = String::with_capacity(reading.len());
     for b in reading {
         if b.is_ascii_graphic() && !matches!(b, b'?' | b'#') {
@@ -188,7 +198,7 @@ mod tests {
 
     fn read(path: &str) -> Vec<String> {
         let mut found: Vec<String> =
-            readings(path.as_bytes()).unwrap().iter().map(|path| written(path)).collect();
+            readings(path.as_bytes()).unwrap().iter().map(|path| percent_encode(path)).collect();
         found.sort();
         found
     }
@@ -254,7 +264,7 @@ mod tests {
                 };
                 reading = next.unwrap_or(reading);
             }
-            prop_assert!(reading == path.as_bytes() || known.contains(&reading), "{}", written(&reading));
+            prop_assert!(reading == path.as_bytes() || known.contains(&reading), "{}", percent_encode(&reading));
         }
 
         /// A path without special characters has one reading, and is found to have it without being copied.

@@ -114,7 +114,7 @@ fn judge<'s>(
     }
     // `OPTIONS *` concerns the server as a whole; the route of `/` answers it.
     let path = if head.target == "*" { "/" } else { route::split(&head.target).0 };
-    let found = route::find(snapshot, index, path.as_bytes());
+    let found = route::most_specific(snapshot, index, path.as_bytes());
     decision.route = found.map(|i| (i, &site.routes[i]));
     let auth = decision.route.and_then(|(_, route)| route.auth.as_ref()).or(site.auth.as_ref());
     let asks = matches!(auth, Some(Auth::Forward(_)));
@@ -203,11 +203,11 @@ fn readings<'s>(
     }
     // What a handler decides by the path is not known here, so it gets only paths that have one reading.
     let handled = |path: &[u8]| {
-        let found = route::find(snapshot, site, path);
+        let found = route::most_specific(snapshot, site, path);
         let action = found.map(|found| &snapshot.config().sites[site].routes[found].action);
         matches!(action, Some(Action::Handle { .. }))
     };
-    let other = |reading: &Vec<u8>| path::written(reading) != path;
+    let other = |reading: &Vec<u8>| path::percent_encode(reading) != path;
     if handled(path.as_bytes()) && readings.iter().any(other) {
         return Err(ambiguous());
     }
@@ -217,7 +217,7 @@ fn readings<'s>(
     let query = route::split(target).1;
     let mut asked: Vec<String> = Vec::new();
     for reading in readings {
-        let written = format!("{}{query}", path::written(&reading));
+        let written = format!("{}{query}", path::percent_encode(&reading));
         if written != target && !asked.contains(&written) {
             asked.push(written);
         }

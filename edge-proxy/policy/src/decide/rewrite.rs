@@ -12,18 +12,19 @@ fn replaced(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
 
 /// Replaces the prefix of each value of a field.
 pub(super) fn replace(name: &str, rules: &[PrefixRule], fields: &mut Fields) {
-    map(fields, name.as_bytes(), |value| replaced(value, rules));
+    map_values(fields, name.as_bytes(), |value| replaced(value, rules));
 }
 
 /// Rewrites the Set-Cookie fields of a response.
 pub(super) fn cookies(rules: &CookieRules, fields: &mut Fields) {
     if !rules.is_empty() {
-        map(fields, b"set-cookie", |value| cookie(value, rules));
+        map_values(fields, b"set-cookie", |value| cookie(value, rules));
     }
 }
 
-/// Applies a change to each value of a field. The relative order of fields of one name is kept.
-fn map(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+/// Replaces each value of the field `name` by the result of `change`; a value for which that is `None` is kept. The
+/// relative order of fields of one name is kept. Nothing is done if no value changes.
+fn map_values(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let own = |field: &edge_http::Field<'_>| field.name.eq_ignore_ascii_case(name);
     if !fields.iter().any(|field| own(&field) && change(field.value).is_some()) {
         return;

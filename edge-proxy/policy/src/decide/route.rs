@@ -4,7 +4,8 @@ use crate::Snapshot;
 use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy};
 
 /// Returns the index of the most specific route of this site for a path: an exact match, or else the longest prefix.
-pub(super) fn find(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usize> {
+/// `None` if no route matches.
+pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usize> {
     let routes = &snapshot.config().sites[site].routes;
     snapshot.by_specificity(site).iter().copied().find(|i| {
         let route = &routes[*i];
@@ -34,7 +35,7 @@ pub(super) type AccessRules<'s> =
 
 /// Returns the access rules that apply to a path.
 pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> AccessRules<'s> {
-    let found = find(snapshot, site, path)?;
+    let found = most_specific(snapshot, site, path)?;
     let site = &snapshot.config().sites[site];
     let route = &site.routes[found];
     let auth = route.auth.as_ref().or(site.auth.as_ref());

@@ -53,7 +53,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
             NextRequest::Request { keep_alive, expects_continue } => {
                 first = false;
                 let done =
-                    one(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
+                    serve_request(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
                         .await;
                 match done {
                     Some(back) => client = back,
@@ -82,8 +82,9 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
-/// Serves one request. The state of the exchange is on the heap, so that an idle connection is small.
-async fn one(
+/// Serves one request. Returns the connection if a further request may follow on it, else `None`. The state of the
+/// exchange is on the heap, so that an idle connection is small.
+async fn serve_request(
     worker: &Rc<Worker>,
     connection: &Connection,
     client: HttpConnection,

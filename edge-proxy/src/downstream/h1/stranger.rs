@@ -15,15 +15,16 @@ pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, h
 
 fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     let lines = head[..head.len().min(MOST)].split(|byte| *byte == b'\n').skip(1);
-    let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(host);
+    let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(possible_host);
     hosts.into_iter().any(|host| {
         let site = snapshot.site_at(&normalize(host), listener);
         site.is_some_and(|site| snapshot.config().sites[site].plain != PlainHttp::Refuse)
     })
 }
 
-/// Returns the host of a line that a server could take for a Host field.
-fn host(line: &[u8]) -> Option<&str> {
+/// Returns the host in a line that a server could take for a Host field. `None` if the name before the colon is
+/// another, or the value is not UTF-8.
+fn possible_host(line: &[u8]) -> Option<&str> {
     let at = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
     if !name.eq_ignore_ascii_case(b"host") {

@@ -205,7 +205,7 @@ impl Http2Connection {
         self.begun
     }
 
-    /// Returns whether the client reads its responses, so that more requests may be read.
+    /// Returns whether less than [`UNTAKEN`] bytes of output are pending, so that more requests may be read.
     pub(super) fn has_output_room(&self) -> bool {
         self.out.len() < UNTAKEN
     }

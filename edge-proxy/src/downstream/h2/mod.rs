@@ -46,7 +46,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     driver.end().await;
 }
 
-/// The task of the connection.
+/// The future that drives a connection: reads frames, wakes streams, writes output and enforces deadlines.
 struct Driver {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
@@ -147,7 +147,7 @@ impl Driver {
         }
     }
 
-    /// Sends GOAWAY once the worker drains.
+    /// Sends GOAWAY once the worker drains. A connection without streams then ends within the handshake timeout.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if self.worker.sweep().draining() && !conn.is_leaving() {

@@ -132,7 +132,7 @@ impl Cubic {
         };
     }
 
-    /// RFC 9438 §4.2 to §4.5.
+    /// Grows the window for `bytes` acknowledged bytes in congestion avoidance (RFC 9438 §4.2 to §4.5).
     fn avoid(&mut self, now: Instant, bytes: u64, rtt: Duration) {
         let (window, mtu) = (self.window as f64, self.mtu as f64);
         let w_max = self.w_max.max(window);

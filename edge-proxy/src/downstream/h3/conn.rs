@@ -370,7 +370,7 @@ impl QuicConnection {
         }
     }
 
-    /// The next bytes of a stream, which gives the client leave to send as many.
+    /// Reads the next bytes of a stream, which gives the client flow-control credit for as many.
     pub(super) fn read(&mut self, id: StreamId) -> ReadOutcome {
         let mut stream = self.quic.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return ReadOutcome::Reset };
@@ -476,7 +476,7 @@ pub(super) struct QuicConnectionCell {
 }
 
 impl QuicConnectionCell {
-    /// Something was done to the connection that the engine must look at.
+    /// Marks the connection as changed and wakes the engine, which then processes it.
     pub(super) fn touch(&self) {
         if !self.dirty.replace(true) {
             self.shared.dirty.borrow_mut().push(self.index);

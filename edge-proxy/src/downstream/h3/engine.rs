@@ -397,7 +397,7 @@ impl<S: Service> Engine<S> {
 }
 
 impl<S: Service> Drop for Engine<S> {
-    /// No task waits for the engine once it has ended.
+    /// Closes all connections and reports them to the service.
     fn drop(&mut self) {
         for entry in self.conns.iter().flatten() {
             entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);
@@ -411,8 +411,8 @@ impl<S: Service> Drop for Engine<S> {
     }
 }
 
-/// Returns the next datagrams of a connection, whose content is put into `out`. To an address that is not validated they go one
-/// by one, within the limit.
+/// Returns the next datagrams of a connection and puts their content into `out`. To an address that is not validated
+/// they go one by one, within the amplification limit. `None` if nothing is to be sent.
 fn next_transmit(
     quic: &mut quic::Connection,
     (amplification, paths): (&mut Option<AmplificationLimit>, &mut ClientPaths),

@@ -240,7 +240,8 @@ fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> R
     Ok(any)
 }
 
-/// Removes header and packet protection (RFC 9001 §5.3, §5.4).
+/// Removes header and packet protection of an Initial packet (RFC 9001 §5.3, §5.4), in place. Returns its frames.
+/// `None` if it is too short or not authentic.
 fn decrypt<'a>(keys: &DirectionalKeys, packet: &'a mut [u8], number_at: usize) -> Option<&'a [u8]> {
     let sample_len = keys.header.sample_len();
     let sample: Vec<u8> = packet.get(number_at + 4..number_at + 4 + sample_len)?.to_vec();

@@ -118,7 +118,7 @@ impl ClientPaths {
         }
     }
 
-    /// QUIC sends to this address. Returns true if it did not before.
+    /// Sets the address that QUIC sends to. Returns whether it changed.
     pub(super) fn follow(&mut self, current: SocketAddr) -> bool {
         std::mem::replace(&mut self.current, current) != current
     }
@@ -143,7 +143,8 @@ impl ClientPaths {
         path.map_or_else(VecDeque::new, |path| path.held)
     }
 
-    /// Returns the next datagram that may be sent, and puts its content into `out`. `poll` asks QUIC for one.
+    /// Returns the next datagram that may be sent, and puts its content into `out`. `poll` takes one from QUIC.
+    /// `None` if there is none that may be sent.
     pub(super) fn next(
         &mut self,
         out: &mut Vec<u8>,
@@ -209,7 +210,7 @@ impl ClientPaths {
     }
 }
 
-/// Asks QUIC for one datagram.
+/// Takes one datagram from QUIC and puts its content into `out`. `None` if QUIC has none.
 pub(super) fn poll(quic: &mut quic::Connection, now: Instant, out: &mut Vec<u8>) -> Option<QueuedTransmit> {
     let probes = |quic: &quic::Connection| quic.stats().path.sent_plpmtud_probes;
     let before = probes(quic);

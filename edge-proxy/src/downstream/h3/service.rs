@@ -24,19 +24,20 @@ pub(crate) trait Service: 'static {
     /// Returns the permit for a connection whose address was just validated. `None` if the client has too many.
     fn admit(&self, peer: SocketAddr) -> Option<Self::Permit>;
 
-    /// Called when an accepted connection has processed its ClientHello. Returns the state to keep.
+    /// Receives an accepted connection whose ClientHello is processed. Returns the state to keep for it.
     fn opened(&self, opened: AcceptedConnection) -> Self::Conn;
 
     /// Handles a request. `from` is the client's address, which is validated unless the stream is early, and whether all datagrams
     /// came by the interface of the first. The handler spawns its own task.
     fn request(&self, conn: &Rc<Self::Conn>, from: (SocketAddr, bool), head: RequestHead, stream: H3Stream);
 
-    /// Called when requests were rejected because their heads were too large or not completed in time.
+    /// Receives that requests were rejected because their heads were too large or not completed in time.
     fn refused(&self, _conn: &Rc<Self::Conn>, _heads: RejectedHeads) {}
 
-    /// Called when a connection has ended. Its streams are lost.
+    /// Receives that a connection has ended. Its streams are lost.
     fn closed(&self, conn: &Rc<Self::Conn>, why: CloseReason);
 
-    /// Called when a datagram of an unknown client was dropped for another reason than a verdict of [`Service::hello`].
+    /// Receives that a datagram of an unknown client was dropped for another reason than a verdict of
+    /// [`Service::hello`].
     fn dropped(&self, _peer: SocketAddr, _why: DropReason) {}
 }

@@ -43,7 +43,7 @@ enum StreamSendState {
 }
 
 impl H3Stream {
-    /// A request that arrived, as its head and the stream that it is on.
+    /// Creates the stream of a request. Returns it with the request's head.
     pub(super) fn new(conn: Rc<QuicConnectionCell>, arrived: QuicRequest) -> (RequestHead, Self) {
         let stream = Self {
             conn,

@@ -18,7 +18,7 @@ impl Timers {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Removes and returns an entry whose time has come.
+    /// Removes and returns an entry whose time has come. `None` if there is none.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, usize)> {
         let Reverse((at, index)) = *self.0.peek()?;
         if at > now {

@@ -71,8 +71,8 @@ impl UniStream {
         Ok(UniAction::Read)
     }
 
-    /// The stream ended or was reset. A critical one must not (§6.2.1; RFC 9204 §4.2); one whose type never came is of
-    /// no interest.
+    /// Returns the error of a stream that ended or was reset: a critical one must not be closed (RFC 9114 §6.2.1, RFC
+    /// 9204 §4.2). One whose type has not arrived may.
     pub(super) fn closed(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Untyped(_) => Ok(()),

@@ -91,7 +91,8 @@ impl Dynamic {
         Self { lines: VecDeque::new(), size: 0, most }
     }
 
-    /// Returns the line of an index in both tables, which begins with 1.
+    /// Returns name and value of an index, which counts from 1 through the static and then the dynamic table. `None`
+    /// if neither has it.
     pub(super) fn line(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let at = index.checked_sub(1)?;
         if let Some(line) = STATIC.get(at) {

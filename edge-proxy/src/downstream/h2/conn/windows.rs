@@ -35,12 +35,12 @@ impl Windows {
         Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None }
     }
 
-    /// The window of a stream.
+    /// Returns the receive window of a stream in bytes.
     pub(super) const fn stream(&self) -> u32 {
         self.stream
     }
 
-    /// The window of the connection.
+    /// Returns the receive window of the connection in bytes.
     pub(super) const fn connection(&self) -> u32 {
         self.connection
     }

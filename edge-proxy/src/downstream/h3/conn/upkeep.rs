@@ -17,7 +17,8 @@ const PING: Duration = Duration::from_secs(15);
 const MIGRATED: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
-    /// The client broke a request off. Some do it often; a flood of it is an attack on what stands behind (CVE-2023-44487).
+    /// Counts a request that the client aborted, once for each stream. Closes the connection above the configured
+    /// rate, because a flood of them is an attack on the upstream (CVE-2023-44487).
     pub(in super::super) fn count_broken_off(&mut self, shared: &EngineState, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id)
             && std::mem::replace(&mut slot.counted, true)
@@ -69,12 +70,13 @@ impl QuicConnection {
         self.slots.is_empty() && self.quic.streams().send_streams() <= 1
     }
 
-    /// The client's address, which is proved once the handshake is complete.
+    /// Returns the client's address, which is validated once the handshake is complete.
     pub(in super::super) const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// QUIC takes a new address up before it is proved; who is served and what is logged must wait for the proof.
+    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATED`]. QUIC uses an address
+    /// before it is validated; policy and logs must not.
     pub(in super::super) fn follow_address(&mut self, now: Instant) {
         let address = self.quic.remote_address();
         if address == self.peer {

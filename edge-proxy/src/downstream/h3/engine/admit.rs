@@ -38,7 +38,8 @@ impl<S: Service> Engine<S> {
         true
     }
 
-    /// `direct` is whether it came from the socket: what was handed over once is not again.
+    /// Passes a datagram to its connection, to the worker that owns its connection ID, or to the filter of first
+    /// flights. `direct` is false for one that another worker passed on, which is not passed on again.
     pub(super) fn datagram(&mut self, datagram: Datagram, direct: bool) {
         let destination = match initial::long_header(&datagram.data) {
             Some(header) => header.destination,
