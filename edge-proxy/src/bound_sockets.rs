@@ -19,7 +19,8 @@ pub(super) struct OpenListeners {
     pub(super) retained: Vec<RetainedSockets>,
 }
 
-/// Opens the sockets of these listeners for each worker.
+/// Opens the sockets of these listeners for each worker, or takes inherited ones. A listener whose interface or
+/// address is missing gets none yet.
 pub(super) fn open(
     listeners: &[Listener],
     workers: usize,
@@ -80,7 +81,7 @@ pub(super) struct RetainedSockets {
 }
 
 impl RetainedSockets {
-    /// Returns a listener without sockets.
+    /// Creates the entry of a listener that waits for its interface or address, without sockets.
     fn waiting(listener: Listener, spare: InheritedSockets) -> Self {
         let address = listener.address;
         Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
@@ -114,10 +115,12 @@ impl RetainedSockets {
         self.udp.get_mut(worker).map(Option::take);
     }
 
+    /// Iterates over the retained TCP sockets.
     pub(super) fn tcp(&self) -> impl Iterator<Item = &TcpListener> {
         self.tcp.iter().flatten()
     }
 
+    /// Iterates over the retained UDP sockets.
     pub(super) fn udp(&self) -> impl Iterator<Item = &UdpSocket> {
         self.udp.iter().flatten()
     }

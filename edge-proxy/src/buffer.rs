@@ -20,7 +20,7 @@ thread_local! {
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a buffer, a free one if there is any.
+/// Returns a buffer of [`SIZE`] bytes, from the free list if there is one.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
 }
@@ -72,7 +72,8 @@ impl ReadBuffer {
         self.start == self.end
     }
 
-    /// Moves the input into an allocation of its own size, since the rest may be long in coming.
+    /// Moves the input into an allocation of its own size and returns the buffer, for input whose rest may take long
+    /// to arrive.
     pub(crate) fn park(&mut self) {
         if self.end - self.start > SIZE / 2 {
             return;
@@ -199,7 +200,7 @@ impl Drop for ReadBuffer {
     }
 }
 
-/// The size from which a write without a copy is cheaper.
+/// The minimum length of bytes that are written directly, without a copy into the buffer.
 const AT_ONCE: usize = 8 * 1024;
 
 /// A sink that accepts bytes without blocking.
@@ -225,7 +226,8 @@ impl WriteBuffer {
         &mut self.bytes
     }
 
-    /// Appends bytes. Large parts are written directly, behind the pending output.
+    /// Appends bytes to the output. Large parts are written to `wire` directly, after the pending output; the rest is
+    /// buffered.
     pub(crate) fn pass(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= AT_ONCE {
@@ -275,8 +277,8 @@ impl WriteBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Removes written bytes once they are many, since otherwise a client that always leaves some unread would make the buffer
-    /// grow.
+    /// Removes the written bytes from the buffer once they are many, so that it does not grow while a client never
+    /// accepts all of it.
     fn compact(&mut self) {
         if self.written >= SIZE / 2 {
             self.bytes.drain(..self.written);

@@ -101,7 +101,8 @@ impl ClientAuth {
         Ok(Self { rules: Arc::new(rules), tls: Arc::new(tls) })
     }
 
-    /// Returns the certificate of a completed handshake under this configuration. The chain is empty if the client sent none.
+    /// Returns the client certificate of a handshake under this configuration. The chain is empty if the client sent
+    /// none.
     pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
         ProvenCertificate { rules: self.rules.clone(), certificate: client_certificate(chain) }
     }
@@ -115,8 +116,8 @@ pub(crate) struct ProvenCertificate {
 }
 
 impl ProvenCertificate {
-    /// Returns the certificate from the view of a request. A certificate verified under other rules than those in force counts as
-    /// not requested.
+    /// Returns the certificate as the context of a request. A certificate verified under other rules than `in_force`
+    /// counts as not requested.
     pub(crate) fn under(&self, in_force: Option<&ClientAuth>) -> CertificateContext<'_> {
         match in_force {
             Some(auth) if Arc::ptr_eq(&auth.rules, &self.rules) || *auth.rules == *self.rules => {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    /// The second since 1970 of which this is the text: it is written once a second, not once a response.
+    /// The text of the Date field, and the second since 1970 that it is for. It is formatted once a second.
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 

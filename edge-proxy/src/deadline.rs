@@ -11,8 +11,9 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 const NEVER: u64 = u64::MAX;
 
+/// The time of a deadline and its waiting task.
 struct DeadlineCell {
-    /// Milliseconds since the worker's start.
+    /// The time of the deadline in milliseconds since the worker's start.
     at: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }

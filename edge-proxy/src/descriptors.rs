@@ -14,7 +14,7 @@ pub(crate) fn ceiling() -> RawFd {
     below(limit)
 }
 
-/// Returns [`ceiling`] for a limit. `None` is no limit.
+/// Returns the [`ceiling`] for a limit of descriptors. `None` means no limit.
 fn below(limit: Option<u64>) -> RawFd {
     let Some(limit) = limit else { return RawFd::MAX };
     let kept = (limit / SHARE).max(LEAST);

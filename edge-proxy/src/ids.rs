@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 use std::task::Waker;
 
-/// Stores a waker, without cloning it for the same task.
+/// Stores a waker in `place`. It is cloned only if the stored one is of another task.
 pub(crate) fn remember(place: &mut Option<Waker>, waker: &Waker) {
     match place {
         Some(known) if known.will_wake(waker) => {}

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// The interval at which the index is checked.
+/// The interval at which interfaces are checked.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// The thread that watches interfaces. Dropping it ends the thread.
@@ -25,7 +25,7 @@ pub(super) struct WatcherThread {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The state that is needed to reopen a listener.
+/// The state of the watching thread.
 pub(super) struct InterfaceWatcher {
     pub(super) state: Arc<Mutex<ProxyState>>,
     pub(super) workers: Vec<UnboundedSender<Command>>,
@@ -60,6 +60,8 @@ impl Drop for WatcherThread {
 }
 
 impl InterfaceWatcher {
+    /// Checks once: opens listeners whose interface or address has appeared, and closes those whose interface is gone
+    /// or was replaced.
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ProxyState { listeners, addresses, held, .. } = &mut *state;

@@ -147,7 +147,7 @@ pub(crate) fn run(
     })
 }
 
-/// Closes idle upstream connections that are not needed, as long as the worker lives.
+/// Closes unneeded idle upstream connections at an interval, until the worker ends.
 async fn trim(worker: Rc<Worker>) {
     let mut periods = tokio::time::interval(PERIOD);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

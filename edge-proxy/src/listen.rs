@@ -100,7 +100,7 @@ impl InheritedSockets {
         mine
     }
 
-    /// Distributes sockets to workers; duplicates them in turn until each worker has one.
+    /// Distributes sockets to the workers. If there are fewer sockets than workers, they are duplicated by `again`.
     fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
         let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
         let more: Vec<S> = more.collect::<io::Result<_>>()?;
@@ -108,8 +108,11 @@ impl InheritedSockets {
     }
 }
 
-/// Makes sure that no other program listens on these addresses. Sockets that share a port (SO_REUSEPORT) would not show it: each
-/// would get a part of the connections. Addresses whose sockets were handed on are this process's by right.
+/// Checks that no other program listens on these addresses. Sockets that share a port (SO_REUSEPORT) would hide that:
+/// each program would get a part of the connections. Addresses with inherited sockets are not checked.
+///
+/// # Errors
+/// The first address that is in use, with the error.
 pub(crate) fn probe(
     listeners: &[Listener],
     inherited: &InheritedSockets,

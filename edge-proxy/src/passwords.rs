@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 
 /// The time for which a correct password is not verified again.
 const REMEMBERED: Duration = Duration::from_secs(300);
-/// The number of passwords that may wait for a thread: each takes a tenth of a second or so. Clients whose password was right before have as
-/// many places again.
+/// The number of passwords that may wait for a thread, each of which takes about a tenth of a second. Clients whose
+/// password was correct before have as many places again.
 const WAITING: usize = 64;
 /// The highest number of passwords of one client that wait for a thread.
 const OF_CLIENT: usize = 4;
@@ -36,8 +36,8 @@ pub(crate) enum PasswordVerdict {
     TooOften(Duration),
 }
 
-/// Verifies credentials against the users. A password that was wrong counts against `client` in `guard`, and once too many
-/// did nothing more is looked at, unless this very client had it right before.
+/// Verifies credentials against the users. A wrong password counts against `client` in `guard`. Above its limit
+/// nothing is verified, unless the cache shows that the same client had this password right before.
 pub(crate) async fn verify(
     users: &[User],
     given: &Credentials,
@@ -78,12 +78,13 @@ pub(crate) async fn verify(
     verdict
 }
 
-/// The number of buckets of the cache, and of cells in each.
+/// The number of buckets of the cache.
 const BUCKETS: usize = 1 << 10;
+/// The number of cells in a bucket.
 const WAYS: usize = 8;
 
-/// Passwords that were right, by whose they are and from which client they came. No password is in it: without the key,
-/// which dies with the process, nothing follows from what is remembered.
+/// The correct passwords of the last minutes, as keyed hashes of user, password and client. The key is random and
+/// ends with the process, so no password can be derived from the cache.
 struct PasswordCache {
     key: hmac::Key,
     epoch: Instant,
@@ -102,6 +103,7 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     }
 });
 
+/// The keyed hash of a password, split into its bucket and the rest.
 #[derive(Clone, Copy)]
 struct Tag {
     bucket: usize,
@@ -118,6 +120,7 @@ impl PasswordCache {
         users.get(number.checked_rem(users.len())?)
     }
 
+    /// Returns the keyed hash of the credentials of a client and of the hash they are verified against.
     fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&customer(client).to_be_bytes());
@@ -163,9 +166,10 @@ impl PasswordCache {
     }
 }
 
-/// The passwords waiting for a thread. It is locked when a password is hashed, which takes a hundred thousand times as long.
+/// The number of passwords that wait for a thread, by client.
 static WAIT: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
 
+/// Locks the count of waiting passwords.
 fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
     WAIT.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -174,6 +178,7 @@ fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
 struct QueueSlot(u64);
 
 impl QueueSlot {
+    /// Takes a slot. `None` if the client or all clients together have too many.
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
         let client = customer(client);
         let mut waiting = wait();
@@ -197,7 +202,7 @@ impl Drop for QueueSlot {
     }
 }
 
-/// A password to verify. Its place is free when it was, whether or not anybody still waits for the answer.
+/// A password to verify. The slot is released when it is verified, even if the client has gone.
 struct Job {
     hash: String,
     password: Vec<u8>,
@@ -205,7 +210,7 @@ struct Job {
     place: QueueSlot,
 }
 
-/// Returns whether the password matches the hash. `None` if no thread is free.
+/// Verifies a password against a hash on a thread of the pool. `None` if there is no thread.
 async fn hashed(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let job = Job { hash, password, answer, place };
@@ -228,6 +233,7 @@ static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     Mutex::new(sender)
 });
 
+/// Verifies the next password of the queue. `None` if the queue is closed.
 fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
     let Job { hash, password, answer, place } = job;
@@ -239,6 +245,7 @@ fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     Some(())
 }
 
+/// Returns whether the password matches a hash of Argon2 or bcrypt. This is slow by design.
 fn matches(hash: &str, password: &[u8]) -> bool {
     if hash.starts_with("$argon2") {
         let argon2 = argon2::Argon2::default();

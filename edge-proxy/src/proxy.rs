@@ -154,8 +154,8 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Prepares `runtime` with these sockets on every worker, then commits it on all of them. If one cannot prepare, all abandon
-    /// it.
+    /// Prepares `runtime` with these sockets on every worker, then commits it on all of them. If one worker cannot
+    /// prepare, all discard it. `closed` are the listeners that are no longer served.
     pub(super) fn serve(
         &self,
         runtime: &Arc<Runtime>,
@@ -183,7 +183,7 @@ impl ProxyHandle {
         prepared
     }
 
-    /// Waits until every worker has prepared, or one has failed.
+    /// Waits until every worker has replied that it is prepared, or one has failed or taken too long.
     fn prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
         let mut missing: Vec<usize> = (0..self.workers.len()).collect();
         while let Some(&number) = missing.first() {

@@ -8,7 +8,8 @@ use edge_policy::CertificateContext;
 use edge_policy::config::{ProxyOut, Upstream};
 use std::borrow::Cow;
 
-/// Returns the description for an upstream. Only headers of version 2 carry one.
+/// Returns the extensions (TLVs) of the PROXY header to an upstream: this proxy's TLS parameters, SNI and request ID,
+/// else those that a proxy in front reported. Empty unless the upstream uses version 2.
 pub(crate) fn proxy_extensions(
     upstream: &Upstream,
     connection: &Connection,
@@ -34,6 +35,7 @@ pub(crate) fn proxy_extensions(
     extensions
 }
 
+/// Returns the TLS extension of a connection to this proxy.
 fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
     let cipher = tls.cipher.map(|name| of_openssl(name).into_owned());
     let mut extensions = TlsExtension::over_tls(tls.version, cipher);
@@ -44,7 +46,8 @@ fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExte
     extensions
 }
 
-/// Returns OpenSSL's name of a cipher suite, which readers of these headers know. Those of TLS 1.3 are the registered ones.
+/// Returns OpenSSL's name of a cipher suite by its IANA name, as receivers of PROXY headers expect it. They are equal
+/// for TLS 1.3.
 fn of_openssl(registered: &str) -> Cow<'_, str> {
     let Some((exchange, cipher)) = registered.strip_prefix("TLS_").and_then(|name| name.split_once("_WITH_"))
     else {

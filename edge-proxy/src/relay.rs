@@ -152,7 +152,7 @@ struct RelayDirection {
     start: usize,
     /// True if the source has ended.
     ended: bool,
-    /// The end was passed on, or there is nobody to pass it on to.
+    /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed.
     finished: Option<bool>,
     /// The number of bytes read and written, to detect progress.
     moved: u64,
@@ -161,12 +161,12 @@ struct RelayDirection {
 }
 
 impl RelayDirection {
-    /// Creates a direction whose first bytes were already read.
+    /// Creates a direction whose buffer begins with bytes that were already read.
     fn with(buffer: Vec<u8>) -> Self {
         Self { buffer, start: 0, ended: false, finished: None, moved: 0, written: 0 }
     }
 
-    /// Copies available bytes. Ready once the end was forwarded.
+    /// Copies available bytes. Completes once the end was forwarded.
     fn poll<R: AsyncRead, W: AsyncWrite>(
         &mut self,
         cx: &mut Context<'_>,

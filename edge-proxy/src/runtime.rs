@@ -25,7 +25,7 @@ const EARLY_DATA: u32 = 16 * 1024;
 /// The highest number of sessions that can be resumed with early data. Each is used once.
 const SESSIONS: usize = 32 * 1024;
 
-/// State that survives a reload, so that tickets and sessions of clients stay valid.
+/// The state that survives a reload, so that tickets and sessions of clients stay valid.
 pub(crate) struct ReloadSurvivors {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
@@ -213,8 +213,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the connection limit of this peer. `None` if its connections are not counted: those of trusted proxies carry many
-    /// clients.
+    /// Returns the connection limit of this peer. `None` if its connections are not counted: there is no limit, or it
+    /// is a trusted proxy, whose connections carry many clients.
     fn counts(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
@@ -222,7 +222,10 @@ impl Runtime {
         (limit > 0 && !hop).then_some(limit)
     }
 
-    /// Counts a connection of this client, or returns an error if the limit is reached.
+    /// Counts a connection of this client until the permit is dropped. `None` if its connections are not counted.
+    ///
+    /// # Errors
+    /// The client has reached its limit.
     pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
         match self.counts(client) {
             None => Ok(None),
@@ -230,7 +233,7 @@ impl Runtime {
         }
     }
 
-    /// Returns whether [`Runtime::hold`] would refuse.
+    /// Returns whether [`Runtime::hold`] would fail for this client.
     pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
         self.counts(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }

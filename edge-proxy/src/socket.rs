@@ -12,15 +12,14 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
 pub(crate) enum Socket {
-    /// A newly accepted connection, which the runtime does not know before it has to wait: rejecting a client for its
-    /// first bytes, which have mostly arrived, costs only accept, read and close. `None` if the runtime cannot register
-    /// it.
+    /// A newly accepted connection that is not registered with the runtime until it has to wait. A client that is
+    /// rejected for its first bytes thereby costs only accept, read and close. `None` if registration failed.
     Fresh(Option<std::net::TcpStream>),
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Runs an operation on a socket that is not registered. Returns `None` if it would block.
+/// Runs an operation on a socket that is not registered. `None` if it would block. A missing socket is an error.
 fn at_once<T>(
     stream: &Option<std::net::TcpStream>,
     mut call: impl FnMut(&std::net::TcpStream) -> io::Result<T>,
@@ -70,7 +69,7 @@ impl Socket {
         };
     }
 
-    /// Waits until the peer has acknowledged all output, or the connection is gone.
+    /// Completes when the peer has acknowledged all output, or the connection is gone.
     pub(crate) async fn acknowledged(&self) {
         let queued = || match self {
             Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
@@ -82,7 +81,7 @@ impl Socket {
         }
     }
 
-    /// Acknowledges received data at once instead of with the next output.
+    /// Makes the kernel acknowledge received data at once instead of with the next output.
     pub(crate) fn acknowledge(&self) {
         // If it fails, the acknowledgement comes when the system thinks fit.
         let _ = match self {
@@ -92,7 +91,7 @@ impl Socket {
         };
     }
 
-    /// Limits the unsent bytes in the kernel's send queue, so that later output does not wait long.
+    /// Limits the unsent bytes in the kernel's send queue, so that later output is sent soon.
     pub(crate) fn limit_unsent(&self, bytes: u32) {
         // Where it cannot be had, more waits in the kernel.
         let _ = match self {
@@ -111,7 +110,8 @@ impl Socket {
         }
     }
 
-    /// Makes a system call on the socket when it is ready for it: to be read, or to be written to. Not before it is registered.
+    /// Runs the system call `call` when the socket is ready for `interest`. Fails with `Unsupported` if the socket is
+    /// not registered.
     pub(crate) fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,

@@ -49,8 +49,8 @@ impl SplicePipe {
         self.held
     }
 
-    /// Moves at most `most` bytes into the pipe. 0 is the end of the stream. Only for an empty pipe: with a full one,
-    /// the cause of blocking would be unknown.
+    /// Moves at most `most` bytes from a socket into the pipe. Returns their number; 0 is the end of the stream. The
+    /// pipe must be empty: otherwise the cause of blocking would be unknown.
     pub(crate) fn poll_in(
         &mut self,
         cx: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl SplicePipe {
         Poll::Ready(Ok(n))
     }
 
-    /// Moves as many bytes as possible out of the pipe.
+    /// Moves as many bytes as possible from the pipe to a socket. Returns their number.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
         let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let moved = |socket: BorrowedFd<'_>| {

@@ -51,6 +51,7 @@ fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>
     (bytes, length)
 }
 
+/// Converts the result of a system call: -1 is the last error.
 fn done(returned: libc::c_int) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -127,11 +128,12 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 bytes, 24 numbers of 4 bytes and 2 of 8 are before it.
+/// The offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h), in units of 8 bytes: 8 bytes, 24 numbers of 4
+/// bytes and 2 of 8 precede it.
 const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
 
-/// Returns the number of bytes ever put into the socket's queue, from a fixed start. It may be too low while
-/// acknowledgements arrive, never too high.
+/// Returns the number of bytes ever put into the socket's send queue, from a fixed start. While acknowledgements
+/// arrive it may be too low, but never too high.
 pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u64; BYTES_ACKED + 1];
     let mut length = size_of_val(&info) as libc::socklen_t;
@@ -183,12 +185,13 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
 }
 
-/// Socket options of ip(7) and ipv6(7) that libc does not define.
+/// The socket option of ip(7), which libc does not define.
 const IP_PKTOPTIONS: libc::c_int = 9;
+/// The socket option of ipv6(7), which libc does not define.
 const IPV6_2292PKTOPTIONS: libc::c_int = 6;
 
-/// The index of the loopback interface, which is the first of every network namespace. A packet from the address that it is for was
-/// sent by this machine and came by it, although the kernel names the interface that has the address.
+/// The index of the loopback interface in every network namespace. A packet from the address that it is for was sent
+/// by this machine and arrived on it, although the kernel reports the interface with that address.
 pub(super) const LOOPBACK: u32 = 1;
 
 /// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it. `None` if the

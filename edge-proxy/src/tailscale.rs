@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// The time limit of a query. tailscaled answers from memory.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time after a failed query during which none is sent.
+/// The time without queries after a failed one.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The capacity of a worker's cache.
 const REMEMBERED: usize = 4096;
@@ -74,7 +74,8 @@ impl WhoIs {
         self.tailnet == *tailnet
     }
 
-    /// Looks up the identity of an address. `None` if it is outside the tailnet's ranges.
+    /// Looks up the identity of an address, in the cache or at tailscaled. `None` if the address is outside the
+    /// tailnet's ranges.
     pub(crate) async fn is(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
@@ -101,6 +102,7 @@ impl WhoIs {
         Some(said)
     }
 
+    /// Queries tailscaled.
     async fn ask(&self, who: SocketAddr, deadline: &Deadline) -> Result<WhoisResult, UpstreamError> {
         let mut head = RequestHead::new(Version::Http11);
         // The name that tailscaled wants to be asked by, so that no web page can.
@@ -161,7 +163,7 @@ struct WhoisResponse {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WhoisNode {
-    /// With the tailnet's domain and a dot at the end.
+    /// The name with the tailnet's domain and a dot at the end.
     #[serde(default)]
     name: String,
     #[serde(default)]

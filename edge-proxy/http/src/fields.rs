@@ -8,14 +8,14 @@ use crate::name::{Name, NameSet, bit};
 use crate::name_class::NameClass;
 use std::fmt;
 
-/// Bytes reserved for the fields that a proxy adds to most messages.
+/// The number of bytes that are reserved for the fields that a proxy adds to most messages.
 const ADDED: usize = 256;
-/// Bytes of most messages' fields, those that a proxy adds among them.
+/// The number of bytes of the fields of most messages, with those that a proxy adds.
 const USUAL_BYTES: usize = 768;
-/// Fields of most messages, those that a proxy adds among them.
+/// The number of fields of most messages, with those that a proxy adds.
 const USUAL_FIELDS: usize = 24;
 
-/// A field by its position in the buffer. Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
+/// The position of a field in the buffer. Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
 #[derive(Clone, Copy)]
 struct FieldEntry {
     name_at: u32,
@@ -51,7 +51,7 @@ pub struct Field<'a> {
     pub class: NameClass,
 }
 
-/// Ignores the class, which follows from the name.
+/// Compares without the class, which follows from the name.
 impl PartialEq for Field<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.name == other.name && self.value == other.value
@@ -82,9 +82,9 @@ impl fmt::Debug for Field<'_> {
 pub struct Fields {
     buf: Vec<u8>,
     items: Vec<FieldEntry>,
-    /// Names that were added: where one is missing, no field has it.
+    /// The names of all fields that were ever added. A name that is missing here is that of no field.
     added: NameSet,
-    /// Kinds of characters in the names that were added.
+    /// The classes of characters in the names of all fields that were ever added.
     classes: NameClass,
 }
 
@@ -131,12 +131,12 @@ impl Fields {
         self.push_known(Name::of(name), NameClass::of(name), name, value);
     }
 
-    /// Appends a field whose name is already recognised, without validation. `id` and `class` must be those of `name`.
+    /// Appends a field of a known name, without validation. `id` and `class` must be those of `name`.
     pub fn push_known(&mut self, id: Name, class: NameClass, name: &[u8], value: &[u8]) {
         self.push_with(id, class, name, |buf| buf.extend_from_slice(value));
     }
 
-    /// Appends a field whose name is already recognised, with the value that `write` appends to the buffer.
+    /// Appends a field of a known name, with the value that `write` appends to the buffer. Nothing is validated.
     pub fn push_with(&mut self, id: Name, class: NameClass, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         // As a line of HTTP/1.1, so that adjacent fields are written in one copy.
         let name_at = self.buf.len();
@@ -167,8 +167,8 @@ impl Fields {
         self.buf.extend_from_slice(block);
     }
 
-    /// Appends a field by the positions and lengths of its name and value in the buffer. They must be there when a field is
-    /// next read.
+    /// Appends a field by the positions and lengths of its name and value in the buffer. Both must be in the buffer
+    /// before a field is read.
     pub(crate) fn push_range(
         &mut self,
         (id, class): (Name, NameClass),
@@ -187,8 +187,8 @@ impl Fields {
         });
     }
 
-    /// Appends the fields as lines of HTTP/1.1, but for those of the name `except`. Lines that are adjacent in the buffer are copied at
-    /// once.
+    /// Appends the fields to `out` as lines of HTTP/1.1, except those of the name `except`. Lines that are adjacent
+    /// in the buffer are copied at once.
     pub(crate) fn write_lines(&self, except: Name, out: &mut Vec<u8>) {
         let (mut from, mut to) = (0, 0);
         for item in self.items.iter().filter(|item| item.id != except) {
@@ -248,7 +248,8 @@ impl Fields {
         self.added.intersects(names)
     }
 
-    /// Returns the kinds of characters in the names of all fields that were added, some of which may have been removed since.
+    /// Returns the classes of characters in the names of all fields that were ever added, some of which may have been
+    /// removed.
     #[inline]
     pub const fn classes(&self) -> NameClass {
         self.classes

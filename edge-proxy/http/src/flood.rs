@@ -80,10 +80,12 @@ impl FloodMeter {
         self.sent %= SENT / COST;
     }
 
+    /// Adds tokens, up to the limit.
     fn pay(&mut self, units: u64) {
         self.account = self.account.saturating_add(units).min(self.most);
     }
 
+    /// Removes tokens. If there are too few, records that the limit was exceeded.
     fn take(&mut self, units: u64) {
         match self.account.checked_sub(units) {
             Some(left) => self.account = left,
@@ -128,10 +130,12 @@ impl FloodMeter {
         }
     }
 
+    /// Skips the rest of a frame's payload.
     fn skip(&mut self, length: usize) {
         self.reading = if length == 0 { ParserState::Head([0; 9], 0) } else { ParserState::Skip(length) };
     }
 
+    /// Accounts for a frame with this header, and sets the state for its payload.
     fn frame(&mut self, head: [u8; 9]) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let (kind, flags) = (head[3], head[4]);
@@ -151,6 +155,7 @@ impl FloodMeter {
         self.skip(length);
     }
 
+    /// Accounts for a DATA frame with this many content bytes.
     fn content(&mut self, length: usize) {
         if length == 0 {
             self.take(COST);

@@ -61,6 +61,7 @@ pub fn parse(line: &[u8]) -> Result<Vec<ForwardedElement<'_>>, MalformedForwarde
     }
 }
 
+/// Sets the parameter `name` of an element. A repeated one is an error; an unknown one is ignored.
 fn set<'a>(
     element: &mut ForwardedElement<'a>,
     name: &[u8],
@@ -79,7 +80,7 @@ fn set<'a>(
     }
 }
 
-/// Splits a token or quoted string off the beginning.
+/// Parses a token or quoted string at the front. Returns its text, unescaped, and the bytes behind it.
 fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());

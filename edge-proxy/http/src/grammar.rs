@@ -1,6 +1,6 @@
 //! Character classes of HTTP (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
 
-/// For each byte: whether it may be in a token.
+/// Whether each byte may be in a token, by its value.
 pub(crate) static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut i = 0usize;

@@ -62,8 +62,8 @@ struct ConnectionOptions {
     ends: Vec<usize>,
 }
 
-/// The number of nominated names up to which they are compared one by one. Above it an index is built, so that the cost of a long
-/// list is linear.
+/// The highest number of nominated names that are compared one by one. Above it an index is built, so that the cost
+/// of a long list is linear.
 const FEW: usize = 8;
 
 impl ConnectionOptions {
@@ -87,6 +87,7 @@ impl ConnectionOptions {
     }
 }
 
+/// A hash index of the names in Connection.
 struct FieldIndex<'a> {
     nominated: &'a ConnectionOptions,
     many: Option<HashSet<&'a [u8]>>,
@@ -105,8 +106,9 @@ impl FieldIndex<'_> {
     }
 }
 
-/// Returns whether a field of this name is hop-by-hop even if it is not nominated. Those that frame a message are
-/// among them, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110 §6.6.2).
+/// Returns whether a field of this name is hop-by-hop even if it is not nominated. The fields that frame a message
+/// are included, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110
+/// §6.6.2).
 const fn always(id: Name) -> bool {
     ALWAYS.contains(id)
 }
@@ -124,7 +126,7 @@ const ALWAYS: NameSet = NameSet::of(&[
     Name::Upgrade,
 ]);
 
-/// Returns whether this connection option names no field.
+/// Returns whether this is a connection option that names no field, such as `close`.
 fn is_option(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"close")
 }

@@ -54,7 +54,7 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
     Some((host, port, kind))
 }
 
-/// For each byte: whether it may be in a label of a host name.
+/// Whether each byte may be in a label of a host name, by its value.
 static LABEL: [bool; 256] = {
     let mut table = [false; 256];
     let mut i = 0usize;
@@ -101,6 +101,7 @@ pub enum HostPattern {
 #[error(
     "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
 )]
+/// An error for a text that is not a valid host pattern.
 pub struct InvalidHost {
     text: String,
 }

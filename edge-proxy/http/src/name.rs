@@ -114,8 +114,8 @@ fn is_spelling(name: &[u8], known: &[u8]) -> bool {
     name.eq_ignore_ascii_case(known)
 }
 
-/// For the five low bits of a first letter: a bit for each length of a known name that begins with it. Most names are none of
-/// them, and are told by this alone.
+/// The lengths of the known names, as bit sets, by the five low bits of their first letter. Most names of a message
+/// are not known, and are recognised as such by this table alone.
 static LENGTHS: [u32; 32] = {
     let names = [
         "alt-svc",
@@ -182,7 +182,7 @@ impl NameSet {
         self.0 & bit(name) != 0
     }
 
-    /// Returns whether both sets have a name.
+    /// Returns whether a name is in both sets.
     #[inline]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -6,7 +6,7 @@ use crate::grammar::TOKEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 
-/// For each byte: what it makes of a name.
+/// The classes that each byte adds to a name, by its value.
 static CLASSES: [u8; 256] = {
     let mut table = [0; 256];
     let mut i = 0usize;
@@ -30,7 +30,7 @@ impl NameClass {
     const CAPITAL: u8 = 4;
     const NO_TOKEN: u8 = 8;
 
-    /// The class of nothing, and of small letters, digits and `-` only.
+    /// The class of an empty set of names, and of names of small letters, digits and `-` only.
     pub const EMPTY: Self = Self(0);
 
     /// The class of a name of letters, digits and `-`.
@@ -55,7 +55,7 @@ impl NameClass {
         (bytes.len(), Self(class))
     }
 
-    /// Returns the kinds of characters that either has.
+    /// Returns the classes that are in either set.
     #[inline]
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

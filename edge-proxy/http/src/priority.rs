@@ -34,6 +34,7 @@ impl Priority {
     }
 }
 
+/// Parses a dictionary. `None` if the value is malformed.
 fn read(value: &[u8]) -> Option<Priority> {
     let mut found = Priority::default();
     let mut rest = value.trim_ascii();
@@ -87,6 +88,7 @@ fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     (!quoted).then_some((rest, None))
 }
 
+/// Splits at the first byte `at`. `None` without one.
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let found = memchr::memchr(at, bytes)?;
     Some((&bytes[..found], &bytes[found + 1..]))

@@ -16,7 +16,8 @@ const fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
-/// Returns the position of the first byte that `wrong` accepts, or the length. `marks` sets the top bit of such bytes in a word.
+/// Returns the position of the first byte for which `wrong` is true, or the length. `marks` must set the top bit of
+/// each such byte in a word of eight.
 #[inline]
 fn first(bytes: &[u8], marks: impl Fn(u64) -> u64, wrong: impl Fn(u8) -> bool) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -56,17 +57,18 @@ pub(crate) fn target_end(bytes: &[u8]) -> usize {
     )
 }
 
-/// Marks bytes of at least `limit`. All bytes of the word are below 0x80.
+/// Marks bytes of at least `limit`. All bytes of the word must be below 0x80.
 const fn at_least(word: u64, limit: u8) -> u64 {
     (word + ONES * (0x80 - limit as u64)) & TOPS
 }
 
-/// Marks bytes from `from` to `to`. All bytes of the word are below 0x80, and so no carry crosses a byte: every mark is right.
+/// Marks bytes from `from` to `to`, inclusive. All bytes of the word must be below 0x80, so that no carry crosses a
+/// byte and every mark is exact.
 const fn within(word: u64, from: u8, to: u8) -> u64 {
     at_least(word, from) & !at_least(word, to + 1)
 }
 
-/// Returns the position of the first byte that is no letter, no digit and no `-`. The length, if there is none.
+/// Returns the position of the first byte that is not a letter, a digit or `-`. The length if there is none.
 #[inline]
 pub(crate) fn name_end(bytes: &[u8]) -> usize {
     let marks = |word: u64| {

@@ -58,9 +58,8 @@ impl SectionUsage {
     }
 }
 
-/// Checks that a regular field is allowed in a message: RFC 9113 §8.2, RFC 9114 §4.2 and RFC 9110 §5.5. Whitespace
-/// around a value is not part of it in any version, so a section that contains it was not made by a correct
-/// implementation.
+/// Checks that a regular field is allowed in a message (RFC 9113 §8.2, RFC 9114 §4.2, RFC 9110 §5.5), and returns the
+/// class of its name. A value with surrounding whitespace is an error.
 fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let class = NameClass::of(name);
@@ -95,6 +94,7 @@ struct Pseudo {
 impl Pseudo {
     /// Sets the pseudo-header field `name`. An unknown, repeated or invalid one is an error.
     fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
+        /// Sets `place`. An invalid value and a repeated field are errors.
         fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), SectionError> {
             // Repeated, or syntactically wrong.
             match value {
@@ -286,7 +286,7 @@ pub(crate) const fn is_left_out(id: Name) -> bool {
     )
 }
 
-/// Returns the three digits of a status.
+/// Returns the three decimal digits of a status in ASCII. A status above 999 becomes 999.
 pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     let status = status.min(999);
     [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
@@ -322,8 +322,8 @@ const NO_TRAILERS: [&[u8]; 13] = [
     b"set-cookie",
 ];
 
-/// Returns whether a field is allowed in a trailer section (RFC 9110 §6.5.1), in any spelling: nothing that frames, routes,
-/// authenticates or conditions a message, and nothing that a proxy vouches for.
+/// Returns whether a field is allowed in a trailer section (RFC 9110 §6.5.1), in any spelling: no field that frames,
+/// routes, authenticates or conditions a message, and none that only a proxy may set. `id` must be that of `name`.
 pub fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
     let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same(begin, CONTENT));

@@ -46,7 +46,7 @@ impl TraceId {
         self.0
     }
 
-    /// Returns the 56 random bits (§3.2.2.3.1) that sampling uses.
+    /// Returns the 56 random bits of the ID (§3.2.2.3.1), by which traces are sampled.
     const fn randomness(self) -> u64 {
         (u128::from_be_bytes(self.0) as u64) & ((1 << 56) - 1)
     }
@@ -221,7 +221,7 @@ pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> 
     Some(members.join(&b','))
 }
 
-/// Returns the key of a member, if it is valid (§3.3.1.3).
+/// Returns the key of a member of `tracestate`. `None` if the member is malformed (§3.3.1.3).
 fn key(member: &[u8]) -> Option<&[u8]> {
     let at = member.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (&member[..at], &member[at + 1..]);
@@ -246,7 +246,7 @@ fn key(member: &[u8]) -> Option<&[u8]> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampler {
-    /// The threshold, out of 2⁵⁶: a trace is kept if its randomness is at least this.
+    /// The number of the 2⁵⁶ values of a trace's randomness that are not sampled: those below it.
     rejected: u64,
 }
 

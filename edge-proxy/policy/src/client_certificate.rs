@@ -47,6 +47,7 @@ impl ClientCertificate {
         }
     }
 
+    /// Returns the end-entity certificate in DER. Empty if the chain is empty.
     fn leaf(&self) -> &[u8] {
         self.chain.first().map_or(&[], Vec::as_slice)
     }

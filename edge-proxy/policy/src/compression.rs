@@ -135,7 +135,8 @@ fn gains(kind: &[u8]) -> bool {
     }
 }
 
-/// Returns whether the request may be cross-site and carry credentials.
+/// Returns whether the length of a compressed response could reveal a secret: the request is cross-site, or carries
+/// credentials without a statement of the browser (Sec-Fetch-Site).
 fn leaks(fields: &Fields) -> bool {
     match fields.get_named(b"sec-fetch-site") {
         Some(b"same-origin" | b"none") => false,

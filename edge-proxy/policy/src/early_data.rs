@@ -13,7 +13,7 @@ use std::net::IpAddr;
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EarlyDataVerdict {
-    /// The request arrived in early data and may be forwarded with `EarlyDataVerdict-Data: 1`.
+    /// The request arrived in early data and may be forwarded with `Early-Data: 1`.
     Allowed,
     /// The request did not arrive in early data.
     NotEarly,

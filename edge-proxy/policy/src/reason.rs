@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The records that a reason occurs in.
+/// The kind of records that a reason occurs in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Connection,

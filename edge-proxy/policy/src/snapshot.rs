@@ -32,6 +32,7 @@ pub struct Snapshot {
     passes_through: bool,
 }
 
+/// The lookup data of one site.
 #[derive(Debug)]
 struct SiteIndex {
     by_specificity: Vec<usize>,
@@ -152,6 +153,7 @@ impl Snapshot {
     }
 }
 
+/// Collects the names of the fields that carry identities on any site.
 fn identities(config: &Config) -> Vec<String> {
     let auths = config
         .sites

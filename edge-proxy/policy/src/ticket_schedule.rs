@@ -110,7 +110,7 @@ impl TicketSchedule {
         now < self.ends(epoch)
     }
 
-    /// Returns the longest lifetime of a key, from its creation by one edge to its deletion by another.
+    /// Returns the longest time between the creation of a key by one edge and its deletion by another.
     pub const fn longest(&self) -> Duration {
         Duration::from_secs(2 * self.rotate + self.lifetime + 2 * self.skew)
     }

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+/// The loaded certificates.
 #[derive(Default)]
 struct NameIndex {
     pairs: HashMap<PathBuf, Pair>,
-    /// By name, `*.` patterns too, several kinds of key side by side.
+    /// The certificates by name or `*.` pattern, for several kinds of key.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// Pairs that could not be used, so that each is reported once and not at every look.
+    /// The pairs that cannot be used, with the version that was reported.
     refused: HashMap<PathBuf, Stamps>,
 }
 
@@ -38,7 +39,7 @@ pub struct Certificates {
     looked: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// The divisor of the share of a core that refreshes may take.
+/// The divisor of a core: refreshes may take this fraction of one.
 const SHARE: u32 = 100;
 
 impl fmt::Debug for Certificates {

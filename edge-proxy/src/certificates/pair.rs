@@ -26,8 +26,8 @@ pub(super) struct PairLocation {
     pub(super) files: CertificateFiles,
 }
 
-/// Returns the places of pairs in a folder: a subfolder each, as `/var/lib/acme` and `/etc/letsencrypt/live` have them, or two files
-/// `NAME.crt` and `NAME.key`, as lego writes them.
+/// Returns the locations of the pairs in a folder: a subfolder each, as in `/var/lib/acme` and
+/// `/etc/letsencrypt/live`, or two files `NAME.crt` and `NAME.key`, as lego writes them.
 pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
     let mut places = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -56,7 +56,7 @@ pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
 
 /// The modification time, size and inode of a file, which identify its version.
 type Stamp = (SystemTime, u64, u64);
-/// The stamps of the chain and of the key. `None` for a file that does not exist.
+/// The versions of the chain and of the key. `None` for a file that does not exist.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
 /// One loaded pair.
@@ -67,7 +67,7 @@ pub(super) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
 }
 
-/// Returns the stamps of a pair.
+/// Returns the versions of the files of a pair.
 pub(super) fn stamps(files: &CertificateFiles) -> Stamps {
     [stamp(&files.certificate), stamp(&files.key)]
 }

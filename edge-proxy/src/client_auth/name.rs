@@ -2,7 +2,7 @@
 
 use x509_parser::x509::X509Name;
 
-/// The attribute types that have a short name.
+/// The short names of attribute types, by object identifier.
 const SHORT: [(&str, &str); 11] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "SN"),
@@ -17,8 +17,8 @@ const SHORT: [(&str, &str); 11] = [
     ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
 
-/// Returns the name with its last attribute first. Bytes outside printable ASCII are written as `\XX`, so that the text can be a
-/// field's value.
+/// Formats a distinguished name, the last attribute first. Bytes outside printable ASCII become `\XX`, so that the
+/// text is a valid field value.
 pub(super) fn rfc_4514(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()

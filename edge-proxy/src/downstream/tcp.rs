@@ -81,7 +81,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The state of errors at accepting. Each is counted; the first is reported, and the recovery.
+/// A period in which accepting fails. The first error is reported, and the recovery.
 struct AcceptFailureState<'a> {
     worker: &'a Worker,
     local: SocketAddr,
@@ -103,7 +103,7 @@ impl AcceptFailureState<'_> {
     }
 }
 
-/// Returns whether clients may use another descriptor, whose number must be below `ceiling`.
+/// Returns whether the next descriptor is not reserved, that is, whether its number is below `ceiling`.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
@@ -159,6 +159,7 @@ fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<Strin
     sys::interface_name(index)
 }
 
+/// Serves a connection, from its PROXY header on.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -242,8 +243,8 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
-/// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), as far as it takes to tell; what was read is in `already`.
-/// `None` if nothing came.
+/// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4). The bytes read for that are
+/// in `already`. `None` if the client closed, or paused for the idle timeout, before that was decided.
 async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
     let deadline = worker.sweep().deadline();
     let limit = worker.view().runtime.snapshot().config().timeouts.idle;
@@ -291,7 +292,8 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Performs the handshake. Returns nothing if the client was rejected, otherwise whether HTTP/2 was negotiated.
+/// Performs the handshake, at least until early data can be read. Returns the stream, and whether HTTP/2 was
+/// negotiated. `None` if the connection was rejected, or was relayed to a passthrough upstream.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,
@@ -388,6 +390,8 @@ async fn handshake(
     Some((stream, http2))
 }
 
+/// Completes the handshake within `limit` and counts it. `None` if it failed; the connection is then reported as
+/// rejected.
 async fn finish(
     worker: &Rc<Worker>,
     connection: &Connection,

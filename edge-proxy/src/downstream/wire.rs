@@ -82,8 +82,7 @@ impl ClientTransport {
         }
     }
 
-    /// Returns whether the kernel may encrypt this connection: it is TLS, and `wanted`, or encrypted by the kernel
-    /// already.
+    /// Returns whether the connection uses TLS and the kernel encrypts it already, or may if `wanted`.
     pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }

@@ -38,7 +38,7 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Adds the identity to the upstream request.
+    /// Sets the identity fields of the upstream's request.
     pub(super) fn tell(&self, fields: &mut Fields) {
         match self {
             Self::Unasked => {}
@@ -53,7 +53,7 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Adds the fields of the authentication service to the response.
+    /// Adds the fields that the authentication service returned to the response.
     pub(super) fn answer(&self, fields: &mut Fields) {
         if let Self::Forward(_, _, said) = self {
             said.iter().for_each(|field| fields.push(field.name, field.value));
@@ -151,7 +151,7 @@ impl<'a> Authentication<'_, 'a> {
         Ok(AuthIdentity::Forward(auth, request, response))
     }
 
-    /// Sends the subrequest and reads its response, with content up to [`REFUSAL`].
+    /// Sends the subrequest and reads its response, with at most [`REFUSAL`] bytes of content.
     async fn ask(
         &self,
         auth: &ForwardAuth,

@@ -97,8 +97,7 @@ pub(crate) trait Downstream {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Returns whether content can be spliced from now on ([`Downstream::poll_splice`]), unchanged, after everything
-    /// sent before. With `want` the transport prepares for that, and returns `true` when it is asked again after the
-    /// next content.
+    /// sent before. With `want`, the transport prepares for it and returns true in a later call.
     fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, ClientGone>> {
         Poll::Ready(Ok(false))
     }

@@ -27,11 +27,12 @@ pub(crate) struct Connection {
     pub(crate) alpn: Option<&'static str>,
     /// The version and cipher suite of TLS, once negotiated.
     pub(crate) tls: Option<TlsParameters>,
-    /// The client certificate, if the handshake asked for one.
+    /// The client certificate. `None` if the handshake requested none.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,
 }
 
 impl Connection {
+    /// Returns the context of a request on this connection.
     pub(crate) fn facts<'f>(
         &'f self,
         runtime: &Runtime,
@@ -49,7 +50,8 @@ impl Connection {
         facts
     }
 
-    /// Returns the client certificate, by the rules of the site that the handshake was for.
+    /// Returns the client certificate as the context of a request, under the rules of the site that the handshake was
+    /// for.
     pub(crate) fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
         let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {
             return CertificateContext::NotAsked;

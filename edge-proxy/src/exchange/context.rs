@@ -30,7 +30,7 @@ impl ExchangeContext<'_> {
         self.connection.facts(&self.view.runtime, early, self.identities)
     }
 
-    /// Returns what the PROXY header to this upstream says of the connection.
+    /// Returns the extensions of the PROXY header to this upstream.
     pub(super) fn proxy_extensions(&self, upstream: &Upstream) -> Extensions {
         let certificate = self.connection.certificate(&self.view.runtime);
         proxy_extensions(upstream, self.connection, certificate, self.request_id)

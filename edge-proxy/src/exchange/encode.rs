@@ -6,7 +6,7 @@ use std::io::{self, Write};
 /// A compressor and its output.
 pub(super) struct Encoder {
     inner: Compressor,
-    /// True if input since the last flush is not fully in the output.
+    /// True if content was written since the last flush.
     dirty: bool,
     finished: bool,
     /// The number of bytes of the output that were sent.
@@ -21,7 +21,7 @@ enum Compressor {
 }
 
 impl Encoder {
-    /// Creates a compressor at a fast level, since the content is compressed for every response.
+    /// Creates an encoder of this coding at a fast level, since content is compressed for every response.
     pub(super) fn new(coding: Coding) -> io::Result<Self> {
         let inner = match coding {
             Coding::Brotli => {
@@ -41,12 +41,12 @@ impl Encoder {
         Ok(Self { inner, dirty: false, finished: false, sent: 0, ready: Vec::new() })
     }
 
-    /// Returns the output that is not sent yet.
+    /// Returns the encoded bytes that are not sent yet.
     pub(super) fn ready(&self) -> &[u8] {
         &self.ready[self.sent..]
     }
 
-    /// Reports that `n` bytes of the output were sent.
+    /// Removes the first `n` encoded bytes, which were sent.
     pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
         if self.sent == self.ready.len() {
@@ -55,17 +55,17 @@ impl Encoder {
         }
     }
 
-    /// Returns whether all input is in the output and the output is sent.
+    /// Returns whether all content is encoded and sent.
     pub(super) const fn is_clean(&self) -> bool {
         !self.dirty
     }
 
-    /// Returns whether the end of the coding is sent.
+    /// Returns whether the end of the encoded content is sent.
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Compresses a part of the content.
+    /// Encodes a part of the content. The encoder may hold it back.
     pub(super) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.dirty = true;
         match &mut self.inner {
@@ -77,7 +77,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Flushes all input to the output, so that the client does not wait for it.
+    /// Encodes everything that is held back, so that the client does not wait for it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Compressor::Brotli(encoder) => encoder.flush(),
@@ -89,7 +89,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Ends the coding.
+    /// Ends the content and encodes what is held back.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Compressor::Brotli(encoder) => {

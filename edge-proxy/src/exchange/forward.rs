@@ -230,14 +230,17 @@ impl Forwarding<'_, '_> {
         Some(head)
     }
 
-    /// Calls the handler of the route with the response.
+    /// Passes the response to the handler of the route, which may edit it.
+    ///
+    /// # Errors
+    /// The handler panicked.
     fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
         let Some(handler) = self.handler else { return Ok(()) };
         let edit = || handler.get().response(&mut HandlerResponse::new(response, request));
         catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
     }
 
-    /// Chooses the coding of the response, if any, and rewrites its head accordingly.
+    /// Chooses the coding of the response and rewrites its head accordingly. `None` if it is not compressed.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
         let chosen = compression::choose(self.context.decision.compression(), request, response);
@@ -250,7 +253,7 @@ impl Forwarding<'_, '_> {
         chosen.ok()
     }
 
-    /// Returns the key that selects the target, for balancing by a property of the request.
+    /// Returns the hash key of the request for [`Balance::Hash`]; 0 for other balances.
     fn key(&self, balance: Balance, head: &RequestHead) -> u64 {
         let Balance::Hash(key) = balance else { return 0 };
         match key {
@@ -263,7 +266,8 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the maintenance response if no connection to the upstream could be made.
+    /// Returns the maintenance response for a failure. `None` unless no connection to the upstream could be made and
+    /// the site has one.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
         let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)

@@ -12,11 +12,12 @@ pub(super) struct Outcome {
     pub(super) reason: Option<Reason>,
     /// The number of content bytes that were spliced and encrypted by the kernel.
     pub(super) spliced: u64,
-    /// The failure of the upstream as text.
+    /// The failure of the upstream as text. `None` without a failure.
     pub(super) error: Option<String>,
 }
 
 impl Outcome {
+    /// Creates the outcome of a response with this status.
     pub(super) const fn answered(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -29,6 +30,7 @@ impl Outcome {
         }
     }
 
+    /// Sets the reason.
     pub(super) fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self

@@ -24,10 +24,11 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of bytes of compressed content that are collected before they are sent.
 const ENCODED_WRITE_SIZE: usize = 8 * 1024;
 
-/// An edit of a response head before it is sent. Returns the coding of the content.
+/// A function that edits a response head before it is sent, and returns the coding of the content. The second
+/// argument is true if the exchange could still be retried.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
-/// The state of an exchange in progress.
+/// The state of an exchange that moves content in both directions.
 pub(super) struct Pump<'a> {
     pub(super) up: UpstreamExchange,
     pub(super) head: ResponseHead,
@@ -40,8 +41,8 @@ pub(super) struct Pump<'a> {
     /// True if request content was forwarded, so that the request cannot be sent again.
     pub(super) consumed: bool,
     pub(super) request_done: bool,
-    /// The request announced no content, and its end has not arrived: as it stands it would be complete for the
-    /// upstream, whatever follows. So nothing of it is written before its end (attack S8).
+    /// True if nothing is written to the upstream before the end of the request. The request announced content of
+    /// length 0, so it would be complete for the upstream before the client ended it (attack S8).
     pub(super) held: bool,
     /// The decision by which the request's trailers are filtered; without it none are forwarded.
     decision: Option<&'a Decision<'a>>,
@@ -61,9 +62,9 @@ pub(super) struct Pump<'a> {
     splice_pipe: Option<SplicePipe>,
     /// The number of content bytes that were spliced.
     pub(super) spliced: u64,
-    /// Set once a side is gone. Data read from it is delivered to the other before the exchange ends.
+    /// The state of the end after a side is gone. `None` while both are connected.
     ending: Option<Ending>,
-    /// Content is under way, which a reset must not overtake.
+    /// The delay before a reset that could discard sent content.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -131,12 +132,13 @@ impl<'a> Pump<'a> {
         self
     }
 
-    /// Returns whether no final response was sent to the client and none of its content is consumed.
+    /// Returns whether the exchange could be retried: no final head was sent to the client, and no request content
+    /// was forwarded.
     pub(super) const fn is_untouched(&self) -> bool {
         !self.answered && !self.consumed
     }
 
-    /// Moves data in both directions. Ready when the response is complete and written.
+    /// Moves data in both directions. Completes when the response is complete and written.
     ///
     /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still be
     /// retried. Its error discards the response.
@@ -291,8 +293,8 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Moves available heads and content of the response from the upstream to the client. Returns whether the
-    /// deadline is to be extended: an interim response does not.
+    /// Moves available heads and content of the response from the upstream to the client. Returns whether anything
+    /// but an interim response was moved, which extends the deadline.
     fn response_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,

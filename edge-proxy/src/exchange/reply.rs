@@ -13,8 +13,8 @@ use std::future::poll_fn;
 /// The Retry-After of a site under maintenance whose configuration has none, in seconds.
 const RETRY_AFTER: &[u8] = b"120";
 
-/// Makes the response for an error of the proxy: with the page that the site has for this status, or else with a line of content
-/// in the form that the request asks for. It has no `Server` field.
+/// Returns the head and content of an error response: the site's page for this status, or else a line in the media
+/// type that the request prefers. It has no `Server` field.
 pub(super) fn error(
     context: &ExchangeContext<'_>,
     status: u16,
@@ -58,7 +58,7 @@ pub(super) fn maintained(maintenance: &Maintenance) -> ResponseHead {
     head
 }
 
-/// Returns the response of a site under maintenance: the configured one, or an error 503.
+/// Returns the head and content for a site under maintenance: the configured response, or an error 503.
 pub(super) fn under_maintenance(
     context: &ExchangeContext<'_>,
     request: &RequestHead,

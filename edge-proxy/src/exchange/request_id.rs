@@ -8,7 +8,7 @@ use edge_policy::decide::Decision;
 /// The longest identifier that is kept, in bytes.
 const LONGEST: usize = 128;
 
-/// Returns the identifier of a request: that of a trusted proxy, if it sent one, or a random one.
+/// Returns the identifier in the field `name` if a trusted proxy sent a valid one, else a random one.
 pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
     let told = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
     if let Some(told) = told.and_then(kept) {
@@ -17,7 +17,7 @@ pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> Str
     random()
 }
 
-/// Returns a new identifier.
+/// Returns 32 random hexadecimal digits.
 pub(crate) fn random() -> String {
     let mut random = [0; 16];
     // Without random numbers there is no TLS either, and an identifier grants nothing.
@@ -25,14 +25,14 @@ pub(crate) fn random() -> String {
     hexadecimal(&random)
 }
 
-/// Returns a received identifier if it is safe for logs and upstreams.
+/// Returns a received identifier. `None` unless it consists of 1 to 128 letters, digits and characters of `-_.:+/=`.
 fn kept(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
     (!text.is_empty() && text.len() <= LONGEST && told.iter().all(fine)).then_some(text)
 }
 
-/// Sets the field of the identifier in a request or a response.
+/// Sets the identifier field of a request or a response, if one is configured.
 pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
     let name = context.view.runtime.snapshot().config().request_id.as_deref();
     if let (Some(name), Some(id)) = (name, context.request_id) {

@@ -26,7 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Serves one request. What most requests have no need of is on the heap: every byte of this future is moved when a request begins.
+/// Serves one request, from the decision to the access record. Large states are boxed, because the future is moved
+/// when a request begins.
 pub(crate) async fn serve<D: Downstream>(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -130,7 +131,7 @@ pub(crate) async fn serve<D: Downstream>(
     }
 }
 
-/// Looks up the identities of the hops in the header, as far as they are trusted.
+/// Looks up the tailnet identities of the hops in the header, as far as they are in trusted ranges.
 async fn hops(
     view: &View,
     connection: &Connection,
@@ -168,7 +169,7 @@ async fn deny<D: Downstream>(
     answer(context, down, &head.method, response, &content).await.because(reason)
 }
 
-/// Executes the decision.
+/// Carries out the verdict: forwards the request or sends a response.
 async fn act<D: Downstream>(
     context: &ExchangeContext<'_>,
     waited: Option<Result<(), ClientGone>>,

@@ -13,11 +13,12 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Sleep, sleep};
 
-/// The number of records after which the kernel's record sequence number is read, at most an eighth of the limit of a key.
+/// The number of records after which the kernel's sequence number is read. At most an eighth of the records that a
+/// key may encrypt.
 const ASK_AFTER: u64 = 1 << 21;
 /// The highest number of records that one call can create: the pages of a pipe.
 const RECORDS_OF_A_CALL: u64 = 256;
-/// The interval at which the kernel's pending records are checked.
+/// The interval at which the kernel is asked whether its records are sent.
 const NAP: Duration = Duration::from_millis(5);
 
 /// The state of a connection that the kernel encrypts.
@@ -27,7 +28,7 @@ pub(crate) struct Kernel {
     keys: TrafficKeys,
     /// True if a KeyUpdate must be sent before further content.
     owes_keys: bool,
-    /// The position in TCP's send queue when the kernel took over.
+    /// The number of bytes ever put into TCP's send queue when the kernel took over.
     base: u64,
     /// The number of content bytes in records since then.
     content: u64,
@@ -47,7 +48,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Hands a socket over to the kernel. All records before must be written; the next record has this sequence number.
+    /// Makes the kernel encrypt the output of a socket with these keys. All earlier records must be written;
+    /// `sequence` is the number of the next one.
     pub(crate) fn take_over(
         io: &Socket,
         support: KernelTlsSupport,
@@ -81,16 +83,16 @@ impl Kernel {
         self.owes_keys = true;
     }
 
-    /// Schedules the alert for an error of the client.
+    /// Schedules a fatal alert for an error of the client.
     pub(crate) fn accuse(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
 
-    /// Writes everything that is due before more content.
+    /// Writes everything that is due before more content: a KeyUpdate or an alert.
     ///
     /// # Errors
-    /// New keys are due and this kernel cannot change them. Continuing would violate the protocol, and stopping
-    /// silently would truncate: the connection must be reset.
+    /// New keys are due and this kernel cannot change them. The connection must then be reset: more records would
+    /// exceed the key's limit, and a silent end would be a truncation.
     pub(crate) fn poll_settle(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if self.alert.is_some() || self.ended {
             return Poll::Ready(Ok(()));
@@ -131,12 +133,13 @@ impl Kernel {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// Counts content bytes written by a call.
+    /// Counts content bytes that a call wrote.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += RECORDS_OF_A_CALL.min(bytes as u64);
     }
 
+    /// Writes a record of type `kind` that is not content.
     fn poll_control(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,7 +154,7 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends close_notify once, or the alert for an error of the client.
+    /// Sends close_notify once, or the scheduled alert in its place.
     pub(crate) fn poll_say_end(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if !self.ended {
             let close_notify = [1, 0];

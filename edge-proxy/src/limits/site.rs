@@ -15,7 +15,7 @@ const OF_USER: Rate = Rate::per_hour(120, 20);
 /// The limit of wrong passwords of one client for all names.
 const OF_CLIENT: Rate = Rate::per_hour(600, 100);
 
-/// Returns the name as it is counted by, which is never that of a client alone.
+/// Returns the key by which wrong passwords for a user name are counted. It never equals the key of all names.
 fn named(user: &str) -> String {
     format!("user:{user}")
 }
@@ -25,7 +25,7 @@ pub(crate) struct SiteLimiter {
     /// The rates of clients. `None` without a limit.
     clients: Option<Rates>,
     site: SharedRate,
-    /// The wrong passwords of clients.
+    /// The rates of wrong passwords by client. `None` without Basic authentication.
     failures: Option<Rates>,
     under_way: AtomicU32,
     pub(crate) counts: Arc<Shards<SiteShard>>,
@@ -121,7 +121,7 @@ impl Drop for InFlightPermit {
 pub(crate) struct SiteLimiters {
     workers: usize,
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
-    /// The rates of all clients at all sites, if a site needs them.
+    /// The rates of all clients at all sites. `None` while no site needs them.
     table: Mutex<Option<Arc<RateTable>>>,
 }
 
@@ -150,7 +150,8 @@ impl SiteLimiters {
         guards
     }
 
-    /// Returns the table of rates for so many clients, if it is needed. It survives reloads that do not change its size.
+    /// Returns the table of rates for this many clients. `None` unless it is needed. A table of the same size is
+    /// reused.
     fn table(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if !needed {

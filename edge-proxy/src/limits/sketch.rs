@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 /// The number of counters in each of the two rows.
 const PLACES: usize = 1 << 15;
 
+/// The keyed hashes of the two rows of a sketch.
 struct RowHasher {
     key: RandomState,
 }
@@ -32,14 +33,12 @@ const WAYS: usize = 8;
 /// fingerprint of the owner.
 const STATE_BITS: u32 = 48;
 const STATE: u64 = (1 << STATE_BITS) - 1;
-/// The factor by which the rate of a /48 exceeds that of one client. Providers give a whole /48 to some customers, and put many
-/// customers into another.
+/// The factor by which the rate of a /48 of IPv6 exceeds that of one client. A /48 may belong to one customer or to
+/// many.
 const NETWORK: u32 = 64;
 
-/// The request rates of clients. A client that is not in the table starts with a fresh rate and replaces the cell that would be
-/// free soonest.
-///
-/// All sites share one table, with a scope for each.
+/// The rates of clients at one site, in the table of all sites. A client that is not in the table begins with a fresh
+/// rate, in place of the entry whose rate would be fresh soonest.
 pub(crate) struct Rates {
     table: Arc<RateTable>,
     scope: u64,
@@ -79,7 +78,7 @@ struct SketchKey {
 }
 
 impl Rates {
-    /// Returns the rates of one kind of a site in this table.
+    /// Creates the rates of this kind at a site in a table.
     pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
         Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
     }
@@ -129,7 +128,8 @@ impl Rates {
         &self.table.cells[key.bucket * WAYS..][..WAYS]
     }
 
-    /// Checks an event now, and counts it if `counts`. Returns the time to wait if it exceeds the rate.
+    /// Returns the time to wait as the error if an event now exceeds the rate. Otherwise the event is counted if
+    /// `counts`.
     fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
         // In whole microseconds, so that as many come at once as the burst says.
         let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
@@ -157,7 +157,7 @@ impl Rates {
     }
 }
 
-/// Returns the unit of counting: an IPv4 address, or the /64 of an IPv6 address, which belongs to one customer.
+/// Returns the unit by which clients are counted: an IPv4 address, or the /64 of an IPv6 address.
 pub(crate) const fn customer(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,
@@ -166,7 +166,7 @@ pub(crate) const fn customer(client: IpAddr) -> u64 {
     }
 }
 
-/// One rate of all clients together.
+/// The state of one rate of all clients together.
 pub(crate) struct SharedRate {
     epoch: Instant,
     state: AtomicU64,

@@ -4,13 +4,13 @@ use edge_policy::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of a histogram's buckets, in microseconds; the last bucket has none.
+/// The inclusive upper bounds of a histogram's buckets in microseconds. The last bucket has none.
 pub(super) const BOUNDS: [u64; 12] = [
     1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
 ];
 
-/// A number that one worker writes.
+/// A counter that one worker writes and others read.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -33,18 +33,18 @@ impl Counter {
 pub(crate) struct Shard {
     pub(crate) tcp: Counter,
     pub(crate) tcp_open: Counter,
-    /// Times that accepting had to wait, for descriptors or after an error.
+    /// The number of times that accepting paused, for lack of descriptors or after an error.
     pub(crate) accept_waits: Counter,
     pub(crate) quic: Counter,
     pub(crate) quic_open: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) resumed: Counter,
-    /// Responses and tunnels that the kernel encrypted, and their bytes.
+    /// The number of responses and tunnels that the kernel encrypted.
     pub(crate) kernel_tls: Counter,
     pub(crate) kernel_tls_bytes: Counter,
     /// The rejected connections, by reason.
     pub(super) turned_away: [Counter; Reason::ALL.len()],
-    /// By reason; requests of all sites and of none.
+    /// The requests that did not end by the upstream's own response, by reason.
     pub(super) refused: [Counter; Reason::ALL.len()],
 }
 
@@ -80,9 +80,9 @@ impl Shard {
 #[repr(align(128))]
 #[derive(Default)]
 pub(crate) struct SiteShard {
-    /// Responses by class: none, 1xx to 5xx.
+    /// The requests by the class of their status: none, then 1xx to 5xx.
     pub(super) statuses: [Counter; 6],
-    /// HTTP/1.0, 1.1, 2, 3.
+    /// The requests by version: HTTP/1.0, 1.1, 2, 3.
     pub(super) versions: [Counter; 4],
     pub(super) early: Counter,
     pub(super) received: Counter,
@@ -113,7 +113,7 @@ impl SiteShard {
     }
 }
 
-/// A shard a worker.
+/// One shard for each worker.
 pub(crate) struct Shards<T>(Box<[T]>);
 
 impl<T: Default> Shards<T> {
@@ -125,6 +125,7 @@ impl<T: Default> Shards<T> {
         &self.0[worker]
     }
 
+    /// Returns the sum of a counter over all workers.
     pub(super) fn sum(&self, count: impl Fn(&T) -> &Counter) -> u64 {
         self.0.iter().fold(0, |sum, shard| sum.wrapping_add(count(shard).get()))
     }

@@ -150,7 +150,7 @@ impl Histogram {
     }
 }
 
-/// Returns the counts of these reasons.
+/// Returns the sum over all workers for each of the reasons for which `reasons` is true.
 fn by_reason(
     shards: &Shards<Shard>,
     reasons: impl Fn(Reason) -> bool,

@@ -4,7 +4,7 @@ use super::Metrics;
 use edge_policy::balance::health::Availability;
 use std::fmt::Write;
 
-/// A family of samples.
+/// A metric family, whose samples are appended to the text.
 struct Family<'t> {
     text: &'t mut String,
     name: &'static str,

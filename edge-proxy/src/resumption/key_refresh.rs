@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Semaphore, mpsc};
 
-/// The limit of waiting and running queries. Further ones are refused at once.
+/// The highest number of waiting queries. Further ones are rejected at once.
 const WAITING: usize = 1024;
+/// The highest number of concurrent queries.
 const UNDER_WAY: usize = 256;
 /// The time limit of every query to the store, even if no one waits for the result any more.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -22,7 +23,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The longest time that the start waits for the first keys, so that the first tickets are shared already.
 const AT_START: Duration = Duration::from_secs(2);
 
-/// Starts the thread, which ends when the link is dropped.
+/// Starts the thread that queries the store, and waits up to 2 s for the first keys. The thread ends when the
+/// returned client is dropped.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<StoreClient>> {
     let (wishes, receiver) = mpsc::channel(WAITING);
     let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mark, wishes));
@@ -58,6 +60,7 @@ async fn forget(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     }
 }
 
+/// Executes the queries to the store until the client is dropped.
 async fn serve(
     store: Arc<dyn SharedStore>,
     link: Weak<StoreClient>,
@@ -117,6 +120,8 @@ struct KeyRefresher {
 }
 
 impl KeyRefresher {
+    /// Refreshes the keys at the schedule's interval, and soon after a failure, until the client is dropped. `ready`
+    /// is dropped after the first attempt.
     async fn keep(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {
@@ -137,6 +142,7 @@ impl KeyRefresher {
         }
     }
 
+    /// Creates missing keys, loads those of the store, and reports changes of its state to the observer.
     async fn refresh(&mut self, link: &StoreClient) {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());

@@ -19,6 +19,7 @@ pub(super) enum SealedKind<'a> {
 }
 
 impl SealedKind<'_> {
+    /// Returns the associated data that binds sealed data to its purpose.
     fn aad(self) -> Vec<u8> {
         match self {
             Self::Ticket => b"edge-proxy ticket 1".to_vec(),
@@ -51,7 +52,7 @@ impl Key {
     }
 }
 
-/// The keys of the epochs.
+/// The ticket keys by epoch.
 #[derive(Default)]
 pub(super) struct KeyRing {
     keys: BTreeMap<u64, (Vec<u8>, Arc<Key>)>,
@@ -62,11 +63,12 @@ impl KeyRing {
         self.keys.len()
     }
 
+    /// Returns whether the key of this epoch is present.
     pub(super) fn has(&self, epoch: u64) -> bool {
         self.keys.contains_key(&epoch)
     }
 
-    /// Seals with the current key. `None` if there is none.
+    /// Seals data with the key of the current epoch. `None` if the key is missing or the library fails.
     pub(super) fn seal(
         &self,
         schedule: &TicketSchedule,
@@ -93,8 +95,9 @@ impl KeyRing {
         key.open(&what.aad(), sealed)
     }
 
-    /// Returns a ring of the keys in `found`, which are all of the store, and those of this ring that have not ended:
-    /// an edge whose clock is ahead may have deleted those from the store. Also returns whether all could be opened.
+    /// Returns this ring without the keys that have ended, and with those in `found`, the keys in the store. Keys of
+    /// this ring that are not in `found` stay, because an edge whose clock is ahead may have deleted them. Also
+    /// returns whether all in `found` could be opened.
     pub(super) fn merge_stored(
         &self,
         schedule: &TicketSchedule,

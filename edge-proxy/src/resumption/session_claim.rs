@@ -24,14 +24,14 @@ impl SessionClaim {
     }
 }
 
-/// Takes the session claimed for the handshake on this thread, if it has this identity.
+/// Takes the session claimed for the handshake on this thread. `None` if there is none or it has another identity.
 pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
     CLAIM
         .with_borrow_mut(|claim| claim.take_if(|claim| claim.identity == identity))
         .map(|mut claim| std::mem::take(&mut *claim.session))
 }
 
-/// Makes this session, and no other, available to rustls while `handshake` runs. It is discarded if it is not used.
+/// Runs `handshake` with this session available to rustls. It is discarded afterwards if rustls did not take it.
 pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce() -> T) -> T {
     struct ClearOnDrop;
     impl Drop for ClearOnDrop {
@@ -47,7 +47,7 @@ pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce(
     handshake()
 }
 
-/// Returns the key of a session in the store. The identity that a client sends cannot be computed from it.
+/// Returns the key of a session in the store: the hash of its identity, from which the identity cannot be computed.
 pub(super) fn session_id(identity: &[u8; IDENTITY]) -> [u8; 32] {
     digest(&SHA256, identity).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

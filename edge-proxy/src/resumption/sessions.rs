@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub(crate) struct OfferedSession {
     /// True if it offers TLS 1.3.
     pub(crate) tls13: bool,
-    /// The session to resume. Only the first can have early data, and clients offer one.
+    /// The identity of the first session offered, the only one that can have early data.
     pub(crate) identity: Option<[u8; IDENTITY]>,
 }
 
@@ -43,7 +43,7 @@ impl From<&ClientHello<'_>> for OfferedSession {
     }
 }
 
-/// Stores sessions, and takes those for the current handshake.
+/// The session storage of rustls: it stores sessions, and returns the one claimed for the current handshake.
 pub(crate) struct Sessions(Arc<StoreClient>);
 
 impl Sessions {

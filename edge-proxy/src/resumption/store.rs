@@ -12,20 +12,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// The time without queries after a handshake waited for the store in vain.
+/// The time for which the store is not queried after a query took too long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The time until an owed deletion is tried, in milliseconds.
+/// The delay before a scheduled deletion is attempted, in milliseconds.
 pub(super) const AGAIN: u64 = 1500;
 
-/// The waiting handshake of a session.
+/// The sender of the stored session to the handshake that waits for it.
 pub(super) type ClaimSender = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
 /// A query to the store.
 pub(super) enum StoreRequest {
     Put(SealedSession),
     Take([u8; 32], ClaimSender),
-    /// Deletes the session with this key, which is owed since then.
+    /// Deletes the session with this key. Contains the time since which that is attempted.
     Forget([u8; 32], u64),
 }
 
@@ -38,10 +38,10 @@ pub(crate) struct StoreClient {
     started: Instant,
     /// The time until which the store is not queried, in milliseconds since the start.
     paused: AtomicU64,
-    /// A worker found the store unavailable.
+    /// Notified when a worker finds the store unavailable.
     pub(super) failed: Arc<Notify>,
     pub(super) counts: StoreCounters,
-    /// Lives as long as the process, since rustls takes no other.
+    /// The source of identities. It is never freed, since rustls requires `'static`.
     random: &'static IdentityRandom,
     pub(super) used: UsedSessions,
 }
@@ -119,7 +119,8 @@ impl StoreClient {
         self.ring().open(&self.schedule, now(), what, sealed)
     }
 
-    /// Queues a session for storing. Returns whether it was queued.
+    /// Queues a session for storing and returns true. Returns false, and counts a loss, if the store is unavailable
+    /// or the queue is full.
     pub(super) fn put(&self, session: SealedSession) -> bool {
         if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
             return self.lose();
@@ -127,13 +128,15 @@ impl StoreClient {
         true
     }
 
-    /// Counts a session that is not stored.
+    /// Counts a session that is not stored, and returns false.
     pub(super) fn lose(&self) -> bool {
         self.counts.lost.fetch_add(1, Relaxed);
         false
     }
 
-    /// Takes the session of this identity from the store, so that no other edge can. Waits at most for the time limit.
+    /// Takes the session of this identity from the store, so that no other edge can. `None` if the identity is not of
+    /// an edge or was used here before, or if the store does not have the session or does not respond within the time
+    /// limit.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;

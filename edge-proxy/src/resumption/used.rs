@@ -8,16 +8,17 @@ use super::session_claim::IDENTITY;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Identities that are remembered, and deletions that are owed.
+/// The highest number of identities that are remembered, and of deletions that are scheduled.
 const MOST: usize = 64 * 1024;
 
-/// The time for which a deletion is tried, in milliseconds: longer than early data of a session can be fresh (RFC 8446 §8.3).
+/// The time for which a deletion is retried, in milliseconds. It is longer than early data of a session is accepted
+/// (RFC 8446 §8.3).
 const WORTH: u64 = 120_000;
 
 /// An identity of a session, or its key in the store.
 type Id = [u8; IDENTITY];
 
-/// A deletion that the store owes.
+/// A session to be deleted in the store.
 struct PendingDeletion {
     id: Id,
     since: u64,
@@ -40,7 +41,7 @@ impl UsedSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a client used this identity. Returns false if it was used before.
+    /// Records that a client used this identity and returns true, or returns false if it was used before.
     pub(super) fn shows(&self, identity: &Id) -> bool {
         let mut state = self.state();
         if !state.shown.insert(*identity) {
@@ -55,7 +56,7 @@ impl UsedSessions {
         true
     }
 
-    /// Schedules the deletion of a session in the store, from `due` on.
+    /// Schedules the deletion of a session in the store, from `due` on. Ignored if too many are scheduled.
     pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MOST {
@@ -63,7 +64,8 @@ impl UsedSessions {
         }
     }
 
-    /// Takes the deletions that are due, up to a limit. A failed one is put back by [`UsedSessions::again`].
+    /// Takes at most `most` deletions that are due, each with the time of its first attempt. A failed one is put back
+    /// by [`UsedSessions::again`].
     pub(super) fn due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
         let mut state = self.state();
         let mut due = Vec::new();
@@ -81,7 +83,7 @@ impl UsedSessions {
         due
     }
 
-    /// Puts back a deletion that failed.
+    /// Puts back a deletion that failed, for another attempt from `due` on.
     pub(super) fn again(&self, id: Id, since: u64, due: u64) {
         self.state().owed.push_back(PendingDeletion { id, since, due });
     }

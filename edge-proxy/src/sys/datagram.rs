@@ -6,24 +6,24 @@ use std::mem::zeroed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The kernel's metadata of datagrams that were received at once, of one sender.
+/// The metadata of datagrams of one sender that the kernel received together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DatagramNote {
-    /// Bytes of all of them.
+    /// The number of bytes of all datagrams.
     pub(crate) length: usize,
-    /// Bytes of each but the last.
+    /// The number of bytes of each datagram but the last.
     pub(crate) stride: usize,
     pub(crate) remote: SocketAddr,
-    /// The address of this machine that they were sent to.
+    /// The local address that they were sent to.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The index of the interface by which they came.
+    /// The index of the interface that they arrived on.
     pub(crate) interface: Option<u32>,
     /// The ECN codepoint, two bits.
     pub(crate) ecn: u8,
 }
 
-/// Receives what the kernel has put together of one sender's datagrams. The socket has the options for packet information, ECN and
-/// GRO already.
+/// Receives the datagrams of one sender that the kernel has merged into `buffer`. The options for packet information,
+/// ECN and GRO must be set on the socket.
 ///
 /// # Errors
 /// Those of recvmsg(2), such as `WouldBlock`.

@@ -10,8 +10,9 @@ use memchr::memchr;
 const LINE: usize = 256;
 /// The highest number of extension bytes in one message. Extensions cost work and carry nothing.
 const EXTENSIONS: usize = 16 * 1024;
-/// The highest numbers of bytes and of fields in a trailer section.
+/// The highest number of bytes in a trailer section.
 const TRAILER_BYTES: usize = 8 * 1024;
+/// The highest number of fields in a trailer section.
 const TRAILER_FIELDS: usize = 32;
 
 /// The reason chunked content is rejected. The message must not be completed.
@@ -35,6 +36,7 @@ pub enum BadChunk {
     TooLarge,
 }
 
+/// The part of the chunked coding that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
     Size,

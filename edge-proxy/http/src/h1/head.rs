@@ -193,7 +193,7 @@ fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<us
 }
 
 /// Extracts the control fields. An unacceptable length or transfer coding is an error.
-fn control_fields(fields: &mut Fields) -> Result<Framing, HeadError> {
+fn control_fields(fields: &mut Fields) -> Result<ControlFields, HeadError> {
     let mut found = ControlFields::default();
     for field in fields.iter() {
         match field.id {
@@ -246,7 +246,7 @@ pub fn request(
     }
 }
 
-/// Parses any request head, for errors and incomplete heads as well.
+/// Parses any request head. Unlike the single-pass parser it reports errors and incomplete heads.
 pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -439,7 +439,7 @@ pub fn response(
     }
 }
 
-/// Parses any response head without repair.
+/// Parses any response head, without repair.
 pub(super) fn strict_response(
     buf: &[u8],
     limits: &HeadLimits,

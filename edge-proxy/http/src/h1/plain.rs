@@ -10,10 +10,10 @@ use crate::name_class::NameClass;
 use crate::scan::{name_end, target_end, value_end};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
-/// Framing and connection options of a section.
+/// The framing, the connection options and the Host of a field section.
 #[derive(Default)]
 struct Section<'a> {
-    /// The end of the empty line.
+    /// The offset behind the empty line.
     end: usize,
     host: Option<&'a [u8]>,
     length: Option<u64>,
@@ -23,8 +23,9 @@ struct Section<'a> {
     expects_continue: bool,
 }
 
-/// Parses a complete section. Fields that frame the message are left out of `fields`; for a response Host is one like others.
-/// After `None` the content of `fields` is unspecified.
+/// Parses a complete section from `start`. Fields that frame the message are not added to `fields`, nor is the Host
+/// of a request. `None` if the section is incomplete, invalid or unusual; the content of `fields` is then
+/// unspecified.
 fn section<'a>(
     buf: &'a [u8],
     start: usize,

@@ -10,7 +10,8 @@ use crate::grammar::{is_field_value, is_token};
 use crate::{Method, Name, ResponseHead};
 use memchr::memchr;
 
-/// Reads a response head that is not well-formed, if it can be repaired. `why` is what the strict reading found.
+/// Parses a response head after repairing its line ends and blanks. `why` is the error of the strict parser, which is
+/// returned for a head that cannot be repaired. `Ok(None)` if the head is incomplete.
 pub(super) fn response(
     buf: &[u8],
     limits: &HeadLimits,
@@ -58,7 +59,7 @@ fn repair_lines(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// Returns the line of a response head, counted from 1, at which this error was found.
+/// Returns the number of the line of a response head, counted from 1, that caused this error.
 pub fn response_line_of(buf: &[u8], why: HeadError) -> usize {
     let lines = || buf.split(|byte| *byte == b'\n');
     let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);

@@ -27,6 +27,7 @@ impl ResponseFraming {
     }
 }
 
+/// Appends a field line.
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
@@ -35,7 +36,7 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields without TE, which is of one connection only. Returns whether it was there.
+/// Appends the fields except TE, which concerns one connection only. Returns whether TE was present.
 fn fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
     fields.write_lines(Name::Te, out);
     fields.contains(Name::Te)
@@ -81,6 +82,7 @@ pub fn write_request(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a Content-Length line.
 fn length_line(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     number(out, length);

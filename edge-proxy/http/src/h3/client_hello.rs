@@ -102,6 +102,8 @@ fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
     HelloReader(content).vector8()
 }
 
+/// A reader of a message whose parts are taken from the front. Every method returns an error if too few bytes are
+/// left.
 struct HelloReader<'a>(&'a [u8]);
 
 impl<'a> HelloReader<'a> {

@@ -14,7 +14,7 @@ pub const QPACK_ENCODER: u64 = 0x2;
 /// The stream type of the QPACK decoder stream.
 pub const QPACK_DECODER: u64 = 0x3;
 
-/// The longest SETTINGS or PRIORITY_UPDATE payload that is accepted. Every known setting would fit a hundred times.
+/// The longest payload of SETTINGS or PRIORITY_UPDATE that is accepted, in bytes.
 const MAX_PAYLOAD: u64 = 4096;
 
 /// The highest number of priorities that wait to be taken. The oldest are dropped first.
@@ -44,7 +44,7 @@ impl ControlStreamDecoder {
         self.settings
     }
 
-    /// Returns the number of frames that began so far, for a limit on them.
+    /// Returns the number of frames that have begun so far, so that the caller can limit it.
     pub const fn count(&self) -> u64 {
         self.count
     }

@@ -148,6 +148,7 @@ impl RequestDecoder {
         Ok(())
     }
 
+    /// Counts a frame without useful work, or returns an error above the limit.
     fn useless(&mut self) -> Result<(), ProtocolError> {
         self.idle += 1;
         if self.idle > MAX_IDLE_FRAMES {

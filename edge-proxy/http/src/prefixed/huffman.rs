@@ -19,8 +19,10 @@ static LENGTHS: [u8; 256] = [
     26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
 ];
 
+/// The length of the longest code word in bits.
 const LONGEST: usize = 30;
 
+/// The canonical Huffman code, derived from [`LENGTHS`].
 struct Tables {
     /// The code word of each symbol.
     words: [u32; 256],
@@ -34,14 +36,16 @@ struct Tables {
 
 static TABLES: Tables = build();
 
-/// The bits by which [`PAIRS`] is looked up.
+/// The number of bits that [`PAIRS`] is indexed by.
 const PAIR_BITS: u32 = 12;
 
-/// For each value of the next twelve bits: the words that are whole in them, two at most. From the lowest bit up, eight bits each: the
-/// first symbol, the second, the number of symbols in the upper half and the length of the first word in the lower, and the length of
-/// both together. 0 if the first word is longer.
+/// The symbols, two at most, whose code words are complete in the next twelve bits, by the value of those bits. Each
+/// entry has four parts of eight bits, from the lowest: the first symbol; the second symbol; the length of the first
+/// code word (lower half) and the number of symbols (upper half); the length of both code words. 0 if the first code
+/// word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
+/// Builds [`PAIRS`].
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
     let mut pairs = [0; 1 << PAIR_BITS];
     let mut value = 0usize;
@@ -74,6 +78,7 @@ const fn word(value: u32, most: u32) -> (u8, u32) {
     (0, 0)
 }
 
+/// Builds the tables from the lengths of the code words.
 const fn build() -> Tables {
     let lengths = &LENGTHS;
     let mut t = Tables {
@@ -109,8 +114,8 @@ const fn build() -> Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHuffman;
 
-/// Symbols that are decoded between two looks at the room for them: as many words as 64 bits can hold, and one that is written as
-/// the second of a pair and is none.
+/// The highest number of bytes that are written before free space is checked again: the most code words in 64 bits,
+/// and the unused second byte of a pair.
 const ROOM: usize = 17;
 
 /// Decodes `input` and appends the result.
@@ -126,7 +131,7 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     length.map(drop).ok_or(InvalidHuffman)
 }
 
-/// Writes both symbols of a pair, of which the second may be none.
+/// Writes both symbols of a pair at `n`. The second is overwritten later if the pair has only one.
 #[inline]
 fn write(room: &mut [u8; ROOM], n: usize, pair: u32) {
     // One store. 64 bits hold twelve words at most, so that `n` is as it was.
@@ -134,7 +139,8 @@ fn write(room: &mut [u8; ROOM], n: usize, pair: u32) {
     room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
 }
 
-/// Decodes into `text`, which has room for all of it and [`ROOM`] more. Returns the length, or `None` if the code is invalid.
+/// Decodes into `text`, which must have [`ROOM`] bytes more than the result. Returns the length of the result, or
+/// `None` if the code is invalid.
 fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written again with
     // that byte, in the same place.
@@ -193,7 +199,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     Some(at + n)
 }
 
-/// Returns fewer than eight bytes from the top of a word downwards.
+/// Loads fewer than eight bytes into the upper bits of a word; the lower bits are 0.
 fn partial(bytes: &[u8]) -> u64 {
     let end = 64 - 8 * bytes.len() as u32;
     // Where the first and the last bytes overlap they are the same.

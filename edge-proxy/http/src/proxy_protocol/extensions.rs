@@ -11,8 +11,9 @@ const SSL_VERSION: u8 = 0x21;
 const SSL_COMMON_NAME: u8 = 0x22;
 const SSL_CIPHER: u8 = 0x23;
 
-/// The longest value that a description may have, in bytes. That of [`UNIQUE_ID`] is shorter.
+/// The longest value of an extension in bytes, except [`UNIQUE_ID`].
 const LONGEST: usize = 255;
+/// The longest [`UNIQUE_ID`] in bytes.
 const LONGEST_ID: usize = 128;
 
 /// The flags of the client in an extension about TLS.
@@ -20,7 +21,7 @@ const OVER_TLS: u8 = 0x01;
 const CERTIFICATE_OF_CONNECTION: u8 = 0x02;
 const CERTIFICATE_OF_SESSION: u8 = 0x04;
 
-/// The description of a client's connection in the extensions of a version 2 header. The default says nothing.
+/// The description of a client's connection in the extensions of a version 2 header. The default is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Extensions {
@@ -56,12 +57,13 @@ impl Extensions {
     /// An empty description.
     pub const NONE: &'static Self = &Self { alpn: None, authority: None, unique_id: None, tls: None };
 
-    /// Returns whether it describes nothing.
+    /// Returns whether all extensions are missing.
     pub fn is_empty(&self) -> bool {
         self == Self::NONE
     }
 
-    /// Takes over one extension. An empty one and those of other types say nothing here.
+    /// Stores an extension of type `kind`. Empty values and unknown types are ignored. A value that is repeated, too
+    /// long or malformed is an error.
     pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
         let fits = |longest| if value.len() <= longest { Ok(()) } else { Err(Error::Extension) };
         let twice = match kind {
@@ -79,7 +81,7 @@ impl Extensions {
         if twice? { Err(Error::Extension) } else { Ok(()) }
     }
 
-    /// Appends the extensions. A value that is empty or too long is left out.
+    /// Appends the extensions. Values that are empty or too long are omitted.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         write(ALPN, self.alpn.as_deref(), LONGEST, out);
         write(AUTHORITY, self.authority.as_deref().map(str::as_bytes), LONGEST, out);
@@ -93,7 +95,7 @@ impl Extensions {
 }
 
 impl TlsExtension {
-    /// Returns the description of a client that connected over TLS of this version, with this cipher suite.
+    /// Creates the description of a client that connected over TLS of this version, with this cipher suite.
     pub fn over_tls(version: &str, cipher: Option<String>) -> Self {
         Self { over_tls: true, version: Some(version.to_owned()), cipher, ..Self::default() }
     }
@@ -134,7 +136,7 @@ impl TlsExtension {
     }
 }
 
-/// Calls `take` for each extension, in order. They must fill their space.
+/// Calls `take` with the type and value of each extension, in order. An extension that exceeds the bytes is an error.
 pub(super) fn each(
     mut rest: &[u8],
     mut take: impl FnMut(u8, &[u8]) -> Result<(), Error>,

@@ -42,6 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     Ok(Some((line_of(line)?, end + 2)))
 }
 
+/// Parses a complete line without its CR LF.
 fn line_of(line: &[u8]) -> Result<ProxyHeader, Error> {
     let line = std::str::from_utf8(line).map_err(|_| Error::Address)?;
     let mut words = line.split(' ');

@@ -47,6 +47,7 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usiz
     Ok(Some((header, length)))
 }
 
+/// Parses the addresses of a complete header for this address family.
 fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     let body = &whole[FIXED..];
     let (header, addresses) = match family {
@@ -94,7 +95,7 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     }
 }
 
-/// Parses the extensions after the addresses, and verifies the checksum if there is one.
+/// Parses the extensions behind the addresses, from `at` on, and verifies the checksum if there is one.
 fn described(whole: &[u8], at: usize) -> Result<Extensions, Error> {
     let mut found = Extensions::default();
     let mut checked = false;
@@ -121,8 +122,8 @@ fn described(whole: &[u8], at: usize) -> Result<Extensions, Error> {
     Ok(found)
 }
 
-/// Returns what a header that [`parse`] accepted says of the client's connection. One that carries no client's connection says
-/// nothing, and neither does a header of version 1.
+/// Returns the extensions of a header that [`parse`] accepted. Empty for [`ProxyHeader::Local`] and for a header of
+/// version 1.
 pub fn extensions(header: &[u8]) -> Extensions {
     let addresses = match header.get(13) {
         Some(0x11) => 12,
@@ -152,7 +153,7 @@ pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     write_with(header, Extensions::NONE, out);
 }
 
-/// Appends a header that describes the client's connection, too. The description is left out beside [`ProxyHeader::Local`].
+/// Appends a header of version 2 with extensions. They are omitted with [`ProxyHeader::Local`].
 ///
 /// ```
 /// use edge_http::proxy_protocol::{Extensions, ProxyHeader, v2};

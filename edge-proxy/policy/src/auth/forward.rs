@@ -81,6 +81,7 @@ pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Field
     }
 }
 
+/// Returns whether a backend could take the name for one of `names`.
 fn is_any(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }

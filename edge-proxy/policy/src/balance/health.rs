@@ -98,6 +98,7 @@ impl Availability {
     }
 }
 
+/// Converts milliseconds to tenths of a second.
 const fn tenths(milliseconds: u64) -> u32 {
     // The counter lasts for four hundred million seconds from the start of the process.
     (milliseconds / 100) as u32
@@ -162,6 +163,7 @@ impl Health {
         }
     }
 
+    /// Counts the result of an active check. `needed` successive results that contradict the state change it.
     fn check(&mut self, down: bool, needed: u8) {
         if self.down == down {
             self.streak = 0;

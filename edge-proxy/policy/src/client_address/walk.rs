@@ -107,7 +107,7 @@ fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Op
     (!is_one_of(trust, identity)).then_some(StopReason::WrongIdentity)
 }
 
-/// Returns whether this identity is one of the trusted proxies'. True if none are configured.
+/// Returns whether this identity is that of a trusted proxy. True if no identities are configured.
 fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;

@@ -17,7 +17,7 @@ use edge_http::{
 /// Connection or omits it, and adds the fields of an upgrade.
 ///
 /// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host and port
-/// that a trusted hop reported are kept. `EarlyDataVerdict-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
+/// that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
 /// (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from every request, as are `Proxy` and
 /// names with characters other than letters, digits, `-` and `_`.
 pub fn request_fields(

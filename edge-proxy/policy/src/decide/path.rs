@@ -62,9 +62,9 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
     Ok(readings)
 }
 
-/// Returns the other paths that a program may read this one as, each as it is written in a URI: escapes decoded once or twice,
-/// slashes merged, dot segments resolved, and so on. `None` if there are more than are looked at; such a path is refused where
-/// paths decide who may.
+/// Returns the other paths that a program may read this one as, each as it is written in a URI: escapes decoded once
+/// or twice, slashes merged, dot segments resolved, and so on. `None` if there are more than 128; such a path is
+/// refused where access depends on the path.
 ///
 /// ```
 /// use edge_policy::decide::other_readings;

@@ -69,6 +69,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
     decision
 }
 
+/// Restores the client's address from the connection and the head.
 fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
@@ -79,7 +80,8 @@ fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> Cl
     client
 }
 
-/// Returns the verdict; an early one is the error. Intermediate results are stored in `decision`.
+/// Applies the rules in their order and returns the verdict. A rule that refuses the request ends this with its
+/// verdict as the error. Intermediate results are stored in `decision`.
 fn judge<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
@@ -145,11 +147,12 @@ fn judge<'s>(
     act(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
-/// Returns the authentication that is required after the address lists of the site and of the route were checked.
+/// Applies the address lists of the site and of the route, and returns the authentication that is then required.
+/// `None` if none is. The verdict on a client that is denied is the error.
 ///
-/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it permits is excused
-/// from the authentication of the same level, and one that it does not permit needs the authentication in force, whatever level
-/// that comes from.
+/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it
+/// permits is excused from the authentication of the same level, and one that it does not permit needs the
+/// authentication in force, whatever level that comes from.
 fn authentication<'s>(
     site: &'s Site,
     route: &'s Route,
@@ -181,10 +184,10 @@ fn takes(route: &Route, method: &Method) -> bool {
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
-/// The highest number of readings of one path that an authentication service is asked about, the path itself included.
+/// The highest number of readings of one path for which the authentication service is queried, with the path itself.
 const ASKED: usize = 4;
 
-/// Returns the other targets that an authentication service is asked about.
+/// Returns the other request targets for which the authentication service must be queried. Empty unless `asks`.
 ///
 /// # Errors
 /// The path is ambiguous: a reading of it is subject to other access rules, or it has too many readings.
@@ -283,7 +286,7 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     Ok(())
 }
 
-/// Applies the action of the route.
+/// Returns the verdict for the action of the route, and stores upgrade and content limit in `decision`.
 fn act<'s>(
     snapshot: &'s Snapshot,
     (index, site): (usize, &'s Site),
@@ -377,10 +380,12 @@ fn expand(to: &str, host: &str, target: &str) -> String {
     location
 }
 
+/// Returns the verdict to refuse the request with this status.
 const fn refuse<'s>(status: u16, why: Reason) -> Verdict<'s> {
     Verdict::Refuse { status, why }
 }
 
+/// Returns the verdict to reject the request: silently, or with this status.
 const fn turned_away<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
     match how {
         Reject::Silent => Verdict::Drop { why },

@@ -79,6 +79,7 @@ fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
     (name.trim_ascii(), value.trim_ascii())
 }
 
+/// Applies the first rule for this whole domain, with or without its leading dot. `None` if no rule matches.
 fn domain(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let bare = |name: &[u8]| name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase();
     let rule = rules.iter().find(|rule| bare(rule.from.as_bytes()) == bare(value))?;

@@ -13,6 +13,7 @@ pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Op
     })
 }
 
+/// Returns whether a route of this pattern applies to the path.
 fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {
@@ -33,7 +34,7 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
 pub(super) type AccessRules<'s> =
     Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
 
-/// Returns the access rules that apply to a path.
+/// Returns the access rules of the route for a path.
 pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> AccessRules<'s> {
     let found = most_specific(snapshot, site, path)?;
     let site = &snapshot.config().sites[site];

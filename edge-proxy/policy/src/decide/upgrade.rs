@@ -44,7 +44,7 @@ pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     }
 }
 
-/// Returns whether the request is an extended CONNECT for a protocol other than WebSocket (RFC 9220 §3).
+/// Returns whether the request is an extended CONNECT for a protocol other than WebSocket (RFC 8441, RFC 9220).
 pub(super) fn is_unknown(head: &RequestHead) -> bool {
     let extended = head.version >= Version::Http2 && head.method == Method::Connect;
     extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))

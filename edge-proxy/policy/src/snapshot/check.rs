@@ -36,9 +36,11 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     errors.0
 }
 
+/// The errors found so far.
 struct Errors(Vec<ConfigError>);
 
 impl Errors {
+    /// Returns the part of this location, whose errors are added to the list.
     fn of(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
         ConfigPart { errors: self, place, part }
     }
@@ -52,6 +54,7 @@ struct ConfigPart<'a> {
 }
 
 impl ConfigPart<'_> {
+    /// Adds an error of this part.
     fn wrong(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
         let (place, part) = (self.place, self.part.clone());
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });

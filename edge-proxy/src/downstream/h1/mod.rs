@@ -36,7 +36,7 @@ enum NextRequest {
         expects_continue: bool,
     },
     Bad(h1::HeadError),
-    /// A head was begun and not completed in time.
+    /// The head was not completed in time.
     Slow,
     End,
 }
@@ -151,8 +151,8 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
 }
 
 impl HttpConnection {
-    /// Reads what the client still sends, so that it can read the answer: until it closes, pauses for [`LINGER`], or has gone on for
-    /// [`LINGERS`].
+    /// Reads and discards what the client still sends, so that it can read the response. Ends when the client closes,
+    /// sends nothing for [`LINGER`], or has sent for [`LINGERS`].
     async fn linger(&mut self, deadline: &Deadline) {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }

@@ -56,61 +56,63 @@ enum GoAway {
     Named,
 }
 
-/// A field section in several frames.
+/// A field section that spans several frames.
 struct Block {
     id: u32,
     end: bool,
-    /// True if the stream would depend on itself.
+    /// True if the priority fields make the stream depend on itself, which is an error.
     own: bool,
     bytes: Vec<u8>,
 }
 
+/// The state of a client's HTTP/2 connection, without I/O.
 pub(super) struct Http2Connection {
     limits: Http2Limits,
     pub(super) slots: StreamTable,
     pub(super) out: WriteBuffer,
-    /// The last frame in `out` that can be a stream's last, and where it begins. Not after any of `out` was written.
+    /// The stream and the offset in `out` of the last frame that END_STREAM can still be set on. `None` once writing
+    /// of `out` has begun.
     last: Option<(u32, usize)>,
     decoder: HpackDecoder,
     block: Option<Block>,
     preface: bool,
     begun: bool,
-    /// The highest stream of the client.
+    /// The highest stream identifier that the client used.
     highest: u32,
-    /// The highest that is still taken.
+    /// The highest stream identifier that is accepted, as announced by GOAWAY.
     accepted: u32,
     leaving: GoAway,
     client_leaves: bool,
     initial_window: i64,
     send_window: i64,
     receive_window: i64,
-    /// The connection's window as it was announced.
+    /// The receive window of the connection as announced.
     connection_window: u32,
     windows: Windows,
     unreleased: u32,
     said_table: bool,
-    /// Streams that this side reset.
+    /// The streams that this side reset last.
     reset: VecDeque<u32>,
-    /// Streams that were answered before they ended.
+    /// The requests that were answered before their content was complete.
     discarded: VecDeque<DiscardedRequest>,
-    /// Resets that wait for what is to be written before them.
+    /// The resets that are sent after the pending output.
     deferred_resets: Vec<DeferredReset>,
     broken_off: u32,
-    /// The time of the bytes that are processed.
+    /// The time at which the processed bytes arrived.
     now: Instant,
     forgiven: Instant,
     failed: Option<Code>,
     lost: bool,
-    /// Streams that wait for room in the buffer or in the connection's window.
+    /// The streams that wait for room in the output buffer or in the connection's window.
     send_queue: SendQueue<u32>,
-    /// Several streams want to send: each may send what its turn allows, and then waits for the next.
+    /// True if several streams want to send. Each may then send one turn before the next.
     contended: bool,
-    /// Bytes that the client's connection took so far.
+    /// The number of bytes that the client's connection has accepted so far.
     taken: u64,
     waker: Option<Waker>,
-    /// The connection's task will look again.
+    /// True if the connection's task was woken and has not run since.
     awake: bool,
-    /// Requests rejected for their heads, with reasons.
+    /// The reasons of requests that were rejected for their heads, to be reported.
     pub(super) refused: Vec<Reason>,
 }
 
@@ -155,6 +157,7 @@ impl Http2Connection {
         conn
     }
 
+    /// Appends SETTINGS and the WINDOW_UPDATE of the connection.
     fn say_settings(&mut self) {
         use frame::setting;
         let settings = [
@@ -191,7 +194,7 @@ impl Http2Connection {
         }
     }
 
-    /// Returns the error code if this side closed the connection for an error.
+    /// Returns the error code for which this side closed the connection. `None` without an error.
     pub(super) const fn failure(&self) -> Option<Code> {
         self.failed
     }
@@ -201,6 +204,7 @@ impl Http2Connection {
         self.block.is_some()
     }
 
+    /// Returns whether the client's preface was received.
     pub(super) const fn is_begun(&self) -> bool {
         self.begun
     }
@@ -218,7 +222,7 @@ impl Http2Connection {
             || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
-    /// Ends the connection for an error.
+    /// Closes the connection with this error code: appends GOAWAY and ends all streams.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;
@@ -228,7 +232,7 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// Ends the connection because the client is gone.
+    /// Records that the client is gone: discards output and ends all streams.
     pub(super) fn lose(&mut self) {
         self.lost = true;
         self.deferred_resets.clear();
@@ -236,6 +240,7 @@ impl Http2Connection {
         self.end_all();
     }
 
+    /// Ends all streams in both directions.
     fn end_all(&mut self) {
         self.block = None;
         self.send_queue.clear();
@@ -244,6 +249,7 @@ impl Http2Connection {
         }
     }
 
+    /// Appends GOAWAY with the last accepted stream.
     fn say_goaway(&mut self, last: u32, code: Code) {
         let mut payload = last.to_be_bytes().to_vec();
         payload.extend_from_slice(&code.0.to_be_bytes());
@@ -288,7 +294,8 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Expects no more frames of a stream except those sent before the client receives the reset.
+    /// Remembers a reset stream and releases its slot's content. Frames that the client sent before it receives the
+    /// reset are then ignored.
     fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == REMEMBERED {
             self.reset.pop_front();
@@ -348,8 +355,9 @@ impl Http2Connection {
         window.min(SIZE.saturating_sub(self.out.len()))
     }
 
-    /// Returns how many bytes of a stream's content can be sent now. Without room, `waker` is woken when that changes;
-    /// a stream that only other streams block waits for its turn.
+    /// Returns the number of bytes of a stream's content that can be sent now. 0 if there is no room; `waker` is then
+    /// woken when that changes. A stream that only other streams block waits for its turn. `None` if the stream can
+    /// send nothing any more.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
         let contended = self.contended || !self.send_queue.is_empty();
@@ -415,6 +423,7 @@ impl Http2Connection {
         self.last = None;
     }
 
+    /// Returns the position of a field section, and whether it is the first of the connection.
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
@@ -473,6 +482,7 @@ impl Http2Connection {
         self.touch();
     }
 
+    /// Returns whether output of this stream can still be sent.
     fn is_open(&self, id: u32) -> bool {
         self.slots.get(&id).is_some_and(|slot| !slot.dead)
     }

@@ -17,7 +17,7 @@ pub(super) struct Http2Exchange {
     id: u32,
     chunk: Bytes,
     trailers: Fields,
-    /// The bytes declared in the response head that are not sent yet.
+    /// The number of content bytes that the response head declared and that are not sent yet.
     promised: Option<u64>,
     sent: SendState,
 }

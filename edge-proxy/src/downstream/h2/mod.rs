@@ -99,7 +99,7 @@ impl Driver {
         }
     }
 
-    /// Drives the connection. Ready when it has ended.
+    /// Drives the connection. Completes when it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().register_waker(cx.waker());
         self.go_away_when_draining();

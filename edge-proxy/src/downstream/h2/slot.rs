@@ -34,7 +34,7 @@ pub(super) enum StreamBody {
 /// The state of a stream.
 #[derive(Default)]
 pub(super) struct StreamSlot {
-    /// Content that is not read yet. It takes no more memory than a window allows, however it was split into frames.
+    /// The content that is not read yet. It occupies no more memory than the window, regardless of its frames.
     pub(super) input: BytesMut,
     pub(super) body: StreamBody,
     pub(super) trailers: Option<Fields>,

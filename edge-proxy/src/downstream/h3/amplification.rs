@@ -37,7 +37,7 @@ impl AmplificationLimit {
         self.lifted
     }
 
-    /// Counts a datagram to the client. Returns false if it would exceed the limit.
+    /// Counts a datagram to the client and returns true, or returns false if it would exceed the limit.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);
@@ -47,7 +47,7 @@ impl AmplificationLimit {
         may
     }
 
-    /// Holds a datagram back.
+    /// Keeps a datagram that exceeds the limit, to be sent later.
     pub(super) fn hold(&mut self, transmit: Transmit, content: &[u8]) {
         self.held = Some((transmit, content.to_vec()));
     }
@@ -57,7 +57,7 @@ impl AmplificationLimit {
         self.held.is_some()
     }
 
-    /// Takes the datagram that was held back, if it may be sent now.
+    /// Takes the datagram that was held back. `None` if there is none or it still exceeds the limit.
     pub(super) fn release(&mut self) -> Option<(Transmit, Vec<u8>)> {
         let size = self.held.as_ref()?.0.size;
         if self.may_send(size) { self.held.take() } else { None }

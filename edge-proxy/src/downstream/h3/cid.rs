@@ -12,9 +12,9 @@ pub(super) const LEN: usize = 8;
 /// The highest number of datagrams queued for another worker. Further ones are dropped, as on a congested path.
 const WAITING: usize = 1024;
 
-/// The key shared by the workers of one address, to recognize each other's connection IDs: four random bytes, the
-/// worker under a mask, and three bytes of proof. Without the key an ID reveals nothing, not even whether two belong to
-/// the same worker.
+/// The key by which the workers of one address recognize each other's connection IDs. An ID consists of four random
+/// bytes, the masked worker number, and three bytes of authentication. Without the key it does not reveal which
+/// worker issued it.
 #[derive(Clone, Debug, Default)]
 struct CidKey(RandomState);
 
@@ -89,6 +89,7 @@ impl Handover {
             .collect()
     }
 
+    /// Returns the worker that issued a connection ID.
     pub(super) fn owner(&self, cid: &[u8]) -> Owner {
         match self.key.open(cid) {
             Some(worker) if worker == self.worker => Owner::Here,
@@ -97,6 +98,7 @@ impl Handover {
         }
     }
 
+    /// Queues a datagram for another worker. It is dropped if the queue is full.
     pub(super) fn send(&self, worker: u8, datagram: Datagram) {
         if let Some(peer) = self.peers.get(usize::from(worker)) {
             let _ = peer.try_send(datagram);

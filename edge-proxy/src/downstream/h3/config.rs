@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 /// The configuration of an engine.
 pub(crate) struct EngineConfig {
-    /// Bound with SO_REUSEPORT if there are several workers.
+    /// The socket. It is bound with SO_REUSEPORT if there are several workers.
     pub(crate) socket: UdpSocket,
     /// The QUIC configuration for accepting connections: see [`server_config`].
     pub(crate) server: Arc<quic::ServerConfig>,
-    /// This engine's place among those that share its address: see [`Handover::mesh`].
+    /// The membership of this engine in the group that shares its address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
     pub(crate) limits: QuicLimits,
 }
 
-/// Packets that a client is asked to take before it acknowledges them, where it can be asked (draft-ietf-quic-ack-frequency): of
-/// every second one, as is usual (RFC 9000 §13.2.2), a download is for a third work of reading acknowledgements.
+/// The number of packets that a client is asked to receive before it acknowledges, if it supports that
+/// (draft-ietf-quic-ack-frequency). By default it acknowledges every second packet (RFC 9000 §13.2.2), which costs a
+/// third of the work of a download.
 const UNACKNOWLEDGED: u32 = 9;
 
 /// Creates the QUIC configuration for accepting connections from a TLS configuration. `tls` needs TLS 1.3 and, if it

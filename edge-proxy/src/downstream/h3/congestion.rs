@@ -11,25 +11,25 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Packets that may be in flight at first.
+/// The number of packets that may be in flight at the start.
 const INITIAL_PACKETS: u64 = 32;
-/// Bytes of a packet before a larger one was found to arrive (RFC 9000 §14).
+/// The size of a packet in bytes before a larger one is known to arrive (RFC 9000 §14).
 const PACKET: u64 = 1200;
 
-/// Part of the window that is left after a loss (RFC 9438 §4.6).
+/// The factor by which a loss reduces the window (RFC 9438 §4.6).
 const BETA: f64 = 0.7;
 /// The scaling constant of the window's growth, in segments per cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
-/// Growth of the window of Reno with the same loss, in segments a round trip (RFC 9438 §4.3).
+/// The growth of Reno's window at the same loss rate, in segments per round trip (RFC 9438 §4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 
-/// Samples of the round trip in a round before it is compared with the last (RFC 9406 §4.3).
+/// The number of round-trip samples in a round before it is compared with the previous round (RFC 9406 §4.3).
 const SAMPLES: u32 = 8;
-/// Bounds of the increase of the round trip that shows a queue.
+/// The bounds of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
 const INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
-/// In conservative slow start the window grows by one of this many acknowledged bytes.
+/// The divisor of acknowledged bytes by which the window grows in conservative slow start (RFC 9406 §4.2).
 const CONSERVATIVE_GROWTH: u64 = 4;
-/// Rounds of conservative slow start, after which slow start ends.
+/// The number of rounds of conservative slow start, after which slow start ends (RFC 9406 §4.3).
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
 /// Returns the factory of the controllers of connections.
@@ -44,7 +44,7 @@ pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Sen
     }
 }
 
-/// Makes the controllers of connections.
+/// The factory of CUBIC controllers.
 #[derive(Debug)]
 struct Factory;
 
@@ -66,42 +66,42 @@ enum SlowStart {
     },
 }
 
-/// One round: the time until what was sent last at its begin is acknowledged.
+/// A round of slow start: it ends when the packet that was sent last at its start is acknowledged.
 #[derive(Clone, Copy, Debug)]
 struct Round {
-    /// The last packet that was sent when it began.
+    /// The number of the last packet that was sent when the round began.
     end: u64,
     shortest: Duration,
     samples: u32,
-    /// The shortest round trip of the round before.
+    /// The shortest round-trip time of the previous round.
     before: Duration,
 }
 
-/// One epoch of congestion avoidance: the time since the last reduction of the window.
+/// An epoch of congestion avoidance: the time since the last reduction of the window.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
     since: Instant,
-    /// Seconds after which the window is as it was before the reduction.
+    /// The time in seconds after which the window reaches its size before the reduction (K of RFC 9438 §4.2).
     k: f64,
-    /// The window that Reno would have, in bytes.
+    /// The window that Reno would have, in bytes (W_est of RFC 9438 §4.3).
     reno: f64,
 }
 
-/// The controller of one connection.
+/// The CUBIC controller of one connection.
 #[derive(Clone, Debug)]
 struct Cubic {
     mtu: u64,
     window: u64,
     threshold: u64,
-    /// Bytes that were acknowledged since the connection began.
+    /// The number of bytes acknowledged since the connection began.
     acknowledged: u64,
     slow_start: SlowStart,
     round: Round,
     last_sent: u64,
-    /// The window when it was last reduced, in bytes, lower if it had been reduced before it had grown to it again.
+    /// The window before its last reduction in bytes, lowered by fast convergence (W_max of RFC 9438 §4.7).
     w_max: f64,
     epoch: Option<Epoch>,
-    /// Losses of packets that were sent before this are of the reduction that was made already.
+    /// The time of the last reduction. Losses of packets sent before it do not reduce the window again.
     recovery: Option<Instant>,
 }
 
@@ -121,10 +121,12 @@ impl Cubic {
         }
     }
 
+    /// Returns the smallest window in bytes.
     const fn least(&self) -> u64 {
         2 * self.mtu
     }
 
+    /// Grows the window for acknowledged bytes in slow start (RFC 9406 §4.2).
     fn grow_slowly(&mut self, bytes: u64) {
         self.window += match self.slow_start {
             SlowStart::Fast => bytes,
@@ -156,7 +158,8 @@ impl Cubic {
         self.window = (grown as u64).min(self.window + bytes / 2 + 1);
     }
 
-    /// Takes a sample of the round trip in slow start (RFC 9406 §4.2).
+    /// Records a round-trip sample in slow start. Enters its conservative phase if the round-trip time rises, and
+    /// leaves that if it falls again (RFC 9406 §4.2).
     fn sample(&mut self, rtt: Duration) {
         let round = &mut self.round;
         round.shortest = round.shortest.min(rtt);
@@ -180,6 +183,7 @@ impl Cubic {
         }
     }
 
+    /// Begins a round. Conservative slow start ends after its last round.
     fn next_round(&mut self) {
         self.round =
             Round { end: self.last_sent, shortest: Duration::MAX, samples: 0, before: self.round.shortest };
@@ -192,6 +196,7 @@ impl Cubic {
         }
     }
 
+    /// Grows the window for acknowledged bytes, by the phase of the connection. `sent` is when their packet was sent.
     fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
         self.acknowledged = self.acknowledged.saturating_add(bytes);
         if self.recovery.is_some_and(|recovery| sent <= recovery) {

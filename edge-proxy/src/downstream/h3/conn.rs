@@ -23,17 +23,17 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-/// Bytes that a connection may have in flight or waiting in QUIC until its path proves to be faster: what other streams wait
-/// behind, and twice what may be in flight at first.
+/// The number of bytes that a connection may have in flight or queued in QUIC before its path proves to be faster.
+/// Other streams wait behind them. It is twice the initial congestion window or more.
 pub(super) const SEND_WINDOW: u64 = 128 * 1024;
 
-/// Bytes that a stream gives QUIC in its turn while others wait.
+/// The number of bytes that a stream may pass to QUIC in its turn while others wait.
 const TURN: usize = 16 * 1024;
 
-/// As much of a stream as is taken from QUIC at once.
+/// The highest number of bytes that one read takes from QUIC.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// A request with a complete head, on its way to the handler.
+/// A request with a complete head, to be passed to the service.
 pub(super) struct QuicRequest {
     pub(super) id: StreamId,
     pub(super) head: RequestHead,
@@ -51,13 +51,14 @@ pub(super) enum ReadOutcome {
     Reset,
 }
 
+/// The state of a client's QUIC connection and of HTTP/3 on it.
 pub(super) struct QuicConnection {
     pub(super) quic: quic::Connection,
     pub(super) slots: RequestTable,
     /// The number of streams without a complete head.
     pub(super) heads: usize,
     pub(super) since: Instant,
-    /// Nothing more can be sent or received.
+    /// True if nothing more can be sent or received.
     pub(super) lost: bool,
     pub(super) closed: Option<CloseReason>,
     pub(super) handshake: Vec<Waker>,
@@ -73,14 +74,14 @@ pub(super) struct QuicConnection {
     forgiven: Instant,
     peer: SocketAddr,
     moved: Option<(SocketAddr, Instant)>,
-    /// QUIC did not take all that there was to send.
+    /// True if QUIC did not accept all data that was offered.
     blocked: bool,
-    /// Streams that wait until QUIC takes more.
+    /// The streams that wait until QUIC accepts more.
     send_queue: SendQueue<StreamId>,
-    /// Bytes that QUIC took so far. It takes more only when the client acknowledges what was sent.
+    /// The number of bytes that QUIC has accepted so far. It accepts more only when the client acknowledges.
     taken: u64,
     pinged: Instant,
-    /// The time since the handler was notified.
+    /// The numbers of rejected requests since the service was last notified.
     pub(super) refused: RejectedHeads,
 }
 
@@ -114,7 +115,7 @@ impl QuicConnection {
         }
     }
 
-    /// Looks at everything that happened. Requests whose heads came are put into `arrived`.
+    /// Processes all pending events of QUIC. Requests whose heads are complete are added to `arrived`.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -218,7 +219,7 @@ impl QuicConnection {
         }
     }
 
-    /// Opens this side's control stream. QPACK's streams are left out: with no dynamic table nothing would be on them
+    /// Opens this side's control stream. QPACK streams are not opened: without a dynamic table they would stay empty
     /// (RFC 9204 §4.2).
     fn open_control(&mut self, shared: &EngineState) {
         if self.control.is_some() {
@@ -249,8 +250,8 @@ impl QuicConnection {
         }
     }
 
-    /// Requests on streams from `id` on are no longer taken. Without one: what the client has sent until it hears of it
-    /// still is (§5.2).
+    /// Sends GOAWAY (RFC 9114 §5.2). With `last`, no further requests are accepted; without it, those that the client
+    /// sends before it receives the frame still are.
     pub(super) fn go_away(&mut self, last: bool) {
         if self.control.is_none() || self.lost {
             return;
@@ -299,7 +300,7 @@ impl QuicConnection {
         }
     }
 
-    /// Reads a request's head, as far as it is there.
+    /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);
@@ -385,7 +386,7 @@ impl QuicConnection {
         read
     }
 
-    /// Rejects a request: resets it in both directions, and forgets it unless a task has it.
+    /// Resets a stream in both directions with this code, and removes it unless a task owns it.
     pub(super) fn refuse(&mut self, id: StreamId, code: Code) {
         let _ = self.quic.send_stream(id).reset(var(code));
         let _ = self.quic.recv_stream(id).stop(var(code));
@@ -400,7 +401,8 @@ impl QuicConnection {
         }
     }
 
-    /// Does what an error asks for. For a stream that no task has.
+    /// Handles a protocol error on a stream that no task owns: resets the stream, closes the connection, or responds
+    /// with 431.
     fn fail(&mut self, shared: &EngineState, id: StreamId, fault: ProtocolError) {
         match fault {
             ProtocolError::Connection(code) => self.close(shared, code),
@@ -427,7 +429,7 @@ impl QuicConnection {
         }
     }
 
-    /// Closes the connection for an error.
+    /// Closes the connection with this error code.
     pub(super) fn close(&mut self, shared: &EngineState, code: Code) {
         if self.lost {
             return;
@@ -437,6 +439,7 @@ impl QuicConnection {
         self.lose(shared);
     }
 
+    /// Ends all streams after the connection has ended.
     fn lose(&mut self, shared: &EngineState) {
         self.lost = true;
         self.send_queue.clear();
@@ -467,7 +470,7 @@ fn closed(reason: &quic::ConnectionError) -> CloseReason {
     }
 }
 
-/// A connection, as the engine and the tasks of its requests share it.
+/// A connection, shared by the engine and the tasks of its requests.
 pub(super) struct QuicConnectionCell {
     pub(super) shared: Rc<EngineState>,
     pub(super) index: usize,

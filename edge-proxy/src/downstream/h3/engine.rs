@@ -37,8 +37,8 @@ const TRANSMITS: usize = 8;
 /// The interval at which deadlines are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Opens an engine. The future runs it until it is told to shut down, in a task of a thread that has a `LocalSet`; its error
-/// is one of the socket, which cannot be used any more.
+/// Opens an engine. The returned future runs it until it is shut down, in a task of a thread with a `LocalSet`. It
+/// fails with an error of the socket, after which the engine cannot be used.
 pub(crate) fn open<S: Service>(
     config: EngineConfig,
     service: Rc<S>,
@@ -48,28 +48,30 @@ pub(crate) fn open<S: Service>(
     Ok(std::future::poll_fn(move |cx| engine.poll(cx)))
 }
 
+/// A connection of the engine.
 struct Entry<C, P> {
     cell: Rc<QuicConnectionCell>,
     user: Option<Rc<C>>,
-    /// The place that the client has, from the moment its address was validated.
+    /// The permit of the client's connection, from the validation of its address on.
     permit: Option<P>,
-    /// The limit until then.
+    /// The anti-amplification limit until the client's address is validated.
     amplification: Option<AmplificationLimit>,
-    /// The addresses of the client after that.
+    /// The addresses of the client after its first was validated.
     paths: ClientPaths,
-    /// The interface by which all its datagrams came, where it matters.
+    /// The index of the interface that all datagrams of the connection arrived on. `None` if that does not matter.
     interface: Option<u32>,
     flow: Flow,
-    /// The earliest time in the heap.
+    /// The earliest time of this connection in the timer heap.
     armed: Option<Instant>,
-    /// The client it counts for during its handshake.
+    /// The key of the client in the count of pending handshakes.
     handshake_client: Option<IpAddr>,
-    /// It is among those that may have something to send.
+    /// True if the connection is queued for sending.
     queued: bool,
-    /// The service knows that it is over.
+    /// True if the service was notified of the connection's end.
     told: bool,
 }
 
+/// The event loop of one listener on one worker.
 struct Engine<S: Service> {
     service: Rc<S>,
     control: ControlReceiver,
@@ -78,10 +80,10 @@ struct Engine<S: Service> {
     endpoint: quic::Endpoint,
     filter: FirstFlightFilter,
     shared: Rc<EngineState>,
-    /// By the number that the endpoint gave them.
+    /// The connections by the index that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
     live: usize,
-    /// Those of them that are in their handshake.
+    /// The connections in their handshake.
     pending_handshakes: PendingHandshakes,
     timers: Timers,
     sleep: Pin<Box<Sleep>>,
@@ -95,7 +97,7 @@ struct Engine<S: Service> {
     out: Vec<u8>,
     /// The datagrams in `out` that the socket did not accept.
     blocked: Option<quic::Transmit>,
-    /// The tasks have had their turn since the last datagrams came.
+    /// True if the tasks have run since the last datagrams arrived.
     deferred: bool,
     shutdown: Option<Shutdown>,
 }
@@ -174,7 +176,7 @@ impl<S: Service> Engine<S> {
         Poll::Pending
     }
 
-    /// Takes what the socket has. Whether there may be more.
+    /// Receives and processes datagrams. Returns whether there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut received = std::mem::take(&mut self.received);
         let mut more = true;
@@ -230,7 +232,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Looks at every connection that something was done to.
+    /// Drives every connection that has changed.
     fn drive(&mut self) {
         loop {
             let mut dirty = std::mem::take(&mut self.driving);
@@ -378,7 +380,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sleeps until the next thing is due. Whether that is now.
+    /// Sets the timer to the next deadline. Returns whether one is due now.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
         if let Some(shutdown) = &self.shutdown {

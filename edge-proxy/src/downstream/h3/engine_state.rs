@@ -8,18 +8,18 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-/// Responses' heads are written side by side into blocks of this size.
+/// The size of the blocks that encoded output is written into, in bytes.
 const BLOCK: usize = 32 * 1024;
 
-/// The state shared by the connections of an engine.
+/// The state shared by an engine, its connections and their tasks.
 pub(super) struct EngineState {
     pub(super) now: Cell<Instant>,
     limits: RefCell<Rc<QuicLimits>>,
-    /// The connections that something was done to.
+    /// The indexes of connections that have changed.
     pub(super) dirty: RefCell<Vec<usize>>,
-    /// Tasks were woken or begun, and should run before anything is sent.
+    /// True if tasks were woken or spawned, which should run before anything is sent.
     pub(super) tasks: Cell<bool>,
-    /// The engine, and whether it has been woken or is running.
+    /// The waker of the engine's task.
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) awake: Cell<bool>,
     arena: RefCell<BytesMut>,
@@ -52,6 +52,7 @@ impl EngineState {
         })
     }
 
+    /// Wakes the engine, unless it runs or was woken already.
     pub(super) fn wake(&self) {
         if !self.awake.replace(true)
             && let Some(waker) = &*self.waker.borrow()
@@ -60,7 +61,8 @@ impl EngineState {
         }
     }
 
-    /// Returns the output of `write`, in a block that is reused once all of it is acknowledged.
+    /// Returns the bytes that `write` appends. They share a block with others, which is reused once all of it is
+    /// released.
     pub(super) fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();

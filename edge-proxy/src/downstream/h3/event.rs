@@ -41,7 +41,7 @@ pub(crate) struct AcceptedConnection {
     pub(crate) peer: SocketAddr,
     /// The local address of the connection, if known.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The index of the interface by which its datagrams came, where it matters.
+    /// The index of the interface that its datagrams arrived on. `None` if that does not matter.
     pub(crate) interface: Option<u32>,
     /// The server name (SNI).
     pub(crate) sni: Option<String>,

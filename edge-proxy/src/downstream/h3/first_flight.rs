@@ -24,13 +24,15 @@ const MAX_NAMES: usize = 4;
 /// A first flight: its source address and its destination connection ID.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
+/// The state of a first flight.
 enum FlowState {
     Pending(Box<PendingFlow>),
-    /// QUIC knows it.
+    /// The flow was accepted, and QUIC processes it.
     Accepted,
     Refused,
 }
 
+/// A first flight without a verdict.
 struct PendingFlow {
     keys: DirectionalKeys,
     crypto: CryptoBuffer,
@@ -50,11 +52,13 @@ pub(super) enum FilterVerdict {
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
+/// The first flights of unknown clients.
 pub(super) struct FirstFlightFilter {
     suite: Option<Suite>,
     flows: HashMap<Flow, FlowState>,
-    /// When the pending and the refused ones began to be so.
+    /// The pending flows with the time of their first datagram, the oldest first.
     pending: VecDeque<(Instant, Flow)>,
+    /// The refused flows with the time of the verdict, the oldest first.
     refused: VecDeque<(Instant, Flow)>,
     bytes: usize,
     limits: QuicLimits,
@@ -123,6 +127,8 @@ impl FirstFlightFilter {
         self.append(now, flow, datagram, is_initial)
     }
 
+    /// Adds a datagram to a pending flow and parses its ClientHello as far as it has arrived. `unread` is true if the
+    /// datagram's packets are not decrypted yet.
     fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> FilterVerdict {
         let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else {
             return FilterVerdict::Drop(None);
@@ -159,6 +165,7 @@ impl FirstFlightFilter {
         }
     }
 
+    /// Refuses a flow whose ClientHello is malformed.
     fn malformed(&mut self, now: Instant, flow: Flow) -> FilterVerdict {
         self.settle(now, flow, false);
         FilterVerdict::Drop(Some(DropReason::Malformed))
@@ -190,6 +197,7 @@ impl FirstFlightFilter {
         self.forget_if(flow, |state| matches!(state, FlowState::Accepted));
     }
 
+    /// Removes a flow if `which` is true for its state. Returns whether it was removed.
     fn forget_if(&mut self, flow: &Flow, which: impl Fn(&FlowState) -> bool) -> bool {
         let found = self.flows.get(flow).is_some_and(which);
         if found && let Some(FlowState::Pending(pending)) = self.flows.remove(flow) {
@@ -198,6 +206,7 @@ impl FirstFlightFilter {
         found
     }
 
+    /// Removes the oldest pending flows until one more with this many bytes is within the limits.
     fn make_room(&mut self, bytes: usize) {
         while self.pending.len() >= self.limits.pending_flows
             || (self.bytes + bytes > self.limits.pending_bytes && !self.pending.is_empty())

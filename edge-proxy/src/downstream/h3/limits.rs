@@ -27,16 +27,16 @@ pub(crate) struct QuicLimits {
     pub(crate) handshake: Duration,
     /// The time from the first byte of a request to the end of its head.
     pub(crate) head: Duration,
-    /// True if it matters by which interface datagrams come.
+    /// True if the interface that datagrams arrive on matters.
     pub(crate) interfaces: bool,
     /// The time after which a connection without received packets ends.
     pub(crate) idle: Duration,
     /// The highest number of connections. Above it, unknown clients get no response.
     pub(crate) connections: usize,
-    /// The maximum of handshakes from addresses that are not validated. Beyond it, a client must validate its address
-    /// before any cryptography (RFC 9000 §8.1.2).
+    /// The highest number of handshakes from addresses that are not validated. Above it, a client must validate its
+    /// address before any cryptography (RFC 9000 §8.1.2).
     pub(crate) pending_handshakes: usize,
-    /// The same per client: an IPv4 address or a /64 of IPv6.
+    /// The highest number of such handshakes of one client: an IPv4 address or a /64 of IPv6.
     pub(crate) pending_handshakes_per_client: u32,
     /// The maximum of incomplete first flights.
     pub(crate) pending_flows: usize,

@@ -18,10 +18,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Bytes that may be sent for each byte received.
+/// The number of bytes that may be sent for each byte received.
 const FACTOR: u64 = 3;
 
-/// Addresses without proof that are remembered. What is held back for a forgotten one is lost.
+/// The highest number of addresses without validation that are remembered. Datagrams held back for a forgotten one
+/// are lost.
 const MOST: usize = 4;
 
 /// The addresses of a connection's client.
@@ -34,17 +35,18 @@ pub(super) struct ClientPaths {
     others: VecDeque<UnvalidatedPath>,
 }
 
+/// An address that is not validated, with its byte counts and the datagrams held back for it.
 #[derive(Debug)]
 struct UnvalidatedPath {
     remote: SocketAddr,
     received: u64,
     sent: u64,
-    /// As quinn-proto counts, since it took the path up.
+    /// The byte counts that quinn-proto has for this path.
     counted: PathBytes,
     held: VecDeque<(Transmit, Vec<u8>)>,
 }
 
-/// The bytes of a path in quinn-proto.
+/// The byte counts of a path in quinn-proto.
 #[derive(Clone, Copy, Debug, Default)]
 struct PathBytes {
     received: u64,
@@ -52,7 +54,7 @@ struct PathBytes {
 }
 
 impl PathBytes {
-    /// Returns true if a path that is not validated gets no further datagram.
+    /// Returns whether quinn-proto sends no further datagram on such a path before it is validated.
     const fn is_used_up(self) -> bool {
         self.received.saturating_mul(FACTOR) < self.sent + 1
     }
@@ -64,7 +66,7 @@ impl UnvalidatedPath {
         Self { remote, received: 0, sent: 0, counted, held: VecDeque::new() }
     }
 
-    /// Counts a datagram to the client, or returns false if it would pass the limit.
+    /// Counts a datagram to the client and returns true, or returns false if it would exceed the limit.
     const fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = sent <= self.received.saturating_mul(FACTOR);
@@ -75,20 +77,20 @@ impl UnvalidatedPath {
     }
 }
 
-/// What QUIC has to send next.
+/// A datagram that QUIC has to send.
 pub(super) struct QueuedTransmit {
     pub(super) transmit: Transmit,
-    /// True if it only looks for a larger MTU, which quinn-proto does on any path.
+    /// True if it probes for a larger MTU, which quinn-proto does on any path.
     pub(super) probe: bool,
 }
 
 impl ClientPaths {
-    /// Returns the paths of a client whose address was validated.
+    /// Creates the paths of a client whose first address was validated.
     pub(super) const fn new(validated: SocketAddr) -> Self {
         Self { validated, current: validated, others: VecDeque::new() }
     }
 
-    /// Returns true while every address that counts is validated.
+    /// Returns whether every address in use is validated.
     pub(super) fn is_settled(&self) -> bool {
         self.others.is_empty() && self.is_validated(self.current)
     }
@@ -97,7 +99,7 @@ impl ClientPaths {
         remote.ip() == self.validated.ip()
     }
 
-    /// Counts a datagram from this address, after which QUIC sends to `current`.
+    /// Counts a datagram from `remote`. `current` is the address that QUIC sends to afterwards.
     pub(super) fn received(&mut self, remote: SocketAddr, bytes: usize, current: SocketAddr) {
         let moved = self.follow(current);
         if self.is_validated(remote) {
@@ -198,7 +200,8 @@ impl ClientPaths {
         }
     }
 
-    /// Forgets addresses that have got all that there is for them, once QUIC has nothing more to send.
+    /// Forgets addresses that need no limit any more, once QUIC has nothing more to send. Those with datagrams held
+    /// back stay.
     pub(super) fn settle(&mut self) {
         // Where QUIC has gone back to the validated address, the client may come again.
         let (current, validated) = (self.current, self.validated);

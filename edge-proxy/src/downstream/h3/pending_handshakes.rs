@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Counts handshakes, in total and per address. The address is only claimed here: nothing of its validated connections
-/// is charged.
+/// The number of pending handshakes, in total and by address. The address is not validated, so nothing is charged to
+/// its other connections.
 #[derive(Debug, Default)]
 pub(super) struct PendingHandshakes {
     by_client: HashMap<IpAddr, u32>,
@@ -31,7 +31,8 @@ impl PendingHandshakes {
         }
     }
 
-    /// Returns whether another client at this address must validate it first (RFC 9000 §8.1.2).
+    /// Returns whether a further client at this address must validate it first (RFC 9000 §8.1.2), by the limits per
+    /// client and for all.
     pub(super) fn must_validate(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
         self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
     }

@@ -37,7 +37,7 @@ pub(super) struct RequestSlot {
 }
 
 impl RequestSlot {
-    /// Wakes every waiting task.
+    /// Wakes every waiting task. Returns whether there was one.
     pub(super) fn wake(&mut self) -> bool {
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
         wakers.into_iter().flatten().map(Waker::wake).count() > 0

@@ -15,8 +15,8 @@ pub(crate) trait Service: 'static {
     /// Returns the verdict on an unknown client before any response.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
-    /// Returns whether a client with this server name would be accepted. Without side effects, since the rest of its ClientHello
-    /// is still to come.
+    /// Returns whether a client with this server name would be accepted. Must have no side effects, since the rest of
+    /// the ClientHello is still missing.
     fn serves(&self, _peer: SocketAddr, _sni: &str) -> bool {
         false
     }
@@ -27,8 +27,8 @@ pub(crate) trait Service: 'static {
     /// Receives an accepted connection whose ClientHello is processed. Returns the state to keep for it.
     fn opened(&self, opened: AcceptedConnection) -> Self::Conn;
 
-    /// Handles a request. `from` is the client's address, which is validated unless the stream is early, and whether all datagrams
-    /// came by the interface of the first. The handler spawns its own task.
+    /// Handles a request by a task that this method spawns. `from` is the client's address, which is validated unless
+    /// the stream is early, and whether all datagrams arrived on the same interface.
     fn request(&self, conn: &Rc<Self::Conn>, from: (SocketAddr, bool), head: RequestHead, stream: H3Stream);
 
     /// Receives that requests were rejected because their heads were too large or not completed in time.

@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// As much as the kernel puts together of one sender's datagrams.
+/// The size of the receive buffer: the most bytes of one sender that the kernel merges (GRO).
 const BUFFER: usize = 64 * 1024;
 
-/// The size of the kernel's buffers in each direction, for the time this worker is busy.
+/// The size of the kernel's buffers in each direction, which hold datagrams while this worker is busy.
 const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 
 /// A datagram, with the kernel's metadata.
@@ -23,7 +23,7 @@ pub(crate) struct Datagram {
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<quic::EcnCodepoint>,
-    /// The index of the interface by which it came, if it was asked for.
+    /// The index of the interface that it arrived on. `None` if that was not requested.
     pub(super) interface: Option<u32>,
     pub(super) data: BytesMut,
 }
@@ -107,8 +107,11 @@ impl QuicSocket {
         self.io.poll_send_ready(cx)
     }
 
-    /// Sends `transmit`, all of it or nothing. Only `WouldBlock` is an error: other failures are like losses in the
-    /// network, which QUIC handles.
+    /// Sends all of `transmit` or nothing.
+    ///
+    /// # Errors
+    /// [`SendBlocked`] if the socket accepts nothing now. Other failures are ignored like losses in the network,
+    /// which QUIC handles.
     pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), SendBlocked> {
         let transmit = quinn_udp::Transmit {
             destination: transmit.destination,
@@ -124,12 +127,12 @@ impl QuicSocket {
     }
 }
 
-/// The socket takes nothing now.
+/// An error for a socket that accepts nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SendBlocked;
 
-/// Returns true for errors that say nothing about this socket: there is nothing to receive, or an ICMP error came for some datagram
-/// that was sent earlier.
+/// Returns whether an error does not concern the socket itself: nothing to receive, or an ICMP error for an earlier
+/// datagram.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),

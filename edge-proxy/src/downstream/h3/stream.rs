@@ -18,12 +18,14 @@ pub(crate) struct H3Stream {
     conn: Rc<QuicConnectionCell>,
     id: StreamId,
     decoder: RequestDecoder,
-    /// Received data that was not read: first this many bytes of content, then unparsed bytes.
+    /// The received bytes that are not consumed: first `content` bytes of content, then bytes that are not decoded
+    /// yet.
     input: Bytes,
     content: usize,
     trailers: Fields,
     body: ContentState,
-    /// The bytes declared in the response head that are not sent yet. The single DATA frame that holds them has begun.
+    /// The number of content bytes that the response head declared and that are not sent yet. The single DATA frame
+    /// for them has begun.
     promised: Option<u64>,
     sent: StreamSendState,
 }
@@ -59,11 +61,12 @@ impl H3Stream {
         (arrived.head, stream)
     }
 
+    /// Returns whether the stream or its connection has ended.
     fn is_lost(&self, conn: &QuicConnection) -> bool {
         conn.lost || conn.slots.get(&self.id).is_none_or(|slot| slot.dead)
     }
 
-    /// Queues bytes of the response, and gives QUIC what it takes.
+    /// Queues bytes of the response and passes to QUIC what it accepts. `fin` ends the stream.
     fn push(&self, parts: impl IntoIterator<Item = Bytes>, fin: bool) {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
@@ -80,7 +83,7 @@ impl H3Stream {
         self.conn.touch();
     }
 
-    /// Reads one step further. `None` when nothing is there.
+    /// Decodes the next part of the request. `None` if nothing more has arrived.
     fn read(&mut self) -> Result<Option<BodyPart>, ProtocolError> {
         loop {
             if !self.input.is_empty() {

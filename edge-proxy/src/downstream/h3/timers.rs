@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A heap of times. A connection's time moves with nearly every packet, mostly further away, so it is in the heap with
-/// the earliest of them only; when that comes, it is asked again.
+/// A heap of wake-up times. The time of a connection changes with nearly every packet, mostly to a later one, so the
+/// heap contains only the earliest; when it has passed, the connection is asked for the current one.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
 

@@ -12,9 +12,10 @@ pub(super) struct CriticalStreams {
     decoder: bool,
 }
 
+/// A unidirectional stream of the client, by its type.
 #[derive(Debug)]
 pub(super) enum UniStream {
-    /// The stream's type is not there whole.
+    /// The bytes of an incomplete stream type.
     Untyped(Vec<u8>),
     Control(ControlStreamDecoder),
     Encoder(EncoderStream),
@@ -30,6 +31,7 @@ pub(super) enum UniAction {
 }
 
 impl UniStream {
+    /// Decodes the next bytes of the stream. `seen` records the critical streams, each of which may exist once.
     pub(super) fn feed(
         &mut self,
         seen: &mut CriticalStreams,

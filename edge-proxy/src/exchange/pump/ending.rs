@@ -8,10 +8,10 @@ use std::future::Future;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The time for an upstream to end a tunnel after its client is gone.
+/// The time limit for an upstream to end a tunnel after its client is gone.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The time for content to arrive before a reset that could discard it.
+/// The delay before a reset that could discard content in flight.
 const AHEAD: Duration = Duration::from_millis(50);
 
 /// The state of an exchange of which one side is gone.
@@ -32,13 +32,14 @@ enum Stage {
 }
 
 impl Pump<'_> {
-    /// Ends the exchange for this reason, after data that was read is delivered.
+    /// Begins the end of the exchange for this reason, unless it has begun. Data that was read is still delivered by
+    /// [`Pump::poll_ending`].
     pub(super) fn end(&mut self, why: Failure) {
         self.ending.get_or_insert(Ending { why, stage: Stage::New });
     }
 
-    /// Delivers the data that was read from the side that is gone. Ready with the reason when that is done or its time limit has
-    /// passed.
+    /// Delivers the data that was read from the side that is gone. Completes with the reason as the error when that
+    /// is done, or when its time limit has passed.
     pub(super) fn poll_ending<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,

@@ -80,7 +80,7 @@ pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
 /// The dynamic table: the most recent lines, the newest first.
 #[derive(Debug)]
 pub(super) struct Dynamic {
-    /// Name and value in one allocation, and the length of the name.
+    /// Each line's name and value in one allocation, and the length of the name.
     lines: VecDeque<(Box<[u8]>, usize)>,
     size: usize,
     most: usize,
@@ -108,6 +108,7 @@ impl Dynamic {
         self.shrink(most);
     }
 
+    /// Removes the oldest lines until at most `to` bytes are left.
     fn shrink(&mut self, to: usize) {
         while self.size > to
             && let Some((line, _)) = self.lines.pop_back()
@@ -126,6 +127,7 @@ impl Dynamic {
         }
     }
 
+    /// Returns the size of the table as RFC 7541 §4.1 counts it.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.size

@@ -52,7 +52,7 @@ pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compres
     }
 }
 
-/// Checks that no request of the site bypasses its client certificates, and the paths and fields.
+/// Checks the files and fields of a site's client certificates, and that no request of the site can bypass them.
 fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCertificates) {
     for (key, path) in
         [("client_certificates.ca", Some(&asked.ca)), ("client_certificates.crl", asked.crl.as_ref())]

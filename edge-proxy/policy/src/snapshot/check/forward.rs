@@ -30,7 +30,7 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
     }
 }
 
-/// Checks a site with TLS passthrough. Returns whether it is one.
+/// Checks the passthrough of a site. Returns whether the site has one.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
     let Some(upstream) = &site.passthrough else { return false };
     check_upstream(part, "passthrough", config, upstream);

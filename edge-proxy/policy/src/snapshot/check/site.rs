@@ -159,7 +159,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
 }
 
-/// Returns whether a listener serves both sites.
+/// Returns whether a listener can serve both sites.
 fn share_a_listener(one: &Site, other: &Site) -> bool {
     one.listen.is_empty()
         || other.listen.is_empty()

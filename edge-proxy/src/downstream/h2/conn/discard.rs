@@ -10,7 +10,7 @@ use edge_http::h2::{Code, frame};
 
 /// The highest number of content bytes of one request that are discarded.
 const MOST: i64 = 1024 * 1024;
-/// The highest number of such requests. Above it, the oldest is reset.
+/// The highest number of requests whose content is discarded. Above it, the oldest is reset.
 const COUNT: usize = 32;
 
 /// A request whose content is discarded.

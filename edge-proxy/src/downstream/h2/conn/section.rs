@@ -10,8 +10,8 @@ use edge_http::section::{SectionError, RequestHeadBuilder, TrailerBuilder};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
-/// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded at
-/// all, not even for its changes of the table.
+/// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded,
+/// so the connection fails.
 const SLACK: usize = 4;
 
 impl Http2Connection {
@@ -75,7 +75,8 @@ impl Http2Connection {
         }
     }
 
-    /// Gives the lines of a section to `field` until one is bad, and reads it to its end in any case. What was bad.
+    /// Decodes a section and passes its lines to `field` until one is rejected; the rest is decoded for the dynamic
+    /// table only. Returns the error of `field`.
     fn lines(
         &mut self,
         block: &[u8],
@@ -118,6 +119,7 @@ impl Http2Connection {
         }
     }
 
+    /// Opens the stream of a request and adds the request to `arrived`.
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
@@ -133,7 +135,7 @@ impl Http2Connection {
         arrived.push(PendingRequest { id, head });
     }
 
-    /// Responds to a request for which no task is started.
+    /// Responds to a request with an error, without a task.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         let mut head = ResponseHead::new(status);

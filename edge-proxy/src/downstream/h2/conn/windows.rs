@@ -61,7 +61,7 @@ impl Windows {
         begins
     }
 
-    /// Ends a measurement: the PING was answered.
+    /// Ends a measurement when the acknowledgement of the PING arrives. The windows grow if they limited the rate.
     pub(super) fn answered(&mut self) {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
             let stream = (2 * self.stream).min(LARGEST);

@@ -10,19 +10,19 @@ use super::{QuicConnection, TURN};
 use quinn_proto as quic;
 use quinn_proto::StreamId;
 
-/// The outcome of giving QUIC what a stream has.
+/// The result of passing a stream's output to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlushOutcome {
-    /// All of it.
+    /// QUIC accepted all output.
     All,
-    /// As much as a turn allows.
+    /// QUIC accepted as much as a turn allows; more is pending.
     Turn,
-    /// So many bytes: then the window of the stream or of the connection was used up.
+    /// QUIC accepted this many bytes. The window of the stream or of the connection is then exhausted.
     Short(usize),
 }
 
 impl QuicConnection {
-    /// Gives QUIC what a stream has to send, now or when it is its turn.
+    /// Passes a stream's output to QUIC, now or when it is its turn.
     pub(in super::super) fn flush(&mut self, shared: &EngineState, id: StreamId) {
         if self.send_queue.is_empty() {
             match self.write_stream(shared, id, usize::MAX) {
@@ -36,7 +36,7 @@ impl QuicConnection {
         }
     }
 
-    /// Appends a stream to those that wait for their turn, if it has anything to send.
+    /// Appends a stream to the queue if it has output.
     pub(super) fn wait(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.stalled = false;
@@ -47,7 +47,7 @@ impl QuicConnection {
         }
     }
 
-    /// Lets the streams that wait give QUIC what they have, one after the other, until it takes no more.
+    /// Passes the output of the waiting streams to QUIC, in their order, until it accepts no more.
     pub(super) fn flush_queue(&mut self, shared: &EngineState) {
         while let Some((id, urgency)) = self.send_queue.pop() {
             let most = if self.send_queue.is_empty() { usize::MAX } else { TURN };
@@ -83,11 +83,11 @@ impl QuicConnection {
         }
     }
 
-    /// Returns whether QUIC accepts no data of any stream now, after it did not accept all of one. If so, it reports
-    /// when that changes.
+    /// Returns whether QUIC accepts no data of any stream, after it did not accept all data of one. If so, QUIC
+    /// reports when that changes.
     ///
-    /// QUIC does not say whether the stream or the connection is blocked. The control stream carries next to nothing,
-    /// so only the connection can block it; asking it also makes QUIC report when there is room again. If it is not
+    /// QUIC does not tell whether the stream or the connection is blocked. The control stream carries little, so only
+    /// the connection can block it; writing to it also makes QUIC report when there is room again. If it is not
     /// blocked, that costs an empty frame, once for a stream whose client does not read it.
     fn is_full(&mut self) -> bool {
         let full = match self.control {
@@ -98,7 +98,7 @@ impl QuicConnection {
         full
     }
 
-    /// Gives QUIC up to `most` bytes of what a stream has, and wakes its task if it may have more.
+    /// Passes up to `most` bytes of a stream's output to QUIC, and wakes the stream's task if it may add more.
     fn write_stream(&mut self, shared: &EngineState, id: StreamId, most: usize) -> FlushOutcome {
         let Some(slot) = self.slots.get_mut(&id) else { return FlushOutcome::All };
         if slot.dead {
@@ -138,13 +138,13 @@ impl QuicConnection {
         FlushOutcome::All
     }
 
-    /// Bytes that QUIC took so far, if a stream waits for nothing but its turn on the connection. `None` if its own window is used
-    /// up, which only its client can change.
+    /// Returns the number of bytes that QUIC has accepted so far, if a stream only waits for its turn on the
+    /// connection. `None` if its own window is exhausted, which only its client can change.
     pub(in super::super) fn progress(&self, id: StreamId) -> Option<u64> {
         self.slots.get(&id).filter(|slot| !slot.stalled).map(|_| self.taken)
     }
 
-    /// Tells QUIC how urgent a response is. It is sent before all that is less urgent.
+    /// Sets the urgency of a response in QUIC, which sends more urgent streams first.
     pub(super) fn prioritize(&mut self, id: StreamId, urgency: u8) {
         let usual = edge_http::priority::DEFAULT_URGENCY;
         if urgency != usual {
@@ -153,7 +153,8 @@ impl QuicConnection {
         }
     }
 
-    /// Changes how urgent a response is. An update for a request that has not come is ignored: it can say the same.
+    /// Changes the urgency of a response for a PRIORITY_UPDATE. Ignored for a request that has not arrived, whose
+    /// head can contain the same.
     pub(super) fn reprioritize(&mut self, stream: u64, urgency: u8) {
         let Ok(index) = quic::VarInt::from_u64(stream >> 2) else { return };
         let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());
@@ -166,7 +167,7 @@ impl QuicConnection {
     }
 }
 
-/// Writes up to `most` bytes of what a stream has. Returns how many QUIC took.
+/// Writes up to `most` bytes of a stream's output. Returns the number of bytes that QUIC accepted.
 fn write(
     stream: &mut quic::SendStream<'_>,
     slot: &mut RequestSlot,

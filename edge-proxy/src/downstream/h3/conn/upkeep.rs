@@ -38,7 +38,7 @@ impl QuicConnection {
         }
     }
 
-    /// Ends what takes too long, the handshake and heads that never become whole, and keeps alive what waits.
+    /// Enforces the deadlines of the handshake and of request heads, and sends a PING while requests are in flight.
     pub(in super::super) fn sweep(&mut self, shared: &EngineState) {
         let now = shared.now.get();
         if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits().handshake

@@ -17,17 +17,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// The result of a datagram that is not for a connection.
+/// The result of passing a datagram to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AdmitOutcome {
     Nothing,
-    /// A new connection.
+    /// The datagram opened a connection.
     New,
-    /// The client was asked to prove its address.
+    /// The client was sent a Retry, to validate its address.
     Retry,
 }
 
 impl<S: Service> Engine<S> {
+    /// Processes the datagrams that other workers handed over. Returns whether there were any.
     pub(super) fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..BATCHES * quinn_udp::BATCH_SIZE {
             match self.handover.inbox.poll_recv(cx) {
@@ -55,6 +56,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
+    /// Passes a datagram with an unknown connection ID through the filter of first flights.
     fn stranger(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
         match self.filter.offer(now, datagram) {
@@ -81,7 +83,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Carries out the verdict on a flow.
+    /// Applies the verdict on a pending flow: passes its datagrams to QUIC, or refuses it.
     fn greet(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
@@ -102,8 +104,8 @@ impl<S: Service> Engine<S> {
         self.filter.settle(now, flow, added);
     }
 
-    /// Passes a datagram to QUIC. It creates a connection only if `admit` names the client, or if it has the token of a
-    /// Retry, which only admitted clients were sent. `ours` is whether it names a connection ID that was made here.
+    /// Passes a datagram to QUIC. A connection is created only if `admit` is given, or if the datagram has the token
+    /// of a Retry, which only admitted clients receive. `ours` is true if the connection ID was issued here.
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> AdmitOutcome {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, interface, data } = datagram;
@@ -193,7 +195,7 @@ impl<S: Service> Engine<S> {
         )
     }
 
-    /// Adds a connection whose first datagram has this length. Without a permit its address is not validated.
+    /// Adds a connection whose first datagram has `length` bytes. Without a permit, its address is not validated.
     fn add(
         &mut self,
         handle: ConnectionHandle,

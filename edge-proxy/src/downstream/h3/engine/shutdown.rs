@@ -9,7 +9,8 @@ use edge_http::h3::Code;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The way down: at first nothing new is invited, then nothing new is taken, and in the end nothing is waited for.
+/// The progress of a shutdown: first GOAWAY is sent, then new requests are refused, and at the deadline the rest is
+/// closed.
 pub(super) struct Shutdown {
     pub(super) last_call: Instant,
     pub(super) deadline: Instant,
@@ -17,6 +18,7 @@ pub(super) struct Shutdown {
 }
 
 impl<S: Service> Engine<S> {
+    /// Executes the pending commands.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
             match command {
@@ -36,6 +38,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
+    /// Calls `f` for every connection.
     fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
         for entry in self.conns.iter().flatten() {
             f(&mut entry.cell.state.borrow_mut(), &self.shared);
@@ -43,7 +46,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Goes on with a shutdown. Whether it is complete.
+    /// Advances a shutdown. Returns whether it is complete.
     pub(super) fn step_down(&mut self) -> bool {
         let now = self.shared.now.get();
         let Some(shutdown) = &mut self.shutdown else { return false };
