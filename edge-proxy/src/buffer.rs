@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The size of a buffer in bytes: the largest head, or four TLS records.
 pub(crate) const SIZE: usize = 64 * 1024;
 /// The number of buffers that are drained before other tasks run.
-const DRAINS: usize = 16;
+const MAX_DRAINS: usize = 16;
 /// The number of free buffers that a worker keeps: 4 MiB.
-const KEPT: usize = 64;
+const MAX_FREE_BUFFERS: usize = 64;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
@@ -30,7 +30,7 @@ fn recycle(memory: Box<[u8]>) {
     // A thread that ends has no use for it.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        if pool.len() < KEPT && memory.len() == SIZE {
+        if pool.len() < MAX_FREE_BUFFERS && memory.len() == SIZE {
             pool.push(memory);
         }
     });
@@ -146,7 +146,7 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         mut came: impl FnMut(),
     ) -> Poll<()> {
-        for _ in 0..DRAINS {
+        for _ in 0..MAX_DRAINS {
             self.consume(self.end - self.start);
             match ready!(self.poll_fill(io, cx)) {
                 Ok(1..) => came(),
@@ -201,7 +201,7 @@ impl Drop for ReadBuffer {
 }
 
 /// The minimum length of bytes that are written directly, without a copy into the buffer.
-const AT_ONCE: usize = 8 * 1024;
+const MIN_DIRECT_WRITE: usize = 8 * 1024;
 
 /// A sink that accepts bytes without blocking.
 pub(crate) trait ImmediateWrite {
@@ -230,7 +230,7 @@ impl WriteBuffer {
     /// buffered.
     pub(crate) fn pass(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
-        if parts.iter().map(|part| part.len()).sum::<usize>() >= AT_ONCE {
+        if parts.iter().map(|part| part.len()).sum::<usize>() >= MIN_DIRECT_WRITE {
             let [a, b, c] = parts;
             taken = wire.put(&[&self.bytes[self.written..], a, b, c]);
             let waited = taken.min(self.len());
@@ -293,7 +293,7 @@ impl WriteBuffer {
         if bytes.capacity() > 0 && bytes.capacity() <= 4 * SIZE {
             bytes.clear();
             OUT.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
+                if pool.len() < MAX_FREE_BUFFERS {
                     pool.push(bytes);
                 }
             });

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// The interval at which deadlines are checked.
-const PERIOD: Duration = Duration::from_millis(250);
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 const NEVER: u64 = u64::MAX;
 
@@ -38,7 +38,7 @@ impl DeadlineSweeper {
 
     /// Checks the deadlines as long as the worker lives.
     pub(crate) async fn run(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(PERIOD);
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
@@ -88,7 +88,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Sets the deadline to `duration` from now.
     pub(crate) fn set(&self, duration: Duration) {
-        self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + PERIOD.as_millis() as u64);
+        self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + SWEEP_INTERVAL.as_millis() as u64);
     }
 
     /// Sets the deadline to `duration` from now unless it is earlier already.

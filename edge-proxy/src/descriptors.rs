@@ -3,9 +3,9 @@
 use std::os::fd::RawFd;
 
 /// The divisor of the share of descriptors reserved for upstreams, health checks, the status page and the log.
-const SHARE: u64 = 4;
+const RESERVED_DIVISOR: u64 = 4;
 /// The minimum number of reserved descriptors.
-const LEAST: u64 = 16;
+const MIN_RESERVED: u64 = 16;
 
 /// Returns the descriptor number from which on descriptors are reserved. The kernel assigns the lowest free number, so a client
 /// connection with a number at or above it shows that nearly all are in use.
@@ -17,7 +17,7 @@ pub(crate) fn ceiling() -> RawFd {
 /// Returns the [`ceiling`] for a limit of descriptors. `None` means no limit.
 fn below(limit: Option<u64>) -> RawFd {
     let Some(limit) = limit else { return RawFd::MAX };
-    let kept = (limit / SHARE).max(LEAST);
+    let kept = (limit / RESERVED_DIVISOR).max(MIN_RESERVED);
     RawFd::try_from(limit.saturating_sub(kept)).unwrap_or(RawFd::MAX)
 }
 
@@ -30,8 +30,8 @@ mod tests {
         #[test]
         fn some_are_always_kept(limit in any::<u64>()) {
             let ceiling = u64::try_from(below(Some(limit))).unwrap();
-            prop_assert!(ceiling <= limit.saturating_sub(LEAST));
-            prop_assert!(ceiling >= (limit / 2).min(1 << 30).saturating_sub(LEAST));
+            prop_assert!(ceiling <= limit.saturating_sub(MIN_RESERVED));
+            prop_assert!(ceiling >= (limit / 2).min(1 << 30).saturating_sub(MIN_RESERVED));
         }
     }
 }

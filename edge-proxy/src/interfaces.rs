@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The interval at which interfaces are checked.
-const PERIOD: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The thread that watches interfaces. Dropping it ends the thread.
 pub(super) struct WatcherThread {
@@ -40,7 +40,7 @@ impl WatcherThread {
         let look = move || {
             while !stop.load(Relaxed) {
                 watched.look();
-                std::thread::park_timeout(PERIOD);
+                std::thread::park_timeout(CHECK_INTERVAL);
             }
         };
         let thread = std::thread::Builder::new().name("edge-interfaces".into()).spawn(look)?;

@@ -6,7 +6,7 @@ use super::downstream::tcp;
 use super::observe::Observer;
 use super::runtime::{Runtime, h3_limits};
 use super::traces::{TraceSink, Tracer};
-use super::upstream::{Checks, PERIOD};
+use super::upstream::{Checks, TRIM_INTERVAL};
 use super::view::View;
 use super::worker::Worker;
 use edge_policy::config::Listener;
@@ -149,7 +149,7 @@ pub(crate) fn run(
 
 /// Closes unneeded idle upstream connections at an interval, until the worker ends.
 async fn trim(worker: Rc<Worker>) {
-    let mut periods = tokio::time::interval(PERIOD);
+    let mut periods = tokio::time::interval(TRIM_INTERVAL);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         periods.tick().await;

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The time for which a correct password is not verified again.
-const REMEMBERED: Duration = Duration::from_secs(300);
+const CACHE_TTL: Duration = Duration::from_secs(300);
 /// The number of passwords that may wait for a thread, each of which takes about a tenth of a second. Clients whose
 /// password was correct before have as many places again.
-const WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 /// The highest number of passwords of one client that wait for a thread.
-const OF_CLIENT: usize = 4;
+const MAX_WAITING_PER_CLIENT: usize = 4;
 /// The highest number of threads.
-const THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) async fn verify(
     };
     let tag = PASSWORD_CACHE.tag(client, given, &hash);
     let right_before = PASSWORD_CACHE.since(tag).filter(|_| user.is_some());
-    if right_before.is_some_and(|since| since < REMEMBERED) {
+    if right_before.is_some_and(|since| since < CACHE_TTL) {
         return PasswordVerdict::Right;
     }
     let charged = guard.filter(|_| right_before.is_none());
@@ -81,7 +81,7 @@ pub(crate) async fn verify(
 /// The number of buckets of the cache.
 const BUCKETS: usize = 1 << 10;
 /// The number of cells in a bucket.
-const WAYS: usize = 8;
+const BUCKET_CELLS: usize = 8;
 
 /// The correct passwords of the last minutes, as keyed hashes of user, password and client. The key is random and
 /// ends with the process, so no password can be derived from the cache.
@@ -99,7 +99,7 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     PasswordCache {
         key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         epoch: Instant::now(),
-        cells: (0..BUCKETS * WAYS).map(|_| Default::default()).collect(),
+        cells: (0..BUCKETS * BUCKET_CELLS).map(|_| Default::default()).collect(),
     }
 });
 
@@ -140,7 +140,7 @@ impl PasswordCache {
     }
 
     fn cells(&self, tag: Tag) -> &[(AtomicU64, AtomicU64)] {
-        &self.cells[tag.bucket * WAYS..][..WAYS]
+        &self.cells[tag.bucket * BUCKET_CELLS..][..BUCKET_CELLS]
     }
 
     /// Returns the time since the password was verified. `None` if it is not cached.
@@ -182,9 +182,9 @@ impl QueueSlot {
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
         let client = customer(client);
         let mut waiting = wait();
-        let places = if right_before { 2 * WAITING } else { WAITING };
+        let places = if right_before { 2 * MAX_WAITING } else { MAX_WAITING };
         let own = waiting.get(&client).copied().unwrap_or_default();
-        if own >= OF_CLIENT || waiting.values().sum::<usize>() >= places {
+        if own >= MAX_WAITING_PER_CLIENT || waiting.values().sum::<usize>() >= places {
             return None;
         }
         waiting.insert(client, own + 1);
@@ -222,7 +222,7 @@ async fn hashed(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<boo
 static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     let (sender, receiver) = channel();
     let receiver = Arc::new(Mutex::new(receiver));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     for number in 0..threads {
         let receiver = receiver.clone();
         // Without any thread each password is answered as if too many were waiting.

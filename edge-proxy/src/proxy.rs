@@ -49,7 +49,7 @@ pub(super) struct WorkerHandle {
 }
 
 /// The time limit for workers to open their listeners.
-const PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The handle of a running proxy. Dropping it closes all connections and blocks until the workers have ended;
 /// [`ProxyHandle::shutdown`] lets requests in flight finish.
@@ -187,7 +187,7 @@ impl ProxyHandle {
     fn prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
         let mut missing: Vec<usize> = (0..self.workers.len()).collect();
         while let Some(&number) = missing.first() {
-            match replies.recv_timeout(PATIENCE) {
+            match replies.recv_timeout(START_TIMEOUT) {
                 Ok((number, Ok(()))) => missing.retain(|worker| *worker != number),
                 Ok((number, Err(source))) => return Err(StartError::Worker { number, source }),
                 Err(mpsc::RecvTimeoutError::Timeout) => {

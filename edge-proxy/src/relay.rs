@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The size of the buffer of each direction in bytes.
-const BUFFER: usize = 32 * 1024;
+const BUFFER_SIZE: usize = 32 * 1024;
 
 /// Relays a client's connection to the upstream of this name until both directions have ended. `first` was read from the client
 /// already. `idle` is the time without a byte in either direction after which the connection ends.
@@ -206,7 +206,7 @@ impl RelayDirection {
                 return Poll::Ready(passed_on.map_err(|_| DestinationClosed));
             }
             self.start = 0;
-            self.buffer.resize(BUFFER, 0);
+            self.buffer.resize(BUFFER_SIZE, 0);
             let mut space = ReadBuf::new(&mut self.buffer);
             let read = from.as_mut().poll_read(cx, &mut space);
             let n = space.filled().len();

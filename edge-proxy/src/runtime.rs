@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The highest number of early data bytes on one TCP connection: one request.
-const EARLY_DATA: u32 = 16 * 1024;
+const MAX_EARLY_DATA: u32 = 16 * 1024;
 /// The highest number of sessions that can be resumed with early data. Each is used once.
-const SESSIONS: usize = 32 * 1024;
+const MAX_SESSIONS: usize = 32 * 1024;
 
 /// The state that survives a reload, so that tickets and sessions of clients stay valid.
 pub(crate) struct ReloadSurvivors {
@@ -49,13 +49,13 @@ impl ReloadSurvivors {
         let own = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let (tickets, early_tcp): (Arc<dyn ProducesTickets>, Arc<dyn StoresServerSessions>) = match &shared {
             Some(link) => (Arc::new(Tickets::new(link.clone(), own)), Arc::new(Sessions::new(link.clone()))),
-            None => (own, ServerSessionMemoryCache::new(SESSIONS)),
+            None => (own, ServerSessionMemoryCache::new(MAX_SESSIONS)),
         };
         Ok(Self {
             tickets,
             early_tcp,
             // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
-            early_quic: ServerSessionMemoryCache::new(SESSIONS),
+            early_quic: ServerSessionMemoryCache::new(MAX_SESSIONS),
             targets: Targets::new(observer),
             guards: SiteLimiters::new(workers),
             clients: CountMinSketch::new(),
@@ -140,7 +140,7 @@ impl Runtime {
         tls.ticketer = lasting.tickets.clone();
         tls.send_tls13_tickets = 1;
         early_tls.session_storage = lasting.early_tcp.clone();
-        early_tls.max_early_data_size = EARLY_DATA;
+        early_tls.max_early_data_size = MAX_EARLY_DATA;
         early_tls.send_half_rtt_data = true;
 
         let config = snapshot.config();

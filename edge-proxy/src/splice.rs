@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 
 /// The capacity of a pipe in bytes, where the system permits it.
-const SIZE: usize = 256 * 1024;
+const PIPE_SIZE: usize = 256 * 1024;
 /// The number of empty pipes that a worker keeps.
-const KEPT: usize = 16;
+const MAX_POOLED_PIPES: usize = 16;
 
 thread_local! {
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
@@ -27,7 +27,7 @@ impl Pipe {
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // A smaller one does too: users have a limit for all their pipes.
-        let _ = fcntl_setpipe_size(&write, SIZE);
+        let _ = fcntl_setpipe_size(&write, PIPE_SIZE);
         Ok(Self { read, write })
     }
 }
@@ -61,7 +61,7 @@ impl SplicePipe {
         let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let moved = |socket: BorrowedFd<'_>| {
             let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-            Ok(splice(socket, None, &pipe.write, None, most.min(SIZE), flags)?)
+            Ok(splice(socket, None, &pipe.write, None, most.min(PIPE_SIZE), flags)?)
         };
         let n = ready!(from.poll_io(cx, Interest::READABLE, moved))?;
         self.held = n;
@@ -90,7 +90,7 @@ impl Drop for SplicePipe {
             && let Some(pipe) = self.pipe.take()
         {
             POOL.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
+                if pool.len() < MAX_POOLED_PIPES {
                     pool.push(pipe);
                 }
             });

@@ -22,19 +22,19 @@ const TLS_CIPHER_AES_GCM_256: u16 = 52;
 const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 
 /// The size of the largest `tls12_crypto_info_*` in bytes.
-const MOST_INFO: usize = 56;
+const MAX_CRYPTO_INFO: usize = 56;
 /// The size of the record sequence number at the end of such a structure, in bytes.
 const SEQUENCE: usize = 8;
 
 /// Returns the kernel's structure `tls12_crypto_info_*` for the keys and the next record's number, and its length in
 /// bytes. TLS 1.3 uses the same structure.
-fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MOST_INFO]>, usize) {
+fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MAX_CRYPTO_INFO]>, usize) {
     let (kind, salt) = match keys.cipher() {
         Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
         Cipher::Aes256Gcm => (TLS_CIPHER_AES_GCM_256, 4),
         Cipher::ChaCha20Poly1305 => (TLS_CIPHER_CHACHA20_POLY1305, 0),
     };
-    let mut bytes = Zeroizing::new([0; MOST_INFO]);
+    let mut bytes = Zeroizing::new([0; MAX_CRYPTO_INFO]);
     let mut length = 0;
     let (salt, iv) = keys.iv().split_at(salt);
     for part in [

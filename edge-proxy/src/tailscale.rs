@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The time limit of a query. tailscaled answers from memory.
-const PATIENCE: Duration = Duration::from_secs(2);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time without queries after a failed one.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The capacity of a worker's cache.
-const REMEMBERED: usize = 4096;
+const MAX_CACHED: usize = 4096;
 /// The longest response that is read, in bytes.
-const LONGEST: usize = 256 * 1024;
+const MAX_RESPONSE: usize = 256 * 1024;
 
 /// The response of tailscaled, or the failure to get one.
 #[derive(Clone)]
@@ -87,16 +87,16 @@ impl WhoIs {
         {
             return Some(said.clone());
         }
-        let asked = deadline.within(PATIENCE, self.ask(SocketAddr::new(address, who.port()), deadline)).await;
+        let asked = deadline.within(QUERY_TIMEOUT, self.ask(SocketAddr::new(address, who.port()), deadline)).await;
         let (said, remember) = match asked {
             Some(Ok(said)) => (said, self.tailnet.remember),
-            _ => (WhoisResult::Unreachable, PAUSE),
+            _ => (WhoisResult::Unreachable, PAUSE_AFTER_FAILURE),
         };
         let mut all = self.cache.borrow_mut();
-        if all.len() >= REMEMBERED {
+        if all.len() >= MAX_CACHED {
             all.retain(|_, (until, _)| *until > now);
         }
-        if all.len() < REMEMBERED {
+        if all.len() < MAX_CACHED {
             all.insert(address, (now + remember, said.clone()));
         }
         Some(said)
@@ -113,7 +113,7 @@ impl WhoIs {
             local: who,
             extensions: Extensions::NONE,
             deadline,
-            connect: PATIENCE,
+            connect: QUERY_TIMEOUT,
             fresh: false,
             upgrade: None,
             sticky: None,
@@ -131,7 +131,7 @@ impl WhoIs {
                     }
                     Err(why) => return Err(why),
                 };
-            let (answer, content) = match read_whole(&mut exchange, LONGEST).await {
+            let (answer, content) = match read_whole(&mut exchange, MAX_RESPONSE).await {
                 Err(UpstreamError::Stale) if !options.fresh => {
                     options.fresh = true;
                     continue;

@@ -137,7 +137,7 @@ fn an_ejected_target_comes_back_by_one_trial() {
     });
     let got = shares(&edge, 10);
     assert_eq!(got, BTreeMap::from([("a".to_owned(), 10)]), "nobody saw the 503");
-    assert_eq!(availability(&edge), [Availability::Well, Availability::Ejected]);
+    assert_eq!(availability(&edge), [Availability::Healthy, Availability::Ejected]);
     let requests = edge.targets()[1].requests;
     assert_eq!(requests, 3);
     // It still fails: one request notices, and it is ejected for longer.
@@ -148,7 +148,7 @@ fn an_ejected_target_comes_back_by_one_trial() {
     until("its time is over", || availability(&edge)[1] == Availability::Trial);
     // The trial is out of turn.
     assert!((5..=6).contains(&shares(&edge, 10)["b"]));
-    assert_eq!(availability(&edge)[1], Availability::Well);
+    assert_eq!(availability(&edge)[1], Availability::Healthy);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn checks_take_a_target_out_and_bring_it_back() {
     until("it is found down", || availability(&edge)[0] == Availability::Down);
     assert_eq!(shares(&edge, 10), BTreeMap::from([("b".to_owned(), 10)]));
     sick.store(false, SeqCst);
-    until("it is found up", || availability(&edge)[0] == Availability::Well);
+    until("it is found up", || availability(&edge)[0] == Availability::Healthy);
     assert_eq!(shares(&edge, 10).len(), 2);
     // A reload keeps the known health, without the removed check.
     sick.store(true, SeqCst);
@@ -325,5 +325,5 @@ fn while_nobody_is_there_the_owner_speaks_and_it_ends_by_itself() {
         }
     });
     assert_eq!(get(&edge), "back");
-    assert_eq!(availability(&edge), [Availability::Well]);
+    assert_eq!(availability(&edge), [Availability::Healthy]);
 }

@@ -51,7 +51,7 @@ fn proxy() -> ! {
     let mut line = String::new();
     while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {
         let status = &proxy.targets()[0];
-        let well = status.availability == Availability::Well && status.failures == 0;
+        let well = status.availability == Availability::Healthy && status.failures == 0;
         let (trouble, waits) = (events.trouble.load(SeqCst), proxy.metrics().accept_waits);
         say(&format!("{well} {trouble} {} {}", waits > 0, events.last.lock().unwrap()));
     }

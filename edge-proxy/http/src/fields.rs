@@ -9,7 +9,7 @@ use crate::name_class::NameClass;
 use std::fmt;
 
 /// The number of bytes that are reserved for the fields that a proxy adds to most messages.
-const ADDED: usize = 256;
+const RESERVED_BYTES: usize = 256;
 /// The number of bytes of the fields of most messages, with those that a proxy adds.
 const USUAL_BYTES: usize = 768;
 /// The number of fields of most messages, with those that a proxy adds.
@@ -163,7 +163,7 @@ impl Fields {
 
     /// Copies a block of header lines into the buffer, for [`Fields::push_range`] to refer to.
     pub(crate) fn push_block(&mut self, block: &[u8]) {
-        self.buf.reserve(block.len() + ADDED);
+        self.buf.reserve(block.len() + RESERVED_BYTES);
         self.buf.extend_from_slice(block);
     }
 

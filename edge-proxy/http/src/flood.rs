@@ -6,20 +6,20 @@
 //! content and sent data add tokens. Regular use of HTTP/2 never empties it.
 
 /// The cost of a frame without useful work.
-const COST: u64 = 64;
+const FRAME_COST: u64 = 64;
 /// The cost of a reset stream, for which a request had begun.
-const RESET_COST: u64 = 4 * COST;
+const RESET_COST: u64 = 4 * FRAME_COST;
 /// The tokens that a request adds.
-const REQUEST: u64 = 2 * COST;
+const REQUEST_CREDIT: u64 = 2 * FRAME_COST;
 /// Sent bytes that add the tokens of one frame, since the client must open its windows again.
-const SENT: u64 = 2048;
+const SENT_PER_CREDIT: u64 = 2048;
 /// Received content bytes that add the tokens of one frame.
-const RECEIVED: u64 = 256;
+const RECEIVED_PER_CREDIT: u64 = 256;
 /// Milliseconds that add the tokens of one frame: a tenth of a limit of 1000 per second.
-const LIFE: u64 = 10;
+const MILLIS_PER_CREDIT: u64 = 10;
 
 /// Length of the client preface (RFC 9113 §3.4).
-const PREFACE: usize = 24;
+const PREFACE_LEN: usize = 24;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -64,8 +64,8 @@ enum ParserState {
 impl FloodMeter {
     /// Creates a full bucket for this many frames. `now` is in milliseconds since any fixed moment.
     pub const fn new(frames: u32, now: u64) -> Self {
-        let most = frames as u64 * COST;
-        Self { account: most, most, flooded: false, at: now, sent: 0, reading: ParserState::Skip(PREFACE) }
+        let most = frames as u64 * FRAME_COST;
+        Self { account: most, most, flooded: false, at: now, sent: 0, reading: ParserState::Skip(PREFACE_LEN) }
     }
 
     /// Returns whether the limit was ever exceeded. The connection must then be closed with ENHANCE_YOUR_CALM.
@@ -76,8 +76,8 @@ impl FloodMeter {
     /// Records bytes sent to the client, which add tokens.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
-        self.pay(self.sent * COST / SENT);
-        self.sent %= SENT / COST;
+        self.pay(self.sent * FRAME_COST / SENT_PER_CREDIT);
+        self.sent %= SENT_PER_CREDIT / FRAME_COST;
     }
 
     /// Adds tokens, up to the limit.
@@ -97,7 +97,7 @@ impl FloodMeter {
     /// since the same moment as in [`FloodMeter::new`].
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
         // A larger bucket refills faster, so that a higher limit allows a higher rate.
-        self.pay(now.saturating_sub(self.at) * self.most / (1000 * LIFE));
+        self.pay(now.saturating_sub(self.at) * self.most / (1000 * MILLIS_PER_CREDIT));
         self.at = self.at.max(now);
         while !bytes.is_empty() {
             match &mut self.reading {
@@ -147,10 +147,10 @@ impl FloodMeter {
             DATA => self.content(length),
             // A request allows the client to open windows for the response. The number of requests has limits of its
             // own.
-            HEADERS => self.pay(REQUEST),
+            HEADERS => self.pay(REQUEST_CREDIT),
             RST_STREAM => self.take(RESET_COST),
             // A long one is more work than a short one, such as SETTINGS of very many parameters.
-            _ => self.take(COST + (length as u64).saturating_sub(RECEIVED) * COST / RECEIVED),
+            _ => self.take(FRAME_COST + (length as u64).saturating_sub(RECEIVED_PER_CREDIT) * FRAME_COST / RECEIVED_PER_CREDIT),
         }
         self.skip(length);
     }
@@ -158,9 +158,9 @@ impl FloodMeter {
     /// Accounts for a DATA frame with this many content bytes.
     fn content(&mut self, length: usize) {
         if length == 0 {
-            self.take(COST);
+            self.take(FRAME_COST);
         } else {
-            self.pay(length as u64 * COST / RECEIVED);
+            self.pay(length as u64 * FRAME_COST / RECEIVED_PER_CREDIT);
         }
     }
 }
@@ -179,7 +179,7 @@ mod tests {
 
     fn after_preface(limit: u32) -> FloodMeter {
         let mut meter = FloodMeter::new(limit, 0);
-        meter.received(&[b'x'; PREFACE], 0);
+        meter.received(&[b'x'; PREFACE_LEN], 0);
         meter
     }
 
@@ -273,7 +273,7 @@ mod tests {
             frames in proptest::collection::vec((0u8..12, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40)), 0..60),
             cuts in proptest::collection::vec(1usize..30, 1..50),
         ) {
-            let mut bytes = vec![b'x'; PREFACE];
+            let mut bytes = vec![b'x'; PREFACE_LEN];
             frames.iter().for_each(|(kind, flags, payload)| bytes.extend(frame(*kind, *flags, payload)));
             let mut whole = FloodMeter::new(20, 0);
             whole.received(&bytes, 0);

@@ -64,7 +64,7 @@ struct ConnectionOptions {
 
 /// The highest number of nominated names that are compared one by one. Above it an index is built, so that the cost
 /// of a long list is linear.
-const FEW: usize = 8;
+const MAX_LINEAR_SEARCH: usize = 8;
 
 impl ConnectionOptions {
     fn push(&mut self, name: &[u8]) {
@@ -82,7 +82,7 @@ impl ConnectionOptions {
     }
 
     fn index(&self) -> FieldIndex<'_> {
-        let many = self.ends.len() > FEW;
+        let many = self.ends.len() > MAX_LINEAR_SEARCH;
         FieldIndex { nominated: self, many: many.then(|| self.iter().collect()) }
     }
 }

@@ -19,7 +19,7 @@ pub const MAX_STATE: usize = 512;
 /// Members longer than this are dropped first when the whole is too long (§3.3.1.5).
 const LONG_MEMBER: usize = 128;
 /// The length of a `traceparent` of version 00 in bytes.
-const LENGTH: usize = 55;
+const TRACEPARENT_LEN: usize = 55;
 
 /// A trace ID: 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,13 +119,13 @@ impl TraceContext {
     /// # Errors
     /// [`BadTraceparent`] if the value is malformed or an ID is zero.
     pub fn parse(value: &[u8]) -> Result<Self, BadTraceparent> {
-        let head = value.get(..LENGTH).ok_or(BadTraceparent)?;
+        let head = value.get(..TRACEPARENT_LEN).ok_or(BadTraceparent)?;
         let [version] = decode_hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
         // Later versions may append more after another dash.
         let ends = match version {
-            0 => value.len() == LENGTH,
+            0 => value.len() == TRACEPARENT_LEN,
             0xff => false,
-            _ => value.get(LENGTH).is_none_or(|next| *next == b'-'),
+            _ => value.get(TRACEPARENT_LEN).is_none_or(|next| *next == b'-'),
         };
         if !ends || head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
             return Err(BadTraceparent);
@@ -142,7 +142,7 @@ impl TraceContext {
     }
 
     /// Returns the value of `traceparent` in version 00.
-    pub fn to_bytes(self) -> [u8; LENGTH] {
+    pub fn to_bytes(self) -> [u8; TRACEPARENT_LEN] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
         let mut write = |at: usize, bytes: &[u8]| {

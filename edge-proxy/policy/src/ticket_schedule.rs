@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The longest lifetime of a ticket: seven days (RFC 8446 §4.6.1).
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The lifecycle of ticket keys. The default rotates every 6 hours, with a ticket lifetime of 12 hours and a clock skew of one
 /// minute.
@@ -54,10 +54,10 @@ impl TicketSchedule {
     /// [`ScheduleError`], if a duration is out of range.
     pub const fn new(rotate: Duration, lifetime: Duration, skew: Duration) -> Result<Self, ScheduleError> {
         let (rotate, lifetime, skew) = (rotate.as_secs(), lifetime.as_secs(), skew.as_secs());
-        if rotate < 2 || rotate > LONGEST.as_secs() {
+        if rotate < 2 || rotate > MAX_LIFETIME.as_secs() {
             return Err(ScheduleError::Rotate);
         }
-        if lifetime < 1 || lifetime > LONGEST.as_secs() {
+        if lifetime < 1 || lifetime > MAX_LIFETIME.as_secs() {
             return Err(ScheduleError::Lifetime);
         }
         if skew > 3600 {

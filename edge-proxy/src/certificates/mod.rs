@@ -40,7 +40,7 @@ pub struct Certificates {
 }
 
 /// The divisor of a core: refreshes may take this fraction of one.
-const SHARE: u32 = 100;
+const REFRESH_LOAD_DIVISOR: u32 = 100;
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +100,7 @@ impl Certificates {
     pub fn refresh_if_due(&self) -> Result<RefreshReport, CertificateError> {
         let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         match looked {
-            Some((end, took)) if end.elapsed() < took * SHARE => Ok(RefreshReport::default()),
+            Some((end, took)) if end.elapsed() < took * REFRESH_LOAD_DIVISOR => Ok(RefreshReport::default()),
             _ => self.refresh(),
         }
     }

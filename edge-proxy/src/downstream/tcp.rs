@@ -33,13 +33,13 @@ use tokio::io::unix::AsyncFd;
 const UNRECOGNIZED_NAME: u8 = 112;
 
 /// The number of connections that are accepted in succession before connected clients are served.
-const AT_ONCE: usize = 32;
+const MAX_ACCEPTS: usize = 32;
 
 /// The time without errors after which accepting counts as recovered.
-const OVER: Duration = Duration::from_secs(10);
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// The interval at which a paused listener checks whether it can accept again.
-const PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Accepts connections until aborted, or until the runtime ends.
 pub(crate) async fn run(
@@ -60,7 +60,7 @@ pub(crate) async fn run(
                     if scarce {
                         trouble.begin(&AcceptEvent::OutOfDescriptors { local: address });
                         while !has_room(tcp.get_ref(), ceiling) {
-                            tokio::time::sleep(PAUSE).await;
+                            tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                         }
                     } else {
                         trouble.end();
@@ -69,12 +69,12 @@ pub(crate) async fn run(
                 // Out of descriptors or memory: connections wait in the kernel's queue until there is room.
                 Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
                     trouble.begin(&AcceptEvent::Failed { local: address, why: &why });
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 }
                 Ok(Err(_)) => {}
                 Err(_would_block) => break,
             }
-            if one % AT_ONCE == 0 {
+            if one % MAX_ACCEPTS == 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -97,7 +97,7 @@ impl AcceptFailureState<'_> {
     }
 
     fn end(&mut self) {
-        if self.last.take_if(|last| last.elapsed() > OVER).is_some() {
+        if self.last.take_if(|last| last.elapsed() > RECOVERED_AFTER).is_some() {
             self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
         }
     }

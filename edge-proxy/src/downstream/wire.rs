@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The highest number of bytes of unread content that are discarded so that the connection can be reused.
-pub(super) const DRAIN: usize = 256 * 1024;
+pub(super) const MAX_DRAIN: usize = 256 * 1024;
 /// The time limit for discarding unread content, and the longest pause of a client while its connection is closed.
-pub(super) const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// The longest time for which a client may continue to send after its response.
-const LINGERS: Duration = Duration::from_secs(30);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time for a client to acknowledge the output before a reset.
-pub(super) const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.
 pub(crate) enum ClientTransport {
@@ -103,10 +103,10 @@ impl ClientTransport {
 /// Reads and discards what a client sends while its connection is closed.
 pub(super) async fn linger(input: &mut ReadBuffer, wire: &mut ClientTransport, deadline: &Deadline) {
     let since = Instant::now();
-    deadline.set(LINGER);
+    deadline.set(LINGER_PAUSE);
     poll_fn(|cx| {
-        let read = input.poll_drain(wire, cx, || deadline.set(LINGER));
-        let over = deadline.poll_due(cx).is_ready() || since.elapsed() > LINGERS || deadline.draining();
+        let read = input.poll_drain(wire, cx, || deadline.set(LINGER_PAUSE));
+        let over = deadline.poll_due(cx).is_ready() || since.elapsed() > LINGER_TIMEOUT || deadline.draining();
         if over { Poll::Ready(()) } else { read }
     })
     .await;

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The longest content of a denial by the service that is sent to the client, in bytes.
-const REFUSAL: usize = 256 * 1024;
+const MAX_DENIAL_CONTENT: usize = 256 * 1024;
 
 /// The result of a successful authentication.
 #[derive(Default)]
@@ -151,7 +151,7 @@ impl<'a> Authentication<'_, 'a> {
         Ok(AuthIdentity::Forward(auth, request, response))
     }
 
-    /// Sends the subrequest and reads its response, with at most [`REFUSAL`] bytes of content.
+    /// Sends the subrequest and reads its response, with at most [`MAX_DENIAL_CONTENT`] bytes of content.
     async fn ask(
         &self,
         auth: &ForwardAuth,
@@ -192,7 +192,7 @@ impl<'a> Authentication<'_, 'a> {
                     let read = self
                         .context
                         .deadline
-                        .within(self.context.timeouts.response, read_whole(&mut exchange, REFUSAL))
+                        .within(self.context.timeouts.response, read_whole(&mut exchange, MAX_DENIAL_CONTENT))
                         .await;
                     let outcome = read.unwrap_or(Err(UpstreamError::TimedOut));
                     let answer = (exchange.version(), outcome.as_ref().map_or(0, |(head, _)| head.status));

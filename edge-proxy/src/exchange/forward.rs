@@ -31,7 +31,7 @@ fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Opt
 }
 
 /// The response fields that are kept when an error page replaces the content.
-const KEPT: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
+const KEPT_FIELDS: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
 
 /// A request that is forwarded to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
@@ -218,12 +218,12 @@ impl Forwarding<'_, '_> {
         self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
     }
 
-    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT`]. `None`
+    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT_FIELDS`]. `None`
     /// if the response is forwarded.
     fn intercepting_head(&self, response: &ResponseHead) -> Option<ResponseHead> {
         let mut head = page_head(self.intercepting_page(response.status)?, response.status);
         for field in response.fields.iter() {
-            if KEPT.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            if KEPT_FIELDS.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
                 head.fields.push(field.name, field.value);
             }
         }

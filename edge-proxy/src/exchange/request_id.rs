@@ -6,7 +6,7 @@ use edge_http::{Fields, RequestHead};
 use edge_policy::decide::Decision;
 
 /// The longest identifier that is kept, in bytes.
-const LONGEST: usize = 128;
+const MAX_LEN: usize = 128;
 
 /// Returns the identifier in the field `name` if a trusted proxy sent a valid one, else a random one.
 pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
@@ -29,7 +29,7 @@ pub(crate) fn random() -> String {
 fn kept(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
-    (!text.is_empty() && text.len() <= LONGEST && told.iter().all(fine)).then_some(text)
+    (!text.is_empty() && text.len() <= MAX_LEN && told.iter().all(fine)).then_some(text)
 }
 
 /// Sets the identifier field of a request or a response, if one is configured.

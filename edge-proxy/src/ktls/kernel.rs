@@ -15,11 +15,11 @@ use tokio::time::{Sleep, sleep};
 
 /// The number of records after which the kernel's sequence number is read. At most an eighth of the records that a
 /// key may encrypt.
-const ASK_AFTER: u64 = 1 << 21;
+const SEQUENCE_CHECK_RECORDS: u64 = 1 << 21;
 /// The highest number of records that one call can create: the pages of a pipe.
-const RECORDS_OF_A_CALL: u64 = 256;
+const MAX_RECORDS_PER_CALL: u64 = 256;
 /// The interval at which the kernel is asked whether its records are sent.
-const NAP: Duration = Duration::from_millis(5);
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The state of a connection that the kernel encrypts.
 pub(crate) struct Kernel {
@@ -98,7 +98,7 @@ impl Kernel {
             return Poll::Ready(Ok(()));
         }
         let most = self.keys.cipher().most_records().min(self.support.records);
-        if self.unasked >= ASK_AFTER.min(most / 8) {
+        if self.unasked >= SEQUENCE_CHECK_RECORDS.min(most / 8) {
             self.unasked = 0;
             // So many more may come before the kernel is asked again.
             self.owes_keys |= sys::sequence(socket(io)?, &self.keys)? >= most / 8 * 6;
@@ -136,7 +136,7 @@ impl Kernel {
     /// Counts content bytes that a call wrote.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.content += bytes as u64;
-        self.unasked += RECORDS_OF_A_CALL.min(bytes as u64);
+        self.unasked += MAX_RECORDS_PER_CALL.min(bytes as u64);
     }
 
     /// Writes a record of type `kind` that is not content.
@@ -175,7 +175,7 @@ impl Kernel {
                 break;
             }
             // No event reports that change.
-            ready!(self.nap.get_or_insert_with(|| Box::pin(sleep(NAP))).as_mut().poll(cx));
+            ready!(self.nap.get_or_insert_with(|| Box::pin(sleep(DRAIN_CHECK_INTERVAL))).as_mut().poll(cx));
             self.nap = None;
         }
         Poll::Ready(Ok(()))

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The limit of wrong passwords of one client for one user name, per hour and as a burst.
-const OF_USER: Rate = Rate::per_hour(120, 20);
+const WRONG_PASSWORDS_PER_USER: Rate = Rate::per_hour(120, 20);
 /// The limit of wrong passwords of one client for all names.
-const OF_CLIENT: Rate = Rate::per_hour(600, 100);
+const WRONG_PASSWORDS_PER_CLIENT: Rate = Rate::per_hour(600, 100);
 
 /// Returns the key by which wrong passwords for a user name are counted. It never equals the key of all names.
 fn named(user: &str) -> String {
@@ -93,15 +93,15 @@ impl SiteLimiter {
     pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
         let Some(failures) = &self.failures else { return Ok(()) };
         let user = named(user);
-        failures.charge(client, &user, OF_USER)?;
-        failures.charge(client, "", OF_CLIENT).inspect_err(|_| failures.give_back(client, &user, OF_USER))
+        failures.charge(client, &user, WRONG_PASSWORDS_PER_USER)?;
+        failures.charge(client, "", WRONG_PASSWORDS_PER_CLIENT).inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
     }
 
     /// Reverts a charge: the password was correct, or was not verified.
     pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
         if let Some(failures) = &self.failures {
-            failures.give_back(client, &named(user), OF_USER);
-            failures.give_back(client, "", OF_CLIENT);
+            failures.give_back(client, &named(user), WRONG_PASSWORDS_PER_USER);
+            failures.give_back(client, "", WRONG_PASSWORDS_PER_CLIENT);
         }
     }
 }

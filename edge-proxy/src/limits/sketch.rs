@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// The number of counters in each of the two rows.
-const PLACES: usize = 1 << 15;
+const ROW_LEN: usize = 1 << 15;
 
 /// The keyed hashes of the two rows of a sketch.
 struct RowHasher {
@@ -23,19 +23,19 @@ struct RowHasher {
 impl RowHasher {
     fn of(&self, client: IpAddr) -> (usize, usize) {
         let hash = self.key.hash_one(customer(client));
-        (hash as usize % PLACES, PLACES + (hash >> 32) as usize % PLACES)
+        (hash as usize % ROW_LEN, ROW_LEN + (hash >> 32) as usize % ROW_LEN)
     }
 }
 
 /// The number of cells in a bucket of the table of rates.
-const WAYS: usize = 8;
+const BUCKET_CELLS: usize = 8;
 /// The bits of a cell for the state of the rate, in microseconds: 48 bits last for nine years. The upper 16 bits are the
 /// fingerprint of the owner.
 const STATE_BITS: u32 = 48;
 const STATE: u64 = (1 << STATE_BITS) - 1;
 /// The factor by which the rate of a /48 of IPv6 exceeds that of one client. A /48 may belong to one customer or to
 /// many.
-const NETWORK: u32 = 64;
+const NETWORK_FACTOR: u32 = 64;
 
 /// The rates of clients at one site, in the table of all sites. A client that is not in the table begins with a fresh
 /// rate, in place of the entry whose rate would be fresh soonest.
@@ -55,7 +55,7 @@ pub(crate) struct RateTable {
 impl RateTable {
     /// Creates a table for this many clients, 8 bytes each.
     pub(crate) fn new(clients: usize) -> Arc<Self> {
-        let cells = clients.max(1).next_multiple_of(WAYS);
+        let cells = clients.max(1).next_multiple_of(BUCKET_CELLS);
         Arc::new(Self {
             epoch: Instant::now(),
             key: RandomState::new(),
@@ -95,7 +95,7 @@ impl Rates {
         if let IpAddr::V6(address) = client {
             // Who has used up its own rate takes nothing from its neighbours.
             self.step(own, rate, false)?;
-            self.step(self.key((address.to_bits() >> 80, 48)), rate.times(NETWORK), true)?;
+            self.step(self.key((address.to_bits() >> 80, 48)), rate.times(NETWORK_FACTOR), true)?;
         }
         self.step(own, rate, true)
     }
@@ -121,11 +121,11 @@ impl Rates {
 
     fn key(&self, what: impl Hash) -> SketchKey {
         let hash = self.table.key.hash_one((self.scope, what));
-        SketchKey { bucket: hash as usize % (self.table.cells.len() / WAYS), fingerprint: hash >> STATE_BITS }
+        SketchKey { bucket: hash as usize % (self.table.cells.len() / BUCKET_CELLS), fingerprint: hash >> STATE_BITS }
     }
 
     fn bucket(&self, key: SketchKey) -> &[AtomicU64] {
-        &self.table.cells[key.bucket * WAYS..][..WAYS]
+        &self.table.cells[key.bucket * BUCKET_CELLS..][..BUCKET_CELLS]
     }
 
     /// Returns the time to wait as the error if an event now exceeds the rate. Otherwise the event is counted if
@@ -201,7 +201,7 @@ impl CountMinSketch {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             places: RowHasher { key: RandomState::new() },
-            counts: (0..2 * PLACES).map(|_| AtomicU32::new(0)).collect(),
+            counts: (0..2 * ROW_LEN).map(|_| AtomicU32::new(0)).collect(),
         })
     }
 

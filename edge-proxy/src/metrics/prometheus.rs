@@ -201,7 +201,7 @@ impl Metrics {
         }
         let mut family = Family::new(text, "edge_upstream_up", "gauge", "Whether a target is used: 1 or 0.");
         for target in &self.targets {
-            let up = u8::from(matches!(target.availability, Availability::Well | Availability::Trial));
+            let up = u8::from(matches!(target.availability, Availability::Healthy | Availability::Trial));
             family.sample("", &[("upstream", &target.upstream), ("target", &target.target.to_string())], up);
         }
     }

@@ -6,7 +6,7 @@ use rustls::crypto::{GetRandomFailed, SecureRandom};
 use zeroize::Zeroizing;
 
 /// The number of random bytes of an identity. The rest is a MAC under the edges' secret.
-const RANDOM: usize = 24;
+const RANDOM_LEN: usize = 24;
 
 /// The MAC key of identities, derived from the edges' secret (RFC 5869) and the same at every edge.
 #[derive(Clone)]
@@ -23,17 +23,17 @@ impl IdentityMac {
     }
 
     /// Returns the MAC of the random part, truncated to the rest of an identity.
-    fn tag(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM] {
+    fn tag(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM_LEN] {
         let tag = hmac::sign(&self.0, random);
-        let mut mac = [0; IDENTITY - RANDOM];
-        mac.copy_from_slice(&tag.as_ref()[..IDENTITY - RANDOM]);
+        let mut mac = [0; IDENTITY - RANDOM_LEN];
+        mac.copy_from_slice(&tag.as_ref()[..IDENTITY - RANDOM_LEN]);
         mac
     }
 
     /// Returns whether an edge with the same secret created the identity. A forgery succeeds with a probability of
     /// 2^-64.
     pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
-        let (random, mac) = identity.split_at(RANDOM);
+        let (random, mac) = identity.split_at(RANDOM_LEN);
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(random), mac).is_ok()
     }
 }
@@ -66,8 +66,8 @@ impl SecureRandom for IdentityRandom {
     fn fill(&self, buf: &mut [u8]) -> Result<(), GetRandomFailed> {
         self.random.fill(buf)?;
         if buf.len() == IDENTITY {
-            let mac = self.mac.tag(&buf[..RANDOM]);
-            buf[RANDOM..].copy_from_slice(&mac);
+            let mac = self.mac.tag(&buf[..RANDOM_LEN]);
+            buf[RANDOM_LEN..].copy_from_slice(&mac);
         }
         Ok(())
     }

@@ -13,20 +13,20 @@ use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Semaphore, mpsc};
 
 /// The highest number of waiting queries. Further ones are rejected at once.
-const WAITING: usize = 1024;
+const MAX_WAITING_QUERIES: usize = 1024;
 /// The highest number of concurrent queries.
-const UNDER_WAY: usize = 256;
+const MAX_RUNNING_QUERIES: usize = 256;
 /// The time limit of every query to the store, even if no one waits for the result any more.
-const LIMIT: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time before a failed store is queried again.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time that the start waits for the first keys, so that the first tickets are shared already.
-const AT_START: Duration = Duration::from_secs(2);
+const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the thread that queries the store, and waits up to 2 s for the first keys. The thread ends when the
 /// returned client is dropped.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<StoreClient>> {
-    let (wishes, receiver) = mpsc::channel(WAITING);
+    let (wishes, receiver) = mpsc::channel(MAX_WAITING_QUERIES);
     let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mark, wishes));
     let owed = link.requests();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -43,18 +43,18 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
         });
     })?;
     // Whether it came or not: it is asked again and again.
-    let _ = first.recv_timeout(AT_START);
+    let _ = first.recv_timeout(FIRST_KEYS_TIMEOUT);
     Ok(link)
 }
 
 /// Deletes the sessions in the store whose deletion is due.
 async fn forget(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     loop {
-        tokio::time::sleep(AGAIN / 4).await;
+        tokio::time::sleep(RETRY_INTERVAL / 4).await;
         let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
-        for (id, since) in link.used.due(link.clock(), UNDER_WAY) {
+        for (id, since) in link.used.due(link.clock(), MAX_RUNNING_QUERIES) {
             if requests.try_send(StoreRequest::Forget(id, since)).is_err() {
-                link.used.again(id, since, link.clock() + store::AGAIN);
+                link.used.again(id, since, link.clock() + store::DELETION_DELAY);
             }
         }
     }
@@ -66,7 +66,7 @@ async fn serve(
     link: Weak<StoreClient>,
     mut wishes: mpsc::Receiver<StoreRequest>,
 ) {
-    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    let room = Arc::new(Semaphore::new(MAX_RUNNING_QUERIES));
     while let Some(wish) = wishes.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let (store, link) = (store.clone(), link.clone());
@@ -85,14 +85,14 @@ async fn serve(
                 StoreRequest::Forget(id, since) => {
                     if let (Err(_), Some(link)) = (within(store.take(&id)).await, link.upgrade()) {
                         link.failed.notify_one();
-                        link.used.again(id, since, link.clock() + store::AGAIN);
+                        link.used.again(id, since, link.clock() + store::DELETION_DELAY);
                     }
                 }
                 StoreRequest::Take(id, answer) => {
                     let taken = within(store.take(&id)).await;
                     if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
                         link.failed.notify_one();
-                        link.used.owe(id, link.clock(), link.clock() + store::AGAIN);
+                        link.used.owe(id, link.clock(), link.clock() + store::DELETION_DELAY);
                     }
                     // No one may wait for it any more; the session is taken anyway.
                     let _ = answer.send(taken);
@@ -106,7 +106,7 @@ async fn serve(
 /// Waits for a response of the store, up to the time limit.
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError("the store does not answer in time".into()));
-    tokio::time::timeout(LIMIT, answer).await.unwrap_or_else(late)
+    tokio::time::timeout(QUERY_TIMEOUT, answer).await.unwrap_or_else(late)
 }
 
 /// The task that refreshes the keys.
@@ -134,10 +134,10 @@ impl KeyRefresher {
                 let failed = link.failed.clone();
                 drop(link);
                 let _ = tokio::time::timeout(refresh, failed.notified()).await;
-                tokio::time::sleep(refresh.min(AGAIN / 4)).await;
+                tokio::time::sleep(refresh.min(RETRY_INTERVAL / 4)).await;
             } else {
                 drop(link);
-                tokio::time::sleep(refresh.min(AGAIN)).await;
+                tokio::time::sleep(refresh.min(RETRY_INTERVAL)).await;
             }
         }
     }

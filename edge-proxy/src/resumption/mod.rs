@@ -102,12 +102,12 @@ pub trait SharedStore: Send + Sync + 'static {
 #[non_exhaustive]
 pub enum SharedError {
     /// The secret has fewer than 32 bytes. Contains its length.
-    #[error("the secret has {0} bytes, and less than {least} are guessed: openssl rand -base64 32 makes one", least = LEAST_SECRET)]
+    #[error("the secret has {0} bytes, and less than {least} are guessed: openssl rand -base64 32 makes one", least = MIN_SECRET_LEN)]
     Secret(usize),
 }
 
 /// The minimum length of a secret in bytes.
-const LEAST_SECRET: usize = 32;
+const MIN_SECRET_LEN: usize = 32;
 
 /// The settings of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
 #[derive(Clone)]
@@ -133,7 +133,7 @@ impl Shared {
     /// # Errors
     /// [`SharedError::Secret`] if `secret` has fewer than 32 bytes.
     pub fn new(store: Arc<dyn SharedStore>, secret: &[u8]) -> Result<Self, SharedError> {
-        if secret.len() < LEAST_SECRET {
+        if secret.len() < MIN_SECRET_LEN {
             return Err(SharedError::Secret(secret.len()));
         }
         let wrapping = Arc::new(WrappingKey::new(secret));

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The time for which the store is not queried after a query took too long.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_AFTER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The delay before a scheduled deletion is attempted, in milliseconds.
-pub(super) const AGAIN: u64 = 1500;
+pub(super) const DELETION_DELAY: u64 = 1500;
 
 /// The sender of the stored session to the handshake that waits for it.
 pub(super) type ClaimSender = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
@@ -149,13 +149,13 @@ impl StoreClient {
         if since < self.paused.load(Relaxed) || self.wishes.try_send(StoreRequest::Take(id, answer)).is_err()
         {
             counts.unavailable.fetch_add(1, Relaxed);
-            self.used.owe(id, since, since + AGAIN);
+            self.used.owe(id, since, since + DELETION_DELAY);
             return None;
         }
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
             // The store may do it yet, which is well: the session is gone then.
             counts.late.fetch_add(1, Relaxed);
-            self.paused.store(self.started.elapsed().saturating_add(PAUSE).as_millis() as u64, Relaxed);
+            self.paused.store(self.started.elapsed().saturating_add(PAUSE_AFTER_TIMEOUT).as_millis() as u64, Relaxed);
             return None;
         };
         match answered {
@@ -168,7 +168,7 @@ impl StoreClient {
             Ok(Ok(None)) => {
                 counts.missing.fetch_add(1, Relaxed);
                 // It may be on its way to the store.
-                self.used.owe(id, since, since + AGAIN);
+                self.used.owe(id, since, since + DELETION_DELAY);
                 None
             }
             Ok(Err(_)) | Err(_) => {

@@ -167,5 +167,5 @@ async fn d21_identities_of_strangers_and_replays_cost_no_query() {
     assert!(link.take(second).await.is_none());
     assert!(receiver.try_recv().is_err());
     assert_eq!(link.metrics().unavailable, 1);
-    assert_eq!(link.used.due(link.clock() + store::AGAIN, 9).len(), 1);
+    assert_eq!(link.used.due(link.clock() + store::DELETION_DELAY, 9).len(), 1);
 }

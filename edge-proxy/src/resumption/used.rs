@@ -9,11 +9,11 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The highest number of identities that are remembered, and of deletions that are scheduled.
-const MOST: usize = 64 * 1024;
+const MAX_REMEMBERED: usize = 64 * 1024;
 
 /// The time for which a deletion is retried, in milliseconds. It is longer than early data of a session is accepted
 /// (RFC 8446 §8.3).
-const WORTH: u64 = 120_000;
+const DELETION_TIMEOUT: u64 = 120_000;
 
 /// An identity of a session, or its key in the store.
 type Id = [u8; IDENTITY];
@@ -48,7 +48,7 @@ impl UsedSessions {
             return false;
         }
         state.order.push_back(*identity);
-        if state.order.len() > MOST
+        if state.order.len() > MAX_REMEMBERED
             && let Some(oldest) = state.order.pop_front()
         {
             state.shown.remove(&oldest);
@@ -59,7 +59,7 @@ impl UsedSessions {
     /// Schedules the deletion of a session in the store, from `due` on. Ignored if too many are scheduled.
     pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
-        if state.owed.len() < MOST {
+        if state.owed.len() < MAX_REMEMBERED {
             state.owed.push_back(PendingDeletion { id, since: now, due });
         }
     }
@@ -71,7 +71,7 @@ impl UsedSessions {
         let mut due = Vec::new();
         for _ in 0..state.owed.len() {
             let Some(owed) = state.owed.pop_front() else { break };
-            if now.saturating_sub(owed.since) > WORTH {
+            if now.saturating_sub(owed.since) > DELETION_TIMEOUT {
                 continue;
             }
             if owed.due <= now && due.len() < most {
@@ -102,11 +102,11 @@ mod tests {
             id[..4].copy_from_slice(&number.to_be_bytes());
             id
         };
-        for number in 0..MOST as u32 {
+        for number in 0..MAX_REMEMBERED as u32 {
             used.shows(&id(number + 7));
         }
         // Only so many are remembered.
-        assert_eq!(used.state().shown.len(), MOST);
+        assert_eq!(used.state().shown.len(), MAX_REMEMBERED);
         assert!(used.shows(&[1; 32]));
     }
 
@@ -120,7 +120,7 @@ mod tests {
         used.again([1; 32], 0, 2000);
         assert_eq!(used.due(1999, 9), []);
         assert_eq!(used.due(2000, 0), []);
-        assert_eq!(used.due(WORTH + 1, 9), []);
+        assert_eq!(used.due(DELETION_TIMEOUT + 1, 9), []);
         assert_eq!(used.due(2000, 9), []);
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 /// The length of a record header in bytes.
 const HEAD: usize = 5;
 /// The longest record payload in any version, in bytes (RFC 5246 §6.2.3).
-const MOST_BODY: usize = (1 << 14) + 2048;
+const MAX_BODY: usize = (1 << 14) + 2048;
 /// The content type of a ClientHello's record (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -33,7 +33,7 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord>
     }
     let Some([_, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
     match usize::from(u16::from_be_bytes([*high, *low])) {
-        body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
+        body @ ..=MAX_BODY => Ok(Some(HEAD + body)),
         _ => Err(NotTlsRecord),
     }
 }

@@ -14,9 +14,9 @@ use tokio::io::{AsyncWrite, ReadBuf};
 
 /// The maximum of content per call: one read from an upstream, and its frame headers. Encrypted and unwritten data is
 /// the only buffer.
-pub(super) const MOST_TAKEN: usize = 68 * 1024;
+pub(super) const MAX_ACCEPTED: usize = 68 * 1024;
 /// The highest number of slices that one call accepts.
-const MOST_PARTS: usize = 16;
+const MAX_SLICES: usize = 16;
 
 /// The encrypting side: this process or the kernel.
 enum Sender {
@@ -247,15 +247,15 @@ impl Tls13Session {
                 return Poll::Ready(Ok(n));
             }
         };
-        let mut parts = [&[][..]; MOST_PARTS];
+        let mut parts = [&[][..]; MAX_SLICES];
         let mut taken = 0;
         for (part, buf) in parts.iter_mut().zip(bufs) {
-            *part = &buf[..buf.len().min(MOST_TAKEN - taken)];
+            *part = &buf[..buf.len().min(MAX_ACCEPTED - taken)];
             taken += part.len();
         }
         self.out.reserve(RecordSealer::space(taken));
         sealing
-            .content(&parts[..bufs.len().min(MOST_PARTS)], &mut self.out)
+            .content(&parts[..bufs.len().min(MAX_SLICES)], &mut self.out)
             .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
         let _ = self.out.poll_write(cx, io)?;
         Poll::Ready(Ok(taken))
@@ -266,7 +266,7 @@ impl Tls13Session {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();
         // The next write detects connection errors.
-        if self.closed || length > MOST_TAKEN + MOST_TAKEN / 2 {
+        if self.closed || length > MAX_ACCEPTED + MAX_ACCEPTED / 2 {
             return 0;
         }
         self.out.reserve(RecordSealer::space(length));

@@ -17,11 +17,11 @@ const TAG: usize = 16;
 /// The overhead of encryption per record: header, type and tag.
 pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;
 /// The most content of a record.
-pub(crate) const MOST_CONTENT: usize = 1 << 14;
+pub(crate) const MAX_CONTENT: usize = 1 << 14;
 /// The most bytes behind a record's head (RFC 8446 §5.2).
-const MOST_BODY: usize = MOST_CONTENT + 256;
+const MAX_BODY: usize = MAX_CONTENT + 256;
 /// Records one after the other that carry no content; more ask for work and bring nothing.
-const MOST_FRUITLESS: u8 = 32;
+const MAX_EMPTY_RECORDS: u8 = 32;
 
 /// The error that ends a connection, as its alert (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
         return Err(RecordError::Unexpected);
     }
     match usize::from(u16::from_be_bytes([*high, *low])) {
-        body @ ..=MOST_BODY => Ok(Some(HEAD + body)),
+        body @ ..=MAX_BODY => Ok(Some(HEAD + body)),
         _ => Err(RecordError::Overflow),
     }
 }
@@ -201,7 +201,7 @@ impl RecordOpener {
             return Ok(ReceivedRecord::Content(content.len()));
         }
         self.fruitless += 1;
-        if self.fruitless > MOST_FRUITLESS {
+        if self.fruitless > MAX_EMPTY_RECORDS {
             return Err(RecordError::Unexpected);
         }
         match (kind, content) {
@@ -247,7 +247,7 @@ impl RecordOpener {
 /// Returns the content type and the content's length of a decrypted record, without its padding of zeros (RFC 8446
 /// §5.4).
 fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
-    if inner.len() > MOST_CONTENT + 1 {
+    if inner.len() > MAX_CONTENT + 1 {
         return Err(RecordError::Overflow);
     }
     let at = inner.iter().rposition(|byte| *byte != 0).ok_or(RecordError::Unexpected)?;
@@ -284,7 +284,7 @@ impl RecordSealer {
     /// Returns the maximum length of the encoding of this much content, with a key update before it.
     pub(crate) const fn space(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
-        content + content.div_ceil(MOST_CONTENT) * OVERHEAD + update
+        content + content.div_ceil(MAX_CONTENT) * OVERHEAD + update
     }
 
     /// Appends records of content, as few as there can be.
@@ -298,7 +298,7 @@ impl RecordSealer {
                 self.direction.turn()?;
                 self.owes_keys = false;
             }
-            let length = left.min(MOST_CONTENT);
+            let length = left.min(MAX_CONTENT);
             left -= length;
             let Some(part) = parts.first() else { break };
             if part.len() - begun >= length {

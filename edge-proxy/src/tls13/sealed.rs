@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 /// Bytes of a buffer for what one record holds, and tickets.
-const SMALL: usize = 20 * 1024;
+const SMALL_SIZE: usize = 20 * 1024;
 /// Bytes of one for as much as one call takes.
-const LARGE: usize = 72 * 1024;
+const LARGE_SIZE: usize = 72 * 1024;
 /// Buffers of each kind that a worker keeps for reuse: 3.5 MiB.
-const KEPT_SMALL: usize = 64;
-const KEPT_LARGE: usize = 32;
+const MAX_POOLED_SMALL: usize = 64;
+const MAX_POOLED_LARGE: usize = 32;
 
 thread_local! {
     static SMALLS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -50,7 +50,7 @@ impl RecordBuffer {
             return;
         }
         let (pool, size) =
-            if needed <= SMALL { (&SMALLS, SMALL) } else { (&LARGES, needed.next_multiple_of(LARGE)) };
+            if needed <= SMALL_SIZE { (&SMALLS, SMALL_SIZE) } else { (&LARGES, needed.next_multiple_of(LARGE_SIZE)) };
         let mut memory = pool
             .with_borrow_mut(Vec::pop)
             .filter(|memory| memory.len() >= needed)
@@ -97,8 +97,8 @@ impl RecordBuffer {
         (self.start, self.end) = (0, 0);
         let (pool, kept) = match memory.len() {
             0 => return,
-            SMALL => (&SMALLS, KEPT_SMALL),
-            LARGE => (&LARGES, KEPT_LARGE),
+            SMALL_SIZE => (&SMALLS, MAX_POOLED_SMALL),
+            LARGE_SIZE => (&LARGES, MAX_POOLED_LARGE),
             _ => return,
         };
         pool.with_borrow_mut(|pool| {

@@ -27,13 +27,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// The highest number of spans in a batch.
-const BATCH: usize = 512;
+const MAX_BATCH: usize = 512;
 /// The first and the longest backoff before a batch is sent again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The time after which a batch that the collector has not accepted is dropped.
-const GIVE_UP: Duration = Duration::from_secs(300);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
 /// The longest response that is read, in bytes.
-const ANSWER: usize = 64 * 1024;
+const MAX_RESPONSE: usize = 64 * 1024;
 
 /// The handle of the exporting thread.
 pub(crate) struct Exporter {
@@ -163,7 +163,7 @@ impl ExporterState {
     }
 
     async fn run(&mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
             let more = self.collect(&mut batch).await;
             if !batch.is_empty() {
@@ -178,12 +178,12 @@ impl ExporterState {
 
     /// Waits for a full batch, or for the interval after its first span. Returns whether more spans can come.
     async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
-        if self.spans.recv_many(batch, BATCH).await == 0 {
+        if self.spans.recv_many(batch, MAX_BATCH).await == 0 {
             return false;
         }
         let until = Instant::now() + self.tracing.interval;
-        while batch.len() < BATCH {
-            let room = BATCH - batch.len();
+        while batch.len() < MAX_BATCH {
+            let room = MAX_BATCH - batch.len();
             match tokio::time::timeout_at(until, self.spans.recv_many(batch, room)).await {
                 Ok(0) => return false,
                 Ok(_) => {}
@@ -197,7 +197,7 @@ impl ExporterState {
     async fn deliver(&mut self, batch: &[Span]) {
         let message = otlp::request(&self.tracing.service, batch);
         let count = batch.len() as u64;
-        let give_up = Instant::now() + GIVE_UP;
+        let give_up = Instant::now() + DELIVERY_TIMEOUT;
         let mut wait = BACK_OFF.0;
         loop {
             let answer = tokio::time::timeout(self.tracing.timeout, self.post(&message)).await;
@@ -215,7 +215,7 @@ impl ExporterState {
             };
             // Between the half and the whole, so that many proxies do not come at once.
             let spread = wait / 2 + wait.mul_f64((self.random.next() >> 11) as f64 / (1u64 << 54) as f64);
-            let spread = asked.map_or(spread, |asked| asked.clamp(spread, GIVE_UP));
+            let spread = asked.map_or(spread, |asked| asked.clamp(spread, DELIVERY_TIMEOUT));
             if Instant::now() + spread > give_up {
                 break;
             }
@@ -284,7 +284,7 @@ impl ExporterState {
             left = &left[n..];
         }
         exchange.send_end(None);
-        let outcome = read_whole(&mut exchange, ANSWER).await;
+        let outcome = read_whole(&mut exchange, MAX_RESPONSE).await;
         match &outcome {
             Ok(_) => {
                 flight.succeeded();

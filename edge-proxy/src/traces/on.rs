@@ -20,7 +20,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
 /// The longest attribute taken from a client, in bytes.
-const LONGEST: usize = 1024;
+const MAX_ATTRIBUTE_LEN: usize = 1024;
 
 /// Counters of spans, by result.
 #[derive(Default)]
@@ -376,6 +376,6 @@ fn template(path: &PathMatch) -> String {
 
 /// Returns a text truncated to the longest attribute.
 fn text(text: &str) -> Value {
-    let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     Value::Text(text[..end].to_owned())
 }

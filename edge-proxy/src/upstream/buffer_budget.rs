@@ -12,14 +12,14 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 /// The largest and the smallest window of a stream, in bytes.
-const LARGEST: usize = 256 * 1024;
-const SMALLEST: usize = 16 * 1024;
+const MAX_WINDOW: usize = 256 * 1024;
+const MIN_WINDOW: usize = 16 * 1024;
 
 /// Returns the window of a stream for this number of streams within a budget: halved each time that they could fill a quarter of
 /// it. Streams that came before keep what they hold, so four halvings fill it at most.
 const fn window_of(budget: usize, streams: usize) -> usize {
-    let mut window = LARGEST;
-    while window > SMALLEST && window.saturating_mul(streams) > budget / 4 {
+    let mut window = MAX_WINDOW;
+    while window > MIN_WINDOW && window.saturating_mul(streams) > budget / 4 {
         window /= 2;
     }
     window
@@ -160,9 +160,9 @@ mod tests {
         #[test]
         fn windows_stay_within_the_budget(budget in (8usize << 20)..(256 << 20), streams in 1usize..4000) {
             let held: usize = (1..=streams).map(|n| window_of(budget, n)).sum();
-            let least = streams * SMALLEST;
+            let least = streams * MIN_WINDOW;
             prop_assert!(held <= budget + least, "{held} of {budget} for {streams}");
-            prop_assert!(window_of(budget, streams) <= LARGEST && window_of(budget, streams) >= SMALLEST);
+            prop_assert!(window_of(budget, streams) <= MAX_WINDOW && window_of(budget, streams) >= MIN_WINDOW);
             prop_assert!(window_of(budget, streams + 1) <= window_of(budget, streams));
         }
     }
@@ -172,6 +172,6 @@ mod tests {
         let budget = edge_policy::config::Limits::default().upstream_buffer;
         let held: usize = (1..=1000).map(|n| window_of(budget, n)).sum();
         assert!(held <= budget, "{held}");
-        assert_eq!(window_of(budget, 1), LARGEST);
+        assert_eq!(window_of(budget, 1), MAX_WINDOW);
     }
 }

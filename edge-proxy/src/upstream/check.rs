@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 /// The highest number of concurrent checks. Others wait, so that requests have descriptors and time.
-const AT_ONCE: usize = 256;
+const MAX_CONCURRENT: usize = 256;
 
 /// The checks of the pools in use. Dropping it ends them.
 pub(crate) struct Checks {
@@ -36,7 +36,7 @@ struct PoolChecks {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { running: HashMap::new(), places: Rc::new(Semaphore::new(AT_ONCE)), begun: 0 }
+        Self { running: HashMap::new(), places: Rc::new(Semaphore::new(MAX_CONCURRENT)), begun: 0 }
     }
 }
 

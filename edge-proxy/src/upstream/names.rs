@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The time for which addresses are used without a new lookup.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH_FOR: Duration = Duration::from_secs(10);
 /// The age from which addresses are used only if no newer ones arrive soon: they may have changed owners.
-const OLD: Duration = Duration::from_secs(60);
+const STALE_AFTER: Duration = Duration::from_secs(60);
 /// The time for which an old address waits for a newer answer.
-const PATIENCE: Duration = Duration::from_millis(300);
+const REFRESH_WAIT: Duration = Duration::from_millis(300);
 /// The time for which a failed lookup is not repeated.
-const FAILED: Duration = Duration::from_secs(3);
+const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(3);
 /// The time after which an unused name is forgotten.
-const UNUSED: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// The highest number of concurrent lookups.
-const THREADS: usize = 32;
+const MAX_THREADS: usize = 32;
 /// The limit of concurrent lookups of names that failed last, or never resolved.
-const DOUBTFUL: usize = 24;
+const MAX_DOUBTFUL: usize = 24;
 
 static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
     NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
@@ -86,12 +86,12 @@ impl CachedName {
     /// Returns the resolution at this time, and whether a lookup starts.
     fn step(&self, now: Instant) -> (Resolution, bool) {
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
-        let failed_lately = since(self.failed).is_some_and(|age| age < FAILED);
+        let failed_lately = since(self.failed).is_some_and(|age| age < RETRY_AFTER_FAILURE);
         let begins = self.begun.is_none() && !failed_lately;
         match since(self.answered) {
-            Some(age) if age < FRESH => (Resolution::Use, false),
-            Some(age) if age < OLD || failed_lately => (Resolution::Use, begins),
-            Some(_) => (Resolution::UseFrom(self.begun.unwrap_or(now) + PATIENCE), begins),
+            Some(age) if age < FRESH_FOR => (Resolution::Use, false),
+            Some(age) if age < STALE_AFTER || failed_lately => (Resolution::Use, begins),
+            Some(_) => (Resolution::UseFrom(self.begun.unwrap_or(now) + REFRESH_WAIT), begins),
             None if self.begun.is_none() && failed_lately => (Resolution::Fail, false),
             None => (Resolution::Wait, begins),
         }
@@ -139,7 +139,7 @@ impl NameResolver {
         if !state.known.contains_key(host) {
             // Names of configurations that are no longer served.
             let used =
-                |name: &CachedName| name.asked.is_some_and(|at| now.saturating_duration_since(at) < UNUSED);
+                |name: &CachedName| name.asked.is_some_and(|at| now.saturating_duration_since(at) < FORGET_AFTER);
             state.known.retain(|_, name| name.begun.is_some() || used(name));
         }
         let name = state.known.entry(host.to_owned()).or_default();
@@ -189,12 +189,12 @@ impl ResolverState {
     /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is
     /// doubtful. `None` if no name waits or all threads are busy.
     fn take(&mut self) -> Option<(String, bool)> {
-        if self.threads >= THREADS {
+        if self.threads >= MAX_THREADS {
             return None;
         }
         let (host, doubtful) = match self.good.pop_front() {
             Some(host) => (host, false),
-            None if self.doubtful_threads < DOUBTFUL => (self.doubtful.pop_front()?, true),
+            None if self.doubtful_threads < MAX_DOUBTFUL => (self.doubtful.pop_front()?, true),
             None => return None,
         };
         self.threads += 1;
@@ -277,7 +277,7 @@ mod tests {
             let host = format!("dead{number}.test");
             assert_eq!(within(Duration::from_millis(1), names.addresses(&host)), None);
         }
-        assert_eq!(names.state().doubtful_threads, DOUBTFUL);
+        assert_eq!(names.state().doubtful_threads, MAX_DOUBTFUL);
         // A name that resolved before is looked up beside all of them.
         age(&names, "live.test", Duration::from_secs(61));
         let before = names.state().known["live.test"].answered;
@@ -327,7 +327,7 @@ mod tests {
                 Resolution::Use => prop_assert!(answered.is_some()),
                 Resolution::UseFrom(until) => {
                     prop_assert!(answered.is_some_and(|age| age >= 60));
-                    prop_assert!(until <= now + PATIENCE && (begins || begun.is_some()));
+                    prop_assert!(until <= now + REFRESH_WAIT && (begins || begun.is_some()));
                 }
                 Resolution::Wait => prop_assert!(answered.is_none() && (begins || begun.is_some())),
                 Resolution::Fail => prop_assert!(answered.is_none() && failed.is_some_and(|age| age < 3)),

@@ -34,10 +34,10 @@ pub(crate) struct Pool {
 }
 
 /// The number of retries that the budget of one worker allows before there were any requests.
-const RESERVE: u16 = 10;
+const RETRY_RESERVE: u16 = 10;
 
 /// The interval at which unneeded connections are closed.
-pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
@@ -76,7 +76,7 @@ impl Pool {
             |shared: &Arc<SharedTarget>| TargetPool::new(shared.clone(), limits.idle_upstream, upstream.idle);
         let targets = targets.iter().map(pool).collect();
         let head_limits = head_limits(limits);
-        let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RESERVE));
+        let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RETRY_RESERVE));
         Self { upstream, tls, targets, next: Cell::new(0), head_limits, budget }
     }
 
@@ -122,7 +122,7 @@ impl Pool {
         self.targets[at].shared.candidate().identity
     }
 
-    /// Closes unneeded connections. Called once per [period](PERIOD).
+    /// Closes unneeded connections. Called once per [period](TRIM_INTERVAL).
     pub(crate) fn trim(&self) {
         self.targets.iter().for_each(|target| target.trim());
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// The delay between connection attempts while none has succeeded (RFC 8305 §5).
-const DELAY: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// The last address that a connection to this host and port succeeded to. It is tried first.
@@ -55,7 +55,7 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-/// Starts one attempt after the other, each when the previous one has failed or [`DELAY`] has passed, and returns the first that
+/// Starts one attempt after the other, each when the previous one has failed or [`ATTEMPT_DELAY`] has passed, and returns the first that
 /// succeeds. If all fail, returns the error of the last to fail.
 async fn first<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<IpAddr>,
@@ -72,7 +72,7 @@ async fn first<T, F: Future<Output = io::Result<T>>>(
             return Err(failed);
         }
         let waits = left.len() > 0;
-        let mut delay = pin!(tokio::time::sleep(DELAY));
+        let mut delay = pin!(tokio::time::sleep(ATTEMPT_DELAY));
         let done = poll_fn(|cx| {
             let mut at = 0;
             while at < under_way.len() {
@@ -136,11 +136,11 @@ mod tests {
         let begun = Instant::now();
         let dead = ["2001:db8::1", "192.0.2.1"].map(address).to_vec();
         assert_eq!(run(first(dead, attempt)).unwrap().0, address("192.0.2.1"));
-        assert!(begun.elapsed() >= DELAY);
+        assert!(begun.elapsed() >= ATTEMPT_DELAY);
         let begun = Instant::now();
         let refused = ["::1", "192.0.2.1"].map(address).to_vec();
         assert_eq!(run(first(refused, attempt)).unwrap().0, address("192.0.2.1"));
-        assert!(begun.elapsed() < DELAY);
+        assert!(begun.elapsed() < ATTEMPT_DELAY);
         let why = run(first(vec![address("::1")], attempt)).unwrap_err();
         assert_eq!(why.kind(), io::ErrorKind::ConnectionRefused);
         assert!(run(first(Vec::new(), attempt)).is_err());

@@ -69,7 +69,7 @@ impl SharedTarget {
     fn availability(&self) -> Availability {
         match self.health.load(Relaxed) {
             // Nothing ever failed, or all is forgotten: no clock is asked.
-            0 => Availability::Well,
+            0 => Availability::Healthy,
             bits => Health::from_bits(bits).availability(self.now()),
         }
     }

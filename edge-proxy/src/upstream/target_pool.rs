@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// The margin before the idle timeout that an upstream announces, since its clock started earlier.
-const MARGIN: Duration = Duration::from_secs(1);
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
 struct IdleConnection {
     wire: UpstreamTransport,
@@ -193,7 +193,7 @@ impl CheckIn {
 
 /// Returns the time for which a connection may be reused, given the announced idle timeout: half of a short one.
 fn usable(timeout: Duration) -> Duration {
-    timeout.saturating_sub(MARGIN).max(timeout / 2)
+    timeout.saturating_sub(TIMEOUT_MARGIN).max(timeout / 2)
 }
 
 impl Drop for CheckIn {

@@ -7,13 +7,13 @@ use crate::{Fields, Name};
 use memchr::memchr;
 
 /// The longest chunk-size line, extensions included, in bytes.
-const LINE: usize = 256;
+const MAX_SIZE_LINE: usize = 256;
 /// The highest number of extension bytes in one message. Extensions cost work and carry nothing.
-const EXTENSIONS: usize = 16 * 1024;
+const MAX_EXTENSION_BYTES: usize = 16 * 1024;
 /// The highest number of bytes in a trailer section.
-const TRAILER_BYTES: usize = 8 * 1024;
+const MAX_TRAILER_BYTES: usize = 8 * 1024;
 /// The highest number of fields in a trailer section.
-const TRAILER_FIELDS: usize = 32;
+const MAX_TRAILER_FIELDS: usize = 32;
 
 /// The reason chunked content is rejected. The message must not be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +162,7 @@ impl ChunkedDecoder {
             let extension = after.strip_suffix(b"\r").unwrap_or(after);
             return if !is_field_value(extension) {
                 Err(BadChunk::Line)
-            } else if after.len() > LINE {
+            } else if after.len() > MAX_SIZE_LINE {
                 Err(BadChunk::TooLarge)
             } else {
                 Ok(None)
@@ -173,7 +173,7 @@ impl ChunkedDecoder {
             return Err(BadChunk::Line);
         }
         self.extensions += extension.len();
-        if end > LINE || self.extensions > EXTENSIONS {
+        if end > MAX_SIZE_LINE || self.extensions > MAX_EXTENSION_BYTES {
             return Err(BadChunk::TooLarge);
         }
         let size = buf[..digits]
@@ -185,7 +185,7 @@ impl ChunkedDecoder {
     /// Parses one line of the trailer section, or the empty line that ends it.
     fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, BadChunk> {
         let Some(end) = memchr(b'\n', buf) else {
-            return if self.trailer_bytes + buf.len() > TRAILER_BYTES {
+            return if self.trailer_bytes + buf.len() > MAX_TRAILER_BYTES {
                 Err(BadChunk::TooLarge)
             } else {
                 Ok(None)
@@ -197,7 +197,7 @@ impl ChunkedDecoder {
             return Ok(Some(end + 1));
         }
         self.trailer_bytes += end + 1;
-        if self.trailer_bytes > TRAILER_BYTES || self.trailers.len() >= TRAILER_FIELDS {
+        if self.trailer_bytes > MAX_TRAILER_BYTES || self.trailers.len() >= MAX_TRAILER_FIELDS {
             return Err(BadChunk::TooLarge);
         }
         let colon = memchr(b':', text).ok_or(BadChunk::Trailer)?;

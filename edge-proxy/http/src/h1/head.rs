@@ -26,7 +26,7 @@ impl Default for HeadLimits {
 }
 
 /// Bytes of a request line besides its target: a method of at most 32 bytes, two blanks, the version.
-const REQUEST_LINE: usize = 48;
+const MAX_REQUEST_LINE_OVERHEAD: usize = 48;
 
 /// The reason a head is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,7 +256,7 @@ pub(super) fn strict_request(
     // One empty line before the request line is ignored (RFC 9112 §2.2).
     let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
     // What is not the target of a request line: a method, two blanks, the version.
-    let most = start + limits.target + REQUEST_LINE + limits.bytes;
+    let most = start + limits.target + MAX_REQUEST_LINE_OVERHEAD + limits.bytes;
     let whole = &buf[..buf.len().min(most)];
     let truncated = buf.len() >= most;
     let more = || if truncated { Err(HeadError::TooLarge) } else { Ok(None) };
@@ -266,7 +266,7 @@ pub(super) fn strict_request(
     }
     let Some(end) = line(whole, start)? else {
         let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
-        return if first > limits.target + REQUEST_LINE { Err(HeadError::TargetTooLong) } else { more() };
+        return if first > limits.target + MAX_REQUEST_LINE_OVERHEAD { Err(HeadError::TargetTooLong) } else { more() };
     };
     let (target, version) = request_line(&whole[start..end], limits, head)?;
     head.version = version;

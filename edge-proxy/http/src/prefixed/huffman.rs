@@ -20,7 +20,7 @@ static LENGTHS: [u8; 256] = [
 ];
 
 /// The length of the longest code word in bits.
-const LONGEST: usize = 30;
+const MAX_CODE_BITS: usize = 30;
 
 /// The canonical Huffman code, derived from [`LENGTHS`].
 struct Tables {
@@ -29,9 +29,9 @@ struct Tables {
     /// The symbols, sorted by length and then by value.
     sorted: [u8; 256],
     /// For each length: the first word, the number of words, and the offset of their symbols in `sorted`.
-    first: [u32; LONGEST + 1],
-    count: [u32; LONGEST + 1],
-    offset: [u32; LONGEST + 1],
+    first: [u32; MAX_CODE_BITS + 1],
+    count: [u32; MAX_CODE_BITS + 1],
+    offset: [u32; MAX_CODE_BITS + 1],
 }
 
 static TABLES: Tables = build();
@@ -84,12 +84,12 @@ const fn build() -> Tables {
     let mut t = Tables {
         words: [0; 256],
         sorted: [0; 256],
-        first: [0; LONGEST + 1],
-        count: [0; LONGEST + 1],
-        offset: [0; LONGEST + 1],
+        first: [0; MAX_CODE_BITS + 1],
+        count: [0; MAX_CODE_BITS + 1],
+        offset: [0; MAX_CODE_BITS + 1],
     };
     let (mut word, mut at, mut len) = (0u32, 0usize, 1usize);
-    while len <= LONGEST {
+    while len <= MAX_CODE_BITS {
         word <<= 1;
         t.first[len] = word;
         t.offset[len] = at as u32;
@@ -116,7 +116,7 @@ pub struct InvalidHuffman;
 
 /// The highest number of bytes that are written before free space is checked again: the most code words in 64 bits,
 /// and the unused second byte of a pair.
-const ROOM: usize = 17;
+const DECODE_MARGIN: usize = 17;
 
 /// Decodes `input` and appends the result.
 ///
@@ -125,7 +125,7 @@ const ROOM: usize = 17;
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     let begin = out.len();
     // The shortest word has five bits.
-    out.resize(begin + input.len() * 8 / 5 + ROOM, 0);
+    out.resize(begin + input.len() * 8 / 5 + DECODE_MARGIN, 0);
     let length = decode_into(input, &mut out[begin..]);
     out.truncate(begin + length.unwrap_or(0));
     length.map(drop).ok_or(InvalidHuffman)
@@ -133,13 +133,13 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
 
 /// Writes both symbols of a pair at `n`. The second is overwritten later if the pair has only one.
 #[inline]
-fn write(room: &mut [u8; ROOM], n: usize, pair: u32) {
+fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
     // One store. 64 bits hold twelve words at most, so that `n` is as it was.
-    let n = n % (ROOM - 1);
+    let n = n % (DECODE_MARGIN - 1);
     room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
 }
 
-/// Decodes into `text`, which must have [`ROOM`] bytes more than the result. Returns the length of the result, or
+/// Decodes into `text`, which must have [`DECODE_MARGIN`] bytes more than the result. Returns the length of the result, or
 /// `None` if the code is invalid.
 fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written again with
@@ -151,7 +151,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
         let taken = ((64 - have as usize) / 8).min(input.len());
         input = &input[taken..];
         have += 8 * taken as u32;
-        let room = text.get_mut(at..)?.first_chunk_mut::<ROOM>()?;
+        let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
         let mut n = 0;
         while have >= PAIR_BITS {
             let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
@@ -159,9 +159,9 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
                 write(room, n, pair);
                 n += (pair >> 20 & 0xf) as usize;
                 pair >> 24
-            } else if have >= LONGEST as u32 {
+            } else if have >= MAX_CODE_BITS as u32 {
                 let (symbol, len) = find_long_code(bits)?;
-                room[n % (ROOM - 1)] = symbol;
+                room[n % (DECODE_MARGIN - 1)] = symbol;
                 n += 1;
                 len
             } else {
@@ -173,7 +173,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
         at += n;
     }
     // What is left is less than a long word. Zeros follow it.
-    let room = text.get_mut(at..)?.first_chunk_mut::<ROOM>()?;
+    let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
     let mut n = 0;
     while have > 0 {
         let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
@@ -184,7 +184,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
             let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;
             return padding.then_some(at + n);
         }
-        room[n % (ROOM - 1)] = symbol;
+        room[n % (DECODE_MARGIN - 1)] = symbol;
         let used = if both > first && both <= have {
             write(room, n, pair);
             n += 2;
@@ -218,7 +218,7 @@ fn partial(bytes: &[u8]) -> u64 {
 /// Returns the symbol and the length of the code that `bits` begins with, if it has more than twelve bits. `None` if
 /// there is no such code.
 fn find_long_code(bits: u64) -> Option<(u8, u32)> {
-    for len in PAIR_BITS as usize + 1..=LONGEST {
+    for len in PAIR_BITS as usize + 1..=MAX_CODE_BITS {
         let word = (bits >> (64 - len)) as u32;
         let nth = word.wrapping_sub(TABLES.first[len]);
         if nth < TABLES.count[len] {

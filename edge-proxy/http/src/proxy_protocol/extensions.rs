@@ -12,9 +12,9 @@ const SSL_COMMON_NAME: u8 = 0x22;
 const SSL_CIPHER: u8 = 0x23;
 
 /// The longest value of an extension in bytes, except [`UNIQUE_ID`].
-const LONGEST: usize = 255;
+const MAX_VALUE_LEN: usize = 255;
 /// The longest [`UNIQUE_ID`] in bytes.
-const LONGEST_ID: usize = 128;
+const MAX_UNIQUE_ID_LEN: usize = 128;
 
 /// The flags of the client in an extension about TLS.
 const OVER_TLS: u8 = 0x01;
@@ -68,12 +68,12 @@ impl Extensions {
         let fits = |longest| if value.len() <= longest { Ok(()) } else { Err(Error::Extension) };
         let twice = match kind {
             _ if value.is_empty() && kind != SSL => Ok(false),
-            ALPN => fits(LONGEST).map(|()| self.alpn.replace(value.to_vec()).is_some()),
+            ALPN => fits(MAX_VALUE_LEN).map(|()| self.alpn.replace(value.to_vec()).is_some()),
             AUTHORITY => {
-                fits(LONGEST)?;
+                fits(MAX_VALUE_LEN)?;
                 Ok(self.authority.replace(text(value)?).is_some())
             }
-            UNIQUE_ID => fits(LONGEST_ID).map(|()| self.unique_id.replace(value.to_vec()).is_some()),
+            UNIQUE_ID => fits(MAX_UNIQUE_ID_LEN).map(|()| self.unique_id.replace(value.to_vec()).is_some()),
             SSL => Ok(self.tls.replace(TlsExtension::parse(value)?).is_some()),
             _ => Ok(false),
         };
@@ -83,9 +83,9 @@ impl Extensions {
 
     /// Appends the extensions. Values that are empty or too long are omitted.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        write(ALPN, self.alpn.as_deref(), LONGEST, out);
-        write(AUTHORITY, self.authority.as_deref().map(str::as_bytes), LONGEST, out);
-        write(UNIQUE_ID, self.unique_id.as_deref(), LONGEST_ID, out);
+        write(ALPN, self.alpn.as_deref(), MAX_VALUE_LEN, out);
+        write(AUTHORITY, self.authority.as_deref().map(str::as_bytes), MAX_VALUE_LEN, out);
+        write(UNIQUE_ID, self.unique_id.as_deref(), MAX_UNIQUE_ID_LEN, out);
         if let Some(tls) = &self.tls {
             let mut value = Vec::with_capacity(64);
             tls.write(&mut value);
@@ -117,7 +117,7 @@ impl TlsExtension {
                 SSL_CIPHER => &mut tls.cipher,
                 _ => return Ok(()),
             };
-            let fits = value.len() <= LONGEST;
+            let fits = value.len() <= MAX_VALUE_LEN;
             let twice = !value.is_empty() && place.replace(text(value)?).is_some();
             if fits && !twice { Ok(()) } else { Err(Error::Extension) }
         })?;
@@ -131,7 +131,7 @@ impl TlsExtension {
         for (kind, value) in
             [(SSL_VERSION, &self.version), (SSL_COMMON_NAME, &self.common_name), (SSL_CIPHER, &self.cipher)]
         {
-            write(kind, value.as_deref().map(str::as_bytes), LONGEST, out);
+            write(kind, value.as_deref().map(str::as_bytes), MAX_VALUE_LEN, out);
         }
     }
 }

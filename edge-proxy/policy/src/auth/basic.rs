@@ -4,7 +4,7 @@ use edge_http::Fields;
 use std::fmt;
 
 /// The longest credentials that are decoded, in bytes of base64. No browser sends as much.
-const LONGEST: usize = 1024;
+const MAX_CREDENTIALS_LEN: usize = 1024;
 
 /// The user name and password of a request. `Debug` omits the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn credentials(fields: &Fields) -> Option<Credentials> {
     let mut all = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(b"authorization"));
     let (field, None) = (all.next()?, all.next()) else { return None };
     let (scheme, encoded) = field.value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > LONGEST {
+    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > MAX_CREDENTIALS_LEN {
         return None;
     }
     let decoded = base64(encoded.trim_ascii())?;

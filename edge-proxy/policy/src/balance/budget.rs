@@ -1,7 +1,7 @@
 //! The retry budget of an upstream.
 
 /// The cost of one retry, in percent of a request.
-const COST: u64 = 100;
+const RETRY_COST: u64 = 100;
 
 /// A retry budget: a token bucket that allows one retry per number of requests, so that retries cannot multiply the load of a
 /// failing upstream.
@@ -28,9 +28,9 @@ impl Budget {
     /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. Values above 100 are
     /// treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
     pub const fn new(percent: u8, reserve: u16) -> Self {
-        let (percent, reserve) = (percent as u64, reserve as u64 * COST);
+        let (percent, reserve) = (percent as u64, reserve as u64 * RETRY_COST);
         // Unused budget accumulates up to ten times the reserve only; more would allow a flood of retries at once.
-        let most = if reserve == 0 { COST } else { reserve * 10 };
+        let most = if reserve == 0 { RETRY_COST } else { reserve * 10 };
         Self { percent: if percent > 100 { 100 } else { percent }, left: reserve, most }
     }
 
@@ -42,14 +42,14 @@ impl Budget {
 
     /// Returns whether the budget allows a retry.
     pub const fn allows(&self) -> bool {
-        self.left >= COST
+        self.left >= RETRY_COST
     }
 
     /// Takes a retry from the budget and returns true, or returns false if none is left.
     pub const fn take(&mut self) -> bool {
         let allowed = self.allows();
         if allowed {
-            self.left -= COST;
+            self.left -= RETRY_COST;
         }
         allowed
     }

@@ -68,7 +68,7 @@ const fn mix(mut z: u64) -> u64 {
 /// use edge_policy::config::Balance;
 ///
 /// let target = |name: &str, in_flight| {
-///     Candidate { availability: Availability::Well, in_flight, identity: hash(name.as_bytes()), ..Candidate::NONE }
+///     Candidate { availability: Availability::Healthy, in_flight, identity: hash(name.as_bytes()), ..Candidate::NONE }
 /// };
 /// let targets = [target("a", 2), target("b", 1)];
 /// assert_eq!(choose(Balance::RoundRobin, &targets, 0, 0, TriedTargets::default()), Some(0));
@@ -82,9 +82,9 @@ pub fn choose(
     key: u64,
     tried: TriedTargets,
 ) -> Option<usize> {
-    use Availability::{Ejected, Trial, Well};
+    use Availability::{Ejected, Trial, Healthy};
     let classes =
-        [(false, Trial), (false, Well), (true, Trial), (true, Well), (false, Ejected), (true, Ejected)];
+        [(false, Trial), (false, Healthy), (true, Trial), (true, Healthy), (false, Ejected), (true, Ejected)];
     classes.into_iter().find_map(|(backup, class)| {
         let usable = |at: &usize| {
             let target = &targets[*at];
@@ -147,7 +147,7 @@ fn score(target: &Candidate, key: u64) -> f64 {
 /// healthy nor due for a trial.
 pub fn sticky_target(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
     let usable = |target: &Candidate| {
-        target.identity == identity && matches!(target.availability, Availability::Well | Availability::Trial)
+        target.identity == identity && matches!(target.availability, Availability::Healthy | Availability::Trial)
     };
     targets.iter().position(usable).filter(|at| !tried.contains(*at))
 }
@@ -160,7 +160,7 @@ mod tests {
 
     fn availability() -> impl Strategy<Value = Availability> {
         prop_oneof![
-            Just(Availability::Well),
+            Just(Availability::Healthy),
             Just(Availability::Trial),
             Just(Availability::Ejected),
             Just(Availability::Down),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn well(weight: u16) -> Candidate {
-        Candidate { availability: Availability::Well, weight, ..Candidate::NONE }
+        Candidate { availability: Availability::Healthy, weight, ..Candidate::NONE }
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_client_is_kept_while_its_target_can_be_used() {
         let named = |identity, availability| Candidate { availability, identity, ..well(1) };
-        let targets = [named(1, Availability::Well), named(2, Availability::Ejected)];
+        let targets = [named(1, Availability::Healthy), named(2, Availability::Ejected)];
         let mut tried = TriedTargets::default();
         assert_eq!(sticky_target(&targets, 1, tried), Some(0));
         assert_eq!(sticky_target(&targets, 2, tried), None);
@@ -269,7 +269,7 @@ mod tests {
         fn a_target_that_goes_moves_only_its_own_keys(count in 2usize..9, gone in 0usize..9, keys in proptest::collection::vec(any::<u64>(), 50)) {
             let gone = gone % count;
             let mut targets: Vec<_> = (0..count).map(|at| Candidate {
-                availability: Availability::Well,
+                availability: Availability::Healthy,
                 in_flight: 0,
                 identity: hash(at.to_string().as_bytes()),
                 ..Candidate::NONE
@@ -288,7 +288,7 @@ mod tests {
 
         #[test]
         fn equals_get_equal_shares(count in 1usize..9) {
-            let targets = vec![Candidate { availability: Availability::Well, ..Candidate::NONE }; count];
+            let targets = vec![Candidate { availability: Availability::Healthy, ..Candidate::NONE }; count];
             for balance in [Balance::RoundRobin, Balance::LeastConnections] {
                 let mut got = vec![0; count];
                 (0..count * 3).for_each(|turn| got[choose(balance, &targets, turn, 0, TriedTargets::default()).unwrap()] += 1);
@@ -301,7 +301,7 @@ mod tests {
     fn keys_spread_evenly() {
         let targets: Vec<_> = (0..4)
             .map(|at| Candidate {
-                availability: Availability::Well,
+                availability: Availability::Healthy,
                 in_flight: 0,
                 weight: 1,
                 backup: false,

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Rules {
     /// Consecutive failed requests after which a target is ejected. 0 disables ejection.
     pub failures: u8,
-    /// The duration of the first ejection. It doubles with each failed trial, up to [`LONGEST`].
+    /// The duration of the first ejection. It doubles with each failed trial, up to [`MAX_EJECTION`].
     pub eject: Duration,
     /// Consecutive successful checks after which a target that is down counts as up, at least 1.
     pub rise: u8,
@@ -26,10 +26,10 @@ pub struct Rules {
 }
 
 /// The longest ejection, unless [`Rules::eject`] is longer.
-pub const LONGEST: Duration = Duration::from_secs(300);
+pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 
 /// The value of the failure counter during a trial, whose outcome takes effect at once.
-const TRYING: u8 = u8::MAX;
+const TRIAL_RUNNING: u8 = u8::MAX;
 
 /// The health of one target. [`Health::to_bits`] encodes it in 64 bits, so that workers can share it in an atomic. The default is
 /// healthy.
@@ -83,7 +83,7 @@ pub enum Availability {
     /// The ejection has ended. The target receives one trial request.
     Trial,
     /// Healthy: in normal use.
-    Well,
+    Healthy,
 }
 
 impl Availability {
@@ -93,7 +93,7 @@ impl Availability {
             Self::Down => "down",
             Self::Ejected => "ejected",
             Self::Trial => "trial",
-            Self::Well => "well",
+            Self::Healthy => "well",
         }
     }
 }
@@ -110,7 +110,7 @@ impl Health {
         if self.down {
             Availability::Down
         } else if self.ejections == 0 {
-            Availability::Well
+            Availability::Healthy
         } else if tenths(now) < self.until {
             Availability::Ejected
         } else {
@@ -125,11 +125,11 @@ impl Health {
             Event::Succeeded => (self.failures, self.ejections, self.until) = (0, 0, 0),
             Event::Failed => {
                 // During an ejection, failures of requests that began before it carry no new information.
-                let trial = self.ejections > 0 && self.failures == TRYING;
-                self.failures = self.failures.saturating_add(1).min(TRYING - 1);
+                let trial = self.ejections > 0 && self.failures == TRIAL_RUNNING;
+                self.failures = self.failures.saturating_add(1).min(TRIAL_RUNNING - 1);
                 if rules.failures > 0 && (trial || (self.ejections == 0 && self.failures >= rules.failures)) {
                     let doubled = rules.eject.saturating_mul(1 << self.ejections.min(16));
-                    let length = doubled.min(LONGEST.max(rules.eject));
+                    let length = doubled.min(MAX_EJECTION.max(rules.eject));
                     self.ejections = self.ejections.saturating_add(1);
                     self.failures = 0;
                     // At least a tenth of a second, so that the end is distinguishable from the start.
@@ -138,7 +138,7 @@ impl Health {
             }
             Event::Trying => {
                 if self.availability(now) == Availability::Trial {
-                    self.failures = TRYING;
+                    self.failures = TRIAL_RUNNING;
                     self.until = tenths(now).saturating_add(tenths(rules.eject.as_millis() as u64).max(1));
                 }
             }
@@ -222,7 +222,7 @@ mod tests {
     fn three_failures_eject_for_ten_seconds_then_twenty() {
         let fail = |health: Health, now| health.after(Event::Failed, now, &RULES);
         let mut health = (0..2).fold(Health::default(), |health, _| fail(health, 1000));
-        assert_eq!(health.availability(1000), Availability::Well);
+        assert_eq!(health.availability(1000), Availability::Healthy);
         health = fail(health, 1000);
         assert_eq!(health.availability(10_900), Availability::Ejected);
         // Other requests in flight fail too; that must not extend the ejection.
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(health.availability(31_400), Availability::Ejected);
         assert_eq!(health.availability(31_500), Availability::Trial);
         health = health.after(Event::Trying, 31_500, &RULES).after(Event::Succeeded, 31_600, &RULES);
-        assert_eq!(health.availability(31_600), Availability::Well);
+        assert_eq!(health.availability(31_600), Availability::Healthy);
     }
 
     #[test]
@@ -276,19 +276,19 @@ mod tests {
                 health = health.after(event, now, &rules);
                 prop_assert_eq!(Health::from_bits(health.to_bits()), health);
                 let said = before.change_to(health, &rules);
-                let used = |health: Health| matches!(health.availability(now), Availability::Well);
+                let used = |health: Health| matches!(health.availability(now), Availability::Healthy);
                 prop_assert_eq!(said == Some(Change::Back), used(health) && !used(before));
                 prop_assert!(said.is_some() || used(health) == used(before));
                 if failures == 0 {
                     prop_assert!(health.availability(now) != Availability::Ejected);
                 }
             }
-            // No ejection is longer than `LONGEST`.
-            let later = now + LONGEST.as_millis() as u64 + 100;
+            // No ejection is longer than `MAX_EJECTION`.
+            let later = now + MAX_EJECTION.as_millis() as u64 + 100;
             prop_assert!(health.availability(later) != Availability::Ejected);
             let checked = health.after(Event::CheckedUp, now, &rules).after(Event::CheckedUp, now, &rules);
             prop_assert!(checked.availability(now) != Availability::Down);
-            prop_assert_eq!(checked.after(Event::Succeeded, now, &rules).availability(now), Availability::Well);
+            prop_assert_eq!(checked.after(Event::Succeeded, now, &rules).availability(now), Availability::Healthy);
         }
     }
 }

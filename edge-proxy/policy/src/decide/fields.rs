@@ -135,7 +135,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     }
     let edited = edits.into_iter().flatten().any(|edits| !edits.is_empty());
     let class = fields.classes();
-    let usual = class.is_portable() && !class.has_underscore() && !fields.may_contain(VOUCHED);
+    let usual = class.is_portable() && !class.has_underscore() && !fields.may_contain(SPECIAL_NAMES);
     if usual && !edited && decision.identities.is_empty() {
         return;
     }
@@ -145,7 +145,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
 }
 
 /// The names that [`is_forwarded`] treats specially.
-const VOUCHED: NameSet = NameSet::of(&[
+const SPECIAL_NAMES: NameSet = NameSet::of(&[
     Name::Forwarded,
     Name::Proxy,
     Name::SecWebSocketKey,

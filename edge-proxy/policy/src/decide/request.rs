@@ -185,7 +185,7 @@ fn takes(route: &Route, method: &Method) -> bool {
 }
 
 /// The highest number of readings of one path for which the authentication service is queried, with the path itself.
-const ASKED: usize = 4;
+const MAX_AUTH_READINGS: usize = 4;
 
 /// Returns the other request targets for which the authentication service must be queried. Empty unless `asks`.
 ///
@@ -225,7 +225,7 @@ fn readings<'s>(
             asked.push(written);
         }
     }
-    if asked.len() < ASKED { Ok(asked) } else { Err(ambiguous()) }
+    if asked.len() < MAX_AUTH_READINGS { Ok(asked) } else { Err(ambiguous()) }
 }
 
 /// Returns the index of the request's site and the normalised host.

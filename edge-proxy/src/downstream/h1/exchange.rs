@@ -4,7 +4,7 @@ use super::HttpConnection;
 use crate::body::{BodyError, BodyPart};
 use crate::buffer::SIZE;
 use crate::deadline::Deadline;
-use crate::downstream::wire::{DRAIN, LINGER, SETTLE};
+use crate::downstream::wire::{MAX_DRAIN, LINGER_PAUSE, ACK_TIMEOUT};
 use crate::exchange::{Abort, ClientGone, Downstream};
 use crate::splice::SplicePipe;
 use edge_http::h1::{ChunkedDecoder, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
@@ -86,12 +86,12 @@ impl Http1Exchange {
                 ResponseContent::Head => {}
                 // The framing shows that the rest is missing, and a reset could take away what is still on its way.
                 ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Chunked) => {
-                    let _ = deadline.within(LINGER, poll_fn(|cx| self.client.wire.poll_end_socket(cx))).await;
+                    let _ = deadline.within(LINGER_PAUSE, poll_fn(|cx| self.client.wire.poll_end_socket(cx))).await;
                     self.client.linger(deadline).await;
                 }
                 // Only a reset shows it, after the client's system has what was sent.
                 _ => {
-                    deadline.within(SETTLE, self.client.wire.socket().acknowledged()).await;
+                    deadline.within(ACK_TIMEOUT, self.client.wire.socket().acknowledged()).await;
                     self.client.wire.socket().reset_on_close();
                 }
             }
@@ -104,20 +104,20 @@ impl Http1Exchange {
             return None;
         }
         if self.sending == ResponseContent::Done && self.keep_alive && !self.waits && !self.leaves_much() {
-            let drained = deadline.within(LINGER, poll_fn(|cx| self.poll_drain(cx))).await;
+            let drained = deadline.within(LINGER_PAUSE, poll_fn(|cx| self.poll_drain(cx))).await;
             if drained == Some(true) {
                 deadline.clear();
                 return Some(self.client);
             }
         }
-        let _ = deadline.within(LINGER, self.client.wire.shutdown()).await;
+        let _ = deadline.within(LINGER_PAUSE, self.client.wire.shutdown()).await;
         self.client.linger(deadline).await;
         None
     }
 
     /// Returns whether more content is declared than is discarded to reuse a connection.
     const fn leaves_much(&self) -> bool {
-        matches!(self.receiving, RequestContent::Length(left) if left > DRAIN as u64)
+        matches!(self.receiving, RequestContent::Length(left) if left > MAX_DRAIN as u64)
     }
 
     /// Discards content. Returns whether all of it has arrived.
@@ -129,7 +129,7 @@ impl Http1Exchange {
                     let n = self.data;
                     thrown += n;
                     self.consume(n);
-                    if thrown > DRAIN {
+                    if thrown > MAX_DRAIN {
                         return Poll::Ready(false);
                     }
                 }

@@ -6,7 +6,7 @@ mod stranger;
 use crate::buffer::{ReadBuffer, SIZE, WriteBuffer};
 use crate::date;
 use crate::deadline::Deadline;
-use crate::downstream::wire::{ClientTransport, LINGER, linger};
+use crate::downstream::wire::{ClientTransport, LINGER_PAUSE, linger};
 use crate::exchange::{Connection, serve};
 use crate::observe::ConnectionRejected;
 use crate::worker::Worker;
@@ -145,14 +145,14 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
         let written = poll_fn(|cx| client.output.poll_write(&mut client.wire, cx)).await;
         written.is_ok() && client.wire.shutdown().await.is_ok()
     };
-    if deadline.within(LINGER, said).await == Some(true) {
+    if deadline.within(LINGER_PAUSE, said).await == Some(true) {
         client.linger(deadline).await;
     }
 }
 
 impl HttpConnection {
     /// Reads and discards what the client still sends, so that it can read the response. Ends when the client closes,
-    /// sends nothing for [`LINGER`], or has sent for [`LINGERS`].
+    /// sends nothing for [`LINGER_PAUSE`], or has sent for [`LINGER_TIMEOUT`].
     async fn linger(&mut self, deadline: &Deadline) {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }

@@ -5,7 +5,7 @@ use edge_policy::Snapshot;
 use edge_policy::config::{PlainHttp, Reject};
 
 /// The highest number of bytes of a head that are searched.
-const MOST: usize = 64 * 1024;
+const MAX_SEARCHED: usize = 64 * 1024;
 
 /// Returns whether a malformed head on a plain listener gets no response: rejections are silent, and the head names no site that
 /// is served there. A scanner thereby learns nothing.
@@ -14,7 +14,7 @@ pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, h
 }
 
 fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
-    let lines = head[..head.len().min(MOST)].split(|byte| *byte == b'\n').skip(1);
+    let lines = head[..head.len().min(MAX_SEARCHED)].split(|byte| *byte == b'\n').skip(1);
     let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(possible_host);
     hosts.into_iter().any(|host| {
         let site = snapshot.site_at(&normalize(host), listener);

@@ -21,16 +21,16 @@ use std::task::Waker;
 use std::time::Instant;
 
 /// The largest flow-control window (RFC 9113 §6.9.1).
-const MOST: i64 = (1 << 31) - 1;
+const MAX_WINDOW: i64 = (1 << 31) - 1;
 /// The number of bytes of pending output from which no more input is read. Content takes at most half of it; heads of a client
 /// that sends requests without reading responses fill the rest.
-const UNTAKEN: usize = 2 * SIZE;
+const MAX_PENDING_OUTPUT: usize = 2 * SIZE;
 /// The number of bytes that a response may buffer in its turn while others wait.
-const TURN: usize = 16 * 1024;
+const TURN_BYTES: usize = 16 * 1024;
 /// The number of reset streams that are remembered, for frames that the client sent before it received the reset.
-const REMEMBERED: usize = 128;
+const MAX_REMEMBERED_RESETS: usize = 128;
 /// The number of aborted requests that are tolerated per second.
-const FORGIVEN: u32 = 20;
+const ABORTS_PER_SECOND: u32 = 20;
 
 /// The limits for one client.
 #[derive(Clone, Copy, Debug)]
@@ -209,9 +209,9 @@ impl Http2Connection {
         self.begun
     }
 
-    /// Returns whether less than [`UNTAKEN`] bytes of output are pending, so that more requests may be read.
+    /// Returns whether less than [`MAX_PENDING_OUTPUT`] bytes of output are pending, so that more requests may be read.
     pub(super) fn has_output_room(&self) -> bool {
-        self.out.len() < UNTAKEN
+        self.out.len() < MAX_PENDING_OUTPUT
     }
 
     /// Returns whether only pending output is left to write.
@@ -261,7 +261,7 @@ impl Http2Connection {
     pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
-            self.say_goaway(MOST as u32, Code::NO_ERROR);
+            self.say_goaway(MAX_WINDOW as u32, Code::NO_ERROR);
             frame::write(self.out.push(), frame::PING, 0, 0, b"farewell");
         }
     }
@@ -276,7 +276,7 @@ impl Http2Connection {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
             self.forgiven = self.now;
-            self.broken_off = self.broken_off.saturating_sub(seconds * FORGIVEN);
+            self.broken_off = self.broken_off.saturating_sub(seconds * ABORTS_PER_SECOND);
         }
         self.broken_off += 1;
         if self.broken_off > self.limits.resets {
@@ -297,7 +297,7 @@ impl Http2Connection {
     /// Remembers a reset stream and releases its slot's content. Frames that the client sent before it receives the
     /// reset are then ignored.
     fn remember_reset(&mut self, id: u32) {
-        if self.reset.len() == REMEMBERED {
+        if self.reset.len() == MAX_REMEMBERED_RESETS {
             self.reset.pop_front();
         }
         self.reset.push_back(id);
@@ -401,7 +401,7 @@ impl Http2Connection {
             return;
         }
         self.contended = self.send_queue.len() > 1;
-        let admitted = waiting.min((shared / TURN).max(1));
+        let admitted = waiting.min((shared / TURN_BYTES).max(1));
         for _ in 0..admitted {
             let Some((id, _)) = self.send_queue.pop() else { break };
             if let Some(slot) = self.slots.get_mut(&id) {

@@ -6,7 +6,7 @@ mod slot;
 
 use crate::buffer::ReadBuffer;
 use crate::deadline::Deadline;
-use crate::downstream::wire::{ClientTransport, LINGER, linger};
+use crate::downstream::wire::{ClientTransport, LINGER_PAUSE, linger};
 use crate::exchange::{Connection, serve};
 use crate::observe::ConnectionRejected;
 use crate::worker::Worker;
@@ -27,14 +27,14 @@ use std::time::Instant;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// The number of reads in succession before the tasks of the streams run.
-const READS: usize = 8;
+const MAX_READS: usize = 8;
 
 /// The limit of unsent bytes in the kernel, which a small response waits for behind a large one.
-const UNSENT: u32 = 128 * 1024;
+const MAX_UNSENT: u32 = 128 * 1024;
 
 /// Serves the connection until it ends. `already` was read from the socket before.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
-    wire.socket().limit_unsent(UNSENT);
+    wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     drop(view);
@@ -160,7 +160,7 @@ impl Driver {
 
     /// Reads available bytes and starts their requests. Returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..READS {
+        for _ in 0..MAX_READS {
             let conn = self.conn.borrow();
             if conn.is_over() {
                 return false;
@@ -271,7 +271,7 @@ impl Driver {
         };
         // The connection's own limit may be what ended it.
         deadline.clear();
-        if deadline.within(LINGER, closed).await == Some(true) {
+        if deadline.within(LINGER_PAUSE, closed).await == Some(true) {
             linger(&mut input, &mut wire, &deadline).await;
         }
     }

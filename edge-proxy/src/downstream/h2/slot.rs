@@ -12,7 +12,7 @@ use std::task::Waker;
 pub(crate) use crate::ids::remember;
 
 /// The number of slots that a worker keeps for reuse.
-const KEPT: usize = 256;
+const MAX_POOLED_SLOTS: usize = 256;
 
 thread_local! {
     // It is the boxes that are used again.
@@ -66,7 +66,7 @@ impl StreamSlot {
     pub(super) fn recycle(mut self: Box<Self>) {
         *self = Self::default();
         POOL.with_borrow_mut(|pool| {
-            if pool.len() < KEPT {
+            if pool.len() < MAX_POOLED_SLOTS {
                 pool.push(self);
             }
         });

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 pub(super) const LEN: usize = 8;
 
 /// The highest number of datagrams queued for another worker. Further ones are dropped, as on a congested path.
-const WAITING: usize = 1024;
+const MAX_QUEUED: usize = 1024;
 
 /// The key by which the workers of one address recognize each other's connection IDs. An ID consists of four random
 /// bytes, the masked worker number, and three bytes of authentication. Without the key it does not reveal which
@@ -82,7 +82,7 @@ impl Handover {
     /// Creates the memberships of a group of engines.
     pub(crate) fn mesh(workers: u8) -> Vec<Self> {
         let key = CidKey::default();
-        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(WAITING)).unzip();
+        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();
         (0..workers)
             .zip(inboxes)
             .map(|(worker, inbox)| Self { key: key.clone(), worker, peers: peers.clone(), inbox })

@@ -20,7 +20,7 @@ pub(crate) struct EngineConfig {
 /// The number of packets that a client is asked to receive before it acknowledges, if it supports that
 /// (draft-ietf-quic-ack-frequency). By default it acknowledges every second packet (RFC 9000 §13.2.2), which costs a
 /// third of the work of a download.
-const UNACKNOWLEDGED: u32 = 9;
+const ACK_ELICITING_THRESHOLD: u32 = 9;
 
 /// Creates the QUIC configuration for accepting connections from a TLS configuration. `tls` needs TLS 1.3 and, if it
 /// allows early data at all, `u32::MAX` bytes of it (RFC 9001 §4.6.1).
@@ -32,7 +32,7 @@ pub(crate) fn server_config(
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;
     let mut acknowledgements = quic::AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED.into());
+    acknowledgements.ack_eliciting_threshold(ACK_ELICITING_THRESHOLD.into());
     let mut transport = quic::TransportConfig::default();
     transport
         .ack_frequency_config(Some(acknowledgements))

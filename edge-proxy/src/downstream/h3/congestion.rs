@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 /// The number of packets that may be in flight at the start.
 const INITIAL_PACKETS: u64 = 32;
 /// The size of a packet in bytes before a larger one is known to arrive (RFC 9000 §14).
-const PACKET: u64 = 1200;
+const INITIAL_PACKET_SIZE: u64 = 1200;
 
 /// The factor by which a loss reduces the window (RFC 9438 §4.6).
-const BETA: f64 = 0.7;
+const BETA_CUBIC: f64 = 0.7;
 /// The scaling constant of the window's growth, in segments per cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
 /// The growth of Reno's window at the same loss rate, in segments per round trip (RFC 9438 §4.3).
-const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+const ALPHA_CUBIC: f64 = 3.0 * (1.0 - BETA_CUBIC) / (1.0 + BETA_CUBIC);
 
 /// The number of round-trip samples in a round before it is compared with the previous round (RFC 9406 §4.3).
-const SAMPLES: u32 = 8;
+const MIN_ROUND_SAMPLES: u32 = 8;
 /// The bounds of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
-const INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
+const RTT_INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
 /// The divisor of acknowledged bytes by which the window grows in conservative slow start (RFC 9406 §4.2).
 const CONSERVATIVE_GROWTH: u64 = 4;
 /// The number of rounds of conservative slow start, after which slow start ends (RFC 9406 §4.3).
@@ -37,7 +37,7 @@ pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Sen
     match congestion {
         Congestion::Bbr => {
             let mut bbr = BbrConfig::default();
-            bbr.initial_window(INITIAL_PACKETS * PACKET);
+            bbr.initial_window(INITIAL_PACKETS * INITIAL_PACKET_SIZE);
             Arc::new(bbr)
         }
         Congestion::Cubic => Arc::new(Factory),
@@ -109,7 +109,7 @@ impl Cubic {
     fn new(mtu: u16) -> Self {
         Self {
             mtu: mtu.into(),
-            window: INITIAL_PACKETS * PACKET,
+            window: INITIAL_PACKETS * INITIAL_PACKET_SIZE,
             threshold: u64::MAX,
             acknowledged: 0,
             slow_start: SlowStart::Fast,
@@ -146,7 +146,7 @@ impl Cubic {
         let since = now.saturating_duration_since(epoch.since);
         let cubic = |t: f64| C.mul_add((t - epoch.k).powi(3), w_max / mtu) * mtu;
         // Once Reno is back where it was, it grows by a segment a round trip.
-        let alpha = if epoch.reno >= w_max { 1.0 } else { ALPHA };
+        let alpha = if epoch.reno >= w_max { 1.0 } else { ALPHA_CUBIC };
         epoch.reno += alpha * mtu * bytes as f64 / window;
         let grown = if cubic(since.as_secs_f64()) < epoch.reno {
             epoch.reno.max(window)
@@ -164,12 +164,12 @@ impl Cubic {
         let round = &mut self.round;
         round.shortest = round.shortest.min(rtt);
         round.samples += 1;
-        if round.samples < SAMPLES || round.before == Duration::MAX {
+        if round.samples < MIN_ROUND_SAMPLES || round.before == Duration::MAX {
             return;
         }
         match self.slow_start {
             SlowStart::Fast => {
-                let increase = (round.before / 8).clamp(INCREASE.0, INCREASE.1);
+                let increase = (round.before / 8).clamp(RTT_INCREASE.0, RTT_INCREASE.1);
                 if round.shortest >= round.before + increase {
                     self.slow_start =
                         SlowStart::Conservative { rounds: CONSERVATIVE_ROUNDS, baseline: round.shortest };
@@ -244,8 +244,8 @@ impl Controller for Cubic {
         }
         let window = self.window as f64;
         // Fast convergence (RFC 9438 §4.7): a connection that backs off before it has recovered leaves room for others.
-        self.w_max = if window < self.w_max { window * (1.0 + BETA) / 2.0 } else { window };
-        self.threshold = ((window * BETA) as u64).max(self.least());
+        self.w_max = if window < self.w_max { window * (1.0 + BETA_CUBIC) / 2.0 } else { window };
+        self.threshold = ((window * BETA_CUBIC) as u64).max(self.least());
         self.window = self.threshold;
         self.epoch = None;
         self.recovery = Some(now);
@@ -274,7 +274,7 @@ impl Controller for Cubic {
     }
 
     fn initial_window(&self) -> u64 {
-        INITIAL_PACKETS * PACKET
+        INITIAL_PACKETS * INITIAL_PACKET_SIZE
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

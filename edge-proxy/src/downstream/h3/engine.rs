@@ -29,13 +29,13 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// The number of received batches before other work is done.
-const BATCHES: usize = 4;
+const MAX_RECEIVE_BATCHES: usize = 4;
 
 /// The number of batches that one connection sends before the next connection.
-const TRANSMITS: usize = 8;
+const MAX_TRANSMIT_BATCHES: usize = 8;
 
 /// The interval at which deadlines are checked.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens an engine. The returned future runs it until it is shut down, in a task of a thread with a `LocalSet`. It
 /// fails with an error of the socket, after which the engine cannot be used.
@@ -124,9 +124,9 @@ impl<S: Service> Engine<S> {
             live: 0,
             pending_handshakes: PendingHandshakes::default(),
             timers: Timers::default(),
-            sleep: Box::pin(tokio::time::sleep_until((now + SWEEP).into())),
+            sleep: Box::pin(tokio::time::sleep_until((now + SWEEP_INTERVAL).into())),
             sleeping_until: None,
-            next_sweep: now + SWEEP,
+            next_sweep: now + SWEEP_INTERVAL,
             received: Vec::new(),
             arrived: Vec::new(),
             driving: Vec::new(),
@@ -181,7 +181,7 @@ impl<S: Service> Engine<S> {
         let mut received = std::mem::take(&mut self.received);
         let mut more = true;
         let interfaces = self.shared.limits().interfaces;
-        for _ in 0..BATCHES {
+        for _ in 0..MAX_RECEIVE_BATCHES {
             match self.socket.poll_recv(cx, interfaces, &mut received) {
                 Poll::Pending => {
                     more = false;
@@ -219,7 +219,7 @@ impl<S: Service> Engine<S> {
             }
         }
         if now >= self.next_sweep {
-            self.next_sweep = now + SWEEP;
+            self.next_sweep = now + SWEEP_INTERVAL;
             self.filter.sweep(now);
             for entry in self.conns.iter().flatten() {
                 let mut state = entry.cell.state.borrow_mut();
@@ -357,7 +357,7 @@ impl<S: Service> Engine<S> {
                     self.blocked = Some(transmit);
                     break;
                 }
-                if batches == TRANSMITS {
+                if batches == MAX_TRANSMIT_BATCHES {
                     break;
                 }
             }
@@ -368,12 +368,12 @@ impl<S: Service> Engine<S> {
                 self.timers.push(at, index);
             }
             drop(state);
-            if self.blocked.is_some() || batches == TRANSMITS {
+            if self.blocked.is_some() || batches == MAX_TRANSMIT_BATCHES {
                 entry.queued = true;
                 self.sending.insert(0, index);
             }
             self.endpoint_events(index);
-            if batches == TRANSMITS && self.blocked.is_none() {
+            if batches == MAX_TRANSMIT_BATCHES && self.blocked.is_none() {
                 // The acknowledgements that came meanwhile go first.
                 return Ok(true);
             }

@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 /// The size of the blocks that encoded output is written into, in bytes.
-const BLOCK: usize = 32 * 1024;
+const BLOCK_SIZE: usize = 32 * 1024;
 
 /// The state shared by an engine, its connections and their tasks.
 pub(super) struct EngineState {
@@ -69,7 +69,7 @@ impl EngineState {
         write(&mut scratch);
         let mut arena = self.arena.borrow_mut();
         if arena.capacity() < scratch.len() {
-            arena.reserve(scratch.len().max(BLOCK));
+            arena.reserve(scratch.len().max(BLOCK_SIZE));
         }
         arena.extend_from_slice(&scratch);
         arena.split().freeze()

@@ -23,7 +23,7 @@ const FACTOR: u64 = 3;
 
 /// The highest number of addresses without validation that are remembered. Datagrams held back for a forgotten one
 /// are lost.
-const MOST: usize = 4;
+const MAX_UNVALIDATED: usize = 4;
 
 /// The addresses of a connection's client.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl ClientPaths {
 
     fn path(&mut self, remote: SocketAddr) -> &mut UnvalidatedPath {
         let at = self.others.iter().position(|path| path.remote == remote).unwrap_or_else(|| {
-            if self.others.len() == MOST {
+            if self.others.len() == MAX_UNVALIDATED {
                 // Not the one that the client moved to.
                 let oldest = self.others.iter().position(|path| path.remote != self.current);
                 self.others.remove(oldest.unwrap_or(0));

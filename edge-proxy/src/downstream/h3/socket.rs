@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// The size of the receive buffer: the most bytes of one sender that the kernel merges (GRO).
-const BUFFER: usize = 64 * 1024;
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// The size of the kernel's buffers in each direction, which hold datagrams while this worker is busy.
 const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
@@ -45,7 +45,7 @@ impl QuicSocket {
         Ok(Self {
             io: UdpSocket::from_std(socket)?,
             state,
-            buffer: vec![0; BUFFER * BATCH_SIZE].into(),
+            buffer: vec![0; RECEIVE_BUFFER * BATCH_SIZE].into(),
             meta: [RecvMeta::default(); BATCH_SIZE],
         })
     }
@@ -87,7 +87,7 @@ impl QuicSocket {
                 }
             }
             let (io, state, meta) = (&self.io, &self.state, &mut self.meta);
-            let mut parts = self.buffer.chunks_mut(BUFFER);
+            let mut parts = self.buffer.chunks_mut(RECEIVE_BUFFER);
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
             match io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, meta)) {

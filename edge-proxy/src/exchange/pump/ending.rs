@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// The time limit for an upstream to end a tunnel after its client is gone.
-const FAREWELL: Duration = Duration::from_secs(2);
+const TUNNEL_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The delay before a reset that could discard content in flight.
-const AHEAD: Duration = Duration::from_millis(50);
+const RESET_DELAY: Duration = Duration::from_millis(50);
 
 /// The state of an exchange of which one side is gone.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Pump<'_> {
         if ready!(down.poll_flush(cx)).is_err() || self.tunnel || !down.reset_overtakes() {
             return Poll::Ready(());
         }
-        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(AHEAD)));
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(RESET_DELAY)));
         pause.as_mut().poll(cx)
     }
 
@@ -134,7 +134,7 @@ impl Pump<'_> {
             if ready!(self.up.poll_flush(cx)).is_err() {
                 return Poll::Ready(());
             }
-            deadline.set(FAREWELL);
+            deadline.set(TUNNEL_END_TIMEOUT);
             self.set(Stage::Ended);
         }
         // To close a connection that has unread bytes resets it, which can take away what was written.

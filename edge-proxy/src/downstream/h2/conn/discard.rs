@@ -9,9 +9,9 @@ use super::{Http2Connection, STREAM_WINDOW};
 use edge_http::h2::{Code, frame};
 
 /// The highest number of content bytes of one request that are discarded.
-const MOST: i64 = 1024 * 1024;
+const MAX_DISCARDED_BYTES: i64 = 1024 * 1024;
 /// The highest number of requests whose content is discarded. Above it, the oldest is reset.
-const COUNT: usize = 32;
+const MAX_DISCARDED_REQUESTS: usize = 32;
 
 /// A request whose content is discarded.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +36,8 @@ impl Http2Connection {
         if self.lost || self.failed.is_some() {
             return;
         }
-        self.discarded.push_back(DiscardedRequest { id, window: slot.receive_window, left: MOST });
-        if self.discarded.len() > COUNT
+        self.discarded.push_back(DiscardedRequest { id, window: slot.receive_window, left: MAX_DISCARDED_BYTES });
+        if self.discarded.len() > MAX_DISCARDED_REQUESTS
             && let Some(oldest) = self.discarded.pop_front()
         {
             self.defer_reset(oldest.id, Code::NO_ERROR);

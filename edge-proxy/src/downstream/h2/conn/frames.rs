@@ -1,7 +1,7 @@
 //! Handling of each frame type from the client (RFC 9113 §6).
 
 use super::super::slot::StreamBody;
-use super::{GoAway, Http2Connection, MOST, PendingRequest};
+use super::{GoAway, Http2Connection, MAX_WINDOW, PendingRequest};
 use crate::body::BodyError;
 use edge_http::h2::Code;
 use edge_http::h2::frame::{self, FrameHeader, setting};
@@ -215,7 +215,7 @@ impl Http2Connection {
     /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the windows of existing streams change by the difference and may
     /// become negative.
     fn initial_window(&mut self, value: i64) {
-        if value > MOST {
+        if value > MAX_WINDOW {
             return self.fail(Code::FLOW_CONTROL_ERROR);
         }
         let step = value - self.initial_window;
@@ -223,7 +223,7 @@ impl Http2Connection {
         let mut over = false;
         for slot in self.slots.values_mut() {
             slot.send_window += step;
-            over |= slot.send_window > MOST;
+            over |= slot.send_window > MAX_WINDOW;
             if step > 0
                 && let Some(writer) = slot.writer.take()
             {
@@ -273,7 +273,7 @@ impl Http2Connection {
             self.send_window += step;
             return match step {
                 0 => self.fail(Code::PROTOCOL_ERROR),
-                _ if self.send_window > MOST => self.fail(Code::FLOW_CONTROL_ERROR),
+                _ if self.send_window > MAX_WINDOW => self.fail(Code::FLOW_CONTROL_ERROR),
                 // Waiting streams are woken once all received frames are handled.
                 _ => {}
             };
@@ -286,7 +286,7 @@ impl Http2Connection {
         slot.send_window += step;
         if step == 0 {
             self.stream_error(id, Code::PROTOCOL_ERROR);
-        } else if slot.send_window > MOST {
+        } else if slot.send_window > MAX_WINDOW {
             self.stream_error(id, Code::FLOW_CONTROL_ERROR);
         } else if let Some(writer) = slot.writer.take() {
             writer.wake();

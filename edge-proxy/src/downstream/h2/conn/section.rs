@@ -12,7 +12,7 @@ use edge_policy::Reason;
 
 /// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded,
 /// so the connection fails.
-const SLACK: usize = 4;
+const MAX_ENCODING_FACTOR: usize = 4;
 
 impl Http2Connection {
     pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
@@ -46,7 +46,7 @@ impl Http2Connection {
     ) {
         let Some(mut block) = self.block.take() else { return self.fail(Code::PROTOCOL_ERROR) };
         block.bytes.extend_from_slice(payload);
-        if block.bytes.len() > SLACK * self.limits.section.section {
+        if block.bytes.len() > MAX_ENCODING_FACTOR * self.limits.section.section {
             return self.fail(Code::ENHANCE_YOUR_CALM);
         }
         if header.has(frame::END_HEADERS) {

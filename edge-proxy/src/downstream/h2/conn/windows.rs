@@ -11,9 +11,9 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// The initial receive window of a connection in bytes.
 pub(super) const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// The largest window of a stream, in bytes.
-const LARGEST: u32 = 8 * 1024 * 1024;
+const MAX_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 /// The number of bytes by which the windows of all connections of a worker may exceed the initial ones.
-const BUDGET: usize = 64 * 1024 * 1024;
+const MAX_GROWTH: usize = 64 * 1024 * 1024;
 /// The payload of the measuring PING.
 pub(super) const PING: &[u8; 8] = b"measures";
 
@@ -54,7 +54,7 @@ impl Windows {
 
     /// Begins a measurement if the windows can grow and none is pending. Returns whether the PING is to be sent.
     pub(super) const fn measure(&mut self) -> bool {
-        let begins = self.measured.is_none() && self.stream < LARGEST;
+        let begins = self.measured.is_none() && self.stream < MAX_STREAM_WINDOW;
         if begins {
             self.measured = Some(0);
         }
@@ -64,10 +64,10 @@ impl Windows {
     /// Ends a measurement when the acknowledgement of the PING arrives. The windows grow if they limited the rate.
     pub(super) fn answered(&mut self) {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
-            let stream = (2 * self.stream).min(LARGEST);
+            let stream = (2 * self.stream).min(MAX_STREAM_WINDOW);
             let connection = self.connection.max(2 * stream);
             let grown = GROWN.get() + (connection - self.connection) as usize;
-            if grown <= BUDGET {
+            if grown <= MAX_GROWTH {
                 GROWN.set(grown);
                 (self.stream, self.connection) = (stream, connection);
             }
@@ -119,7 +119,7 @@ mod tests {
                         connections[at].answered();
                     }
                     let more: usize = connections.iter().map(|one| (one.connection() - WINDOW) as usize).sum();
-                    prop_assert!(more <= BUDGET && more == GROWN.get());
+                    prop_assert!(more <= MAX_GROWTH && more == GROWN.get());
                 }
             }
             prop_assert_eq!(GROWN.get(), 0);

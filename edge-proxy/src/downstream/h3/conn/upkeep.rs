@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 /// The interval of PINGs while requests are in flight: a middlebox may forget a silent connection, and QUIC's idle
 /// timeout does not know of waiting requests.
-const PING: Duration = Duration::from_secs(15);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The time a new address must have been in use before it is trusted. QUIC returns to the old address if the new one is
 /// not validated within three probe timeouts, but does not report the validation.
-const MIGRATED: Duration = Duration::from_secs(30);
+const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
     /// Counts a request that the client aborted, once for each stream. Closes the connection above the configured
@@ -45,7 +45,7 @@ impl QuicConnection {
         {
             self.close(shared, Code::H3_NO_ERROR);
         }
-        if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING {
+        if !self.slots.is_empty() && now.saturating_duration_since(self.pinged) >= PING_INTERVAL {
             self.pinged = now;
             self.quic.ping();
         }
@@ -75,7 +75,7 @@ impl QuicConnection {
         self.peer
     }
 
-    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATED`]. QUIC uses an address
+    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`]. QUIC uses an address
     /// before it is validated; policy and logs must not.
     pub(in super::super) fn follow_address(&mut self, now: Instant) {
         let address = self.quic.remote_address();
@@ -85,8 +85,8 @@ impl QuicConnection {
         }
         match self.moved {
             Some((new, since)) if new == address => {
-                // With a round trip below a second, three probe time-outs are far below `MIGRATED`.
-                if now.saturating_duration_since(since) > MIGRATED && self.quic.rtt() < Duration::from_secs(1)
+                // With a round trip below a second, three probe time-outs are far below `MIGRATION_DELAY`.
+                if now.saturating_duration_since(since) > MIGRATION_DELAY && self.quic.rtt() < Duration::from_secs(1)
                 {
                     self.peer = address;
                     self.moved = None;

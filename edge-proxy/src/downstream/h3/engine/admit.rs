@@ -7,7 +7,7 @@ use super::super::first_flight::{FilterVerdict, Flow};
 use super::super::paths::ClientPaths;
 use super::super::socket::Datagram;
 use super::super::{DropReason, HelloVerdict, Service};
-use super::{BATCHES, Engine, Entry};
+use super::{MAX_RECEIVE_BATCHES, Engine, Entry};
 use edge_http::h3::initial;
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
@@ -30,7 +30,7 @@ enum AdmitOutcome {
 impl<S: Service> Engine<S> {
     /// Processes the datagrams that other workers handed over. Returns whether there were any.
     pub(super) fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..BATCHES * quinn_udp::BATCH_SIZE {
+        for _ in 0..MAX_RECEIVE_BATCHES * quinn_udp::BATCH_SIZE {
             match self.handover.inbox.poll_recv(cx) {
                 Poll::Ready(Some(datagram)) => self.datagram(datagram, false),
                 Poll::Ready(None) | Poll::Pending => return false,
