@@ -228,7 +228,7 @@ impl WriteBuffer {
 
     /// Appends bytes to the output. Large parts are written to `wire` directly, after the pending output; the rest is
     /// buffered.
-    pub(crate) fn pass(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
+    pub(crate) fn append_or_write(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= MIN_DIRECT_WRITE {
             let [a, b, c] = parts;

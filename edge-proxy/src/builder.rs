@@ -129,7 +129,7 @@ impl Builder {
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = InheritedSockets { tcp, udp };
-        self.workers = self.workers.max(self.inherited.most()).min(64);
+        self.workers = self.workers.max(self.inherited.max_per_address()).min(64);
         self
     }
 

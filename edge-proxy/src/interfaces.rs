@@ -100,7 +100,7 @@ impl InterfaceWatcher {
     fn open(&self, held: &mut RetainedSockets, index: Option<u32>) -> std::io::Result<()> {
         let workers = self.workers.len();
         // Those that somebody else opened can still be bound where they never were.
-        let mut inherited = held.spare.again()?;
+        let mut inherited = held.spare.try_clone()?;
         let opened = match listen::open(&held.listener, workers, &mut inherited) {
             Err(why) if listen::is_waiting(&held.listener, &why) => return Err(why),
             Err(_) => listen::open(&held.listener, workers, &mut InheritedSockets::default())?,

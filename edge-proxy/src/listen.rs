@@ -15,14 +15,14 @@ const UDP_BUFFER: usize = 2 * 1024 * 1024;
 const PORT_ATTEMPTS: usize = 16;
 
 /// Creates a socket that shares its port with those of other workers (`SO_REUSEPORT`).
-fn shared(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = alone(listener, kind, protocol)?;
+fn shared_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = exclusive_socket(listener, kind, protocol)?;
     socket.set_reuse_port(true)?;
     Ok(socket)
 }
 
 /// Creates a socket that does not share its port.
-fn alone(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn exclusive_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let address = listener.address;
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
@@ -47,7 +47,7 @@ pub(crate) fn keep_alive(socket: &SockRef<'_>) {
 }
 
 /// Disables Nagle's algorithm, since heads and small content are written at once. Accepted sockets inherit it.
-fn at_once(listening: BorrowedFd<'_>) {
+fn disable_nagle(listening: BorrowedFd<'_>) {
     // Without it, responses are only later.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
     keep_alive(&SockRef::from(&listening));
@@ -62,7 +62,7 @@ pub(crate) struct InheritedSockets {
 
 impl InheritedSockets {
     /// Returns the highest number of sockets of one address.
-    pub(crate) fn most(&self) -> usize {
+    pub(crate) fn max_per_address(&self) -> usize {
         let same = |address: SocketAddr| {
             self.tcp.iter().filter(|socket| socket.local_addr().is_ok_and(|found| found == address)).count()
         };
@@ -78,7 +78,7 @@ impl InheritedSockets {
     }
 
     /// Returns duplicates of all sockets.
-    pub(crate) fn again(&self) -> io::Result<Self> {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
             udp: self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?,
@@ -122,20 +122,20 @@ pub(crate) fn probe(
         let quic = listener.kind == ListenerKind::Tls { http3: true };
         let failed = |why| (listener.address, why);
         // Nobody can listen there yet.
-        match alone(listener, Type::STREAM, Protocol::TCP)
+        match exclusive_socket(listener, Type::STREAM, Protocol::TCP)
             .and_then(|socket| socket.bind(&listener.address.into()))
         {
             Err(why) if is_waiting(listener, &why) => continue,
             _ => {}
         }
         if !inherited.tcp.iter().any(|socket| has(socket.local_addr())) {
-            let socket = alone(listener, Type::STREAM, Protocol::TCP).map_err(failed)?;
+            let socket = exclusive_socket(listener, Type::STREAM, Protocol::TCP).map_err(failed)?;
             // Connections of a predecessor may linger in TIME_WAIT.
             socket.set_reuse_address(true).map_err(failed)?;
             socket.bind(&listener.address.into()).map_err(failed)?;
         }
         if quic && !inherited.udp.iter().any(|socket| has(socket.local_addr())) {
-            let socket = alone(listener, Type::DGRAM, Protocol::UDP).map_err(failed)?;
+            let socket = exclusive_socket(listener, Type::DGRAM, Protocol::UDP).map_err(failed)?;
             socket.bind(&listener.address.into()).map_err(failed)?;
         }
     }
@@ -221,18 +221,18 @@ fn tcp(
         for socket in &found {
             confine(&SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
-            at_once(socket.as_fd());
+            disable_nagle(socket.as_fd());
         }
         return Ok((address, InheritedSockets::spread(found, workers, TcpListener::try_clone)?, true));
     }
     let mut address = listener.address;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
-        let socket = shared(listener, Type::STREAM, Protocol::TCP)?;
+        let socket = shared_socket(listener, Type::STREAM, Protocol::TCP)?;
         // Connections of a predecessor may linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        at_once(socket.as_fd());
+        disable_nagle(socket.as_fd());
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         address = socket.local_addr()?;
@@ -263,7 +263,7 @@ fn udp(
     }
     (0..workers)
         .map(|_| {
-            let socket = shared(listener, Type::DGRAM, Protocol::UDP)?;
+            let socket = shared_socket(listener, Type::DGRAM, Protocol::UDP)?;
             // Best effort: the kernel caps both by net.core.rmem_max and wmem_max.
             let _ = socket.set_recv_buffer_size(UDP_BUFFER);
             let _ = socket.set_send_buffer_size(UDP_BUFFER);

@@ -2,7 +2,7 @@
 //! password with every request.
 
 use super::limits::site::SiteLimiter;
-use super::limits::sketch::customer;
+use super::limits::sketch::client_key;
 use argon2::PasswordVerifier;
 use aws_lc_rs::hmac;
 use edge_policy::auth::basic::{Credentials, User};
@@ -61,7 +61,7 @@ pub(crate) async fn verify(
         return PasswordVerdict::TooOften(wait);
     }
     let answer = match QueueSlot::take(client, right_before.is_some()) {
-        Some(place) => hashed(hash, given.password.clone(), place).await,
+        Some(place) => verify_on_pool(hash, given.password.clone(), place).await,
         None => None,
     };
     let verdict = match answer {
@@ -123,7 +123,7 @@ impl PasswordCache {
     /// Returns the keyed hash of the credentials of a client and of the hash they are verified against.
     fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&customer(client).to_be_bytes());
+        context.update(&client_key(client).to_be_bytes());
         for part in [given.user.as_bytes(), hash.as_bytes(), &given.password] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
@@ -180,7 +180,7 @@ struct QueueSlot(u64);
 impl QueueSlot {
     /// Takes a slot. `None` if the client or all clients together have too many.
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
-        let client = customer(client);
+        let client = client_key(client);
         let mut waiting = wait();
         let places = if right_before { 2 * MAX_WAITING } else { MAX_WAITING };
         let own = waiting.get(&client).copied().unwrap_or_default();
@@ -211,7 +211,7 @@ struct Job {
 }
 
 /// Verifies a password against a hash on a thread of the pool. `None` if there is no thread.
-async fn hashed(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
+async fn verify_on_pool(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let job = Job { hash, password, answer, place };
     let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);

@@ -173,7 +173,7 @@ impl ProxyHandle {
             });
         }
         drop(reply);
-        let prepared = self.prepared(&replies);
+        let prepared = self.wait_until_prepared(&replies);
         for worker in &self.workers {
             let _ = worker.commands.send(match prepared {
                 Ok(()) => Command::Commit { closed: closed.to_vec() },
@@ -184,7 +184,7 @@ impl ProxyHandle {
     }
 
     /// Waits until every worker has replied that it is prepared, or one has failed or taken too long.
-    fn prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
+    fn wait_until_prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
         let mut missing: Vec<usize> = (0..self.workers.len()).collect();
         while let Some(&number) = missing.first() {
             match replies.recv_timeout(START_TIMEOUT) {

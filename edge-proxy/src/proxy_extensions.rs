@@ -24,7 +24,7 @@ pub(crate) fn proxy_extensions(
         // TLS ends here: what was said of another connection does not describe this one.
         extensions.alpn = connection.alpn.map(|name| name.as_bytes().to_vec());
         extensions.authority = connection.sni.as_deref().map(str::to_owned);
-        extensions.tls = Some(described(tls, certificate));
+        extensions.tls = Some(tls_extension(tls, certificate));
     } else if let Some(sni) = &connection.sni {
         // TLS that is passed through.
         extensions.authority = Some(sni.clone().into_string());
@@ -36,8 +36,8 @@ pub(crate) fn proxy_extensions(
 }
 
 /// Returns the TLS extension of a connection to this proxy.
-fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
-    let cipher = tls.cipher.map(|name| of_openssl(name).into_owned());
+fn tls_extension(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
+    let cipher = tls.cipher.map(|name| openssl_name(name).into_owned());
     let mut extensions = TlsExtension::over_tls(tls.version, cipher);
     if let CertificateContext::Verified(certificate) = certificate {
         (extensions.certificate, extensions.verified) = (true, true);
@@ -48,7 +48,7 @@ fn described(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExte
 
 /// Returns OpenSSL's name of a cipher suite by its IANA name, as receivers of PROXY headers expect it. They are equal
 /// for TLS 1.3.
-fn of_openssl(registered: &str) -> Cow<'_, str> {
+fn openssl_name(registered: &str) -> Cow<'_, str> {
     let Some((exchange, cipher)) = registered.strip_prefix("TLS_").and_then(|name| name.split_once("_WITH_"))
     else {
         return registered.into();
@@ -59,7 +59,7 @@ fn of_openssl(registered: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_openssl;
+    use super::openssl_name;
 
     #[test]
     fn cipher_suites_have_the_names_of_openssl() {
@@ -69,7 +69,7 @@ mod tests {
             ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
             ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
         ] {
-            assert_eq!(of_openssl(registered), openssl);
+            assert_eq!(openssl_name(registered), openssl);
         }
     }
 }

@@ -215,7 +215,7 @@ impl Runtime {
 
     /// Returns the connection limit of this peer. `None` if its connections are not counted: there is no limit, or it
     /// is a trusted proxy, whose connections carry many clients.
-    fn counts(&self, peer: IpAddr) -> Option<u32> {
+    fn connection_limit(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
         let hop = config.trust.ranges.iter().any(|range| range.contains(&peer));
@@ -227,7 +227,7 @@ impl Runtime {
     /// # Errors
     /// The client has reached its limit.
     pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
-        match self.counts(client) {
+        match self.connection_limit(client) {
             None => Ok(None),
             Some(limit) => self.clients.hold(client, limit).map(Some).ok_or(TooManyConnections),
         }
@@ -235,7 +235,7 @@ impl Runtime {
 
     /// Returns whether [`Runtime::hold`] would fail for this client.
     pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
-        self.counts(client).is_some_and(|limit| self.clients.of(client) >= limit)
+        self.connection_limit(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }
 
     pub(crate) const fn snapshot(&self) -> &Snapshot {

@@ -70,7 +70,7 @@ impl Socket {
     }
 
     /// Completes when the peer has acknowledged all output, or the connection is gone.
-    pub(crate) async fn acknowledged(&self) {
+    pub(crate) async fn wait_acknowledged(&self) {
         let queued = || match self {
             Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
             Self::Tcp(stream) => unacknowledged(stream.as_fd()),

@@ -76,7 +76,7 @@ impl WhoIs {
 
     /// Looks up the identity of an address, in the cache or at tailscaled. `None` if the address is outside the
     /// tailnet's ranges.
-    pub(crate) async fn is(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
+    pub(crate) async fn look_up(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
             return None;
@@ -107,7 +107,7 @@ impl WhoIs {
         let mut head = RequestHead::new(Version::Http11);
         // The name that tailscaled wants to be asked by, so that no web page can.
         head.authority = "local-tailscaled.sock".into();
-        head.target = format!("/localapi/v0/whois?addr={}", encoded(who));
+        head.target = format!("/localapi/v0/whois?addr={}", query_value(who));
         let mut options = ConnectOptions {
             client: who,
             local: who,
@@ -149,7 +149,7 @@ impl WhoIs {
 }
 
 /// Formats an address and port for a query string; brackets are percent-encoded.
-fn encoded(who: SocketAddr) -> String {
+fn query_value(who: SocketAddr) -> String {
     who.to_string().replace('[', "%5B").replace(']', "%5D")
 }
 
@@ -229,6 +229,6 @@ mod tests {
         assert_eq!((tagged.name.as_str(), tagged.user), ("vps-pacman", None));
         assert!(parse_whois(b"{}").is_some_and(|said| matches!(said, WhoisResult::Nobody)));
         assert!(parse_whois(b"no match").is_none() && parse_whois(b"[]").is_none());
-        assert_eq!(encoded("[fd7a::1]:9".parse().unwrap()), "%5Bfd7a::1%5D:9");
+        assert_eq!(query_value("[fd7a::1]:9".parse().unwrap()), "%5Bfd7a::1%5D:9");
     }
 }

@@ -39,7 +39,7 @@ pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
         phrase => phrase,
     };
     let json = || format!("{{\"status\":{status},\"title\":\"{phrase}\"}}\n");
-    match form(request) {
+    match preferred_media_type(request) {
         MediaType::Html => (
             "text/html; charset=utf-8",
             format!(
@@ -53,7 +53,7 @@ pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
 }
 
 /// Returns the media type with the highest weight. Text if none is acceptable.
-fn form(request: &Fields) -> MediaType {
+fn preferred_media_type(request: &Fields) -> MediaType {
     let mut best = (0, MediaType::Text);
     for (form, media) in MEDIA_TYPES {
         let weight = weight(request, media);

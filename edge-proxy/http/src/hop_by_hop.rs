@@ -26,7 +26,7 @@ pub fn strip(fields: &mut Fields) {
     // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
     let mut nominated = ConnectionOptions::default();
     for name in fields.all(Name::Connection).flat_map(list) {
-        if !always(Name::of(name)) && !is_option(name) {
+        if !is_always_hop_by_hop(Name::of(name)) && !is_option(name) {
             nominated.push(name);
         }
     }
@@ -50,8 +50,8 @@ pub fn strip(fields: &mut Fields) {
 /// Returns whether this field is always hop-by-hop, or one that a backend could take for such a field.
 fn concerns_hop(field: Field<'_>) -> bool {
     match field.id {
-        Name::Other if field.class.has_underscore() => always(folded(field.name)),
-        id => always(id),
+        Name::Other if field.class.has_underscore() => is_always_hop_by_hop(folded(field.name)),
+        id => is_always_hop_by_hop(id),
     }
 }
 
@@ -109,7 +109,7 @@ impl FieldIndex<'_> {
 /// Returns whether a field of this name is hop-by-hop even if it is not nominated. The fields that frame a message
 /// are included, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110
 /// §6.6.2).
-const fn always(id: Name) -> bool {
+const fn is_always_hop_by_hop(id: Name) -> bool {
     ALWAYS.contains(id)
 }
 

@@ -272,7 +272,7 @@ impl TrailerBuilder {
 
 /// Returns whether a response field is omitted in HTTP/2 and HTTP/3, because it is connection-specific or expressed by the
 /// framing.
-pub(crate) const fn is_left_out(id: Name) -> bool {
+pub(crate) const fn is_omitted(id: Name) -> bool {
     matches!(
         id,
         Name::Connection

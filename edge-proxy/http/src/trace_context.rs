@@ -111,16 +111,16 @@ pub struct TraceContext {
 /// An error for a value that is not a valid `traceparent`. A new trace must then begin (§3.2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid traceparent: expected 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
-pub struct BadTraceparent;
+pub struct InvalidTraceparent;
 
 impl TraceContext {
     /// Parses the value of `traceparent`. A version above 00 is parsed as version 00, as the standard requires; ff is invalid.
     ///
     /// # Errors
-    /// [`BadTraceparent`] if the value is malformed or an ID is zero.
-    pub fn parse(value: &[u8]) -> Result<Self, BadTraceparent> {
-        let head = value.get(..TRACEPARENT_LEN).ok_or(BadTraceparent)?;
-        let [version] = decode_hex::<1>(&head[..2]).ok_or(BadTraceparent)?;
+    /// [`InvalidTraceparent`] if the value is malformed or an ID is zero.
+    pub fn parse(value: &[u8]) -> Result<Self, InvalidTraceparent> {
+        let head = value.get(..TRACEPARENT_LEN).ok_or(InvalidTraceparent)?;
+        let [version] = decode_hex::<1>(&head[..2]).ok_or(InvalidTraceparent)?;
         // Later versions may append more after another dash.
         let ends = match version {
             0 => value.len() == TRACEPARENT_LEN,
@@ -128,11 +128,11 @@ impl TraceContext {
             _ => value.get(TRACEPARENT_LEN).is_none_or(|next| *next == b'-'),
         };
         if !ends || head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
-            return Err(BadTraceparent);
+            return Err(InvalidTraceparent);
         }
-        let trace = decode_hex(&head[3..35]).and_then(TraceId::new).ok_or(BadTraceparent)?;
-        let span = decode_hex(&head[36..52]).and_then(SpanId::new).ok_or(BadTraceparent)?;
-        let [flags] = decode_hex::<1>(&head[53..]).ok_or(BadTraceparent)?;
+        let trace = decode_hex(&head[3..35]).and_then(TraceId::new).ok_or(InvalidTraceparent)?;
+        let span = decode_hex(&head[36..52]).and_then(SpanId::new).ok_or(InvalidTraceparent)?;
+        let [flags] = decode_hex::<1>(&head[53..]).ok_or(InvalidTraceparent)?;
         Ok(Self { trace, span, sampled: flags & 1 != 0, random: flags & 2 != 0 })
     }
 
@@ -294,7 +294,7 @@ mod tests {
             b"0g-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ];
         for value in wrong {
-            assert_eq!(TraceContext::parse(value), Err(BadTraceparent), "{}", value.escape_ascii());
+            assert_eq!(TraceContext::parse(value), Err(InvalidTraceparent), "{}", value.escape_ascii());
         }
     }
 

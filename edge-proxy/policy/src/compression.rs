@@ -68,10 +68,10 @@ pub fn choose(
         }
     }
     let kind = response.fields.get_named(b"content-type").unwrap_or_default();
-    if response.fields.get_named(b"content-encoding").is_some() || !gains(kind) {
+    if response.fields.get_named(b"content-encoding").is_some() || !is_compressible(kind) {
         return Err(SkipReason::Incompressible);
     }
-    if leaks(&request.fields) {
+    if may_leak(&request.fields) {
         return Err(SkipReason::Leaks);
     }
     preferred_coding(&request.fields, &compression.codings).ok_or(SkipReason::NotAccepted)
@@ -102,7 +102,7 @@ pub fn vary(response: &mut ResponseHead) {
 }
 
 /// Returns whether content of this media type is worth compressing.
-fn gains(kind: &[u8]) -> bool {
+fn is_compressible(kind: &[u8]) -> bool {
     let essence =
         kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
     let Some(slash) = essence.iter().position(|byte| *byte == b'/') else { return false };
@@ -137,7 +137,7 @@ fn gains(kind: &[u8]) -> bool {
 
 /// Returns whether the length of a compressed response could reveal a secret: the request is cross-site, or carries
 /// credentials without a statement of the browser (Sec-Fetch-Site).
-fn leaks(fields: &Fields) -> bool {
+fn may_leak(fields: &Fields) -> bool {
     match fields.get_named(b"sec-fetch-site") {
         Some(b"same-origin" | b"none") => false,
         Some(_) => true,

@@ -213,7 +213,7 @@ impl SiteIndex {
                     || route.require_certificate
                     || !route.methods.is_empty()
                     || route.auth.is_some()
-                    || route::decides(route).is_some()
+                    || route::access_decision(route).is_some()
             }),
         }
     }

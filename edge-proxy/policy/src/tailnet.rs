@@ -142,11 +142,11 @@ pub const FIELDS: [&str; 5] = [
 pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
     let user = node.user.as_ref();
     let values = [
-        user.map(|user| encoded(&user.login)),
-        user.map(|user| encoded(&user.name)),
-        user.map(|user| encoded(&user.picture)),
-        Some(encoded(&node.name)),
-        Some(encoded(&node.tags.join(","))),
+        user.map(|user| encode_value(&user.login)),
+        user.map(|user| encode_value(&user.name)),
+        user.map(|user| encode_value(&user.picture)),
+        Some(encode_value(&node.name)),
+        Some(encode_value(&node.tags.join(","))),
     ];
     FIELDS
         .into_iter()
@@ -155,7 +155,7 @@ pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
 }
 
 /// Encodes a field value: printable ASCII unchanged, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
-fn encoded(text: &str) -> String {
+fn encode_value(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?") {
         return text.trim().to_owned();
     }
@@ -224,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_is_always_a_fields_value(text in any::<String>()) {
-            let value = encoded(&text);
+            let value = encode_value(&text);
             prop_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
             prop_assert_eq!(value.trim(), &value);
         }

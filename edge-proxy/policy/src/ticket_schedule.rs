@@ -83,35 +83,35 @@ impl TicketSchedule {
 
     /// Returns the interval at which an edge reloads keys, a quarter of the rotation and at most 60 s: short enough to have each
     /// key before any edge seals with it.
-    pub fn refresh(&self) -> Duration {
+    pub fn refresh_interval(&self) -> Duration {
         (self.rotate() / 4).min(Duration::from_secs(60))
     }
 
     /// Returns the epoch whose key seals at `now`, in seconds since 1970.
-    pub const fn sealing(&self, now: u64) -> u64 {
+    pub const fn sealing_epoch(&self, now: u64) -> u64 {
         now / self.rotate
     }
 
     /// Returns the epochs whose keys an edge creates if they are missing: the current one and the next. `now` is in seconds since
     /// 1970.
-    pub const fn wanted(&self, now: u64) -> RangeInclusive<u64> {
-        let epoch = self.sealing(now);
+    pub const fn required_epochs(&self, now: u64) -> RangeInclusive<u64> {
+        let epoch = self.sealing_epoch(now);
         epoch..=epoch + 1
     }
 
     /// Returns the time at which the key of an epoch is deleted, in seconds since 1970.
-    pub const fn ends(&self, epoch: u64) -> u64 {
+    pub const fn end(&self, epoch: u64) -> u64 {
         (epoch.saturating_add(1)).saturating_mul(self.rotate).saturating_add(self.lifetime + self.skew)
     }
 
     /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970. True for later epochs as well, since
     /// another edge's clock may be ahead.
     pub const fn opens(&self, epoch: u64, now: u64) -> bool {
-        now < self.ends(epoch)
+        now < self.end(epoch)
     }
 
     /// Returns the longest time between the creation of a key by one edge and its deletion by another.
-    pub const fn longest(&self) -> Duration {
+    pub const fn max_key_lifetime(&self) -> Duration {
         Duration::from_secs(2 * self.rotate + self.lifetime + 2 * self.skew)
     }
 }

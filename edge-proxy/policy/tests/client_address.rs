@@ -3,7 +3,7 @@
 use edge_http::Fields;
 use edge_http::forwarded;
 use edge_http::proxy_protocol::{self, ProxyHeader, v1, v2};
-use edge_policy::client_address::{MAX_HOPS, MAX_LOOKUPS, StopReason, hop_to_look_up, parse_entry, restore};
+use edge_policy::client_address::{MAX_HOPS, MAX_LOOKUPS, StopReason, next_lookup, parse_entry, restore};
 use edge_policy::config::{Trust, TrustedHeader};
 use edge_policy::tailnet::{Identities, IdentityMatcher, Node, TailnetIdentity};
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ proptest! {
         let mut hops = Vec::new();
         loop {
             let identities = Identities { source: said(peer), hops: &hops };
-            let Some(hop) = hop_to_look_up(&trust, (peer, 1).into(), None, identities, &fields) else { break };
+            let Some(hop) = next_lookup(&trust, (peer, 1).into(), None, identities, &fields) else { break };
             // Each is asked about once, and only addresses in trusted positions.
             prop_assert!(is_hop(hop) && hops.iter().all(|(known, _)| *known != hop));
             hops.push((hop, said(hop)));

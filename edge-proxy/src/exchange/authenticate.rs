@@ -39,7 +39,7 @@ impl AuthIdentity<'_> {
     }
 
     /// Sets the identity fields of the upstream's request.
-    pub(super) fn tell(&self, fields: &mut Fields) {
+    pub(super) fn set_request_fields(&self, fields: &mut Fields) {
         match self {
             Self::Unasked => {}
             Self::Basic(auth, user) => {
@@ -54,7 +54,7 @@ impl AuthIdentity<'_> {
     }
 
     /// Adds the fields that the authentication service returned to the response.
-    pub(super) fn answer(&self, fields: &mut Fields) {
+    pub(super) fn add_response_fields(&self, fields: &mut Fields) {
         if let Self::Forward(_, _, said) = self {
             said.iter().for_each(|field| fields.push(field.name, field.value));
         }

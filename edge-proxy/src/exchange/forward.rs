@@ -57,7 +57,7 @@ impl Forwarding<'_, '_> {
         let compresses = self.context.decision.compression().is_some();
         let asked = compresses.then(|| head.clone());
         request_fields(self.context.decision, &self.context.facts(down.is_early()), down.is_early(), head);
-        self.identity.tell(&mut head.fields);
+        self.identity.set_request_fields(&mut head.fields);
         request_id::write(self.context, &mut head.fields);
         let client = SocketAddr::new(
             self.context.decision.client.address,
@@ -124,7 +124,7 @@ impl Forwarding<'_, '_> {
                         date::add(&mut response.fields);
                     }
                     response_fields(self.context.decision, &facts, alt_svc, response);
-                    self.identity.answer(&mut response.fields);
+                    self.identity.add_response_fields(&mut response.fields);
                     if !response.is_interim() {
                         if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
                             let https = self.context.decision.client.forwarded.https;
@@ -155,7 +155,7 @@ impl Forwarding<'_, '_> {
                     }
                     pump.up.finish();
                     let upstream = Some(self.upstream);
-                    return Outcome { received, sent, upstream, spliced, ..Outcome::answered(status) };
+                    return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };
                 }
                 // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
@@ -171,7 +171,7 @@ impl Forwarding<'_, '_> {
                     let received = pump.received;
                     drop(pump);
                     response_fields(self.context.decision, &facts, alt_svc, &mut page);
-                    self.identity.answer(&mut page.fields);
+                    self.identity.add_response_fields(&mut page.fields);
                     let answered = answer(self.context, down, &method, page, body).await;
                     return Outcome { received, upstream: Some(self.upstream), ..answered };
                 }
@@ -316,11 +316,11 @@ impl Forwarding<'_, '_> {
             }
             _ => {
                 down.abort(abort);
-                Outcome { status: None, ..Outcome::answered(0) }
+                Outcome { status: None, ..Outcome::with_status(0) }
             }
         };
         (outcome.received, outcome.sent) = (received, sent);
         outcome.upstream = Some(self.upstream);
-        outcome.because(why.reason())
+        outcome.with_reason(why.reason())
     }
 }

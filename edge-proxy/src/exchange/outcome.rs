@@ -18,7 +18,7 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Creates the outcome of a response with this status.
-    pub(super) const fn answered(status: u16) -> Self {
+    pub(super) const fn with_status(status: u16) -> Self {
         Self {
             status: Some(status),
             received: 0,
@@ -31,7 +31,7 @@ impl Outcome {
     }
 
     /// Sets the reason.
-    pub(super) fn because(mut self, reason: Reason) -> Self {
+    pub(super) fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }

@@ -110,11 +110,11 @@ pub(super) async fn answer<D: Downstream>(
         poll_fn(|cx| down.poll_flush(cx)).await
     };
     match context.deadline.within(context.timeouts.body, written).await {
-        Some(Ok(())) => Outcome { sent, ..Outcome::answered(status) },
-        Some(Err(_)) => Outcome { sent, ..Outcome::answered(status).because(Reason::ClientLost) },
+        Some(Ok(())) => Outcome { sent, ..Outcome::with_status(status) },
+        Some(Err(_)) => Outcome { sent, ..Outcome::with_status(status).with_reason(Reason::ClientLost) },
         None => {
             down.abort(Abort::TimedOut);
-            Outcome { sent, ..Outcome::answered(status).because(Reason::ClientSlow) }
+            Outcome { sent, ..Outcome::with_status(status).with_reason(Reason::ClientSlow) }
         }
     }
 }

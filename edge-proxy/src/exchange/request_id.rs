@@ -11,7 +11,7 @@ const MAX_LEN: usize = 128;
 /// Returns the identifier in the field `name` if a trusted proxy sent a valid one, else a random one.
 pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
     let told = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
-    if let Some(told) = told.and_then(kept) {
+    if let Some(told) = told.and_then(valid_id) {
         return told.to_owned();
     }
     random()
@@ -26,7 +26,7 @@ pub(crate) fn random() -> String {
 }
 
 /// Returns a received identifier. `None` unless it consists of 1 to 128 letters, digits and characters of `-_.:+/=`.
-fn kept(told: &[u8]) -> Option<&str> {
+fn valid_id(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
     (!text.is_empty() && text.len() <= MAX_LEN && told.iter().all(fine)).then_some(text)
@@ -53,7 +53,7 @@ mod tests {
             (&"x".repeat(128), true),
             (&"x".repeat(129), false),
         ] {
-            assert_eq!(super::kept(told.as_bytes()).is_some(), kept, "{told}");
+            assert_eq!(super::valid_id(told.as_bytes()).is_some(), kept, "{told}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::view::View;
 use crate::worker::Worker;
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
-use edge_policy::client_address::hop_to_look_up;
+use edge_policy::client_address::next_lookup;
 use edge_policy::decide::{Verdict, decide, response_fields};
 use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::handler::{HandlerAction, HandlerRequest};
@@ -39,7 +39,7 @@ pub(crate) async fn serve<D: Downstream>(
     let view = worker.view();
     let was_early = down.is_early();
     let said = match &view.whois {
-        Some(whois) => Box::pin(whois.is(connection.proxied.unwrap_or(connection.peer), deadline)).await,
+        Some(whois) => Box::pin(whois.look_up(connection.proxied.unwrap_or(connection.peer), deadline)).await,
         None => None,
     };
     let source = said.as_ref().map(WhoisResult::identity).unwrap_or_default();
@@ -147,12 +147,12 @@ async fn hops(
         let hops: Vec<_> = known.iter().map(|(hop, said)| (*hop, said.identity())).collect();
         let identities = Identities { source, hops: &hops };
         let interface = connection.interface.as_deref();
-        let Some(hop) = hop_to_look_up(trust, peer, interface, identities, &head.fields) else {
+        let Some(hop) = next_lookup(trust, peer, interface, identities, &head.fields) else {
             return known;
         };
         drop(hops);
         // The port does not matter for an address of the tailnet. Of others nothing is known.
-        let said = whois.is(SocketAddr::new(hop, 0), deadline).await;
+        let said = whois.look_up(SocketAddr::new(hop, 0), deadline).await;
         known.push((hop, said.unwrap_or(WhoisResult::Nobody)));
     }
 }
@@ -166,7 +166,7 @@ async fn deny<D: Downstream>(
 ) -> Outcome {
     let Denial { head: mut response, content, reason } = denial;
     response_fields(context.decision, &context.facts(false), context.view.alt_svc(), &mut response);
-    answer(context, down, &head.method, response, &content).await.because(reason)
+    answer(context, down, &head.method, response, &content).await.with_reason(reason)
 }
 
 /// Carries out the verdict: forwards the request or sends a response.
@@ -180,27 +180,27 @@ async fn act<D: Downstream>(
     let ExchangeContext { view, decision, .. } = *context;
     let fields = |response: &mut ResponseHead| {
         response_fields(decision, &context.facts(false), view.alt_svc(), response);
-        identity.answer(&mut response.fields);
+        identity.add_response_fields(&mut response.fields);
     };
     match (&decision.verdict, waited) {
         (_, None | Some(Err(_))) => {
             down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because(Reason::HandshakeNotCompleted) }
+            Outcome { status: None, ..Outcome::with_status(0).with_reason(Reason::HandshakeNotCompleted) }
         }
         (Verdict::Drop { why }, _) => {
             down.abort(Abort::Refused);
-            Outcome { status: None, ..Outcome::answered(0).because(*why) }
+            Outcome { status: None, ..Outcome::with_status(0).with_reason(*why) }
         }
         (Verdict::Refuse { why: why @ Reason::UnderMaintenance, .. }, _) => {
             let (response, body) = under_maintenance(context, head);
-            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
+            Box::pin(answer(context, down, &head.method, response, &body)).await.with_reason(*why)
         }
         (Verdict::Refuse { status, why }, _) => {
             let (mut response, body) = error(context, *status, head);
             if let Some(methods) = decision.allowed_methods() {
                 response.fields.push(b"Allow", methods.as_bytes());
             }
-            Box::pin(answer(context, down, &head.method, response, &body)).await.because(*why)
+            Box::pin(answer(context, down, &head.method, response, &body)).await.with_reason(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
             let mut response = ResponseHead::new(*status);
@@ -236,13 +236,13 @@ async fn act<D: Downstream>(
                     let (response, body) = error(context, 404, head);
                     Box::pin(answer(context, down, &head.method, response, &body))
                         .await
-                        .because(Reason::NoRoute)
+                        .with_reason(Reason::NoRoute)
                 }
                 (Err(_), _) => {
                     let (response, body) = error(context, 500, head);
                     Box::pin(answer(context, down, &head.method, response, &body))
                         .await
-                        .because(Reason::HandlerFailed)
+                        .with_reason(Reason::HandlerFailed)
                 }
             }
         }

@@ -84,7 +84,7 @@ impl Kernel {
     }
 
     /// Schedules a fatal alert for an error of the client.
-    pub(crate) fn accuse(&mut self, alert: [u8; 2]) {
+    pub(crate) fn schedule_alert(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
 
@@ -97,7 +97,7 @@ impl Kernel {
         if self.alert.is_some() || self.ended {
             return Poll::Ready(Ok(()));
         }
-        let most = self.keys.cipher().most_records().min(self.support.records);
+        let most = self.keys.cipher().max_records().min(self.support.records);
         if self.unasked >= SEQUENCE_CHECK_RECORDS.min(most / 8) {
             self.unasked = 0;
             // So many more may come before the kernel is asked again.
@@ -134,7 +134,7 @@ impl Kernel {
     }
 
     /// Counts content bytes that a call wrote.
-    pub(crate) fn wrote(&mut self, bytes: usize) {
+    pub(crate) fn count_written(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += MAX_RECORDS_PER_CALL.min(bytes as u64);
     }
@@ -150,12 +150,12 @@ impl Kernel {
         let sent = |socket: BorrowedFd<'_>| sys::send_control(socket, kind, content);
         // A record this short is taken whole or not at all.
         let n = ready!(io.poll_io(cx, Interest::WRITABLE, sent))?;
-        self.wrote(n);
+        self.count_written(n);
         Poll::Ready(Ok(()))
     }
 
     /// Sends close_notify once, or the scheduled alert in its place.
-    pub(crate) fn poll_say_end(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_close_notify(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if !self.ended {
             let close_notify = [1, 0];
             ready!(self.poll_control(cx, io, ALERT, &self.alert.unwrap_or(close_notify)))?;

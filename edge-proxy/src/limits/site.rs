@@ -16,7 +16,7 @@ const WRONG_PASSWORDS_PER_USER: Rate = Rate::per_hour(120, 20);
 const WRONG_PASSWORDS_PER_CLIENT: Rate = Rate::per_hour(600, 100);
 
 /// Returns the key by which wrong passwords for a user name are counted. It never equals the key of all names.
-fn named(user: &str) -> String {
+fn user_key(user: &str) -> String {
     format!("user:{user}")
 }
 
@@ -92,7 +92,7 @@ impl SiteLimiter {
     /// names do not evade the limit. [`SiteLimiter::give_back`] reverts it.
     pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
         let Some(failures) = &self.failures else { return Ok(()) };
-        let user = named(user);
+        let user = user_key(user);
         failures.charge(client, &user, WRONG_PASSWORDS_PER_USER)?;
         failures.charge(client, "", WRONG_PASSWORDS_PER_CLIENT).inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
     }
@@ -100,7 +100,7 @@ impl SiteLimiter {
     /// Reverts a charge: the password was correct, or was not verified.
     pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
         if let Some(failures) = &self.failures {
-            failures.give_back(client, &named(user), WRONG_PASSWORDS_PER_USER);
+            failures.give_back(client, &user_key(user), WRONG_PASSWORDS_PER_USER);
             failures.give_back(client, "", WRONG_PASSWORDS_PER_CLIENT);
         }
     }

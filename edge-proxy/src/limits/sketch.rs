@@ -22,7 +22,7 @@ struct RowHasher {
 
 impl RowHasher {
     fn of(&self, client: IpAddr) -> (usize, usize) {
-        let hash = self.key.hash_one(customer(client));
+        let hash = self.key.hash_one(client_key(client));
         (hash as usize % ROW_LEN, ROW_LEN + (hash >> 32) as usize % ROW_LEN)
     }
 }
@@ -91,7 +91,7 @@ impl Rates {
     /// Counts an event of a client, or returns the time to wait. IPv6 addresses count by their /64, and together with others by
     /// their /48.
     pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
-        let own = self.key(customer(client));
+        let own = self.key(client_key(client));
         if let IpAddr::V6(address) = client {
             // Who has used up its own rate takes nothing from its neighbours.
             self.step(own, rate, false)?;
@@ -102,12 +102,12 @@ impl Rates {
 
     /// Counts an event of this client and name, or returns the time to wait.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
-        self.step(self.key((customer(client), name)), rate, true)
+        self.step(self.key((client_key(client), name)), rate, true)
     }
 
     /// Reverts an event counted by [`Rates::charge`].
     pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
-        let key = self.key((customer(client), name));
+        let key = self.key((client_key(client), name));
         for cell in self.bucket(key) {
             let less = |value: u64| {
                 let state = (value & STATE).saturating_sub(rate.interval_micros());
@@ -158,7 +158,7 @@ impl Rates {
 }
 
 /// Returns the unit by which clients are counted: an IPv4 address, or the /64 of an IPv6 address.
-pub(crate) const fn customer(client: IpAddr) -> u64 {
+pub(crate) const fn client_key(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,
         // No address of this half is in use anywhere (RFC 4291 §2.4), so the two kinds do not meet.

@@ -27,7 +27,7 @@ const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 /// returned client is dropped.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<StoreClient>> {
     let (wishes, receiver) = mpsc::channel(MAX_WAITING_QUERIES);
-    let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mark, wishes));
+    let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mac, wishes));
     let owed = link.requests();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, first) = sync_channel(1);
@@ -52,9 +52,9 @@ async fn forget(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     loop {
         tokio::time::sleep(RETRY_INTERVAL / 4).await;
         let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
-        for (id, since) in link.used.due(link.clock(), MAX_RUNNING_QUERIES) {
+        for (id, since) in link.used.take_due(link.clock(), MAX_RUNNING_QUERIES) {
             if requests.try_send(StoreRequest::Forget(id, since)).is_err() {
-                link.used.again(id, since, link.clock() + store::DELETION_DELAY);
+                link.used.reschedule(id, since, link.clock() + store::DELETION_DELAY);
             }
         }
     }
@@ -85,14 +85,14 @@ async fn serve(
                 StoreRequest::Forget(id, since) => {
                     if let (Err(_), Some(link)) = (within(store.take(&id)).await, link.upgrade()) {
                         link.failed.notify_one();
-                        link.used.again(id, since, link.clock() + store::DELETION_DELAY);
+                        link.used.reschedule(id, since, link.clock() + store::DELETION_DELAY);
                     }
                 }
                 StoreRequest::Take(id, answer) => {
                     let taken = within(store.take(&id)).await;
                     if let (Err(_), Some(link)) = (&taken, link.upgrade()) {
                         link.failed.notify_one();
-                        link.used.owe(id, link.clock(), link.clock() + store::DELETION_DELAY);
+                        link.used.schedule_deletion(id, link.clock(), link.clock() + store::DELETION_DELAY);
                     }
                     // No one may wait for it any more; the session is taken anyway.
                     let _ = answer.send(taken);
@@ -129,7 +129,7 @@ impl KeyRefresher {
             self.refresh(&link).await;
             drop(ready.take());
             // A failed store is queried again soon.
-            let refresh = self.shared.schedule.refresh();
+            let refresh = self.shared.schedule.refresh_interval();
             if matches!(self.state, Some(Ok(()))) {
                 let failed = link.failed.clone();
                 drop(link);
@@ -146,7 +146,7 @@ impl KeyRefresher {
     async fn refresh(&mut self, link: &StoreClient) {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());
-        let missing = schedule.wanted(now).filter(|epoch| !before.has(*epoch));
+        let missing = schedule.required_epochs(now).filter(|epoch| !before.has(*epoch));
         let made: Vec<_> = missing.filter_map(|epoch| wrapping.create_key(schedule, epoch)).collect();
         let found = within(store.keys(&made)).await;
         let (ring, all) =

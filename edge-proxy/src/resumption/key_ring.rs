@@ -76,7 +76,7 @@ impl KeyRing {
         what: SealedKind<'_>,
         plain: &[u8],
     ) -> Option<Vec<u8>> {
-        let epoch = schedule.sealing(now);
+        let epoch = schedule.sealing_epoch(now);
         let sealed = self.keys.get(&epoch)?.1.seal(&what.aad(), plain)?;
         Some([epoch.to_be_bytes().as_slice(), &sealed].concat())
     }
@@ -144,7 +144,7 @@ impl WrappingKey {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).ok()?;
         let sealed = self.0.seal(&Self::aad(epoch), &*bytes)?;
-        Some(SealedKey { epoch, ends: schedule.ends(epoch), sealed })
+        Some(SealedKey { epoch, ends: schedule.end(epoch), sealed })
     }
 
     fn open(&self, key: &SealedKey) -> Option<Key> {

@@ -46,7 +46,7 @@ pub struct StoreError(pub String);
 /// A ticket key of one epoch as stored: sealed under a key derived from the edges' secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
-    /// The epoch of the key ([`TicketSchedule::sealing`]).
+    /// The epoch of the key ([`TicketSchedule::sealing_epoch`]).
     pub epoch: u64,
     /// The time at which the key must be deleted, in seconds since 1970.
     pub ends: u64,
@@ -114,7 +114,7 @@ const MIN_SECRET_LEN: usize = 32;
 pub struct Shared {
     store: Arc<dyn SharedStore>,
     wrapping: Arc<WrappingKey>,
-    mark: Arc<IdentityMac>,
+    mac: Arc<IdentityMac>,
     schedule: TicketSchedule,
     wait: Duration,
 }
@@ -137,11 +137,11 @@ impl Shared {
             return Err(SharedError::Secret(secret.len()));
         }
         let wrapping = Arc::new(WrappingKey::new(secret));
-        let mark = Arc::new(IdentityMac::new(secret));
+        let mac = Arc::new(IdentityMac::new(secret));
         Ok(Self {
             store,
             wrapping,
-            mark,
+            mac,
             schedule: TicketSchedule::default(),
             wait: Duration::from_millis(200),
         })

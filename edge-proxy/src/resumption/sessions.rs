@@ -63,7 +63,7 @@ impl StoresServerSessions for Sessions {
         let value = Zeroizing::new(value);
         let Ok(identity) = <[u8; IDENTITY]>::try_from(key) else { return false };
         let id = session_id(&identity);
-        let Some(sealed) = self.0.seal(SealedKind::Session(&id), &value) else { return self.0.lose() };
+        let Some(sealed) = self.0.seal(SealedKind::Session(&id), &value) else { return self.0.count_lost() };
         self.0.put(SealedSession { id, lifetime: self.0.schedule().lifetime(), sealed })
     }
 

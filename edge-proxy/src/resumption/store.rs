@@ -67,7 +67,7 @@ impl StoreClient {
     pub(super) fn new(
         schedule: TicketSchedule,
         wait: Duration,
-        mark: &IdentityMac,
+        mac: &IdentityMac,
         wishes: mpsc::Sender<StoreRequest>,
     ) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl StoreClient {
             paused: AtomicU64::new(0),
             failed: Arc::default(),
             counts: StoreCounters::default(),
-            random: Box::leak(Box::new(IdentityRandom::new(mark.clone()))),
+            random: Box::leak(Box::new(IdentityRandom::new(mac.clone()))),
             used: UsedSessions::default(),
         }
     }
@@ -123,13 +123,13 @@ impl StoreClient {
     /// or the queue is full.
     pub(super) fn put(&self, session: SealedSession) -> bool {
         if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
-            return self.lose();
+            return self.count_lost();
         }
         true
     }
 
     /// Counts a session that is not stored, and returns false.
-    pub(super) fn lose(&self) -> bool {
+    pub(super) fn count_lost(&self) -> bool {
         self.counts.lost.fetch_add(1, Relaxed);
         false
     }
@@ -140,7 +140,7 @@ impl StoreClient {
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;
-        if !self.random.mac().is_ours(&identity) || !self.used.shows(&identity) {
+        if !self.random.mac().is_ours(&identity) || !self.used.record_use(&identity) {
             counts.refused.fetch_add(1, Relaxed);
             return None;
         }
@@ -149,7 +149,7 @@ impl StoreClient {
         if since < self.paused.load(Relaxed) || self.wishes.try_send(StoreRequest::Take(id, answer)).is_err()
         {
             counts.unavailable.fetch_add(1, Relaxed);
-            self.used.owe(id, since, since + DELETION_DELAY);
+            self.used.schedule_deletion(id, since, since + DELETION_DELAY);
             return None;
         }
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
@@ -168,7 +168,7 @@ impl StoreClient {
             Ok(Ok(None)) => {
                 counts.missing.fetch_add(1, Relaxed);
                 // It may be on its way to the store.
-                self.used.owe(id, since, since + DELETION_DELAY);
+                self.used.schedule_deletion(id, since, since + DELETION_DELAY);
                 None
             }
             Ok(Err(_)) | Err(_) => {

@@ -14,7 +14,7 @@ fn schedule() -> TicketSchedule {
 
 fn ring(wrapping: &WrappingKey, now: u64) -> (KeyRing, Vec<SealedKey>) {
     let schedule = schedule();
-    let keys: Vec<_> = schedule.wanted(now).filter_map(|epoch| wrapping.create_key(&schedule, epoch)).collect();
+    let keys: Vec<_> = schedule.required_epochs(now).filter_map(|epoch| wrapping.create_key(&schedule, epoch)).collect();
     let (ring, all) = KeyRing::default().merge_stored(&schedule, now, wrapping, &keys);
     assert!(all);
     (ring, keys)
@@ -142,8 +142,8 @@ proptest! {
 #[tokio::test]
 async fn d21_identities_of_strangers_and_replays_cost_no_query() {
     let (wishes, mut receiver) = tokio::sync::mpsc::channel(8);
-    let mark = IdentityMac::new(SECRET);
-    let link = StoreClient::new(schedule(), Duration::from_millis(50), &mark, wishes);
+    let mac = IdentityMac::new(SECRET);
+    let link = StoreClient::new(schedule(), Duration::from_millis(50), &mac, wishes);
     let mut identity = [0; 32];
     link.random().fill(&mut identity).expect("random bytes");
     // Any edge with the secret knows it, and none with another.
@@ -167,5 +167,5 @@ async fn d21_identities_of_strangers_and_replays_cost_no_query() {
     assert!(link.take(second).await.is_none());
     assert!(receiver.try_recv().is_err());
     assert_eq!(link.metrics().unavailable, 1);
-    assert_eq!(link.used.due(link.clock() + store::DELETION_DELAY, 9).len(), 1);
+    assert_eq!(link.used.take_due(link.clock() + store::DELETION_DELAY, 9).len(), 1);
 }

@@ -42,7 +42,7 @@ impl UsedSessions {
     }
 
     /// Records that a client used this identity and returns true, or returns false if it was used before.
-    pub(super) fn shows(&self, identity: &Id) -> bool {
+    pub(super) fn record_use(&self, identity: &Id) -> bool {
         let mut state = self.state();
         if !state.shown.insert(*identity) {
             return false;
@@ -57,7 +57,7 @@ impl UsedSessions {
     }
 
     /// Schedules the deletion of a session in the store, from `due` on. Ignored if too many are scheduled.
-    pub(super) fn owe(&self, id: Id, now: u64, due: u64) {
+    pub(super) fn schedule_deletion(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MAX_REMEMBERED {
             state.owed.push_back(PendingDeletion { id, since: now, due });
@@ -65,8 +65,8 @@ impl UsedSessions {
     }
 
     /// Takes at most `most` deletions that are due, each with the time of its first attempt. A failed one is put back
-    /// by [`UsedSessions::again`].
-    pub(super) fn due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
+    /// by [`UsedSessions::reschedule`].
+    pub(super) fn take_due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
         let mut state = self.state();
         let mut due = Vec::new();
         for _ in 0..state.owed.len() {
@@ -84,7 +84,7 @@ impl UsedSessions {
     }
 
     /// Puts back a deletion that failed, for another attempt from `due` on.
-    pub(super) fn again(&self, id: Id, since: u64, due: u64) {
+    pub(super) fn reschedule(&self, id: Id, since: u64, due: u64) {
         self.state().owed.push_back(PendingDeletion { id, since, due });
     }
 }
@@ -96,31 +96,31 @@ mod tests {
     #[test]
     fn each_identity_is_shown_once() {
         let used = UsedSessions::default();
-        assert!(used.shows(&[1; 32]) && !used.shows(&[1; 32]) && used.shows(&[2; 32]));
+        assert!(used.record_use(&[1; 32]) && !used.record_use(&[1; 32]) && used.record_use(&[2; 32]));
         let id = |number: u32| {
             let mut id = [0; 32];
             id[..4].copy_from_slice(&number.to_be_bytes());
             id
         };
         for number in 0..MAX_REMEMBERED as u32 {
-            used.shows(&id(number + 7));
+            used.record_use(&id(number + 7));
         }
         // Only so many are remembered.
         assert_eq!(used.state().shown.len(), MAX_REMEMBERED);
-        assert!(used.shows(&[1; 32]));
+        assert!(used.record_use(&[1; 32]));
     }
 
     #[test]
     fn deletions_are_owed_until_they_are_worthless() {
         let used = UsedSessions::default();
-        used.owe([1; 32], 0, 1000);
-        used.owe([2; 32], 0, 0);
-        assert_eq!(used.due(10, 9), [([2; 32], 0)]);
-        assert_eq!(used.due(1000, 9), [([1; 32], 0)]);
-        used.again([1; 32], 0, 2000);
-        assert_eq!(used.due(1999, 9), []);
-        assert_eq!(used.due(2000, 0), []);
-        assert_eq!(used.due(DELETION_TIMEOUT + 1, 9), []);
-        assert_eq!(used.due(2000, 9), []);
+        used.schedule_deletion([1; 32], 0, 1000);
+        used.schedule_deletion([2; 32], 0, 0);
+        assert_eq!(used.take_due(10, 9), [([2; 32], 0)]);
+        assert_eq!(used.take_due(1000, 9), [([1; 32], 0)]);
+        used.reschedule([1; 32], 0, 2000);
+        assert_eq!(used.take_due(1999, 9), []);
+        assert_eq!(used.take_due(2000, 0), []);
+        assert_eq!(used.take_due(DELETION_TIMEOUT + 1, 9), []);
+        assert_eq!(used.take_due(2000, 9), []);
     }
 }

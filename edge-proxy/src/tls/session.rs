@@ -75,7 +75,7 @@ impl Tls13Session {
         if let Sender::Own(sealing) = &self.sender
             && self.out.is_empty()
             && !self.closed
-            && let Some((secret, keys, sequence)) = sealing.given_away()
+            && let Some((secret, keys, sequence)) = sealing.export()
             // Where it fails (a suite that this kernel has not) nothing of the connection has changed.
             && let Ok(kernel) = Kernel::take_over(io, support, secret, keys, sequence)
         {
@@ -130,13 +130,13 @@ impl Tls13Session {
                 None => self.open(ahead, buf, before),
             };
             match heard {
-                Ok(Some(heard)) => self.heard(heard),
+                Ok(Some(heard)) => self.on_record(heard),
                 // Buffered content first.
                 Ok(None) | Err(_) if buf.filled().len() > before => {
                     self.failed = heard.err();
                     break;
                 }
-                Err(fault) => return Poll::Ready(Err(self.fails(fault, cx, io))),
+                Err(fault) => return Poll::Ready(Err(self.fail(fault, cx, io))),
                 Ok(None) => {
                     if !merges {
                         let flushed = self.poll_flush(cx, io);
@@ -193,7 +193,7 @@ impl Tls13Session {
         Ok(Some(heard))
     }
 
-    fn heard(&mut self, heard: ReceivedRecord) {
+    fn on_record(&mut self, heard: ReceivedRecord) {
         match heard {
             ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
             ReceivedRecord::End => self.ended = true,
@@ -205,15 +205,15 @@ impl Tls13Session {
     }
 
     /// Records an error and sends its alert, in a single attempt.
-    fn fails(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
+    fn fail(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
             && !std::mem::replace(&mut self.closed, true)
         {
             let _ = match &mut self.sender {
                 Sender::Kernel(kernel) => {
-                    kernel.accuse(alert);
-                    kernel.poll_say_end(cx, io)
+                    kernel.schedule_alert(alert);
+                    kernel.poll_close_notify(cx, io)
                 }
                 Sender::Own(sealing) => match sealing.record(ALERT, &alert, &mut self.out) {
                     Ok(()) => self.out.poll_write(cx, io),
@@ -243,7 +243,7 @@ impl Tls13Session {
             Sender::Kernel(kernel) => {
                 kernel.may_write()?;
                 let n = ready!(Pin::new(io).poll_write_vectored(cx, bufs))?;
-                kernel.wrote(n);
+                kernel.count_written(n);
                 return Poll::Ready(Ok(n));
             }
         };
@@ -253,7 +253,7 @@ impl Tls13Session {
             *part = &buf[..buf.len().min(MAX_ACCEPTED - taken)];
             taken += part.len();
         }
-        self.out.reserve(RecordSealer::space(taken));
+        self.out.reserve(RecordSealer::max_sealed_len(taken));
         sealing
             .content(&parts[..bufs.len().min(MAX_SLICES)], &mut self.out)
             .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
@@ -269,7 +269,7 @@ impl Tls13Session {
         if self.closed || length > MAX_ACCEPTED + MAX_ACCEPTED / 2 {
             return 0;
         }
-        self.out.reserve(RecordSealer::space(length));
+        self.out.reserve(RecordSealer::max_sealed_len(length));
         if sealing.content(parts, &mut self.out).is_err() {
             self.closed = true;
             return 0;
@@ -286,7 +286,7 @@ impl Tls13Session {
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => {
-                ready!(kernel.poll_say_end(cx, io))?;
+                ready!(kernel.poll_close_notify(cx, io))?;
                 ready!(kernel.poll_drained(cx, io))?;
             }
             Sender::Own(sealing) => {

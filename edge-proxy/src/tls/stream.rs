@@ -179,7 +179,7 @@ where
         ready!(kernel.poll_settle(cx, &self.io))?;
         kernel.may_write()?;
         let n = ready!(relay.poll_out(cx, &self.io))?;
-        kernel.wrote(n);
+        kernel.count_written(n);
         Poll::Ready(Ok(n))
     }
 

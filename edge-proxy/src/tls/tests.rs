@@ -82,7 +82,7 @@ proptest! {
                     let parts: Vec<_> = parts.iter().map(|part| &part[..]).collect();
                     let (length, before) = (parts.concat().len(), out.waiting().len());
                     sealing.content(&parts, &mut out).unwrap();
-                    prop_assert!(out.waiting().len() - before <= RecordSealer::space(length));
+                    prop_assert!(out.waiting().len() - before <= RecordSealer::max_sealed_len(length));
                     expected.extend(parts.concat());
                 }
             }

@@ -15,7 +15,7 @@ pub(crate) enum Cipher {
 
 impl Cipher {
     /// Records that may be encrypted by one key: 2^24 with AES-GCM (RFC 8446 §5.5 allows 2^24.5 of full size).
-    pub(crate) const fn most_records(self) -> u64 {
+    pub(crate) const fn max_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
             Self::ChaCha20Poly1305 => u64::MAX,

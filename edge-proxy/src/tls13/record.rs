@@ -126,7 +126,7 @@ impl Direction {
     }
 
     /// Goes on with the next keys.
-    fn turn(&mut self) -> Result<(), RecordError> {
+    fn advance_keys(&mut self) -> Result<(), RecordError> {
         self.keys().ok_or(RecordError::Internal)?;
         let next = self.secret.updated(self.cipher).ok_or(RecordError::Internal)?;
         let keys = next.keys(self.cipher).ok_or(RecordError::Internal)?;
@@ -173,7 +173,7 @@ impl RecordOpener {
             .open_in_place(nonce, aead::Aad::from(*head), body)
             .map_err(|_| RecordError::BadMac)?;
         let (kind, length) = inner_type(inner)?;
-        self.hear(kind, &inner[..length])
+        self.take_content(kind, &inner[..length])
     }
 
     /// Decrypts a whole record to the beginning of `out`, if it is long enough.
@@ -188,10 +188,10 @@ impl RecordOpener {
         let nonce = self.direction.nonce();
         let opened = self.direction.key.open_separate_gather(nonce, aead::Aad::from(*head), body, tag, out);
         let inner = opened.map_err(|_| RecordError::BadMac).and_then(|()| inner_type(out));
-        Some(inner.and_then(|(kind, length)| self.hear(kind, &out[..length])))
+        Some(inner.and_then(|(kind, length)| self.take_content(kind, &out[..length])))
     }
 
-    fn hear(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
+    fn take_content(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
         // No other type may come in the middle of a message (RFC 8446 §5.1).
         if self.filled > 0 && kind != HANDSHAKE {
             return Err(RecordError::Unexpected);
@@ -239,7 +239,7 @@ impl RecordOpener {
             1 => true,
             _ => return Err(RecordError::Illegal),
         };
-        self.direction.turn()?;
+        self.direction.advance_keys()?;
         Ok(if asks { ReceivedRecord::AsksForKeys } else { ReceivedRecord::Nothing })
     }
 }
@@ -266,7 +266,7 @@ pub(crate) struct RecordSealer {
 impl RecordSealer {
     pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
-        Some(Self { direction, owes_keys: false, records: keys.cipher().most_records() })
+        Some(Self { direction, owes_keys: false, records: keys.cipher().max_records() })
     }
 
     /// Requests new keys. Several requests before the next content change them once.
@@ -276,13 +276,13 @@ impl RecordSealer {
 
     /// Returns the state for a successor of this side: the secret, its keys, and the number of the next record. `None`
     /// if new keys are due, or the secret belongs to another connection.
-    pub(crate) fn given_away(&self) -> Option<(Secret, TrafficKeys, u64)> {
+    pub(crate) fn export(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
 
     /// Returns the maximum length of the encoding of this much content, with a key update before it.
-    pub(crate) const fn space(content: usize) -> usize {
+    pub(crate) const fn max_sealed_len(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
         content + content.div_ceil(MAX_CONTENT) * OVERHEAD + update
     }
@@ -295,7 +295,7 @@ impl RecordSealer {
             if self.owes_keys || self.direction.sequence >= self.records {
                 let [kind, a, b, c] = KEY_UPDATE;
                 self.record(HANDSHAKE, &[kind, a, b, c, 0], out)?;
-                self.direction.turn()?;
+                self.direction.advance_keys()?;
                 self.owes_keys = false;
             }
             let length = left.min(MAX_CONTENT);

@@ -51,7 +51,7 @@ impl Checks {
                     let delay = phase(self.begun, check.interval);
                     self.begun = self.begun.wrapping_add(1);
                     let task =
-                        again(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
+                        repeat_check(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
                     tokio::task::spawn_local(task).abort_handle()
                 });
                 PoolChecks { tasks: tasks.collect(), _pool: pool.clone() }
@@ -74,7 +74,7 @@ fn phase(number: u32, interval: Duration) -> Duration {
     interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
 }
 
-async fn again(
+async fn repeat_check(
     pool: Rc<Pool>,
     at: usize,
     delay: Duration,
@@ -89,7 +89,7 @@ async fn again(
         ticks.tick().await;
         // It is never closed.
         let _place = places.acquire().await;
-        let checked = tokio::time::timeout(check.timeout, once(&pool, at, &check, &sweep)).await;
+        let checked = tokio::time::timeout(check.timeout, check_once(&pool, at, &check, &sweep)).await;
         let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
             Ok(()) => (Event::CheckedUp, None),
             // That it could not be made here says nothing about the target.
@@ -101,7 +101,7 @@ async fn again(
 }
 
 /// Performs one check.
-async fn once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSweeper>) -> Result<(), Cause> {
+async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSweeper>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
     head.authority = match &check.host {

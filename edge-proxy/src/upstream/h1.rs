@@ -162,13 +162,13 @@ impl Http1Request {
         match &mut self.sending {
             RequestContent::Length(left) => {
                 *left = left.saturating_sub(data.len() as u64);
-                self.output.pass(&mut self.wire, [data, b"", b""]);
+                self.output.append_or_write(&mut self.wire, [data, b"", b""]);
             }
             RequestContent::Chunked if !data.is_empty() => {
                 write_chunk_head(self.output.push(), data.len());
-                self.output.pass(&mut self.wire, [data, b"\r\n", b""]);
+                self.output.append_or_write(&mut self.wire, [data, b"\r\n", b""]);
             }
-            RequestContent::Raw => self.output.pass(&mut self.wire, [data, b"", b""]),
+            RequestContent::Raw => self.output.append_or_write(&mut self.wire, [data, b"", b""]),
             RequestContent::Chunked | RequestContent::Done => {}
         }
     }

@@ -18,7 +18,7 @@ const MAX_TRAILER_FIELDS: usize = 32;
 /// The reason chunked content is rejected. The message must not be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BadChunk {
+pub enum ChunkError {
     /// The chunk size is not a hexadecimal number, or overflows 64 bits.
     #[error("malformed chunk size")]
     Size,
@@ -69,7 +69,7 @@ pub struct ChunkedProgress {
 /// assert_eq!((step.framing, step.data), (3, 3));
 /// chunks.consume(3);
 /// assert!(chunks.decode(&wire[6..])?.ended);
-/// # Ok::<(), edge_http::h1::BadChunk>(())
+/// # Ok::<(), edge_http::h1::ChunkError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
@@ -94,8 +94,8 @@ impl ChunkedDecoder {
     /// Decodes the framing at the front of `buf`, which holds the bytes that are not consumed yet.
     ///
     /// # Errors
-    /// [`BadChunk`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
-    pub fn decode(&mut self, buf: &[u8]) -> Result<ChunkedProgress, BadChunk> {
+    /// [`ChunkError`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
+    pub fn decode(&mut self, buf: &[u8]) -> Result<ChunkedProgress, ChunkError> {
         let mut at = 0;
         loop {
             let rest = &buf[at..];
@@ -121,7 +121,7 @@ impl ChunkedDecoder {
                         self.state = ChunkState::Size;
                     }
                     [] | [b'\r'] => return Ok(ChunkedProgress { framing: at, data: 0, ended: false }),
-                    _ => return Err(BadChunk::Data),
+                    _ => return Err(ChunkError::Data),
                 },
                 ChunkState::Trailer => match self.trailer_line(rest)? {
                     Some(used) => at += used,
@@ -146,35 +146,35 @@ impl ChunkedDecoder {
     }
 
     /// Parses a chunk-size line. Returns its length in bytes, and the size.
-    fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, BadChunk> {
+    fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, ChunkError> {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 15 || (digits == 0 && !buf.is_empty()) {
-            return Err(BadChunk::Size);
+            return Err(ChunkError::Size);
         }
         let after = &buf[digits..];
         match after.first() {
             None => return Ok(None),
             // Whitespace between size and extension is tolerated by some and not by others (RFC 9112 §7.1.1).
             Some(b'\r' | b';') => {}
-            Some(_) => return Err(BadChunk::Size),
+            Some(_) => return Err(ChunkError::Size),
         }
         let Some(end) = memchr(b'\n', after) else {
             let extension = after.strip_suffix(b"\r").unwrap_or(after);
             return if !is_field_value(extension) {
-                Err(BadChunk::Line)
+                Err(ChunkError::Line)
             } else if after.len() > MAX_SIZE_LINE {
-                Err(BadChunk::TooLarge)
+                Err(ChunkError::TooLarge)
             } else {
                 Ok(None)
             };
         };
-        let Some(extension) = after[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        let Some(extension) = after[..end].strip_suffix(b"\r") else { return Err(ChunkError::Line) };
         if !is_field_value(extension) {
-            return Err(BadChunk::Line);
+            return Err(ChunkError::Line);
         }
         self.extensions += extension.len();
         if end > MAX_SIZE_LINE || self.extensions > MAX_EXTENSION_BYTES {
-            return Err(BadChunk::TooLarge);
+            return Err(ChunkError::TooLarge);
         }
         let size = buf[..digits]
             .iter()
@@ -183,27 +183,27 @@ impl ChunkedDecoder {
     }
 
     /// Parses one line of the trailer section, or the empty line that ends it.
-    fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, BadChunk> {
+    fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, ChunkError> {
         let Some(end) = memchr(b'\n', buf) else {
             return if self.trailer_bytes + buf.len() > MAX_TRAILER_BYTES {
-                Err(BadChunk::TooLarge)
+                Err(ChunkError::TooLarge)
             } else {
                 Ok(None)
             };
         };
-        let Some(text) = buf[..end].strip_suffix(b"\r") else { return Err(BadChunk::Line) };
+        let Some(text) = buf[..end].strip_suffix(b"\r") else { return Err(ChunkError::Line) };
         if text.is_empty() {
             self.state = ChunkState::End;
             return Ok(Some(end + 1));
         }
         self.trailer_bytes += end + 1;
         if self.trailer_bytes > MAX_TRAILER_BYTES || self.trailers.len() >= MAX_TRAILER_FIELDS {
-            return Err(BadChunk::TooLarge);
+            return Err(ChunkError::TooLarge);
         }
-        let colon = memchr(b':', text).ok_or(BadChunk::Trailer)?;
+        let colon = memchr(b':', text).ok_or(ChunkError::Trailer)?;
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         if !is_token(name) || !is_field_value(value) {
-            return Err(BadChunk::Trailer);
+            return Err(ChunkError::Trailer);
         }
         let id = Name::of(name);
         if may_be_trailer(id, name) {

@@ -26,7 +26,7 @@ mod plain;
 mod repair;
 mod write;
 
-pub use chunked::{BadChunk, ChunkedDecoder, ChunkedProgress};
+pub use chunked::{ChunkError, ChunkedDecoder, ChunkedProgress};
 pub use head::{HeadError, HeadLimits, ParsedRequest, ParsedResponse, ResponseBody, request, response};
 pub use keep_alive::keep_alive_timeout;
 pub use repair::response_line_of;

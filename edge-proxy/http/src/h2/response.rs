@@ -2,7 +2,7 @@
 
 use super::frame::{self, FrameHeader};
 use super::hpack;
-use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
+use crate::section::{digits, is_omitted, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// The position of a field section in the connection.
@@ -22,7 +22,7 @@ pub fn write_head(out: &mut Vec<u8>, place: SectionPosition, head: &ResponseHead
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));
         for field in head.fields.iter() {
-            if !is_left_out(field.id) && !field.name.starts_with(b":") {
+            if !is_omitted(field.id) && !field.name.starts_with(b":") {
                 hpack::write_field(out, field.name, field.value);
             }
         }

@@ -1,7 +1,7 @@
 //! Writers for HTTP/3 responses (RFC 9114 §4.1, §4.3.2).
 
 use super::{frame, qpack, varint};
-use crate::section::{digits, is_left_out, may_be_trailer, status_digits};
+use crate::section::{digits, is_omitted, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// Appends a response head as a HEADERS frame. Connection-specific fields are omitted, names are converted to lower case, and
@@ -10,7 +10,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     headers(out, |out| {
         qpack::write_field(out, b":status", &status_digits(head.status));
         for field in head.fields.iter() {
-            if !is_left_out(field.id) && !field.name.starts_with(b":") {
+            if !is_omitted(field.id) && !field.name.starts_with(b":") {
                 qpack::write_field(out, field.name, field.value);
             }
         }

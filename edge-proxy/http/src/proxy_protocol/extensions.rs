@@ -110,7 +110,7 @@ impl TlsExtension {
             verified: certificate && verify == [0; 4],
             ..Self::default()
         };
-        each(&value[5..], |kind, value| {
+        for_each_extension(&value[5..], |kind, value| {
             let place = match kind {
                 SSL_VERSION => &mut tls.version,
                 SSL_COMMON_NAME => &mut tls.common_name,
@@ -137,7 +137,7 @@ impl TlsExtension {
 }
 
 /// Calls `take` with the type and value of each extension, in order. An extension that exceeds the bytes is an error.
-pub(super) fn each(
+pub(super) fn for_each_extension(
     mut rest: &[u8],
     mut take: impl FnMut(u8, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -168,7 +168,7 @@ mod tests {
 
     fn parsed(bytes: &[u8]) -> Result<Extensions, Error> {
         let mut found = Extensions::default();
-        each(bytes, |kind, value| found.take(kind, value)).map(|()| found)
+        for_each_extension(bytes, |kind, value| found.take(kind, value)).map(|()| found)
     }
 
     /// What HAProxy 2.6 sends with `proxy-v2-options ssl,cert-cn,ssl-cipher,authority,unique-id` for a client with a certificate.

@@ -39,11 +39,11 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
         Some(_) => return Err(Error::Missing),
     }
     let line = bytes.get(BEGIN.len()..end).ok_or(Error::Missing)?;
-    Ok(Some((line_of(line)?, end + 2)))
+    Ok(Some((parse_line(line)?, end + 2)))
 }
 
 /// Parses a complete line without its CR LF.
-fn line_of(line: &[u8]) -> Result<ProxyHeader, Error> {
+fn parse_line(line: &[u8]) -> Result<ProxyHeader, Error> {
     let line = std::str::from_utf8(line).map_err(|_| Error::Address)?;
     let mut words = line.split(' ');
     let family = words.next().unwrap_or_default();

@@ -43,12 +43,12 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usiz
         return Ok(None);
     };
     // LOCAL: the addresses of the connection apply, and the rest is discarded (§2.2).
-    let header = if fixed[12] == 0x20 { ProxyHeader::Local } else { proxied(whole, fixed[13])? };
+    let header = if fixed[12] == 0x20 { ProxyHeader::Local } else { parse_addresses(whole, fixed[13])? };
     Ok(Some((header, length)))
 }
 
 /// Parses the addresses of a complete header for this address family.
-fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
+fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     let body = &whole[FIXED..];
     let (header, addresses) = match family {
         0x00 => (ProxyHeader::Local, 0),
@@ -82,7 +82,7 @@ fn proxied(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
         _ => return Err(Error::Unknown),
     };
     if whole.len() > FIXED + addresses {
-        described(whole, FIXED + addresses)?;
+        parse_extensions(whole, FIXED + addresses)?;
     }
     Ok(header)
 }
@@ -96,11 +96,11 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
 }
 
 /// Parses the extensions behind the addresses, from `at` on, and verifies the checksum if there is one.
-fn described(whole: &[u8], at: usize) -> Result<Extensions, Error> {
+fn parse_extensions(whole: &[u8], at: usize) -> Result<Extensions, Error> {
     let mut found = Extensions::default();
     let mut checked = false;
     let mut value_at = at;
-    extensions::each(&whole[at..], |kind, value| {
+    extensions::for_each_extension(&whole[at..], |kind, value| {
         value_at += 3;
         let end = value_at + value.len();
         if kind == CRC32C {
@@ -133,7 +133,7 @@ pub fn extensions(header: &[u8]) -> Extensions {
     if !header.starts_with(SIGNATURE) || header[12] != 0x21 || header.len() < FIXED + addresses {
         return Extensions::default();
     }
-    described(header, FIXED + addresses).unwrap_or_default()
+    parse_extensions(header, FIXED + addresses).unwrap_or_default()
 }
 
 /// Appends a header of version 2 with a checksum. Addresses of different families are both written as IPv6.

@@ -8,7 +8,7 @@ mod entry;
 mod walk;
 
 pub use entry::parse_entry;
-pub use walk::{hop_to_look_up, restore};
+pub use walk::{next_lookup, restore};
 
 use crate::config::TrustedHeader;
 use std::fmt;

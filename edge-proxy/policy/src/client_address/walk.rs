@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Restores the client's address.
 ///
 /// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection arrived on.
-/// `identities` are the tailnet identities of the source and of hops in the header; [`hop_to_look_up`] returns the hops to look up.
+/// `identities` are the tailnet identities of the source and of hops in the header; [`next_lookup`] returns the hops to look up.
 ///
 /// ```
 /// use edge_policy::config::Trust;
@@ -76,7 +76,7 @@ pub fn restore<'i>(
 ///
 /// The caller looks the hop up, adds the result to `identities` and calls again until the result is `None`. At most [`MAX_LOOKUPS`]
 /// hops are returned, so that a long header cannot cause many lookups.
-pub fn hop_to_look_up<'i>(
+pub fn next_lookup<'i>(
     trust: &Trust,
     source: SocketAddr,
     interface: Option<&str>,

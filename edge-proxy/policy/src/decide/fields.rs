@@ -56,7 +56,7 @@ pub fn request_fields(
     }
     if let Some((_, found)) = decision.route
         && let Some(prefix) = &found.strip_prefix
-        && let Some(target) = route::without_prefix(&head.target, prefix, found.ignores_case())
+        && let Some(target) = route::strip_prefix(&head.target, prefix, found.ignores_case())
     {
         head.target = target;
     }

@@ -40,7 +40,7 @@ use std::net::IpAddr;
 pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &RequestHead) -> Decision<'s> {
     let config = snapshot.config();
     let mut decision = Decision {
-        client: client(config, facts, head),
+        client: restore_client(config, facts, head),
         site: None,
         route: None,
         early: EarlyDataVerdict::NotEarly,
@@ -58,7 +58,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         tells: config.tailnet.as_ref().is_some_and(|tailnet| tailnet.tell),
         verdict: Verdict::Drop { why: Reason::UnknownName },
     };
-    decision.verdict = judge(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
+    decision.verdict = evaluate(snapshot, facts, head, &mut decision).unwrap_or_else(|verdict| verdict);
     if facts.early {
         let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
         decision.early = early_data::verdict(site, route, head);
@@ -70,7 +70,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
 }
 
 /// Restores the client's address from the connection and the head.
-fn client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
+fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
         client_address::restore(&config.trust, source, facts.interface, facts.identities, &head.fields);
@@ -99,12 +99,12 @@ fn judge<'s>(
         return Err(refuse(421, Reason::NotTerminated));
     }
     if plain && site.plain == PlainHttp::Refuse {
-        return Err(turned_away(config.reject, 421, Reason::PlainRefused));
+        return Err(reject(config.reject, 421, Reason::PlainRefused));
     }
     let client = decision.client.address;
     // With `satisfy = any` the address list is asked once it is known which authentication could stand in for it.
     if site.satisfy == Satisfy::All && !site.access.permits(client) {
-        return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+        return Err(reject(site.reject, 403, Reason::AccessDenied));
     }
     check_head(config, head)?;
     // A trusted proxy reports the client's scheme. If that was https, a redirect would loop forever.
@@ -130,21 +130,21 @@ fn judge<'s>(
         return Err(if permitted {
             refuse(404, Reason::NoRoute)
         } else {
-            turned_away(site.reject, 403, Reason::AccessDenied)
+            reject(site.reject, 403, Reason::AccessDenied)
         });
     };
     if route.require_certificate && !matches!(facts.certificate, CertificateContext::Verified(_)) {
         return Err(refuse(403, Reason::ClientCertificateMissing));
     }
     decision.auth = authentication(site, route, client)?;
-    if !takes(route, &head.method) {
+    if !accepts_method(route, &head.method) {
         return Err(refuse(405, Reason::MethodNotAllowed));
     }
     // No password is asked for, and no service for its opinion. Silence stays silence.
     if site.under_maintenance && !matches!(route.action, Action::Drop) {
         return Err(refuse(503, Reason::UnderMaintenance));
     }
-    act(snapshot, (index, site), (number, route), head, &host, decision)
+    apply_action(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
 /// Applies the address lists of the site and of the route, and returns the authentication that is then required.
@@ -163,7 +163,7 @@ fn authentication<'s>(
     for (access, satisfy) in [(&site.access, site.satisfy), (&route.access, route.satisfy)] {
         if !access.permits(client) {
             if satisfy == Satisfy::All || auth.is_none() {
-                return Err(turned_away(site.reject, 403, Reason::AccessDenied));
+                return Err(reject(site.reject, 403, Reason::AccessDenied));
             }
             stands_in = true;
         }
@@ -178,7 +178,7 @@ fn authentication<'s>(
 }
 
 /// Returns whether the route accepts the method.
-fn takes(route: &Route, method: &Method) -> bool {
+fn accepts_method(route: &Route, method: &Method) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
     // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
@@ -234,7 +234,7 @@ fn site_of<'h, 's>(
     facts: &RequestContext<'_>,
     head: &'h RequestHead,
 ) -> Result<(usize, Cow<'h, str>), Verdict<'s>> {
-    let unknown = |why| Err(turned_away(snapshot.config().reject, 421, why));
+    let unknown = |why| Err(reject(snapshot.config().reject, 421, why));
     if head.authority.is_empty() {
         return unknown(Reason::NoHost);
     }

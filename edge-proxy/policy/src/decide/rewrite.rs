@@ -4,7 +4,7 @@ use crate::config::{CookieRules, PrefixRule};
 use edge_http::Fields;
 
 /// Applies the longest rule whose prefix matches the value. `None` if no rule matches.
-fn replaced(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
+fn replace_longest_prefix(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let matching = rules.iter().filter(|rule| value.starts_with(rule.from.as_bytes()));
     let rule = matching.max_by_key(|rule| rule.from.len())?;
     Some([rule.to.as_bytes(), &value[rule.from.len()..]].concat())
@@ -12,13 +12,13 @@ fn replaced(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
 
 /// Replaces the prefix of each value of a field.
 pub(super) fn replace(name: &str, rules: &[PrefixRule], fields: &mut Fields) {
-    map_values(fields, name.as_bytes(), |value| replaced(value, rules));
+    map_values(fields, name.as_bytes(), |value| replace_longest_prefix(value, rules));
 }
 
 /// Rewrites the Set-Cookie fields of a response.
 pub(super) fn cookies(rules: &CookieRules, fields: &mut Fields) {
     if !rules.is_empty() {
-        map_values(fields, b"set-cookie", |value| cookie(value, rules));
+        map_values(fields, b"set-cookie", |value| rewrite_cookie(value, rules));
     }
 }
 
@@ -41,16 +41,16 @@ fn map_values(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option
 }
 
 /// Returns a Set-Cookie value with rewritten attributes. `None` if no rule matches.
-fn cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
+fn rewrite_cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     let mut parts = value.split(|byte| *byte == b';');
     let mut written = parts.next().unwrap_or_default().to_vec();
     let mut changed = false;
     for part in parts {
         let (name, text) = attribute(part);
         let other = if name.eq_ignore_ascii_case(b"path") {
-            replaced(text, &rules.path)
+            replace_longest_prefix(text, &rules.path)
         } else if name.eq_ignore_ascii_case(b"domain") {
-            domain(text, &rules.domain)
+            rewrite_domain(text, &rules.domain)
         } else {
             None
         };
@@ -80,7 +80,7 @@ fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Applies the first rule for this whole domain, with or without its leading dot. `None` if no rule matches.
-fn domain(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
+fn rewrite_domain(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let bare = |name: &[u8]| name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase();
     let rule = rules.iter().find(|rule| bare(rule.from.as_bytes()) == bare(value))?;
     Some(rule.to.as_bytes().to_vec())
@@ -133,7 +133,7 @@ mod tests {
         #[test]
         fn cookies_keep_what_no_rule_is_for(value in "[ -~]{0,60}") {
             let rules = CookieRules { path: vec![rule("/", "/app/")], domain: vec![rule("a", "b")] };
-            let written = cookie(value.as_bytes(), &rules).unwrap_or_else(|| value.clone().into_bytes());
+            let written = rewrite_cookie(value.as_bytes(), &rules).unwrap_or_else(|| value.clone().into_bytes());
             let first = |text: &[u8]| text.split(|byte| *byte == b';').next().unwrap_or_default().to_vec();
             prop_assert_eq!(first(&written), first(value.as_bytes()));
             let count = |text: &[u8]| text.iter().filter(|byte| **byte == b';').count();

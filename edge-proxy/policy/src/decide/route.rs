@@ -30,7 +30,7 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
 }
 
 /// The access rules of a path: the address lists of its route, the authentication, the methods, the requirement of a client
-/// certificate, and the decision of the route itself ([`decides`]). `None` without a route.
+/// certificate, and the decision of the route itself ([`access_decision`]). `None` without a route.
 pub(super) type AccessRules<'s> =
     Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
 
@@ -40,12 +40,12 @@ pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8])
     let site = &snapshot.config().sites[site];
     let route = &site.routes[found];
     let auth = route.auth.as_ref().or(site.auth.as_ref());
-    Some((&route.access, route.satisfy, auth, (&route.methods, route.require_certificate), decides(route)))
+    Some((&route.access, route.satisfy, auth, (&route.methods, route.require_certificate), access_decision(route)))
 }
 
 /// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
 /// refuses every request, 0 if it drops them, 1 if a handler decides. `None` if the action does not restrict access.
-pub(crate) const fn decides(route: &Route) -> Option<u16> {
+pub(crate) const fn access_decision(route: &Route) -> Option<u16> {
     match &route.action {
         Action::Handle { .. } => Some(1),
         _ => route.refusal_status(),
@@ -59,7 +59,7 @@ pub(super) fn split(target: &str) -> (&str, &str) {
 
 /// Returns the request target without the prefix of its path. The result begins with `/`. `None` if the path does not have the
 /// prefix on a segment boundary.
-pub(super) fn without_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
+pub(super) fn strip_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let (begin, rest) = path.split_at_checked(prefix.len())?;
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn strip_prefix() {
-        let stripped = |target: &str, prefix: &str| without_prefix(target, prefix, false);
+        let stripped = |target: &str, prefix: &str| strip_prefix(target, prefix, false);
         assert_eq!(stripped("/a/b?c", "/a").as_deref(), Some("/b?c"));
         assert_eq!(stripped("/a?c", "/a").as_deref(), Some("/?c"));
         assert_eq!(stripped("/a/", "/a/").as_deref(), Some("/"));
         assert_eq!(stripped("/ab", "/a"), None);
         assert_eq!(stripped("/A/b", "/a"), None);
-        assert_eq!(without_prefix("/A/b", "/a", true).as_deref(), Some("/b"));
+        assert_eq!(strip_prefix("/A/b", "/a", true).as_deref(), Some("/b"));
     }
 }

@@ -18,12 +18,12 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     let mut errors = Errors(Vec::new());
     for (i, listener) in config.listeners.iter().enumerate() {
         check_listener(
-            &mut errors.of(ConfigPath::Listener(i), format!("listener {}", listener.address)),
+            &mut errors.part(ConfigPath::Listener(i), format!("listener {}", listener.address)),
             config,
             i,
         );
     }
-    check_global(&mut errors.of(ConfigPath::Config, "configuration".into()), config);
+    check_global(&mut errors.part(ConfigPath::Config, "configuration".into()), config);
     let mut names = HashSet::new();
     let mut hosts = HashMap::new();
     for (i, site) in config.sites.iter().enumerate() {
@@ -41,7 +41,7 @@ struct Errors(Vec<ConfigError>);
 
 impl Errors {
     /// Returns the part of this location, whose errors are added to the list.
-    fn of(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
+    fn part(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
         ConfigPart { errors: self, place, part }
     }
 }
@@ -55,7 +55,7 @@ struct ConfigPart<'a> {
 
 impl ConfigPart<'_> {
     /// Adds an error of this part.
-    fn wrong(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
+    fn add_error(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
         let (place, part) = (self.place, self.part.clone());
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
     }
@@ -66,7 +66,7 @@ impl ConfigPart<'_> {
                 || name.len() > 15
                 || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()))
         {
-            self.wrong(
+            self.add_error(
                 "interface",
                 name,
                 "not a valid interface name: expected 1 to 15 characters, such as tailscale0",
@@ -81,7 +81,7 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     if let Some(name) = &config.listeners[at].name
         && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()))
     {
-        part.wrong(
+        part.add_error(
             "name",
             name.escape_default().to_string(),
             "not a valid name: write 1 to 64 letters, digits or - such as tailnet",
@@ -90,11 +90,11 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     forward::check_listener(part, config, &config.listeners[at]);
     let twin = |other: &Listener| other.address == *address && other.interface == *interface;
     if address.port() != 0 && config.listeners[..at].iter().any(twin) {
-        part.wrong("address", address.to_string(), "duplicate listener: remove one of the two");
+        part.add_error("address", address.to_string(), "duplicate listener: remove one of the two");
     }
     for range in proxy_protocol {
         if range.prefix_len() == 0 {
-            part.wrong(
+            part.add_error(
                 "proxy_protocol",
                 range.to_string(),
                 "lets any client forge its address: list only the peers that send PROXY headers",
@@ -107,7 +107,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
     if let (Some(interface), true) = (&trust.interface, trust.ranges.is_empty()) {
-        part.wrong(
+        part.add_error(
             "trust.interface",
             interface,
             "has no effect without `trust.ranges`: add the ranges of the trusted proxies",
@@ -117,16 +117,16 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         check_custom_header(part, name, trust.ranges.is_empty());
     }
     if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
-        part.wrong("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
+        part.add_error("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
     }
     if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
-        part.wrong("trust.who", who.to_string(), "needs identity lookups: add a `tailnet`");
+        part.add_error("trust.who", who.to_string(), "needs identity lookups: add a `tailnet`");
     }
     if let Some(tailnet) = &config.tailnet
         && (!tailnet.socket.is_absolute() || tailnet.socket.as_os_str().len() > 107)
     {
         let path = tailnet.socket.display().to_string();
-        part.wrong(
+        part.add_error(
             "tailnet.socket",
             path,
             "not a valid socket path: expected an absolute path of at most 107 bytes",
@@ -134,7 +134,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     }
     for range in &trust.ranges {
         if range.prefix_len() == 0 && trust.interface.is_none() {
-            part.wrong(
+            part.add_error(
                 "trust.ranges",
                 range.to_string(),
                 "lets any client forge its address: list only the trusted proxies, or set an interface",
@@ -145,7 +145,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         field_name::check_name(part, "request_id", name);
     }
     if config.https_port == Some(0) {
-        part.wrong("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
+        part.add_error("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
     }
     let limits = &config.limits;
     let between = [
@@ -164,7 +164,7 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     ];
     for (key, value, low, high) in between {
         if !(low..=high).contains(&value) {
-            part.wrong(key, value.to_string(), format!("out of range: expected {low} to {high}"));
+            part.add_error(key, value.to_string(), format!("out of range: expected {low} to {high}"));
         }
     }
     check_timeouts(part, &config.timeouts);
@@ -173,15 +173,15 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
 /// Checks the name of a custom field in which trusted proxies report the client's address.
 fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
-        part.wrong("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
+        part.add_error("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
     } else if !matches!(Name::of(name.as_bytes()), Name::Other) {
-        part.wrong(
+        part.add_error(
             "trust.header",
             name,
             "has another meaning: write x-forwarded-for, forwarded, x-real-ip, or a field of its own such as CF-Connecting-IP",
         );
     } else if nobody_is_trusted {
-        part.wrong("trust.header", name, "has no effect without `trust.ranges`: add the ranges of the hops");
+        part.add_error("trust.header", name, "has no effect without `trust.ranges`: add the ranges of the hops");
     }
 }
 
@@ -197,7 +197,7 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     ];
     for (key, value) in all {
         if !(Duration::from_millis(1)..=Duration::from_secs(30 * 86_400)).contains(&value) {
-            part.wrong(key, format!("{value:?}"), "out of range: expected 1 ms to 30 days");
+            part.add_error(key, format!("{value:?}"), "out of range: expected 1 ms to 30 days");
         }
     }
 }

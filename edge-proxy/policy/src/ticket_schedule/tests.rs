@@ -11,10 +11,10 @@ fn ranges() {
     assert_eq!(TicketSchedule::new(day, 8 * day, second), Err(ScheduleError::Lifetime));
     assert_eq!(TicketSchedule::new(day, day, day), Err(ScheduleError::Skew));
     assert_eq!(
-        TicketSchedule::new(2 * second, second, Duration::ZERO).map(|found| found.refresh()),
+        TicketSchedule::new(2 * second, second, Duration::ZERO).map(|found| found.refresh_interval()),
         Ok(second / 2)
     );
-    assert_eq!(TicketSchedule::default().refresh(), Duration::from_secs(60));
+    assert_eq!(TicketSchedule::default().refresh_interval(), Duration::from_secs(60));
 }
 
 /// An edge with the keys it saw at its last refresh. Times are in quarters of a second, so that no refresh falls
@@ -36,7 +36,7 @@ impl SimulatedEdge {
         let now = self.clock(time);
         self.keys.retain(|epoch, _| schedule.opens(*epoch, now));
         if time % every == self.phase % every {
-            schedule.wanted(now).for_each(|epoch| {
+            schedule.required_epochs(now).for_each(|epoch| {
                 store.entry(epoch).or_insert(time);
             });
             store.retain(|epoch, _| schedule.opens(*epoch, now));
@@ -61,7 +61,7 @@ proptest! {
         edges in prop::collection::vec((any::<u64>(), any::<u64>()), 2..4),
         start in 0u64..1000,
     ) {
-        let every = ((schedule.refresh().as_millis() / 250) as u64).max(1);
+        let every = ((schedule.refresh_interval().as_millis() / 250) as u64).max(1);
         let skew = schedule.skew().as_secs() * 4;
         let mut edges: Vec<SimulatedEdge> = edges
             .into_iter()
@@ -71,7 +71,7 @@ proptest! {
         // For each epoch, the time its key sealed last.
         let mut sealed: BTreeMap<u64, u64> = BTreeMap::new();
         let lifetime = schedule.lifetime().as_secs() * 4;
-        let whole = schedule.longest().as_secs() * 4;
+        let whole = schedule.max_key_lifetime().as_secs() * 4;
         for time in start * 4..start * 4 + 3 * whole {
             for edge in &mut edges {
                 edge.tick(time, &schedule, every, &mut store);
@@ -81,7 +81,7 @@ proptest! {
                 continue;
             }
             for edge in &edges {
-                let epoch = schedule.sealing(edge.clock(time));
+                let epoch = schedule.sealing_epoch(edge.clock(time));
                 prop_assert!(edge.keys.contains_key(&epoch), "nothing to seal by at {time}");
                 sealed.insert(epoch, time);
                 for (epoch, made) in &edge.keys {

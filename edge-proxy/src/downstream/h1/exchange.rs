@@ -91,7 +91,7 @@ impl Http1Exchange {
                 }
                 // Only a reset shows it, after the client's system has what was sent.
                 _ => {
-                    deadline.within(ACK_TIMEOUT, self.client.wire.socket().acknowledged()).await;
+                    deadline.within(ACK_TIMEOUT, self.client.wire.socket().wait_acknowledged()).await;
                     self.client.wire.socket().reset_on_close();
                 }
             }
@@ -261,10 +261,10 @@ impl Downstream for Http1Exchange {
             ResponseContent::Framed(ResponseFraming::Chunked) => {
                 if !data.is_empty() {
                     write_chunk_head(output.push(), data.len());
-                    output.pass(wire, [data, b"\r\n", b""]);
+                    output.append_or_write(wire, [data, b"\r\n", b""]);
                 }
             }
-            ResponseContent::Framed(_) | ResponseContent::Raw => output.pass(wire, [data, b"", b""]),
+            ResponseContent::Framed(_) | ResponseContent::Raw => output.append_or_write(wire, [data, b"", b""]),
             ResponseContent::Head | ResponseContent::Done => {}
         }
     }

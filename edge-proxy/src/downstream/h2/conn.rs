@@ -97,7 +97,7 @@ pub(super) struct Http2Connection {
     discarded: VecDeque<DiscardedRequest>,
     /// The resets that are sent after the pending output.
     deferred_resets: Vec<DeferredReset>,
-    broken_off: u32,
+    aborted: u32,
     /// The time at which the processed bytes arrived.
     now: Instant,
     forgiven: Instant,
@@ -141,7 +141,7 @@ impl Http2Connection {
             reset: VecDeque::new(),
             discarded: VecDeque::new(),
             deferred_resets: Vec::new(),
-            broken_off: 0,
+            aborted: 0,
             now,
             forgiven: now,
             failed: None,
@@ -153,12 +153,12 @@ impl Http2Connection {
             awake: false,
             refused: Vec::new(),
         };
-        conn.say_settings();
+        conn.write_settings();
         conn
     }
 
     /// Appends SETTINGS and the WINDOW_UPDATE of the connection.
-    fn say_settings(&mut self) {
+    fn write_settings(&mut self) {
         use frame::setting;
         let settings = [
             (setting::MAX_CONCURRENT_STREAMS, self.limits.streams),
@@ -228,7 +228,7 @@ impl Http2Connection {
             return;
         }
         self.failed = Some(code);
-        self.say_goaway(self.highest, code);
+        self.write_goaway(self.highest, code);
         self.end_all();
     }
 
@@ -250,7 +250,7 @@ impl Http2Connection {
     }
 
     /// Appends GOAWAY with the last accepted stream.
-    fn say_goaway(&mut self, last: u32, code: Code) {
+    fn write_goaway(&mut self, last: u32, code: Code) {
         let mut payload = last.to_be_bytes().to_vec();
         payload.extend_from_slice(&code.0.to_be_bytes());
         frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
@@ -261,7 +261,7 @@ impl Http2Connection {
     pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
-            self.say_goaway(MAX_WINDOW as u32, Code::NO_ERROR);
+            self.write_goaway(MAX_WINDOW as u32, Code::NO_ERROR);
             frame::write(self.out.push(), frame::PING, 0, 0, b"farewell");
         }
     }
@@ -272,14 +272,14 @@ impl Http2Connection {
     }
 
     /// Counts an aborted request. A flood of them is an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
-    fn count_broken_off(&mut self) {
+    fn count_aborted(&mut self) {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
             self.forgiven = self.now;
-            self.broken_off = self.broken_off.saturating_sub(seconds * ABORTS_PER_SECOND);
+            self.aborted = self.aborted.saturating_sub(seconds * ABORTS_PER_SECOND);
         }
-        self.broken_off += 1;
-        if self.broken_off > self.limits.resets {
+        self.aborted += 1;
+        if self.aborted > self.limits.resets {
             self.fail(Code::ENHANCE_YOUR_CALM);
         }
     }
@@ -311,7 +311,7 @@ impl Http2Connection {
     /// Resets a stream for a protocol error of the client.
     fn stream_error(&mut self, id: u32, code: Code) {
         self.reset(id, code);
-        self.count_broken_off();
+        self.count_aborted();
     }
 
     /// Returns flow-control credit of the connection for consumed content.
@@ -488,7 +488,7 @@ impl Http2Connection {
     }
 
     /// Releases the stream of a task. `whole` is true if its response is complete.
-    pub(super) fn give_back(&mut self, id: u32, whole: bool) {
+    pub(super) fn release_stream(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());
         if whole && !slot.dead && slot.body == StreamBody::Coming {

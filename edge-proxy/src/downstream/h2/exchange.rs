@@ -205,6 +205,6 @@ impl Drop for Http2Exchange {
         }
         let mut conn = self.conn.borrow_mut();
         conn.release(self.id, self.chunk.len());
-        conn.give_back(self.id, self.sent == SendState::All);
+        conn.release_stream(self.id, self.sent == SendState::All);
     }
 }

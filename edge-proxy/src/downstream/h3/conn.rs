@@ -70,7 +70,7 @@ pub(super) struct QuicConnection {
     next_request: u64,
     goaway: Option<u64>,
     requests: u64,
-    broken_off: u32,
+    aborted: u32,
     forgiven: Instant,
     peer: SocketAddr,
     moved: Option<(SocketAddr, Instant)>,
@@ -104,7 +104,7 @@ impl QuicConnection {
             next_request: 0,
             goaway: None,
             requests: 0,
-            broken_off: 0,
+            aborted: 0,
             forgiven: now,
             moved: None,
             blocked: false,
@@ -207,9 +207,9 @@ impl QuicConnection {
                     shared.tasks.set(true);
                 }
                 if slot.taken {
-                    self.count_broken_off(shared, id);
+                    self.count_aborted(shared, id);
                 } else if slot.head.is_some() {
-                    self.count_broken_off(shared, id);
+                    self.count_aborted(shared, id);
                     self.refuse(id, Code::H3_REQUEST_CANCELLED);
                 } else {
                     self.slots.remove(&id);
@@ -318,7 +318,7 @@ impl QuicConnection {
                     );
                 }
                 ReadOutcome::Reset => {
-                    self.count_broken_off(shared, id);
+                    self.count_aborted(shared, id);
                     return self.refuse(id, Code::H3_REQUEST_CANCELLED);
                 }
             };
@@ -349,7 +349,7 @@ impl QuicConnection {
                 ReadOutcome::End => ended = true,
                 ReadOutcome::Blocked => {}
                 ReadOutcome::Reset => {
-                    self.count_broken_off(shared, id);
+                    self.count_aborted(shared, id);
                     return self.refuse(id, Code::H3_REQUEST_CANCELLED);
                 }
             }
@@ -408,7 +408,7 @@ impl QuicConnection {
             ProtocolError::Connection(code) => self.close(shared, code),
             ProtocolError::Stream(code) => {
                 // Malformed requests cost as much as ones that are broken off.
-                self.count_broken_off(shared, id);
+                self.count_aborted(shared, id);
                 self.refuse(id, code);
             }
             ProtocolError::TooLarge => {
@@ -417,7 +417,7 @@ impl QuicConnection {
                 let bytes = shared.encode(|out| response::write_head(out, &head));
                 let _ = self.quic.recv_stream(id).stop(var(Code::H3_EXCESSIVE_LOAD));
                 self.refused.too_large += 1;
-                self.count_broken_off(shared, id);
+                self.count_aborted(shared, id);
                 if let Some(slot) = self.slots.get_mut(&id) {
                     self.heads -= usize::from(slot.head.take().is_some());
                     slot.out_bytes += bytes.len();

@@ -164,7 +164,7 @@ impl<S: Service> Engine<S> {
 
         again |= self.transmit(cx)?;
         self.drive();
-        if self.step_down() {
+        if self.advance_shutdown() {
             return Poll::Ready(Ok(()));
         }
         self.shared.awake.set(false);
@@ -423,7 +423,7 @@ fn next_transmit(
 ) -> Option<quic::Transmit> {
     out.clear();
     let Some(limit) = amplification else {
-        paths.follow(quic.remote_address());
+        paths.set_current(quic.remote_address());
         if paths.is_settled() {
             return quic.poll_transmit(now, segments, out);
         }

@@ -48,7 +48,8 @@ pub(super) enum FilterVerdict {
     Pass(Datagram),
     /// The ClientHello is incomplete and its received part contains these names. The flow stays pending.
     Part { flow: Flow, names: Vec<String> },
-    /// The ClientHello is complete. The flow is pending until [`FirstFlightFilter::settle`].
+    /// The ClientHello is complete. The flow is pending until [`FirstFlightFilter::accept`] or
+    /// [`FirstFlightFilter::refuse`].
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
@@ -157,7 +158,7 @@ impl FirstFlightFilter {
     }
 
     /// Returns the datagrams of a flow whose [`FilterVerdict::Part`] is accepted. The flow is pending until
-    /// [`FirstFlightFilter::settle`].
+    /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`].
     pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
         match self.flows.get_mut(flow) {
             Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),
@@ -167,23 +168,31 @@ impl FirstFlightFilter {
 
     /// Refuses a flow whose ClientHello is malformed.
     fn malformed(&mut self, now: Instant, flow: Flow) -> FilterVerdict {
-        self.settle(now, flow, false);
+        self.refuse(now, flow);
         FilterVerdict::Drop(Some(DropReason::Malformed))
     }
 
-    /// Accepts or refuses a pending flow. An accepted flow is known until [`FirstFlightFilter::forget`].
-    pub(super) fn settle(&mut self, now: Instant, flow: Flow, accepted: bool) {
-        let state = if accepted { FlowState::Accepted } else { FlowState::Refused };
-        if let Some(FlowState::Pending(pending)) = self.flows.insert(flow.clone(), state) {
-            self.bytes -= pending.bytes;
+    /// Accepts a pending flow. It is known until [`FirstFlightFilter::forget`].
+    pub(super) fn accept(&mut self, flow: Flow) {
+        self.set_verdict(flow, FlowState::Accepted);
+    }
+
+    /// Refuses a pending flow. Its further datagrams are dropped until [`FirstFlightFilter::sweep`] forgets it, or until
+    /// too many flows are refused.
+    pub(super) fn refuse(&mut self, now: Instant, flow: Flow) {
+        self.set_verdict(flow.clone(), FlowState::Refused);
+        self.refused.push_back((now, flow));
+        if self.refused.len() > 4 * self.limits.pending_flows
+            && let Some((_, oldest)) = self.refused.pop_front()
+        {
+            self.forget_if(&oldest, |state| matches!(state, FlowState::Refused));
         }
-        if !accepted {
-            self.refused.push_back((now, flow));
-            if self.refused.len() > 4 * self.limits.pending_flows
-                && let Some((_, oldest)) = self.refused.pop_front()
-            {
-                self.forget_if(&oldest, |state| matches!(state, FlowState::Refused));
-            }
+    }
+
+    /// Sets the state of a flow and releases its datagrams if it was pending.
+    fn set_verdict(&mut self, flow: Flow, state: FlowState) {
+        if let Some(FlowState::Pending(pending)) = self.flows.insert(flow, state) {
+            self.bytes -= pending.bytes;
         }
     }
 

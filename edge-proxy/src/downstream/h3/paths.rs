@@ -101,7 +101,7 @@ impl ClientPaths {
 
     /// Counts a datagram from `remote`. `current` is the address that QUIC sends to afterwards.
     pub(super) fn received(&mut self, remote: SocketAddr, bytes: usize, current: SocketAddr) {
-        let moved = self.follow(current);
+        let moved = self.set_current(current);
         if self.is_validated(remote) {
             if remote == current {
                 // The client is back: the other addresses were not its own, or it left them.
@@ -121,7 +121,7 @@ impl ClientPaths {
     }
 
     /// Sets the address that QUIC sends to. Returns whether it changed.
-    pub(super) fn follow(&mut self, current: SocketAddr) -> bool {
+    pub(super) fn set_current(&mut self, current: SocketAddr) -> bool {
         std::mem::replace(&mut self.current, current) != current
     }
 

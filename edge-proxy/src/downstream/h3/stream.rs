@@ -114,7 +114,7 @@ impl H3Stream {
                 ReadOutcome::Blocked => return Ok(None),
                 ReadOutcome::Reset => {
                     let mut conn = self.conn.state.borrow_mut();
-                    conn.count_broken_off(&self.conn.shared, self.id);
+                    conn.count_aborted(&self.conn.shared, self.id);
                     drop(conn);
                     self.conn.touch();
                     self.body = ContentState::Failed(BodyError::Lost);
@@ -204,7 +204,7 @@ impl Downstream for H3Stream {
             Err(fault) => {
                 let mut error = BodyError::Malformed;
                 let mut conn = self.conn.state.borrow_mut();
-                conn.count_broken_off(&self.conn.shared, self.id);
+                conn.count_aborted(&self.conn.shared, self.id);
                 if let ProtocolError::Connection(code) = fault {
                     conn.close(&self.conn.shared, code);
                     error = BodyError::Lost;

@@ -16,7 +16,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         check_auth(part, config, auth);
     }
     if site.rate.concurrent == Some(0) {
-        part.wrong(
+        part.add_error(
             "rate.concurrent",
             "0",
             "would reject every request: expected at least 1, or leave it out",
@@ -29,7 +29,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         && hsts.preload
         && (!hsts.include_subdomains || hsts.max_age < YEAR)
     {
-        part.wrong(
+        part.add_error(
             "hsts.preload",
             "true",
             "needs include_subdomains = true and a max_age of at least a year, or the preload list refuses it",
@@ -43,11 +43,11 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
 pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compression) {
     let mut seen = HashSet::new();
     if compression.codings.is_empty() {
-        part.wrong("compression.codings", "", "empty: add zstd, br or gzip, or leave compression out");
+        part.add_error("compression.codings", "", "empty: add zstd, br or gzip, or leave compression out");
     }
     for coding in &compression.codings {
         if !seen.insert(*coding) {
-            part.wrong("compression.codings", coding.name(), "duplicate entry: remove one of the two");
+            part.add_error("compression.codings", coding.name(), "duplicate entry: remove one of the two");
         }
     }
 }
@@ -58,22 +58,22 @@ fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCert
         [("client_certificates.ca", Some(&asked.ca)), ("client_certificates.crl", asked.crl.as_ref())]
     {
         if let Some(path) = path.filter(|path| !path.is_absolute()) {
-            part.wrong(key, path.display().to_string(), "not a valid path: expected an absolute one");
+            part.add_error(key, path.display().to_string(), "not a valid path: expected an absolute one");
         }
     }
     if site.plain == PlainHttp::Serve {
         let fix = "would serve clients without a certificate: write `redirect` or `refuse`";
-        part.wrong("plain", "serve", fix);
+        part.add_error("plain", "serve", fix);
     }
     if site.early_data {
         let fix = "has no effect with client_certificates, whose sessions are not resumed: leave it out";
-        part.wrong("early_data", "true", fix);
+        part.add_error("early_data", "true", fix);
     }
     let mut seen = HashSet::new();
     for (name, _) in &asked.fields {
         check_name(part, "client_certificates.headers", name);
         if !seen.insert(name.to_ascii_lowercase()) {
-            part.wrong("client_certificates.headers", name, "duplicate field: remove one of the two");
+            part.add_error("client_certificates.headers", name, "duplicate field: remove one of the two");
         }
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
         Auth::Open => {}
         Auth::Basic(basic) => {
             if basic.users.is_empty() {
-                part.wrong(
+                part.add_error(
                     "auth.users",
                     "",
                     "empty, so every request would be rejected: add a user, or leave auth out",
@@ -91,7 +91,7 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
             }
             let fine = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
             if basic.realm.is_empty() || !basic.realm.bytes().all(fine) {
-                part.wrong(
+                part.add_error(
                     "auth.realm",
                     &basic.realm,
                     "not a valid realm: expected ASCII words without quotes",
@@ -112,15 +112,15 @@ fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAu
             Some(name) => format!("did you mean `{name}`?"),
             None => super::missing_upstream(&forward.upstream),
         };
-        part.wrong("auth.upstream", &forward.upstream, format!("unknown upstream: {hint}"));
+        part.add_error("auth.upstream", &forward.upstream, format!("unknown upstream: {hint}"));
     }
     let raw = |known: &Upstream| known.name == forward.upstream && known.protocol == Protocol::Tcp;
     if config.upstreams.iter().any(raw) {
         let fix = "the upstream is for raw TCP: write its targets as http://HOST:PORT";
-        part.wrong("auth.upstream", &forward.upstream, fix);
+        part.add_error("auth.upstream", &forward.upstream, fix);
     }
     if !forward.path.starts_with('/') || !is_target(forward.path.as_bytes()) {
-        part.wrong(
+        part.add_error(
             "auth.path",
             &forward.path,
             "not a valid path: expected one such as /api/authz/forward-auth",

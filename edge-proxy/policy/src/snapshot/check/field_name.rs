@@ -6,11 +6,11 @@ use edge_http::grammar::is_token;
 
 pub(super) fn check_name(part: &mut ConfigPart<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
-        part.wrong(key, name, "not a valid field name: expected letters, digits and -");
+        part.add_error(key, name, "not a valid field name: expected letters, digits and -");
         return;
     }
     match Name::of(name.as_bytes()) {
-        Name::Host => part.wrong(key, name, "cannot be edited: set `host` of the upstream instead"),
+        Name::Host => part.add_error(key, name, "cannot be edited: set `host` of the upstream instead"),
         Name::Connection
         | Name::ContentLength
         | Name::KeepAlive
@@ -19,7 +19,7 @@ pub(super) fn check_name(part: &mut ConfigPart<'_>, key: &'static str, name: &st
         | Name::Trailer
         | Name::TransferEncoding
         | Name::Upgrade => {
-            part.wrong(key, name, "cannot be edited: it frames messages or concerns a single connection");
+            part.add_error(key, name, "cannot be edited: it frames messages or concerns a single connection");
         }
         _ => {}
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
     match (listener.kind, &listener.forward) {
         (ListenerKind::Tcp, None) => {
-            part.wrong("forward", "", "missing: write the upstream that connections are forwarded to");
+            part.add_error("forward", "", "missing: write the upstream that connections are forwarded to");
         }
         (ListenerKind::Plain | ListenerKind::Tls { .. }, Some(forward)) => {
-            part.wrong(
+            part.add_error(
                 "forward",
                 &forward.upstream,
                 "has no effect on a listener for HTTP: use Listener::tcp",
@@ -23,7 +23,7 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
             if let Some(idle) = forward.idle
                 && !(Duration::from_millis(1)..=month).contains(&idle)
             {
-                part.wrong("idle", format!("{idle:?}"), "out of range: write 1 ms to 30 days");
+                part.add_error("idle", format!("{idle:?}"), "out of range: write 1 ms to 30 days");
             }
         }
         (ListenerKind::Plain | ListenerKind::Tls { .. }, None) => {}
@@ -45,7 +45,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("plain", site.plain == PlainHttp::Serve),
     ];
     for (key, _) in beside.iter().filter(|(_, there)| *there) {
-        part.wrong(
+        part.add_error(
             key,
             "",
             "has no effect beside `passthrough`, whose requests are never seen here: leave one of the two out",
@@ -62,10 +62,10 @@ fn check_upstream(part: &mut ConfigPart<'_>, key: &'static str, config: &Config,
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write tcp://HOST:PORT or unix:/PATH, or add it".into(),
             };
-            part.wrong(key, name, format!("no upstream has this name: {hint}"));
+            part.add_error(key, name, format!("no upstream has this name: {hint}"));
         }
         Some(upstream) if upstream.protocol != Protocol::Tcp => {
-            part.wrong(key, name, "the upstream is for HTTP: write its targets as tcp://HOST:PORT");
+            part.add_error(key, name, "the upstream is for HTTP: write its targets as tcp://HOST:PORT");
         }
         Some(_) => {}
     }

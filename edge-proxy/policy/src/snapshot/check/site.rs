@@ -19,25 +19,25 @@ pub(super) fn check<'a>(
     names: &mut HashSet<&'a str>,
     hosts: &mut HashMap<&'a HostPattern, Vec<&'a Site>>,
 ) {
-    let mut part = errors.of(ConfigPath::Site(i), format!("site `{}`", site.name));
+    let mut part = errors.part(ConfigPath::Site(i), format!("site `{}`", site.name));
     if site.name.is_empty() {
-        part.wrong("name", "", "empty: name the site");
+        part.add_error("name", "", "empty: name the site");
     } else if !names.insert(&site.name) {
-        part.wrong("name", &site.name, "duplicate site name: choose another");
+        part.add_error("name", &site.name, "duplicate site name: choose another");
     }
     if site.hosts.is_empty() {
-        part.wrong("hosts", "", "empty, so no request would match the site: add a name such as example.org");
+        part.add_error("hosts", "", "empty, so no request would match the site: add a name such as example.org");
     }
     for host in &site.hosts {
         let text = host.to_string();
         if HostPattern::parse(&text).as_ref() != Ok(host) {
-            part.wrong("hosts", text, "not a normalised host: use HostPattern::parse");
+            part.add_error("hosts", text, "not a normalised host: use HostPattern::parse");
             continue;
         }
         // The same name may be served by another site at other listeners.
         let others = hosts.entry(host).or_default();
         if others.iter().any(|other| share_a_listener(site, other)) {
-            part.wrong(
+            part.add_error(
                 "hosts",
                 text,
                 "duplicate host, in this site or another: remove one of the two, or bind the sites to different listeners by `listen`",
@@ -48,7 +48,7 @@ pub(super) fn check<'a>(
     check_listen(&mut part, config, site);
     check_satisfy(&mut part, (site.satisfy, &site.access), site.auth.as_ref());
     if !forward::check_site(&mut part, config, site) && site.routes.is_empty() {
-        part.wrong(
+        part.add_error(
             "routes",
             "",
             "empty, so every request would be answered with 404: add a route or an upstream",
@@ -71,13 +71,13 @@ pub(super) fn check<'a>(
     let mut paths = HashSet::new();
     for (j, route) in site.routes.iter().enumerate() {
         let (PathMatch::Begins(path) | PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
-        let part = &mut errors.of(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
+        let part = &mut errors.part(ConfigPath::Route(i, j), format!("site `{}`, route `{path}`", site.name));
         if !paths.insert((std::mem::discriminant(&route.path), path)) {
-            part.wrong("path", path, "duplicate path: remove one of the two routes");
+            part.add_error("path", path, "duplicate path: remove one of the two routes");
         }
         check_route(part, config, route, path);
         if route.require_certificate && site.client_certificates.is_none() {
-            part.wrong(
+            part.add_error(
                 "require_certificate",
                 "true",
                 "the site asks for no certificates: add client_certificates, with `optional` as its mode, to the site",
@@ -88,7 +88,7 @@ pub(super) fn check<'a>(
 
 fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
     if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
-        part.wrong(
+        part.add_error(
             "path",
             path,
             "not a valid path: begin with / and write it as browsers send it (%20 for a space), without ? and #",
@@ -98,7 +98,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         let bare = prefix.strip_suffix('/').unwrap_or(prefix);
         let inside = path.strip_prefix(bare).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !prefix.starts_with('/') || !inside {
-            part.wrong(
+            part.add_error(
                 "strip_prefix",
                 prefix,
                 format!("not a prefix of the route's path: expected {path}, or leave it out"),
@@ -108,7 +108,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     if let Some(prefix) = &route.add_prefix
         && (!prefix.starts_with('/') || !is_target(prefix.as_bytes()) || prefix.contains(['?', '#']))
     {
-        part.wrong("add_prefix", prefix, "not a valid path: expected one such as /app");
+        part.add_error("add_prefix", prefix, "not a valid path: expected one such as /app");
     }
     if let Some(timeouts) = &route.timeouts {
         check_timeouts(part, timeouts);
@@ -130,7 +130,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         Action::Forward { upstream } | Action::Handle { upstream: Some(upstream), .. } => {
             let raw = |known: &Upstream| known.name == *upstream && known.protocol == Protocol::Tcp;
             if config.upstreams.iter().any(raw) {
-                part.wrong(
+                part.add_error(
                     "upstream",
                     upstream,
                     "the upstream is for raw TCP: write its targets as http://HOST:PORT",
@@ -142,12 +142,12 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
                     Some(name) => format!("did you mean `{name}`?"),
                     None => super::missing_upstream(upstream),
                 };
-                part.wrong("upstream", upstream, format!("unknown upstream: {hint}"));
+                part.add_error("upstream", upstream, format!("unknown upstream: {hint}"));
             }
         }
         Action::Redirect { status, to } => {
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-                part.wrong(
+                part.add_error(
                     "status",
                     status.to_string(),
                     "not a redirect status: expected 301, 302, 303, 307 or 308",
@@ -174,7 +174,7 @@ fn check_listen(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "give a listener this name, or leave `listen` out to serve the site everywhere".into(),
         };
-        part.wrong("listen", name, format!("no listener has this name: {hint}"));
+        part.add_error("listen", name, format!("no listener has this name: {hint}"));
     }
 }
 
@@ -184,10 +184,10 @@ fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access
         return;
     }
     if access.is_open() {
-        part.wrong("satisfy", "any", "has no effect without an address list beside it: add `allow`");
+        part.add_error("satisfy", "any", "has no effect without an address list beside it: add `allow`");
     }
     if !matches!(auth, Some(Auth::Basic(_) | Auth::Forward(_))) {
-        part.wrong("satisfy", "any", "has no effect without authentication beside it: add `auth`");
+        part.add_error("satisfy", "any", "has no effect without authentication beside it: add `auth`");
     }
 }
 
@@ -195,11 +195,11 @@ fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     let mut seen = HashSet::new();
     for method in methods {
         if !is_token(method.as_bytes()) || method.bytes().any(|b| b.is_ascii_lowercase()) {
-            part.wrong("methods", method, "not a valid method: write it in capitals, such as GET");
+            part.add_error("methods", method, "not a valid method: write it in capitals, such as GET");
         } else if matches!(method.as_str(), "CONNECT" | "TRACE") {
-            part.wrong("methods", method, "is never forwarded: leave it out");
+            part.add_error("methods", method, "is never forwarded: leave it out");
         } else if !seen.insert(method) {
-            part.wrong("methods", method, "is listed twice: remove one of the two");
+            part.add_error("methods", method, "is listed twice: remove one of the two");
         }
     }
 }
@@ -211,19 +211,19 @@ fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
         // protocol-name ["/" protocol-version] (RFC 9110 §7.8).
         let mut parts = protocol.splitn(2, '/');
         if !parts.all(|token| is_token(token.as_bytes())) || protocol.len() > 64 {
-            part.wrong(
+            part.add_error(
                 "upgrade",
                 protocol,
                 "is not a protocol: write the name that clients send in Upgrade, such as websocket or tailscale-control-protocol",
             );
         } else if is_http(protocol) {
-            part.wrong(
+            part.add_error(
                 "upgrade",
                 protocol,
                 "would carry HTTP past every rule of this file: leave it out; h2c://HOST:PORT speaks HTTP/2 to a service",
             );
         } else if !seen.insert(protocol.to_ascii_lowercase()) {
-            part.wrong("upgrade", protocol, "is there twice: remove one of the two");
+            part.add_error("upgrade", protocol, "is there twice: remove one of the two");
         }
     }
 }
@@ -231,17 +231,17 @@ fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
 /// Validates a configured response.
 fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     if !(200..=599).contains(&response.status) {
-        part.wrong("status", response.status.to_string(), "not a final status: expected 200 to 599");
+        part.add_error("status", response.status.to_string(), "not a final status: expected 200 to 599");
     }
     if matches!(response.status, 204 | 205 | 304) && !response.body.is_empty() {
-        part.wrong(
+        part.add_error(
             "status",
             response.status.to_string(),
             "this status allows no content: leave the body out",
         );
     }
     if !is_value(&response.content_type) || (response.content_type.is_empty() && !response.body.is_empty()) {
-        part.wrong(
+        part.add_error(
             "content_type",
             &response.content_type,
             "not a valid media type: expected one such as text/plain",
@@ -252,18 +252,18 @@ fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
 /// Validates an error page. `seen` contains the statuses of earlier pages of the site.
 fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
     if page.statuses.is_empty() {
-        part.wrong("error_page.status", "", "empty: write the statuses that the page is for");
+        part.add_error("error_page.status", "", "empty: write the statuses that the page is for");
     }
     for status in &page.statuses {
         if !(400..=599).contains(status) {
-            part.wrong("error_page.status", status.to_string(), "not an error status: expected 400 to 599");
+            part.add_error("error_page.status", status.to_string(), "not an error status: expected 400 to 599");
         } else if !seen.insert(*status) {
-            part.wrong("error_page.status", status.to_string(), "has two pages: remove one of the two");
+            part.add_error("error_page.status", status.to_string(), "has two pages: remove one of the two");
         }
     }
     if page.content_type.is_empty() || !is_value(&page.content_type) {
         let fix = "not a valid media type: expected one such as text/html; charset=utf-8";
-        part.wrong("error_page.content_type", &page.content_type, fix);
+        part.add_error("error_page.content_type", &page.content_type, fix);
     }
 }
 
@@ -273,22 +273,22 @@ fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     for rule in rules.path.iter().chain(&rules.domain) {
         if rule.from.is_empty() || !fine(&rule.from) || !fine(&rule.to) {
             let value = format!("{}: {}", rule.from.escape_default(), rule.to.escape_default());
-            part.wrong("cookies", value, "not a valid attribute: expected one such as / or example.org");
+            part.add_error("cookies", value, "not a valid attribute: expected one such as / or example.org");
         }
     }
     for rule in rules.path.iter().filter(|rule| !rule.to.starts_with('/')) {
-        part.wrong("cookies", &rule.to, "not a valid path of a cookie: begin with /");
+        part.add_error("cookies", &rule.to, "not a valid path of a cookie: begin with /");
     }
 }
 
 fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
-        part.wrong("to", to, "not a valid URL: expected one such as https://example.org{path}{query}");
+        part.add_error("to", to, "not a valid URL: expected one such as https://example.org{path}{query}");
     } else if bare.contains(['{', '}']) {
-        part.wrong("to", to, "unknown placeholder: only {host}, {path} and {query} are supported");
+        part.add_error("to", to, "unknown placeholder: only {host}, {path} and {query} are supported");
     } else if !to.starts_with("{path}") && !to.starts_with('/') && !to.contains("://") {
-        part.wrong("to", to, "relative to the requested path: begin with https://, / or {path}");
+        part.add_error("to", to, "relative to the requested path: begin with https://, / or {path}");
     }
 }
 
@@ -296,7 +296,7 @@ fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits)
     for (name, value) in edits.set.iter().chain(&edits.add) {
         check_name(part, key, name);
         if !is_value(value) {
-            part.wrong(
+            part.add_error(
                 key,
                 format!("{name}: {}", value.escape_default()),
                 "contains characters that a field value must not have",
@@ -311,7 +311,7 @@ fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits)
         for rule in rules {
             if rule.from.is_empty() || !is_value(&rule.from) || !is_value(&rule.to) {
                 let value = format!("{name}: {}: {}", rule.from.escape_default(), rule.to.escape_default());
-                part.wrong(
+                part.add_error(
                     key,
                     value,
                     "not a valid replacement: expected the beginning of a value, and another",

@@ -14,23 +14,23 @@ pub(super) fn check<'a>(
     (i, upstream): (usize, &'a Upstream),
     names: &mut HashSet<&'a str>,
 ) {
-    let part = &mut errors.of(ConfigPath::Upstream(i), format!("upstream `{}`", upstream.name));
+    let part = &mut errors.part(ConfigPath::Upstream(i), format!("upstream `{}`", upstream.name));
     if upstream.name.is_empty() {
-        part.wrong("name", "", "empty: name the upstream");
+        part.add_error("name", "", "empty: name the upstream");
     } else if !names.insert(&upstream.name) {
-        part.wrong("name", &upstream.name, "duplicate upstream name: choose another");
+        part.add_error("name", &upstream.name, "duplicate upstream name: choose another");
     }
     if upstream.targets.is_empty() {
-        part.wrong("targets", "", "empty: add one such as http://127.0.0.1:3000");
+        part.add_error("targets", "", "empty: add one such as http://127.0.0.1:3000");
     }
     if upstream.targets.len() > 64 {
         let count = upstream.targets.len().to_string();
-        part.wrong("targets", count, "too many: an upstream has at most 64");
+        part.add_error("targets", count, "too many: an upstream has at most 64");
     }
     let mut seen = HashSet::new();
     for target in &upstream.targets {
         if !seen.insert(target) {
-            part.wrong("targets", target.to_string(), "duplicate target: remove one of the two");
+            part.add_error("targets", target.to_string(), "duplicate target: remove one of the two");
         }
         check_target(part, target, upstream.tls.as_ref());
     }
@@ -38,7 +38,7 @@ pub(super) fn check<'a>(
     if let Some(host) = &upstream.host
         && split_authority(host).is_none()
     {
-        part.wrong(
+        part.add_error(
             "host",
             host,
             "not a valid host: expected one such as example.org, optionally with a port",
@@ -47,19 +47,19 @@ pub(super) fn check<'a>(
     check_health(part, &upstream.health);
     if upstream.protocol == Protocol::Tcp {
         if upstream.tls.is_some() {
-            part.wrong("tls", "with tcp://", "bytes are forwarded as they come: leave it out");
+            part.add_error("tls", "with tcp://", "bytes are forwarded as they come: leave it out");
         }
         if upstream.health.check.is_some() {
-            part.wrong("health.path", "with tcp://", "active checks are HTTP requests: leave it out");
+            part.add_error("health.path", "with tcp://", "active checks are HTTP requests: leave it out");
         }
     }
     if upstream.idle.is_zero() || upstream.idle > Duration::from_secs(86_400) {
-        part.wrong("idle", format!("{:?}", upstream.idle), "out of range: expected 1ms to 1d");
+        part.add_error("idle", format!("{:?}", upstream.idle), "out of range: expected 1ms to 1d");
     }
     let of_request =
         upstream.tls.as_ref().is_some_and(|tls| tls.server_name.as_deref() == Some(HOST_OF_REQUEST));
     if of_request && upstream.health.check.as_ref().is_some_and(|check| check.host.is_none()) {
-        part.wrong(
+        part.add_error(
             "health.host",
             "",
             "is needed with tls.server_name = \"{host}\": a check has no client whose host it could send",
@@ -70,7 +70,7 @@ pub(super) fn check<'a>(
         check_tls(part, tls);
     }
     if upstream.protocol == Protocol::Http2 && upstream.proxy_protocol.is_some() {
-        part.wrong(
+        part.add_error(
             "proxy_protocol",
             "with HTTP/2",
             "one HTTP/2 connection carries requests of several clients: leave it out, or use HTTP/1.1",
@@ -81,28 +81,28 @@ pub(super) fn check<'a>(
 /// Validates weights, backups and the cookie.
 fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     for weight in upstream.weights.iter().filter(|weight| !(1..=1000).contains(*weight)) {
-        part.wrong("weights", weight.to_string(), "not a valid weight: expected 1 to 1000");
+        part.add_error("weights", weight.to_string(), "not a valid weight: expected 1 to 1000");
     }
     if upstream.weights.len() > upstream.targets.len() {
-        part.wrong(
+        part.add_error(
             "weights",
             upstream.weights.len().to_string(),
             "more weights than targets: leave some out",
         );
     }
     if upstream.backups > 0 && upstream.backups >= upstream.targets.len() {
-        part.wrong("backup", upstream.backups.to_string(), "there is nothing but backups: add a target");
+        part.add_error("backup", upstream.backups.to_string(), "there is nothing but backups: add a target");
     }
     if let Some(cookie) = &upstream.sticky {
         if !is_token(cookie.name.as_bytes()) {
-            part.wrong(
+            part.add_error(
                 "sticky",
                 &cookie.name,
                 "not a valid name of a cookie: expected letters, digits, - and _",
             );
         }
         if upstream.protocol == Protocol::Tcp {
-            part.wrong("sticky", &cookie.name, "tcp:// has no cookies: leave it out");
+            part.add_error("sticky", &cookie.name, "tcp:// has no cookies: leave it out");
         }
     }
 }
@@ -110,31 +110,31 @@ fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
 fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
-        part.wrong("health.eject", format!("{:?}", rules.eject), "too short: expected at least 100ms");
+        part.add_error("health.eject", format!("{:?}", rules.eject), "too short: expected at least 100ms");
     }
     for (key, count) in [("health.rise", rules.rise), ("health.fall", rules.fall)] {
         if count == 0 {
-            part.wrong(key, "0", "not a valid threshold: expected at least 1");
+            part.add_error(key, "0", "not a valid threshold: expected at least 1");
         }
     }
     let Some(check) = &health.check else { return };
     if !check.path.starts_with('/') || !is_target(check.path.as_bytes()) {
-        part.wrong("health.path", &check.path, "not a valid path: expected one such as /healthz");
+        part.add_error("health.path", &check.path, "not a valid path: expected one such as /healthz");
     }
     if let Some(host) = &check.host
         && split_authority(host).is_none()
     {
-        part.wrong("health.host", host, "not a valid host: expected one such as example.org");
+        part.add_error("health.host", host, "not a valid host: expected one such as example.org");
     }
     if check.interval < Duration::from_millis(100) {
-        part.wrong("health.interval", format!("{:?}", check.interval), "too short: expected at least 100ms");
+        part.add_error("health.interval", format!("{:?}", check.interval), "too short: expected at least 100ms");
     }
     if check.timeout.is_zero() || check.timeout > Duration::from_secs(60) {
-        part.wrong("health.timeout", format!("{:?}", check.timeout), "out of range: expected 1ms to 60s");
+        part.add_error("health.timeout", format!("{:?}", check.timeout), "out of range: expected 1ms to 60s");
     }
     let (low, high) = check.status;
     if low > high || low < 100 || high > 599 {
-        part.wrong(
+        part.add_error(
             "health.status",
             format!("{low}-{high}"),
             "not a valid range of statuses: expected one such as 200-399",
@@ -145,12 +145,12 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
 fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
-            part.wrong("retry.statuses", status.to_string(), "not an error status: expected 400 to 599");
+            part.add_error("retry.statuses", status.to_string(), "not an error status: expected 400 to 599");
         }
     }
     if retry.budget_percent > 100 {
         let percent = retry.budget_percent.to_string();
-        part.wrong("retry.budget", percent, "out of range: expected 0 to 100");
+        part.add_error("retry.budget", percent, "out of range: expected 0 to 100");
     }
 }
 
@@ -158,24 +158,24 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
     match target {
         Target::Tcp { host, port } => {
             if *port == 0 {
-                part.wrong("targets", target.to_string(), "not a valid port: expected 1 to 65535");
+                part.add_error("targets", target.to_string(), "not a valid port: expected 1 to 65535");
             }
             let name = || split_authority(host).is_some_and(|(_, port, _)| port.is_none());
             if host.parse::<IpAddr>().is_err() && !name() {
-                part.wrong("targets", target.to_string(), "not a valid host: expected a name or an address");
+                part.add_error("targets", target.to_string(), "not a valid host: expected a name or an address");
             }
         }
         Target::Unix(path) => {
             // The kernel's limit (sockaddr_un).
             if !path.is_absolute() || path.as_os_str().len() > 107 {
-                part.wrong(
+                part.add_error(
                     "targets",
                     target.to_string(),
                     "not a valid socket path: expected an absolute path of at most 107 bytes",
                 );
             }
             if tls.is_some_and(|tls| tls.server_name.is_none()) {
-                part.wrong(
+                part.add_error(
                     "tls.server_name",
                     "",
                     "required for TLS to a Unix socket, which has no name to verify",
@@ -187,16 +187,16 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
 
 fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
-        part.wrong("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
+        part.add_error("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
     }
     if !tls.pins.is_empty() && tls.ca.is_some() {
-        part.wrong("tls.ca", "", "does not go with `pin`, which replaces it: leave one of them out");
+        part.add_error("tls.ca", "", "does not go with `pin`, which replaces it: leave one of them out");
     }
     if let Some(name) = tls.server_name.as_ref().filter(|name| *name != HOST_OF_REQUEST)
         && name.parse::<IpAddr>().is_err()
         && split_authority(name).is_none_or(|(_, port, _)| port.is_some())
     {
-        part.wrong(
+        part.add_error(
             "tls.server_name",
             name,
             "not a valid name: expected one such as example.org, or {host} for the Host of each request",

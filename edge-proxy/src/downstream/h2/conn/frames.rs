@@ -176,10 +176,10 @@ impl Http2Connection {
             && !slot.dead
         {
             slot.end(BodyError::Lost);
-            self.count_broken_off();
+            self.count_aborted();
         } else if self.is_discarding(header.stream) {
             self.forget_discarded(header.stream);
-            self.count_broken_off();
+            self.count_aborted();
         }
     }
 
@@ -250,7 +250,7 @@ impl Http2Connection {
             // What the client sent before it heard of it has arrived.
             self.leaving = GoAway::Named;
             self.accepted = self.highest;
-            self.say_goaway(self.highest, Code::NO_ERROR);
+            self.write_goaway(self.highest, Code::NO_ERROR);
         }
     }
 

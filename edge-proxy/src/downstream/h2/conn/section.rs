@@ -145,7 +145,7 @@ impl Http2Connection {
         if !end {
             self.defer_reset(id, Code::NO_ERROR);
         }
-        self.count_broken_off();
+        self.count_aborted();
     }
 
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {

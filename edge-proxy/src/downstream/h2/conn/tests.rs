@@ -152,7 +152,7 @@ fn errors_of_a_stream() {
         assert!(conn.slots[&1].dead);
         // What the client sent before it heard of it changes nothing.
         send(&mut conn, &frame(frame::DATA, 0, 1, b"late"));
-        conn.give_back(1, false);
+        conn.release_stream(1, false);
         send(&mut conn, &frame(frame::DATA, 0, 1, b"later"));
         send(&mut conn, &frame(frame::HEADERS, WHOLE, 1, &block(&[])));
         assert_eq!(answer(&mut conn), (None, None), "{bytes:?}");
@@ -164,7 +164,7 @@ fn streams_that_ended_and_streams_that_were_skipped() {
     let mut conn = begun();
     assert_eq!(send(&mut conn, &frame(frame::HEADERS, WHOLE, 5, &get())), [5]);
     conn.send_head(5, &ResponseHead::new(204), true);
-    conn.give_back(5, true);
+    conn.release_stream(5, true);
     send(&mut conn, &frame(frame::DATA, 0, 5, b"x"));
     assert_eq!(answer(&mut conn), (None, Some((5, Code::STREAM_CLOSED.0))));
     send(&mut conn, &frame(frame::HEADERS, WHOLE, 3, &get()));
@@ -178,7 +178,7 @@ fn a_stream_that_the_client_reset_is_closed_whether_or_not_its_task_has_ended() 
         send(&mut conn, &frame(frame::HEADERS, frame::END_HEADERS, 1, &get()));
         send(&mut conn, &frame(frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
         if ended {
-            conn.give_back(1, false);
+            conn.release_stream(1, false);
         }
         send(&mut conn, &frame(frame::DATA, 0, 1, b"x"));
         assert_eq!(answer(&mut conn), (None, Some((1, Code::STREAM_CLOSED.0))));
@@ -186,7 +186,7 @@ fn a_stream_that_the_client_reset_is_closed_whether_or_not_its_task_has_ended() 
         send(&mut conn, &frame(frame::HEADERS, frame::END_HEADERS, 1, &get()));
         send(&mut conn, &frame(frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
         if ended {
-            conn.give_back(1, false);
+            conn.release_stream(1, false);
         }
         send(&mut conn, &frame(frame::HEADERS, WHOLE, 1, &get()));
         assert_eq!(conn.failure(), Some(Code::STREAM_CLOSED));
@@ -203,7 +203,7 @@ fn more_streams_than_allowed_are_refused_and_the_table_still_agrees() {
     }
     assert!(send(&mut conn, &frame(frame::HEADERS, WHOLE, 9, &entering)).is_empty());
     assert_eq!(answer(&mut conn), (None, Some((9, Code::REFUSED_STREAM.0))));
-    conn.give_back(1, true);
+    conn.release_stream(1, true);
     let mut naming = get();
     naming.push(0x80 | 62);
     let mut arrived = Vec::new();
@@ -218,7 +218,7 @@ fn whoever_breaks_off_too_often_is_ended() {
     while conn.failure().is_none() {
         send(&mut conn, &frame(frame::HEADERS, WHOLE, id, &get()));
         send(&mut conn, &frame(frame::RST_STREAM, 0, id, &[0, 0, 0, 8]));
-        conn.give_back(id, false);
+        conn.release_stream(id, false);
         id += 2;
     }
     assert_eq!(conn.failure(), Some(Code::ENHANCE_YOUR_CALM));
@@ -373,7 +373,7 @@ proptest! {
         prop_assert_eq!(heads(&all), heads(&some));
         // Given back, everything is as it was.
         for id in all.iter().map(|one| one.id) {
-            whole.give_back(id, false);
+            whole.release_stream(id, false);
         }
         prop_assert!(whole.slots.is_empty());
         prop_assert!(whole.failure().is_some() || whole.receive_window + i64::from(whole.unreleased) == i64::from(WINDOW));

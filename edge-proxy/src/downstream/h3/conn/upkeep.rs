@@ -19,7 +19,7 @@ const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 impl QuicConnection {
     /// Counts a request that the client aborted, once for each stream. Closes the connection above the configured
     /// rate, because a flood of them is an attack on the upstream (CVE-2023-44487).
-    pub(in super::super) fn count_broken_off(&mut self, shared: &EngineState, id: StreamId) {
+    pub(in super::super) fn count_aborted(&mut self, shared: &EngineState, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id)
             && std::mem::replace(&mut slot.counted, true)
         {
@@ -29,11 +29,11 @@ impl QuicConnection {
         let seconds = now.saturating_duration_since(self.forgiven).as_secs().min(u64::from(u32::MAX)) as u32;
         if seconds > 0 {
             self.forgiven = now;
-            self.broken_off =
-                self.broken_off.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
+            self.aborted =
+                self.aborted.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
         }
-        self.broken_off += 1;
-        if self.broken_off > limits.resets {
+        self.aborted += 1;
+        if self.aborted > limits.resets {
             self.close(shared, Code::H3_EXCESSIVE_LOAD);
         }
     }

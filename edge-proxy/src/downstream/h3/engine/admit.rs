@@ -52,12 +52,12 @@ impl<S: Service> Engine<S> {
             }
             Owner::Other(worker) if direct => self.handover.send(worker, datagram),
             Owner::Other(_) => {}
-            Owner::Nobody => self.stranger(datagram),
+            Owner::Nobody => self.filter_datagram(datagram),
         }
     }
 
     /// Passes a datagram with an unknown connection ID through the filter of first flights.
-    fn stranger(&mut self, datagram: Datagram) {
+    fn filter_datagram(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
         match self.filter.offer(now, datagram) {
             FilterVerdict::Drop(None) => {}
@@ -70,25 +70,25 @@ impl<S: Service> Engine<S> {
                     Some(_) => HelloVerdict::Silent,
                     None => self.service.hello(peer, sni.as_deref()),
                 };
-                self.greet(now, flow, hello, datagrams);
+                self.apply_verdict(now, flow, hello, datagrams);
             }
             FilterVerdict::Part { flow, names } => {
                 let accepted =
                     self.shutdown.is_none() && names.iter().any(|name| self.service.serves(peer, name));
                 if accepted {
                     let datagrams = self.filter.take(&flow);
-                    self.greet(now, flow, HelloVerdict::Accept, datagrams);
+                    self.apply_verdict(now, flow, HelloVerdict::Accept, datagrams);
                 }
             }
         }
     }
 
     /// Applies the verdict on a pending flow: passes its datagrams to QUIC, or refuses it.
-    fn greet(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
+    fn apply_verdict(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
             self.service.dropped(flow.0, DropReason::Overload);
-            return self.filter.settle(now, flow, false);
+            return self.filter.refuse(now, flow);
         }
         if hello != HelloVerdict::Silent {
             for datagram in datagrams {
@@ -101,7 +101,11 @@ impl<S: Service> Engine<S> {
             }
         }
         // A copy of another client's packets creates no connection, so there is nothing to remember.
-        self.filter.settle(now, flow, added);
+        if added {
+            self.filter.accept(flow);
+        } else {
+            self.filter.refuse(now, flow);
+        }
     }
 
     /// Passes a datagram to QUIC. A connection is created only if `admit` is given, or if the datagram has the token

@@ -47,7 +47,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Advances a shutdown. Returns whether it is complete.
-    pub(super) fn step_down(&mut self) -> bool {
+    pub(super) fn advance_shutdown(&mut self) -> bool {
         let now = self.shared.now.get();
         let Some(shutdown) = &mut self.shutdown else { return false };
         if now >= shutdown.last_call && !std::mem::replace(&mut shutdown.called, true) {
