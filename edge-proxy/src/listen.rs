@@ -85,7 +85,7 @@ impl InheritedSockets {
         })
     }
 
-    /// Takes the sockets with this address.
+    /// Takes the sockets with this address out of `sockets`. Port 0 stands for any port.
     fn take<S>(
         sockets: &mut Vec<S>,
         address: SocketAddr,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The queue of streams that wait to send: by urgency, then in queue.
+/// The streams that wait to send, by urgency and then by the order in which they were added.
 #[derive(Debug)]
 pub(crate) struct SendQueue<K> {
     queue: VecDeque<(K, u8)>,

@@ -71,7 +71,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// Makes the kernel encrypt all further output with these keys, beginning with this record sequence number.
+/// Makes the kernel encrypt all further output with these keys. `sequence` is the number of the next record.
 pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
     let (info, length) = crypto_info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.

@@ -101,7 +101,6 @@ pub enum HostPattern {
 #[error(
     "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
 )]
-/// An error for a text that is not a valid host pattern.
 pub struct InvalidHost {
     text: String,
 }

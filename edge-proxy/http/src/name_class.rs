@@ -2,7 +2,7 @@
 
 use crate::grammar::TOKEN;
 
-/// The classes of characters in a field name, determined once when the name is read.
+/// The classes of characters in a field name, computed when the name is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 

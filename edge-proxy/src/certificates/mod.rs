@@ -59,8 +59,8 @@ pub struct RefreshReport {
 }
 
 impl Certificates {
-    /// Returns certificates without reading the folder or the files, which need not exist yet. [`Certificates::refresh`] reads
-    /// them.
+    /// Creates the certificates without reading the folder or the files, which need not exist yet.
+    /// [`Certificates::refresh`] reads them.
     pub fn of(folder: Option<PathBuf>, files: Vec<CertificateFiles>) -> Arc<Self> {
         let (index, looked) = (RwLock::default(), Mutex::default());
         Arc::new(Self { folder, files: Mutex::new(files), index, looked })

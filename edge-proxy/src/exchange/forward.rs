@@ -82,7 +82,7 @@ impl Forwarding<'_, '_> {
         let retry = &pool.upstream().retry;
         let mut attempts = retry.attempts;
         let mut tried = TriedTargets::default();
-        pool.count();
+        pool.count_request();
         loop {
             self.context.trace.attempt(head);
             let (up, flight) = match pool.begin(head, &options, key, &mut tried).await {

@@ -130,7 +130,8 @@ impl SiteLimiters {
         Self { workers, known: Mutex::default(), table: Mutex::default() }
     }
 
-    /// Returns the limiters of these sites, in their order. All others are discarded.
+    /// Returns the limiters of these sites, in their order, reusing those whose limits have not changed. `clients` is
+    /// the size of the table of rates. Limiters of other sites are discarded.
     pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
         let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
         let table = self.table(needed, clients);

@@ -24,7 +24,10 @@ pub(crate) enum Hello {
 /// An error for bytes that cannot begin a TLS record.
 pub(super) struct NotTlsRecord;
 
-/// Returns the length of the record at the front, including its header. `None` if the header is incomplete.
+/// Returns the length in bytes of the record at the front, its header included. `None` if the header is incomplete.
+///
+/// # Errors
+/// The bytes cannot begin a handshake record.
 pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord> {
     let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
     let version = bytes.get(1).is_none_or(|major| *major == 3);
@@ -38,8 +41,8 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord>
     }
 }
 
-/// Reads until the ClientHello is complete, without writing. Bytes behind its last record stay in `ahead`; its records are also
-/// copied into `copy`.
+/// Reads until the ClientHello is complete, without writing. Bytes behind its last record stay in `ahead`. Its
+/// records are also appended to `copy`.
 pub(crate) async fn read_hello(
     io: &mut Socket,
     ahead: &mut ReadBuffer,

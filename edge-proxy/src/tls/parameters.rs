@@ -16,7 +16,7 @@ impl TlsParameters {
     /// The parameters of every QUIC connection (RFC 9001 §4.2).
     pub(crate) const QUIC: Self = Self { version: "TLSv1.3", cipher: None };
 
-    /// Returns the parameters of a connection. `None` until the version is negotiated.
+    /// Returns the parameters of a connection. `None` until they are negotiated.
     pub(crate) fn of(tls: &CommonState) -> Option<Self> {
         let version = match tls.protocol_version()? {
             ProtocolVersion::TLSv1_3 => "TLSv1.3",

@@ -12,8 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, ReadBuf};
 
-/// The maximum of content per call: one read from an upstream, and its frame headers. Encrypted and unwritten data is
-/// the only buffer.
+/// The highest number of content bytes that one call accepts: one read from an upstream, and its frame headers.
 pub(super) const MAX_ACCEPTED: usize = 68 * 1024;
 /// The highest number of slices that one call accepts.
 const MAX_SLICES: usize = 16;
@@ -24,13 +23,14 @@ enum Sender {
     Kernel(Box<Kernel>),
 }
 
+/// A TLS 1.3 connection after its handshake, whose records are processed without rustls.
 pub(super) struct Tls13Session {
     opening: RecordOpener,
     sender: Sender,
     out: RecordBuffer,
-    /// The number of content bytes at the front of the input.
+    /// The number of decrypted content bytes at the front of the input.
     plain: usize,
-    /// The number of bytes of the same record behind the content.
+    /// The number of bytes of the same record behind that content.
     behind: usize,
     /// True if the client has sent close_notify.
     ended: bool,
@@ -62,7 +62,7 @@ impl Tls13Session {
         matches!(self.sender, Sender::Kernel(_))
     }
 
-    /// Returns the kernel's state, if the kernel sends.
+    /// Returns the kernel's state. `None` unless the kernel encrypts.
     pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
         match &mut self.sender {
             Sender::Kernel(kernel) => Some(kernel),
@@ -84,7 +84,7 @@ impl Tls13Session {
         self.is_kernels()
     }
 
-    /// Writes pending records. While the kernel sends, those that it owes.
+    /// Writes pending records. If the kernel encrypts, only those that are due besides content.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_settle(cx, io),
@@ -100,8 +100,8 @@ impl Tls13Session {
         }
     }
 
-    /// Decrypts as many records as are available and fit, or waits for one. Responses that `merges` allows to wait are sent with
-    /// later content.
+    /// Decrypts as many records as are available and fit, or waits for one. With `merges`, responses to the client's
+    /// control messages are sent with later content.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -193,6 +193,7 @@ impl Tls13Session {
         Ok(Some(heard))
     }
 
+    /// Handles a record without content: a requested KeyUpdate, or the end of the peer's output.
     fn on_record(&mut self, heard: ReceivedRecord) {
         match heard {
             ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
@@ -204,7 +205,7 @@ impl Tls13Session {
         }
     }
 
-    /// Records an error and sends its alert, in a single attempt.
+    /// Ends the session for an error and tries once to send its alert. Returns the error to report.
     fn fail(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
@@ -224,7 +225,8 @@ impl Tls13Session {
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
-    /// Accepts content. Accepts nothing while output is pending, except output that `merges` allows to wait.
+    /// Encrypts content and writes it. Returns the number of bytes accepted. Nothing is accepted while output is
+    /// pending, except output that may wait by `merges`.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -261,7 +263,8 @@ impl Tls13Session {
         Poll::Ready(Ok(taken))
     }
 
-    /// Encrypts content behind the pending output and returns its length. 0 if that is not possible.
+    /// Encrypts content behind the pending output and returns its length. 0 if the kernel encrypts, the output is
+    /// closed, or the content is too long.
     pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();

@@ -92,7 +92,7 @@ impl ConnectionSide for ClientConnection {
 enum Session<C> {
     Rustls(Box<C>),
     Own(Box<Tls13Session>),
-    /// None, because the handover failed.
+    /// No record layer: the handover from rustls failed.
     Broken,
 }
 
@@ -103,11 +103,11 @@ pub(crate) struct TlsStream<C> {
     closed: bool,
     /// True if output may wait to be merged with the next output.
     merges: bool,
-    /// True if the handshake is complete but its end is not answered yet.
+    /// True if the handshake is complete but its last message is not written yet.
     owes: bool,
     /// Bytes that were read but not consumed.
     ahead: ReadBuffer,
-    /// True if rustls buffers nothing, so that the record layer can take over with these secrets.
+    /// True if rustls buffers nothing, so that the record layer of this crate can take over.
     follows: bool,
     said: Option<TrafficSecrets>,
     /// The kernel's TLS capabilities, if the kernel may encrypt.
@@ -163,7 +163,7 @@ where
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
-    /// Sends the content of a pipe. Must be called only while the kernel sends.
+    /// Sends the content of a pipe. Must be called only while the kernel encrypts.
     pub(crate) fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,
@@ -301,7 +301,7 @@ where
         }
     }
 
-    /// Writes pending records. While the kernel sends, those that it owes.
+    /// Writes pending records. If the kernel encrypts, only those that are due besides content.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match &mut self.session {
             Session::Rustls(tls) => tls,

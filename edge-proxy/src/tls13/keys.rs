@@ -14,7 +14,8 @@ pub(crate) enum Cipher {
 }
 
 impl Cipher {
-    /// Records that may be encrypted by one key: 2^24 with AES-GCM (RFC 8446 §5.5 allows 2^24.5 of full size).
+    /// Returns the highest number of records that one key may encrypt: 2^24 with AES-GCM, for which RFC 8446 §5.5
+    /// allows 2^24.5 of full size.
     pub(crate) const fn max_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,

@@ -5,22 +5,24 @@ use super::sealed::RecordBuffer;
 use aws_lc_rs::aead;
 use std::fmt;
 
-/// The content types of records (RFC 8446 §5.1).
+/// The content type of alerts (RFC 8446 §5.1).
 pub(crate) const ALERT: u8 = 21;
+/// The content type of handshake messages.
 pub(crate) const HANDSHAKE: u8 = 22;
+/// The content type of application data.
 pub(crate) const APPLICATION_DATA: u8 = 23;
-/// A handshake message of type `key_update`, one byte long, without what it says (RFC 8446 §4.6.3).
+/// The header of a `key_update` message, without its one byte of content (RFC 8446 §4.6.3).
 pub(crate) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-/// Bytes of a record's head.
+/// The length of a record's header in bytes.
 pub(crate) const HEAD: usize = 5;
 const TAG: usize = 16;
 /// The overhead of encryption per record: header, type and tag.
 pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;
-/// The most content of a record.
+/// The highest number of content bytes in a record (RFC 8446 §5.1).
 pub(crate) const MAX_CONTENT: usize = 1 << 14;
-/// The most bytes behind a record's head (RFC 8446 §5.2).
+/// The highest number of bytes behind a record's header (RFC 8446 §5.2).
 const MAX_BODY: usize = MAX_CONTENT + 256;
-/// Records one after the other that carry no content; more ask for work and bring nothing.
+/// The highest number of successive records without content. More would cost work without any use.
 const MAX_EMPTY_RECORDS: u8 = 32;
 
 /// The error that ends a connection, as its alert (RFC 8446 §6).
@@ -38,12 +40,12 @@ pub(crate) enum RecordError {
     Decode,
     /// The alert `internal_error`: the secret of the keys is unknown.
     Internal,
-    /// An alert of the peer's. It gets no answer.
+    /// The peer sent this alert. No alert is sent in response.
     Alerted(u8),
 }
 
 impl RecordError {
-    /// Returns the fatal alert to send, if any.
+    /// Returns the fatal alert to send. `None` if the peer sent one.
     pub(crate) const fn alert(self) -> Option<[u8; 2]> {
         let description = match self {
             Self::Unexpected => 10,
@@ -91,7 +93,7 @@ pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     }
 }
 
-/// One direction's key, and where it is.
+/// The traffic keys of one direction, and the number of its next record.
 struct Direction {
     cipher: Cipher,
     key: aead::LessSafeKey,
@@ -120,12 +122,12 @@ impl Direction {
         aead::Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Derives the current keys again. `None` if the secret belongs to another connection.
+    /// Derives the current keys from the secret. `None` if the secret belongs to another connection.
     fn keys(&self) -> Option<TrafficKeys> {
         self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
     }
 
-    /// Goes on with the next keys.
+    /// Replaces secret and keys by the next ones (RFC 8446 §7.2).
     fn advance_keys(&mut self) -> Result<(), RecordError> {
         self.keys().ok_or(RecordError::Internal)?;
         let next = self.secret.updated(self.cipher).ok_or(RecordError::Internal)?;
@@ -138,21 +140,21 @@ impl Direction {
 /// The content of a received record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceivedRecord {
-    /// So much content, at least a byte.
+    /// This many bytes of content, at least one.
     Content(usize),
-    /// Nothing that anybody has to know.
+    /// No content, and nothing to be done.
     Nothing,
-    /// The peer has new keys, and wants us to have new ones too.
+    /// A KeyUpdate of the peer that requests one in return.
     AsksForKeys,
-    /// The peer sends no more (`close_notify`).
+    /// The end of the peer's output (`close_notify`).
     End,
 }
 
-/// The receiving side of the record layer.
+/// The receiving side of the record layer: decrypts records.
 pub(crate) struct RecordOpener {
     direction: Direction,
     fruitless: u8,
-    /// A message of a handshake that came in pieces.
+    /// The received part of a handshake message that spans records.
     message: [u8; KEY_UPDATE.len() + 1],
     filled: usize,
 }
@@ -163,7 +165,7 @@ impl RecordOpener {
         Some(Self { direction, fruitless: 0, message: [0; 5], filled: 0 })
     }
 
-    /// Decrypts a whole record where it is. Content is behind its head then.
+    /// Decrypts a complete record in place. Its content is then behind the header.
     pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<ReceivedRecord, RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Decode)?;
         let nonce = self.direction.nonce();
@@ -176,7 +178,7 @@ impl RecordOpener {
         self.take_content(kind, &inner[..length])
     }
 
-    /// Decrypts a whole record to the beginning of `out`, if it is long enough.
+    /// Decrypts a complete record to the beginning of `out`. `None`, without effect, if `out` is too short.
     pub(crate) fn open_to(
         &mut self,
         record: &[u8],
@@ -191,6 +193,7 @@ impl RecordOpener {
         Some(inner.and_then(|(kind, length)| self.take_content(kind, &out[..length])))
     }
 
+    /// Handles the content of a decrypted record by its type.
     fn take_content(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
         // No other type may come in the middle of a message (RFC 8446 §5.1).
         if self.filled > 0 && kind != HANDSHAKE {
@@ -254,12 +257,12 @@ fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     Ok((inner[at], at))
 }
 
-/// The sending side of the record layer.
+/// The sending side of the record layer: encrypts records.
 pub(crate) struct RecordSealer {
     direction: Direction,
-    /// The peer asked for new keys, which come before any more content.
+    /// True if the peer requested new keys, which are sent before further content.
     owes_keys: bool,
-    /// Records that one key encrypts.
+    /// The highest number of records that one key encrypts.
     records: u64,
 }
 
@@ -269,25 +272,25 @@ impl RecordSealer {
         Some(Self { direction, owes_keys: false, records: keys.cipher().max_records() })
     }
 
-    /// Requests new keys. Several requests before the next content change them once.
+    /// Schedules a KeyUpdate before the next content. Several requests cause one.
     pub(crate) const fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// Returns the state for a successor of this side: the secret, its keys, and the number of the next record. `None`
-    /// if new keys are due, or the secret belongs to another connection.
+    /// Returns the state for another sender: the secret, its keys, and the number of the next record. `None` if new
+    /// keys are due, or the secret belongs to another connection.
     pub(crate) fn export(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
 
-    /// Returns the maximum length of the encoding of this much content, with a key update before it.
+    /// Returns the maximum length of the records for this many content bytes, with a KeyUpdate before them.
     pub(crate) const fn max_sealed_len(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
         content + content.div_ceil(MAX_CONTENT) * OVERHEAD + update
     }
 
-    /// Appends records of content, as few as there can be.
+    /// Appends the content as records, as few as possible, after a KeyUpdate if one is due.
     pub(crate) fn content(&mut self, mut parts: &[&[u8]], out: &mut RecordBuffer) -> Result<(), RecordError> {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut begun = 0;
@@ -328,7 +331,7 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Appends a record.
+    /// Appends a record of type `kind`.
     pub(crate) fn record(
         &mut self,
         kind: u8,
@@ -340,7 +343,8 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Encrypts a record in `record`, which has its length; the content is already there unless given.
+    /// Encrypts a record into `record`, which has its final length. Without `content`, the plaintext is already in
+    /// its place there.
     fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Internal)?;
         let [high, low] = u16::try_from(body.len()).map_err(|_| RecordError::Internal)?.to_be_bytes();

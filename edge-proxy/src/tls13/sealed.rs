@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// Bytes of a buffer for what one record holds, and tickets.
+/// The size of a small buffer in bytes, enough for one record and tickets.
 const SMALL_SIZE: usize = 20 * 1024;
-/// Bytes of one for as much as one call takes.
+/// The size of a large buffer in bytes, enough for the content of one call.
 const LARGE_SIZE: usize = 72 * 1024;
-/// Buffers of each kind that a worker keeps for reuse: 3.5 MiB.
+/// The number of small buffers that a worker keeps for reuse.
 const MAX_POOLED_SMALL: usize = 64;
+/// The number of large buffers that a worker keeps for reuse.
 const MAX_POOLED_LARGE: usize = 32;
 
 thread_local! {
@@ -20,7 +21,7 @@ thread_local! {
     static LARGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encrypted bytes that wait to be written.
+/// Encrypted bytes that are pending. Memory is held only while there are any.
 #[derive(Default)]
 pub(crate) struct RecordBuffer {
     memory: Vec<u8>,
@@ -37,13 +38,13 @@ impl RecordBuffer {
         self.end - self.start
     }
 
-    /// Returns the waiting bytes.
+    /// Returns the pending bytes.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
-    /// Reserves room for this many bytes, so that the memory does not move while they are appended.
+    /// Reserves space for this many bytes, so that the buffer does not move while they are appended.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         let needed = self.end + bytes;
         if needed <= self.memory.len() {
@@ -74,12 +75,13 @@ impl RecordBuffer {
         debug_assert!(self.end <= self.memory.len());
     }
 
+    /// Appends bytes to the pending ones.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.claim(bytes.len()).copy_from_slice(bytes);
         self.commit(bytes.len());
     }
 
-    /// Writes all of it.
+    /// Writes all pending bytes.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         while self.start < self.end {
             let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.memory[self.start..self.end]))?;

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 /// The highest number of spans in a batch.
 const MAX_BATCH: usize = 512;
-/// The first and the longest backoff before a batch is sent again.
+/// The first and the longest delay before a batch is sent again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The time after which a batch that the collector has not accepted is dropped.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -232,6 +232,7 @@ impl ExporterState {
         self.counts.failed.fetch_add(count, Relaxed);
     }
 
+    /// Sends a batch, again on a new connection if an idle one had been closed.
     async fn post(&self, message: &[u8]) -> Result<CollectorResponse, UpstreamError> {
         let collector = &self.tracing.collector;
         let mut head = RequestHead::new(Version::Http11);
@@ -260,7 +261,7 @@ impl ExporterState {
             trace: &Trace::NONE,
         };
         loop {
-            match self.once(&head, &options, message).await {
+            match self.post_once(&head, &options, message).await {
                 // A kept connection had ended meanwhile.
                 Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
                 outcome => return outcome,
@@ -268,7 +269,8 @@ impl ExporterState {
         }
     }
 
-    async fn once(
+    /// Sends a batch once and reads the response.
+    async fn post_once(
         &self,
         head: &RequestHead,
         options: &ConnectOptions<'_>,
@@ -301,7 +303,7 @@ impl ExporterState {
 /// The response of the collector to a batch.
 struct CollectorResponse {
     status: u16,
-    /// The time after which the collector accepts a retry.
+    /// The delay in Retry-After. `None` if the response has none.
     again: Option<Duration>,
     content: Vec<u8>,
 }

@@ -196,7 +196,7 @@ impl Trace<'_> {
         begun.tried(attempt, to, head, Some((version, status)), fault);
     }
 
-    /// Returns the current time if the request is sampled.
+    /// Returns the current time. `None` if the request is not sampled.
     pub(crate) fn clock(&self) -> Option<Instant> {
         self.0.as_ref().and_then(|begun| begun.kept.as_ref()).map(|_| Instant::now())
     }
@@ -263,6 +263,7 @@ impl Trace<'_> {
 }
 
 impl ActiveTrace<'_> {
+    /// Adds the span of an attempt. `sent` is the HTTP version and status, `None` if nothing was sent.
     fn tried(
         &self,
         (span, since): (SpanId, Instant),
@@ -323,7 +324,7 @@ impl ActiveTrace<'_> {
     }
 }
 
-/// Returns the reason if the response's status counts as a failure: its error is the status.
+/// The reason of a failure by the response's status, for which spans have the status as their error.
 const STATUS: Reason = UpstreamError::Status(0).reason();
 
 fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
@@ -365,7 +366,7 @@ fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or(target)
 }
 
-/// Returns the route as a span attribute: of low cardinality, whatever clients request.
+/// Returns the pattern of a route as a span attribute, which has few values whatever clients request.
 fn template(path: &PathMatch) -> String {
     match path {
         PathMatch::Begins(begin) => format!("{begin}*"),

@@ -134,8 +134,8 @@ fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     out.splice(at..at, length);
 }
 
-/// Returns the number of spans the collector rejected, from its `ExportTraceServiceResponse`. An undecodable response
-/// counts as no rejection.
+/// Parses an `ExportTraceServiceResponse` and returns the number of spans that the collector rejected. 0 if it cannot
+/// be parsed.
 pub(super) fn rejected(response: &[u8]) -> u64 {
     let Some(ProtoField::Bytes(partial)) = field(response, 1) else { return 0 };
     match field(partial, 1) {

@@ -11,12 +11,14 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-/// The largest and the smallest window of a stream, in bytes.
+/// The largest window of a stream in bytes.
 const MAX_WINDOW: usize = 256 * 1024;
+/// The smallest window of a stream in bytes.
 const MIN_WINDOW: usize = 16 * 1024;
 
-/// Returns the window of a stream for this number of streams within a budget: halved each time that they could fill a quarter of
-/// it. Streams that came before keep what they hold, so four halvings fill it at most.
+/// Returns the window of a new stream among this many streams within a budget. It is halved whenever all windows
+/// together could fill a quarter of the budget. Earlier streams keep their windows, so four halvings fill at most the
+/// budget.
 const fn window_of(budget: usize, streams: usize) -> usize {
     let mut window = MAX_WINDOW;
     while window > MIN_WINDOW && window.saturating_mul(streams) > budget / 4 {
@@ -37,6 +39,7 @@ struct ShareState {
     waker: RefCell<Option<Waker>>,
 }
 
+/// The buffered responses of a worker.
 struct BufferBudget {
     budget: Cell<usize>,
     entries: RefCell<HashMap<u64, ShareEntry>>,
@@ -66,7 +69,8 @@ pub(super) fn window() -> u32 {
     BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len()) as u32)
 }
 
-/// Counts bytes received from an upstream. Gives up some of the buffered responses if the budget is exceeded.
+/// Counts bytes received from an upstream. Above the budget, gives up the buffered responses whose clients have read
+/// nothing for the longest time.
 pub(super) fn received(n: usize) {
     BUDGET.with(|shares| {
         shares.since.set(shares.since.get() + n);
@@ -128,7 +132,7 @@ impl BufferedShare {
         Self { number, state }
     }
 
-    /// Records that the client read something.
+    /// Records that the client has read content of the response.
     pub(super) fn taken(&self) {
         self.state.taken.set(Instant::now());
     }

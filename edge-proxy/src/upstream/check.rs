@@ -74,6 +74,7 @@ fn phase(number: u32, interval: Duration) -> Duration {
     interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
 }
 
+/// Checks a target at the interval, after an initial delay, and applies the results to its health.
 async fn repeat_check(
     pool: Rc<Pool>,
     at: usize,
@@ -101,6 +102,9 @@ async fn repeat_check(
 }
 
 /// Performs one check.
+///
+/// # Errors
+/// The target is not healthy, with the cause.
 async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSweeper>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);

@@ -22,7 +22,7 @@ use tokio::io::AsyncWrite;
 enum RequestContent {
     Length(u64),
     Chunked,
-    /// After a protocol switch.
+    /// The bytes of a tunnel, after a protocol switch.
     Raw,
     Done,
 }
@@ -44,29 +44,31 @@ pub(crate) struct Http1Request {
     input: ReadBuffer,
     output: WriteBuffer,
     method: Method,
-    /// The value that must confirm the upgrade, if one was requested.
+    /// The Sec-WebSocket-Accept that must confirm the upgrade. `None` unless the handshake was converted from an
+    /// extended CONNECT.
     accept: Option<[u8; 28]>,
-    /// The protocol that was asked for.
+    /// The requested protocol.
     upgrade: Option<Box<str>>,
     sending: RequestContent,
     receiving: ResponseContent,
-    /// Bytes at the front of `input` that are content.
+    /// The number of content bytes at the front of `input`.
     data: usize,
     keep_alive: bool,
     tunnel: bool,
-    /// Our direction of the tunnel ends when the output is written.
+    /// True if the sending direction of the tunnel ends once the output is written.
     half_closes: bool,
     answered: bool,
     trailers: Fields,
     limits: HeadLimits,
-    /// For how long the service keeps an idle connection, if it said so.
+    /// The time for which the service keeps an idle connection, by its Keep-Alive field.
     keeps: Option<Duration>,
-    /// Its heads had to be repaired: nobody knows how it reads a second request.
+    /// True if a head had to be repaired. The connection is then not reused, since it is unknown how the service
+    /// delimits requests.
     repaired: bool,
 }
 
 impl Http1Request {
-    /// Begins with the head; nothing is written before the first poll.
+    /// Starts an exchange with the request's head, which is written by the first poll.
     pub(crate) fn begin(
         wire: UpstreamTransport,
         check_in: CheckIn,
@@ -185,7 +187,7 @@ impl Http1Request {
         self.sending = RequestContent::Done;
     }
 
-    /// Reads once; the end of the stream is an error unless the content may end so.
+    /// Reads once. The end of the stream is an error unless it may end the content.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         match ready!(self.input.poll_fill(&mut self.wire, cx)) {
             Ok(n) => {
@@ -379,7 +381,7 @@ impl Http1Request {
         self.upgrade.as_deref().filter(|_| self.tunnel)
     }
 
-    /// Keeps the connection if both messages are complete and nothing is left over.
+    /// Returns the connection to the pool if both messages are complete and no bytes are left over.
     pub(crate) fn finish(self) {
         let complete = matches!(self.receiving, ResponseContent::Done)
             && matches!(self.sending, RequestContent::Done | RequestContent::Length(0))

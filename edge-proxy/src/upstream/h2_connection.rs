@@ -88,7 +88,7 @@ impl MultiplexedConnection {
         self.state.retired.get()
     }
 
-    /// Returns the time since its last stream ended. `None` while streams are open.
+    /// Returns the time since its last stream ended, or since it was opened. `None` while streams are open.
     pub(super) fn idle(&self) -> Option<Duration> {
         (self.state.streams.get() == 0).then(|| self.state.last_used.get().elapsed())
     }

@@ -40,7 +40,7 @@ pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
 
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// The names that a process resolves.
+/// The resolver of a process, with its cache.
 struct NameResolver {
     look_up: Box<LookUp>,
     state: Mutex<ResolverState>,
@@ -49,7 +49,7 @@ struct NameResolver {
 #[derive(Default)]
 struct ResolverState {
     known: HashMap<String, CachedName>,
-    /// Names waiting for a thread: those that resolved last time, and all others.
+    /// The names that wait for a thread and resolved last time. `doubtful` has all others.
     good: VecDeque<String>,
     doubtful: VecDeque<String>,
     threads: usize,
@@ -69,21 +69,21 @@ struct CachedName {
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// The addresses to use for a name.
+/// The decision about the addresses of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
-    /// The cached addresses.
+    /// The cached addresses are used.
     Use,
-    /// The cached addresses, unless newer ones arrive before this time.
+    /// The cached addresses are used, unless newer ones arrive before this time.
     UseFrom(Instant),
-    /// None before the lookup ends.
+    /// There are no addresses before the lookup ends.
     Wait,
-    /// None, because the lookup failed.
+    /// There are no addresses, because the lookup failed.
     Fail,
 }
 
 impl CachedName {
-    /// Returns the resolution at this time, and whether a lookup starts.
+    /// Returns the resolution at `now`, and whether a lookup has to start.
     fn step(&self, now: Instant) -> (Resolution, bool) {
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let failed_lately = since(self.failed).is_some_and(|age| age < RETRY_AFTER_FAILURE);
@@ -97,6 +97,7 @@ impl CachedName {
         }
     }
 
+    /// Returns whether the name failed last, or was never resolved.
     fn is_doubtful(&self) -> bool {
         self.answered.is_none() || self.failed.is_some()
     }
@@ -132,7 +133,8 @@ impl NameResolver {
         }
     }
 
-    /// Returns the step for a name now. Starts a lookup if necessary, and reports its end.
+    /// Returns the resolution of a name now, and a receiver that completes when the lookup ends. Starts a lookup if
+    /// one is due.
     fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Resolution, oneshot::Receiver<()>) {
         let (sender, ended) = oneshot::channel();
         let mut state = self.state();
@@ -157,7 +159,7 @@ impl NameResolver {
         (step, ended)
     }
 
-    /// Starts a thread if the limits allow one for a waiting name.
+    /// Starts a thread if a name waits and the limits allow one.
     fn hire(self: &Arc<Self>, state: &mut ResolverState) {
         let Some((host, doubtful)) = state.take() else { return };
         let names = self.clone();
@@ -170,7 +172,7 @@ impl NameResolver {
         }
     }
 
-    /// Resolves names while any are waiting.
+    /// Resolves a name, then the names that wait, until none is left.
     fn work(&self, mut host: String, mut doubtful: bool) {
         loop {
             let found = (self.look_up)(&host);

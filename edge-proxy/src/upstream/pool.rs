@@ -46,7 +46,7 @@ pub(crate) type Pools = Vec<Rc<Pool>>;
 pub(crate) struct ConnectOptions<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
-    /// What the PROXY header says of the client's connection, besides its addresses.
+    /// The extensions of the PROXY header.
     pub(crate) extensions: &'a Extensions,
     /// The deadline for a new connection.
     pub(crate) deadline: &'a Deadline,
@@ -88,7 +88,8 @@ impl Pool {
         &self.targets[at].shared
     }
 
-    /// Takes one retry from the budget, if another target is left.
+    /// Takes one retry from the budget and returns true, or returns false if the budget is empty or no other target
+    /// is left.
     pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
         let allowed = self.targets.len() > 1 && self.choose(0, 0, None, tried).is_some() && budget.take();
@@ -138,7 +139,8 @@ impl Pool {
             }
     }
 
-    /// Returns the Host for a request to this authority.
+    /// Returns the Host for a request to this authority: the upstream's own if it has one and `options.host` is set,
+    /// or else the authority.
     fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
         self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
     }
@@ -150,8 +152,8 @@ impl Pool {
         self.budget.set(budget);
     }
 
-    /// Starts an exchange with the target selected by `key`. Tries other targets while no connection can be established, since
-    /// nothing was sent then. Failed targets are added to `tried`.
+    /// Starts an exchange with the target selected by `key`. While no connection can be established, other targets
+    /// are tried, since nothing was sent. Failed targets are added to `tried`.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
@@ -186,8 +188,8 @@ impl Pool {
         Err(last)
     }
 
-    /// Establishes a separate connection to the target selected by `key`, for bytes that are not HTTP. Tries other targets while
-    /// none can be established.
+    /// Establishes a separate connection to the target selected by `key`, for bytes that are not HTTP. While none can
+    /// be established, other targets are tried.
     pub(crate) async fn connect(
         &self,
         options: &ConnectOptions<'_>,
@@ -258,7 +260,8 @@ impl Pool {
         })
     }
 
-    /// Returns the server name to verify, if it is that of each request.
+    /// Returns the host of `host` as the server name to verify, if the name is that of each request
+    /// ([`HOST_OF_REQUEST`]). `None` if it is configured for the upstream.
     fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
         let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
         (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// The last address that a connection to this host and port succeeded to. It is tried first.
+    /// The address of the last successful connection by host and port. It is tried first.
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
 }
 
@@ -34,8 +34,8 @@ pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io
     Ok(stream)
 }
 
-/// Returns the addresses in the order of the attempts, without duplicates: the one that worked before, then the families in
-/// turns, beginning with that of the first address (RFC 8305 §4).
+/// Returns the addresses in the order of the attempts, without duplicates: `worked`, then the families in turn,
+/// beginning with that of the first address (RFC 8305 §4).
 fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     let mut ordered: Vec<IpAddr> = worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
     let first = addresses.first().is_some_and(IpAddr::is_ipv6);
@@ -55,8 +55,11 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-/// Starts one attempt after the other, each when the previous one has failed or [`ATTEMPT_DELAY`] has passed, and returns the first that
-/// succeeds. If all fail, returns the error of the last to fail.
+/// Starts one attempt after another, each when the previous one has failed or [`ATTEMPT_DELAY`] has passed. Returns
+/// the first that succeeds, with its address.
+///
+/// # Errors
+/// All attempts failed: the error of the last.
 async fn first<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,

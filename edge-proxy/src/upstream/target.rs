@@ -74,6 +74,7 @@ impl SharedTarget {
         }
     }
 
+    /// Returns the state of the target for the selection.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
             availability: self.availability(),
@@ -83,7 +84,8 @@ impl SharedTarget {
         }
     }
 
-    /// Applies an event to the health of the target. A failure has a cause.
+    /// Applies an event to the health of the target and reports a change of its availability. `cause` is that of a
+    /// failure.
     pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
@@ -155,7 +157,7 @@ impl InFlightGuard {
         self.target.tell(Event::Failed, &self.rules, cause);
     }
 
-    /// Records the end of the request by an error, which may be a failure of the target.
+    /// Records that the request ended by this error, which may count as a failure of the target.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // A connection that was kept too long says nothing about the service, nor does a handler.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {

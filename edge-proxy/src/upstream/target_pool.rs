@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 /// The margin before the idle timeout that an upstream announces, since its clock started earlier.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
+/// A connection that can be reused.
 struct IdleConnection {
     wire: UpstreamTransport,
     /// The time until which the connection may be used.
@@ -20,7 +21,7 @@ struct IdleConnection {
     name: Option<Box<str>>,
 }
 
-/// The highest number of connections in use at once, over the last three periods and the current one.
+/// The highest number of connections in use at the same time, over the current period and the three before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct ConnectionPeak {
     in_use: usize,
@@ -124,7 +125,7 @@ impl TargetPool {
         self.demand.set(demand);
     }
 
-    /// Ends a period: closes connections that are not needed, too old, or closed by the upstream.
+    /// Ends a period, and closes connections that are not needed, expired, or closed by the upstream.
     pub(super) fn trim(&self) {
         self.change(ConnectionPeak::turn);
         let mut idle = self.idle.borrow_mut();
@@ -142,7 +143,7 @@ impl TargetPool {
     }
 }
 
-/// An HTTP/2 connection that is being established. Dropping it notifies waiting exchanges.
+/// The establishment of an HTTP/2 connection. Dropping the guard notifies the exchanges that wait for it.
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {

@@ -214,7 +214,8 @@ impl Http2Connection {
         self.out.len() < MAX_PENDING_OUTPUT
     }
 
-    /// Returns whether only pending output is left to write.
+    /// Returns whether the connection has ended but for its pending output: by an error, by the client, or after
+    /// GOAWAY when no stream is left.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost

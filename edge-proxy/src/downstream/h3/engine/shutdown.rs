@@ -38,7 +38,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Calls `f` for every connection.
+    /// Calls `f` for every connection and marks it as changed.
     fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
         for entry in self.conns.iter().flatten() {
             f(&mut entry.cell.state.borrow_mut(), &self.shared);
