@@ -33,7 +33,7 @@ pub(super) struct InterfaceWatcher {
 }
 
 impl WatcherThread {
-    /// Starts the thread.
+    /// Starts a thread that checks the interfaces at an interval.
     pub(super) fn start(watched: InterfaceWatcher) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = ended.clone();

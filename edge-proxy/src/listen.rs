@@ -46,8 +46,9 @@ pub(crate) fn keep_alive(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_keepalive(&probes);
 }
 
-/// Disables Nagle's algorithm, since heads and small content are written at once. Accepted sockets inherit it.
-fn disable_nagle(listening: BorrowedFd<'_>) {
+/// Disables Nagle's algorithm, since heads and small content are written at once, and enables keep-alive. Accepted
+/// sockets inherit both.
+fn set_tcp_options(listening: BorrowedFd<'_>) {
     // Without it, responses are only later.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
     keep_alive(&SockRef::from(&listening));
@@ -221,7 +222,7 @@ fn tcp(
         for socket in &found {
             confine(&SockRef::from(socket), listener)?;
             socket.set_nonblocking(true)?;
-            disable_nagle(socket.as_fd());
+            set_tcp_options(socket.as_fd());
         }
         return Ok((address, InheritedSockets::spread(found, workers, TcpListener::try_clone)?, true));
     }
@@ -232,7 +233,7 @@ fn tcp(
         // Connections of a predecessor may linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        disable_nagle(socket.as_fd());
+        set_tcp_options(socket.as_fd());
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         address = socket.local_addr()?;

@@ -274,7 +274,7 @@ fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     }
 }
 
-/// Reads the PROXY header. Bytes behind it stay in `already`.
+/// Reads the PROXY header. Returns it with its extensions. Bytes behind it stay in `already`.
 async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<(ProxyHeader, Extensions)> {
     loop {
         match proxy_protocol::parse(already) {

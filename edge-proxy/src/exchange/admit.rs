@@ -16,7 +16,7 @@ pub(super) struct Denial {
 
 impl Denial {
     /// Creates the refusal of a request. `wait` is sent as Retry-After, rounded up to seconds.
-    pub(super) fn after(
+    pub(super) fn new(
         context: &ExchangeContext<'_>,
         request: &RequestHead,
         status: u16,
@@ -48,5 +48,5 @@ pub(super) fn admit(
         LimitExceeded::Site(wait) => (503, Some(wait), Reason::RateOfSite),
         LimitExceeded::Concurrent => (503, None, Reason::TooManyRequests),
     };
-    Err(Box::new(Denial::after(context, request, status, wait, reason)))
+    Err(Box::new(Denial::new(context, request, status, wait, reason)))
 }

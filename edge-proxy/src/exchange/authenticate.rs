@@ -80,7 +80,7 @@ impl<'a> Authentication<'_, 'a> {
 
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let refuse = |status, wait, reason| {
-            Err(Box::new(Denial::after(self.context, head, status, Some(wait), reason)))
+            Err(Box::new(Denial::new(self.context, head, status, Some(wait), reason)))
         };
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
@@ -117,7 +117,7 @@ impl<'a> Authentication<'_, 'a> {
             prepared.target.clone_from(target);
             let mut subrequest = forward::subrequest(auth, &prepared);
             let Ok((response, content)) = self.ask(auth, &mut subrequest).await else {
-                return Err(Box::new(Denial::after(
+                return Err(Box::new(Denial::new(
                     self.context,
                     head,
                     503,
@@ -132,7 +132,7 @@ impl<'a> Authentication<'_, 'a> {
                 (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
                 // The identity depends on how the path is read.
                 (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
-                    return Err(Box::new(Denial::after(
+                    return Err(Box::new(Denial::new(
                         self.context,
                         head,
                         400,

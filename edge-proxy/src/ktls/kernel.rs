@@ -128,7 +128,7 @@ impl Kernel {
     /// Checks that content may be written.
     ///
     /// # Errors
-    /// An alert or the end was written.
+    /// An alert is due or was written, or the end was.
     pub(crate) fn may_write(&self) -> io::Result<()> {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }

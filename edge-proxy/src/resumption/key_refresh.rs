@@ -37,8 +37,8 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
         tokio.block_on(async {
             let store = shared.store.clone();
             let keys = KeyRefresher { shared, observer, state: None, other: false };
-            tokio::spawn(keys.keep(weak.clone(), ready));
-            tokio::spawn(forget(weak.clone(), owed));
+            tokio::spawn(keys.run(weak.clone(), ready));
+            tokio::spawn(delete_due_sessions(weak.clone(), owed));
             serve(store, weak, receiver).await;
         });
     })?;
@@ -47,8 +47,8 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
     Ok(link)
 }
 
-/// Deletes the sessions in the store whose deletion is due.
-async fn forget(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
+/// Queues the deletions of sessions that are due, at an interval, until the client is dropped.
+async fn delete_due_sessions(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     loop {
         tokio::time::sleep(RETRY_INTERVAL / 4).await;
         let (Some(link), Some(requests)) = (link.upgrade(), requests.upgrade()) else { return };
@@ -122,7 +122,7 @@ struct KeyRefresher {
 impl KeyRefresher {
     /// Refreshes the keys at the schedule's interval, and soon after a failure, until the client is dropped. `ready`
     /// is dropped after the first attempt.
-    async fn keep(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
+    async fn run(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {
             let Some(link) = link.upgrade() else { return };

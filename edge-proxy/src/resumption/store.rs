@@ -29,7 +29,7 @@ pub(super) enum StoreRequest {
     Forget([u8; 32], u64),
 }
 
-/// The state shared by all workers.
+/// The client of the store that all workers share: the current keys, the queue of queries, and counters.
 pub(crate) struct StoreClient {
     schedule: TicketSchedule,
     wait: Duration,

@@ -22,7 +22,7 @@ pub(super) struct PinVerifier {
 }
 
 impl PinVerifier {
-    /// Reads the files of the pins.
+    /// Creates a verifier for these pins, and reads their files.
     pub(super) fn new(pins: &[Pin], algorithms: WebPkiSupportedAlgorithms) -> Result<Self, UpstreamTlsError> {
         let mut verifier = Self { certificates: Vec::new(), keys: Vec::new(), algorithms };
         for pin in pins {

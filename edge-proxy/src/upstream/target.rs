@@ -185,7 +185,8 @@ impl Targets {
         Self { epoch: Instant::now(), observer, known: Mutex::default() }
     }
 
-    /// Returns the targets of these upstreams, in their order. All others are discarded.
+    /// Returns the targets of these upstreams, in their order, with the state of those that exist already. Other
+    /// targets are discarded.
     pub(crate) fn of(&self, upstreams: &[Upstream]) -> Vec<Vec<Arc<SharedTarget>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::new();

@@ -48,7 +48,7 @@ impl ConnectionPeak {
     }
 
     /// Begins the next period.
-    fn turn(&mut self) {
+    fn begin_period(&mut self) {
         self.peaks.rotate_right(1);
         self.peaks[0] = self.in_use;
     }
@@ -127,7 +127,7 @@ impl TargetPool {
 
     /// Ends a period, and closes connections that are not needed, expired, or closed by the upstream.
     pub(super) fn trim(&self) {
-        self.change(ConnectionPeak::turn);
+        self.change(ConnectionPeak::begin_period);
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             return;
@@ -235,9 +235,9 @@ mod tests {
                 demand.end();
                 idle += usize::from(idle < demand.spare(limit));
             }
-            (0..quiet).for_each(|_| demand.turn());
+            (0..quiet).for_each(|_| demand.begin_period());
             prop_assert_eq!(idle.min(demand.spare(limit)), most.min(limit));
-            (0..4).for_each(|_| demand.turn());
+            (0..4).for_each(|_| demand.begin_period());
             prop_assert_eq!(demand.spare(limit), 0);
             // Never more beside those in use than were in use at once.
             (0..busy).for_each(|_| demand.begin());

@@ -18,7 +18,8 @@ pub(crate) struct ClientTls {
 }
 
 impl ClientTls {
-    /// Makes the configuration for one upstream.
+    /// Reads the files and creates the TLS configurations of an upstream. With `http2`, requests negotiate HTTP/2 by
+    /// ALPN; upgrades always use HTTP/1.1.
     pub(crate) fn new(tls: &UpstreamTls, http2: bool) -> Result<Self, UpstreamTlsError> {
         let mut config = client_config(tls)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
