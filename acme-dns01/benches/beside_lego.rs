@@ -79,7 +79,7 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let engine = Arc::new(engine);
     let began = Instant::now();
-    let outcomes = runtime.expect("a runtime").block_on(engine.once(&certificates, false));
+    let outcomes = runtime.expect("a runtime").block_on(engine.run_once(&certificates, false));
     let took = began.elapsed();
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}");
     assert_eq!(lab.pebble.logged("Issued certificate"), count);

@@ -1,6 +1,6 @@
 //! The machine on a virtual clock: killed anywhere, and for ten years.
 
-use acme_dns01::simulate::{KillReport, Report, decade, killed, skewed};
+use acme_dns01::simulate::{KillReport, Report, simulate_clock_skew, simulate_decade, simulate_kills};
 use acme_dns01::{
     AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Ledger, Machine, Order, State,
     Status, Time, TxtRecord,
@@ -14,7 +14,7 @@ proptest! {
     /// Fault 27: whatever the schedule of kills, there is at most one order a renewal, and no TXT record of ours is left.
     #[test]
     fn fault_27_random_kill_schedule(kills in prop::collection::vec(0_u32..12, 0..40), lists_orders: bool, seed: u64) {
-        let found = killed(&kills, lists_orders, seed);
+        let found = simulate_kills(&kills, lists_orders, seed);
         prop_assert_eq!(found, KillReport { orders: 1, certificates: 1, leftover: 0, accounts: 1, foreign: 1, triggers_twice: 0 });
     }
 }
@@ -22,10 +22,10 @@ proptest! {
 #[test]
 fn ten_years_never_expired_never_limited() {
     let live = |seed: u64| {
-        let found: Report = decade(24, seed);
-        assert_eq!((found.expired, found.limited), (0, 0), "{found:?}");
+        let found: Report = simulate_decade(24, seed);
+        assert_eq!((found.expired, found.rate_limited), (0, 0), "{found:?}");
         assert!(found.orders > 24 * 40, "{found:?}");
-        assert!(found.nearest_miss.as_secs() > 12 * 3600, "{found:?}");
+        assert!(found.shortest_remaining.as_secs() > 12 * 3600, "{found:?}");
         assert!(found.most_orders_a_week < 300, "{found:?}");
         assert_eq!(found.leftover, 0);
     };
@@ -128,14 +128,14 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
     for (lifetime, days) in [(90, 400), (45, 400), (6, 60)] {
         for restarts in [false, true] {
             let run = |ahead: i64| -> Report {
-                skewed(Duration::from_secs(u64::from(lifetime * DAY)), days, ahead, restarts)
+                simulate_clock_skew(Duration::from_secs(u64::from(lifetime * DAY)), days, ahead, restarts)
             };
             let right = run(0);
             assert!(right.events.is_empty(), "{right:?}");
             for ahead in [-2 * i64::from(DAY), 2 * i64::from(DAY)] {
                 let found = run(ahead);
                 let about = format!("{lifetime} days, {ahead} s, restarts: {restarts}");
-                assert_eq!((found.expired, found.limited, found.leftover), (0, 0, 0), "{about}: {found:?}");
+                assert_eq!((found.expired, found.rate_limited, found.leftover), (0, 0, 0), "{about}: {found:?}");
                 assert!(
                     found.orders.abs_diff(right.orders) <= 1,
                     "{about}: {} {}",
@@ -151,7 +151,7 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
 /// A profile has its own lifetime, an authority its own limits, and neither expires nor is refused.
 #[test]
 fn profiles_limits_and_the_announced_calendar() {
-    use acme_dns01::simulate::{Scenario, play};
+    use acme_dns01::simulate::{Scenario, simulate_scenario};
     use acme_dns01::{CertificateSpec, Limits, Time};
     let begin = Time::parse_rfc3339("2026-11-29T00:00:00Z").expect("a date");
     let specs = |count: usize, profile: Option<&str>, limits: Limits| -> Vec<CertificateSpec> {
@@ -167,8 +167,8 @@ fn profiles_limits_and_the_announced_calendar() {
     };
     for profile in [None, Some("classic"), Some("tlsserver"), Some("shortlived")] {
         for limits in [Limits::default(), Limits::none()] {
-            let found = play(&specs(3, profile, limits), Scenario::Announced, begin, 1);
-            assert_eq!((found.expired, found.limited), (0, 0), "{profile:?}: {:?}", found.incidents);
+            let found = simulate_scenario(&specs(3, profile, limits), Scenario::Announced, begin, 1);
+            assert_eq!((found.expired, found.rate_limited), (0, 0), "{profile:?}: {:?}", found.incidents);
             assert_eq!(found.leftover, 0);
             let least = if profile == Some("shortlived") { 3 * 500 } else { 3 * 60 };
             assert!(found.orders > least, "{profile:?}: {}", found.orders);
@@ -179,9 +179,9 @@ fn profiles_limits_and_the_announced_calendar() {
     for (number, spec) in many.iter_mut().enumerate() {
         spec.names = vec![format!("host{number}.example.org").parse().expect("a name")];
     }
-    let found = play(&many, Scenario::Announced, begin, 1);
-    assert_eq!((found.expired, found.limited), (0, 0), "{:?}", found.incidents);
-    assert!(found.spared > 0 && !found.incidents.is_empty());
+    let found = simulate_scenario(&many, Scenario::Announced, begin, 1);
+    assert_eq!((found.expired, found.rate_limited), (0, 0), "{:?}", found.incidents);
+    assert!(found.withheld > 0 && !found.incidents.is_empty());
     let dates: Vec<String> = found.events.iter().map(|(at, what)| format!("{at} {what}")).collect();
     assert!(dates.iter().any(|line| line.starts_with("2027-02-1") && line.contains("64 days")), "{dates:?}");
     assert!(dates.iter().any(|line| line.starts_with("2028-02-1") && line.contains("45 days")), "{dates:?}");

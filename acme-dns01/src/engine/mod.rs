@@ -207,14 +207,15 @@ impl Engine {
         certificate
     }
 
-    /// Runs one round for each certificate, at most [`parallel`](Self::parallel) at once. With `force`, certificates are renewed
-    /// before they are due. Returns the results sorted by id.
-    pub async fn once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<CertificateRound> {
+    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, at most [`parallel`](Self::parallel) at
+    /// once. With `force`, certificates are renewed before they are due. Returns the results sorted by id. An error of the
+    /// preparation is an event only.
+    pub async fn run_once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<CertificateRound> {
         let mut rounds = tokio::task::JoinSet::new();
         for certificate in certificates {
             let (engine, certificate) = (self.clone(), certificate.clone());
             rounds.spawn(async move {
-                engine.ready(&certificate).await;
+                engine.prepare_or_report(&certificate).await;
                 engine.round(&certificate, force).await
             });
         }
@@ -252,11 +253,12 @@ impl Engine {
         self.stopping.send_replace(true);
     }
 
+    /// Returns `true` after [`stop`](Self::stop).
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 
-    /// Sleeps; `false` if the engine was told to stop meanwhile.
+    /// Sleeps. Returns `false` as soon as the engine is stopped.
     async fn sleep(&self, pause: Duration) -> bool {
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
@@ -265,7 +267,8 @@ impl Engine {
         }
     }
 
-    async fn ready(&self, certificate: &Certificate) {
+    /// Prepares a certificate. An error is reported as an event.
+    async fn prepare_or_report(&self, certificate: &Certificate) {
         // Never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         if let Err(error) = self.prepare(certificate).await {
@@ -319,7 +322,7 @@ impl Engine {
         }
     }
 
-    /// Returns the pair in place, if it can be used.
+    /// Returns the pair in the store. `None` if it is missing or incomplete, or key and chain do not match.
     async fn usable(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let contents = self.store.contents(id).await?;
         match (inspect(&contents), contents.chain, contents.key) {
@@ -328,6 +331,8 @@ impl Engine {
         }
     }
 
+    /// Returns the pair in the store. If there is none that can be used, installs a self-signed placeholder and returns it; waits
+    /// up to 10 s for another process that holds the lock. `None` if placeholders are disabled.
     async fn current_or_placeholder(
         &self,
         spec: &CertificateSpec,
@@ -361,7 +366,8 @@ impl Engine {
         Ok(Some(self.usable(id).await?.unwrap_or(pair)))
     }
 
-    /// Writes down what became of the pair that was issued, before another takes its place.
+    /// Records the loss of the issued pair in the journal before another pair takes its place. If it can be restored, its key
+    /// becomes the pending key first.
     async fn note_loss(&self, spec: &CertificateSpec) -> Result<(), StoreError> {
         let state = State::replay(&self.store.journal(&spec.id).await?);
         if state.held.is_none() {
@@ -436,10 +442,10 @@ impl Engine {
         Adopter::new(self, found, dry).run(&certificates).await
     }
 
-    /// Returns the account at a CA. It is registered if it does not exist yet. `authority` is the CA's configured name.
+    /// Returns the account at a CA, and registers it if it does not exist. `authority` is the CA's configured name.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`].
     pub async fn account(&self, authority: &str) -> Result<Arc<Account>, AcmeError> {
         self.accounts.ensure(authority, false).await
     }
@@ -455,7 +461,7 @@ impl Engine {
     /// Deactivates the account at a CA permanently (RFC 8555 §7.3.6). Later orders use a new account.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`].
     pub async fn deactivate(&self, authority: &str) -> Result<(), AcmeError> {
         self.accounts.deactivate(authority).await
     }
@@ -481,6 +487,10 @@ impl Engine {
         written
     }
 
+    /// Waits up to 10 s for the lock of a certificate.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] after that time.
     async fn locked(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
         for _ in 0..100 {
             if let Some(lock) = self.store.lock(id).await? {

@@ -204,7 +204,7 @@ impl Machine {
             Phase::Deploy => Action::Deploy,
             Phase::Rollback => Action::Rollback,
             Phase::Unpublish(txt) => Action::Unpublish(txt.clone()),
-            _ => self.of_order(now),
+            _ => self.poll_order(now),
         }
     }
 
@@ -321,11 +321,12 @@ impl Machine {
         }
     }
 
-    /// Nothing is under way: something may be owed, or the time may have come.
+    /// Returns the next action while no attempt is under way: discards or repairs what the journal left over, deploys, removes TXT
+    /// records, alerts, asks for renewal information, or begins an attempt that is due. Otherwise waits, at most a day.
     fn idle(&mut self, now: Time, ledger: &Ledger) -> Action {
         let mut wake = now.after(DAY);
         let mut why = String::from("nothing is due");
-        if let Some(reason) = self.obsolete() {
+        if let Some(reason) = self.request_difference() {
             self.abandon(reason, now);
             return self.poll(now, ledger);
         }
@@ -413,8 +414,9 @@ impl Machine {
         self.poll(now, ledger)
     }
 
-    /// Returns the difference between the configuration of the order under way and the one in force.
-    fn obsolete(&self) -> Option<String> {
+    /// Returns the difference between the configuration of the order under way and the one in force. `None` if there is none, or no
+    /// order is under way.
+    fn request_difference(&self) -> Option<String> {
         let attempt = self.state.attempt.as_ref()?;
         match &attempt.request {
             Some(request) => self.spec.difference(request).map(str::to_owned),
@@ -447,7 +449,8 @@ impl Machine {
         Some(Condition::of(&self.spec, state, stored, now)).filter(Condition::is_lost)
     }
 
-    /// Returns the end of the pause after a failure: it holds for the configuration that failed, as long as it is the same.
+    /// Returns the end of the pause after a failure. `None` if there is no pause, or the configuration has changed since the
+    /// failure.
     fn paused_until(&self, now: Time) -> Option<Time> {
         let other = |request: &OrderSpec| self.spec.difference(request).is_some();
         self.state.paused_until(now).filter(|_| {
@@ -455,7 +458,7 @@ impl Machine {
         })
     }
 
-    /// The directory is there: is it due by the CA's clock too?
+    /// Begins an attempt once the directory is known. Returns to idle instead if the certificate is not yet due by the CA's clock.
     fn begin(&mut self, now: Time) {
         let due = self.due();
         if now.shifted(self.skew) < due.at {
@@ -472,18 +475,20 @@ impl Machine {
         self.write(Record::Began { at: now, authority, why: due.reason.to_string(), replaces, request });
     }
 
-    /// Returns `true` if the certificate was put in place by another program and nothing is known of its order.
+    /// Returns `true` if the certificate was put in place by another program and the journal has no order for it.
     fn adopted(&self) -> bool {
         self.state.held.as_ref().is_some_and(|held| held.directory.is_none() && held.profile.is_none())
             && self.state.last_request.is_none()
     }
 
-    /// Keeps what was known, and asks again a day later.
+    /// Records that the CA has no renewal information for the certificate. It is asked for again a day later.
     fn forget_renewal_info(&mut self, now: Time) {
         let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
         self.write(Record::Ari(crate::lifetime::Ari { of, info: None, next: now.after(DAY) }));
     }
 
+    /// Returns the alert that the certificate has a sixth of its lifetime left, at most once a day. `None` if it lives longer, was
+    /// not issued by an authority, or the alert was returned within a day.
     fn expiring(&mut self, now: Time) -> Option<Alert> {
         let held = self.state.held.as_ref().filter(|held| held.authority.is_some())?;
         let reserve = held.lifetime() / 6;
@@ -497,7 +502,8 @@ impl Machine {
         Some(Alert::Expiring { not_after, why })
     }
 
-    /// The authority of the attempt under way, or of the next one: each failure moves on to the next.
+    /// Returns the name of the authority to use: that of the certificate while its renewal information is read or it is restored,
+    /// else that of the attempt under way, else the configured one that follows by the number of failures.
     fn authority(&self) -> String {
         if matches!(self.phase, Phase::RenewalInfo | Phase::Restore)
             && let Some(authority) = self.state.held.as_ref().and_then(|held| held.authority.clone())
@@ -511,6 +517,7 @@ impl Machine {
         self.spec.authorities.get(self.state.failures as usize % count).cloned().unwrap_or_default()
     }
 
+    /// Returns `true` if the action of this phase is a request to the CA.
     const fn asks_the_ca(&self) -> bool {
         !matches!(
             self.phase,
@@ -527,6 +534,8 @@ impl Machine {
         )
     }
 
+    /// Updates the deviation of the local clock from the Date field of a response. Alerts when it changed by more than a minute.
+    /// Deviations below 30 s count as none.
     fn see_clock(&mut self, date: Option<Time>, now: Time) {
         let Some(date) = date else { return };
         let skew = i64::try_from(date.millis()).unwrap_or(0) - i64::try_from(now.millis()).unwrap_or(0);
@@ -538,18 +547,22 @@ impl Machine {
         }
     }
 
+    /// Queues a record for the journal.
     fn write(&mut self, record: Record) {
         self.queue.push_back(Action::Journal(record));
     }
 
+    /// Queues an entry for the ledger.
     fn note(&mut self, entry: Entry) {
         self.queue.push_back(Action::Note(entry));
     }
 
+    /// Queues an alert.
     fn alert(&mut self, alert: Alert) {
         self.queue.push_back(Action::Alert(alert));
     }
 
+    /// Returns to idle and discards the progress of the attempt. Returns a wait that ends at once.
     fn rest(&mut self, now: Time) -> Action {
         self.phase = Phase::Idle;
         self.work = OrderProgress::default();

@@ -18,9 +18,9 @@ pub(super) struct OrderProgress {
     order: Option<Order>,
     unread: Vec<String>,
     pending: Vec<OpenAuthorization>,
-    /// When watching or verifying began.
+    /// Time at which watching or verifying began.
     since: Option<Time>,
-    looks: u32,
+    polls: u32,
     without_replaces: bool,
 }
 
@@ -30,13 +30,13 @@ struct OpenAuthorization {
     txt: Option<TxtRecord>,
     /// Its challenge was triggered, now or before a restart.
     triggered: bool,
-    looks: u32,
+    polls: u32,
 }
 
 /// Consecutive server errors of a newOrder request with `replaces` after which `replaces` is omitted.
-const STUMBLES: u32 = 2;
+const MAX_REPLACES_ERRORS: u32 = 2;
 /// Polls of a pending challenge after which it is triggered again.
-const PATIENT_LOOKS: u32 = 4;
+const RETRIGGER_AFTER_POLLS: u32 = 4;
 
 impl Machine {
     /// Continues the attempt from where its journal ends.
@@ -50,13 +50,15 @@ impl Machine {
         };
     }
 
+    /// Records that an order is about to be placed, and enters [`Phase::NewOrder`].
     pub(super) fn new_order(&mut self, now: Time) {
         self.write(Record::Ordering { at: now });
         self.phase = Phase::NewOrder;
     }
 
-    /// The next action between an order and its certificate.
-    pub(super) fn of_order(&mut self, now: Time) -> Action {
+    /// Returns the next action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Advances over phases in which nothing
+    /// is left to do.
+    pub(super) fn poll_order(&mut self, now: Time) -> Action {
         let attempt = self.state.attempt.clone().unwrap_or_default();
         match self.phase {
             Phase::NewOrder => {
@@ -67,7 +69,7 @@ impl Machine {
             Phase::FetchOrder => Action::FetchOrder { url: attempt.order.unwrap_or_default() },
             Phase::Authorizations => match self.work.unread.last() {
                 Some(url) => Action::FetchAuthorization { url: url.clone() },
-                None => self.authorizations_read(now),
+                None => self.after_authorizations(now),
             },
             Phase::Locate => match self.unlocated() {
                 Some(pending) => {
@@ -75,28 +77,28 @@ impl Machine {
                 }
                 None => {
                     self.phase = Phase::Publish;
-                    self.of_order(now)
+                    self.poll_order(now)
                 }
             },
             Phase::Publish => {
-                let unpublished = self.wanted().into_iter().find(|txt| !txt.published);
+                let unpublished = self.challenge_records().into_iter().find(|txt| !txt.published);
                 match unpublished {
                     Some(txt) => Action::Publish(txt),
                     None => {
                         self.phase = Phase::Verify;
-                        (self.work.since, self.work.looks) = (Some(now), 0);
-                        self.of_order(now)
+                        (self.work.since, self.work.polls) = (Some(now), 0);
+                        self.poll_order(now)
                     }
                 }
             }
-            Phase::Verify => Action::Verify(self.wanted()),
+            Phase::Verify => Action::Verify(self.challenge_records()),
             Phase::Trigger => {
                 let next = self.work.pending.iter().find(|pending| !pending.triggered);
                 match next.and_then(|pending| pending.authorization.challenge.clone()) {
                     Some(challenge) => Action::Trigger { challenge },
                     None => {
                         self.watch(now);
-                        self.of_order(now)
+                        self.poll_order(now)
                     }
                 }
             }
@@ -104,14 +106,14 @@ impl Machine {
                 Some(pending) => Action::FetchAuthorization { url: pending.authorization.url.clone() },
                 None => {
                     self.phase = Phase::FetchOrder;
-                    self.of_order(now)
+                    self.poll_order(now)
                 }
             },
             Phase::Finalize => match &self.work.order {
                 Some(order) => Action::Finalize { order: order.url.clone(), url: order.finalize.clone() },
                 None => {
                     self.phase = Phase::FetchOrder;
-                    self.of_order(now)
+                    self.poll_order(now)
                 }
             },
             Phase::Download => Action::Download { url: attempt.issued.unwrap_or_default() },
@@ -119,6 +121,8 @@ impl Machine {
         }
     }
 
+    /// Applies the result of an action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Ignores an event that does
+    /// not belong to the phase.
     pub(super) fn order_event(&mut self, event: Event, now: Time) {
         match event {
             Event::Order(order) => {
@@ -145,8 +149,8 @@ impl Machine {
             Event::Authorization(authorization) => {
                 self.tries = 0;
                 match self.phase {
-                    Phase::Authorizations => self.read(authorization, now),
-                    Phase::Watch => self.watched(&authorization, now),
+                    Phase::Authorizations => self.on_authorization(authorization, now),
+                    Phase::Watch => self.on_polled_authorization(&authorization, now),
                     _ => {}
                 }
             }
@@ -163,7 +167,7 @@ impl Machine {
             }
             Event::Published { id } if self.phase == Phase::Publish => {
                 self.tries = 0;
-                if let Some(txt) = self.wanted().into_iter().find(|txt| !txt.published) {
+                if let Some(txt) = self.challenge_records().into_iter().find(|txt| !txt.published) {
                     self.write(Record::Published { value: txt.value, id });
                 }
             }
@@ -191,7 +195,7 @@ impl Machine {
                     let why = format!("the TXT record is not at every name server after {within}: {report}");
                     return self.stall(AcmeError::new(ErrorKind::Local, why), now);
                 }
-                self.look_later(now, None, report);
+                self.poll_later(now, None, report);
             }
             Event::Done if self.phase == Phase::Trigger => {
                 self.tries = 0;
@@ -211,6 +215,7 @@ impl Machine {
         }
     }
 
+    /// Chooses the phase by the status of an order, and records its progress.
     fn on_order(&mut self, order: Order, now: Time) {
         let retry_after = order.retry_after;
         match order.status {
@@ -230,7 +235,7 @@ impl Machine {
                     let error = AcmeError::new(ErrorKind::Transient, "the CA does not finish the order");
                     return self.stall(error.after(retry_after), now);
                 }
-                self.look_later(now, retry_after, "the CA issues".to_owned());
+                self.poll_later(now, retry_after, "the CA issues".to_owned());
             }
             Status::Valid => match &order.certificate {
                 Some(url) => {
@@ -251,11 +256,13 @@ impl Machine {
         self.work.order = Some(order);
     }
 
-    fn read(&mut self, authorization: Authorization, now: Time) {
+    /// Applies an authorization that was fetched for the first time: appends it to the pending ones, unless it is valid. Fails the
+    /// attempt if it is invalid or has no dns-01 challenge.
+    fn on_authorization(&mut self, authorization: Authorization, now: Time) {
         self.work.unread.pop();
         match authorization.status {
             Status::Valid => {}
-            Status::Invalid => self.invalid(&authorization, now),
+            Status::Invalid => self.on_invalid(&authorization, now),
             _ if authorization.challenge.is_none() => {
                 let name = &authorization.name;
                 let why = format!("the CA offers no dns-01 challenge for {name}");
@@ -265,16 +272,18 @@ impl Machine {
                 let known = self.state.attempt.as_ref();
                 let triggered = known.is_some_and(|known| known.triggered.contains(&authorization.url));
                 let txt = self.state.txt.iter().find(|txt| txt.value == authorization.value).cloned();
-                self.work.pending.push(OpenAuthorization { authorization, txt, triggered, looks: 0 });
+                self.work.pending.push(OpenAuthorization { authorization, txt, triggered, polls: 0 });
             }
         }
     }
 
-    fn authorizations_read(&mut self, now: Time) -> Action {
+    /// Continues after the last authorization was fetched: with [`Phase::Watch`] if every challenge is triggered, else with
+    /// [`Phase::Locate`]. Returns the next action.
+    fn after_authorizations(&mut self, now: Time) -> Action {
         if self.work.pending.iter().all(|pending| pending.triggered) {
             // Nothing to do but to watch; with nothing to watch, the order is looked at again.
             if self.work.pending.is_empty() {
-                self.look_later(now, None, "the CA updates the order".to_owned());
+                self.poll_later(now, None, "the CA updates the order".to_owned());
             }
             self.watch(now);
         } else {
@@ -282,22 +291,25 @@ impl Machine {
         }
         match &self.hold {
             Some((until, why)) => Action::Wait { until: *until, why: why.clone() },
-            None => self.of_order(now),
+            None => self.poll_order(now),
         }
     }
 
+    /// Enters [`Phase::Watch`], and restarts its time limit and its polls.
     fn watch(&mut self, now: Time) {
         self.phase = Phase::Watch;
-        (self.work.since, self.work.looks) = (Some(now), 0);
+        (self.work.since, self.work.polls) = (Some(now), 0);
     }
 
-    fn watched(&mut self, authorization: &Authorization, now: Time) {
+    /// Applies the status of the first pending authorization: removes it when it is valid, fails the attempt when it is invalid,
+    /// and polls again otherwise. A challenge that is still pending after [`RETRIGGER_AFTER_POLLS`] polls is triggered again.
+    fn on_polled_authorization(&mut self, authorization: &Authorization, now: Time) {
         match authorization.status {
             Status::Valid => {
                 self.work.pending.remove(0);
-                self.work.looks = 0;
+                self.work.polls = 0;
             }
-            Status::Invalid => self.invalid(authorization, now),
+            Status::Invalid => self.on_invalid(authorization, now),
             _ if now.since(self.work.since.unwrap_or(now)) >= self.spec.timeouts.validation => {
                 let why = format!("the CA does not finish validating {}", authorization.name);
                 let error = AcmeError::new(ErrorKind::Transient, why);
@@ -305,22 +317,23 @@ impl Machine {
             }
             _ => {
                 let pending = &mut self.work.pending[0];
-                pending.looks += 1;
+                pending.polls += 1;
                 // It was written down that the CA would be told; the machine may have ended before it was.
-                if pending.looks >= PATIENT_LOOKS && authorization.challenge_status == Status::Pending {
-                    pending.looks = 0;
+                if pending.polls >= RETRIGGER_AFTER_POLLS && authorization.challenge_status == Status::Pending {
+                    pending.polls = 0;
                     pending.triggered = false;
                     pending.txt = self.state.txt.iter().find(|txt| txt.value == authorization.value).cloned();
                     self.phase = Phase::Locate;
                     return;
                 }
                 let why = format!("the CA validates {}", authorization.name);
-                self.look_later(now, authorization.retry_after, why);
+                self.poll_later(now, authorization.retry_after, why);
             }
         }
     }
 
-    fn invalid(&mut self, authorization: &Authorization, now: Time) {
+    /// Counts a failed validation in the ledger, and fails the attempt.
+    fn on_invalid(&mut self, authorization: &Authorization, now: Time) {
         let (authority, name) = (self.authority(), authorization.name.clone());
         self.note(Entry::Failure { at: now, authority, name });
         let why = authorization.problem.as_deref().unwrap_or("the CA gave no reason");
@@ -328,20 +341,23 @@ impl Machine {
         self.fail(AcmeError::new(ErrorKind::Refused, why), now);
     }
 
-    fn look_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
-        let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.looks.min(4));
-        self.work.looks += 1;
+    /// Suspends the machine until the next poll. The pause doubles with each poll up to 16 times the configured one; `retry_after`
+    /// replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
+    fn poll_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
+        let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.polls.min(4));
+        self.work.polls += 1;
         let pause =
             retry_after.map_or(doubled, |after| after.clamp(Duration::from_millis(50), doubled.max(after)));
         self.hold = Some((now.after(pause), why));
     }
 
+    /// Returns the first challenge to be triggered whose zone is unknown. `None` if there is none.
     fn unlocated(&mut self) -> Option<&mut OpenAuthorization> {
         self.work.pending.iter_mut().find(|pending| !pending.triggered && pending.txt.is_none())
     }
 
-    /// The records of the challenges that are to be triggered, as the journal knows them.
-    fn wanted(&self) -> Vec<TxtRecord> {
+    /// Returns the journaled TXT records of the challenges that are not triggered yet.
+    fn challenge_records(&self) -> Vec<TxtRecord> {
         let values = self.work.pending.iter().filter(|pending| !pending.triggered);
         values
             .filter_map(|pending| {
@@ -362,7 +378,7 @@ impl Machine {
                 self.new_order(now);
             }
             // A CA that stumbles over what it should replace must not keep a certificate from being renewed.
-            ErrorKind::Transient if replaces && self.tries >= STUMBLES => {
+            ErrorKind::Transient if replaces && self.tries >= MAX_REPLACES_ERRORS => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }

@@ -45,7 +45,7 @@ impl Machine {
         self.phase = Phase::Restore;
     }
 
-    /// The next action while the certificate is restored.
+    /// Returns the action that downloads the certificate again by its recorded URL.
     pub(super) fn restore(&self) -> Action {
         let held = self.state.held.as_ref();
         let authority = held.and_then(|held| held.authority.clone()).unwrap_or_default();

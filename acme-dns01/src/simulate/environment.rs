@@ -15,6 +15,7 @@ use std::time::Duration;
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
+    /// Returns a pseudo-random number from 0 to `sides` − 1. 0 for `sides` ≤ 1.
     pub(super) fn below(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -23,13 +24,16 @@ impl Random {
     }
 }
 
+/// An order of the simulated CA.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedOrder {
     pub(super) names: Vec<Name>,
-    /// Valid authorizations, of as many as there are names.
+    /// Positions in `names` of the valid authorizations.
     pub(super) valid: BTreeSet<usize>,
+    /// Positions in `names` of the triggered challenges.
     pub(super) triggered: BTreeSet<usize>,
     pub(super) issued: bool,
+    /// Time of the order.
     pub(super) at: Time,
 }
 
@@ -43,18 +47,25 @@ pub(super) struct Environment {
     pub(super) authorized: HashMap<String, Time>,
     /// Time for which a valid authorization is reused.
     pub(super) reuse: Duration,
+    /// Delay until renewal information is asked for again.
     pub(super) retry_after: Duration,
+    /// Published TXT records: name and value.
     pub(super) txt: BTreeSet<(String, String)>,
     pub(super) accounts: usize,
+    /// The CA lists the orders of an account, so that an interrupted order can be found again.
     pub(super) lists_orders: bool,
     pub(super) lifetime: Duration,
     /// End of the CA's outage.
     pub(super) away: Time,
+    /// The CA offers renewal information.
     pub(super) ari: bool,
     /// Certificates issued before this time are revoked: ARI suggests their replacement at once.
     pub(super) revoked_before: Time,
+    /// The CA's own count of orders.
     pub(super) served: Ledger,
+    /// Number of orders refused because of a rate limit.
     pub(super) limited: u64,
+    /// Number of challenges triggered a second time.
     pub(super) triggers_twice: usize,
     pub(super) serial: u64,
 }
@@ -81,6 +92,7 @@ impl Environment {
         }
     }
 
+    /// Returns the order of this number as the CA represents it.
     fn order(&self, number: usize) -> Order {
         let made = &self.orders[number];
         let status = match (made.issued, made.valid.len() == made.names.len()) {
@@ -101,10 +113,15 @@ impl Environment {
         }
     }
 
+    /// Returns the number of the latest order for these names that was not finalized. `None` if there is none.
     fn open_order(&self, names: &[Name]) -> Option<usize> {
         self.open.get(names).copied()
     }
 
+    /// Creates an order, or returns the open one for these names unless the CA lists orders.
+    ///
+    /// # Errors
+    /// A rate limit is reached.
     fn new_order(&mut self, spec: &CertificateSpec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
         if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
             // As Boulder does.

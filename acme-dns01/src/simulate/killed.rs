@@ -25,10 +25,10 @@ pub struct KillReport {
 }
 
 /// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each number in
-/// `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes effect.
-/// `lists_orders` is whether the CA lists the orders of an account.
+/// `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes effect. With
+/// `lists_orders`, the CA lists the orders of an account.
 #[must_use]
-pub fn killed(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
+pub fn simulate_kills(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
         .iter()
         .filter_map(|name| name.parse().ok())

@@ -5,7 +5,7 @@
 mod environment;
 mod killed;
 
-pub use killed::{KillReport, killed};
+pub use killed::{KillReport, simulate_kills};
 
 use crate::ledger::Ledger;
 use crate::machine::{Action, Alert, CertificateSpec, Event, Machine, Record, State};
@@ -24,23 +24,24 @@ pub struct Report {
     pub orders: u64,
     /// Maximum number of orders within seven days.
     pub most_orders_a_week: u64,
-    /// Shortest remaining lifetime of a certificate at its renewal.
-    pub nearest_miss: Duration,
+    /// Shortest remaining lifetime of a certificate when it was replaced. Without a replacement, the initial bound: ten years, or
+    /// the lifetime under [`simulate_clock_skew`].
+    pub shortest_remaining: Duration,
     /// Number of certificates that expired, or would expire before the end.
     pub expired: u64,
-    /// Requests that the CA refused because of a rate limit.
-    pub limited: u64,
-    /// Requests that the ledger withheld.
-    pub spared: u64,
-    /// TXT records that were not removed.
+    /// Number of orders that the CA refused because of a rate limit.
+    pub rate_limited: u64,
+    /// Number of waits because the ledger withheld an order.
+    pub withheld: u64,
+    /// Number of TXT records that were not removed.
     pub leftover: usize,
-    /// Changes of the environment, in order, each with its time.
+    /// Changes of the environment and reports of a deviating clock, in order, each with its time.
     pub events: Vec<(Time, &'static str)>,
     /// The first hundred incidents, in order.
     pub incidents: Vec<Incident>,
 }
 
-/// An incident of one certificate in a simulation.
+/// An expiry, or an order that the rate limits of the CA or of the ledger kept back, in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
@@ -60,8 +61,8 @@ pub enum IncidentKind {
     Expired,
     /// The CA refused the order because of a rate limit.
     Refused,
-    /// The ledger withheld the order; the limit.
-    HeldBack(String),
+    /// The ledger withheld the order. The value names the limit.
+    Withheld(String),
 }
 
 /// Changes of the environment during a simulation.
@@ -76,9 +77,11 @@ pub enum Scenario {
     Shrinking,
 }
 
+/// Maximum number of incidents in a [`Report`].
 const INCIDENTS: usize = 100;
 
 impl Report {
+    /// Appends an incident, unless the report already has [`INCIDENTS`].
     fn incident(&mut self, at: Time, certificate: &str, kind: IncidentKind) {
         if self.incidents.len() < INCIDENTS {
             self.incidents.push(Incident { at, certificate: certificate.to_owned(), kind });
@@ -90,10 +93,10 @@ impl Report {
 type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
 /// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the CA's, or
-/// behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is rebuilt
-/// from its journal after six hours, as under a timer.
+/// behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is rebuilt from its journal after six
+/// hours, as by a systemd timer. [`Report::expired`] then counts the waits that ended with an expired certificate.
 #[must_use]
-pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
+pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
     let begin = Time::from_secs(1_795_000_000);
     let end = begin.after(DAY * days);
     let ahead = ahead.saturating_mul(1000);
@@ -103,7 +106,7 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
     let mut store = SimulatedStore::default();
     let mut ledger = Ledger::default();
     let mut machine = Machine::new(spec.clone(), State::default());
-    let mut result = Report { nearest_miss: lifetime, ..Report::default() };
+    let mut result = Report { shortest_remaining: lifetime, ..Report::default() };
     let mut now = begin;
     while now < end {
         let local = now.shifted(ahead);
@@ -120,7 +123,7 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
                 }
                 if let Some(held) = &store.installed {
                     let left = held.not_after.since(now);
-                    result.nearest_miss = result.nearest_miss.min(left);
+                    result.shortest_remaining = result.shortest_remaining.min(left);
                     result.expired += u64::from(left.is_zero());
                 }
                 continue;
@@ -144,14 +147,14 @@ pub fn skewed(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Repo
         now = now.after(Duration::from_millis(50));
     }
     result.orders = environment.orders.len() as u64;
-    result.limited = environment.limited;
+    result.rate_limited = environment.limited;
     result.leftover = environment.txt.len();
     result
 }
 
-/// Simulates ten years of this many certificates, in [`Scenario::Shrinking`].
+/// Simulates ten years of `certificates` certificates, in [`Scenario::Shrinking`]. Deterministic for a `seed`.
 #[must_use]
-pub fn decade(certificates: usize, seed: u64) -> Report {
+pub fn simulate_decade(certificates: usize, seed: u64) -> Report {
     let specs: Vec<CertificateSpec> = (0..certificates)
         .map(|number| {
             let name = format!("host{number}.domain{}.example.org", number % 5);
@@ -160,27 +163,27 @@ pub fn decade(certificates: usize, seed: u64) -> Report {
             spec
         })
         .collect();
-    decade_of(&specs, seed)
+    simulate_decade_of(&specs, seed)
 }
 
-/// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`].
+/// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`]. Deterministic for a `seed`.
 #[must_use]
-pub fn decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
-    play(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
+pub fn simulate_decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
+    simulate_scenario(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
 }
 
 /// Simulates a scenario for ten years from `begin`, with these certificates, all from one authority. Deterministic for a `seed`.
 ///
 /// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
 #[must_use]
-pub fn play(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u64) -> Report {
+pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u64) -> Report {
     let mut environment = Environment::new(false);
     if specs.len() > 100 {
         environment.retry_after = DAY;
     }
     let mut ledger = Ledger::default();
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut result = Report { nearest_miss: DAY * 3650, ..Report::default() };
+    let mut result = Report { shortest_remaining: DAY * 3650, ..Report::default() };
     let mut machines: Vec<(Machine, SimulatedStore, CertificateSpec)> = specs
         .iter()
         .map(|spec| {
@@ -216,7 +219,7 @@ pub fn play(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u6
         }
     }
     result.orders = environment.orders.len() as u64;
-    result.limited = environment.limited;
+    result.rate_limited = environment.limited;
     result.leftover = environment.txt.len();
     let mut week: VecDeque<Time> = VecDeque::new();
     for made in &environment.orders {
@@ -229,7 +232,8 @@ pub fn play(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u6
     result
 }
 
-/// Runs a machine until it waits. Returns until when.
+/// Performs the actions of a machine at the time `now` until it waits, and counts their results in `result`. Returns the end of the
+/// wait.
 fn step(
     machine: &mut Machine,
     store: &mut SimulatedStore,
@@ -244,15 +248,15 @@ fn step(
         let event = match &action {
             Action::Wait { until, why } => {
                 if why.contains("limit") {
-                    result.spared += 1;
-                    result.incident(now, &spec.id, IncidentKind::HeldBack(why.clone()));
+                    result.withheld += 1;
+                    result.incident(now, &spec.id, IncidentKind::Withheld(why.clone()));
                 }
                 return *until;
             }
             Action::Journal(Record::Installed { .. }) => {
                 if let Some(before) = &machine.state().held {
                     let left = before.not_after.since(now);
-                    result.nearest_miss = result.nearest_miss.min(left);
+                    result.shortest_remaining = result.shortest_remaining.min(left);
                     if left.is_zero() {
                         result.expired += 1;
                         result.incident(before.not_after, &spec.id, IncidentKind::Expired);
@@ -277,6 +281,7 @@ fn step(
     }
 }
 
+/// Returns the changes of a scenario that begins at `begin`, in the order of their times.
 fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
     let day = |day: u32| begin.after(DAY * day);
     let date = |text: &str| Time::parse_rfc3339(text).unwrap_or_default();

@@ -260,7 +260,7 @@ impl Store for FileStore {
             if previous.symlink_metadata().is_err() {
                 return Ok(false);
             }
-            inner.switch(&id, &previous)?;
+            inner.replace_folder(&id, &previous)?;
             inner.bring_folders(&id)?;
             Ok(true)
         })

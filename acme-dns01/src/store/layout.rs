@@ -47,8 +47,12 @@ impl Inner {
         disk::sync(&staged)
     }
 
-    /// Exchanges the certificate's folder with `from`, atomically.
-    pub(super) fn switch(&self, id: &str, from: &Path) -> Result<(), StoreError> {
+    /// Moves `from` into the place of the certificate's folder, atomically, and syncs both parents. The previous folder, if there
+    /// is one, is then at `from`.
+    ///
+    /// # Errors
+    /// A file operation fails; also if the filesystem cannot exchange two folders.
+    pub(super) fn replace_folder(&self, id: &str, from: &Path) -> Result<(), StoreError> {
         let target = self.folder.join(id);
         if target.symlink_metadata().is_err() {
             std::fs::rename(from, &target).map_err(failed(&target))?;
@@ -77,7 +81,7 @@ impl Inner {
             if !adopted && let Ok(found) = std::fs::symlink_metadata(&staged) {
                 self.note_group(id, found.gid())?;
             }
-            self.switch(id, &staged)?;
+            self.replace_folder(id, &staged)?;
             keep_previous(&folder)?;
         } else if target.symlink_metadata().is_err() {
             let why = "nothing is staged, and nothing is in place".to_owned();
@@ -140,13 +144,14 @@ impl Inner {
         given.or_else(|| self.adopted_group(id)).or(self.owner.group)
     }
 
-    /// Returns the group of a folder that another program made, or whose group was changed since.
+    /// Returns the group of a certificate's folder that another program created, or whose group was changed since. `None` if there
+    /// is no folder, or its group is the noted one.
     fn adopted_group(&self, id: &str) -> Option<u32> {
         let found = std::fs::symlink_metadata(self.folder.join(id)).ok()?;
         (found.is_dir() && self.noted_group(id) != Some(found.gid())).then(|| found.gid())
     }
 
-    /// Returns the group that this store gave to the certificate's folder the last time.
+    /// Returns the group that this store last gave to the certificate's folder. `None` if none is noted.
     fn noted_group(&self, id: &str) -> Option<u32> {
         let text = std::fs::read_to_string(self.private(id).join("group")).ok()?;
         text.trim().parse().ok()

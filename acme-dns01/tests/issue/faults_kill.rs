@@ -94,7 +94,7 @@ async fn fault_03_is_found_among_many_orders_of_the_account() {
     // Pebble lists three orders a page.
     let lab = Lab::start(PebbleVersion::V2_10);
     let many: Vec<_> = (0..7).map(|number| certificate(&[&format!("m{number}.example.test")])).collect();
-    let outcomes = lab.engine().once(&many, false).await;
+    let outcomes = lab.engine().run_once(&many, false).await;
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{}", lab.said());
     let wanted = certificate(NAMES);
     let script = at(CrashPoint::Before, |record| matches!(record, Record::Ordered { .. }));

@@ -91,7 +91,7 @@ async fn an_account_of_another_client_gets_a_key_of_ours_before_its_first_order(
         let adopted = StoredAccount { key: pem, url: Some(url.clone()), next_key: None };
         lab.store().save_account(&name, &adopted).await.expect("the store");
         let (one, two) = (certificate(&["a.example.test"]), certificate(&["b.example.test"]));
-        let rounds = lab.engine().once(&[one, two], false).await;
+        let rounds = lab.engine().run_once(&[one, two], false).await;
         assert!(
             rounds.iter().all(|round| round.outcome == RoundOutcome::Issued),
             "{rounds:?}\n{}",
@@ -185,7 +185,7 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
         wanted.spec.key_type = kind;
         wanted
     });
-    let outcomes = engine.once(&both, false).await;
+    let outcomes = engine.run_once(&both, false).await;
     assert!(
         outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued),
         "{outcomes:?}\n{}",

@@ -101,7 +101,7 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
         let due = engine.certificate_status(&wanted).await.expect("a status").due;
         assert_eq!(due.at, Time::default(), "{told}");
         let before = serial(&engine, &wanted).await;
-        let rounds = engine.once(std::slice::from_ref(&wanted), false).await;
+        let rounds = engine.run_once(std::slice::from_ref(&wanted), false).await;
         let outcome = &rounds[0].outcome;
         // Where the key is left, the certificate is downloaded again instead of ordered.
         if ["chain_missing", "unreadable", "chain_altered"].contains(&told) {
@@ -114,7 +114,7 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
     }
     assert_eq!(condition(&engine, &wanted).await, "valid");
     // What is as it should be is left alone.
-    let rounds = engine.once(std::slice::from_ref(&wanted), false).await;
+    let rounds = engine.run_once(std::slice::from_ref(&wanted), false).await;
     assert!(matches!(rounds[0].outcome, RoundOutcome::NotDue { .. }), "{rounds:?}");
 }
 
@@ -291,7 +291,7 @@ async fn whatever_is_done_between_two_runs_the_second_ends_well() {
     let mut failed = 0;
     for turn in 0..14 {
         let wanted: Certificate = spec.clone().into();
-        let first = engine.once(std::slice::from_ref(&wanted), false).await;
+        let first = engine.run_once(std::slice::from_ref(&wanted), false).await;
         let issued = matches!(first[0].outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. });
         let mut done = String::new();
         if issued && below(4) > 0 {
@@ -306,7 +306,7 @@ async fn whatever_is_done_between_two_runs_the_second_ends_well() {
             _ => {}
         }
         let wanted: Certificate = spec.clone().into();
-        let second = engine.once(std::slice::from_ref(&wanted), false).await;
+        let second = engine.run_once(std::slice::from_ref(&wanted), false).await;
         let status = engine.certificate_status(&wanted).await.expect("a status");
         match &second[0].outcome {
             RoundOutcome::Issued | RoundOutcome::NotDue { .. } => {

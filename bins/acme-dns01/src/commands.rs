@@ -6,7 +6,7 @@ use crate::list::list;
 use crate::load::{ActiveSetup, load, read};
 use crate::manual::MANUAL;
 use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
-use acme_dns01::simulate::{IncidentKind, Scenario, play};
+use acme_dns01::simulate::{IncidentKind, Scenario, simulate_scenario};
 use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
 use cli_support::finding::{Place, fix};
@@ -62,7 +62,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
         }
         Command::Once => {
             sweep(&engine, &certificates).await;
-            report(&engine.once(&certificates, false).await, args.json)
+            report(&engine.run_once(&certificates, false).await, args.json)
         }
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
@@ -70,9 +70,9 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
                 return check(&engine, &wanted, &unknown_groups, true, args.json).await;
             }
             sweep(&engine, &certificates).await;
-            report(&engine.once(&wanted, false).await, args.json)
+            report(&engine.run_once(&wanted, false).await, args.json)
         }
-        Command::Renew { names } => report(&engine.once(&named(names)?, true).await, args.json),
+        Command::Renew { names } => report(&engine.run_once(&named(names)?, true).await, args.json),
         Command::Revoke { name, reason } => {
             for certificate in named(std::slice::from_ref(name))? {
                 engine.revoke(&certificate, *reason).await.map_err(failed)?;
@@ -240,12 +240,12 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
         certificates.iter().map(|certificate| certificate.spec.clone()).collect();
     let scenario = if calendar == "shrinking" { Scenario::Shrinking } else { Scenario::Announced };
     let begin = Time::from_secs(now().secs() / 86_400 * 86_400);
-    let found = play(&specs, scenario, begin, seed);
-    let miss = if specs.is_empty() { Duration::ZERO } else { found.nearest_miss };
+    let found = simulate_scenario(&specs, scenario, begin, seed);
+    let miss = if specs.is_empty() { Duration::ZERO } else { found.shortest_remaining };
     let kind = |kind: &IncidentKind| match kind {
         IncidentKind::Expired => ("expired", "expired".to_owned()),
         IncidentKind::Refused => ("refused", "refused by a limit of the CA".to_owned()),
-        IncidentKind::HeldBack(limit) => ("held_back", format!("held back: {limit}")),
+        IncidentKind::Withheld(limit) => ("held_back", format!("held back: {limit}")),
         _ => ("unknown", String::new()),
     };
     if as_json {
@@ -261,8 +261,8 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
             "{}",
             json!({
                 "certificates": specs.len(), "orders": found.orders, "most_orders_a_week": found.most_orders_a_week,
-                "nearest_miss_seconds": miss.as_secs(), "expired": found.expired, "limited": found.limited,
-                "spared": found.spared, "incidents": incidents,
+                "nearest_miss_seconds": miss.as_secs(), "expired": found.expired, "limited": found.rate_limited,
+                "spared": found.withheld, "incidents": incidents,
             })
         );
     } else {
@@ -277,8 +277,8 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
         println!("nearest miss: {} left", format_duration(miss));
         println!(
             "expired: {}; refused by a limit: {}; held back by the ledger: {}",
-            found.expired, found.limited, found.spared
+            found.expired, found.rate_limited, found.withheld
         );
     }
-    if found.expired + found.limited == 0 { Done::Fine } else { Done::Differences }
+    if found.expired + found.rate_limited == 0 { Done::Fine } else { Done::Differences }
 }

@@ -1,6 +1,6 @@
 //! The database, and connections to the host that accepts writes.
 
-use super::tls::Tls;
+use super::tls::MakeRustlsConnect;
 use super::{Encryption, failed, hosts};
 use crate::store::StoreError;
 use std::fmt;
@@ -26,7 +26,7 @@ const STATEMENT: Duration = Duration::from_secs(30);
 pub struct Database {
     /// The hosts of the connection string, each by itself.
     hosts: Vec<Config>,
-    tls: Option<Tls>,
+    tls: Option<MakeRustlsConnect>,
 }
 
 impl fmt::Debug for Database {
@@ -45,7 +45,7 @@ impl Database {
     /// # Errors
     /// Returns [`StoreError::Database`] if the root certificates are not valid.
     pub fn new(mut config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
-        let tls = Tls::of(encryption)?;
+        let tls = MakeRustlsConnect::from_encryption(encryption)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WITHIN);
@@ -94,7 +94,7 @@ pub(super) async fn alive(client: &Client) -> bool {
     !client.is_closed() && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
 }
 
-async fn open<T>(host: &Config, tls: Option<Tls>, told: T) -> Result<Client, StoreError>
+async fn open<T>(host: &Config, tls: Option<MakeRustlsConnect>, told: T) -> Result<Client, StoreError>
 where
     T: Fn(Notification) + Send + 'static,
 {

@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A factory of TLS connectors.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<ClientConfig>);
+pub(super) struct MakeRustlsConnect(Arc<ClientConfig>);
 
 /// One connection to a server of this name.
 pub(super) struct Connector {
@@ -28,9 +28,13 @@ pub(super) struct Connector {
 /// The encrypted stream.
 pub(super) struct Stream(tokio_rustls::client::TlsStream<Socket>);
 
-impl Tls {
-    /// `None` where nothing is encrypted.
-    pub(super) fn of(encryption: &Encryption) -> Result<Option<Self>, StoreError> {
+impl MakeRustlsConnect {
+    /// Creates the connector factory. It trusts the system's roots and those of `encryption`. `None` if the connection is not
+    /// encrypted.
+    ///
+    /// # Errors
+    /// A root certificate is not valid.
+    pub(super) fn from_encryption(encryption: &Encryption) -> Result<Option<Self>, StoreError> {
         let Encryption::Tls { roots: more } = encryption else { return Ok(None) };
         let wrong = |why: String| StoreError::Database(format!("its certificate authorities: {why}"));
         let mut roots = RootCertStore::empty();
@@ -49,7 +53,7 @@ impl Tls {
     }
 }
 
-impl MakeTlsConnect<Socket> for Tls {
+impl MakeTlsConnect<Socket> for MakeRustlsConnect {
     type Stream = Stream;
     type TlsConnect = Connector;
     type Error = io::Error;
@@ -82,14 +86,18 @@ impl tokio_postgres::tls::TlsStream for Stream {
     }
 }
 
-/// The certificate's digest by the hash of its own signature; SHA-256 in the place of older ones.
+/// Returns the `tls-server-end-point` channel binding of a certificate (RFC 5929 §4.1): its digest by the hash of its signature,
+/// with SHA-256 instead of MD5 and SHA-1. `None` if the signature names no single hash, such as Ed25519, or the certificate is not
+/// valid.
 fn end_point(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let algorithm = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
-        // ECDSA and RSA with SHA-256; RSA with MD5 and SHA-1.
-        "1.2.840.10045.4.3.2" | "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" => {
-            &digest::SHA256
-        }
+        // ECDSA and RSA with SHA-256; RSA with MD5 and SHA-1; ECDSA with SHA-1.
+        "1.2.840.10045.4.3.2"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.10045.4.1" => &digest::SHA256,
         "1.2.840.10045.4.3.3" | "1.2.840.113549.1.1.12" => &digest::SHA384,
         "1.2.840.10045.4.3.4" | "1.2.840.113549.1.1.13" => &digest::SHA512,
         // Ed25519, for one, has no hash of its own, so that there is no binding.
