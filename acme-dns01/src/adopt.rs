@@ -96,7 +96,8 @@ fn search(folder: &Path, depth: usize, found: &mut ClientFolder) -> std::io::Res
     Ok(())
 }
 
-/// Returns the path of the key that belongs to a chain, by the names that each client gives to its files.
+/// Returns the path of the key that belongs to a chain, by the names that each client gives to its files. `None` if the file is not
+/// named like a chain, or no key exists.
 fn key_of(path: &Path, name: &str) -> Option<PathBuf> {
     let folder = path.parent()?;
     let candidates: Vec<PathBuf> = match name {

@@ -135,7 +135,8 @@ struct Property {
     parameters: Vec<(String, String)>,
 }
 
-/// `[issuer-domain-name] *(";" tag "=" value)`. What is malformed allows nobody.
+/// Parses the value of a CAA property, `[issuer-domain-name] *(";" tag "=" value)` (RFC 8659 §4.2). A malformed value authorizes
+/// nobody: its issuer is empty.
 fn property(value: &str) -> Property {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default().trim_end_matches('.').to_owned();

@@ -33,7 +33,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// The limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set of names in 7 days;
+    /// Returns the limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set of names in 7 days;
     /// 5 failed authorizations per name in an hour.
     fn default() -> Self {
         const HOUR: u64 = 3600;
@@ -295,7 +295,7 @@ impl Ledger {
         self.rows.push_back(row);
     }
 
-    /// Returns the position of a row by its sequence number.
+    /// Returns the position of a row by its sequence number. `None` for a row that was removed.
     fn place(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.index.first)?).ok()
     }

@@ -152,7 +152,7 @@ pub struct RenewalPolicy {
 }
 
 impl Default for RenewalPolicy {
-    /// A third of the lifetime, half of a short one, and the middle of a renewal window.
+    /// Returns the defaults: renewal with a third of the lifetime left, half of a short one, and in the middle of a renewal window.
     fn default() -> Self {
         Self { remaining: 333, remaining_short: 500, turn: 500 }
     }

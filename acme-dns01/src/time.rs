@@ -78,7 +78,7 @@ impl Time {
         (i32::try_from(year.min(9999)).unwrap_or(9999), small(month), small(day))
     }
 
-    /// Year, month and day in UTC.
+    /// Returns year, month (1 to 12) and day (1 to 31) in UTC.
     fn civil(self) -> (u64, u64, u64) {
         let (mut year, mut day) = (1970, self.secs() / 86_400);
         // Four hundred years have a whole number of days.

@@ -140,8 +140,8 @@ pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Parses an IPv4 address as `inet_aton` does: one to four decimal, octal or hexadecimal numbers, the last of which
-/// fills the remaining bytes.
+/// Parses an IPv4 address as `inet_aton` does: one to four decimal, octal or hexadecimal numbers, the last of which fills the
+/// remaining bytes. `None` if it is not valid.
 fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = text.split('.').collect();
     if parts.len() > 4 {
@@ -170,8 +170,8 @@ fn c_number(text: &str) -> Option<u64> {
     if plain { u64::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// Returns the mask of a prefix length, parsed as by `pg_sockaddr_cidr_mask` through `strtol`: leading blanks and a
-/// sign are permitted.
+/// Returns the mask of a prefix length, parsed as by `pg_sockaddr_cidr_mask` through `strtol`: leading blanks and a sign are
+/// permitted. `None` if it is no number, or out of the range of the family.
 pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
     let number = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);

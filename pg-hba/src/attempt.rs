@@ -128,7 +128,7 @@ pub trait Environment {
         false
     }
 
-    /// Returns the host name of an address, from a reverse lookup that a forward lookup confirms.
+    /// Returns the host name of an address, from a reverse lookup that a forward lookup confirms. `None` if there is none.
     fn host_name(&self, _: IpAddr) -> Option<String> {
         None
     }

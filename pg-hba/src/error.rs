@@ -273,7 +273,7 @@ impl Refusal {
     }
 }
 
-/// Returns the method that is meant by another spelling of the recommended one.
+/// Returns the recommended method, `scram-sha-256`, for another spelling of it. `None` for other words.
 fn method_meant(word: &str) -> Option<&'static str> {
     let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
     matches!(plain.as_str(), "scram" | "scramsha" | "scramsha256" | "sha256").then_some("scram-sha-256")

@@ -389,7 +389,7 @@ fn ldap_url(url: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Splits a list at commas, as `SplitGUCList` of varlena.c does.
+/// Splits a list at commas, as `SplitGUCList` of varlena.c does. `None` if the syntax is not valid.
 fn split_list(text: &str) -> Option<Vec<String>> {
     let space = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut rest = text.trim_start_matches(space);

@@ -85,7 +85,8 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
     }))
 }
 
-/// Parses an integer as Go does with base 0: with a prefix for the base, and underscores between digits.
+/// Parses an integer as Go does with base 0: with a prefix for the base, and underscores between digits. `None` if it is not valid
+/// or exceeds 64 bits.
 fn integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

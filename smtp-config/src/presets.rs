@@ -198,7 +198,7 @@ impl Preset {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Returns the preset to which a host name belongs, ignoring case.
+    /// Returns the preset to which a host name belongs, ignoring case. `None` for other hosts.
     #[must_use]
     pub fn of_host(host: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| match preset.host.split_once("REGION") {

@@ -64,7 +64,8 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Returns the request URI of the part after the scheme.
+/// Returns the request URI of `rest`, the part of a URI after its scheme, as Go's net/url composes it. `None` if the authority or
+/// the escapes are not valid.
 fn parts(rest: &str) -> Option<String> {
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),

@@ -41,7 +41,7 @@ pub const RELEASES: &[Release] = &[
 ];
 
 impl Default for Version {
-    /// The newest release with long-term support.
+    /// Returns the newest release with long-term support.
     fn default() -> Self {
         Self(15)
     }

@@ -70,7 +70,7 @@ impl Response {
     }
 
     /// Returns the delay of Retry-After, at most four weeks. A date is taken relative to the response's Date field, or else to the
-    /// local clock.
+    /// local clock. `None` without a valid Retry-After.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
@@ -89,7 +89,7 @@ impl Response {
         Some(at.duration_since(now).unwrap_or_default())
     }
 
-    /// Returns the server's clock, from the Date field.
+    /// Returns the server's clock, from the Date field. `None` without a valid one.
     #[must_use]
     pub fn date(&self) -> Option<crate::Time> {
         let date = httpdate::parse_http_date(self.header("date")?).ok()?;

@@ -55,7 +55,8 @@ impl Transport {
         Self { acme, last: Arc::default() }
     }
 
-    /// The directory and nonces come from what the client has; everything else is sent.
+    /// Answers a request of instant-acme: the directory and nonces from those of the client, everything else by a request to the
+    /// CA, whose result is kept in `last`.
     async fn exchange(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let (head, body) = request.into_parts();
         let given = match head.method {
@@ -366,7 +367,7 @@ fn has(handle: &AuthorizationHandle<'_>, challenge: &str) -> bool {
     handle.challenges.iter().any(|known| known.r#type == ChallengeType::Dns01 && known.url == challenge)
 }
 
-/// A code of RFC 5280 §5.3.1; 7 is unused.
+/// Returns the revocation reason of a code (RFC 5280 §5.3.1). `None` for 7 and from 11 on, which are not assigned.
 pub(super) const fn reason(code: u8) -> Option<RevocationReason> {
     Some(match code {
         0 => RevocationReason::Unspecified,

@@ -176,7 +176,8 @@ impl Dns {
         Err(last)
     }
 
-    /// Reads a delegation of a zone between `zone` and `name`.
+    /// Reads a delegation from `zone` to a zone at or above `name`, with the addresses of its name servers in the message. `None`
+    /// if the message has none.
     fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<ServerReply> {
         let inside = |child: &str| {
             child.len() > zone.len() && (same(child, name) || name.ends_with(&format!(".{child}")))

@@ -51,7 +51,7 @@ impl<'e> Adopter<'e> {
         findings
     }
 
-    /// Returns the certificate that is as the specification wants it and lives the longest.
+    /// Returns the certificate of the other client that meets the specification and lives the longest. `None` if none does.
     fn best(&self, spec: &CertificateSpec) -> Option<&'e FoundCertificate> {
         let required = spec.requirements();
         let fits = |found: &&FoundCertificate| {

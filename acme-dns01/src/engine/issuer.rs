@@ -129,8 +129,9 @@ impl<'e> Issuer<'e> {
         Ok(Event::Done)
     }
 
-    /// An account of another client gets a key like every other before its first order: its URL stays, which CAA's `accounturi` may
-    /// name. A challenge under way has the thumbprint of the old key, so that it has to end first.
+    /// Replaces the key of an account that another client created by one of ES256, and keeps the URL, which CAA's `accounturi` may
+    /// name. Without effect while an order of any certificate is under way, since its challenges contain the thumbprint of the old
+    /// key. A refusal by the CA is only reported.
     async fn modernize(&self, authority: &str) -> Result<(), AcmeError> {
         let store = &self.engine.store;
         for id in store.ids().await.map_err(durable)? {

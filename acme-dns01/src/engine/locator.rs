@@ -18,7 +18,7 @@ pub(super) struct Locator {
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// Rank of a match; matches below [`ACCEPTED`] would not be seen by the CA.
+/// Returns the rank of a match, from 1 to 6. The CA would not see a record published by a match below [`ACCEPTED`].
 fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     match &found.coverage {
         Coverage::Name => 6,

@@ -96,7 +96,7 @@ impl LiveCertificates {
     }
 
     /// Returns the certificate for a server name for which `usable` returns `true`, ECDSA before RSA. An exact name is preferred to
-    /// a wildcard.
+    /// a wildcard. `None` if there is none.
     #[must_use]
     pub fn find(&self, name: &str, usable: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();

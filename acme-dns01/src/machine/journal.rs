@@ -284,7 +284,8 @@ pub struct State {
 /// Maximum pause that can have been recorded, since Retry-After is honoured for at most four weeks.
 const LONGEST_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
 
-/// Returns the end of a pause that is in force. A pause recorded in the future, or longer than the maximum, is not.
+/// Returns the end `until` of a pause that was recorded at `at`. `None` if it has passed, lies further ahead than the longest
+/// pause, or was recorded in the future.
 fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
     until
         .filter(|until| now < *until && *until <= now.after(LONGEST_PAUSE))

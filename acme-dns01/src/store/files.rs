@@ -31,7 +31,7 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Returns the id of a group: the number itself, or the entry of this name in `/etc/group`.
+    /// Returns the id of a group: the number itself, or the entry of this name in `/etc/group`. `None` if there is no entry.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
         if let Ok(number) = name.parse() {

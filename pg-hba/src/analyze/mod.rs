@@ -58,7 +58,7 @@ pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec
             found.trust(&rules, analysis);
             found.forms(document);
             found.reach(&rules);
-            found.lockout(&rules, analysis.superuser.as_deref().unwrap_or("postgres"));
+            found.check_lockout(&rules, analysis.superuser.as_deref().unwrap_or("postgres"));
         }
     }
     if let Some(next) = &analysis.next {
@@ -272,8 +272,8 @@ impl Findings {
         }
     }
 
-    /// No way for the superuser is no rule that may admit it into its own database or `postgres`.
-    fn lockout(&mut self, rules: &[Rule], superuser: &str) {
+    /// Appends [`Code::Lockout`] if no rule may admit the superuser into its own database or `postgres`.
+    fn check_lockout(&mut self, rules: &[Rule], superuser: &str) {
         if !crate::guard::admits(rules, superuser) {
             let reason = format!("no rule lets {superuser:?} in, from anywhere");
             self.push(Code::Lockout, 0, None, reason, format!("write first: local all {superuser} peer"));

@@ -134,7 +134,10 @@ impl Reader<'_> {
         (fields, None)
     }
 
-    /// `@file`: its tokens stand where its name stood.
+    /// Appends the tokens of the file that a token `@file` names to a field. `path` is the file that contains the token.
+    ///
+    /// # Errors
+    /// The file cannot be read, contains an error, or is nested too deeply.
     fn expand(&mut self, path: &str, token: &Token, depth: usize, field: &mut Field) -> Result<(), Refusal> {
         let name = &token.text[1..];
         let full = resolve(path, name);
@@ -211,7 +214,7 @@ fn physical_lines(text: &str, line: &LogicalLine) -> Vec<(usize, u32)> {
     starts
 }
 
-/// `AbsoluteConfigLocation`: relative to the folder of the file that names it.
+/// Resolves a file name relative to the folder of the file `from` that names it, as `AbsoluteConfigLocation` does.
 fn resolve(from: &str, name: &str) -> String {
     let joined = match (name.starts_with('/'), from.rfind('/')) {
         (true, _) | (false, None) => name.to_owned(),

@@ -12,7 +12,7 @@ use crate::token::{Field, Token};
 /// The token that is to blame, if one is, and why.
 type RecordError = (Option<Token>, Refusal);
 
-/// Returns the server's notice about a record type that cannot match.
+/// Returns the server's notice about a record type that cannot match. `None` if it can.
 pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match connection {
         ConnectionType::HostSsl if !server.has(Capability::Tls) => {

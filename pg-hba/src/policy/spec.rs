@@ -188,12 +188,12 @@ impl PolicySpec {
             Some(TlsSpec::Required) => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
-            let ranges = ranges.iter().filter_map(|net| kept(network("tailnet_ranges", net), &mut errors));
+            let ranges = ranges.iter().filter_map(|net| ok_or_push(network("tailnet_ranges", net), &mut errors));
             let ranges: Vec<IpNet> = ranges.collect();
             policy = policy.tailnet_ranges(ranges);
         }
         for (grant, role) in self.replication.iter().zip(roles) {
-            let from = grant.from.as_deref().map(|net| kept(network("replication", net), &mut errors));
+            let from = grant.from.as_deref().map(|net| ok_or_push(network("replication", net), &mut errors));
             policy = policy.replication(role, from.flatten());
         }
         policy.before = rules("before", &self.before, server, &mut errors);
@@ -202,8 +202,8 @@ impl PolicySpec {
     }
 }
 
-/// Returns the value, or appends its error to `errors`.
-fn kept<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Option<T> {
+/// Returns the value. `None` for an error, which is appended to `errors`.
+fn ok_or_push<T>(result: Result<T, PolicyError>, errors: &mut Vec<PolicyError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
 
@@ -230,7 +230,7 @@ fn rules(field: &'static str, lines: &[String], server: &Server, errors: &mut Ve
     for (index, line) in lines.iter().enumerate() {
         let found = Document::parse(line, server).rules();
         let found = found.map_err(|source| PolicyError::Rule { field, position: index + 1, source });
-        rules.extend(kept(found, errors).unwrap_or_default());
+        rules.extend(ok_or_push(found, errors).unwrap_or_default());
     }
     for rule in &mut rules {
         rule.origin = crate::rule::Origin::default();

@@ -31,7 +31,7 @@ impl<'p> Matcher<'p> {
         Self { node, groups, name: name.chars().map(u32::from).collect() }
     }
 
-    /// The groups of the leftmost match, and of those the longest.
+    /// Returns the groups of the leftmost match, and of those the longest. `None` without a match.
     pub(super) fn find(&self) -> Option<Groups> {
         let mut search = Search { name: &self.name, groups: Vec::new(), steps: 0 };
         for from in 0..=self.name.len() {

@@ -77,7 +77,7 @@ impl CharSet {
         self.ranges.iter().any(|&(from, to)| from <= code && code <= to)
     }
 
-    /// A named class, under the C collation.
+    /// Returns a POSIX character class, such as `alpha`, under the C collation. `None` if the name is unknown.
     pub(super) fn class(name: &str) -> Option<Self> {
         let holds: fn(&u8) -> bool = match name {
             "alnum" => u8::is_ascii_alphanumeric,
@@ -106,7 +106,8 @@ impl CharSet {
         Some(set)
     }
 
-    /// A collating element by its POSIX name.
+    /// Returns the code point of a collating element: the only character of `name`, or the one that POSIX calls `name`. `None` if
+    /// the name is unknown.
     pub(super) fn element(name: &str) -> Option<u32> {
         let mut chars = name.chars();
         if let (Some(only), None) = (chars.next(), chars.next()) {

@@ -52,7 +52,10 @@ impl PrecedingChar {
 }
 
 impl Automaton {
-    /// `None` for a pattern with lookaround or back references.
+    /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
+    ///
+    /// # Errors
+    /// The automaton is too large.
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);
@@ -82,7 +85,7 @@ impl Automaton {
         State::Open(Vec::new(), PrecedingChar::Nothing)
     }
 
-    /// The state after one more character.
+    /// Returns the state after one more character.
     pub(crate) fn step(&self, state: &State, code: u32) -> State {
         let State::Open(positions, before) = state else { return State::Matched };
         let Some(reached) = self.closure(positions, *before, Some(PrecedingChar::of(code))) else {
@@ -115,7 +118,7 @@ impl Automaton {
         }
     }
 
-    /// Everything reachable without a character, or `None` once a match is among it.
+    /// Returns the positions reachable from `positions` without a character. `None` if a match is among them.
     fn closure(
         &self,
         positions: &[u32],
@@ -218,7 +221,7 @@ pub(super) fn holds(assertion: Assertion, before: PrecedingChar, after: Option<P
     }
 }
 
-/// The kind of the character at a position of a name, for [`holds`].
+/// Returns the kind of a character, as [`holds`] takes it.
 pub(super) fn kind(code: u32) -> PrecedingChar {
     PrecedingChar::of(code)
 }

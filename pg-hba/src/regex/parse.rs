@@ -101,7 +101,7 @@ impl Parser {
         self.peek_at(0)
     }
 
-    /// A code point above what `char` holds cannot come from text, so the conversion loses nothing.
+    /// Returns the character `ahead` of the current one. `None` after the end, and for a code point that is no character.
     fn peek_at(&self, ahead: usize) -> Option<char> {
         self.chars.get(self.at + ahead).and_then(|&code| char::from_u32(code))
     }
@@ -116,7 +116,7 @@ impl Parser {
         text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c))
     }
 
-    /// `***=`, `***:` and `(?letters)` at the very start.
+    /// Parses `***=`, `***:` and `(?letters)` at the start, and sets the flags.
     fn prefixes(&mut self) -> Result<(), PatternError> {
         if self.looking_at("***") && self.peek_at(3).is_some() {
             match self.peek_at(3) {
@@ -157,8 +157,8 @@ impl Parser {
         if self.eat(')') { Ok(()) } else { Err(PatternError::Option) }
     }
 
-    /// White space and comments of the expanded syntax, and `(?#…)`.
-    fn skip(&mut self) {
+    /// Skips comments `(?#…)`, and white space and `#` comments of the expanded syntax.
+    fn skip_blanks(&mut self) {
         loop {
             let before = self.at;
             if self.flags.expanded {
@@ -199,7 +199,7 @@ impl Parser {
     fn branch(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
         let mut parts = Vec::new();
         loop {
-            self.skip();
+            self.skip_blanks();
             match self.peek() {
                 None | Some('|') => break,
                 // An ERE takes an unmatched parenthesis for itself.
@@ -215,7 +215,7 @@ impl Parser {
         if matches!(atom, Node::Assert(_) | Node::Look { .. }) {
             return Ok(atom);
         }
-        self.skip();
+        self.skip_blanks();
         let (min, max) = match self.peek() {
             Some('*') => (0, None),
             Some('+') => (1, None),
@@ -233,12 +233,13 @@ impl Parser {
         Ok(Node::Repeat { node: Box::new(atom), min, max, greedy })
     }
 
-    /// A brace is a bound only before a digit; otherwise it is itself.
+    /// Returns `true` if the brace at the current position begins a bound, which a digit follows. Any other brace stands for
+    /// itself.
     fn opens_bounds(&mut self) -> bool {
         let here = self.at;
         self.at += 1;
         if self.flags.expanded {
-            self.skip();
+            self.skip_blanks();
         }
         let digit = self.peek().is_some_and(|c| c.is_ascii_digit());
         self.at = here;
@@ -249,14 +250,14 @@ impl Parser {
         let min = self.bound()?;
         let mut max = Some(min);
         if self.eat(',') {
-            self.skip();
+            self.skip_blanks();
             max = match self.peek() {
                 None => return Err(PatternError::Braces),
                 Some(c) if c.is_ascii_digit() => Some(self.bound()?),
                 Some(_) => None,
             };
         }
-        self.skip();
+        self.skip_blanks();
         match self.peek() {
             None => return Err(PatternError::Braces),
             Some('}') => self.at += 1,
@@ -267,14 +268,14 @@ impl Parser {
 
     fn bound(&mut self) -> Result<u32, PatternError> {
         let mut value = 0;
-        self.skip();
+        self.skip_blanks();
         while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
             if value >= 255 {
                 return Err(PatternError::BadBounds);
             }
             value = value * 10 + digit;
             self.at += 1;
-            self.skip();
+            self.skip_blanks();
         }
         if self.peek().is_none() {
             return Err(PatternError::Braces);
@@ -386,7 +387,7 @@ impl Parser {
         })
     }
 
-    /// After a backslash of an ARE.
+    /// Parses an escape of an ARE, from after its backslash.
     fn escape(&mut self) -> Result<Escape, PatternError> {
         let code = self.chars[self.at];
         self.at += 1;
@@ -517,7 +518,8 @@ impl Parser {
         Ok(Node::Set(set))
     }
 
-    /// One item: a character that may open a range, or a class that has been added to `set`.
+    /// Parses one item of a bracket expression. Returns a character that may open a range. `None` for a class, which has been added
+    /// to `set` or, complemented, to `complements`.
     fn bracket_item(
         &mut self,
         set: &mut CharSet,

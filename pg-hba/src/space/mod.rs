@@ -35,7 +35,7 @@ pub(crate) trait Visitor {
     fn key(&self, rule: usize) -> u32;
     /// Tells if cells decided by these rules have nothing new.
     fn skip(&self, lists: &[Vec<usize>]) -> bool;
-    /// The first rule of each list in one cell, with a connection from it.
+    /// Visits one cell: `firsts` has the index of the first rule of each list that decides it, and `cell` a connection from it.
     fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()>;
 }
 
@@ -350,7 +350,8 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// One pair of names: what is left open are memberships.
+    /// Enumerates the cells of one combination of names, addresses and types, in which only memberships are still open. `user` is
+    /// the index of the user name.
     fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> EnumerationResult {
         let conditions: Vec<Vec<(usize, Clauses)>> = lists
             .iter()

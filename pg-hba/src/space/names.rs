@@ -181,7 +181,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     Ok(found.into_values().collect())
 }
 
-/// One character for each set of characters that nothing tells apart, two where a second name may need it.
+/// Returns two characters, if there are as many, of each set of characters that neither the literals nor the automata tell apart.
 fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<char> {
     let mut edges: Vec<u32> = vec![1, 10, 11, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0x7f, 0x80];
     automata.iter().for_each(|automaton| automaton.boundaries(&mut edges));

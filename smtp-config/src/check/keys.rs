@@ -160,7 +160,8 @@ fn unknown(checker: &mut Checker<'_>) {
 /// The longest name in bytes that a key is suggested for.
 const LONGEST: usize = 64;
 
-/// Returns the key that a name is most likely meant for.
+/// Returns the known key that a name is most likely meant for: by the table of usual mistakes, else the closest one, at a distance
+/// of at most a quarter of the name. `None` if no key is that close.
 fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let usual = MEANT.iter().find(|(other, _)| *other == name).map(|(_, key)| *key);
     let first = usual.and_then(|key| key.split(' ').next());

@@ -130,14 +130,14 @@ fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
     out
 }
 
-/// Returns the password in the response of `AUTH PLAIN`, as a server decodes it.
+/// Returns the password in the response of `AUTH PLAIN`, as a server decodes it. `None` if the response is not valid.
 pub(super) fn plain_password(response: &str) -> Option<SecretString> {
     let bytes = STANDARD.decode(response.trim()).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     text.splitn(3, '\0').nth(2).map(SecretString::from)
 }
 
-/// Returns the password in the response to the prompt `Password:`.
+/// Returns the password in the response to the prompt `Password:`. `None` if it is not valid Base64 of UTF-8.
 pub(super) fn login_password(response: &str) -> Option<SecretString> {
     String::from_utf8(STANDARD.decode(response.trim()).ok()?).ok().map(SecretString::from)
 }

@@ -16,6 +16,10 @@ pub(super) struct Dns {
 }
 
 impl Dns {
+    /// Creates a resolver that asks `server`, or the system's servers. `limit` bounds each lookup.
+    ///
+    /// # Errors
+    /// The system's configuration cannot be read.
     pub(super) fn new(server: Option<SocketAddr>, limit: Duration) -> Result<Self, NetError> {
         let builder = match server {
             None => Resolver::builder_tokio()?,
@@ -32,8 +36,9 @@ impl Dns {
         Ok(Self { resolver: builder.build()?, limit })
     }
 
-    /// Looks up open questions until none is left.
-    pub(super) async fn resolve<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
+    /// Runs an evaluation with the answers so far, and looks up the question that it returns, until it completes. `None` after 200
+    /// questions. A lookup that fails or times out is answered by [`Answer::Failed`].
+    pub(super) async fn evaluate<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
         let mut answers = Answers::default();
         // Far more than SPF and DMARC are allowed to cause.
         for _ in 0..200 {
@@ -48,10 +53,12 @@ impl Dns {
         None
     }
 
+    /// Looks up the TXT records of a name. [`Answer::Failed`] after an error or the time limit.
     pub(super) async fn texts(&self, name: &str) -> Answer {
         self.answer(&Question::Texts(name.to_owned())).await
     }
 
+    /// Looks up the IPv6 and IPv4 addresses of a name. [`Answer::Failed`] after an error or the time limit.
     pub(super) async fn addresses(&self, name: &str) -> Answer {
         self.answer(&Question::Addresses(name.to_owned())).await
     }
@@ -80,7 +87,7 @@ impl Dns {
                                 _ => None,
                             }));
                         }
-                        Err(why) => failed |= !nothing(&why),
+                        Err(why) => failed |= !is_no_such_record(&why),
                     }
                 }
                 if all.is_empty() && failed { Answer::Failed } else { Answer::Addresses(all) }
@@ -96,7 +103,7 @@ impl Dns {
                         })
                         .collect(),
                 ),
-                Err(why) if nothing(&why) => Answer::Exchanges(Vec::new()),
+                Err(why) if is_no_such_record(&why) => Answer::Exchanges(Vec::new()),
                 Err(_) => Answer::Failed,
             },
             Question::Texts(name) => match self.resolver.txt_lookup(absolute(name)).await {
@@ -112,7 +119,7 @@ impl Dns {
                         })
                         .collect(),
                 ),
-                Err(why) if nothing(&why) => Answer::Texts(Vec::new()),
+                Err(why) if is_no_such_record(&why) => Answer::Texts(Vec::new()),
                 Err(_) => Answer::Failed,
             },
         }
@@ -120,6 +127,6 @@ impl Dns {
 }
 
 /// Returns `true` if the error means that no such records exist.
-fn nothing(why: &NetError) -> bool {
+fn is_no_such_record(why: &NetError) -> bool {
     why.is_nx_domain() || why.is_no_records_found()
 }

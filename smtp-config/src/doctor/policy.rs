@@ -117,7 +117,7 @@ async fn addresses_pass(
     let sender = format!("postmaster@{domain}");
     let (mut passes, mut unknown) = (0, false);
     for address in addresses {
-        let asked = dns.resolve(|answers| spf(*address, domain, &sender, &mailer.host, answers)).await;
+        let asked = dns.evaluate(|answers| spf(*address, domain, &sender, &mailer.host, answers)).await;
         match asked {
             Some((Spf::Pass, lookups)) => {
                 passes += 1;
@@ -198,7 +198,7 @@ async fn of_dkim(
 
 async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, spf: Outcome, dkim: Outcome) {
     report.about = domain.to_owned();
-    let asked = dns.resolve(|answers| -> Result<_, Question> { discover(domain, answers) }).await;
+    let asked = dns.evaluate(|answers| -> Result<_, Question> { discover(domain, answers) }).await;
     let held = match asked {
         Some(Ok(held)) => held,
         Some(Err(why)) => {

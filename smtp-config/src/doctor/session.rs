@@ -276,7 +276,8 @@ async fn authenticated(
     }
 }
 
-/// MAIL FROM, RCPT TO and RSET: no message is sent.
+/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply. No message is sent. For versions that send by go-mail, then checks a
+/// sender without angle brackets.
 async fn envelope(
     report: &mut Report,
     mailer: &EffectiveMailer,

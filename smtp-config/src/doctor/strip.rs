@@ -8,19 +8,23 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Observations of the proxy.
-pub(super) struct StripObservations {
-    /// Whether the client began with TLS, so that nothing could be removed.
+/// The client's behaviour on a connection whose STARTTLS was stripped.
+pub(super) struct StrippedSession {
+    /// The client began with TLS, so that nothing could be removed.
     pub(super) encrypted: bool,
     /// A password received without TLS.
     pub(super) password: Option<SecretString>,
 }
 
-/// Serves one connection. AUTH is not forwarded to the server.
-pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<StripObservations> {
+/// Accepts one connection, forwards it to `server` without STARTTLS, and answers AUTH itself. Returns when either side ends the
+/// connection.
+///
+/// # Errors
+/// The connection to the server, or a read or write, fails.
+pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<StrippedSession> {
     let (mut client, _) = listener.accept().await?;
     let mut upstream = TcpStream::connect(server).await?;
-    let mut seen = StripObservations { encrypted: false, password: None };
+    let mut seen = StrippedSession { encrypted: false, password: None };
     let (mut from_client, mut from_server) = (Vec::new(), Vec::new());
     let mut asked_for_hello = false;
     loop {

@@ -261,7 +261,8 @@ fn tls_error(why: &io::Error) -> Option<&Error> {
     why.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
 }
 
-/// Returns the days until a certificate expires; negative after its expiry.
+/// Returns the days until a certificate expires; negative after its expiry. `now` is in seconds since 1970. `None` if the
+/// certificate cannot be parsed.
 pub(super) fn days_left(certificate: &CertificateDer<'_>, now: i64) -> Option<i64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some((parsed.validity().not_after.timestamp() - now) / 86_400)

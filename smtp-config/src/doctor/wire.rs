@@ -83,7 +83,7 @@ impl Wire {
         self.certificate.is_some()
     }
 
-    /// Returns the server's certificate, once there is TLS.
+    /// Returns the server's certificate. `None` before TLS.
     pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.certificate.as_ref()
     }

@@ -30,7 +30,7 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
 /// memory.
 const LONGEST: usize = 1 << 20;
 
-/// Returns the name in the first `%(name)s` of a text.
+/// Returns the first `%(name)s` of a text, whole. `None` if there is none.
 pub(super) fn reference(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(at) = text[from..].find("%(") {

@@ -103,7 +103,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    /// Returns the next line with its line end.
+    /// Returns the next line with its line end. `None` at the end of the text.
     fn next_line(&mut self) -> Option<&'t str> {
         let rest = &self.text[self.at..];
         if rest.is_empty() {

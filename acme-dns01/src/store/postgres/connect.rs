@@ -49,7 +49,10 @@ impl Connection {
         &self.database
     }
 
-    /// The connection, made if it is not there, with the tables made if they are missing.
+    /// Returns the connection, locked. Connects if it is not open, and creates missing tables at the first connection.
+    ///
+    /// # Errors
+    /// The connection fails, or failed less than [`PAUSE`] ago.
     pub(super) async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         let mut state = self.state.lock().await;
         if let Some(client) = &state.client

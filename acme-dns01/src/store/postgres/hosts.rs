@@ -4,11 +4,11 @@ use std::fmt::Write;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 
-/// One configuration for each host of a connection string, in their order, for a server that can be written to.
+/// Returns one configuration for each host of a connection string, in order, that accepts only a server that can be written to.
 ///
 /// libpq gives each host its time until it has let the client in. tokio-postgres limits the TCP connection alone, so that a server
-/// that takes it and then hangs would be waited for without end, and the next one never asked. With one host a configuration, whoever
-/// connects sets that limit.
+/// that accepts it and then hangs would be waited for without end, and the next one never asked. With one host a configuration, the
+/// caller sets that limit.
 pub(super) fn each(config: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let single = |at: usize| {
@@ -30,7 +30,7 @@ pub(super) fn each(config: &Config) -> Vec<Config> {
     (0..hosts.len().max(addresses.len()).max(1)).map(single).collect()
 }
 
-/// All but where it is.
+/// Copies a configuration without its hosts, addresses and ports, for a server that can be written to.
 fn common(config: &Config) -> Config {
     let mut one = Config::new();
     if let Some(user) = config.get_user() {

@@ -15,7 +15,8 @@ const LISTENS: Duration = Duration::from_secs(5);
 /// Interval of liveness checks on a silent connection.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// Everything that is told from now on, for as long as the receiver is kept.
+/// Spawns a task that listens for changes of the store, and returns their receiver. The task reconnects after a failure, and ends
+/// when the receiver is dropped.
 pub(super) fn changes(database: Database) -> Changes {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
