@@ -5,7 +5,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 fn decades(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decade");
     group.sample_size(10);
-    group.bench_function("one certificate", |bencher| bencher.iter(|| acme_dns01::simulate::simulate_decade(1, 1)));
+    group.bench_function("one certificate", |bencher| {
+        bencher.iter(|| acme_dns01::simulate::simulate_decade(1, 1));
+    });
     group.finish();
 }
 

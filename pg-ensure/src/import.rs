@@ -110,7 +110,7 @@ fn memberships(current: &CurrentState, desired: &mut DesiredState) {
     }
 }
 
-/// The grants that make the default list of an object the one that it has.
+/// Declares the grants by which the ACL of an object differs from its default.
 fn grants(desired: &mut DesiredState, object: &Object, owned: &Owned, version: Version) {
     let base = if object.kind() == ObjectKind::Parameter {
         Acl::default_of(ObjectKind::Parameter, &owned.owner, version)
@@ -122,8 +122,8 @@ fn grants(desired: &mut DesiredState, object: &Object, owned: &Owned, version: V
     }
 }
 
-/// The grantees that hold something else than by default. Where only some of what a grantee holds can be granted
-/// on, that is left out: a desired state has no words for it.
+/// Returns the grantees whose privileges differ from the default, with their privileges and the grant option. Omits grantees that
+/// may grant only some of their privileges, which a desired state cannot express.
 fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
     let mut grantees: Vec<Grantee> =
         acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
@@ -131,11 +131,11 @@ fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet,
     grantees.dedup();
     let mut found = Vec::new();
     for grantee in grantees {
-        let held = acl.held(&grantee);
+        let held = acl.privileges_of(&grantee);
         let is_owner = grantee.role() == Some(owner);
         let grantable = !is_owner && !held.privileges.is_empty() && held.grantable == held.privileges;
         let partly = !is_owner && !held.grantable.is_empty() && !grantable;
-        if held != base.held(&grantee) && !partly {
+        if held != base.privileges_of(&grantee) && !partly {
             found.push((grantee, PrivilegeSet::Only(held.privileges), grantable));
         }
     }

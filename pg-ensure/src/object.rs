@@ -244,7 +244,7 @@ impl fmt::Display for Setting {
 #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
 pub struct InvalidSettingName(pub String);
 
-/// The elements of a list, as `SplitIdentifierString()` takes them apart: folded unless quoted.
+/// Splits a list of identifiers as `SplitIdentifierString()` does: folded to lower case unless quoted.
 fn list(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut chars = text.chars().peekable();

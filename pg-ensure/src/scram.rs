@@ -146,11 +146,10 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The password after SASLprep (RFC 4013), as PostgreSQL's servers and clients apply it: where it is
-/// prohibited, the password stays as it is.
+/// Normalizes a password by SASLprep (RFC 4013) as PostgreSQL does: one that SASLprep prohibits stays as it is.
 ///
 /// # Errors
-/// When it is empty or holds NUL.
+/// The password is empty or contains NUL.
 pub(crate) fn prepare(password: &str) -> Result<Zeroizing<String>, PasswordError> {
     if password.is_empty() {
         return Err(PasswordError::Empty);
@@ -173,7 +172,7 @@ fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// PBKDF2-HMAC-SHA256 of one block, which is what SCRAM calls Hi().
+/// Derives the salted password: PBKDF2-HMAC-SHA256 of one block, `Hi()` in RFC 5802.
 ///
 /// After the first round every message is 32 bytes long, so that a round is two compressions, from states that hold the
 /// padded key already.

@@ -417,7 +417,7 @@ fn satisfied(state: &CurrentState, wish: &DesiredState, blocked: bool) {
     for grant in &wish.grants {
         let GrantTarget::One(Object::Database(database)) = &grant.on else { continue };
         let Some(found) = state.databases.get(database) else { continue };
-        let held = found.owned.acl.held(&grant.to);
+        let held = found.owned.acl.privileges_of(&grant.to);
         assert_eq!(held.privileges, grant.privileges.expand(ObjectKind::Database, state.version));
     }
 }
@@ -640,5 +640,5 @@ fn grants_of_others_are_revoked_as_they() {
     assert_eq!(plan.steps[0].change.acts_as(), Some(&name("a")));
     assert!(plan.script().contains("CASCADE"));
     let acl = &after.databases["postgres"].owned.acl;
-    assert!(acl.held(&Grantee::Role(name("c"))).privileges.is_empty());
+    assert!(acl.privileges_of(&Grantee::Role(name("c"))).privileges.is_empty());
 }

@@ -211,8 +211,8 @@ fn advice(upgrade: &Upgrade) -> Option<String> {
     };
     match record.state {
         State::Ready(_) | State::Running(_) => Some(format!("`{} run` resumes; {back}", crate::NAME)),
-        State::Undoing(_) => Some(back),
-        State::Undone | State::Done => None,
+        State::RollingBack(_) => Some(back),
+        State::RolledBack | State::Done => None,
     }
 }
 

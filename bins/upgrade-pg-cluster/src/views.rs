@@ -116,8 +116,8 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
         State::Running(step) => {
             format!("{step} was begun, and either runs or was interrupted: `upgrade-pg-cluster run` resumes")
         }
-        State::Undoing(_) => "being rolled back: `upgrade-pg-cluster rollback` finishes that".to_owned(),
-        State::Undone => "undone".to_owned(),
+        State::RollingBack(_) => "being rolled back: `upgrade-pg-cluster rollback` finishes that".to_owned(),
+        State::RolledBack => "undone".to_owned(),
         State::Done => "done".to_owned(),
     };
     let mut out = format!(

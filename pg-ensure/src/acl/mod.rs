@@ -57,14 +57,15 @@ impl fmt::Display for Grantee {
 
 /// Privileges of one ACL entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rights {
+pub struct EntryPrivileges {
     /// Privileges that the grantee holds.
     pub privileges: Privileges,
     /// Privileges held with the grant option, a subset of `privileges`.
     pub grantable: Privileges,
 }
 
-impl Rights {
+impl EntryPrivileges {
+    /// Adds the privileges of another entry.
     fn join(&mut self, other: Self) {
         self.privileges |= other.privileges;
         self.grantable |= other.grantable;
@@ -73,7 +74,7 @@ impl Rights {
 
 /// An access control list: one entry per grantee and grantor. Equality ignores the order in which the server stores the entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acl(BTreeMap<(Grantee, Name), Rights>);
+pub struct Acl(BTreeMap<(Grantee, Name), EntryPrivileges>);
 
 impl Acl {
     /// Returns the default ACL of an object, as the server's `acldefault()` does.
@@ -88,8 +89,8 @@ impl Acl {
         acl
     }
 
-    /// Returns the entries: grantee, grantor and privileges.
-    pub fn iter(&self) -> impl Iterator<Item = (&Grantee, &Name, Rights)> {
+    /// Returns the entries as grantee, grantor and privileges, ordered by grantee and grantor.
+    pub fn iter(&self) -> impl Iterator<Item = (&Grantee, &Name, EntryPrivileges)> {
         self.0.iter().map(|((grantee, grantor), rights)| (grantee, grantor, *rights))
     }
 
@@ -101,14 +102,14 @@ impl Acl {
 
     /// Returns the privileges of a grantee, united over all grantors.
     #[must_use]
-    pub fn held(&self, grantee: &Grantee) -> Rights {
-        let mut held = Rights::default();
-        self.by_grantor(grantee).for_each(|(_, rights)| held.join(rights));
+    pub fn privileges_of(&self, grantee: &Grantee) -> EntryPrivileges {
+        let mut held = EntryPrivileges::default();
+        self.grants_to(grantee).for_each(|(_, rights)| held.join(rights));
         held
     }
 
-    /// Returns the entries of a grantee: grantor and privileges.
-    pub fn by_grantor(&self, grantee: &Grantee) -> impl Iterator<Item = (&Name, Rights)> {
+    /// Returns the entries of a grantee, each as grantor and privileges.
+    pub fn grants_to(&self, grantee: &Grantee) -> impl Iterator<Item = (&Name, EntryPrivileges)> {
         self.0.iter().filter(move |((who, _), _)| who == grantee).map(|((_, by), rights)| (by, *rights))
     }
 
@@ -123,23 +124,25 @@ impl Acl {
         let privileges = privileges | grantable;
         if !privileges.is_empty() {
             let entry = self.0.entry((grantee.clone(), grantor.clone())).or_default();
-            entry.join(Rights { privileges, grantable });
+            entry.join(EntryPrivileges { privileges, grantable });
         }
     }
 
     /// Revokes privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by grant options that it
     /// loses. Does not execute SQL.
     pub fn revoke(&mut self, grantee: &Grantee, grantor: &Name, privileges: Privileges, owner: &Name) {
-        self.take(grantee, grantor, privileges, privileges, owner);
+        self.revoke_cascade(grantee, grantor, privileges, privileges, owner);
     }
 
     /// Revokes the grant option for privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by it.
     /// Does not execute SQL.
     pub fn revoke_option(&mut self, grantee: &Grantee, grantor: &Name, grantable: Privileges, owner: &Name) {
-        self.take(grantee, grantor, Privileges::NONE, grantable, owner);
+        self.revoke_cascade(grantee, grantor, Privileges::NONE, grantable, owner);
     }
 
-    fn take(
+    /// Removes the privileges `gone` and the grant options `options` from the entry of a grantee and grantor, and then what the
+    /// grantee granted by options that it no longer has.
+    fn revoke_cascade(
         &mut self,
         grantee: &Grantee,
         grantor: &Name,
@@ -159,9 +162,9 @@ impl Acl {
         if who == owner {
             return;
         }
-        let lost = (before.grantable & options) - self.held(grantee).grantable;
+        let lost = (before.grantable & options) - self.privileges_of(grantee).grantable;
         for dependent in self.dependents(who, lost) {
-            self.take(&dependent, who, lost, lost, owner);
+            self.revoke_cascade(&dependent, who, lost, lost, owner);
         }
     }
 
@@ -190,7 +193,7 @@ impl Acl {
         acl
     }
 
-    /// Removes the entries of a role, as `DROP OWNED` does.
+    /// Removes the entries of which the role is grantee or grantor.
     pub(crate) fn forget(&mut self, role: &Name) {
         self.0.retain(|(grantee, grantor), _| grantee.role() != Some(role) && grantor != role);
     }

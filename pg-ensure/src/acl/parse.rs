@@ -100,7 +100,8 @@ impl Acl {
     }
 }
 
-/// Splits off a quoted or unquoted role name.
+/// Parses a role name, quoted or not, up to `=` or `/`. Returns the name and the rest from that character on. `None` if neither
+/// follows.
 fn role(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut quoted = false;
@@ -127,10 +128,13 @@ mod tests {
     fn items_are_read_as_they_are_written() {
         let acl = Acl::parse(&["=Tc/postgres", "app=r*w/postgres", "\"o\"\"d=d/\"=X/\"the owner\""]);
         let acl = acl.expect("three items");
-        assert_eq!(acl.held(&Grantee::Public).privileges, [Privilege::Temporary, Privilege::Connect].into());
+        assert_eq!(
+            acl.privileges_of(&Grantee::Public).privileges,
+            [Privilege::Temporary, Privilege::Connect].into()
+        );
         let odd = Name::new("o\"d=d/").expect("a name");
-        assert_eq!(acl.held(&odd.into()).privileges, Privilege::Execute.into());
-        let app = acl.held(&Name::new("app").expect("a name").into());
+        assert_eq!(acl.privileges_of(&odd.into()).privileges, Privilege::Execute.into());
+        let app = acl.privileges_of(&Name::new("app").expect("a name").into());
         assert_eq!(app.grantable, Privilege::Select.into());
         assert_eq!(Acl::parse(&acl.items()), Ok(acl));
     }

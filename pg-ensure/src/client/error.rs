@@ -123,7 +123,7 @@ impl Error {
         }
     }
 
-    /// The server's words where it does not let the session into a database, whatever it waits for.
+    /// Returns the server's message if it refused the session a database, which waiting does not change. `None` for other errors.
     pub(super) fn refusal(&self) -> Option<String> {
         let Self::Connect { source, .. } = self else { return None };
         let error = source.as_db_error()?;

@@ -139,7 +139,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// One transaction. When a step fails, the connection is left to be closed or rolled back.
+    /// Runs steps in one transaction. After a failed step, sends ROLLBACK.
     async fn transaction(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let outcome = self.inside(client, steps).await;
         if outcome.is_err() {
@@ -196,7 +196,7 @@ impl Execution<'_> {
     }
 }
 
-/// A step as it is sent: as another role where only that one can.
+/// Returns the SQL of a change, within SET LOCAL ROLE if it has to be executed as another role.
 fn statement(change: &Change, version: Version) -> String {
     let sql = change.sql(version);
     match change.acts_as() {

@@ -140,7 +140,7 @@ where
     }
 }
 
-/// The templates of databases that do not exist yet, whose contents they will begin with.
+/// Returns the templates of the databases among `inside` that do not exist yet, in whose contents they will begin.
 fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<Name>) -> Vec<Name> {
     let made = inside.iter().filter(|name| !current.databases.contains_key(*name));
     let template1 = || Name::new("template1").expect("a name");
@@ -151,7 +151,7 @@ fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<N
     .collect()
 }
 
-/// The databases whose owner will change, and whose contents stay the old owner's.
+/// Returns the databases whose owner will change.
 fn changing_owner(current: &CurrentState, desired: &DesiredState) -> Vec<Name> {
     let changing = desired.databases.iter().filter(|(name, wanted)| {
         let found = current.databases.get(*name);
@@ -171,7 +171,7 @@ pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
     Ok(Preflight { version, in_recovery: row.get(1), reads_passwords: row.get(2) })
 }
 
-/// Two round trips: the transaction and the question are sent together, then the end of it.
+/// Reads the state of the cluster, in two round trips: BEGIN and the query together, then COMMIT.
 async fn cluster(
     client: &Client,
     before: Preflight,

@@ -39,7 +39,7 @@ pub enum Event<'a> {
 
 /// Observer of a run. Called synchronously, so it should not block.
 pub trait Observer: Send {
-    /// Called for each event, before the event's action where it announces one.
+    /// Receives each event, before the event's action where it announces one.
     fn event(&mut self, event: &Event<'_>);
 }
 

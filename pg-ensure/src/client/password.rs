@@ -46,7 +46,10 @@ pub(super) async fn compare(current: &mut CurrentState, desired: &DesiredState, 
     }
 }
 
-/// The verifiers of roles, each with a salt of its own.
+/// Returns the SCRAM verifiers of the declared passwords of the roles `names`, each with its own random salt.
+///
+/// # Errors
+/// No randomness is available, or a password is not valid.
 pub(super) async fn verifiers(
     desired: &DesiredState,
     names: &[&Name],

@@ -109,8 +109,9 @@ where
         Ok(None)
     }
 
-    /// A login over TLS that is bound to the server's certificate, which nothing but SCRAM can be: a server that asks
-    /// for the password itself, or for nothing, is refused by the library.
+    /// Attempts a login over TLS with channel binding to the server's certificate, which only SCRAM provides: the library rejects a
+    /// server that asks for the password itself, or for nothing. Returns `true` if it succeeds, `false` if the password is wrong.
+    /// `None` if the attempt fails otherwise.
     async fn bound_login(&self, user: &Name, secret: &SecretString, database: &str) -> Option<bool> {
         let mut config = self.config.clone();
         config.user(user.as_str()).password(secret.expose_secret()).dbname(database);

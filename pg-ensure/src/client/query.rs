@@ -11,8 +11,8 @@ pub(super) const PREFLIGHT: &str = "SELECT pg_catalog.current_setting('server_ve
 pub(super) const BEGIN: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO pg_catalog";
 
-/// The cluster as one JSON value. Parameters: the roles whose passwords are wanted, the roles that are to go, and whether
-/// extensions matter.
+/// Returns the query of the cluster as one JSON value. Its parameters: the roles whose passwords are compared, the roles to be
+/// removed, and a flag that includes extensions.
 pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
     let (roles, password) = if reads_passwords {
         ("pg_authid", "CASE WHEN r.rolname = ANY ($1) THEN r.rolpassword END")
@@ -90,8 +90,8 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
     )
 }
 
-/// The inside of a database as one JSON value. Parameters: schemas and tables whose columns matter, and large objects that
-/// do.
+/// Returns the query of the contents of a database as one JSON value. Its parameters: schemas and names of the tables whose columns
+/// are read, and the large objects.
 pub(super) fn contents() -> String {
     let declared: Vec<String> = QUERIES
         .iter()

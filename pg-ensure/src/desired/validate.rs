@@ -235,7 +235,7 @@ impl Check<'_> {
     }
 }
 
-/// The circles of a graph, each once, beginning at its least name.
+/// Returns the circles of a graph, each once, beginning at its least name.
 fn circles(edges: &BTreeMap<&Name, Vec<&Name>>) -> Vec<Vec<Name>> {
     let mut done: BTreeSet<&Name> = BTreeSet::new();
     let mut found: Vec<Vec<Name>> = Vec::new();

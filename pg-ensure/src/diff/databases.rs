@@ -158,7 +158,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The objects of a former owner: handed over if that is wanted, and named otherwise.
+    /// Plans REASSIGN OWNED for what the former owner has in a database if `reassign`; otherwise notes that it stays. Nothing if
+    /// there is nothing of it, or the contents are unknown.
     fn former_owner(&mut self, database: &Name, before: &Name, owner: &Name, reassign: bool) {
         let Some(contents) = self.inside(database) else { return };
         let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *before).count();
@@ -263,7 +264,7 @@ fn same_encoding(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
-/// Two spellings of one locale: `en_US.UTF-8` and `en_US.utf8`, `de_DE` and `de-DE`.
+/// Returns `true` for two spellings of one locale, such as `en_US.UTF-8` and `en_US.utf8`, or `de_DE` and `de-DE`.
 fn same_locale(one: &str, other: &str) -> bool {
     let plain = |text: &str| -> String {
         let (name, codeset) = text.split_once('.').map_or((text, None), |(name, set)| (name, Some(set)));

@@ -88,21 +88,21 @@ impl Planner<'_> {
             return;
         };
         // A role that is gone has nothing that could be taken from it.
-        if wanted.is_empty() && acl.held(to).privileges.is_empty() {
+        if wanted.is_empty() && acl.privileges_of(to).privileges.is_empty() {
             return;
         }
         let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
         if !differs.is_empty() {
             self.act_as(&owner);
         }
-        for (grantor, rights) in acl.by_grantor(to) {
+        for (grantor, rights) in acl.grants_to(to) {
             let (extra, options) = differs.to_revoke(rights.privileges, rights.grantable);
             let foreign = (*grantor != owner).then(|| grantor.clone());
             for (privileges, option_only) in [(extra, false), (options, true)] {
                 if privileges.is_empty() {
                     continue;
                 }
-                let dependent = acl.held(to).grantable & privileges;
+                let dependent = acl.privileges_of(to).grantable & privileges;
                 let cascade = to
                     .role()
                     .is_some_and(|role| *role != owner && !acl.dependents(role, dependent).is_empty());
@@ -159,7 +159,7 @@ impl Planner<'_> {
                 continue;
             }
             self.act_as(&owner);
-            let held = acl.held(to);
+            let held = acl.privileges_of(to);
             let (extra, options) = differs.to_revoke(held.privileges, held.grantable);
             for (privileges, option_only) in [(extra, false), (options, true)] {
                 if !privileges.is_empty() {
@@ -200,7 +200,7 @@ struct PrivilegeDifference {
 
 impl PrivilegeDifference {
     fn of(acl: &Acl, to: &Grantee, wanted: Privileges, grantable: bool, owner: &Name) -> Self {
-        let held = acl.held(to);
+        let held = acl.privileges_of(to);
         let is_owner = to.role() == Some(owner);
         // An owner may always grant on, whatever the list says.
         let wanted_options = match (is_owner, grantable) {
@@ -225,7 +225,7 @@ impl PrivilegeDifference {
     }
 }
 
-/// The owner and list of an object.
+/// Returns the owner and the ACL of an object. `None` if it does not exist or was not read.
 pub(super) fn list(now: &CurrentState, object: &Object) -> Option<(Name, Acl)> {
     let both = |owned: &crate::current::Owned| (owned.owner.clone(), owned.acl.clone());
     match object {

@@ -127,7 +127,7 @@ impl Planner<'_> {
         if self.now.superuser() { session.bootstrap.clone() } else { session.user.clone() }
     }
 
-    /// The grantor to be named, where grantors matter.
+    /// Returns the grantor to name in the statement. `None` if it is the one by default, or the server has one grantor only.
     fn grantor(&self, key: &MembershipKey) -> Option<Name> {
         let own = self.own_grantor();
         (self.now.version.membership_options() && key.grantor != own).then(|| key.grantor.clone())

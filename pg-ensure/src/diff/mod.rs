@@ -52,7 +52,7 @@ pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -
     Plan { version: current.version, steps, blocked, notes, digest }
 }
 
-/// Returns the name that a change makes, of what all databases share.
+/// Returns the role or database that a change creates. `None` for other changes.
 fn created(change: &Change) -> Option<&Name> {
     match change {
         Change::CreateRole { name, .. } => Some(name),
@@ -61,7 +61,7 @@ fn created(change: &Change) -> Option<&Name> {
     }
 }
 
-/// Returns the database in which a change makes objects that are not known before.
+/// Returns the database in which a change creates objects whose names are unknown before. `None` for other changes.
 fn makes_objects(change: &Change) -> Option<&Name> {
     match change {
         Change::InitialSql { database, .. } => Some(database),

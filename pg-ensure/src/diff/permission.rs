@@ -98,7 +98,8 @@ impl Rules<'_> {
         if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
     }
 
-    /// `AlterRole()` in user.c: attributes that only their holders hand out.
+    /// Checks that the session may change attributes, as `AlterRole()` in user.c does: only a role that has CREATEDB, REPLICATION
+    /// or BYPASSRLS may give it. Returns the reason as the error.
     fn attributes(&self, attributes: &Attributes) -> Result<(), String> {
         if attributes.superuser.is_some() {
             return Err("SUPERUSER is a superuser's to change".to_owned());
@@ -207,7 +208,8 @@ impl Rules<'_> {
         Err(format!("{object} belongs to {owner}, whose privileges {} has not", self.user))
     }
 
-    /// The owner of a database is the one member of pg_database_owner in it.
+    /// Returns `true` if the user has the privileges of `owner`. The owner of a database is the only member of `pg_database_owner`
+    /// in it.
     fn has_or_implied(&self, owner: &Name, database: Option<&Name>) -> bool {
         if self.now.has_privileges_of(self.user, owner) {
             return true;

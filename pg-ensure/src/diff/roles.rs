@@ -40,7 +40,7 @@ impl Planner<'_> {
         }
     }
 
-    /// One statement, or one an attribute where the session may change some of them alone.
+    /// Plans one statement that changes a role, or one for each attribute if the session may change only some of them.
     fn alter(&mut self, name: &Name, attributes: Attributes) {
         let whole = Change::AlterRole { name: name.clone(), attributes };
         if super::permission::permitted(&self.now, &whole).is_ok() {

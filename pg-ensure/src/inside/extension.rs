@@ -243,7 +243,7 @@ impl Extension {
 }
 
 impl InstalledExtension {
-    /// The desired state that the extension is in.
+    /// Returns the desired state that the extension is in.
     pub(super) fn imported(&self) -> Extension {
         let (version, schema) = (Some(self.version.clone()), Some(self.schema.clone()));
         Extension { presence: Presence::Present, version, schema }

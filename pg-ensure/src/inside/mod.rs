@@ -114,7 +114,7 @@ impl Contents {
         fresh
     }
 
-    /// The desired state that the named objects are in.
+    /// Returns the desired state that the named objects are in.
     pub(crate) fn imported(&self) -> DeclaredObjects {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
@@ -157,25 +157,32 @@ impl Contents {
 
 /// A planner, as what is declared inside a database sees it.
 pub(crate) trait DatabasePlanner {
+    /// Returns the name of the database.
     fn database(&self) -> &Name;
-    /// The contents as the steps so far leave them.
+    /// Returns the contents as the steps so far leave them. `None` if they were not read.
     fn contents(&self) -> Option<&Contents>;
+    /// Returns an extension that the server can install. `None` if it has none of this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
     /// Makes the session able to act as a role, if it may do that.
     fn act_as(&mut self, role: &Name);
-    /// The same for the owner of the database.
+    /// Makes the session able to act as the owner of the database, if it may do that.
     fn act_as_owner(&mut self);
+    /// Appends a step to the plan.
     fn emit(&mut self, change: InsideChange, reason: String);
     /// Returns true if something may be destroyed; otherwise records it as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
     fn block(&mut self, what: String, why: Obstacle);
 }
 
-/// The rights of a session that is not a superuser's. Each names what is lacking.
+/// The rights of a session that is not a superuser's. The error of each check names the missing right.
 pub(crate) trait SessionRights {
+    /// Returns the contents of the database. `None` if they were not read.
     fn contents(&self) -> Option<&Contents>;
+    /// Returns an extension that the server can install. `None` if it has none of this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
+    /// Checks that it has the privileges of an object's owner.
     fn owns(&self, object: &Local) -> Result<(), String>;
+    /// Checks that it has the privileges of the database's owner.
     fn owns_database(&self) -> Result<(), String>;
     /// Checks that it has CREATE on the database.
     fn creates(&self) -> Result<(), String>;

@@ -354,7 +354,7 @@ impl Publication {
 }
 
 impl PublicationState {
-    /// The desired state that the publication is in.
+    /// Returns the desired state that the publication is in.
     pub(super) fn imported(&self) -> Publication {
         Publication {
             presence: Presence::Present,

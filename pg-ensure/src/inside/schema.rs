@@ -207,7 +207,7 @@ impl Schema {
 }
 
 impl SchemaState {
-    /// The desired state that the schema is in.
+    /// Returns the desired state that the schema is in.
     pub(super) fn imported(&self) -> Schema {
         let comment = Some(comment::imported(self.comment.as_ref()));
         Schema { presence: Presence::Present, owner: Some(self.owned.owner.clone()), comment }

@@ -83,6 +83,7 @@ pub enum ProviderSpec {
 }
 
 impl Resolution<'_, '_> {
+    /// Resolves a `[[database]]` entry, and inserts the database with its objects and settings into the desired state.
     pub(in crate::manifest) fn database(&mut self, spec: &DatabaseSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let mut database = Database {
@@ -125,7 +126,7 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// An extension of which nothing but the name is said.
+    /// Declares an extension of which only the name is given.
     fn extension(&mut self, database: &mut Database, of: &Name, word: &SpannedString) {
         let Some(name) = self.name(word) else { return };
         if self.place(Subject::Extension(of.clone(), name.clone()), word.span(), Vec::new()) {
@@ -133,7 +134,7 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// The objects of one kind.
+    /// Resolves the objects of one kind, and inserts the valid ones into `into`.
     fn each<W: ManifestObject>(&mut self, database: &Name, all: &[W], into: &mut BTreeMap<Name, W::Form>) {
         for written in all {
             let form = written.form(self);
@@ -146,7 +147,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// A database as it is written, with its settings.
+/// Returns a database as a manifest writes it, with its settings.
 pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> DatabaseSpec {
     DatabaseSpec {
         name: name(of),
@@ -178,7 +179,7 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
     }
 }
 
-/// The objects of one kind, as they are written.
+/// Returns the objects of one kind as a manifest writes them.
 fn written<W: ManifestObject>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
     all.iter().map(|(name, form)| W::of(name, form)).collect()
 }

@@ -52,7 +52,7 @@ impl<'i> Reader<'i> {
         found
     }
 
-    /// A value; nothing for null, which is the same as leaving a key out.
+    /// Parses a value. `None` for null, which is the same as omitting the key.
     fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
         if depth > DEPTH {
             return Err(self.wrong("values are nested too deeply"));

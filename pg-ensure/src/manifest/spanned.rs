@@ -24,7 +24,7 @@ pub(crate) trait ManifestObject {
 
     fn subject(database: Name, name: Name) -> Subject;
 
-    /// The places of the values that can contradict others, by the names that validation has for them.
+    /// Returns the spans of the values that can contradict others, by the names that validation uses.
     fn fields(&self) -> Vec<(&'static str, Range<usize>)> {
         Vec::new()
     }

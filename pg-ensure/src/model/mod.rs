@@ -91,7 +91,7 @@ pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedC
             let grantor = grantor.as_ref().unwrap_or(&owner).clone();
             if !cascade
                 && let Some(role) = from.role().filter(|role| **role != owner)
-                && !acl.dependents(role, acl.held(from).grantable & *privileges).is_empty()
+                && !acl.dependents(role, acl.privileges_of(from).grantable & *privileges).is_empty()
             {
                 return rejected(format!("privileges on {on} depend on those of {role}"));
             }
@@ -142,13 +142,19 @@ fn database<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Data
     state.databases.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no database {name}")))
 }
 
-/// The contents of a database. What was not looked at is taken to be as new.
+/// Returns the contents of a database, those of a new database if they were not read.
+///
+/// # Errors
+/// The database does not exist.
 fn contents_of<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Contents, RejectedChange> {
     let (bootstrap, version) = (state.session.bootstrap.clone(), state.version);
     Ok(database(state, name)?.contents.get_or_insert_with(|| Contents::fresh(&bootstrap, version)))
 }
 
-/// The owner and list of an object; none for what a model cannot know, such as a large object.
+/// Returns the owner and the ACL of an object. `None` if the model does not track such objects, such as large objects.
+///
+/// # Errors
+/// The object does not exist.
 fn acl<'a>(state: &'a mut CurrentState, on: &Object) -> Result<Option<(Name, &'a mut Acl)>, RejectedChange> {
     let missing = || RejectedChange(format!("there is no {on}"));
     match on {

@@ -120,7 +120,7 @@ pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), Rej
     Ok(())
 }
 
-/// The key of a membership: before PostgreSQL 16 there is one, whoever granted it.
+/// Returns the key of a membership. Before PostgreSQL 16 a membership exists once, whoever granted it.
 fn key(state: &CurrentState, role: &Name, member: &Name, grantor: Option<&Name>) -> MembershipKey {
     let grantor = if state.version.membership_options() {
         grantor.cloned().unwrap_or_else(|| default_grantor(state, role))
@@ -132,8 +132,8 @@ fn key(state: &CurrentState, role: &Name, member: &Name, grantor: Option<&Name>)
     MembershipKey { role: role.clone(), member: member.clone(), grantor }
 }
 
-/// The grantor when none is named, as in `select_best_admin()`: a superuser grants as the bootstrap
-/// superuser, others as themselves.
+/// Returns the grantor if a statement names none, as `select_best_admin()` does: the bootstrap superuser for a superuser, else the
+/// user itself.
 fn default_grantor(state: &CurrentState, _role: &Name) -> Name {
     if state.superuser() { state.session.bootstrap.clone() } else { state.session.user.clone() }
 }

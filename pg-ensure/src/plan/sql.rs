@@ -181,7 +181,7 @@ fn create_database(new: &NewDatabase, version: Version) -> String {
 /// The name of the setting that records a script that was run.
 pub(crate) const INITIALIZED: &str = "pg_ensure.initial_sql";
 
-/// The script with the default search path, and the record of it, for one transaction.
+/// Returns the script under the default search path, followed by the statement that records its execution, for one transaction.
 fn initial_sql(database: &Name, script: &Text) -> String {
     let script = script.as_str().trim().trim_end_matches(';');
     format!(

@@ -24,7 +24,8 @@ pub fn settings(text: &str) -> Vec<Setting> {
         .collect()
 }
 
-/// Parses `name = value` or `name value`, with quotes and comments.
+/// Parses `name = value` or `name value`, with quotes and comments. Returns the name in lower case and the value. `None` if the
+/// line has no setting, or its syntax is not valid.
 fn parse(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let end =

@@ -17,9 +17,11 @@ pub enum State {
     /// The step has begun. In a journal at the start of a run: it was interrupted.
     Running(Step),
     /// The upgrade is being rolled back; the step that it had reached.
-    Undoing(Step),
+    #[cfg_attr(feature = "shell", serde(rename = "undoing"))]
+    RollingBack(Step),
     /// The upgrade was rolled back, and the old cluster is as before.
-    Undone,
+    #[cfg_attr(feature = "shell", serde(rename = "undone"))]
+    RolledBack,
     /// Every step is done.
     Done,
 }
@@ -81,7 +83,7 @@ pub enum TransitionError {
     HalfSwapped,
     /// The upgrade is being rolled back.
     #[error("it is being rolled back: `rollback` finishes that")]
-    BeingUndone,
+    BeingRolledBack,
     /// No upgrade is in progress.
     #[error("there is nothing under way")]
     Over,
@@ -150,8 +152,8 @@ impl Machine {
                 Ok(step)
             }
             State::Running(step) => Err(TransitionError::OutOfOrder(step)),
-            State::Undoing(_) => Err(TransitionError::BeingUndone),
-            State::Undone | State::Done => Err(TransitionError::Over),
+            State::RollingBack(_) => Err(TransitionError::BeingRolledBack),
+            State::RolledBack | State::Done => Err(TransitionError::Over),
         }
     }
 
@@ -172,8 +174,8 @@ impl Machine {
     /// Returns [`TransitionError`] if the upgrade cannot continue.
     pub fn recovery(&self, old: OldClusterState) -> Result<Option<Recovery>, TransitionError> {
         let step = match self.state {
-            State::Ready(_) | State::Undone | State::Done => return Ok(None),
-            State::Undoing(_) => return Err(TransitionError::BeingUndone),
+            State::Ready(_) | State::RolledBack | State::Done => return Ok(None),
+            State::RollingBack(_) => return Err(TransitionError::BeingRolledBack),
             State::Running(step) => step,
         };
         let (cleanup, from) = match step {
@@ -218,8 +220,8 @@ impl Machine {
 
     fn reached(&self) -> Result<Step, TransitionError> {
         match self.state {
-            State::Ready(step) | State::Running(step) | State::Undoing(step) => Ok(step),
-            State::Undone => Err(TransitionError::Over),
+            State::Ready(step) | State::Running(step) | State::RollingBack(step) => Ok(step),
+            State::RolledBack => Err(TransitionError::Over),
             State::Done => Err(TransitionError::Committed),
         }
     }
@@ -272,12 +274,12 @@ impl Machine {
     /// # Errors
     /// Returns [`TransitionError`] if no upgrade is in progress.
     pub fn undo(&mut self) -> Result<(), TransitionError> {
-        self.state = State::Undoing(self.reached()?);
+        self.state = State::RollingBack(self.reached()?);
         Ok(())
     }
 
     /// Completes a rollback.
     pub fn undone(&mut self) {
-        self.state = State::Undone;
+        self.state = State::RolledBack;
     }
 }

@@ -134,7 +134,7 @@ impl Record {
     /// Returns the end of the upgrade in milliseconds since 1970-01-01 UTC. `None` while it is in progress.
     #[must_use]
     pub fn ended(&self) -> Option<u64> {
-        matches!(self.state, State::Done | State::Undone)
+        matches!(self.state, State::Done | State::RolledBack)
             .then(|| self.history.last().and_then(|entry| entry.ended))
             .flatten()
     }

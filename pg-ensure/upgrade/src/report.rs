@@ -37,14 +37,14 @@ pub(super) fn time(milliseconds: u64) -> String {
 pub(super) fn standing(record: &Record) -> String {
     match record.state {
         State::Done => format!("PostgreSQL {} runs on what {} had", record.choices.to, record.choices.from),
-        State::Undone => "undone: the old cluster is as it was".to_owned(),
+        State::RolledBack => "undone: the old cluster is as it was".to_owned(),
         State::Ready(step) => format!("not finished: next is {step}"),
         State::Running(step) => format!("not finished: {step} was begun"),
-        State::Undoing(_) => "being undone".to_owned(),
+        State::RollingBack(_) => "being undone".to_owned(),
     }
 }
 
-/// A kind of facts, for a number of them.
+/// Returns the word for `count` facts of a kind.
 pub(super) fn plural(kind: &str, count: usize) -> String {
     let one = match kind {
         "member" => "membership",

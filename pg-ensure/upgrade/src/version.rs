@@ -106,7 +106,7 @@ pub fn versions_in_name(program: &str) -> Option<(Major, Major)> {
 }
 
 /// Parses the output of `postgres --version`, such as `postgres (PostgreSQL) 17.10`. Returns the major version, and the version as
-/// text.
+/// text. `None` if the output has another form.
 #[must_use]
 pub fn version_in_banner(banner: &str) -> Option<(u32, String)> {
     let rest = banner.split("(PostgreSQL) ").nth(1)?;

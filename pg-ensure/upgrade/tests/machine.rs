@@ -270,7 +270,7 @@ fn roll_back(simulation: &mut Simulation, reindexing: Reindexing) -> Result<(), 
     machine.undo()?;
     simulation.state = machine.state();
     way.iter().for_each(|cleanup| simulation.clean(*cleanup));
-    simulation.state = State::Undone;
+    simulation.state = State::RolledBack;
     Ok(())
 }
 

@@ -28,7 +28,8 @@ impl Resolution<'_, '_> {
         if word.as_ref() == "public" { Some(Grantee::Public) } else { self.name(word).map(Grantee::Role) }
     }
 
-    /// A field that this kind of object needs.
+    /// Resolves a field that this kind of object requires. `None` after an error, which is recorded: the field is missing or not a
+    /// valid name.
     pub(super) fn needed(
         &mut self,
         field: &str,
@@ -153,7 +154,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Argument types as the server lists them: one blank after each comma that separates them.
+/// Formats argument types as the server lists them: one blank after each comma that separates them.
 fn spaced(arguments: &str) -> String {
     let mut quoted = false;
     let mut depth = 0;

@@ -64,7 +64,7 @@ impl SourceSpan {
     }
 }
 
-/// The fields that are there, with their places.
+/// Returns the fields that are present, with their spans.
 pub(super) fn fields<const N: usize>(
     all: [(&'static str, Option<Range<usize>>); N],
 ) -> Vec<(&'static str, Range<usize>)> {

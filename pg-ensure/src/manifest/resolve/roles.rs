@@ -11,8 +11,8 @@ use std::ops::Range;
 use toml::Spanned;
 
 impl Resolution<'_, '_> {
-    /// The short form: a role that logs in, and databases that it owns. It may add to what is declared elsewhere, and may
-    /// not contradict it.
+    /// Resolves an `[[ensure]]` entry: a role that logs in, and databases that it owns. It may add to other declarations of them,
+    /// and must not contradict them.
     pub(super) fn ensure(&mut self, spec: &EnsureSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let span = spec.name.span();
@@ -112,7 +112,7 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// One password of those that may be said, and its place.
+    /// Resolves the password, and returns it with its span. More than one of the three forms is an error, which is recorded.
     pub(super) fn password(
         &mut self,
         reference: Option<&SpannedString>,

@@ -413,12 +413,12 @@ impl FindingList<'_> {
     }
 }
 
-/// A name as SQL.
+/// Returns a name as a quoted SQL identifier.
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as SQL.
+/// Returns a text as a quoted SQL literal.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -5,13 +5,13 @@ use crate::facts::{Facts, NewFolderState, OldFolder, ServerState, StopMethod};
 use crate::machine::State;
 use std::path::Path;
 
-/// The position of an upgrade that is under way.
+/// Returns the position of an upgrade in words.
 fn standing(state: State) -> String {
     match state {
         State::Ready(step) => format!("next is {step}"),
         State::Running(step) => format!("{step} was begun"),
-        State::Undoing(step) => format!("being rolled back from {step}"),
-        State::Undone => "rolled back".to_owned(),
+        State::RollingBack(step) => format!("being rolled back from {step}"),
+        State::RolledBack => "rolled back".to_owned(),
         State::Done => "done".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use super::files;
 use super::gather::account;
 use super::queries;
 use super::run::Run;
-use super::server::{self, PrivateServer, Socket, write_rules};
+use super::server::{self, PrivateServer, ServerAddress, write_rules};
 use super::tools::{command, output};
 use crate::facts::StopMethod;
 use crate::inventory::Inventory;
@@ -22,7 +22,7 @@ const SAMPLE_PAGES: u64 = 4096;
 impl Run<'_> {
     pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
-        if server::live(&choices.old_data).is_some() {
+        if server::running_pid_file(&choices.old_data).is_some() {
             if self.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
                 // Something may have been written since the backup, which is the only way back in these modes.
                 // Written down before it is removed: a kill in between must not leave a journal that counts on it.
@@ -65,7 +65,7 @@ impl Run<'_> {
             },
         }
         let began = Instant::now();
-        while server::live(&choices.old_data).is_some() {
+        while server::running_pid_file(&choices.old_data).is_some() {
             if began.elapsed() > Duration::from_secs(600) {
                 return Err(UpgradeError::Other("the old server does not stop".to_owned()));
             }
@@ -160,7 +160,11 @@ impl Run<'_> {
 }
 
 /// Writes down what is in a cluster.
-pub(super) fn take_inventory(bin: &Path, id: &str, socket: &Socket) -> Result<Inventory, UpgradeError> {
+pub(super) fn take_inventory(
+    bin: &Path,
+    id: &str,
+    socket: &ServerAddress,
+) -> Result<Inventory, UpgradeError> {
     let mut inventory = Inventory::default();
     inventory.add("cluster", &socket.ask(bin, id, "template1", queries::INVENTORY_CLUSTER)?);
     let connectable: Vec<String> = inventory
@@ -175,7 +179,7 @@ pub(super) fn take_inventory(bin: &Path, id: &str, socket: &Socket) -> Result<In
     Ok(inventory)
 }
 
-/// The databases that can be connected to.
+/// Returns the databases of an inventory that accept connections.
 pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
     let facts = inventory.facts.iter().filter(|(_, fact)| fact.contains(" connect=t"));
     facts.filter_map(|(name, _)| name.strip_prefix("cluster/database/").map(str::to_owned)).collect()
@@ -184,7 +188,7 @@ pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
 fn recollated(
     bin: &Path,
     id: &str,
-    socket: &Socket,
+    socket: &ServerAddress,
     inventory: &Inventory,
 ) -> Result<Vec<ChangedCollations>, UpgradeError> {
     let mut found = Vec::new();
@@ -208,7 +212,12 @@ fn recollated(
 }
 
 /// Takes the extension `amcheck` away from databases that did not have it.
-fn drop_amcheck(bin: &Path, id: &str, socket: &Socket, before: &Inventory) -> Result<(), UpgradeError> {
+fn drop_amcheck(
+    bin: &Path,
+    id: &str,
+    socket: &ServerAddress,
+    before: &Inventory,
+) -> Result<(), UpgradeError> {
     for database in connectable(before) {
         if !before.facts.contains_key(&format!("{database}/extension/amcheck")) {
             socket.ask(
@@ -226,7 +235,7 @@ fn drop_amcheck(bin: &Path, id: &str, socket: &Socket, before: &Inventory) -> Re
 fn amcheck(
     bin: &Path,
     id: &str,
-    socket: &Socket,
+    socket: &ServerAddress,
     inventory: &Inventory,
     depth: Amcheck,
     recollated: &[ChangedCollations],
@@ -249,7 +258,7 @@ fn amcheck(
     for database in connectable(inventory) {
         let mut program = command(bin, "pg_amcheck", id);
         program.args(["--no-password", "--install-missing=pg_catalog", "-j", &jobs.to_string()]);
-        program.args(["-h", &socket.folder, "-p", &socket.port.to_string(), "-U", &socket.user]);
+        program.args(["-h", &socket.host, "-p", &socket.port.to_string(), "-U", &socket.user]);
         if recollated.iter().any(|one| one.database == database) {
             // Indexes that are about to be rebuilt are in the wrong order, and that is known.
             program.arg("--no-dependent-indexes");

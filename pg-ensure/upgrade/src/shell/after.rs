@@ -19,11 +19,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 impl Run<'_> {
-    /// The new server: private before the switch, everybody's after it.
+    /// Returns the new server: the running one after the switch, else a private one, which is started.
     fn reach_new(&self) -> Result<ReachableServer, UpgradeError> {
         if committed(&self.record.choices) {
             let superuser = &self.catalog()?.superuser;
-            return server::public(&self.record.choices.new_data, superuser).map(ReachableServer::Public);
+            return server::running_server(&self.record.choices.new_data, superuser)
+                .map(ReachableServer::Public);
         }
         self.private_new(&[]).map(ReachableServer::Private)
     }
@@ -143,7 +144,7 @@ impl Run<'_> {
 
     pub(super) fn start(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
-        if server::live(&choices.old_data).is_some() {
+        if server::running_pid_file(&choices.old_data).is_some() {
             return Err(UpgradeError::Other(format!(
                 "the old server runs again on {}: what clients write there is not in the new cluster; stop it, and run again",
                 choices.old_data.display()
@@ -157,7 +158,7 @@ impl Run<'_> {
                 choices.old_data.display()
             )));
         }
-        if server::live(&choices.new_data).is_none() {
+        if server::running_pid_file(&choices.new_data).is_none() {
             let unit = self.request.start_service.clone().or_else(|| self.unit());
             match unit {
                 Some(unit) => self.set_service(&unit, true)?,
@@ -168,7 +169,7 @@ impl Run<'_> {
             }
         }
         let began = std::time::Instant::now();
-        while !server::live(&choices.new_data).is_some_and(|file| file.ready) {
+        while !server::running_pid_file(&choices.new_data).is_some_and(|file| file.ready) {
             if began.elapsed() > std::time::Duration::from_secs(600) {
                 return Err(UpgradeError::Other(format!("no server runs on {}", choices.new_data.display())));
             }
@@ -187,10 +188,10 @@ impl Run<'_> {
             &[&["--analyze-in-stages"]]
         };
         for round in rounds {
-            let socket = server::public(&self.record.choices.new_data, &self.catalog()?.superuser)?;
+            let socket = server::running_server(&self.record.choices.new_data, &self.catalog()?.superuser)?;
             let mut program = command(&self.record.choices.new_bin, "vacuumdb", &self.record.id);
             program.args(["--all", "--quiet", "--no-password", "-j", &self.record.choices.jobs.to_string()]);
-            program.args(["-h", &socket.folder, "-p", &socket.port.to_string(), "-U", &socket.user]);
+            program.args(["-h", &socket.host, "-p", &socket.port.to_string(), "-U", &socket.user]);
             output(program.args(*round))?;
         }
         self.note(if carries {
@@ -203,7 +204,7 @@ impl Run<'_> {
 
     pub(super) fn extensions(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
-        let socket = server::public(&choices.new_data, &self.catalog()?.superuser)?;
+        let socket = server::running_server(&choices.new_data, &self.catalog()?.superuser)?;
         let id = self.record.id.clone();
         let inventory = {
             let mut names = Vec::new();
@@ -255,5 +256,5 @@ impl Run<'_> {
 /// # Errors
 /// Returns an [`UpgradeError`] if the role cannot connect or a query fails.
 pub fn inventory_of(bin: &Path, data: &Path, superuser: &str) -> Result<crate::Inventory, UpgradeError> {
-    take_inventory(bin, "inventory", &server::public(data, superuser)?)
+    take_inventory(bin, "inventory", &server::running_server(data, superuser)?)
 }

@@ -46,7 +46,7 @@ impl Upgrade {
         for cleanup in way {
             run.clean(cleanup)?;
         }
-        run.record.state = State::Undone;
+        run.record.state = State::RolledBack;
         run.save()?;
         run.write_reports()?;
         Ok(run.record)
@@ -151,7 +151,7 @@ impl Run<'_> {
 
     /// Starts the old server, if it ran when the upgrade began.
     fn start_old(&mut self) -> Result<(), UpgradeError> {
-        if !self.record.was_live || server::live(&self.record.choices.old_data).is_some() {
+        if !self.record.was_live || server::running_pid_file(&self.record.choices.old_data).is_some() {
             return Ok(());
         }
         if let Some(unit) = self.unit() {

@@ -6,7 +6,7 @@ use super::files;
 use super::gather::{account, control};
 use super::isolation::isolated;
 use super::run::Run;
-use super::server::{self, PrivateServer, Socket, rules_for_shell, write_rules};
+use super::server::{self, PrivateServer, ServerAddress, rules_for_shell, write_rules};
 use super::tools::{command, output, tail};
 use crate::facts::Backup;
 use crate::machine::OldClusterState;
@@ -19,12 +19,12 @@ use std::process::Stdio;
 
 /// A server that is reached, and stopped afterwards if it was started for this.
 pub(super) enum ReachableServer {
-    Public(Socket),
+    Public(ServerAddress),
     Private(PrivateServer),
 }
 
 impl ReachableServer {
-    pub(super) fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &ServerAddress {
         match self {
             Self::Public(socket) => socket,
             Self::Private(private) => &private.socket,
@@ -40,12 +40,12 @@ impl ReachableServer {
 }
 
 impl Run<'_> {
-    /// The old server: the live one, or a private one.
+    /// Returns the old server: the running one, or else a private one, which is started with the settings `more`.
     fn reach_old(&self, more: &[&str]) -> Result<ReachableServer, UpgradeError> {
         let choices = &self.record.choices;
         let superuser = &self.catalog()?.superuser;
-        if server::live(&choices.old_data).is_some() {
-            return server::public(&choices.old_data, superuser).map(ReachableServer::Public);
+        if server::running_pid_file(&choices.old_data).is_some() {
+            return server::running_server(&choices.old_data, superuser).map(ReachableServer::Public);
         }
         self.private_old(more).map(ReachableServer::Private)
     }
@@ -223,12 +223,14 @@ impl Run<'_> {
     }
 
     pub(super) fn check(&mut self) -> Result<(), UpgradeError> {
-        if server::live(&self.record.choices.old_data).is_none() {
+        if server::running_pid_file(&self.record.choices.old_data).is_none() {
             // It is worth its time where clients would wait for a transfer that fails. The transfer begins with the same.
             self.note("left to the transfer, which begins with the same checks: no client waits");
             return Ok(());
         }
-        if server::live(&self.record.choices.old_data).is_some_and(|file| file.tcp_host().is_some()) {
+        if server::running_pid_file(&self.record.choices.old_data)
+            .is_some_and(|file| file.tcp_host().is_some())
+        {
             self.note("left to the transfer: pg_upgrade reaches a running server by its Unix socket, and there is none");
             return Ok(());
         }

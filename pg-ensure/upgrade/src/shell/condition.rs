@@ -3,12 +3,13 @@
 use crate::machine::{Machine, OldClusterState};
 use crate::record::{Record, ResolvedOptions};
 
-/// The machine in the state that a journal holds.
+/// Restores the state machine from a journal.
 pub(super) fn restored(record: &Record) -> Machine {
     Machine::restored(record.choices.mode, record.choices.reindexing, record.state)
 }
 
-/// The old cluster's condition: disabled once `pg_upgrade` has renamed its control file.
+/// Returns whether the old cluster can be started: it is disabled once `pg_upgrade` has renamed its control file, or its folder is
+/// gone.
 pub(super) fn old_condition(choices: &ResolvedOptions) -> OldClusterState {
     let global = choices.old_data.join("global");
     let aside = global.join("pg_control.old").exists() && !global.join("pg_control").exists();

@@ -170,7 +170,7 @@ fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(Str
     Ok(found)
 }
 
-/// A text whose includes from the new data folder are read from another one, since that is not there yet.
+/// Rewrites the includes of a configuration that lie in the new data folder, which does not exist yet, to `folder`.
 fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -185,7 +185,8 @@ fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     out
 }
 
-/// The settings of the catalog that the new server refuses, each with its reason.
+/// Returns the settings of roles and databases that the new server refuses, each with the reason. Without programs `bin`, only
+/// known removals are found.
 pub(super) fn refused_settings(
     stored: &[StoredSetting],
     (from, to): (Major, Major),
@@ -249,7 +250,7 @@ fn is_name(name: &str) -> bool {
     })
 }
 
-/// The old cluster's `pg_hba.conf` and `pg_ident.conf`.
+/// Returns the paths of the old cluster's `pg_hba.conf` and `pg_ident.conf`.
 pub(super) fn access_files(
     request: &Request,
     layout: &Layout,

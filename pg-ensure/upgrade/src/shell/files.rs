@@ -60,7 +60,7 @@ pub(super) fn remove(path: &Path) -> Result<(), UpgradeError> {
     }
 }
 
-/// A path with a suffix appended to its last name.
+/// Appends a suffix to the last name of a path.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -88,7 +88,7 @@ pub(super) fn free(path: &Path) -> Result<u64, UpgradeError> {
     Ok(about.f_bavail * about.f_frsize)
 }
 
-/// The device that a path is on, or that its nearest parent is on which is there.
+/// Returns the nearest existing folder at or above a path, and its device number. `None` if none can be read.
 pub(super) fn device(path: &Path) -> Option<(PathBuf, u64)> {
     let there = path.ancestors().find_map(|path| Some((path.to_owned(), fs::metadata(path).ok()?.dev())))?;
     Some(there)
@@ -118,7 +118,7 @@ pub(super) fn copies_in_kernel(folder: &Path) -> bool {
     tried().unwrap_or(false)
 }
 
-/// The names in a folder, sorted; none if it is not there.
+/// Returns the names in a folder, sorted. Empty if it cannot be read.
 pub(super) fn names(path: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
     let mut names: Vec<String> =

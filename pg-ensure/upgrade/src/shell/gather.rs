@@ -6,7 +6,7 @@ use super::files;
 use super::journal::{Layout, WorkFolder};
 use super::queries;
 use super::request::{HbaChecker, Request};
-use super::server::{self, PrivateServer, ServerFolder, Socket};
+use super::server::{self, PrivateServer, ServerAddress, ServerFolder};
 use super::tools::{self, command, output};
 use crate::control::{ControlData, control_data};
 use crate::facts::{
@@ -20,7 +20,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The account that this process acts as.
+/// Returns the name of the account of this process.
 pub(super) fn account() -> String {
     name_of(rustix::process::geteuid().as_raw())
 }
@@ -39,7 +39,7 @@ pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
     control_data(&text).map_err(|why| why.to_string())
 }
 
-/// The programs of both versions.
+/// Finds the programs of the old and the new version.
 pub(super) fn programs(request: &Request) -> (Programs, Programs) {
     let both = ["pg_basebackup", "pg_verifybackup"];
     let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
@@ -69,7 +69,7 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
                 .is_ok_and(|entry| !entry.is_symlink() && entry.uid() != about.uid())
         })
         .collect();
-    let running = match server::live(data) {
+    let running = match server::running_pid_file(data) {
         Some(file) => ServerState::Live { pid: file.pid, unit: unit(file.pid) },
         None if data.join("postmaster.pid").exists() => ServerState::StalePidFile,
         None => ServerState::No,
@@ -103,7 +103,7 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
     })
 }
 
-/// The service of systemd that a process belongs to.
+/// Returns the systemd service of a process, if its name contains `postgres`. `None` otherwise.
 fn unit(pid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -126,7 +126,7 @@ fn target(layout: &Layout) -> NewFolderState {
     }
 }
 
-/// The write-ahead log of the old cluster, where it lies outside of the data folder.
+/// Returns the folders of the write-ahead log. `None` if it lies in the data folder and is to stay there.
 fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
     let link = layout.old_data.join("pg_wal");
     let old = fs::read_link(&link).ok().map(|to| link.parent().unwrap_or(&link).join(to));
@@ -139,7 +139,7 @@ fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
     }
 }
 
-/// The file systems that are written to, each once.
+/// Returns the filesystems that are written to, each once, with the space needed on it.
 fn disk_space(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<DiskSpace> {
     let mut disk_space: BTreeMap<u64, DiskSpace> = BTreeMap::new();
     let mut add = |path: &Path, data: u64, backup: u64| {
@@ -178,7 +178,12 @@ fn candidates(request: &Request) -> Vec<String> {
 }
 
 /// Asks a server everything, in all its databases.
-pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Result<Catalog, UpgradeError> {
+pub(super) fn catalog(
+    bin: &Path,
+    id: &str,
+    socket: &ServerAddress,
+    from: u32,
+) -> Result<Catalog, UpgradeError> {
     let first = ["postgres", "template1"];
     let mut text = Err(UpgradeError::Other(String::new()));
     for database in first {
@@ -242,11 +247,12 @@ pub(super) fn catalog(bin: &Path, id: &str, socket: &Socket, from: u32) -> Resul
     Ok(catalog)
 }
 
-/// The slots without a consumer that have changes to be read. A plugin that cannot be asked leaves that open.
+/// Returns the inactive replication slots that still have changes to be read. The second value is the error of a plugin that could
+/// not be asked.
 fn unread_slots(
     bin: &Path,
     id: &str,
-    socket: &Socket,
+    socket: &ServerAddress,
 ) -> Result<Vec<(String, Option<String>)>, UpgradeError> {
     let idle = socket.ask(bin, id, "template1", queries::IDLE_SLOTS)?;
     let mut unread = Vec::new();
@@ -272,7 +278,7 @@ fn unread_slots(
     Ok(unread)
 }
 
-/// The options that a live server was started with, beside its folder and its configuration file.
+/// Returns the options that a running server was started with, without those for its folder and its configuration file.
 fn options(data: &Path) -> Vec<String> {
     let text = fs::read_to_string(data.join("postmaster.opts")).unwrap_or_default();
     // The file quotes every option: `/bin/postgres "-D" "/data" "-p" "5433"`.
@@ -312,11 +318,11 @@ pub(super) fn ask(
     if matches!(old.running, ServerState::Live { .. }) {
         let mut said = String::new();
         for user in candidates(request) {
-            let socket = server::public(&layout.old_data, &user)?;
+            let socket = server::running_server(&layout.old_data, &user)?;
             match catalog(new_bin, id, &socket, from) {
                 Ok(mut catalog) => {
                     catalog.options = options(&layout.old_data);
-                    let socket = Socket { user: catalog.superuser.clone(), ..socket };
+                    let socket = ServerAddress { user: catalog.superuser.clone(), ..socket };
                     let login =
                         socket.ask_with(new_bin, id, "postgres", "IDENTIFY_SYSTEM;", "replication=true");
                     let login = login.map(|_| ()).map_err(|why| why.to_string());
@@ -361,7 +367,7 @@ fn ask_private(
         PrivateServer::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
     let mut asked = Ok(None);
     for role in roles {
-        let socket = Socket { user: role.clone(), ..private.socket.clone() };
+        let socket = ServerAddress { user: role.clone(), ..private.socket.clone() };
         // A role that is not there, or may not look, is not it.
         if socket.ask(new_bin, id, "template1", "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;").is_ok() {
             asked = catalog(new_bin, id, &socket, from).map(Some);
@@ -372,7 +378,7 @@ fn ask_private(
     asked
 }
 
-/// The name of the role that initdb made, from a server without clients: it needs no login.
+/// Returns the name of the bootstrap superuser. Runs the stopped server in single-user mode, which needs no login.
 fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     use std::io::Write as _;
     use std::process::Stdio;
@@ -415,7 +421,7 @@ fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     })
 }
 
-/// Everything that the preflight judges. With `may_start`, a stopped server is started on a private socket to be asked.
+/// Gathers the facts that the preflight judges. With `may_start`, a stopped server is started on a private socket to be asked.
 pub(super) fn facts(
     request: &Request,
     layout: &Layout,
@@ -501,8 +507,8 @@ pub(super) fn facts(
     })
 }
 
-/// The options whose names are not in the new server's program. A security fix of the old version may have brought an
-/// option that an older minor version of the new one refuses, in the middle of a transfer.
+/// Returns the options whose names do not occur in the new server's program: a security fix of the old version may have added an
+/// option that an older minor version of the new one refuses in the middle of a transfer.
 fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
     if options.is_empty() {
         return Vec::new();
@@ -513,7 +519,7 @@ fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
     options.iter().filter(known).cloned().collect()
 }
 
-/// A work folder's private folder, so that what is made in it is gone with it.
+/// Creates the private folder of a work folder, accessible to this account only.
 pub(super) fn private_folder(work: &WorkFolder) -> Result<(), UpgradeError> {
     files::make_own(&work.private())
 }

@@ -64,7 +64,7 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     if new.trim() != choices.to.to_string() {
         return Err(format!("there is no cluster of {} in {}", choices.to, choices.new_data.display()));
     }
-    if server::live(&choices.old_data).is_some() {
+    if server::running_pid_file(&choices.old_data).is_some() {
         return Err("a server runs on it".to_owned());
     }
     if record.removed {

@@ -35,7 +35,8 @@ impl WorkFolder {
         self.folder.join("logs")
     }
 
-    /// The folder of private servers' sockets and access rules.
+    /// Returns the folder of private servers' sockets and access rules. It is below `/tmp` if the path of a socket would be too
+    /// long.
     pub(super) fn private(&self) -> PathBuf {
         let beside = self.folder.join("private");
         // The system's limit is 107 bytes; then a short folder is used, named after the long one.

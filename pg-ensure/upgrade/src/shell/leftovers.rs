@@ -2,7 +2,7 @@
 
 use super::error::UpgradeError;
 use super::journal::WorkFolder;
-use super::server::live;
+use super::server::running_pid_file;
 use super::tools::MARK;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The time limit for stopping a private server.
-const PATIENCE: Duration = Duration::from_secs(300);
+const END_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Ends whatever an earlier run of this upgrade started: programs at once, servers in an orderly way.
 pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
@@ -31,8 +31,11 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
         let mut servers = marked(id, true);
         for folder in folders {
             // pg_upgrade's own servers have the same folder for their socket.
-            servers
-                .extend(live(folder).filter(|file| Path::new(&file.socket) == private).map(|file| file.pid));
+            servers.extend(
+                running_pid_file(folder)
+                    .filter(|file| Path::new(&file.socket) == private)
+                    .map(|file| file.pid),
+            );
         }
         servers.sort_unstable();
         servers.dedup();
@@ -49,8 +52,12 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
     }
 }
 
+/// Sleeps 10 ms.
+///
+/// # Errors
+/// More than [`END_TIMEOUT`] has passed since `began`.
 fn wait(began: Instant, what: &str) -> Result<(), UpgradeError> {
-    if began.elapsed() > PATIENCE {
+    if began.elapsed() > END_TIMEOUT {
         return Err(UpgradeError::Other(format!("{what}: end them, then run again")));
     }
     std::thread::sleep(Duration::from_millis(10));

@@ -137,7 +137,7 @@ impl<'r> Stage<'r> {
         &self.layout.work
     }
 
-    /// The copy's configuration, where the cluster's is not with its data.
+    /// Returns the folder of the copy's configuration. `None` if the cluster's configuration is in its data folder.
     fn configuration(&self) -> Option<PathBuf> {
         config_folder(self.request, self.real).map(|_| self.folder.join("configuration"))
     }
@@ -266,7 +266,7 @@ impl<'r> Stage<'r> {
     /// Copies the running cluster, and gives the copy a configuration of its own.
     fn copy(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let copy = &self.layout.old_data;
-        let socket = server::public(&self.real.old_data, &catalog.superuser)?;
+        let socket = server::running_server(&self.real.old_data, &catalog.superuser)?;
         let mut program = command(bin, "pg_basebackup", &self.id);
         program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(copy);
         program.arg("-d").arg(socket.conninfo("postgres", ""));

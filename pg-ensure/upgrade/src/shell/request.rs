@@ -118,11 +118,11 @@ pub trait Services {
 
 /// Observer of a run. Called synchronously.
 pub trait Observer {
-    /// Called before a step begins.
+    /// Reports that a step is about to begin.
     fn begin(&mut self, step: Step);
-    /// Called when a step has ended, with its outcome in a few words: done, failed, or waiting for the service.
+    /// Reports that a step has ended, with its outcome in a few words: done, failed, or waiting for the service.
     fn end(&mut self, step: Step, how: &str);
-    /// Called for a remark, which is one line of text.
+    /// Reports a remark, which is one line of text.
     fn note(&mut self, text: &str);
 }
 

@@ -51,7 +51,7 @@ impl Run<'_> {
         }
     }
 
-    /// The new cluster, where it is made.
+    /// Returns the folders of the new cluster before the switch.
     pub(super) fn staging_home(&self) -> ServerFolder {
         ServerFolder {
             bin: self.record.choices.new_bin.clone(),
@@ -77,7 +77,7 @@ impl Run<'_> {
                     return Ok((self.record.clone(), Outcome::Done));
                 }
                 State::Ready(step) => step,
-                State::Running(_) | State::Undoing(_) | State::Undone => {
+                State::Running(_) | State::RollingBack(_) | State::RolledBack => {
                     // Recovered before; and what is being undone was refused there.
                     return Err(crate::TransitionError::Over.into());
                 }
@@ -231,7 +231,7 @@ impl Run<'_> {
     /// Returns true if the old server has run since it was stopped, by its control file.
     pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
         let choices = &self.record.choices;
-        if server::live(&choices.old_data).is_some() {
+        if server::running_pid_file(&choices.old_data).is_some() {
             return Ok(true);
         }
         let Some(known) = &self.record.fingerprint else { return Ok(false) };
@@ -245,17 +245,17 @@ impl Run<'_> {
 
     fn waits_for_somebody(&self) -> bool {
         let choices = &self.record.choices;
-        !(self.request.starting && choices.starting) && server::live(&choices.new_data).is_none()
+        !(self.request.starting && choices.starting) && server::running_pid_file(&choices.new_data).is_none()
     }
 
-    /// The report as text and as HTML, beside the journal.
+    /// Writes the report as text and as HTML beside the journal.
     pub(super) fn write_reports(&self) -> Result<(), UpgradeError> {
         let folder = &self.work().folder;
         files::replace(&folder.join("report.txt"), report(&self.record).as_bytes(), 0o640)?;
         files::replace(&folder.join("report.html"), html(&self.record).as_bytes(), 0o640)
     }
 
-    /// The unit that runs the old server, as far as anybody said.
+    /// Returns the systemd unit of the old server. `None` if the server is not stopped through a unit.
     pub(super) fn unit(&self) -> Option<String> {
         match &self.record.choices.stopping {
             StopMethod::Service(unit) => Some(unit.clone()),

@@ -17,31 +17,36 @@ use std::time::{Duration, Instant};
 /// The port in the name of a private socket.
 const PORT: u16 = 50432;
 
-/// The time limit for starting a server, crash recovery included, or stopping it.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// The time limit for the start of a server, crash recovery included.
+const START_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// The socket or address of a server.
+/// The address of a server: the folder of its socket or its host, with the port and the role to log in as.
 #[derive(Clone, Debug)]
-pub(super) struct Socket {
-    pub(super) folder: String,
+pub(super) struct ServerAddress {
+    /// The folder of the socket, or the host.
+    pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
 }
 
-impl Socket {
-    /// The way in, as libpq reads it.
+impl ServerAddress {
+    /// Returns the connection string for a database, followed by the parameters `more`.
     pub(super) fn conninfo(&self, database: &str, more: &str) -> String {
         let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
         format!(
             "host={} port={} user={} dbname={} application_name=upgrade-pg-cluster {more}",
-            quote(&self.folder),
+            quote(&self.host),
             self.port,
             quote(&self.user),
             quote(database)
         )
     }
 
-    /// Asks; columns are separated by tabs, rows by line ends.
+    /// Executes SQL by `psql` without JIT. Returns the rows, with columns separated by tabs and rows by line ends. `id` marks the
+    /// process.
+    ///
+    /// # Errors
+    /// `psql` cannot be run, or fails.
     pub(super) fn ask(
         &self,
         bin: &Path,
@@ -53,6 +58,7 @@ impl Socket {
         self.ask_with(bin, id, database, &format!("SET jit = off;\n{sql}"), "")
     }
 
+    /// Executes SQL by `psql` as [`ask`](Self::ask) does, with more connection parameters and without the prepended SET.
     pub(super) fn ask_with(
         &self,
         bin: &Path,
@@ -97,7 +103,7 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// The address of a server that has no socket of its own.
+    /// Returns the host to connect to if the server has no socket. `None` if it has one.
     pub(super) fn tcp_host(&self) -> Option<String> {
         self.socket.is_empty().then(|| match self.listen.as_str() {
             "" | "*" | "0.0.0.0" => "127.0.0.1".to_owned(),
@@ -107,6 +113,7 @@ impl PidFile {
     }
 }
 
+/// Reads `postmaster.pid` in a data directory. `None` if it is missing or not valid.
 pub(super) fn pid_file(data: &Path) -> Option<PidFile> {
     let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let lines: Vec<&str> = text.lines().collect();
@@ -120,8 +127,9 @@ pub(super) fn pid_file(data: &Path) -> Option<PidFile> {
     })
 }
 
-/// The process of the server that runs on a folder. A pid file whose number now belongs to something else is stale.
-pub(super) fn live(data: &Path) -> Option<PidFile> {
+/// Returns the pid file of the server that runs on the data directory `data`. `None` if no server runs, also if the file is stale:
+/// its process number belongs to another program.
+pub(super) fn running_pid_file(data: &Path) -> Option<PidFile> {
     let file = pid_file(data)?;
     let process = PathBuf::from(format!("/proc/{}", file.pid));
     // Another account's process hides where it is; then its name must do.
@@ -132,13 +140,16 @@ pub(super) fn live(data: &Path) -> Option<PidFile> {
     here.then_some(file)
 }
 
-/// The server on a folder that everybody uses.
-pub(super) fn public(data: &Path, user: &str) -> Result<Socket, UpgradeError> {
-    let Some(file) = live(data) else {
+/// Returns the address of the server that runs on the data directory `data`, for connections as `user`.
+///
+/// # Errors
+/// No server runs on `data`.
+pub(super) fn running_server(data: &Path, user: &str) -> Result<ServerAddress, UpgradeError> {
+    let Some(file) = running_pid_file(data) else {
         return Err(UpgradeError::Other(format!("no server runs on {}", data.display())));
     };
-    let folder = file.tcp_host().unwrap_or(file.socket);
-    Ok(Socket { folder, port: file.port, user: user.to_owned() })
+    let host = file.tcp_host().unwrap_or(file.socket);
+    Ok(ServerAddress { host, port: file.port, user: user.to_owned() })
 }
 
 /// A folder to start a server on: the data, and where its configuration is if not with them.
@@ -154,10 +165,10 @@ pub(super) struct ServerFolder {
 pub(super) struct PrivateServer {
     child: Child,
     log: PathBuf,
-    pub(super) socket: Socket,
+    pub(super) socket: ServerAddress,
 }
 
-/// The settings of a private server. Whatever would let somebody in, wait for another server or write outside is off.
+/// Returns the settings of a private server: whatever would admit a client, wait for another server or write outside is off.
 fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     let private = work.private();
     let mut settings = vec![
@@ -209,7 +220,11 @@ pub(super) fn rules_for_shell(work: &WorkFolder) -> String {
 }
 
 impl PrivateServer {
-    /// Starts the server and waits until it is ready, which after a crash may take a while.
+    /// Starts the server and waits until it is ready, crash recovery included, at most [`START_TIMEOUT`]. `more` are further
+    /// settings `name=value`; `id` marks the process.
+    ///
+    /// # Errors
+    /// The server cannot be started, ends, or is not ready in time.
     pub(super) fn start(
         home: &ServerFolder,
         work: &WorkFolder,
@@ -242,12 +257,16 @@ impl PrivateServer {
         let program = name(&postgres);
         let child = postgres.spawn().map_err(|source| UpgradeError::Run { program, source })?;
         let socket =
-            Socket { folder: work.private().display().to_string(), port: PORT, user: user.to_owned() };
+            ServerAddress { host: work.private().display().to_string(), port: PORT, user: user.to_owned() };
         let mut server = Self { child, log, socket };
         server.wait_until_ready(&home.data)?;
         Ok(server)
     }
 
+    /// Waits until the pid file in `data` says that the server is ready.
+    ///
+    /// # Errors
+    /// The server ends, or is not ready within [`START_TIMEOUT`].
     fn wait_until_ready(&mut self, data: &Path) -> Result<(), UpgradeError> {
         let began = Instant::now();
         loop {
@@ -257,13 +276,14 @@ impl PrivateServer {
             if pid_file(data).is_some_and(|file| file.ready && file.pid == self.child.id()) {
                 return Ok(());
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > START_TIMEOUT {
                 return Err(self.failed("not ready after an hour"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
+    /// Creates the error of a failed private server, with the last lines of its log.
     fn failed(&self, status: &str) -> UpgradeError {
         let words = fs::read_to_string(&self.log).unwrap_or_default();
         UpgradeError::Program {
@@ -273,7 +293,10 @@ impl PrivateServer {
         }
     }
 
-    /// Stops it in an orderly way.
+    /// Stops the server by a fast shutdown, and waits for its end without a time limit.
+    ///
+    /// # Errors
+    /// The server ends with another status than success.
     pub(super) fn stop(mut self) -> Result<(), UpgradeError> {
         self.interrupt(rustix::process::Signal::INT);
         let status = self
@@ -283,6 +306,7 @@ impl PrivateServer {
         if status.success() { Ok(()) } else { Err(self.failed(&status.to_string())) }
     }
 
+    /// Sends a signal to the server.
     fn interrupt(&self, signal: rustix::process::Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, signal);
@@ -299,14 +323,14 @@ impl Drop for PrivateServer {
     }
 }
 
-/// Stops the server that everybody uses by `pg_ctl`.
+/// Stops the server on `data` by `pg_ctl`, within 600 s.
 pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(bin, "pg_ctl", id);
     pg_ctl.args(["stop", "-m", "fast", "-w", "-t", "600", "-D"]).arg(data);
     output(&mut pg_ctl).map(|_| ())
 }
 
-/// Starts a server for everybody by `pg_ctl`, with the options that the old one had.
+/// Starts a server by `pg_ctl` for all clients, with the options that the old one had, and waits at most 600 s.
 pub(super) fn start_public(home: &ServerFolder, options: &[String]) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(&home.bin, "pg_ctl", "");
     pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);

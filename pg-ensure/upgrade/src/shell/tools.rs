@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 /// The mark in the environment of whatever a run starts, by which a later run finds what a killed one left behind.
 pub(super) const MARK: &str = "UPGRADE_PG_CLUSTER_ID";
 
-/// A command in the language C, without the settings that libpq would take from the environment. Passwords of
-/// `~/.pgpass` and its like stay usable.
+/// Creates a command with the C locale, without libpq's environment variables except those of passwords and services. `id` marks
+/// the process.
 pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
     let mut command = Command::new(folder.join(program));
     for (name, _) in std::env::vars_os() {
@@ -44,13 +44,13 @@ pub(super) fn output(command: &mut Command) -> Result<String, UpgradeError> {
     Err(UpgradeError::Program { program, status: output.status.to_string(), words: tail(words, 12) })
 }
 
-/// The name of a command's program, for people.
+/// Returns the file name of a command's program.
 pub(super) fn name(command: &Command) -> String {
     let path = Path::new(command.get_program());
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The last lines of a text that say something.
+/// Returns the last `lines` lines of a text that are not blank.
 pub(super) fn tail(text: &str, lines: usize) -> String {
     let lines_there: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines_there[lines_there.len().saturating_sub(lines)..].join("\n")
@@ -114,7 +114,7 @@ fn runnable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
-/// The version of the programs in a folder.
+/// Returns the version of the programs in a folder: the major version, and the version as text. `None` if `postgres` cannot be run.
 fn banner(folder: &Path) -> Option<(u32, String)> {
     let postgres = folder.join("postgres");
     runnable(&postgres)
@@ -156,7 +156,7 @@ pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[
     }
 }
 
-/// The folder of the files that the programs share.
+/// Returns the folder of the files shared by the programs. `None` if neither `pg_config` nor `initdb` tells it.
 fn share(folder: &Path) -> Option<String> {
     output(command(folder, "pg_config", "").arg("--sharedir")).ok().or_else(|| {
         // initdb says it on standard error, and makes nothing.
@@ -166,7 +166,7 @@ fn share(folder: &Path) -> Option<String> {
     })
 }
 
-/// The folder of the server's libraries, known by a library that every server has.
+/// Returns the folder of the server's libraries, found by `plpgsql.so`. `None` if it is not found.
 pub(super) fn library_folder(folder: &Path) -> Option<PathBuf> {
     let asked =
         output(command(folder, "pg_config", "").arg("--pkglibdir")).ok().map(|text| text.trim().into());
@@ -188,7 +188,7 @@ pub(super) fn has_library(folder: &Path, library: &str) -> bool {
     [path.clone(), files::beside(&path, ".so")].iter().any(|path| path.is_file())
 }
 
-/// The extensions whose control files the programs would find.
+/// Returns the extensions whose control files the programs find. `None` if there are none.
 fn extensions(folder: &Path) -> Option<Vec<String>> {
     let share = share(folder)?;
     let names = files::names(&Path::new(share.trim()).join("extension"));

@@ -75,8 +75,8 @@ impl Upgrade {
         let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
         let record = self.layout.work.load()?;
         facts.under_way = record.as_ref().map(|record| record.state).filter(|state| match state {
-            State::Ready(_) | State::Running(_) | State::Undoing(_) => true,
-            State::Undone | State::Done => false,
+            State::Ready(_) | State::Running(_) | State::RollingBack(_) => true,
+            State::RolledBack | State::Done => false,
         });
         if let Some(record) = record.as_ref().filter(|record| record.state == State::Done) {
             let what = format!(
@@ -151,7 +151,10 @@ impl Upgrade {
         run.go()
     }
 
-    /// A run that may not write says so by its findings, before it fails at the journal.
+    /// Checks that the base folder can be written to.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Blocked`] with the findings of the preflight, if it cannot although there is space.
     fn may_write(&self, hba: &dyn HbaChecker) -> Result<(), UpgradeError> {
         let base = self.layout.work.folder.parent().unwrap_or(Path::new("/"));
         if tempfile::tempfile_in(base).is_err() {
@@ -171,7 +174,7 @@ impl Upgrade {
                     | State::Running(Step::Discover | Step::Preflight)
             );
             match record.state {
-                State::Undone => {
+                State::RolledBack => {
                     let kept = work.folder.join(format!("journal-{}.json", record.id));
                     files::rename(&work.journal(), &kept)?;
                 }
