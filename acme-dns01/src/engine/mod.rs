@@ -210,7 +210,11 @@ impl Engine {
     /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, at most [`parallel`](Self::parallel) at
     /// once. With `force`, certificates are renewed before they are due. Returns the results sorted by id. An error of the
     /// preparation is an event only.
-    pub async fn run_once(self: &Arc<Self>, certificates: &[Certificate], force: bool) -> Vec<CertificateRound> {
+    pub async fn run_once(
+        self: &Arc<Self>,
+        certificates: &[Certificate],
+        force: bool,
+    ) -> Vec<CertificateRound> {
         let mut rounds = tokio::task::JoinSet::new();
         for certificate in certificates {
             let (engine, certificate) = (self.clone(), certificate.clone());
