@@ -55,10 +55,11 @@ const DEPTH: usize = 8;
 /// Maximum size of a file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Searches the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data folder, or `/var/lib/acme`.
+/// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data
+/// folder, or `/var/lib/acme`. What cannot be used is listed as skipped.
 ///
 /// # Errors
-/// Returns an error if the folder cannot be read. Files in it that cannot be used are listed in [`ClientFolder::skipped`].
+/// Returns an error if the folder cannot be read.
 pub fn read(folder: &Path) -> std::io::Result<ClientFolder> {
     let mut found = ClientFolder::default();
     search(folder, DEPTH, &mut found)?;

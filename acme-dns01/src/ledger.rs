@@ -112,7 +112,7 @@ pub struct Ledger {
     index: Index,
 }
 
-/// The rows of each name, by their sequence numbers.
+/// The sequence numbers of the rows that count for each set of names, registered domain and failed name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
     /// Sequence number of the first stored row.
@@ -134,7 +134,7 @@ impl Index {
         }
     }
 
-    /// Removes the first row.
+    /// Removes the first row from the index. `row` must be that row.
     fn remove(&mut self, row: &Row) {
         self.first += 1;
         match &row.entry {

@@ -70,7 +70,7 @@ pub enum Propagation {
     Hijacked,
 }
 
-/// Evaluates the response of one server.
+/// Evaluates the response of one server to a query for TXT records. `wanted` are the values that must be present.
 #[must_use]
 pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     let (authoritative, recursive, code, values) = match &answer.reply {
@@ -93,7 +93,8 @@ pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     if missing.is_empty() { Verdict::Complete } else { Verdict::Missing(missing) }
 }
 
-/// Evaluates the responses of all servers for one name. Without any response the result is `Incomplete`.
+/// Evaluates the responses of all servers for one name, whose TXT records must include the values `wanted`. Without any response
+/// the result is `Incomplete`.
 #[must_use]
 pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> Propagation {
     let verdicts: Vec<(&Answer, Verdict)> =

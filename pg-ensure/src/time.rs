@@ -106,7 +106,7 @@ fn parse(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + micros)
 }
 
-/// Days since 1970-01-01 of a date in the Gregorian calendar.
+/// Returns the number of days from 1970-01-01 to a date in the Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

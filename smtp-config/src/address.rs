@@ -400,7 +400,7 @@ fn is_atom_text(c: char) -> bool {
     is_visible(c) && !"()<>[]:;@\\,\"".contains(c)
 }
 
-/// A word of a phrase (RFC 5322 §3.2.5).
+/// A word of a display name, by whether it was an encoded word (RFC 2047 §2).
 enum PhraseWord {
     /// An RFC 2047 encoded word, decoded.
     Encoded(String),

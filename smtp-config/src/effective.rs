@@ -307,7 +307,11 @@ fn aliases(section: &mut SectionLoader, version: Version) {
     }
 }
 
-/// Loads a password, and sets its key to it where it is written.
+/// Loads a password from its key or its URI. From the versions on that know URIs, writes the expanded value back to its key, where
+/// it is expanded again.
+///
+/// # Errors
+/// Both keys are set, or the URI is not valid.
 pub(crate) fn secret(
     section: &mut SectionLoader,
     version: Version,

@@ -89,7 +89,10 @@ struct Migrator<'i> {
 }
 
 impl Migrator<'_> {
-    /// Quotes the display name of a From mailbox that the later version rejects. Returns the corrected file.
+    /// Quotes the display name of a From mailbox that either version rejects. Returns the corrected file. `None` if both accept it.
+    ///
+    /// # Errors
+    /// Quoting does not make the mailbox valid.
     fn sender(&mut self, from: Version, to: Version) -> Result<Option<Ini>, Fatal> {
         for version in [from, to] {
             let Err(Fatal::From { value, reason, by_user }) = effective(self.ini, version) else { continue };

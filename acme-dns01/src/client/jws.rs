@@ -190,7 +190,8 @@ impl AccountKey {
     }
 }
 
-/// Binds a new account to one that the CA knows otherwise (RFC 8555 §7.3.4).
+/// Returns the External Account Binding of a new account to an existing one at the CA: a JWS of the account's public key (RFC 8555
+/// §7.3.4).
 pub(super) fn external(key_id: &str, secret: &SecretSlice<u8>, url: &str, jwk: &Value) -> Value {
     let protected = encode(json!({"alg": "HS256", "kid": key_id, "url": url}).to_string().as_bytes());
     let payload = encode(jwk.to_string().as_bytes());

@@ -33,7 +33,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The HTTP client of a conversation, and the last response in it.
+/// The HTTP client given to instant-acme, which keeps the last response.
 #[derive(Clone, Debug)]
 struct Transport {
     acme: Acme,
@@ -97,8 +97,8 @@ impl Transport {
         }
     }
 
-    /// Takes the response of the last call. `None` if its nonce was refused: it is to be made again. `missing` is the meaning of
-    /// a status 404.
+    /// Takes the response to the last call. `None` if its nonce was rejected, so that the call has to be repeated. `missing` is the
+    /// kind of the error for status 404.
     fn response<T>(
         &self,
         called: &Result<T, Error>,
@@ -280,7 +280,8 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Tells the CA that a challenge of an order is ready. Returns `false` if instant-acme does not know the challenge.
+    /// Indicates to the CA that a challenge of an order is ready for validation. Returns `false` if instant-acme does not know the
+    /// challenge.
     pub(super) async fn trigger(&self, order: &str, challenge: &str) -> Result<bool, AcmeError> {
         let Some(kept) = self.opened(order).await? else { return Ok(false) };
         let mut kept = kept.lock().await;

@@ -57,7 +57,7 @@ impl KeyPair {
     /// Generates a key. Blocks the thread; RSA takes up to seconds.
     ///
     /// # Errors
-    /// [`CertificateError::Key`].
+    /// Returns [`CertificateError::Key`] if the generation fails.
     pub fn generate(kind: KeyType) -> Result<Self, CertificateError> {
         let pair = match kind {
             KeyType::Ec256 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
@@ -72,7 +72,7 @@ impl KeyPair {
     /// Parses a private key in PEM.
     ///
     /// # Errors
-    /// [`CertificateError::Key`].
+    /// Returns [`CertificateError::Key`] if it is not valid.
     pub fn from_pem(text: &SecretString) -> Result<Self, CertificateError> {
         let pair = rcgen::KeyPair::from_pem(text.expose_secret());
         Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
@@ -234,10 +234,11 @@ pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     Ok(info)
 }
 
-/// Makes sure that a chain is for this key and these names, and cleans it: certificates only, each as it came.
+/// Verifies that a chain is for this key and these names. Returns the chain without other PEM blocks, and the properties of its
+/// first certificate.
 ///
 /// # Errors
-/// [`CertificateError`].
+/// Returns a [`CertificateError`] for another key or other names, or if the chain is not valid.
 pub fn verify_pair(
     chain: &str,
     key: &KeyPair,

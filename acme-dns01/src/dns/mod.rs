@@ -54,7 +54,10 @@ impl Dns {
         Self { resolvers, mode: LookupMode::Authorities, authority_port: 53, within: Duration::from_secs(5) }
     }
 
-    /// Asks the first resolver that answers.
+    /// Queries the resolvers in order, and returns the first response with the code NOERROR or NXDOMAIN.
+    ///
+    /// # Errors
+    /// The error of the last resolver, or [`DnsError::NoResolver`].
     async fn resolve(&self, name: &str, kind: RecordType) -> Result<Message, DnsError> {
         let mut last = DnsError::NoResolver;
         for resolver in &self.resolvers {

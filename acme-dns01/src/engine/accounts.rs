@@ -91,7 +91,7 @@ impl AccountKeeper {
         self.stored(name, authority).await.ok().flatten().and_then(|account| account.url)
     }
 
-    /// Waits for the lock of an account: registering takes seconds.
+    /// Waits for the lock of an account, which is held for seconds during a registration.
     async fn locked(&self, authority: &Authority) -> Result<Lock, AcmeError> {
         let name = format!("account@{}", account_key(authority.acme.url()));
         for _ in 0..LOCK_ATTEMPTS {
@@ -104,7 +104,8 @@ impl AccountKeeper {
         Err(AcmeError::new(ErrorKind::Local, why))
     }
 
-    /// Reads the account of a directory URL. Older versions kept it by the authority's name.
+    /// Reads the stored account of a CA: under its directory URL, or else under its name, as older versions stored it. `None` if
+    /// there is none.
     async fn stored(&self, name: &str, authority: &Authority) -> Result<Option<StoredAccount>, AcmeError> {
         let url = authority.acme.url();
         let durable = |error| store_error(&error);
@@ -184,7 +185,8 @@ impl AccountKeeper {
         Ok(account)
     }
 
-    /// Takes over an account of another client, unless there is one already. Returns what was done, in words.
+    /// Stores the account of another client at this CA, unless one is registered already. With `dry`, only describes what it would
+    /// do. Returns a description.
     pub(super) async fn adopt(
         &self,
         name: &str,
@@ -211,12 +213,12 @@ impl AccountKeeper {
         Ok(format!("taken: {shown}"))
     }
 
-    /// Gives the account another key. Both are stored until the authority has confirmed the new one.
+    /// Replaces the key of an account. Both keys are stored until the CA has confirmed the new one.
     pub(super) async fn roll_over(&self, name: &str) -> Result<(), AcmeError> {
         self.change_key(name, |_| true).await.map(|_| ())
     }
 
-    /// Gives the account a key of the kind that this crate makes, if it has another kind. Returns its URL if it did.
+    /// Replaces the key of an account by one of ES256. Returns the account's URL. `None` if the key is of that kind already.
     pub(super) async fn modernize(&self, name: &str) -> Result<Option<String>, AcmeError> {
         self.change_key(name, |key| !key.is_es256()).await
     }
@@ -250,7 +252,7 @@ impl AccountKeeper {
         Ok(Some(url))
     }
 
-    /// Deactivates the account, and puts another key in its place, with which nothing is registered yet.
+    /// Deactivates the account at the CA, and stores a new key, which is not registered yet.
     pub(super) async fn deactivate(&self, name: &str) -> Result<(), AcmeError> {
         let account = self.ensure(name, false).await?;
         let authority = self.authority(name)?;

@@ -38,7 +38,10 @@ impl Deployer {
         self.serials().remove(id);
     }
 
-    /// Puts a pair into use in this process.
+    /// Puts a pair into the certificates that this process serves. Without effect if it serves none.
+    ///
+    /// # Errors
+    /// The pair is damaged.
     pub(super) fn set_live(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         if let Some(live) = &self.live {
             let damaged = |error: crate::live::LiveError| StoreError::Damaged {
@@ -50,7 +53,8 @@ impl Deployer {
         Ok(())
     }
 
-    /// Puts the pair in the store into use in this process.
+    /// Puts the pair in the store into the certificates that this process serves. Without effect if it serves none, or the store
+    /// has no pair.
     pub(super) async fn take_into_use(&self, id: &str) -> Result<(), AcmeError> {
         if self.live.is_some()
             && let Some(pair) = self.store.current(id).await.map_err(|error| store_error(&error))?

@@ -219,7 +219,8 @@ impl<'e> Issuer<'e> {
         Ok(Event::Key { public_key: key.public_key() })
     }
 
-    /// Fetches a chain: the preferred one, if the CA offers it.
+    /// Downloads a chain: the alternate that ends in the preferred issuer if the CA offers it, else the default one, which is
+    /// reported.
     async fn chain(&self, account: &Account, order: Option<&str>, url: &str) -> Result<String, AcmeError> {
         let spec = &self.certificate.spec;
         let mut chain = account.certificate(order, url).await?;
@@ -267,7 +268,10 @@ impl<'e> Issuer<'e> {
         Ok(Event::Staged(Box::new(held)))
     }
 
-    /// Stages the certificate that was issued once more, with the key that is left of it.
+    /// Downloads the lost certificate again and stages it with its key, the one in place or the pending one.
+    ///
+    /// # Errors
+    /// No key of the certificate is left, or the CA returns another certificate.
     async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let held = machine.state().held.as_ref().ok_or_else(|| lost("nothing was issued"))?;

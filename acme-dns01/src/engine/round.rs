@@ -75,7 +75,8 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Performs the due actions of one certificate.
+    /// Performs the due actions of one certificate until none is left. An error of the store is reported, and alerted when it
+    /// persists.
     pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
         let id = &certificate.spec.id;
         match Self::work(engine, certificate, force).await {

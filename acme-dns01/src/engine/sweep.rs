@@ -17,7 +17,7 @@ pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result
     sweep_once(engine, configured).await.map(|_| ())
 }
 
-/// Sweeps at the start, again while records are left, and once a day.
+/// Sweeps once at the start, again after a pause while records are left, and then once a day, until the engine is stopped.
 pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
     let mut pause = RETRY.0;
     loop {

@@ -54,7 +54,8 @@ pub(crate) enum DeployError {
 }
 
 impl Deployment {
-    /// Reloads every server, and waits until each check finds the certificate. `folder` is the certificate's.
+    /// Runs every reload, and waits until each check finds the certificate `held` at its server. `folder` is the certificate's
+    /// folder.
     pub(crate) async fn run(
         &self,
         held: &CertificateInfo,

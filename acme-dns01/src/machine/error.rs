@@ -15,7 +15,7 @@ pub struct AcmeError {
     pub retry_after: Option<Duration>,
 }
 
-/// Kind of an error; decides what the machine does next.
+/// Kind of an error. It decides how the machine continues: retry, pause, another authority, or a new order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

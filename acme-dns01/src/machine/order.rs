@@ -39,7 +39,7 @@ const MAX_REPLACES_ERRORS: u32 = 2;
 const RETRIGGER_AFTER_POLLS: u32 = 4;
 
 impl Machine {
-    /// Continues the attempt from where its journal ends.
+    /// Sets the phase from which the attempt in the journal continues.
     pub(super) fn resume(&mut self) {
         let began = self.state.attempt.clone().unwrap_or_default();
         self.phase = match began {

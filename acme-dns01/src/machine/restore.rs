@@ -33,7 +33,8 @@ impl State {
 }
 
 impl Machine {
-    /// Begins to download the certificate again, or writes down that it is lost.
+    /// Enters [`Phase::Restore`] if the lost certificate can be downloaded again; otherwise records the loss, so that a new one is
+    /// ordered. `condition` is the fault of the pair in place.
     pub(super) fn replace_lost(&mut self, condition: &Condition, now: Time) {
         let why = condition.to_string();
         if self.state.restorable(&self.spec, condition, now).is_none() {
@@ -52,7 +53,8 @@ impl Machine {
         Action::Restore { authority, url: self.state.url.clone().unwrap_or_default() }
     }
 
-    /// Tries again after a transient error, a few times; otherwise another certificate takes its place.
+    /// Retries the restoration after a transient error, at most `TRIES` times; otherwise records the loss, so that
+    /// a new certificate is ordered.
     pub(super) fn restore_error(&mut self, error: AcmeError, now: Time) {
         if error.kind == ErrorKind::Transient && self.tries < TRIES {
             return self.pause(now, error);

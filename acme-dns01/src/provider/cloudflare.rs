@@ -237,7 +237,7 @@ impl Cloudflare {
         Ok(ids)
     }
 
-    /// Verifies a token: one of the user's, or one that an account owns, which has an address of its own.
+    /// Verifies a token at Cloudflare: a user's token, or a token that an account owns, for which there is another endpoint.
     async fn verify(&self) -> Result<Vec<String>, CallError> {
         let answer = match self.call(false, Method::GET, "/user/tokens/verify", None).await {
             Ok(answer) => answer,
@@ -441,7 +441,7 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-/// Escapes a name for a query.
+/// Percent-encodes a name for the query of a URL.
 fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
     name.bytes()

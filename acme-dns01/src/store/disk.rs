@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Turns an I/O error into a store error with advice.
+/// Returns a function that converts an I/O error of this path into a [`StoreError`] with advice.
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |why| {
         let advice = match why.kind() {
@@ -49,8 +49,11 @@ impl FileAttributes {
     }
 }
 
-/// Gives a file another group, if the account may do that.
-pub(super) fn can_give(path: &Path, group: u32) -> io::Result<()> {
+/// Sets the group of a file.
+///
+/// # Errors
+/// The account may not give files to the group.
+pub(super) fn set_group(path: &Path, group: u32) -> io::Result<()> {
     let file = File::open(path)?;
     rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
     Ok(())
@@ -111,7 +114,7 @@ pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Re
     sync(path.parent().unwrap_or(path))
 }
 
-/// Makes changes to the entries of a folder durable.
+/// Syncs a folder, so that changes of its entries are durable.
 pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(failed(folder))
 }

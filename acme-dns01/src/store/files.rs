@@ -166,7 +166,7 @@ impl Inner {
                 .truncate(false)
                 .mode(0o600)
                 .open(&path)?;
-            let end = whole_lines(&mut file)?;
+            let end = truncate_partial_line(&mut file)?;
             let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
             if written.is_err() {
                 // Half a line must not stay before the next one.
@@ -383,8 +383,8 @@ fn line(record: &Record) -> Result<String, StoreError> {
         .map_err(|why| StoreError::Damaged { path: "journal".to_owned(), why: why.to_string() })
 }
 
-/// Cuts what follows the last whole line, and stands at the end.
-fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+/// Truncates a file after its last line end, and seeks there. Returns that position.
+fn truncate_partial_line(file: &mut File) -> std::io::Result<u64> {
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
     let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) as u64;

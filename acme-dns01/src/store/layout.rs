@@ -75,7 +75,7 @@ impl Inner {
         let folder = self.private(id);
         let (staged, target) = (folder.join("staged"), self.folder.join(id));
         if staged.symlink_metadata().is_ok() {
-            self.carry(&target, &staged)?;
+            self.copy_extras(&target, &staged)?;
             // A group that the folder gets later is another's decision; so was one that it had before.
             let adopted = !self.owner.groups.contains_key(id) && self.adopted_group(id).is_some();
             if !adopted && let Ok(found) = std::fs::symlink_metadata(&staged) {
@@ -97,9 +97,9 @@ impl Inner {
         disk::sync(&folder)
     }
 
-    /// Takes along what others put beside the certificate: files, links, and access control lists. Folders follow when the new
-    /// pair is in place.
-    fn carry(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+    /// Copies what other programs put beside the certificate: symbolic links, files as hard links, and access control lists. Omits
+    /// folders.
+    fn copy_extras(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -199,7 +199,8 @@ impl Inner {
         Ok(corrected)
     }
 
-    /// Proves that a certificate's files can be written, with their group.
+    /// Checks, by creating and removing a file, that a certificate's files can be written and given to their group. Returns
+    /// findings.
     pub(super) fn check(&self, id: &str) -> Vec<Finding> {
         let about = format!("{id}: permissions");
         let target = self.folder.join(id);
@@ -209,7 +210,7 @@ impl Inner {
             let made =
                 disk::create(&path, b"", FileAttributes::private(0o600)).map_err(|error| error.to_string());
             let given = made.and_then(|()| match self.group(id) {
-                Some(group) => disk::can_give(&path, group).map_err(|error| {
+                Some(group) => disk::set_group(&path, group).map_err(|error| {
                     let folder = folder.display();
                     format!(
                         "{folder}: files cannot be given to the group {group} ({error}): run as root, or add the account to it"
@@ -271,7 +272,7 @@ impl Inner {
     }
 }
 
-/// Keeps the replaced pair as the previous one. An incomplete pair is removed.
+/// Moves the replaced pair from `staged` to `previous`. An incomplete pair is removed.
 fn keep_previous(folder: &Path) -> Result<(), StoreError> {
     let (staged, previous) = (folder.join("staged"), folder.join("previous"));
     // The link is the last that is made of it.

@@ -299,8 +299,8 @@ impl ApprovedSteps {
         }
     }
 
-    /// Takes out of a later plan what the agreed one called blocked, and what takes something away and was not in it; of a
-    /// final one everything that was not in it.
+    /// Removes from a later plan the steps that the first plan did not have, if they take something away or it called them blocked.
+    /// For the final plan, removes every such step. The removed steps are added as blocked.
     fn hold_back(&self, plan: &mut Plan) {
         let version = plan.version;
         let held = plan.steps.extract_if(.., |step| {

@@ -19,7 +19,7 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Makes every step. Passwords that were set are added to `set`.
+    /// Executes every step of a plan in its transactions. Adds the passwords that were stored to `set`.
     pub(super) async fn execute(
         &self,
         session: &Connection,
@@ -101,7 +101,7 @@ const MANY: usize = 100;
 /// The number of connections.
 const CONNECTIONS: usize = 4;
 
-/// Steps that set passwords apart from others.
+/// Splits steps into runs of steps that set passwords and of others.
 fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some())
 }

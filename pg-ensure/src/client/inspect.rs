@@ -66,7 +66,7 @@ where
         result
     }
 
-    /// Looks, by a connection that is there. The passwords of `set` are known to be right.
+    /// Reads the current state through an open connection. The passwords in `set` count as correct.
     pub(super) async fn look(
         &self,
         session: &Connection,

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 /// The verifiers that this run has stored so far.
 pub(super) type StoredVerifiers = BTreeMap<Name, SecretString>;
 
-/// Compares the stored passwords with the wanted ones. What this run has stored itself is only compared with that.
+/// Compares the stored passwords with the declared ones, and records the results in `current`. A verifier that is in `set` is
+/// correct without a computation.
 pub(super) async fn compare(current: &mut CurrentState, desired: &DesiredState, set: &StoredVerifiers) {
     let mut work: Vec<(Name, SecretString, Verifier)> = Vec::new();
     for (name, wanted) in desired.passwords() {
@@ -80,7 +81,7 @@ pub(super) async fn verifiers(
     Ok(made)
 }
 
-/// Does work that is nothing but computing on every processor, away from the runtime.
+/// Runs a computation on all processors, outside the runtime. Returns the results in order.
 async fn spread<W, R>(work: Vec<W>, does: impl Fn(W) -> R + Send + Sync + Clone + 'static) -> Vec<R>
 where
     W: Send + 'static,

@@ -123,7 +123,7 @@ where
     }
 }
 
-/// Returns true if a recorded verifier is that of the wanted password.
+/// Returns `true` if a stored verifier is that of the declared password.
 fn matches(known: &Verifier, wanted: &Password) -> bool {
     match wanted {
         Password::None => false,

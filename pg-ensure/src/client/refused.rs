@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-/// Settings whose values `ALTER ROLE … SET` and `ALTER DATABASE … SET` take without looking, or only warn of.
+/// Settings whose values `ALTER ROLE … SET` and `ALTER DATABASE … SET` accept without a check, or with a warning only.
 const LENIENT: [&str; 6] = [
     "default_table_access_method",
     "default_tablespace",
@@ -20,7 +20,7 @@ const LENIENT: [&str; 6] = [
     "temp_tablespaces",
 ];
 
-/// Tries each value that would be set, in a transaction that is rolled back.
+/// Tries each setting that would change, in a transaction that is rolled back, and records in `current` what the server refuses.
 pub(super) async fn find(
     client: &Client,
     current: &mut CurrentState,

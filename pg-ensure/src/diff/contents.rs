@@ -42,7 +42,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Runs a script once: in a database that is made by this plan, or that has neither contents nor the record of it.
+    /// Plans a script for a database that this plan creates or that is empty. Not if the database has a record of it; with contents
+    /// and no record, a note is appended.
     fn initial_sql(&mut self, database: &Name, script: &Text) {
         let key = SettingKey { role: None, database: Some(database.clone()) };
         let settings = self.now.settings.get(&key);

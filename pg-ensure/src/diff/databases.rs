@@ -247,7 +247,8 @@ fn immutable(found: &current::DatabaseState, wanted: &Database) -> Vec<(&'static
     differences
 }
 
-/// As the server compares names of encodings: letters and digits alone, in any case.
+/// Returns `true` for two names of one encoding. Compares letters and digits without regard to case, as the server does, and knows
+/// its aliases.
 fn same_encoding(one: &str, other: &str) -> bool {
     let plain = |text: &str| -> String {
         let plain: String =

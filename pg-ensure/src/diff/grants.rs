@@ -52,7 +52,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Notes that privileges depend on what an extension or a script of this plan makes.
+    /// Appends a note that the privileges depend on objects that an extension or a script of this plan creates.
     fn later(&mut self, what: &str) {
         self.notes.push(format!(
             "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with what is \
@@ -60,7 +60,7 @@ impl Planner<'_> {
         ));
     }
 
-    /// Expands `All` or a list; `None` where the version lacks one of them.
+    /// Expands a set of privileges for a kind of object. `None` if the version lacks one of them, which is recorded.
     fn wanted(&mut self, what: &str, set: PrivilegeSet, kind: ObjectKind) -> Option<Privileges> {
         let version = self.now.version;
         let wanted = set.expand(kind, version);

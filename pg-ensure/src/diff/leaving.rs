@@ -31,7 +31,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Hands over what a role owns and takes what it was granted.
+    /// Plans to reassign what a role owns to `heir` and to revoke its privileges. Without an heir, blocks DROP ROLE if there is
+    /// anything.
     fn empty(&mut self, name: &Name, heir: Option<&Name>) {
         let places = self.now.remaining(name);
         if places.is_empty() {

@@ -121,7 +121,7 @@ impl Planner<'_> {
         }
     }
 
-    /// As whom this session grants.
+    /// Returns the role that the session's grants are recorded under: the bootstrap superuser for a superuser, else the user.
     fn own_grantor(&self) -> Name {
         let session = &self.now.session;
         if self.now.superuser() { session.bootstrap.clone() } else { session.user.clone() }

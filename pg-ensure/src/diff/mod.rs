@@ -121,7 +121,7 @@ impl Planner<'_> {
         may
     }
 
-    /// Makes a session that is no superuser able to act as a role, if it may do that.
+    /// Plans a membership in a role for a session that is not a superuser's, if it needs one to act as the role and may grant it.
     fn act_as(&mut self, role: &Name) {
         let (user, superuser) = (self.now.session.user.clone(), self.now.superuser());
         if superuser || !self.now.roles.contains_key(role) || *role == "pg_database_owner" {

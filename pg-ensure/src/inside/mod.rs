@@ -126,7 +126,7 @@ impl Contents {
         }
     }
 
-    /// Drops a schema with everything that it holds.
+    /// Removes a schema with everything in it from the model.
     fn drop_schema(&mut self, name: &Name) {
         self.schemas.remove(name);
         self.occupied.remove(name);
@@ -136,7 +136,7 @@ impl Contents {
         self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
     }
 
-    /// Hands over what a role owns.
+    /// Makes `to` the owner of everything that `from` owns.
     pub(crate) fn reassign(&mut self, from: &Name, to: &Name) {
         let schemas = self.schemas.values_mut().map(|schema| &mut schema.owned);
         let all = schemas.chain(self.objects.values_mut());
@@ -146,7 +146,7 @@ impl Contents {
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
     }
 
-    /// Takes every privilege of a role.
+    /// Removes every privilege and default privilege of a role.
     pub(crate) fn forget(&mut self, role: &Name) {
         self.schemas.values_mut().for_each(|schema| schema.owned.acl.forget(role));
         self.objects.values_mut().for_each(|owned| owned.acl.forget(role));

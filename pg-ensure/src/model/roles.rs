@@ -164,7 +164,7 @@ pub(super) fn grant(
     Ok(())
 }
 
-/// Takes away what was granted by somebody who has no admin option any more.
+/// Removes memberships in a role whose grantor has no admin option any more, and in turn those granted by their members.
 fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
     if !state.version.membership_options() || state.is_admin_of(grantor, role) {
         return;

@@ -33,7 +33,7 @@ pub(super) fn time(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60, rest % 60)
 }
 
-/// Describes the state in a sentence.
+/// Describes the state of an upgrade in a sentence.
 pub(super) fn standing(record: &Record) -> String {
     match record.state {
         State::Done => format!("PostgreSQL {} runs on what {} had", record.choices.to, record.choices.from),

@@ -57,7 +57,7 @@ impl<'p> Matcher<'p> {
 }
 
 impl<'m> Search<'m> {
-    /// Matches `node` from `at`, then goes on with `next`; true when `next` was satisfied.
+    /// Matches `node` at the position `at`, then calls `next` with the end of the match. Returns `true` once `next` does.
     fn run(&mut self, node: &Node, at: usize, next: Next<'_, 'm>) -> bool {
         self.steps += 1;
         if self.steps > STEPS {

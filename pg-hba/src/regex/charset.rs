@@ -117,7 +117,7 @@ impl CharSet {
     }
 }
 
-/// Tells if the C collation counts a character as part of a word.
+/// Returns `true` if the C collation counts a character as part of a word.
 pub(super) fn is_word(code: u32) -> bool {
     u8::try_from(code).is_ok_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -4,7 +4,7 @@ use super::charset::{CharSet, is_word};
 use super::error::PatternError;
 use super::parse::{Assertion, Node};
 
-/// Instructions a pattern may have once its bounds are expanded.
+/// Maximum number of steps of an automaton.
 const SIZE: usize = 20_000;
 
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Automaton {
         State::Open(next, PrecedingChar::of(code))
     }
 
-    /// Tells if a name that ends here matches.
+    /// Returns `true` if a name that ends here matches.
     pub(crate) fn finish(&self, state: &State) -> bool {
         match state {
             State::Matched => true,
@@ -147,7 +147,10 @@ impl Automaton {
         Some(reached)
     }
 
-    /// Adds a node that goes on to `then`, and says where it begins.
+    /// Adds a node that continues at the step `then`. Returns its first step.
+    ///
+    /// # Errors
+    /// The automaton is too large.
     fn add(&mut self, node: &Node, then: usize) -> Result<usize, PatternError> {
         match node {
             Node::Set(set) => {
@@ -205,7 +208,7 @@ fn is_regular(node: &Node) -> bool {
     }
 }
 
-/// Tells if an assertion holds between two characters; `None` after is the end.
+/// Returns `true` if an assertion holds between two characters. `after` is `None` at the end.
 pub(super) fn holds(assertion: Assertion, before: PrecedingChar, after: Option<PrecedingChar>) -> bool {
     let word_before = before == PrecedingChar::Word;
     let word_after = after == Some(PrecedingChar::Word);

@@ -29,7 +29,7 @@ pub(super) enum Assertion {
     NotBoundary,
 }
 
-/// Parses; also says how many groups there are.
+/// Parses a pattern. Returns it with the number of its groups.
 pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
     let mut parser = Parser::new(text);
     parser.prefixes()?;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Nodes of the tree that are looked at before giving up; only masks with holes come near.
 const NODES: usize = 2_000_000;
 
-/// A side of an address: family, base and mask.
+/// A network: `true` for IPv4, then base and mask, left-aligned in 128 bits.
 pub(super) type NetworkKey = (bool, u128, u128);
 
 /// An address, and the networks that contain it.
@@ -17,7 +17,7 @@ pub(super) struct SampleAddress {
     pub(super) inside: Vec<NetworkKey>,
 }
 
-/// Returns the side of a network.
+/// Returns the key of a network: family, base and mask.
 pub(super) fn side(network: &Network) -> NetworkKey {
     let (base, mask) = network.left();
     (network.is_v4(), base & mask, mask)
@@ -73,7 +73,8 @@ struct Tree<'t> {
 }
 
 impl Tree<'_> {
-    /// Cuts at the next bit: `path` has its first `bit` bits decided; `open` may contain it still, `inside` do.
+    /// Splits the addresses at the next bit: `path` has the first `bit` bits decided, the networks `open` may contain such an
+    /// address, the networks `inside` contain all of them.
     fn cut(
         &mut self,
         bit: u32,

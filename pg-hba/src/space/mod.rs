@@ -31,9 +31,9 @@ pub enum Undecidable {
 
 /// A visitor of the cells.
 pub(crate) trait Visitor {
-    /// Returns the number of what distinguishes rules for this visitor.
+    /// Returns the number of the class of a rule: rules of one class do not differ for this visitor.
     fn key(&self, rule: usize) -> u32;
-    /// Tells if cells decided by these rules have nothing new.
+    /// Returns `true` if the cells decided by these rules need not be visited.
     fn skip(&self, lists: &[Vec<usize>]) -> bool;
     /// Visits one cell: `firsts` has the index of the first rule of each list that decides it, and `cell` a connection from it.
     fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()>;
@@ -46,10 +46,13 @@ pub(crate) struct Cell {
     pub(crate) environment: StaticEnvironment,
 }
 
-/// Cells that are looked at before giving up.
+/// Maximum number of cells that are visited.
 const CELLS: usize = 5_000_000;
 
-/// Walks through every cell; each list has positions in `rules`.
+/// Visits every cell of `lists`, which contain positions in `rules`.
+///
+/// # Errors
+/// Returns [`Undecidable`] if there are too many cells, or a pattern cannot be analysed.
 pub(crate) fn walk(
     rules: &[&Rule],
     lists: &[Vec<usize>],
@@ -78,7 +81,7 @@ enum EnumerationEnd {
 
 type EnumerationResult = Result<(), EnumerationEnd>;
 type Lists = Vec<Vec<usize>>;
-/// A list of rules by what they say: names, and what the visitor tells apart.
+/// A list of rules, each by the class of its names and by the visitor's [`key`](Visitor::key).
 type Keys = Vec<(u32, u32)>;
 
 struct CellEnumerator<'w> {
@@ -90,7 +93,7 @@ struct CellEnumerator<'w> {
     cells: usize,
 }
 
-/// The conditions under which a rule matches, once the names are known: any of each of these memberships.
+/// The memberships under which a rule matches once the names are known: one of each of these lists.
 type Clauses = Vec<Vec<String>>;
 
 impl CellEnumerator<'_> {
@@ -217,7 +220,8 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Drops rules that an earlier one of the list hides: the same names, or after one for everybody.
+    /// Removes rules that an earlier rule of the same list hides: those with the same databases and users, and all after a rule for
+    /// everybody.
     fn reduce(&self, lists: &Lists, physical: bool) -> Lists {
         let reduce = |list: &Vec<usize>| {
             let mut seen = HashSet::new();
@@ -277,7 +281,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Sorts rules by the databases that they name.
+    /// Groups rules by the databases that they name.
     fn by_database(&self, list: &[usize]) -> NamePartition {
         let mut out = NamePartition::default();
         for &rule in list {
@@ -344,7 +348,7 @@ impl CellEnumerator<'_> {
                 let mut cell = cell.clone();
                 cell.attempt.database = name.unwrap_or_default();
                 cell.attempt.user = user_name;
-                self.cell(&lists, cell, user)?;
+                self.enumerate_conditions(&lists, cell, user)?;
             }
         }
         Ok(())
@@ -352,7 +356,7 @@ impl CellEnumerator<'_> {
 
     /// Enumerates the cells of one combination of names, addresses and types, in which only memberships are still open. `user` is
     /// the index of the user name.
-    fn cell(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> EnumerationResult {
+    fn enumerate_conditions(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> EnumerationResult {
         let conditions: Vec<Vec<(usize, Clauses)>> = lists
             .iter()
             .map(|list| {
@@ -374,11 +378,12 @@ impl CellEnumerator<'_> {
         if self.visitor.skip(&remaining) {
             return Ok(());
         }
-        self.branch(&conditions, &mut cell)
+        self.enumerate_memberships(&conditions, &mut cell)
     }
 
-    /// Decides memberships one after another until the first rule of each list is certain.
-    fn branch(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> EnumerationResult {
+    /// Assumes each open membership to be absent, then present, until the first rule of each list is certain, and visits those
+    /// cells.
+    fn enumerate_memberships(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> EnumerationResult {
         self.cells += 1;
         if self.cells > CELLS {
             return Err(EnumerationEnd::Undecided(Undecidable::TooComplex));
@@ -402,7 +407,7 @@ impl CellEnumerator<'_> {
             if member {
                 cell.environment.memberships.insert(pair.clone());
             }
-            let outcome = self.branch(&next, cell);
+            let outcome = self.enumerate_memberships(&next, cell);
             cell.environment.memberships.remove(&pair);
             outcome?;
         }
@@ -454,7 +459,7 @@ impl CellEnumerator<'_> {
     }
 }
 
-/// Returns the rest of a condition when a membership is known.
+/// Returns the condition of a rule when it is known whether the user is a member of `role`. `None` if the rule then cannot match.
 fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Option<(usize, Clauses)> {
     let mut left = Clauses::new();
     for clause in clauses {
@@ -475,7 +480,7 @@ fn filter(lists: &[Vec<usize>], keep: impl Fn(usize) -> bool) -> Lists {
     lists.iter().map(|list| list.iter().copied().filter(|&rule| keep(rule)).collect()).collect()
 }
 
-/// Tells if a rule is for every database and every user.
+/// Returns `true` if a rule is for every database and every user.
 fn is_for_everybody(rule: &Rule, physical: bool) -> bool {
     (physical || rule.databases.contains(&Database::All)) && rule.users.contains(&User::All)
 }

@@ -60,8 +60,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     override_header(checker);
 }
 
-/// Loads the mailer. After an error that stops Forgejo it continues as if the setting were corrected, so that one run finds every
-/// error.
+/// Loads the mailer, and returns it with every setting that stops Forgejo: each is replaced by a valid value before the next
+/// attempt. `None` if mail is disabled, or cannot be loaded.
 fn loaded(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<Fatal>) {
     let mut now = ini.excerpt(&[SECTION]);
     let mut fatals = Vec::new();

@@ -31,8 +31,8 @@ pub enum AuthError {
     Ntlm,
 }
 
-/// Authenticates. The caller has verified the server. What a server repeats of the password is not in the answer that is
-/// returned.
+/// Authenticates by a mechanism. The caller has verified the server. Removes from the reply what the server repeats of the
+/// password.
 pub(super) async fn authenticate(
     wire: &mut Wire,
     mechanism: Mechanism,

@@ -106,7 +106,7 @@ async fn of_spf(
     addresses_pass(report, dns, mailer, domain, &addresses).await
 }
 
-/// Evaluates SPF for the addresses of the server, on the assumption that it sends from them.
+/// Evaluates SPF for the addresses of the server, as if it sent from them.
 async fn addresses_pass(
     report: &mut Report,
     dns: &Dns,

@@ -176,7 +176,8 @@ async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -
     }
 }
 
-/// Holds the conversation; with a stand-in it goes on through an authentication that would be exposed.
+/// Replays the SMTP session and records each step. With `stand_in`, a made-up password, it continues through an authentication that
+/// would expose the password.
 async fn converse(
     out: &mut Replay,
     mailer: &EffectiveMailer,

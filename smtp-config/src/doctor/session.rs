@@ -70,7 +70,7 @@ pub(super) async fn session(
         report.skip("mail-from", "there would be no authentication");
         return quit(report, mailer, wire).await;
     }
-    let authenticated = authenticated(report, mailer, password, &offered, &mut wire).await;
+    let authenticated = authenticate_session(report, mailer, password, &offered, &mut wire).await;
     if authenticated {
         envelope(report, mailer, options, &offered, &mut wire).await;
     } else {
@@ -210,8 +210,9 @@ fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offere
     true
 }
 
-/// Authenticates. Returns whether the mail transaction may follow.
-async fn authenticated(
+/// Authenticates if Forgejo would, and reports the result. The password is not sent without TLS. Returns `true` if the mail
+/// transaction may follow.
+async fn authenticate_session(
     report: &mut Report,
     mailer: &EffectiveMailer,
     password: Option<&SecretString>,
@@ -319,8 +320,8 @@ async fn envelope(
     }
 }
 
-/// Tries MAIL FROM without angle brackets, as the sources of July 2026 send it; that it is refused is a warning, since a
-/// release may send it as RFC 5321 says.
+/// Sends MAIL FROM without angle brackets, as the sources of July 2026 do. Reports a rejection as a warning, since a release may
+/// send it as RFC 5321 requires.
 async fn bare_sender(report: &mut Report, mailer: &EffectiveMailer, words: &str, wire: &mut Wire) {
     let line = format!("MAIL FROM:{}{words}", mailer.envelope_from);
     match wire.command("MAIL FROM", &line).await {

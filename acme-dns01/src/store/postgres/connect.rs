@@ -23,7 +23,7 @@ struct ConnectionState {
     failed: Option<(Instant, String)>,
 }
 
-/// The connection while somebody has it.
+/// Exclusive access to the open connection.
 pub(super) struct ConnectionGuard<'c>(MutexGuard<'c, ConnectionState>);
 
 impl Deref for ConnectionGuard<'_> {

@@ -116,7 +116,7 @@ where
     Ok(client)
 }
 
-/// Works on a connection until it ends.
+/// Drives a connection until it ends, and passes each notification to `told`.
 async fn drive<S>(mut connection: tokio_postgres::Connection<Socket, S>, told: impl Fn(Notification))
 where
     S: AsyncRead + AsyncWrite + Unpin,

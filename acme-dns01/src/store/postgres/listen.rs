@@ -37,7 +37,7 @@ pub(super) fn changes(database: Database) -> Changes {
     receiver
 }
 
-/// Listens until the connection breaks or its server hangs. Whether it ever listened.
+/// Listens for notifications until the connection ends or its server hangs. Returns `true` if it listened at all.
 async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool {
     let news = sender.clone();
     let (open, mut ended) = unbounded_channel::<()>();

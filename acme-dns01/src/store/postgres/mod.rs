@@ -99,7 +99,7 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-/// A lock: the connection that it belongs to, and where it is written down.
+/// A held advisory lock with its connection. Dropping it releases the lock and removes its entry in `locks`.
 struct AdvisoryLock {
     _client: Arc<Client>,
     name: String,
@@ -151,9 +151,12 @@ impl PostgresStore {
         self.held().await?.query_opt(sql, &[&id]).await.map_err(|why| failed(&why))
     }
 
-    /// Changes what belongs to a certificate, if its lock is held: `$1` is its id, `$2` the lock's backend. `notify` tells others
-    /// in the same transaction. How many rows were changed.
-    async fn fenced(
+    /// Executes a statement in a transaction, if this process still holds the certificate's lock. `$1` is the id; `more` are the
+    /// parameters from `$2` on. With `notify`, other hosts are notified. Returns the number of changed rows.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`] without the lock.
+    async fn execute_fenced(
         &self,
         id: &str,
         sql: &str,
@@ -216,7 +219,7 @@ impl Store for PostgresStore {
     async fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
         let line = serde_json::to_string(record).map_err(|why| damaged(&why))?;
         let sql = "INSERT INTO acme_dns01_journal (id, record) VALUES ($1, $2)";
-        self.fenced(id, sql, &[&line], false).await.map(|_| ())
+        self.execute_fenced(id, sql, &[&line], false).await.map(|_| ())
     }
 
     async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError> {
@@ -224,7 +227,7 @@ impl Store for PostgresStore {
             serde_json::to_string(&Record::State(Box::new(state.clone()))).map_err(|why| damaged(&why))?;
         let sql = "WITH old AS (DELETE FROM acme_dns01_journal WHERE id = $1) \
                    INSERT INTO acme_dns01_journal (id, record) VALUES ($1, $2)";
-        self.fenced(id, sql, &[&line], false).await.map(|_| ())
+        self.execute_fenced(id, sql, &[&line], false).await.map(|_| ())
     }
 
     async fn pending_key(&self, id: &str) -> Result<Option<SecretString>, StoreError> {
@@ -235,7 +238,7 @@ impl Store for PostgresStore {
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError> {
         let sql = "INSERT INTO acme_dns01_certificate (id, pending_key) VALUES ($1, $2) \
                    ON CONFLICT (id) DO UPDATE SET pending_key = excluded.pending_key";
-        self.fenced(id, sql, &[&key.expose_secret()], false).await.map(|_| ())
+        self.execute_fenced(id, sql, &[&key.expose_secret()], false).await.map(|_| ())
     }
 
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
@@ -243,7 +246,7 @@ impl Store for PostgresStore {
         let sql = "INSERT INTO acme_dns01_certificate AS known (id, staged_chain, staged_key) VALUES ($1, $2, $3) \
                    ON CONFLICT (id) DO UPDATE SET staged_chain = excluded.staged_chain, staged_key = excluded.staged_key \
                    WHERE (known.chain, known.key) IS DISTINCT FROM (excluded.staged_chain, excluded.staged_key)";
-        self.fenced(id, sql, &[&pair.chain, &pair.key.expose_secret()], false).await.map(|_| ())
+        self.execute_fenced(id, sql, &[&pair.chain, &pair.key.expose_secret()], false).await.map(|_| ())
     }
 
     async fn install(&self, id: &str) -> Result<(), StoreError> {
@@ -251,13 +254,13 @@ impl Store for PostgresStore {
                    key = staged_key, staged_chain = NULL, staged_key = NULL, \
                    pending_key = nullif(pending_key, staged_key) \
                    WHERE id = $1 AND staged_chain IS NOT NULL";
-        self.fenced(id, sql, &[], true).await.map(|_| ())
+        self.execute_fenced(id, sql, &[], true).await.map(|_| ())
     }
 
     async fn exchange(&self, id: &str) -> Result<bool, StoreError> {
         let sql = "UPDATE acme_dns01_certificate SET previous_chain = chain, previous_key = key, chain = previous_chain, \
                    key = previous_key WHERE id = $1 AND previous_chain IS NOT NULL";
-        self.fenced(id, sql, &[], true).await.map(|changed| changed == 1)
+        self.execute_fenced(id, sql, &[], true).await.map(|changed| changed == 1)
     }
 
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
@@ -269,7 +272,7 @@ impl Store for PostgresStore {
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         let sql = "WITH old AS (DELETE FROM acme_dns01_journal WHERE id = $1) \
                    DELETE FROM acme_dns01_certificate WHERE id = $1";
-        self.fenced(id, sql, &[], false).await.map(|_| ())
+        self.execute_fenced(id, sql, &[], false).await.map(|_| ())
     }
 
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError> {

@@ -19,13 +19,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 #[derive(Clone)]
 pub(super) struct MakeRustlsConnect(Arc<ClientConfig>);
 
-/// One connection to a server of this name.
+/// The settings of one TLS connection, to a server of this name.
 pub(super) struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
-/// The encrypted stream.
+/// A TLS connection to a PostgreSQL server.
 pub(super) struct Stream(tokio_rustls::client::TlsStream<Socket>);
 
 impl MakeRustlsConnect {

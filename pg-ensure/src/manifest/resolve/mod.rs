@@ -90,7 +90,7 @@ impl Resolution<'_, '_> {
         self.problems.push(self.manifest.problem(span, message.into()));
     }
 
-    /// Keeps the place of something, which must be there once.
+    /// Records the span of a declaration. Returns `false` if it is declared twice, which is recorded as an error.
     pub(super) fn place(
         &mut self,
         subject: Subject,

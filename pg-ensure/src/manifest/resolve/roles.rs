@@ -97,7 +97,8 @@ impl Resolution<'_, '_> {
         self.settings(None, Some(name), &spec.settings);
     }
 
-    /// Names the fields in which a short form contradicts another declaration.
+    /// Records an error for each field in which an `[[ensure]]` entry contradicts another declaration. Each of `fields` has its
+    /// name and whether it differs.
     pub(super) fn contradictions(&mut self, subject: &Subject, span: &Range<usize>, fields: &[(&str, bool)]) {
         for (field, _) in fields.iter().filter(|(_, differs)| *differs) {
             let line = self

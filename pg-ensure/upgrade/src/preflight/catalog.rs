@@ -88,7 +88,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Databases that `pg_upgrade` cannot work with.
+    /// Appends findings on databases that `pg_upgrade` cannot work with.
     fn databases(&mut self, catalog: &Catalog) {
         for database in catalog.databases.iter().filter(|database| database.invalid) {
             self.blocker(
@@ -117,7 +117,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Settings of roles, databases and functions that the new server does not take.
+    /// Appends findings on settings of roles, databases and functions that the new server does not accept.
     fn settings(&mut self, facts: &Facts, catalog: &Catalog) {
         for (setting, why) in &facts.refused_settings {
             let fate = match parameter_change(&setting.name, facts.from, facts.to) {
@@ -145,7 +145,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Libraries that the new server would not find.
+    /// Appends findings on libraries that the new server would not find.
     fn libraries(&mut self, facts: &Facts) {
         for library in &facts.missing_libraries {
             self.blocker(
@@ -159,7 +159,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Columns of types that `pg_upgrade` cannot transfer, and subscriptions in the middle of their first copy.
+    /// Appends findings on columns of types that `pg_upgrade` cannot transfer, and on subscriptions whose first copy is incomplete.
     fn types(&mut self, facts: &Facts, catalog: &Catalog) {
         let aclitem_stays = facts.from.number() >= 16 || facts.to.number() < 16;
         let columns: Vec<String> = catalog
@@ -338,7 +338,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Slots whose changes nobody reads: `pg_upgrade` refuses them once the old server is stopped.
+    /// Appends findings on replication slots with unread changes, which `pg_upgrade` refuses once the old server is stopped.
     fn unread_slots(&mut self, catalog: &Catalog) {
         for (slot, unsure) in &catalog.unread_slots {
             let drop = format!("SELECT pg_drop_replication_slot({})", literal(slot));
@@ -360,7 +360,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Changes that PostgreSQL 19 announces.
+    /// Appends findings on changes announced for PostgreSQL 19.
     fn next_version(&mut self, facts: &Facts, catalog: &Catalog) {
         if facts.from.number() >= 19 || facts.to.number() < 19 {
             return;

@@ -211,7 +211,7 @@ fn recollated(
     Ok(found)
 }
 
-/// Takes the extension `amcheck` away from databases that did not have it.
+/// Drops the extension `amcheck` in databases that did not have it before.
 fn drop_amcheck(
     bin: &Path,
     id: &str,
@@ -231,7 +231,7 @@ fn drop_amcheck(
     Ok(())
 }
 
-/// Lets `pg_amcheck` look at pages, where it is there. Returns what it did, for the report.
+/// Runs `pg_amcheck` if it is installed. Returns lines for the report.
 fn amcheck(
     bin: &Path,
     id: &str,
@@ -284,7 +284,7 @@ fn amcheck(
     Ok(looked)
 }
 
-/// Tables that fit into what is left of the budget, the largest that do first.
+/// Returns the tables of a database that fit into the budget of pages, largest first, at most 200, and reduces the budget.
 fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String> {
     let prefix = format!("{database}/table/");
     let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();

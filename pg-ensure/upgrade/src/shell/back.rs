@@ -108,8 +108,7 @@ impl Run<'_> {
         choices.staging.parent().map_or(Ok(()), files::sync_folder)
     }
 
-    /// Puts the verified backup in the place of a cluster that linking or swapping has cost. What is left of that is
-    /// kept under another name.
+    /// Replaces a cluster that linking or swapping has destroyed by the verified backup. The remains are kept under another name.
     fn restore_backup(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let Backup::Base(backup) = &choices.backup else {

@@ -17,7 +17,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-/// A server that is reached, and stopped afterwards if it was started for this.
+/// A server that accepts connections: the running one, or a private one that was started for this and is stopped afterwards.
 pub(super) enum ReachableServer {
     Public(ServerAddress),
     Private(PrivateServer),
@@ -281,7 +281,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Notes what the old control file says now: any other server on it would change that.
+    /// Records the fingerprint of the stopped old cluster, which changes if a server runs on it.
+    ///
+    /// # Errors
+    /// The old server was not shut down cleanly.
     pub(super) fn remember_old(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
@@ -301,8 +304,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns what `pg_upgrade` wrote about its failure: short lists beside its logs, and the last errors of the
-/// newest logs.
+/// Returns the error messages that the newest run of `pg_upgrade` left in `staging`: the ends of its lists, and the last errors of
+/// each log. Empty without a run.
 fn complaints(staging: &Path) -> String {
     let root = staging.join("pg_upgrade_output.d");
     let Some(newest) = files::names(&root).pop() else { return String::new() };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Nesting of included files that is followed, as by the server.
 const DEPTH: u32 = 10;
 
-/// Files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
+/// Returns the files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
 pub(super) fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
         ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
@@ -46,7 +46,7 @@ enum Fields {
     Names,
 }
 
-/// Adds the files that a file of rules or of hosts names, and those that included ones do.
+/// Appends the files that a file of access rules or host names refers to, and those of included files.
 fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Vec<PathBuf>) {
     let text = fs::read_to_string(data.join(file)).unwrap_or_default();
     if depth > DEPTH {
@@ -75,7 +75,7 @@ fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Ve
     }
 }
 
-/// Splits a line as the server does: at blanks and commas, without the comment; double quotes hold them together.
+/// Splits a line as the server does: at blanks and commas, except within double quotes, and without the comment.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {

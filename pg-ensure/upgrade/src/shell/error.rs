@@ -77,7 +77,7 @@ pub enum UpgradeError {
     Other(String),
 }
 
-/// Gives an error of the system its file.
+/// Converts an I/O error to an [`UpgradeError`] with its path.
 pub(super) trait WithPath<T> {
     fn at(self, path: &Path, doing: &'static str) -> Result<T, UpgradeError>;
 }

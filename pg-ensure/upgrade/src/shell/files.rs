@@ -20,12 +20,15 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Upgr
     write().at(path, "cannot be written")
 }
 
-/// Makes a folder with its parents for this account only, if it is not there.
+/// Creates a folder with its parents, for this account only, unless it exists.
 pub(super) fn make(path: &Path) -> Result<(), UpgradeError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at(path, "cannot be made")
 }
 
-/// Makes a folder for this account only, and refuses one that somebody else has made, such as below `/tmp`.
+/// Creates a folder for this account only.
+///
+/// # Errors
+/// The folder exists and others own it or may access it.
 pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
     make(path)?;
     let about = fs::symlink_metadata(path).at(path, "cannot be looked at")?;
@@ -36,12 +39,12 @@ pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
     Ok(())
 }
 
-/// Makes the names in a folder last.
+/// Syncs a folder, so that its entries are durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), UpgradeError> {
     File::open(path).and_then(|folder| folder.sync_all()).at(path, "cannot be synced")
 }
 
-/// Renames, and makes that last.
+/// Renames a file or folder, and syncs both parents.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), UpgradeError> {
     fs::rename(from, to).at(to, "cannot get its name")?;
     for folder in [from.parent(), to.parent()].into_iter().flatten() {
@@ -67,8 +70,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Bytes that the files of a folder take on the disk. Links are not followed, `skip` names folders at its top that are
-/// left out. Files that vanish meanwhile count nothing.
+/// Returns the bytes that the files of a folder occupy. Links are not followed; `skip` names folders at its top that are omitted.
+/// Files that vanish meanwhile do not count.
 pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries
@@ -82,7 +85,7 @@ pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
         .sum()
 }
 
-/// Bytes that are free for this account on a folder's file system.
+/// Returns the bytes that are free for this account on a folder's filesystem.
 pub(super) fn free(path: &Path) -> Result<u64, UpgradeError> {
     let about = rustix::fs::statvfs(path).at(path, "cannot be measured")?;
     Ok(about.f_bavail * about.f_frsize)

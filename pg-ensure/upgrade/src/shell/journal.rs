@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 pub(super) fn now() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
@@ -73,7 +73,11 @@ impl WorkFolder {
         files::replace(&self.journal(), &text, 0o600)
     }
 
-    /// Keeps other runs away until the lock is dropped. The file stays, since removing it would let two in.
+    /// Locks the work folder against other runs until the file is dropped, without waiting. The file is kept, since two runs could
+    /// otherwise lock different files.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Locked`] if another run holds the lock.
     pub(super) fn lock(&self) -> Result<File, UpgradeError> {
         files::make(&self.folder)?;
         let path = self.folder.join("lock");

@@ -9,10 +9,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The time limit for stopping a private server.
+/// The time limit for the end of all processes.
 const END_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Ends whatever an earlier run of this upgrade started: programs at once, servers in an orderly way.
+/// Ends the processes of an earlier run of this upgrade: programs by SIGKILL, servers by a fast shutdown. Waits for their end.
+///
+/// # Errors
+/// A process does not end within [`END_TIMEOUT`].
 pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
     let began = Instant::now();
     loop {
@@ -71,7 +74,7 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Processes with the mark of this upgrade: servers, or everything else.
+/// Returns the processes with the mark of this upgrade: its servers, or all others.
 fn marked(id: &str, servers: bool) -> Vec<u32> {
     let mark = format!("{MARK}={id}");
     let own = std::process::id();

@@ -169,7 +169,7 @@ SELECT format('SELECT %L, count(*) FROM ONLY %s', 'rows/' || name, name) FROM (
 \\gexec
 ";
 
-/// Collations of a database whose version is no longer what was recorded: `d` for its own, `c` for others.
+/// Selects the collations whose recorded version differs from the current one: `d` for the database's own, `c` for others.
 pub(super) const RECOLLATED: &str = "\
 SELECT 'd', datname FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
   AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid);

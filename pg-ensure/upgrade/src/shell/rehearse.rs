@@ -146,7 +146,7 @@ impl<'r> Stage<'r> {
         WorkFolder { folder: self.folder.clone() }.lock()
     }
 
-    /// Ends what this or an earlier rehearsal started, and removes everything but the lock.
+    /// Ends the processes of this or an earlier rehearsal, and removes everything in its folder but the lock.
     fn clear(&self) -> Result<(), UpgradeError> {
         let folders = [&self.layout.old_data, &self.layout.new_data, &self.layout.staging];
         let folders: Vec<&Path> = folders.iter().map(|folder| folder.as_path()).collect();
@@ -357,7 +357,7 @@ fn without(text: &str, names: &[&str]) -> String {
     out
 }
 
-/// Milliseconds from the stop of the old server to the start of the new one.
+/// Returns the milliseconds from the stop of the old server to the start of the new one.
 fn without_server(record: &Record) -> u64 {
     let begin = record.history.iter().find(|entry| entry.step == Step::Quiesce).map(|entry| entry.began);
     let end =

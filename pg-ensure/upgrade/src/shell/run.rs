@@ -60,7 +60,7 @@ impl Run<'_> {
         }
     }
 
-    /// Notes for the running step.
+    /// Appends a note to the journal's entry of the running step.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         if let Some(entry) = self.record.history.last_mut() {
             entry.notes.push(text.into());
@@ -176,7 +176,7 @@ impl Run<'_> {
         }
     }
 
-    /// Puts in order what an earlier run left in the middle of a step.
+    /// Restores a consistent state after a run that was interrupted in the middle of a step.
     fn recover(&mut self) -> Result<(), UpgradeError> {
         let machine = restored(&self.record);
         let Some(recovery) = machine.recovery(old_condition(&self.record.choices))? else { return Ok(()) };

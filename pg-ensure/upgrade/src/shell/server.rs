@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// The port in the name of a private socket.
+/// The port of a private server, which is part of its socket's name.
 const PORT: u16 = 50432;
 
 /// The time limit for the start of a server, crash recovery included.
@@ -92,7 +92,8 @@ impl ServerAddress {
     }
 }
 
-/// The content of `postmaster.pid`.
+/// The content of `postmaster.pid`: process, port, socket folder (empty without one), listen address, and whether the server is
+/// ready.
 #[derive(Clone, Debug)]
 pub(super) struct PidFile {
     pub(super) pid: u32,
@@ -152,7 +153,7 @@ pub(super) fn running_server(data: &Path, user: &str) -> Result<ServerAddress, U
     Ok(ServerAddress { host, port: file.port, user: user.to_owned() })
 }
 
-/// A folder to start a server on: the data, and where its configuration is if not with them.
+/// The programs and folders of a server: `config` is the folder of its configuration, if that is not the data directory.
 #[derive(Clone, Debug)]
 pub(super) struct ServerFolder {
     pub(super) bin: PathBuf,
@@ -160,7 +161,8 @@ pub(super) struct ServerFolder {
     pub(super) config: Option<PathBuf>,
 }
 
-/// A server that only this account gets into, as one role, over a socket in a folder of its own.
+/// A running server to which only this account can connect, as one role, over a socket in a folder of its own. Dropping it stops
+/// the server.
 #[derive(Debug)]
 pub(super) struct PrivateServer {
     child: Child,
@@ -213,7 +215,7 @@ pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) ->
     files::replace(&private.join("ident.conf"), ident.as_bytes(), 0o600)
 }
 
-/// Options that make `pg_upgrade` start its servers by the same rules, for a shell.
+/// Returns the options by which `pg_upgrade` starts its servers with the private access rules, as one argument.
 pub(super) fn rules_for_shell(work: &WorkFolder) -> String {
     let private = work.private();
     format!("-c hba_file={0}/hba.conf -c ident_file={0}/ident.conf", private.display())

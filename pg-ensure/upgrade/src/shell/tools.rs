@@ -72,8 +72,8 @@ fn places(major: Major) -> Vec<PathBuf> {
     places
 }
 
-/// Programs in nixpkgs' packages: with plugins before without, newer minor versions before older ones. Other outputs of a package,
-/// such as `-lib` and `-doc`, have none.
+/// Returns the program folders of nixpkgs' packages in a store: with plugins before without, newer minor versions before older
+/// ones.
 fn packages(store: &Path, major: Major) -> Vec<PathBuf> {
     let mut found: Vec<(bool, Vec<u32>, PathBuf)> = files::names(store)
         .into_iter()
@@ -90,7 +90,7 @@ fn packages(store: &Path, major: Major) -> Vec<PathBuf> {
     found.into_iter().map(|(_, _, path)| path).collect()
 }
 
-/// Programs in Python's wheels: `<site-packages>/<package>/pginstall/bin`.
+/// Returns the program folders of Python's wheels: `<site-packages>/<package>/pginstall/bin`.
 fn wheels() -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = ["/usr/lib", "/usr/local/lib"].iter().map(PathBuf::from).collect();
     for (variable, below) in [("HOME", ".local/lib"), ("VIRTUAL_ENV", "lib")] {
