@@ -51,9 +51,9 @@ pub struct ClientFolder {
 }
 
 /// Maximum depth of nested folders that is searched.
-const DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 /// Maximum size of a file that is read, in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data
 /// folder, or `/var/lib/acme`. What cannot be used is listed as skipped.
@@ -62,7 +62,7 @@ const LARGEST: u64 = 1 << 20;
 /// Returns an error if the folder cannot be read.
 pub fn read(folder: &Path) -> std::io::Result<ClientFolder> {
     let mut found = ClientFolder::default();
-    search(folder, DEPTH, &mut found)?;
+    search(folder, MAX_DEPTH, &mut found)?;
     Ok(found)
 }
 
@@ -121,7 +121,7 @@ fn key_of(path: &Path, name: &str) -> Option<PathBuf> {
 
 fn text(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > LARGEST {
+    if size > MAX_FILE_SIZE {
         return Err(format!("{size} bytes are too many"));
     }
     fs::read_to_string(path).map_err(|error| error.to_string())

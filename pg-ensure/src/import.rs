@@ -117,14 +117,14 @@ fn grants(desired: &mut DesiredState, object: &Object, owned: &Owned, version: V
     } else {
         Acl::default_of(object.kind(), &owned.owner, version)
     };
-    for (to, privileges, grantable) in differing(&owned.acl, &base, &owned.owner) {
+    for (to, privileges, grantable) in differing_grantees(&owned.acl, &base, &owned.owner) {
         desired.grant(Grant { to, on: GrantTarget::One(object.clone()), privileges, grantable });
     }
 }
 
 /// Returns the grantees whose privileges differ from the default, with their privileges and the grant option. Omits grantees that
 /// may grant only some of their privileges, which a desired state cannot express.
-fn differing(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
+fn differing_grantees(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
     let mut grantees: Vec<Grantee> =
         acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
     grantees.sort();
@@ -159,7 +159,7 @@ fn inside(
         grants(desired, &Object::Inside(name.clone(), local.clone()), owned, version);
     }
     for (key, acl) in &contents.defaults {
-        for (to, privileges, grantable) in differing(acl, &key.base(version), &key.creator) {
+        for (to, privileges, grantable) in differing_grantees(acl, &key.base(version), &key.creator) {
             desired.default_grant(DefaultGrant {
                 database: name.clone(),
                 creator: key.creator.clone(),

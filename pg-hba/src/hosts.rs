@@ -91,7 +91,7 @@ impl Hosts {
                 continue;
             }
             let result = match &raw.error {
-                Some(refusal) => Err(refused(&raw.refused(refusal.clone(), None))),
+                Some(refusal) => Err(refusal_text(&raw.refused(refusal.clone(), None))),
                 None => host(&raw.fields, line),
             };
             match result.and_then(|host| found.add(host)) {
@@ -136,7 +136,7 @@ impl Hosts {
     }
 }
 
-fn refused(error: &ParseError) -> String {
+fn refusal_text(error: &ParseError) -> String {
     error.reason.to_string()
 }
 

@@ -24,11 +24,11 @@ pub fn shadowed(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> {
     let mut reached = ReachableRules { reached: vec![false; rules.len()] };
     walk(&all, &[(0..rules.len()).collect()], &mut reached)?;
     let dead = reached.reached.iter().enumerate().filter(|(_, reached)| !**reached).map(|(rule, _)| rule);
-    dead.map(|rule| Ok(ShadowedRule { rule, by: shadowing(&all, rule)? })).collect()
+    dead.map(|rule| Ok(ShadowedRule { rule, by: shadowing_rules(&all, rule)? })).collect()
 }
 
 /// Returns the earlier rules that take the connections of the last one.
-fn shadowing(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable> {
+fn shadowing_rules(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable> {
     // Only rules that could share a connection with it matter. Where the first of them covers it, that one takes all.
     let mut meeting = (0..dead).filter(|&rule| may_meet(all[rule], all[dead]));
     let Some(first) = meeting.next() else { return Ok(Vec::new()) };

@@ -50,7 +50,7 @@ pub fn parse_address(text: &str, rules: AddressRules) -> Result<Address, Address
     let mut found = parser.address(true)?;
     parser.skip_comments()?;
     if !parser.rest.is_empty() {
-        return Err(error(format!("mail: expected single address, got {}", quoted(parser.rest))));
+        return Err(error(format!("mail: expected single address, got {}", quote_as_go(parser.rest))));
     }
     match (found.len(), found.pop()) {
         (1, Some(address)) => Ok(address),
@@ -95,7 +95,7 @@ fn error(text: impl Into<String>) -> AddressError {
 }
 
 /// Quotes a text with double quotes, as Go's `%q` prints visible characters.
-fn quoted(text: &str) -> String {
+fn quote_as_go(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         escape(&mut out, c, '"');
@@ -230,7 +230,7 @@ impl<'t> Parser<'t> {
                 // Go holds IPv4 addresses in 16 bytes too.
                 Ok(_) => Ok(format!("[{text}]")),
                 Err(_) => {
-                    Err(error(format!("mail: invalid IPv6 address in domain-literal: {}", quoted(text))))
+                    Err(error(format!("mail: invalid IPv6 address in domain-literal: {}", quote_as_go(text))))
                 }
             };
         }
@@ -242,7 +242,7 @@ impl<'t> Parser<'t> {
         if accepted {
             Ok(format!("[{text}]"))
         } else {
-            Err(error(format!("mail: invalid IP address in domain-literal: {}", quoted(text))))
+            Err(error(format!("mail: invalid IP address in domain-literal: {}", quote_as_go(text))))
         }
     }
 
@@ -264,7 +264,7 @@ impl<'t> Parser<'t> {
             let read = if self.rest.starts_with('"') {
                 self.quoted_string().map(PhraseWord::Plain)
             } else {
-                self.atom(true).and_then(decoded)
+                self.atom(true).and_then(decode_word)
             };
             match read {
                 Ok(PhraseWord::Encoded(text)) if joins => encoded.push_str(&text),
@@ -340,7 +340,7 @@ impl<'t> Parser<'t> {
         let comment = self.comment()?;
         let words = comment.split([' ', '\t']).filter(|word| !word.is_empty());
         let words: Result<Vec<String>, _> =
-            words.map(|word| decoded(word).map(PhraseWord::into_text)).collect();
+            words.map(|word| decode_word(word).map(PhraseWord::into_text)).collect();
         Ok(words?.join(" "))
     }
 
@@ -417,7 +417,7 @@ impl PhraseWord {
 }
 
 /// Decodes an RFC 2047 encoded word. A malformed one is returned unchanged; an unknown charset is an error.
-fn decoded(word: &str) -> Result<PhraseWord, AddressError> {
+fn decode_word(word: &str) -> Result<PhraseWord, AddressError> {
     let plain = || Ok(PhraseWord::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));
     let parts: Vec<&str> = inner.filter(|_| word.len() >= 8).unwrap_or_default().split('?').collect();
@@ -435,7 +435,7 @@ fn decoded(word: &str) -> Result<PhraseWord, AddressError> {
         "us-ascii" => {
             bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{fffd}' }).collect()
         }
-        _ => return Err(error(format!("charset not supported: {}", quoted(charset)))),
+        _ => return Err(error(format!("charset not supported: {}", quote_as_go(charset)))),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Durations as Go's `time.ParseDuration` accepts them.
 
 /// Largest magnitude of a negative duration, in nanoseconds.
-const LIMIT: u64 = 1 << 63;
+const MAX_NEGATIVE: u64 = 1 << 63;
 
 /// Returns `true` if the text is a duration in Go's format, such as `5m` or `1h30m`, that fits into 64 bits of
 /// nanoseconds.
@@ -11,7 +11,7 @@ pub(crate) fn is_duration(text: &str) -> bool {
     if rest == "0" {
         return true;
     }
-    nanoseconds(rest).is_some_and(|total| negative || total < LIMIT)
+    nanoseconds(rest).is_some_and(|total| negative || total < MAX_NEGATIVE)
 }
 
 fn nanoseconds(text: &str) -> Option<u64> {
@@ -44,11 +44,11 @@ fn nanoseconds(text: &str) -> Option<u64> {
         };
         rest = &after[end..];
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-        let part = whole.checked_mul(unit).filter(|part| *part <= LIMIT)?;
+        let part = whole.checked_mul(unit).filter(|part| *part <= MAX_NEGATIVE)?;
         // The fraction is cut off where it has more digits than count.
         let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
-        let part = part.checked_add((fraction * unit as f64) as u64).filter(|part| *part <= LIMIT)?;
-        total = total.checked_add(part).filter(|total| *total <= LIMIT)?;
+        let part = part.checked_add((fraction * unit as f64) as u64).filter(|part| *part <= MAX_NEGATIVE)?;
+        total = total.checked_add(part).filter(|total| *total <= MAX_NEGATIVE)?;
     }
     Some(total)
 }

@@ -114,7 +114,7 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>,
     if !section.flag("ENABLED", false) {
         return Ok(None);
     }
-    let origin = deprecated(&mut section)?;
+    let origin = map_deprecated(&mut section)?;
     aliases(&mut section, version);
     let password = secret(&mut section, version, "PASSWD_URI", "PASSWD")?;
     let timeout = section.text("SENDMAIL_TIMEOUT");
@@ -258,7 +258,7 @@ impl SectionLoader {
 }
 
 /// Maps deprecated keys to current ones. Returns the source of a transport that is set afterwards.
-fn deprecated(section: &mut SectionLoader) -> Result<Origin, Fatal> {
+fn map_deprecated(section: &mut SectionLoader) -> Result<Origin, Fatal> {
     let mut origin = Origin::Written;
     let written = section.has("PROTOCOL");
     if section.text("MAILER_TYPE") == "sendmail" && !written {

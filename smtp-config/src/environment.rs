@@ -19,7 +19,7 @@ pub struct Variable {
 /// single `_` are encoded as `_0X`, their UTF-8 bytes in hexadecimal, and `_`.
 #[must_use]
 pub fn variable(section: &str, key: &str) -> String {
-    format!("FORGEJO__{}__{}", encoded(section), encoded(key))
+    format!("FORGEJO__{}__{}", encode_name(section), encode_name(key))
 }
 
 /// Returns the name of the variable that contains the path of a file with the value. One LF or CRLF at the end of the file is
@@ -75,7 +75,7 @@ fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     (text, Vec::new(), "")
 }
 
-fn encoded(name: &str) -> String {
+fn encode_name(name: &str) -> String {
     let mut out = String::new();
     let mut buffer = [0; 4];
     for (at, c) in name.char_indices() {

@@ -87,7 +87,7 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
         }
     }
     if let Start::Sends(mailer) = &outcome {
-        for (key, value, from) in implied(mailer) {
+        for (key, value, from) in implied_values(mailer) {
             let written = keys.iter_mut().find(|row| row.section == SECTION && row.key == key);
             if let Some(row) = written {
                 // An empty value counts as none.
@@ -129,7 +129,7 @@ fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Resul
 }
 
 /// Returns the values of keys that are not written.
-fn implied(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'static str)> {
+fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'static str)> {
     let mut rows = Vec::new();
     if let EffectiveTransport::Network(protocol) = mailer.transport {
         let from = if mailer.origin == Origin::Deprecated { "a deprecated key" } else { "inferred" };

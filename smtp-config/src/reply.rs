@@ -3,9 +3,9 @@
 use thiserror::Error;
 
 /// Maximum length of a reply line, in bytes.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE_LEN: usize = 4096;
 /// Maximum number of lines in a reply.
-const MOST_LINES: usize = 256;
+const MAX_LINES: usize = 256;
 
 /// An SMTP reply: code and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
             let wrong = rest.iter().take(3).any(|byte| !byte.is_ascii_digit());
             return match () {
                 () if wrong => Err(ReplyError::Code),
-                () if rest.len() > LONGEST_LINE => Err(ReplyError::Long),
+                () if rest.len() > MAX_LINE_LEN => Err(ReplyError::Long),
                 () => Ok(None),
             };
         };
-        if end > LONGEST_LINE || lines.len() >= MOST_LINES {
+        if end > MAX_LINE_LEN || lines.len() >= MAX_LINES {
             return Err(ReplyError::Long);
         }
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);

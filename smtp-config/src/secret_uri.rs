@@ -25,7 +25,7 @@ pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
         return Err(SecretUriError::Syntax);
     }
     let (main, fragment) = uri.split_once('#').map_or((uri, ""), |(main, fragment)| (main, fragment));
-    if unescaped(fragment).is_none() {
+    if unescape(fragment).is_none() {
         return Err(SecretUriError::Syntax);
     }
     let rest = match scheme(main) {
@@ -41,7 +41,7 @@ pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
             let host = path.strip_prefix("//").filter(|rest| !rest.starts_with('/'));
             let malformed = first.contains(':')
                 || host.is_some_and(|rest| !is_authority(rest.split('/').next().unwrap_or_default()));
-            return Err(if malformed || unescaped(path).is_none() {
+            return Err(if malformed || unescape(path).is_none() {
                 SecretUriError::Syntax
             } else {
                 SecretUriError::Scheme
@@ -85,8 +85,8 @@ fn parts(rest: &str) -> Option<String> {
         }
         None => path,
     };
-    let plain = unescaped(path)?;
-    let path = if is_encoded(path) { path.to_owned() } else { escaped(&plain) };
+    let plain = unescape(path)?;
+    let path = if is_encoded(path) { path.to_owned() } else { escape_path(&plain) };
     let path = if path.is_empty() { "/".to_owned() } else { path };
     Some(format!("{path}{query}"))
 }
@@ -95,7 +95,7 @@ fn parts(rest: &str) -> Option<String> {
 fn is_authority(text: &str) -> bool {
     let (user, place) = text.rsplit_once('@').unwrap_or(("", text));
     let in_user = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
-    if !user.bytes().all(in_user) || unescaped(user).is_none() {
+    if !user.bytes().all(in_user) || unescape(user).is_none() {
         return false;
     }
     let (host, port) = place.split_once(':').unwrap_or((place, ""));
@@ -113,7 +113,7 @@ fn escapes_in_host(host: &str) -> bool {
 }
 
 /// Decodes percent-encoding. Returns `None` if it is malformed.
-fn unescaped(text: &str) -> Option<Vec<u8>> {
+fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut bytes = text.bytes();
     let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
@@ -133,7 +133,7 @@ fn is_encoded(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte))
 }
 
-fn escaped(path: &[u8]) -> String {
+fn escape_path(path: &[u8]) -> String {
     let mut out = String::new();
     for byte in path {
         if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(byte) {

@@ -16,7 +16,7 @@ pub(super) fn to_pem(text: &str) -> Option<String> {
         let bytes = URL_SAFE_NO_PAD.decode(object[member].as_str()?.trim_end_matches('=')).ok()?;
         body.extend(integer(&bytes));
     }
-    Some(pem("RSA PRIVATE KEY", &tagged(0x30, &body)))
+    Some(pem("RSA PRIVATE KEY", &encode_der(0x30, &body)))
 }
 
 /// Encodes a DER INTEGER: without leading zeros, except for one where the sign bit would be set.
@@ -28,11 +28,11 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
         content.push(0);
     }
     content.extend_from_slice(bytes);
-    tagged(0x02, &content)
+    encode_der(0x02, &content)
 }
 
 /// Encodes a DER value with its tag and length.
-fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+fn encode_der(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len();
     if let Ok(short) = u8::try_from(length)
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(integer(&[0]), [2, 1, 0]);
         assert_eq!(integer(&[0, 0x80]), [2, 2, 0, 0x80]);
         assert_eq!(integer(&[1, 0, 1]), [2, 3, 1, 0, 1]);
-        assert_eq!(&tagged(0x30, &[7; 300])[..4], [0x30, 0x82, 1, 44]);
+        assert_eq!(&encode_der(0x30, &[7; 300])[..4], [0x30, 0x82, 1, 44]);
         assert_eq!(to_pem("{}"), None);
         assert_eq!(to_pem(r#"{"kty":"RSA","n":"AQ"}"#), None);
     }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Time limit for each SMTP command.
-const WITHIN: Duration = Duration::from_secs(30);
+const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Encryption of the connection to the mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Mail {
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.name)
             .port(server.port.unwrap_or(port))
             .tls(tls)
-            .timeout(Some(WITHIN));
+            .timeout(Some(SMTP_TIMEOUT));
         if let Some((user, password)) = server.login {
             builder = builder.credentials(Credentials::new(user, password.expose_secret().to_owned()));
         }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Maximum number of pages of an account's order list, and of orders, that are searched for a lost order.
-const PAGES: usize = 100;
-const LISTED: usize = 50;
+const MAX_PAGES: usize = 100;
+const MAX_ORDERS: usize = 50;
 
 /// A registered account: its key, its URL and the client of its authority.
 ///
@@ -77,7 +77,7 @@ impl Account {
     /// Replaces the account's contacts (RFC 8555 §7.3.2) by these mail addresses, which are given without `mailto:`.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn set_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
         let contact: Vec<String> = contact.iter().map(|mail| format!("mailto:{mail}")).collect();
         self.post(&self.url, &json!({"contact": contact}).to_string()).await.map(|_| ())
@@ -86,7 +86,7 @@ impl Account {
     /// Deactivates the account (RFC 8555 §7.3.6). Deactivation is permanent.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn deactivate(&self) -> Result<(), AcmeError> {
         self.post(&self.url, r#"{"status":"deactivated"}"#).await.map(|_| ())
     }
@@ -95,7 +95,7 @@ impl Account {
     /// one is valid.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn change_key(&self, new: &AccountKey) -> Result<(), AcmeError> {
         let directory = self.acme.directory().await?.directory;
         let url = &directory.key_change;
@@ -109,7 +109,7 @@ impl Account {
     /// Creates an order (RFC 8555 §7.4).
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn new_order(&self, request: &OrderRequest<'_>) -> Result<Order, AcmeError> {
         let directory = self.acme.directory().await?.directory;
         let identifiers: Vec<Value> =
@@ -140,7 +140,7 @@ impl Account {
     /// Fetches an order (POST-as-GET).
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn order(&self, url: &str) -> Result<Order, AcmeError> {
         let response = match &self.orders {
             Some(orders) => orders.order(url).await?,
@@ -153,14 +153,14 @@ impl Account {
     /// does not list orders.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn find_order(&self, names: &[Name]) -> Result<Option<Order>, AcmeError> {
         let response = self.post(&self.url, "").await?;
         let object: Value = read(&response)?;
         let Some(list) = object["orders"].as_str() else { return Ok(None) };
         let mut page = Some(list.to_owned());
         let mut urls = Vec::new();
-        for _ in 0..PAGES {
+        for _ in 0..MAX_PAGES {
             let Some(url) = page.take() else { break };
             // Not every authority that names a list has one.
             let Ok(response) = self.post(&url, "").await else { break };
@@ -171,7 +171,7 @@ impl Account {
             page = links(&response, "next").into_iter().next();
         }
         // The newest come last with those who list them at all.
-        for url in urls.into_iter().rev().take(LISTED) {
+        for url in urls.into_iter().rev().take(MAX_ORDERS) {
             let response = self.post(&url, "").await?;
             let found: Value = read(&response)?;
             let identifiers = found["identifiers"].as_array().into_iter().flatten();
@@ -190,7 +190,7 @@ impl Account {
     /// Fetches an authorization. `of` is the URL of its order.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn authorization(&self, of: &str, url: &str) -> Result<Authorization, AcmeError> {
         #[derive(Deserialize)]
         struct AuthorizationObject {
@@ -247,7 +247,7 @@ impl Account {
     /// Indicates to the CA that a challenge is ready for validation (RFC 8555 §7.5.1). `of` is the URL of its order.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn trigger(&self, of: &str, challenge: &str) -> Result<(), AcmeError> {
         if let Some(orders) = &self.orders
             && orders.trigger(of, challenge).await?
@@ -260,7 +260,7 @@ impl Account {
     /// Finalizes an order with a certificate signing request (RFC 8555 §7.4).
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn finalize(
         &self,
         order_url: &str,
@@ -281,7 +281,7 @@ impl Account {
     /// Downloads a certificate chain with the URLs of its alternates (RFC 8555 §7.4.2). `of` is the URL of its order, if known.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn certificate(&self, of: Option<&str>, url: &str) -> Result<Chain, AcmeError> {
         let known = match (&self.orders, of) {
             (Some(orders), Some(of)) => orders.certificate(of, url).await?,
@@ -298,7 +298,7 @@ impl Account {
     /// Revokes a certificate in DER that this account ordered (RFC 8555 §7.6). `code` is a reason code of RFC 5280 §5.3.1.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn revoke(&self, certificate: &[u8], code: Option<u8>) -> Result<(), AcmeError> {
         let directory = self.acme.directory().await?.directory;
         if let Some(orders) = &self.orders

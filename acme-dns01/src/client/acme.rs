@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Nonces that are refused in a row before it is given up. A CA refuses one in twenty at most; Pebble can be told nine in ten.
-const NONCES: u32 = 60;
+/// Consecutive rejected nonces after which a request fails. A CA rejects one in twenty at most; Pebble can be configured to reject
+/// nine in ten.
+const MAX_NONCES: u32 = 60;
 /// Difference between wall-clock and monotonic time above which the clock counts as having been set.
-const CLOCK_SET: Duration = Duration::from_secs(10);
+const CLOCK_CHANGE: Duration = Duration::from_secs(10);
 /// Lifetime of the cached directory.
-const DIRECTORY: Duration = Duration::from_secs(3600);
+const DIRECTORY_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// External account binding of a new account (RFC 8555 §7.3.4).
 #[derive(Debug)]
@@ -77,7 +78,7 @@ struct CachedDirectory {
 impl CachedDirectory {
     fn holds(&self) -> bool {
         let (elapsed, by_clock) = (self.at.elapsed(), now().since(self.wall));
-        elapsed < DIRECTORY && elapsed.abs_diff(by_clock) < CLOCK_SET
+        elapsed < DIRECTORY_LIFETIME && elapsed.abs_diff(by_clock) < CLOCK_CHANGE
     }
 }
 
@@ -206,7 +207,7 @@ impl Acme {
         payload: &str,
         missing: ErrorKind,
     ) -> Result<Response, AcmeError> {
-        for _ in 0..NONCES {
+        for _ in 0..MAX_NONCES {
             let nonce = self.nonce().await?;
             let body = key
                 .sign(url, account, Some(&nonce), payload)
@@ -219,7 +220,7 @@ impl Acme {
                 return Err(signed_error(&response, url, missing));
             }
         }
-        let why = format!("{url}: the authority refused {NONCES} nonces in a row");
+        let why = format!("{url}: the authority refused {MAX_NONCES} nonces in a row");
         Err(AcmeError::new(ErrorKind::Transient, why))
     }
 
@@ -227,7 +228,7 @@ impl Acme {
     /// account URL.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn register(
         &self,
         key: &AccountKey,
@@ -272,7 +273,7 @@ impl Acme {
     /// Fetches the renewal information of a certificate. `certificate` is its ARI identifier (RFC 9773 §4.1).
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn renewal_info(&self, certificate: &str) -> Result<RenewalInfoResponse, AcmeError> {
         let directory = self.directory().await?.directory;
         let Some(base) = directory.renewal_info else {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 /// Maximum size of a response body, in bytes.
-const LIMIT: usize = 4 << 20;
+const MAX_BODY_SIZE: usize = 4 << 20;
 
 /// Error of an HTTP request.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,7 @@ impl Http {
         let exchange = async {
             let response = self.client.request(request).await.map_err(|why| failed(&why))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, LIMIT).collect().await.map_err(|why| failed(&*why))?.to_bytes();
+            let body = Limited::new(body, MAX_BODY_SIZE).collect().await.map_err(|why| failed(&*why))?.to_bytes();
             Ok(Response { status: head.status, headers: head.headers, body })
         };
         let timed_out = || HttpError::TimedOut { url: url.to_owned(), within: self.within };

@@ -53,7 +53,7 @@ impl AccountKey {
     /// Generates an ECDSA key over P-256.
     ///
     /// # Errors
-    /// [`KeyError::Crypto`].
+    /// Returns [`KeyError::Crypto`] if the generation fails.
     pub fn generate() -> Result<Self, KeyError> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| KeyError::Crypto)?;
@@ -151,7 +151,7 @@ impl AccountKey {
     /// Signs a request. `account` is its URL, or `None` to send the public key itself.
     ///
     /// # Errors
-    /// [`KeyError::Crypto`].
+    /// Returns [`KeyError::Crypto`] if the signature fails.
     pub(super) fn sign(
         &self,
         url: &str,

@@ -24,12 +24,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Calls that a CA answers with a refused nonce before it is given up; instant-acme itself tries each three times.
-const CALLS: u32 = 20;
-/// Orders that are kept open. One that is not is read again.
-const OPEN: usize = 500;
+/// Consecutive calls with a rejected nonce after which a request fails. instant-acme itself tries each three times.
+const MAX_CALLS: u32 = 20;
+/// Maximum number of orders that are kept open. Others are fetched again.
+const MAX_OPEN_ORDERS: usize = 500;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex, also after a panic of its holder.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -75,7 +76,7 @@ impl Transport {
                     Err(never) => match never {},
                 };
                 self.acme.exchange(&head.uri.to_string(), body.to_vec()).await.map(|response| {
-                    *locked(&self.last) = Some(Ok(response.clone()));
+                    *lock(&self.last) = Some(Ok(response.clone()));
                     // The nonce went into the pool.
                     let mut headers = response.headers;
                     headers.remove(REPLAY_NONCE);
@@ -91,7 +92,7 @@ impl Transport {
             }
             Err(error) => {
                 let reason = error.reason.clone();
-                *locked(&self.last) = Some(Err(error));
+                *lock(&self.last) = Some(Err(error));
                 Err(Error::Other(reason.into()))
             }
         }
@@ -105,7 +106,7 @@ impl Transport {
         url: &str,
         missing: ErrorKind,
     ) -> Result<Option<Response>, AcmeError> {
-        match (locked(&self.last).take(), called) {
+        match (lock(&self.last).take(), called) {
             (Some(Ok(response)), _) if response.status.is_success() => Ok(Some(response)),
             (Some(Ok(response)), _) if problem_type(&response).as_deref() == Some("badNonce") => Ok(None),
             (Some(Ok(response)), _) => Err(signed_error(&response, url, missing)),
@@ -119,7 +120,7 @@ impl Transport {
 const REPLAY_NONCE: http::HeaderName = http::HeaderName::from_static("replay-nonce");
 
 fn refused_nonces(url: &str) -> AcmeError {
-    let why = format!("{url}: the authority refused {} nonces in a row", CALLS * 3);
+    let why = format!("{url}: the authority refused {} nonces in a row", MAX_CALLS * 3);
     AcmeError::new(ErrorKind::Transient, why)
 }
 
@@ -154,7 +155,7 @@ impl OrderPath {
         let builder = Account::builder_with_http(Box::new(transport.clone()));
         let (key, directory) = (self.key.clone_key(), self.acme.url().to_owned());
         let made = builder.from_parts(self.url.clone(), key, directory).await;
-        made.map_err(|error| match locked(&transport.last).take() {
+        made.map_err(|error| match lock(&transport.last).take() {
             Some(Err(error)) => error,
             _ => AcmeError::new(ErrorKind::Local, format!("the account {}: {error}", self.url)),
         })
@@ -163,16 +164,16 @@ impl OrderPath {
     fn keep(&self, order: Order, transport: Transport) -> Arc<tokio::sync::Mutex<OpenOrder>> {
         let url = order.url().to_owned();
         let kept = Arc::new(tokio::sync::Mutex::new(OpenOrder { order, transport }));
-        let mut open = locked(&self.open);
-        if open.len() >= OPEN {
+        let mut open = lock(&self.open);
+        if open.len() >= MAX_OPEN_ORDERS {
             open.clear();
         }
         open.insert(url, kept.clone());
         kept
     }
 
-    fn kept(&self, url: &str) -> Option<Arc<tokio::sync::Mutex<OpenOrder>>> {
-        locked(&self.open).get(url).cloned()
+    fn known_order(&self, url: &str) -> Option<Arc<tokio::sync::Mutex<OpenOrder>>> {
+        lock(&self.open).get(url).cloned()
     }
 
     /// Places an order.
@@ -195,7 +196,7 @@ impl OrderPath {
         }
         let transport = Transport::new(self.acme.clone());
         let account = self.account(&transport).await?;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let made = account.new_order(&wanted).await;
             if let Some(response) = transport.response(&made, url, ErrorKind::Refused)? {
                 // An answer that instant-acme does not take is an order all the same: it is read again.
@@ -210,9 +211,9 @@ impl OrderPath {
 
     /// Reads an order.
     pub(super) async fn order(&self, url: &str) -> Result<Response, AcmeError> {
-        if let Some(kept) = self.kept(url) {
+        if let Some(kept) = self.known_order(url) {
             let mut kept = kept.lock().await;
-            for _ in 0..CALLS {
+            for _ in 0..MAX_CALLS {
                 let read = kept.order.refresh().await.map(|_| ());
                 if let Some(response) = kept.transport.response(&read, url, ErrorKind::OrderGone)? {
                     return Ok(response);
@@ -229,7 +230,7 @@ impl OrderPath {
     ) -> Result<(Response, Option<Arc<tokio::sync::Mutex<OpenOrder>>>), AcmeError> {
         let transport = Transport::new(self.acme.clone());
         let account = self.account(&transport).await?;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let read = account.order(url.to_owned()).await;
             if let Some(response) = transport.response(&read, url, ErrorKind::OrderGone)? {
                 let kept = read.ok().map(|order| self.keep(order, transport));
@@ -239,8 +240,8 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    async fn opened(&self, url: &str) -> Result<Option<Arc<tokio::sync::Mutex<OpenOrder>>>, AcmeError> {
-        match self.kept(url) {
+    async fn find_or_open(&self, url: &str) -> Result<Option<Arc<tokio::sync::Mutex<OpenOrder>>>, AcmeError> {
+        match self.known_order(url) {
             Some(kept) => Ok(Some(kept)),
             None => self.open(url).await.map(|(_, kept)| kept),
         }
@@ -248,21 +249,21 @@ impl OrderPath {
 
     /// Reads an authorization of an order. `None` if instant-acme has no such one.
     pub(super) async fn authorization(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
-        let Some(kept) = self.opened(order).await? else { return Ok(None) };
+        let Some(kept) = self.find_or_open(order).await? else { return Ok(None) };
         let mut kept = kept.lock().await;
         let OpenOrder { order, transport } = &mut *kept;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let mut all = order.authorizations();
             let mut found: Option<Result<(), Error>> = None;
             while let Some(next) = all.next().await {
                 match next {
                     Ok(handle) if handle.url() != url => {
                         // Of another name, and perhaps read on the way.
-                        locked(&transport.last).take();
+                        lock(&transport.last).take();
                     }
                     // It was read just now, or is read again.
                     Ok(mut handle) => {
-                        let fresh = locked(&transport.last).is_some();
+                        let fresh = lock(&transport.last).is_some();
                         found = Some(if fresh { Ok(()) } else { handle.refresh().await.map(|_| ()) });
                         break;
                     }
@@ -283,15 +284,15 @@ impl OrderPath {
     /// Indicates to the CA that a challenge of an order is ready for validation. Returns `false` if instant-acme does not know the
     /// challenge.
     pub(super) async fn trigger(&self, order: &str, challenge: &str) -> Result<bool, AcmeError> {
-        let Some(kept) = self.opened(order).await? else { return Ok(false) };
+        let Some(kept) = self.find_or_open(order).await? else { return Ok(false) };
         let mut kept = kept.lock().await;
         let OpenOrder { order, transport } = &mut *kept;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let mut all = order.authorizations();
             let mut told = None;
             while let Some(next) = all.next().await {
                 let Ok(mut handle) = next else { return Ok(false) };
-                locked(&transport.last).take();
+                lock(&transport.last).take();
                 if has(&handle, challenge)
                     && let Some(mut ready) = handle.challenge(ChallengeType::Dns01)
                 {
@@ -314,10 +315,10 @@ impl OrderPath {
         url: &str,
         request: &[u8],
     ) -> Result<Option<Response>, AcmeError> {
-        let Some(kept) = self.opened(order).await? else { return Ok(None) };
+        let Some(kept) = self.find_or_open(order).await? else { return Ok(None) };
         let mut kept = kept.lock().await;
         let OpenOrder { order, transport } = &mut *kept;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let sent = order.finalize_csr(request).await;
             if let Some(response) = transport.response(&sent, url, ErrorKind::Refused)? {
                 return Ok(Some(response));
@@ -328,15 +329,15 @@ impl OrderPath {
 
     /// Downloads the chain of an order that is open here. `None` if it is not, or has another certificate.
     pub(super) async fn certificate(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
-        let Some(kept) = self.kept(order) else { return Ok(None) };
+        let Some(kept) = self.known_order(order) else { return Ok(None) };
         let mut kept = kept.lock().await;
         if kept.order.state().certificate.as_deref() != Some(url) {
             return Ok(None);
         }
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let read = kept.order.certificate().await;
             if let Some(response) = kept.transport.response(&read, url, ErrorKind::OrderGone)? {
-                locked(&self.open).remove(order);
+                lock(&self.open).remove(order);
                 return Ok(Some(response));
             }
         }
@@ -354,7 +355,7 @@ impl OrderPath {
         let wanted = RevocationRequest { certificate: &certificate, reason };
         let transport = Transport::new(self.acme.clone());
         let account = self.account(&transport).await?;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             let told = account.revoke(&wanted).await;
             if transport.response(&told, url, ErrorKind::Refused)?.is_some() {
                 return Ok(());

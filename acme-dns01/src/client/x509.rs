@@ -101,7 +101,7 @@ impl KeyPair {
     /// Creates a certificate signing request (PKCS #10) in DER for these names.
     ///
     /// # Errors
-    /// [`CertificateError::Request`].
+    /// Returns [`CertificateError::Request`] if a name is not valid or the signature fails.
     pub fn request(&self, names: &[Name]) -> Result<Vec<u8>, CertificateError> {
         let wrong = |why: rcgen::Error| CertificateError::Request(why.to_string());
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -116,7 +116,7 @@ impl KeyPair {
 /// PEM. The certificate is valid for ten years, from a day before `now`.
 ///
 /// # Errors
-/// [`CertificateError`].
+/// Returns a [`CertificateError`] if no key can be generated, or a name is not valid.
 pub fn self_signed(
     names: &[Name],
     kind: KeyType,
@@ -179,7 +179,7 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
 /// Reads the properties of a chain's first certificate.
 ///
 /// # Errors
-/// [`CertificateError::Chain`].
+/// Returns [`CertificateError::Chain`] if the text contains no valid certificate.
 pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     let ders = certificates(pem)?;
     let leaf = ders

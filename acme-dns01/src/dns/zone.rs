@@ -100,7 +100,7 @@ impl Dns {
     ) -> Result<AuthorityAnswer, DnsError> {
         let mut zone = self.zone(name).await?;
         let mut servers = self.authorities(&zone).await?;
-        for _ in 0..DELEGATIONS {
+        for _ in 0..MAX_DELEGATIONS {
             match self.ask_servers(&servers, &zone, name, kind).await? {
                 ServerReply::Answer(message) => {
                     // A server that has the child zone too answers from it, without a referral.
@@ -266,7 +266,7 @@ impl Dns {
 }
 
 /// Maximum number of delegations followed for one name.
-const DELEGATIONS: usize = 8;
+const MAX_DELEGATIONS: usize = 8;
 
 /// Location of a challenge's TXT record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,11 +88,11 @@ impl AccountKeeper {
     /// Returns the account URL if the account is registered, without a request to the CA.
     pub(super) async fn known_url(&self, name: &str) -> Option<String> {
         let authority = self.authority(name).ok()?;
-        self.stored(name, authority).await.ok().flatten().and_then(|account| account.url)
+        self.load_stored(name, authority).await.ok().flatten().and_then(|account| account.url)
     }
 
     /// Waits for the lock of an account, which is held for seconds during a registration.
-    async fn locked(&self, authority: &Authority) -> Result<Lock, AcmeError> {
+    async fn wait_for_lock(&self, authority: &Authority) -> Result<Lock, AcmeError> {
         let name = format!("account@{}", account_key(authority.acme.url()));
         for _ in 0..LOCK_ATTEMPTS {
             if let Some(lock) = self.store.lock(&name).await.map_err(|error| store_error(&error))? {
@@ -106,7 +106,7 @@ impl AccountKeeper {
 
     /// Reads the stored account of a CA: under its directory URL, or else under its name, as older versions stored it. `None` if
     /// there is none.
-    async fn stored(&self, name: &str, authority: &Authority) -> Result<Option<StoredAccount>, AcmeError> {
+    async fn load_stored(&self, name: &str, authority: &Authority) -> Result<Option<StoredAccount>, AcmeError> {
         let url = authority.acme.url();
         let durable = |error| store_error(&error);
         if let Some(found) = self.store.account(&account_key(url)).await.map_err(durable)? {
@@ -133,7 +133,7 @@ impl AccountKeeper {
             && !forgotten
         {
             // Another process may have given the account another key.
-            let stored = self.stored(name, authority).await?;
+            let stored = self.load_stored(name, authority).await?;
             let same = |stored: StoredAccount| {
                 stored.next_key.is_none() && stored.key.expose_secret() == account.key().pem().expose_secret()
             };
@@ -141,8 +141,8 @@ impl AccountKeeper {
                 return Ok(account.clone());
             }
         }
-        let _lock = self.locked(authority).await?;
-        let mut stored = match self.stored(name, authority).await? {
+        let _lock = self.wait_for_lock(authority).await?;
+        let mut stored = match self.load_stored(name, authority).await? {
             Some(stored) => stored,
             None => {
                 let stored = StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None };
@@ -194,7 +194,7 @@ impl AccountKeeper {
         dry: bool,
     ) -> Result<String, AcmeError> {
         let authority = self.authority(name)?;
-        if let Some(url) = self.stored(name, authority).await?.and_then(|stored| stored.url) {
+        if let Some(url) = self.load_stored(name, authority).await?.and_then(|stored| stored.url) {
             return Ok(format!("there is one already: {url}"));
         }
         let directory = authority.acme.url();
@@ -205,7 +205,7 @@ impl AccountKeeper {
         if dry {
             return Ok(format!("would be taken: {shown}"));
         }
-        let _lock = self.locked(authority).await?;
+        let _lock = self.wait_for_lock(authority).await?;
         let stored =
             StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
         self.save(authority, &stored).await?;
@@ -231,9 +231,9 @@ impl AccountKeeper {
         self.ensure(name, false).await?;
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
-        let _lock = self.locked(authority).await?;
+        let _lock = self.wait_for_lock(authority).await?;
         // Under the lock, what the store has now: another process may have been here in between.
-        let stored = self.stored(name, authority).await?.filter(|stored| stored.next_key.is_none());
+        let stored = self.load_stored(name, authority).await?.filter(|stored| stored.next_key.is_none());
         let busy = || AcmeError::new(ErrorKind::Transient, "another process changes the account's key");
         let mut stored = stored.ok_or_else(busy)?;
         let url = stored.url.clone().unwrap_or_default();
@@ -257,7 +257,7 @@ impl AccountKeeper {
         let account = self.ensure(name, false).await?;
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
-        let _lock = self.locked(authority).await?;
+        let _lock = self.wait_for_lock(authority).await?;
         account.deactivate().await?;
         *known = None;
         self.save(authority, &StoredAccount { key: generate()?.pem().clone(), url: None, next_key: None })

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 
 /// Names that are checked concurrently.
-const CONCURRENT: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 /// Checks the configuration against CA, DNS, providers and store.
 pub(super) struct Checker<'e> {
@@ -38,7 +38,7 @@ impl<'e> Checker<'e> {
         for name in &certificate.spec.names {
             looks.push(self.name(certificate, authority, name));
         }
-        stream::iter(looks).buffer_unordered(CONCURRENT).try_collect().await
+        stream::iter(looks).buffer_unordered(MAX_CONCURRENT).try_collect().await
     }
 
     async fn name(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), AcmeError> {

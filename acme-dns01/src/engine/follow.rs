@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// First and maximum pause before a failed reload is retried.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// Follows the changes that other hosts make to a shared store.
 pub(super) struct Follower {
@@ -76,7 +76,7 @@ impl Follower {
             };
             let text = format!("the certificate that another machine installed: {why}");
             self.engine.reporter.event(id, &EngineEvent::Error(text));
-            let pause = self.retries.get(id).map_or(RETRY.0, |(_, pause)| (*pause * 2).min(RETRY.1));
+            let pause = self.retries.get(id).map_or(RETRY_PAUSES.0, |(_, pause)| (*pause * 2).min(RETRY_PAUSES.1));
             if self.retries.insert(id.clone(), (Instant::now() + pause, pause)).is_none() {
                 self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
             }

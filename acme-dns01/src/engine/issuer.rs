@@ -15,7 +15,7 @@ fn local(why: impl std::fmt::Display) -> AcmeError {
 }
 
 /// Returns an error for an order that cannot be continued, so that a new one is needed.
-fn lost(why: impl std::fmt::Display) -> AcmeError {
+fn loss_error(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::OrderGone, why.to_string())
 }
 
@@ -185,10 +185,10 @@ impl<'e> Issuer<'e> {
 
     async fn finalize(&self, attempt: &Attempt, order: &str, url: &str) -> Result<Event, AcmeError> {
         let key = self.engine.store.pending_key(self.id()).await.map_err(durable)?;
-        let key = key.ok_or_else(|| lost("the key for the order is gone from the store"))?;
-        let key = KeyPair::from_pem(&key).map_err(lost)?;
+        let key = key.ok_or_else(|| loss_error("the key for the order is gone from the store"))?;
+        let key = KeyPair::from_pem(&key).map_err(loss_error)?;
         if attempt.key.as_ref().is_some_and(|known| *known != key.public_key()) {
-            return Err(lost("the key in the store is not the one that the order was made for"));
+            return Err(loss_error("the key in the store is not the one that the order was made for"));
         }
         let request = key.request(&self.certificate.spec.names).map_err(local)?;
         self.account(attempt).await?.finalize(order, url, &request).await.map(Event::Order)
@@ -254,12 +254,12 @@ impl<'e> Issuer<'e> {
             // The pair was put into place, and then the machine ended before it could write that down.
             None => match store.current(&spec.id).await.map_err(durable)? {
                 Some(pair) => pair.key,
-                None => return Err(lost("the key for the certificate is gone from the store")),
+                None => return Err(loss_error("the key for the certificate is gone from the store")),
             },
         };
-        let pair_key = KeyPair::from_pem(&key).map_err(lost)?;
+        let pair_key = KeyPair::from_pem(&key).map_err(loss_error)?;
         let names = attempt.request.as_ref().map_or(&spec.names, |request| &request.names);
-        let (chain, mut held) = verify_pair(&chain, &pair_key, names).map_err(lost)?;
+        let (chain, mut held) = verify_pair(&chain, &pair_key, names).map_err(loss_error)?;
         held.authority = Some(attempt.authority.clone());
         held.directory = Some(self.engine.accounts.authority(&attempt.authority)?.acme.url().to_owned());
         held.profile.clone_from(&spec.profile);
@@ -274,19 +274,19 @@ impl<'e> Issuer<'e> {
     /// No key of the certificate is left, or the CA returns another certificate.
     async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
-        let held = machine.state().held.as_ref().ok_or_else(|| lost("nothing was issued"))?;
+        let held = machine.state().held.as_ref().ok_or_else(|| loss_error("nothing was issued"))?;
         let in_place = store.contents(id).await.map_err(durable)?.key;
         let pending = store.pending_key(id).await.map_err(durable)?;
         let left = in_place.into_iter().chain(pending).find_map(|text| {
             let key = KeyPair::from_pem(&text).ok().filter(|key| key.public_key() == held.public_key)?;
             Some((key, text))
         });
-        let (pair_key, key) = left.ok_or_else(|| lost("its key is gone"))?;
+        let (pair_key, key) = left.ok_or_else(|| loss_error("its key is gone"))?;
         let account = self.engine.accounts.ensure(authority, false).await?;
         let chain = self.chain(&account, None, url).await?;
-        let (chain, found) = verify_pair(&chain, &pair_key, &held.names).map_err(lost)?;
+        let (chain, found) = verify_pair(&chain, &pair_key, &held.names).map_err(loss_error)?;
         if found.serial != held.serial {
-            return Err(lost(format!("the CA has another certificate there (serial {})", found.serial)));
+            return Err(loss_error(format!("the CA has another certificate there (serial {})", found.serial)));
         }
         store.stage(id, &CertificatePair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(id, &held.serial);

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// changed.
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3600));
 /// Pause before the lock of a certificate held by another process is tried again.
-const LOCKED: Duration = Duration::from_secs(30);
+const LOCK_RETRY: Duration = Duration::from_secs(30);
 
 /// Runs the rounds of a certificate until the engine is stopped.
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
@@ -21,7 +21,7 @@ pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
             RoundOutcome::Issued => now(),
             RoundOutcome::NotDue { until, .. } => until,
             RoundOutcome::Failed { retry_at, .. } => retry_at,
-            RoundOutcome::Locked => now().after(LOCKED),
+            RoundOutcome::Locked => now().after(LOCK_RETRY),
         };
         let pause = until.since(now()).clamp(LOOK.0, LOOK.1);
         engine.sleep(pause).await;

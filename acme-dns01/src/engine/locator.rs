@@ -18,7 +18,7 @@ pub(super) struct Locator {
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// Returns the rank of a match, from 1 to 6. The CA would not see a record published by a match below [`ACCEPTED`].
+/// Returns the rank of a match, from 1 to 6. The CA would not see a record published by a match below [`MIN_RANK`].
 fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     match &found.coverage {
         Coverage::Name => 6,
@@ -29,12 +29,13 @@ fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
         {
             5
         }
-        Coverage::Any => ACCEPTED,
+        Coverage::Any => MIN_RANK,
         Coverage::Zone { .. } => 1,
     }
 }
 
-const ACCEPTED: u8 = 3;
+/// Lowest rank of a match that the CA can see.
+const MIN_RANK: u8 = 3;
 
 impl Locator {
     pub(super) fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
@@ -81,7 +82,7 @@ impl Locator {
             }
         }
         match (best, failed) {
-            (Some((rank, provider, found)), _) if rank >= ACCEPTED => Ok(TxtRecord {
+            (Some((rank, provider, found)), _) if rank >= MIN_RANK => Ok(TxtRecord {
                 provider: provider.to_owned(),
                 zone: found.id,
                 name: target.name,

@@ -198,8 +198,8 @@ impl Engine {
         Checker::new(self)
     }
 
-    /// Returns the certificate with what the engine knows of its authorities.
-    fn resolved(&self, certificate: &Certificate) -> Certificate {
+    /// Returns the certificate with the directory URLs of the engine's authorities.
+    fn with_directories(&self, certificate: &Certificate) -> Certificate {
         let mut certificate = certificate.clone();
         for (name, url) in self.accounts.directories() {
             certificate.spec.directories.entry(name).or_insert(url);
@@ -282,7 +282,7 @@ impl Engine {
 
     /// Performs the due actions of one certificate until none is left. With `force`, the certificate is renewed before it is due.
     pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
-        let certificate = self.resolved(certificate);
+        let certificate = self.with_directories(certificate);
         // Never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         let outcome = Round::run(self, &certificate, force).await;
@@ -416,7 +416,7 @@ impl Engine {
         &self,
         certificate: &Certificate,
     ) -> Result<CertificateStatus, StoreError> {
-        let spec = self.resolved(certificate).spec;
+        let spec = self.with_directories(certificate).spec;
         let state = State::replay(&self.store.journal(&spec.id).await?);
         let stored = inspect(&self.store.contents(&spec.id).await?);
         let condition = Condition::of(&spec, &state, &stored, now());
@@ -434,7 +434,7 @@ impl Engine {
     /// permissions. Unless `dry`, a TXT record is written and removed.
     pub async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.resolved(certificate)).collect();
+            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
         self.checker().check(&certificates, dry).await
     }
 
@@ -442,7 +442,7 @@ impl Engine {
     /// account are kept. With `dry`, nothing is changed.
     pub async fn adopt(&self, found: &ClientFolder, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.resolved(certificate)).collect();
+            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
         Adopter::new(self, found, dry).run(&certificates).await
     }
 
@@ -484,7 +484,7 @@ impl Engine {
         let authority = held.authority.unwrap_or_default();
         let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
         self.account(&authority).await?.revoke(&leaf, reason).await?;
-        let lock = self.locked(id).await.map_err(|error| store_error(&error))?;
+        let lock = self.wait_for_lock(id).await.map_err(|error| store_error(&error))?;
         let record = Record::Revoked { at: now(), serial: held.serial };
         let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
         drop(lock);
@@ -495,7 +495,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`StoreError::Busy`] after that time.
-    async fn locked(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
+    async fn wait_for_lock(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
         for _ in 0..100 {
             if let Some(lock) = self.store.lock(id).await? {
                 return Ok(lock);
@@ -511,7 +511,7 @@ impl Engine {
     /// # Errors
     /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
     pub async fn abandon(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
-        let _lock = self.locked(id).await?;
+        let _lock = self.wait_for_lock(id).await?;
         let mut machine =
             Machine::new(CertificateSpec::new([], ""), State::replay(&self.store.journal(id).await?));
         if machine.state().attempt.is_some() || machine.state().until.is_some() {
@@ -532,7 +532,7 @@ impl Engine {
     pub async fn forget(&self, id: &str) -> Result<Vec<(String, AcmeError)>, StoreError> {
         let left = self.abandon(id).await?;
         if left.is_empty() {
-            let _lock = self.locked(id).await?;
+            let _lock = self.wait_for_lock(id).await?;
             self.store.forget(id).await?;
         }
         Ok(left)

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Consecutive transient store failures before an alert is raised.
-const TRANSIENT: u32 = 4;
+const ALERT_AFTER_TRANSIENT: u32 = 4;
 /// Time before an alert about a store is repeated.
 const REPEAT: [Duration; 4] =
     [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
@@ -50,13 +50,14 @@ pub(super) struct Reporter {
     stores: Mutex<BTreeMap<String, StoreFailures>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex, also after a panic of its holder.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reporter {
     pub(super) fn counts(&self) -> Counts {
-        locked(&self.counts).clone()
+        lock(&self.counts).clone()
     }
 
     pub(super) fn event(&self, id: &str, event: &EngineEvent) {
@@ -72,9 +73,9 @@ impl Reporter {
     /// Reports a line of the journal.
     pub(super) fn record(&self, id: &str, record: &Record) {
         match record {
-            Record::Ordered { .. } => locked(&self.counts).orders += 1,
-            Record::Installed { .. } => locked(&self.counts).issued += 1,
-            Record::Failed { .. } | Record::Stalled { .. } => locked(&self.counts).failed += 1,
+            Record::Ordered { .. } => lock(&self.counts).orders += 1,
+            Record::Installed { .. } => lock(&self.counts).issued += 1,
+            Record::Failed { .. } | Record::Stalled { .. } => lock(&self.counts).failed += 1,
             _ => {}
         }
         if let Some(event) = EngineEvent::of(record) {
@@ -83,7 +84,7 @@ impl Reporter {
     }
 
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
-        locked(&self.counts).alerts += 1;
+        lock(&self.counts).alerts += 1;
         // A failure is an event of its own, with the same words.
         if !matches!(alert, Alert::Failing { .. } | Alert::Undeployed { .. } | Alert::RolledBack { .. }) {
             self.event(id, &EngineEvent::Alert(alert.clone()));
@@ -93,17 +94,17 @@ impl Reporter {
             sent.push(sink.send(id, alert));
         }
         for error in join_all(sent).await.into_iter().filter_map(Result::err) {
-            locked(&self.counts).alerts_lost += 1;
+            lock(&self.counts).alerts_lost += 1;
             self.event(id, &EngineEvent::AlertLost(crate::error_chain(&error)));
         }
     }
 
     /// Counts a failure of the store. Returns the consecutive failures if an alert is due.
     pub(super) fn store_failed(&self, id: &str, transient: bool) -> Option<u32> {
-        let mut all = locked(&self.stores);
+        let mut all = lock(&self.stores);
         let state = all.entry(id.to_owned()).or_default();
         state.failures = state.failures.saturating_add(1);
-        if *state.quiet_until.get_or_insert_with(now) > now() || (transient && state.failures < TRANSIENT) {
+        if *state.quiet_until.get_or_insert_with(now) > now() || (transient && state.failures < ALERT_AFTER_TRANSIENT) {
             return None;
         }
         state.quiet_until = Some(now().after(REPEAT[state.alerts.min(REPEAT.len() - 1)]));
@@ -112,6 +113,6 @@ impl Reporter {
     }
 
     pub(super) fn store_works(&self, id: &str) {
-        locked(&self.stores).remove(id);
+        lock(&self.stores).remove(id);
     }
 }

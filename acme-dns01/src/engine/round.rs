@@ -12,16 +12,16 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// Maximum wait inside a round, in which the lock is held.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
-/// Consecutive failures to write the journal that end a round.
-const UNWRITTEN: u32 = 3;
+const MAX_WAIT: Duration = Duration::from_secs(120);
+/// Consecutive failures of writing the journal after which a round ends.
+const MAX_WRITE_FAILURES: u32 = 3;
 /// Pause before a lock that was lost is tried again.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a permanent store failure, and after a transient one.
 const STORE_PAUSE: Duration = Duration::from_secs(60);
 const STORE_PAUSE_TRANSIENT: Duration = Duration::from_secs(5);
 /// Number of journal lines above which the journal is compacted.
-const COMPACT: usize = 64;
+const COMPACT_ABOVE: usize = 64;
 
 /// Result of a round for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl<'e> Round<'e> {
         let records = engine.store.journal(id).await?;
         let stored = inspect(&engine.store.contents(id).await?);
         let state = adopt(&certificate.spec, State::replay(&records), &stored);
-        if records.len() > COMPACT && state.attempt.is_none() {
+        if records.len() > COMPACT_ABOVE && state.attempt.is_none() {
             engine.store.compact(id, &state).await?;
         }
         let mut machine = Machine::new(certificate.spec.clone(), state);
@@ -139,10 +139,10 @@ impl<'e> Round<'e> {
             let action = machine.poll(now(), &*self.engine.ledger.lock().await);
             if let Action::Wait { until, why } = action {
                 if machine.rests() {
-                    return Ok(self.rested(machine, until, why));
+                    return Ok(self.outcome_at_rest(machine, until, why));
                 }
                 let pause = until.since(now());
-                if pause > LONGEST_WAIT || !self.engine.sleep(pause.max(Duration::from_millis(1))).await {
+                if pause > MAX_WAIT || !self.engine.sleep(pause.max(Duration::from_millis(1))).await {
                     return Ok(RoundOutcome::failed(until, ErrorKind::Transient, why));
                 }
                 continue;
@@ -161,7 +161,7 @@ impl<'e> Round<'e> {
                 (Some(_), Event::Error(error)) => {
                     self.unwritten += 1;
                     self.engine.reporter.event(id, &EngineEvent::Error(error.reason.clone()));
-                    if self.unwritten >= UNWRITTEN {
+                    if self.unwritten >= MAX_WRITE_FAILURES {
                         return Err(StoreError::Unwritten { why: error.reason.clone() });
                     }
                 }
@@ -180,7 +180,7 @@ impl<'e> Round<'e> {
         }
     }
 
-    fn rested(&self, machine: &Machine, until: Time, why: String) -> RoundOutcome {
+    fn outcome_at_rest(&self, machine: &Machine, until: Time, why: String) -> RoundOutcome {
         let state = machine.state();
         if let Some(error) = &state.deploy_error {
             let why = format!("the certificate is not deployed: {error}");

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// First and maximum pause before the removal of records is retried.
-const RETRY: (Duration, Duration) = (Duration::from_secs(60), DAY);
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(60), DAY);
 
 /// Removes TXT records of certificates that are not configured any more.
 pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result<(), StoreError> {
@@ -19,11 +19,11 @@ pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result
 
 /// Sweeps once at the start, again after a pause while records are left, and then once a day, until the engine is stopped.
 pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
-    let mut pause = RETRY.0;
+    let mut pause = RETRY_PAUSES.0;
     loop {
         match sweep_once(engine, configured).await {
-            Ok(true) => pause = RETRY.1,
-            Ok(false) | Err(_) => pause = (pause * 2).min(RETRY.1),
+            Ok(true) => pause = RETRY_PAUSES.1,
+            Ok(false) | Err(_) => pause = (pause * 2).min(RETRY_PAUSES.1),
         }
         if !engine.sleep(pause).await {
             return;

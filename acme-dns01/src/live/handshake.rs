@@ -116,7 +116,8 @@ pub enum HandshakeError {
 /// certificate is not verified. `rsa` selects whether one with an RSA key is requested, since a server may have two.
 ///
 /// # Errors
-/// [`HandshakeError`].
+/// Returns a [`HandshakeError`] if the name is not valid, the connection or handshake fails or takes longer than `within`, or the
+/// server presents no certificate.
 pub async fn served_serial(
     address: &str,
     greeting: Greeting,

@@ -282,13 +282,13 @@ pub struct State {
 }
 
 /// Maximum pause that can have been recorded, since Retry-After is honoured for at most four weeks.
-const LONGEST_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
+const MAX_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
 
 /// Returns the end `until` of a pause that was recorded at `at`. `None` if it has passed, lies further ahead than the longest
 /// pause, or was recorded in the future.
 fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
     until
-        .filter(|until| now < *until && *until <= now.after(LONGEST_PAUSE))
+        .filter(|until| now < *until && *until <= now.after(MAX_PAUSE))
         .filter(|_| at.is_none_or(|at| !at.is_ahead_of(now)))
 }
 

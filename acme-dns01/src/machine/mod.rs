@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Interval of queries for renewal information, if the CA sends no Retry-After.
-const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
+const RENEWAL_INFO_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
@@ -238,7 +238,7 @@ impl Machine {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
                 let next =
-                    now.after(retry_after.unwrap_or(ASK_AGAIN).clamp(self.spec.timeouts.ari.min(DAY), DAY));
+                    now.after(retry_after.unwrap_or(RENEWAL_INFO_INTERVAL).clamp(self.spec.timeouts.ari.min(DAY), DAY));
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }
@@ -292,7 +292,7 @@ impl Machine {
                 self.rest(now);
             }
             Event::UnknownCertificate(why) if self.phase == Phase::RenewalInfo => {
-                if self.adopted() {
+                if self.is_adopted() {
                     self.write(Record::Lost { at: now, why });
                 } else {
                     self.forget_renewal_info(now);
@@ -330,7 +330,7 @@ impl Machine {
             self.abandon(reason, now);
             return self.poll(now, ledger);
         }
-        if let Some(condition) = self.lost(now) {
+        if let Some(condition) = self.loss(now) {
             self.replace_lost(&condition, now);
             return self.poll(now, ledger);
         }
@@ -363,7 +363,7 @@ impl Machine {
         if self.spec.authorities.is_empty() {
             return Action::Wait { until: wake, why: "no authority is configured for it".to_owned() };
         }
-        if let Some(alert) = self.expiring(now) {
+        if let Some(alert) = self.expiry_alert(now) {
             self.alert(alert.clone());
             return Action::Alert(alert);
         }
@@ -437,7 +437,7 @@ impl Machine {
     }
 
     /// Returns the condition of the pair in place, if it is not the certificate that was issued or cannot be used.
-    fn lost(&self, now: Time) -> Option<Condition> {
+    fn loss(&self, now: Time) -> Option<Condition> {
         let state = &self.state;
         let stored = self.stored.as_ref()?;
         state.held.as_ref()?;
@@ -476,7 +476,7 @@ impl Machine {
     }
 
     /// Returns `true` if the certificate was put in place by another program and the journal has no order for it.
-    fn adopted(&self) -> bool {
+    fn is_adopted(&self) -> bool {
         self.state.held.as_ref().is_some_and(|held| held.directory.is_none() && held.profile.is_none())
             && self.state.last_request.is_none()
     }
@@ -489,7 +489,7 @@ impl Machine {
 
     /// Returns the alert that the certificate has a sixth of its lifetime left, at most once a day. `None` if it lives longer, was
     /// not issued by an authority, or the alert was returned within a day.
-    fn expiring(&mut self, now: Time) -> Option<Alert> {
+    fn expiry_alert(&mut self, now: Time) -> Option<Alert> {
         let held = self.state.held.as_ref().filter(|held| held.authority.is_some())?;
         let reserve = held.lifetime() / 6;
         let late = now.shifted(self.skew) >= held.not_after.before(reserve);

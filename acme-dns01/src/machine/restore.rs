@@ -5,7 +5,7 @@ use crate::condition::{Condition, StoredPair};
 use crate::time::Time;
 
 /// Transient errors in a row before a new certificate is ordered instead.
-const TRIES: u32 = 3;
+const MAX_RETRIES: u32 = 3;
 
 impl State {
     /// Returns the authority and the URL by which the certificate can be downloaded again, if it is worth it: it is as this
@@ -53,10 +53,10 @@ impl Machine {
         Action::Restore { authority, url: self.state.url.clone().unwrap_or_default() }
     }
 
-    /// Retries the restoration after a transient error, at most `TRIES` times; otherwise records the loss, so that
+    /// Retries the restoration after a transient error, at most `MAX_RETRIES` times; otherwise records the loss, so that
     /// a new certificate is ordered.
     pub(super) fn restore_error(&mut self, error: AcmeError, now: Time) {
-        if error.kind == ErrorKind::Transient && self.tries < TRIES {
+        if error.kind == ErrorKind::Transient && self.tries < MAX_RETRIES {
             return self.pause(now, error);
         }
         self.write(Record::Lost { at: now, why: format!("it cannot be restored: {}", error.reason) });

@@ -62,7 +62,7 @@ impl fmt::Debug for Cloudflare {
 /// Error codes for a record that exists already.
 const EXISTS: [u64; 2] = [81_057, 81_058];
 /// Error code for a record that does not exist.
-const MISSING: u64 = 81_044;
+const RECORD_MISSING: u64 = 81_044;
 /// Comment by which records of this program can be recognized.
 const COMMENT: &str = "acme-dns01";
 
@@ -180,7 +180,7 @@ impl Cloudflare {
         }
         let mut best: Option<FoundZone> = None;
         for written in spellings(candidate) {
-            let path = format!("/zones?name={}&per_page=50", escaped(&written));
+            let path = format!("/zones?name={}&per_page=50", percent_encode(&written));
             let found = match self.call(true, Method::GET, &path, None).await {
                 Ok(answer) => answer.result,
                 // A zone outside the token's scope; the one above may be inside.
@@ -215,13 +215,13 @@ impl Cloudflare {
             loop {
                 let path = format!(
                     "/zones/{zone}/dns_records?type=TXT&name={}&page={page}&per_page=100",
-                    escaped(&written)
+                    percent_encode(&written)
                 );
                 let answer = self.call(false, Method::GET, &path, None).await?;
                 for record in answer.result.as_array().into_iter().flatten() {
                     let content = record["content"].as_str().unwrap_or_default();
                     let here = record["name"].as_str().is_some_and(|found| ascii(found) == ascii(name));
-                    if unquoted(content) == value && here {
+                    if unquote(content) == value && here {
                         ids.extend(record["id"].as_str().map(str::to_owned));
                     }
                 }
@@ -355,7 +355,7 @@ impl Provider for Cloudflare {
         for id in ids {
             match self.call(false, Method::DELETE, &format!("/zones/{zone}/dns_records/{id}"), None).await {
                 Ok(_) => {}
-                Err(CallError::Codes(codes, _)) if codes.contains(&MISSING) => {}
+                Err(CallError::Codes(codes, _)) if codes.contains(&RECORD_MISSING) => {}
                 Err(why) => return Err(why.into()),
             }
         }
@@ -442,7 +442,7 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Percent-encodes a name for the query of a URL.
-fn escaped(name: &str) -> String {
+fn percent_encode(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
     name.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
@@ -450,7 +450,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// Removes the quotes of TXT content, which the API returns with and without them.
-fn unquoted(content: &str) -> String {
+fn unquote(content: &str) -> String {
     let Some(inner) = content.strip_prefix('"').and_then(|content| content.strip_suffix('"')) else {
         return content.to_owned();
     };
@@ -537,8 +537,8 @@ mod tests {
 
     #[test]
     fn contents_are_compared_without_their_quotes() {
-        assert_eq!(unquoted("abc"), "abc");
-        assert_eq!(unquoted("\"abc\""), "abc");
-        assert_eq!(unquoted("\"ab\" \"c\""), "abc");
+        assert_eq!(unquote("abc"), "abc");
+        assert_eq!(unquote("\"abc\""), "abc");
+        assert_eq!(unquote("\"ab\" \"c\""), "abc");
     }
 }

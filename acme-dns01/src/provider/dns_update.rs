@@ -64,11 +64,11 @@ impl DnsUpdateProvider {
                 return Err(ProviderError::lasting("dns-update", why));
             }
         };
-        Ok(Self::new(made.map_err(|why| failed(service, &why))?, zones))
+        Ok(Self::new(made.map_err(|why| provider_error(service, &why))?, zones))
     }
 }
 
-fn failed(what: &str, why: &Error) -> ProviderError {
+fn provider_error(what: &str, why: &Error) -> ProviderError {
     let words = format!("{what}: {why:?}");
     match why {
         Error::Unauthorized => {
@@ -90,7 +90,7 @@ impl Provider for DnsUpdateProvider {
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let record = vec![DnsRecord::TXT(value.to_owned())];
         let added = self.updater.add_to_rrset(name, DnsRecordType::TXT, self.ttl, record, zone).await;
-        added.map(|()| None).map_err(|why| failed(name, &why))
+        added.map(|()| None).map_err(|why| provider_error(name, &why))
     }
 
     async fn remove(
@@ -103,7 +103,7 @@ impl Provider for DnsUpdateProvider {
         let record = vec![DnsRecord::TXT(value.to_owned())];
         match self.updater.remove_from_rrset(name, DnsRecordType::TXT, record, zone).await {
             Ok(()) | Err(Error::NotFound) => Ok(()),
-            Err(why) => Err(failed(name, &why)),
+            Err(why) => Err(provider_error(name, &why)),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Rfc2136 {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<RecordSet, ProviderError> {
-        let owner = dotted(name)?;
+        let owner = absolute_name(name)?;
         let record = Record::from_rdata(owner, self.ttl, RData::TXT(TXT::new(vec![value.to_owned()])));
         Ok(RecordSet::from(record))
     }
@@ -143,7 +143,7 @@ impl Provider for Rfc2136 {
     }
 
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
-        let message = update_message::append(self.set(name, value)?, dotted(zone)?, false, false);
+        let message = update_message::append(self.set(name, value)?, absolute_name(zone)?, false, false);
         self.update(message, zone).await.map(|()| None)
     }
 
@@ -154,7 +154,7 @@ impl Provider for Rfc2136 {
         value: &str,
         _: Option<&str>,
     ) -> Result<(), ProviderError> {
-        let message = update_message::delete_by_rdata(self.set(name, value)?, dotted(zone)?, false);
+        let message = update_message::delete_by_rdata(self.set(name, value)?, absolute_name(zone)?, false);
         self.update(message, zone).await
     }
 
@@ -165,7 +165,7 @@ impl Provider for Rfc2136 {
     }
 }
 
-fn dotted(name: &str) -> Result<Name, ProviderError> {
+fn absolute_name(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
         .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;
     found.set_fqdn(true);

@@ -78,12 +78,12 @@ pub enum Scenario {
 }
 
 /// Maximum number of incidents in a [`Report`].
-const INCIDENTS: usize = 100;
+const MAX_INCIDENTS: usize = 100;
 
 impl Report {
-    /// Appends an incident, unless the report already has [`INCIDENTS`].
+    /// Appends an incident, unless the report already has [`MAX_INCIDENTS`].
     fn incident(&mut self, at: Time, certificate: &str, kind: IncidentKind) {
-        if self.incidents.len() < INCIDENTS {
+        if self.incidents.len() < MAX_INCIDENTS {
             self.incidents.push(Incident { at, certificate: certificate.to_owned(), kind });
         }
     }

@@ -17,9 +17,9 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// Key of the advisory lock: "pg-ensur" in ASCII.
-const LOCK: i64 = 0x7067_2d65_6e73_7572;
+const LOCK_KEY: i64 = 0x7067_2d65_6e73_7572;
 /// Maximum number of plans of a run. Each follows the creation of databases, whose contents were not known before.
-const ROUNDS: usize = 4;
+const MAX_PLANS: usize = 4;
 
 /// Options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ where
     /// # Errors
     /// Returns an [`Error`] if the desired state is not valid, or the server cannot be reached or queried.
     pub async fn plan(&self, desired: &DesiredState, consent: &Consent) -> Result<Plan, Error> {
-        validated(desired)?;
+        check_valid(desired)?;
         Ok(diff(&self.inspect(desired).await?, desired, consent))
     }
 
@@ -133,7 +133,7 @@ where
         options: &ApplyOptions,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
-        validated(desired)?;
+        check_valid(desired)?;
         let mut attempt = 1;
         let mut progress = Progress::default();
         loop {
@@ -186,7 +186,7 @@ where
             None => {
                 let _ = session
                     .client
-                    .batch_execute(&format!("SELECT pg_catalog.pg_advisory_unlock({LOCK})"))
+                    .batch_execute(&format!("SELECT pg_catalog.pg_advisory_unlock({LOCK_KEY})"))
                     .await;
             }
         }
@@ -201,7 +201,7 @@ where
         observer: &mut dyn Observer,
         progress: &mut Progress,
     ) -> Result<Outcome, Error> {
-        let rounds = if options.expected.is_some() { 1 } else { ROUNDS };
+        let rounds = if options.expected.is_some() { 1 } else { MAX_PLANS };
         let mut round = 0;
         loop {
             let current = self.look(session, desired, &progress.set).await?;
@@ -246,7 +246,7 @@ where
         }
         let client = other.as_ref().map_or(&session.client, |other: &Connection| &other.client);
         let end = Instant::now() + self.timeouts.lock;
-        let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})");
+        let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_KEY})");
         let mut told = false;
         loop {
             let row = client.query_typed_one(&sql, &[]).await;
@@ -315,7 +315,7 @@ impl ApprovedSteps {
     }
 }
 
-fn validated(desired: &DesiredState) -> Result<(), Error> {
+fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     let invalid = desired.validate();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }

@@ -42,7 +42,7 @@ where
                     outcome?;
                 }
                 _ if pipeline > 1
-                    && steps.iter().filter_map(|step| password_of(&step.change)).count() >= MANY =>
+                    && steps.iter().filter_map(|step| password_of(&step.change)).count() >= PARALLEL_FROM =>
                 {
                     for run in runs(steps) {
                         if password_of(&run[0].change).is_some() {
@@ -96,9 +96,9 @@ pub(super) struct ExecutionInput<'a> {
     pub(super) pipeline: usize,
 }
 
-/// From how many passwords on several connections are worth their transactions.
-const MANY: usize = 100;
-/// The number of connections.
+/// Number of passwords from which they are set over several connections.
+const PARALLEL_FROM: usize = 100;
+/// Number of connections that set passwords.
 const CONNECTIONS: usize = 4;
 
 /// Splits steps into runs of steps that set passwords and of others.
@@ -162,7 +162,7 @@ impl Execution<'_> {
                 self.announce(part);
                 let names: Vec<&Name> = part.iter().filter_map(|step| password_of(&step.change)).collect();
                 if names.is_empty() {
-                    self.pipelined(client, part).await?;
+                    self.execute_pipelined(client, part).await?;
                     continue;
                 }
                 let verifiers: StoredVerifiers = names
@@ -185,7 +185,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn pipelined(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
+    async fn execute_pipelined(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let version = self.plan.version;
         let texts: Vec<String> = steps.iter().map(|step| statement(&step.change, version)).collect();
         let sent = futures_util::future::join_all(texts.iter().map(|sql| client.batch_execute(sql))).await;

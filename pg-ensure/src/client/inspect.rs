@@ -18,9 +18,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
 /// Time limit for a connection to a template database.
-const TEMPLATE_LIMIT: Duration = Duration::from_secs(2);
+const TEMPLATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of databases inspected concurrently.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 impl<T> Server<T>
 where
@@ -87,7 +87,7 @@ where
             })
             .collect();
         self.look_into(session, &mut current, &inside, desired).await?;
-        let connect = self.timeouts.connect.min(TEMPLATE_LIMIT);
+        let connect = self.timeouts.connect.min(TEMPLATE_TIMEOUT);
         let hurried = self.clone().timeouts(Timeouts { connect, ..self.timeouts });
         for template in templates.into_iter().filter(|template| !inside.contains(template)) {
             let open = current.databases.get(&template).is_some_and(|found| found.allow_connections);
@@ -113,7 +113,7 @@ where
     ) -> Result<(), Error> {
         let (version, own) = (current.version, current.session.database.clone());
         let own = &own;
-        for names in databases.chunks(AT_ONCE) {
+        for names in databases.chunks(MAX_CONCURRENT) {
             let all = names.iter().map(|name| async move {
                 if name == own {
                     return contents(&session.client, version, name, desired).await.map(Ok);

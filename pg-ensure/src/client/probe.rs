@@ -23,9 +23,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// The time limit of a login.
-const LIMIT: Duration = Duration::from_secs(10);
-/// The number of concurrent logins.
-const AT_ONCE: usize = 4;
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of concurrent logins.
+const MAX_CONCURRENT: usize = 4;
 
 impl<T> Server<T>
 where
@@ -64,10 +64,10 @@ where
                 work.push((name.clone(), secret.clone(), database.to_string()));
             }
         }
-        for part in work.chunks(AT_ONCE) {
+        for part in work.chunks(MAX_CONCURRENT) {
             let logins = part.iter().map(|(name, secret, database)| async move {
                 let login = self.login(name, secret, database);
-                tokio::time::timeout(LIMIT, login).await.ok().and_then(Result::ok).flatten()
+                tokio::time::timeout(LOGIN_TIMEOUT, login).await.ok().and_then(Result::ok).flatten()
             });
             let found = futures_util::future::join_all(logins).await;
             for ((name, ..), right) in part.iter().zip(found) {

@@ -53,7 +53,7 @@ pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -
 }
 
 /// Returns the role or database that a change creates. `None` for other changes.
-fn created(change: &Change) -> Option<&Name> {
+fn created_object(change: &Change) -> Option<&Name> {
     match change {
         Change::CreateRole { name, .. } => Some(name),
         Change::CreateDatabase(new) => Some(&new.name),
@@ -87,7 +87,7 @@ impl Planner<'_> {
     fn emit(&mut self, change: Change, reason: impl Into<String>) -> bool {
         let what = || change.sql(self.now.version);
         if self.now.version.refuses_line_ends()
-            && let Some(name) = created(&change).filter(|name| name.as_str().contains(['\r', '\n']))
+            && let Some(name) = created_object(&change).filter(|name| name.as_str().contains(['\r', '\n']))
         {
             let why =
                 format!("{name:?} has a line end, which names cannot have from PostgreSQL 19 on: rename it");

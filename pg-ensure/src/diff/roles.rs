@@ -15,11 +15,11 @@ impl Planner<'_> {
         for (name, wanted) in present() {
             match self.now.roles.get(name) {
                 None => {
-                    let attributes = changed(&RoleState::default(), wanted);
+                    let attributes = changed_attributes(&RoleState::default(), wanted);
                     self.emit(Change::CreateRole { name: name.clone(), attributes }, "there is no such role");
                 }
                 Some(found) => {
-                    let attributes = changed(found, wanted);
+                    let attributes = changed_attributes(found, wanted);
                     if !attributes.is_empty() {
                         self.alter(name, attributes);
                     }
@@ -162,7 +162,7 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
     }
 }
 
-fn changed(found: &RoleState, wanted: &desired::Role) -> Attributes {
+fn changed_attributes(found: &RoleState, wanted: &desired::Role) -> Attributes {
     fn other<T: PartialEq + Copy>(found: T, wanted: Option<T>) -> Option<T> {
         wanted.filter(|wanted| *wanted != found)
     }

@@ -133,7 +133,7 @@ fn option(publish: &BTreeSet<Operation>) -> String {
     format!("(publish = '{}')", all.join(", "))
 }
 
-fn quoted((schema, table): &Table) -> String {
+fn quoted_table((schema, table): &Table) -> String {
     format!("{}.{}", schema.quoted(), table.quoted())
 }
 
@@ -141,7 +141,7 @@ impl PublicationChange {
     pub(super) fn sql(&self, _: Version) -> String {
         match self {
             Self::Create { name, all_tables, tables, publish } => {
-                let listed: Vec<String> = tables.iter().map(quoted).collect();
+                let listed: Vec<String> = tables.iter().map(quoted_table).collect();
                 let tables = match (all_tables, listed.is_empty()) {
                     (true, _) => " FOR ALL TABLES".to_owned(),
                     (false, true) => String::new(),
@@ -157,10 +157,10 @@ impl PublicationChange {
                 format!("ALTER PUBLICATION {} SET {}", name.quoted(), option(publish))
             }
             Self::Add { name, table } => {
-                format!("ALTER PUBLICATION {} ADD TABLE {}", name.quoted(), quoted(table))
+                format!("ALTER PUBLICATION {} ADD TABLE {}", name.quoted(), quoted_table(table))
             }
             Self::Remove { name, table } => {
-                format!("ALTER PUBLICATION {} DROP TABLE {}", name.quoted(), quoted(table))
+                format!("ALTER PUBLICATION {} DROP TABLE {}", name.quoted(), quoted_table(table))
             }
             Self::Drop { name } => format!("DROP PUBLICATION {}", name.quoted()),
         }

@@ -170,9 +170,9 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
         is_template: wanted.is_template,
         comment: text(wanted.comment.as_ref()),
         extensions: Vec::new(),
-        extension: written(&wanted.inside.extensions),
-        publication: written(&wanted.inside.publications),
-        schema: written(&wanted.inside.schemas),
+        extension: to_specs(&wanted.inside.extensions),
+        publication: to_specs(&wanted.inside.publications),
+        schema: to_specs(&wanted.inside.schemas),
         settings,
         reassign_owned: wanted.reassign_owned,
         initial_sql: text(wanted.initial_sql.as_ref()),
@@ -180,6 +180,6 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
 }
 
 /// Returns the objects of one kind as a manifest writes them.
-fn written<W: ManifestObject>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
+fn to_specs<W: ManifestObject>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
     all.iter().map(|(name, form)| W::of(name, form)).collect()
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// The deepest nesting of values.
-const DEPTH: usize = 32;
+/// Maximum nesting of values.
+const MAX_DEPTH: usize = 32;
 
 /// A message with its byte range.
 pub(super) type JsonError = (Range<usize>, String);
@@ -54,7 +54,7 @@ impl<'i> Reader<'i> {
 
     /// Parses a value. `None` for null, which is the same as omitting the key.
     fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
-        if depth > DEPTH {
+        if depth > MAX_DEPTH {
             return Err(self.wrong("values are nested too deeply"));
         }
         self.blank();

@@ -78,12 +78,12 @@ impl Change {
             Self::DropDatabase { name } => format!("DROP DATABASE {}", name.quoted()),
             Self::Inside { change, .. } => change.sql(version),
             Self::Grant { on, to, privileges, grantable } => {
-                let what = listed(*privileges, on);
+                let what = privilege_list(*privileges, on);
                 let with = if *grantable { " WITH GRANT OPTION" } else { "" };
                 format!("GRANT {what} ON {} TO {}{with}", on.sql(), to.sql())
             }
             Self::Revoke { on, from, privileges, option_only, cascade, .. } => {
-                let what = listed(*privileges, on);
+                let what = privilege_list(*privileges, on);
                 let option = if *option_only { "GRANT OPTION FOR " } else { "" };
                 format!("REVOKE {option}{what} ON {} FROM {}{}", on.sql(), from.sql(), tail(*cascade))
             }
@@ -136,7 +136,7 @@ fn membership(options: Options, version: Version) -> String {
     if said.is_empty() { String::new() } else { format!(" WITH {}", said.join(", ")) }
 }
 
-fn listed(privileges: Privileges, on: &Object) -> String {
+fn privilege_list(privileges: Privileges, on: &Object) -> String {
     let Object::Inside(_, Local::Column(_, _, column)) = on else { return privileges.sql() };
     let each = privileges.iter().map(|privilege| format!("{} ({})", privilege.sql(), column.quoted()));
     each.collect::<Vec<_>>().join(", ")

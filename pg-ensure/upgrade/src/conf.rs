@@ -207,7 +207,7 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
             let _ = writeln!(out, "# left out for {}: it is always on\n# {line}", how.to);
             continue;
         }
-        if let Some(moved) = moved(&value, how.old_data, how.new_data) {
+        if let Some(moved) = relocate(&value, how.old_data, how.new_data) {
             edit(format!("{value} is now {moved}"));
             let _ = writeln!(out, "{name} = {} # was in {}", quoted(&moved), how.old_data);
             continue;
@@ -225,7 +225,7 @@ fn is_off(value: &str) -> bool {
 }
 
 /// Returns a path with the old directory replaced by the new one, or `None` if it is not in the old directory.
-fn moved(value: &str, old: &str, new: &str) -> Option<String> {
+fn relocate(value: &str, old: &str, new: &str) -> Option<String> {
     let rest = value.strip_prefix(old)?;
     (rest.is_empty() || rest.starts_with('/')).then(|| format!("{new}{rest}"))
 }

@@ -79,7 +79,7 @@ pub fn html(record: &Record) -> String {
     );
     facts(record, &mut out);
     steps(record, &mut out);
-    compared(record, &mut out);
+    write_comparison(record, &mut out);
     left(record, &mut out);
     settings(record, &mut out);
     findings(record, &mut out);
@@ -170,7 +170,7 @@ fn steps(record: &Record, out: &mut String) {
     }
 }
 
-fn compared(record: &Record, out: &mut String) {
+fn write_comparison(record: &Record, out: &mut String) {
     if record.compared.is_empty() {
         return;
     }

@@ -55,7 +55,7 @@ pub(crate) struct Reader<'a> {
 }
 
 /// Maximum nesting depth of included files (`CONF_FILE_MAX_DEPTH`).
-const DEPTH: usize = 10;
+const MAX_DEPTH: usize = 10;
 
 impl Reader<'_> {
     pub(crate) fn file(&mut self, path: &str, text: &str, depth: usize) -> Vec<RawLine> {
@@ -148,7 +148,7 @@ impl Reader<'_> {
                 format!("could not open secondary authentication file \"@{name}\" as \"{full}\": {error}")
             })
         };
-        if depth > DEPTH {
+        if depth > MAX_DEPTH {
             return Err(words("maximum nesting depth exceeded"));
         }
         let text = self.includes.read(&full).map_err(|error| words(&error.to_string()))?;
@@ -172,7 +172,7 @@ impl Reader<'_> {
     ) -> Result<Vec<RawLine>, (IncludeError, Refusal)> {
         let full = resolve(path, name);
         let words = |error: &str| Refusal::Include(format!("could not open file \"{full}\": {error}"));
-        if depth > DEPTH {
+        if depth > MAX_DEPTH {
             let error = "maximum nesting depth exceeded";
             return Err((IncludeError::Other(error.to_owned()), words(error)));
         }

@@ -6,7 +6,8 @@
 use super::nfa::{PrecedingChar, holds, kind};
 use super::parse::Node;
 
-const STEPS: usize = 2_000_000;
+/// Maximum number of steps of a search. A pattern that exceeds it does not match.
+const MAX_STEPS: usize = 2_000_000;
 
 /// The match of each group, in characters.
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
@@ -60,7 +61,7 @@ impl<'m> Search<'m> {
     /// Matches `node` at the position `at`, then calls `next` with the end of the match. Returns `true` once `next` does.
     fn run(&mut self, node: &Node, at: usize, next: Next<'_, 'm>) -> bool {
         self.steps += 1;
-        if self.steps > STEPS {
+        if self.steps > MAX_STEPS {
             return false;
         }
         match node {

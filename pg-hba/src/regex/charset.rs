@@ -6,11 +6,12 @@ pub(super) struct CharSet {
     ranges: Vec<(u32, u32)>,
 }
 
-const LAST: u32 = 0x7fff_fffe;
+/// The largest code point of a set.
+const MAX_CODE: u32 = 0x7fff_fffe;
 
 impl CharSet {
     pub(super) fn all() -> Self {
-        Self { ranges: vec![(0, LAST)] }
+        Self { ranges: vec![(0, MAX_CODE)] }
     }
 
     pub(super) fn one(code: u32) -> Self {
@@ -49,8 +50,8 @@ impl CharSet {
             }
             next = to.saturating_add(1);
         }
-        if next <= LAST {
-            ranges.push((next, LAST));
+        if next <= MAX_CODE {
+            ranges.push((next, MAX_CODE));
         }
         Self { ranges }
     }

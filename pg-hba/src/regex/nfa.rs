@@ -5,7 +5,7 @@ use super::error::PatternError;
 use super::parse::{Assertion, Node};
 
 /// Maximum number of steps of an automaton.
-const SIZE: usize = 20_000;
+const MAX_STEPS: usize = 20_000;
 
 #[derive(Debug)]
 enum Step {
@@ -191,7 +191,7 @@ impl Automaton {
     }
 
     fn push(&mut self, step: Step) -> Result<usize, PatternError> {
-        if self.steps.len() >= SIZE {
+        if self.steps.len() >= MAX_STEPS {
             return Err(PatternError::TooComplex);
         }
         self.steps.push(step);

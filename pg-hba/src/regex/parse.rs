@@ -46,8 +46,8 @@ pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
     Ok((node, parser.groups))
 }
 
-/// The depth of groups at which the expression is called too complex, as the server's stack check does.
-const DEPTH: usize = 200;
+/// Depth of groups above which the expression is too complex, as by the server's stack check.
+const MAX_DEPTH: usize = 200;
 
 #[derive(Clone, Copy)]
 struct Flags {
@@ -185,7 +185,7 @@ impl Parser {
 
     fn alternatives(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
         self.depth += 1;
-        if self.depth > DEPTH {
+        if self.depth > MAX_DEPTH {
             return Err(PatternError::TooComplex);
         }
         let mut branches = vec![self.branch(nested, look)?];
@@ -204,13 +204,13 @@ impl Parser {
                 None | Some('|') => break,
                 // An ERE takes an unmatched parenthesis for itself.
                 Some(')') if nested || self.flags.advanced => break,
-                _ => parts.push(self.quantified(look)?),
+                _ => parts.push(self.parse_quantified(look)?),
             }
         }
         Ok(Node::Sequence(parts))
     }
 
-    fn quantified(&mut self, look: bool) -> Result<Node, PatternError> {
+    fn parse_quantified(&mut self, look: bool) -> Result<Node, PatternError> {
         let atom = self.atom(look)?;
         if matches!(atom, Node::Assert(_) | Node::Look { .. }) {
             return Ok(atom);
@@ -549,7 +549,7 @@ impl Parser {
                 None => Err(PatternError::Brackets),
                 Some(kind @ ('.' | '=' | ':')) => {
                     self.at += 1;
-                    self.named(kind, set)
+                    self.parse_named(kind, set)
                 }
                 _ => Ok(Some(code)),
             },
@@ -557,7 +557,7 @@ impl Parser {
         }
     }
 
-    fn named(&mut self, kind: char, set: &mut CharSet) -> Result<Option<u32>, PatternError> {
+    fn parse_named(&mut self, kind: char, set: &mut CharSet) -> Result<Option<u32>, PatternError> {
         let from = self.at;
         while !(self.peek() == Some(kind) && self.peek_at(1) == Some(']')) {
             if self.at >= self.chars.len() {

@@ -5,8 +5,8 @@ use crate::address::Network;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Nodes of the tree that are looked at before giving up; only masks with holes come near.
-const NODES: usize = 2_000_000;
+/// Maximum number of tree nodes. Only masks that are not contiguous come near it.
+const MAX_NODES: usize = 2_000_000;
 
 /// A network: `true` for IPv4, then base and mask, left-aligned in 128 bits.
 pub(super) type NetworkKey = (bool, u128, u128);
@@ -83,7 +83,7 @@ impl Tree<'_> {
         inside: &mut Vec<usize>,
     ) -> Result<(), Undecidable> {
         self.nodes += 1;
-        if self.nodes > NODES {
+        if self.nodes > MAX_NODES {
             return Err(Undecidable::TooComplex);
         }
         let below = u128::MAX.checked_shr(bit).unwrap_or(0);

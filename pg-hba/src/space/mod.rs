@@ -47,7 +47,7 @@ pub(crate) struct Cell {
 }
 
 /// Maximum number of cells that are visited.
-const CELLS: usize = 5_000_000;
+const MAX_CELLS: usize = 5_000_000;
 
 /// Visits every cell of `lists`, which contain positions in `rules`.
 ///
@@ -385,7 +385,7 @@ impl CellEnumerator<'_> {
     /// cells.
     fn enumerate_memberships(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> EnumerationResult {
         self.cells += 1;
-        if self.cells > CELLS {
+        if self.cells > MAX_CELLS {
             return Err(EnumerationEnd::Undecided(Undecidable::TooComplex));
         }
         let open = conditions.iter().filter_map(|list| list.first()).find(|(_, clauses)| !clauses.is_empty());

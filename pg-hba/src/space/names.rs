@@ -26,8 +26,8 @@ pub(crate) struct NameClasses {
     alike: Vec<Vec<usize>>,
 }
 
-/// Work before giving up, in instructions of automata looked at: well under a second when optimised.
-const WORK: usize = 25_000_000;
+/// Maximum work, in steps of automata: well under a second in an optimised build.
+const MAX_WORK: usize = 25_000_000;
 
 impl NameClasses {
     pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecidable> {
@@ -158,7 +158,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
                     continue;
                 }
                 work += step;
-                if work > WORK {
+                if work > MAX_WORK {
                     return Err(Undecidable::TooComplex);
                 }
                 let next: Vec<State> = automata

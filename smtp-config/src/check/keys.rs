@@ -89,7 +89,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     sections(checker);
     for section in [SECTION, INCOMING] {
         checker.section = section;
-        unknown(checker);
+        report_unknown(checker);
     }
     for section in [SECTION, INCOMING, OVERRIDE_HEADER] {
         checker.section = section;
@@ -129,7 +129,7 @@ fn sections(checker: &mut Checker<'_>) {
     }
 }
 
-fn unknown(checker: &mut Checker<'_>) {
+fn report_unknown(checker: &mut Checker<'_>) {
     let known = known_keys(checker.section);
     let keys = checker.ini.section(checker.section).map(crate::ini::Section::keys).unwrap_or_default();
     for key in keys {
@@ -157,8 +157,8 @@ fn unknown(checker: &mut Checker<'_>) {
     }
 }
 
-/// The longest name in bytes that a key is suggested for.
-const LONGEST: usize = 64;
+/// Length in bytes above which no key is suggested for a name.
+const MAX_NAME_LEN: usize = 64;
 
 /// Returns the known key that a name is most likely meant for: by the table of usual mistakes, else the closest one, at a distance
 /// of at most a quarter of the name. `None` if no key is that close.
@@ -169,7 +169,7 @@ fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
         return Some(key);
     }
     // No key is that long, and a comparison takes as many steps as both have letters.
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME_LEN {
         return None;
     }
     let most = (name.len() / 4).max(1);

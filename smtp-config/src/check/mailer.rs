@@ -31,7 +31,7 @@ pub(crate) const DEPRECATED: &[(&str, &str)] = &[
 pub(super) fn check(checker: &mut Checker<'_>) {
     checker.section = SECTION;
     checker.flag("ENABLED", false);
-    let (mailer, fatals) = loaded(checker.ini, checker.version);
+    let (mailer, fatals) = load_leniently(checker.ini, checker.version);
     for fatal in &fatals {
         checker.fatal(fatal);
     }
@@ -62,7 +62,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
 
 /// Loads the mailer, and returns it with every setting that stops Forgejo: each is replaced by a valid value before the next
 /// attempt. `None` if mail is disabled, or cannot be loaded.
-fn loaded(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<Fatal>) {
+fn load_leniently(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<Fatal>) {
     let mut now = ini.excerpt(&[SECTION]);
     let mut fatals = Vec::new();
     loop {

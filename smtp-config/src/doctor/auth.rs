@@ -53,7 +53,7 @@ pub(super) async fn authenticate(
 }
 
 /// Length in bytes below which a password may occur in a reply by coincidence, so that removing it would reveal it.
-const SHORTEST_HIDDEN: usize = 8;
+const MIN_HIDDEN_LEN: usize = 8;
 
 /// Returns an answer to AUTH without the password, as it is or as it was sent. With a short password nothing of the text
 /// is kept but the enhanced status code.
@@ -62,7 +62,7 @@ fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
     if secret.is_empty() {
         return text.to_owned();
     }
-    if secret.len() < SHORTEST_HIDDEN {
+    if secret.len() < MIN_HIDDEN_LEN {
         let status = text.split(' ').next().unwrap_or_default();
         let is_status = status.len() <= 9 && status.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         return if is_status && !status.contains(secret) { status.to_owned() } else { String::new() };

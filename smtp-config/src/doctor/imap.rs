@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// Maximum length of a response line, in bytes.
-const LONGEST_LINE: u64 = 16 * 1024;
+const MAX_LINE_LEN: u64 = 16 * 1024;
 /// Maximum number of lines in a response.
-const MOST_LINES: usize = 256;
+const MAX_LINES: usize = 256;
 
 /// Checks the IMAP server of incoming mail: connection, TLS, greeting, login and mailbox. The password is sent only
 /// over TLS, to a server whose certificate was verified. Returns the checks in order.
@@ -166,7 +166,7 @@ impl Imap {
 
     async fn line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
-        let read = (&mut self.io).take(LONGEST_LINE);
+        let read = (&mut self.io).take(MAX_LINE_LEN);
         let mut read = read;
         let ended = timeout(self.limit, read.read_until(b'\n', &mut bytes)).await;
         ended.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))??;
@@ -207,7 +207,7 @@ impl Imap {
                 self.write(&format!("{secret}\r\n")).await?;
             }
         }
-        for _ in 0..MOST_LINES {
+        for _ in 0..MAX_LINES {
             let line = self.line().await?;
             if let Some(found) = answer(tag, &line) {
                 return Ok(found);

@@ -84,7 +84,7 @@ pub async fn send(
         EffectiveTransport::Unix => Protocol::Smtp,
         EffectiveTransport::Network(protocol) => protocol,
     };
-    let mut wire = connected(mailer, options).await?;
+    let mut wire = open_session(mailer, options).await?;
     if protocol == Protocol::Smtps {
         tls(mailer, options, &mut wire).await?;
     }
@@ -146,7 +146,7 @@ async fn transaction(
     if reply.is(2) { Ok(reply) } else { Err(WireError::Refused { stage: "the message", reply }.into()) }
 }
 
-async fn connected(mailer: &EffectiveMailer, options: &Options) -> Result<Wire, SendError> {
+async fn open_session(mailer: &EffectiveMailer, options: &Options) -> Result<Wire, SendError> {
     let place = format!("{}:{}", mailer.shown_host(), mailer.port);
     let unreachable = |why: String| SendError::Unreachable { place: place.clone(), why };
     if mailer.transport == EffectiveTransport::Unix {

@@ -69,7 +69,7 @@ pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAdd
     if options.resolver.is_some() {
         let dns = super::dns::Dns::new(options.resolver, options.limit).map_err(|why| why.to_string())?;
         return match dns.addresses(host).await {
-            crate::policy::Answer::Addresses(list) if !list.is_empty() => Ok(sorted(list)),
+            crate::policy::Answer::Addresses(list) if !list.is_empty() => Ok(sort_by_route(list)),
             crate::policy::Answer::Failed => Err("the DNS gave no answer".to_owned()),
             _ => Err("the name has no address".to_owned()),
         };
@@ -84,14 +84,14 @@ pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAdd
                     all.push(address);
                 }
             }
-            Ok(sorted(all))
+            Ok(sort_by_route(all))
         }
     }
 }
 
 /// Sorts addresses as RFC 6724 does as far as it matters here: those that this machine has a route to come first, IPv6
 /// before IPv4.
-fn sorted(all: Vec<IpAddr>) -> Vec<IpAddr> {
+fn sort_by_route(all: Vec<IpAddr>) -> Vec<IpAddr> {
     sorted_by(all, |address| {
         let any: IpAddr = match address {
             IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),

@@ -34,7 +34,7 @@ pub(super) async fn session(
     }
     match wire.greeting().await {
         Ok(reply) => report.pass("greeting", reply.text()),
-        Err(why) => return greeting_failed(report, &why, protocol),
+        Err(why) => return report_greeting_error(report, &why, protocol),
     }
     let Some(mut offered) = ehlo(report, &mut wire, name, true).await else { return };
     if protocol == Protocol::StartTls {
@@ -133,7 +133,7 @@ async fn tls(
     true
 }
 
-fn greeting_failed(report: &mut Report, why: &WireError, protocol: Protocol) {
+fn report_greeting_error(report: &mut Report, why: &WireError, protocol: Protocol) {
     let fix = match (why, protocol) {
         (WireError::Silent { .. }, Protocol::Smtps) => FIXES,
         (WireError::Silent { .. }, _) => "a server that waits for TLS is silent: take smtps on port 465",

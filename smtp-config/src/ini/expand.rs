@@ -3,11 +3,11 @@
 use super::{DEFAULT_SECTION, Ini, Key, Section};
 
 /// Number of substitutions after which go-ini stops.
-const DEPTH: usize = 99;
+const MAX_SUBSTITUTIONS: usize = 99;
 
 pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
     let mut value = key.value.clone();
-    for _ in 0..DEPTH {
+    for _ in 0..MAX_SUBSTITUTIONS {
         let Some(reference) = reference(&value) else { break };
         let name = &reference[2..reference.len() - 2];
         let other = ini
@@ -18,7 +18,7 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
         let Some(other) = other else { break };
         let next = value.replace(reference, &other.value);
         // A key that names itself stays as it is however often it is looked at; one that also grows is cut off.
-        if next == value || next.len() > LONGEST {
+        if next == value || next.len() > MAX_VALUE_LEN {
             break;
         }
         value = next;
@@ -28,7 +28,7 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
 
 /// Length in bytes above which a value is not expanded further, so that keys that reference each other do not exhaust
 /// memory.
-const LONGEST: usize = 1 << 20;
+const MAX_VALUE_LEN: usize = 1 << 20;
 
 /// Returns the first `%(name)s` of a text, whole. `None` if there is none.
 pub(super) fn reference(text: &str) -> Option<&str> {

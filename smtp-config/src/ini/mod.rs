@@ -38,8 +38,8 @@ pub struct Section {
     by_name: Option<HashMap<String, usize>>,
 }
 
-/// Number of keys from which a section is indexed.
-const MANY: usize = 16;
+/// Number of keys from which a section has an index.
+const INDEX_FROM: usize = 16;
 
 /// A key with its value, in which `%(name)s` is not expanded.
 #[derive(Clone, PartialEq, Eq)]
@@ -226,7 +226,7 @@ impl Section {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        if self.keys.len() < MANY {
+        if self.keys.len() < INDEX_FROM {
             return self.keys.iter().position(|key| key.name == name);
         }
         self.by_name.as_ref()?.get(name).copied()
@@ -240,8 +240,8 @@ impl Section {
         }
         self.keys.push(key);
         // The index is made when the section has become large, and then kept.
-        let from = if self.keys.len() == MANY { 0 } else { self.keys.len() - 1 };
-        if self.keys.len() >= MANY {
+        let from = if self.keys.len() == INDEX_FROM { 0 } else { self.keys.len() - 1 };
+        if self.keys.len() >= INDEX_FROM {
             let names = self.keys[from..].iter().enumerate();
             self.by_name.get_or_insert_default().extend(names.map(|(at, key)| (key.name.clone(), from + at)));
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 /// Maximum number of terms that cause DNS lookups (RFC 7208 §4.6.4).
-const MOST_LOOKUPS: u32 = 10;
+const MAX_LOOKUPS: u32 = 10;
 
 /// Result of an SPF evaluation (RFC 7208 §2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,14 +165,14 @@ impl Evaluation<'_> {
             let target = if term.argument.is_empty() {
                 domain.to_owned()
             } else {
-                match self.expanded(&term.argument, domain) {
+                match self.expand_macros(&term.argument, domain) {
                     Some(target) => target,
                     None => return Ok(Spf::PermError),
                 }
             };
             if !matches!(term.name.as_str(), "all" | "ip4" | "ip6") {
                 self.lookups += 1;
-                if self.lookups > MOST_LOOKUPS {
+                if self.lookups > MAX_LOOKUPS {
                     return Ok(Spf::PermError);
                 }
             }
@@ -198,7 +198,7 @@ impl Evaluation<'_> {
                 "mx" => match self.answers.get(Question::Exchanges(normal(&target)))? {
                     Answer::Exchanges(names) => {
                         let mut any = false;
-                        for name in names.iter().take(MOST_LOOKUPS as usize) {
+                        for name in names.iter().take(MAX_LOOKUPS as usize) {
                             match self.addresses(name)? {
                                 Some(list) => {
                                     any |= list.iter().any(|held| self.within(*held, term.prefixes));
@@ -220,8 +220,8 @@ impl Evaluation<'_> {
         match modifier("redirect") {
             Some(term) => {
                 self.lookups += 1;
-                let target = self.expanded(&term.argument, domain);
-                let (Some(target), true) = (target, self.lookups <= MOST_LOOKUPS) else {
+                let target = self.expand_macros(&term.argument, domain);
+                let (Some(target), true) = (target, self.lookups <= MAX_LOOKUPS) else {
                     return Ok(Spf::PermError);
                 };
                 match self.domain(&normal(&target))? {
@@ -256,7 +256,7 @@ impl Evaluation<'_> {
     }
 
     /// Expands macros (RFC 7208 §7). Returns `None` if one is not valid.
-    fn expanded(&self, text: &str, domain: &str) -> Option<String> {
+    fn expand_macros(&self, text: &str, domain: &str) -> Option<String> {
         let (mut out, mut rest) = (String::new(), text);
         while let Some(at) = rest.find('%') {
             out.push_str(&rest[..at]);

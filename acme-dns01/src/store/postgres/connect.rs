@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::Client;
 
 /// Pause before an unreachable server is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// The connection for everything but locks and news.
 pub(super) struct Connection {
     database: Database,
@@ -52,7 +52,7 @@ impl Connection {
     /// Returns the connection, locked. Connects if it is not open, and creates missing tables at the first connection.
     ///
     /// # Errors
-    /// The connection fails, or failed less than [`PAUSE`] ago.
+    /// The connection fails, or failed less than [`RECONNECT_PAUSE`] ago.
     pub(super) async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         let mut state = self.state.lock().await;
         if let Some(client) = &state.client
@@ -62,7 +62,7 @@ impl Connection {
         }
         state.client = None;
         if let Some((at, why)) = &state.failed
-            && at.elapsed() < PAUSE
+            && at.elapsed() < RECONNECT_PAUSE
         {
             return Err(StoreError::Database(why.clone()));
         }

@@ -12,13 +12,13 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
 
 /// Default time limit for connecting to one host, including authentication.
-const WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default time without a response after which a connection counts as broken.
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time limit of a liveness check.
-const ALIVE: Duration = Duration::from_secs(5);
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of a statement.
-const STATEMENT: Duration = Duration::from_secs(30);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A PostgreSQL database on one or more hosts, one of which accepts writes. Used by [`PostgresStore`](super::PostgresStore), and
 /// available to programs that store other data in the same database.
@@ -48,10 +48,10 @@ impl Database {
         let tls = MakeRustlsConnect::from_encryption(encryption)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(WITHIN);
+            config.connect_timeout(CONNECT_TIMEOUT);
         }
         // A server that is gone without a word must not be waited for.
-        let silence = config.get_tcp_user_timeout().copied().unwrap_or(SILENCE);
+        let silence = config.get_tcp_user_timeout().copied().unwrap_or(SILENCE_TIMEOUT);
         config.tcp_user_timeout(silence).keepalives_idle(silence).keepalives_interval(silence / 3);
         if config.get_application_name().is_none() {
             config.application_name("acme-dns01");
@@ -75,7 +75,7 @@ impl Database {
     {
         let mut why = StoreError::Database("no host is named".to_owned());
         for host in &self.hosts {
-            let limit = host.get_connect_timeout().copied().unwrap_or(WITHIN);
+            let limit = host.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
             match timeout(limit, open(host, self.tls.clone(), told.clone())).await {
                 Ok(Ok(client)) => return Ok(client),
                 Ok(Err(failed)) => why = failed,
@@ -91,7 +91,7 @@ impl Database {
 
 /// Returns `true` if the connection is open and the server answers. A paused machine keeps its connections open.
 pub(super) async fn alive(client: &Client) -> bool {
-    !client.is_closed() && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+    !client.is_closed() && matches!(timeout(LIVENESS_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
 async fn open<T>(host: &Config, tls: Option<MakeRustlsConnect>, told: T) -> Result<Client, StoreError>
@@ -111,7 +111,7 @@ where
         }
     };
     // A server that is at a loss must not hold up a renewal for ever.
-    let limits = format!("SET statement_timeout = {}", STATEMENT.as_millis());
+    let limits = format!("SET statement_timeout = {}", STATEMENT_TIMEOUT.as_millis());
     client.batch_execute(&limits).await.map_err(|why| failed(&why))?;
     Ok(client)
 }

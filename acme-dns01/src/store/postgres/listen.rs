@@ -9,23 +9,23 @@ use tokio::time::timeout;
 use tokio_postgres::Notification;
 
 /// First and longest pause between attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Time limit for LISTEN.
-const LISTENS: Duration = Duration::from_secs(5);
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of liveness checks on a silent connection.
-const LOOK: Duration = Duration::from_secs(15);
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Spawns a task that listens for changes of the store, and returns their receiver. The task reconnects after a failure, and ends
 /// when the receiver is dropped.
 pub(super) fn changes(database: Database) -> Changes {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
-        let mut pause = PAUSES.0;
+        let mut pause = RECONNECT_PAUSES.0;
         loop {
             tokio::select! {
                 () = sender.closed() => return,
                 heard = connect(&database, &sender) => {
-                    pause = if heard { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+                    pause = if heard { RECONNECT_PAUSES.0 } else { (pause * 2).min(RECONNECT_PAUSES.1) };
                 }
             }
             tokio::select! {
@@ -48,11 +48,11 @@ async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool 
     };
     let Ok(client) = database.listening(told).await else { return false };
     let request = format!("LISTEN {CHANNEL}");
-    if !matches!(timeout(LISTENS, client.batch_execute(&request)).await, Ok(Ok(()))) {
+    if !matches!(timeout(LISTEN_TIMEOUT, client.batch_execute(&request)).await, Ok(Ok(()))) {
         return false;
     }
     // Whatever was told before nobody heard.
     let _ = sender.send(Change::Anything);
-    while timeout(LOOK, ended.recv()).await.is_err() && alive(&client).await {}
+    while timeout(LIVENESS_INTERVAL, ended.recv()).await.is_err() && alive(&client).await {}
     true
 }

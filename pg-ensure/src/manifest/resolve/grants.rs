@@ -108,7 +108,7 @@ impl Resolution<'_, '_> {
                     ObjectKindSpec::Routine => {
                         let arguments = self.text(spec.arguments.as_ref());
                         let arguments = arguments.map(|arguments| arguments.as_str().to_owned());
-                        let arguments = spaced(&arguments.unwrap_or_default());
+                        let arguments = space_arguments(&arguments.unwrap_or_default());
                         Local::Routine(schema, name, Text::new(&arguments).ok()?)
                     }
                     _ => Local::Table(schema, name),
@@ -155,7 +155,7 @@ impl Resolution<'_, '_> {
 }
 
 /// Formats argument types as the server lists them: one blank after each comma that separates them.
-fn spaced(arguments: &str) -> String {
+fn space_arguments(arguments: &str) -> String {
     let mut quoted = false;
     let mut depth = 0;
     let mut out = String::new();

@@ -5,7 +5,7 @@ use crate::facts::{Backup, Facts};
 use crate::mode::Mode;
 
 /// Bytes that a new cluster takes before there are data in it, with room for the log that the transfer writes.
-const NEW_CLUSTER: u64 = 160 << 20;
+const NEW_CLUSTER_SIZE: u64 = 160 << 20;
 
 impl FindingList<'_> {
     pub(super) fn mode(&mut self, facts: &Facts) {
@@ -34,7 +34,7 @@ impl FindingList<'_> {
         let beside = facts.staging.parent();
         for room in &facts.disk_space {
             let data = if facts.mode.needs_disk_space() { room.data } else { room.data / 100 };
-            let new = if Some(room.folder.as_path()) == beside { NEW_CLUSTER } else { 0 };
+            let new = if Some(room.folder.as_path()) == beside { NEW_CLUSTER_SIZE } else { 0 };
             let backup = if matches!(facts.backup, Backup::Asserted(_)) { 0 } else { room.backup };
             // A twentieth more: what is written while it runs.
             let need = (data + backup) / 20 + data + backup + new;

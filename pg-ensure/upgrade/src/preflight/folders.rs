@@ -6,7 +6,7 @@ use crate::machine::State;
 use std::path::Path;
 
 /// Returns the position of an upgrade in words.
-fn standing(state: State) -> String {
+fn describe(state: State) -> String {
     match state {
         State::Ready(step) => format!("next is {step}"),
         State::Running(step) => format!("{step} was begun"),
@@ -75,7 +75,7 @@ impl FindingList<'_> {
                 "under-way",
                 format!(
                     "an upgrade is under way, {}: `run` goes on with it, `rollback` leads back",
-                    standing(state)
+                    describe(state)
                 ),
             );
         } else if facts.staging_there {

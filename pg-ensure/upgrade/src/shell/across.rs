@@ -16,8 +16,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Pages that a sample of `pg_amcheck` reads at most: 32 MB.
-const SAMPLE_PAGES: u64 = 4096;
+/// Maximum number of pages that `pg_amcheck` reads in a sample: 32 MB.
+const MAX_SAMPLE_PAGES: u64 = 4096;
 
 impl Run<'_> {
     pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
@@ -127,7 +127,7 @@ impl Run<'_> {
             if !differences.is_empty() {
                 return Err(UpgradeError::Differs(differences));
             }
-            let recollated = recollated(&choices.new_bin, &id, &private.socket, &after)?;
+            let recollated = recollated_databases(&choices.new_bin, &id, &private.socket, &after)?;
             let looked = amcheck(
                 &choices.new_bin,
                 &id,
@@ -185,7 +185,7 @@ pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
     facts.filter_map(|(name, _)| name.strip_prefix("cluster/database/").map(str::to_owned)).collect()
 }
 
-fn recollated(
+fn recollated_databases(
     bin: &Path,
     id: &str,
     socket: &ServerAddress,
@@ -254,7 +254,7 @@ fn amcheck(
         return Ok(vec!["pg_amcheck: not there, so pages were not looked at".to_owned()]);
     }
     let mut looked = Vec::new();
-    let mut budget = SAMPLE_PAGES;
+    let mut budget = MAX_SAMPLE_PAGES;
     for database in connectable(inventory) {
         let mut program = command(bin, "pg_amcheck", id);
         program.args(["--no-password", "--install-missing=pg_catalog", "-j", &jobs.to_string()]);

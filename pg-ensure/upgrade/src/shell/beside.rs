@@ -4,8 +4,8 @@ use super::{configuration, files};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Nesting of included files that is followed, as by the server.
-const DEPTH: u32 = 10;
+/// Maximum nesting of included files, as in the server.
+const MAX_DEPTH: u32 = 10;
 
 /// Returns the files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
 pub(super) fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
@@ -49,7 +49,7 @@ enum Fields {
 /// Appends the files that a file of access rules or host names refers to, and those of included files.
 fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Vec<PathBuf>) {
     let text = fs::read_to_string(data.join(file)).unwrap_or_default();
-    if depth > DEPTH {
+    if depth > MAX_DEPTH {
         return;
     }
     for line in text.lines() {

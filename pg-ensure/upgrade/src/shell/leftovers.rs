@@ -19,7 +19,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
     let began = Instant::now();
     loop {
-        let programs = marked(id, false);
+        let programs = marked_processes(id, false);
         for pid in &programs {
             signal(*pid, Signal::KILL);
         }
@@ -31,7 +31,7 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
     let private = work.private();
     let mut asked = Vec::new();
     loop {
-        let mut servers = marked(id, true);
+        let mut servers = marked_processes(id, true);
         for folder in folders {
             // pg_upgrade's own servers have the same folder for their socket.
             servers.extend(
@@ -75,7 +75,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 /// Returns the processes with the mark of this upgrade: its servers, or all others.
-fn marked(id: &str, servers: bool) -> Vec<u32> {
+fn marked_processes(id: &str, servers: bool) -> Vec<u32> {
     let mark = format!("{MARK}={id}");
     let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };

@@ -25,8 +25,8 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// Room that a rehearsal needs beside the data: logs of two clusters, and the new one's catalogs.
-const BESIDE: u64 = 512 << 20;
+/// Bytes that a rehearsal needs in addition to the data: logs of two clusters, and the new one's catalogs.
+const MIN_FREE_SPACE: u64 = 512 << 20;
 
 /// Options of a rehearsal.
 #[derive(Clone, Debug, Default)]
@@ -237,7 +237,7 @@ impl<'r> Stage<'r> {
         let measured = without_server(&record);
         Ok(Rehearsal {
             findings: plan.findings.clone(),
-            outage: expected(measured),
+            outage: expected_outage(measured),
             record,
             copied,
             copying,
@@ -251,7 +251,7 @@ impl<'r> Stage<'r> {
         let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
         let data = files::bytes(&self.real.old_data, &[])
             + spaces.map(|space| files::bytes(&space, &[])).sum::<u64>();
-        let (needed, free) = (data * if twice { 2 } else { 1 } + BESIDE, files::free(&self.folder)?);
+        let (needed, free) = (data * if twice { 2 } else { 1 } + MIN_FREE_SPACE, files::free(&self.folder)?);
         if free < needed {
             return Err(UpgradeError::Other(format!(
                 "{} has {} MB free, and the rehearsal needs {} MB: free some, or name another folder by --at",
@@ -367,7 +367,7 @@ fn without_server(record: &Record) -> u64 {
 
 /// Returns the outage to expect after a rehearsal: its bounds are a factor of two apart. The machine is quieter once the old
 /// server is stopped, and stopping it takes the time of a checkpoint.
-fn expected(measured: u64) -> (u64, u64) {
+fn expected_outage(measured: u64) -> (u64, u64) {
     let shortest = (measured * 7).div_ceil(10).max(1);
     (shortest, shortest * 2)
 }
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn the_longest_outage_is_at_most_twice_the_shortest() {
         for measured in [0, 1, 9, 10_000, 1 << 40] {
-            let (shortest, longest) = expected(measured);
+            let (shortest, longest) = expected_outage(measured);
             assert!(shortest > 0 && longest <= 2 * shortest && longest >= measured, "{measured}");
         }
     }
