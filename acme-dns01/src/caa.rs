@@ -72,7 +72,7 @@ pub enum CaaRefusal {
 ///
 /// # Errors
 /// Returns a [`CaaRefusal`], whose message names the record to change.
-pub fn permitted(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> Result<(), CaaRefusal> {
+pub fn check_issuance(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> Result<(), CaaRefusal> {
     const KNOWN: [&str; 7] =
         ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
     let is = |record: &Caa, tag: &str| record.tag.eq_ignore_ascii_case(tag);
@@ -162,7 +162,7 @@ mod tests {
     fn ask(records: &[Caa], wildcard: bool) -> Result<(), CaaRefusal> {
         let identities = ["letsencrypt.org".to_owned()];
         let account = Some("https://ca.test/acct/1");
-        permitted("example.org", records, &CaaRequest { identities: &identities, account, wildcard })
+        check_issuance("example.org", records, &CaaRequest { identities: &identities, account, wildcard })
     }
 
     #[test]

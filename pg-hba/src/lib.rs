@@ -47,7 +47,7 @@ pub use regex::{Pattern, PatternError};
 pub use render::{MANAGED, RenderError, render};
 pub use rule::{Address, Database, Origin, Outcome, Rule, User};
 pub use server::{Capability, Server, UnknownVersion, Version};
-pub use shadow::{ShadowedRule, shadowed};
+pub use shadow::{ShadowedRule, shadowed_rules};
 pub use space::Undecidable;
 pub use token::{Field, Span, Token};
 

@@ -19,7 +19,7 @@ pub struct ShadowedRule {
 ///
 /// # Errors
 /// Returns [`Undecidable`] if the rules are too complex or contain a pattern that cannot be analysed.
-pub fn shadowed(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> {
+pub fn shadowed_rules(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> {
     let all: Vec<&Rule> = rules.iter().collect();
     let mut reached = ReachableRules { reached: vec![false; rules.len()] };
     walk(&all, &[(0..rules.len()).collect()], &mut reached)?;

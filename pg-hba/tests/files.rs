@@ -38,7 +38,7 @@ fn what_is_too_complex_is_undecided() {
     let dots = ".".repeat(25);
     let rules = rules(&format!("local \"/a{dots}b\",\"/c{dots}d|{dots}*e\" \"/f{dots}g\" peer\n"));
     let begun = std::time::Instant::now();
-    assert_eq!(shadowed(&rules), Err(Undecidable::TooComplex));
+    assert_eq!(shadowed_rules(&rules), Err(Undecidable::TooComplex));
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
 
@@ -59,19 +59,19 @@ fn shadowing_is_exact() {
     let halves = rules(
         "host all all 10.0.0.0/9 trust\nhost all all 10.128.0.0/9 md5\nhost all all 10.0.0.0/8 reject\nlocal all all peer\n",
     );
-    assert_eq!(shadowed(&halves), Ok(vec![ShadowedRule { rule: 2, by: vec![0, 1] }]));
+    assert_eq!(shadowed_rules(&halves), Ok(vec![ShadowedRule { rule: 2, by: vec![0, 1] }]));
     let encryption =
         rules("hostssl all all all trust\nhostnossl all all all md5\nhost all a 10.0.0.0/8 reject\n");
-    assert_eq!(shadowed(&encryption).expect("decided").len(), 1);
+    assert_eq!(shadowed_rules(&encryption).expect("decided").len(), 1);
     let patterns =
         rules("local \"/^[a-m]\" all trust\nlocal \"/^[^a-m]\" all md5\nlocal \"/x$\" all reject\n");
-    assert_eq!(shadowed(&patterns), Ok(vec![ShadowedRule { rule: 2, by: vec![0, 1] }]));
+    assert_eq!(shadowed_rules(&patterns), Ok(vec![ShadowedRule { rule: 2, by: vec![0, 1] }]));
     assert_eq!(
-        shadowed(&rules("local sameuser all trust\nlocal a a md5\nlocal a b md5\n")).expect("decided").len(),
+        shadowed_rules(&rules("local sameuser all trust\nlocal a a md5\nlocal a b md5\n")).expect("decided").len(),
         1
     );
     assert_eq!(
-        shadowed(&rules("local all +g trust\nlocal all g md5\nlocal all h md5\n")).expect("decided").len(),
+        shadowed_rules(&rules("local all +g trust\nlocal all g md5\nlocal all h md5\n")).expect("decided").len(),
         1
     );
 }

@@ -198,7 +198,7 @@ proptest! {
 
     #[test]
     fn removing_a_shadowed_rule_changes_nothing(rules in vec(rule(), 1..8), attempts in vec(attempt(), 32), environment in environment()) {
-        for dead in shadowed(&rules).expect("these rules can be reasoned about") {
+        for dead in shadowed_rules(&rules).expect("these rules can be reasoned about") {
             let mut fewer = rules.clone();
             fewer.remove(dead.rule);
             prop_assert_eq!(diff(&rules, &fewer), Diff::Equal);

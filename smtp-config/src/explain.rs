@@ -4,7 +4,7 @@ use crate::effective::{EffectiveMailer, EffectiveTransport, Helo, Origin, Passwo
 use crate::effective_incoming::effective_incoming;
 use crate::fatal::Fatal;
 use crate::ini::{Ini, Section};
-use crate::redact::shown;
+use crate::redact::visible_value;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
             keys.push(ExplainedKey {
                 section: section.to_owned(),
                 key: key.to_owned(),
-                value: shown(key, &value).map(str::to_owned),
+                value: visible_value(key, &value).map(str::to_owned),
                 from: lines.get(&(section, key)).map_or_else(String::new, |line| format!("line {line}")),
                 effect: effect(section, key),
             });

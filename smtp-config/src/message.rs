@@ -167,7 +167,7 @@ fn quoted_printable(text: &str) -> String {
 
 /// Returns the data that follows DATA: the message with dot-stuffing (RFC 5321 §4.5.2), and the final line with a single dot.
 #[must_use]
-pub fn dotted(message: &str) -> String {
+pub fn smtp_data(message: &str) -> String {
     let mut out = String::new();
     for line in message.split_terminator("\r\n") {
         let dot = if line.starts_with('.') { "." } else { "" };

@@ -43,7 +43,7 @@ fn without_addresses(text: &str) -> String {
 
 /// Returns the value if it may be displayed next to its key, or `None` if it may contain a secret.
 #[must_use]
-pub fn shown<'v>(key: &str, value: &'v str) -> Option<&'v str> {
+pub fn visible_value<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     let misused =
         key.to_ascii_uppercase().ends_with("_URI") && !value.starts_with("file:") && !value.is_empty();
     let hidden = is_secret_key(key) || carries_credentials(value) || misused;

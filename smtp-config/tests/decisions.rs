@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use smtp_config::ini::Ini;
 use smtp_config::{
     Authentication, EffectiveMailer, EffectiveTransport, Exposure, Fatal, Helo, Mechanism, Origin, Password,
-    Protocol, Version, authentication, date, dotted, effective, mechanism, reply,
+    Protocol, Version, authentication, date, effective, mechanism, reply, smtp_data,
 };
 
 fn read(text: &str, version: u32) -> Result<Option<EffectiveMailer>, Fatal> {
@@ -122,7 +122,7 @@ fn dates_and_dots() {
     assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 +0000");
     assert_eq!(date(1_795_437_296), "Mon, 23 Nov 2026 12:34:56 +0000");
     assert_eq!(date(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 +0000");
-    assert_eq!(dotted("a\r\n.b\r\n"), "a\r\n..b\r\n.\r\n");
+    assert_eq!(smtp_data("a\r\n.b\r\n"), "a\r\n..b\r\n.\r\n");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::accounts::store_error;
 use super::{Certificate, Engine};
-use crate::caa::{CaaRequest, permitted};
+use crate::caa::{CaaRequest, check_issuance};
 use crate::client::{Directory, now};
 use crate::condition::Condition;
 use crate::dns::DnsError;
@@ -66,7 +66,7 @@ impl<'e> Checker<'e> {
             account: account.as_deref(),
             wildcard: name.is_wildcard(),
         };
-        permitted(&at, &records, &request)
+        check_issuance(&at, &records, &request)
             .map_err(|error| AcmeError::new(ErrorKind::Refused, format!("{name}: {error}")))?;
         Ok(match records.len() {
             0 => "there are none, so every CA may issue".to_owned(),

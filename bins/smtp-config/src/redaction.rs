@@ -2,7 +2,7 @@
 
 use cli_support::diff::unified;
 use smtp_config::ini::{Ini, Key};
-use smtp_config::{carries_credentials, shown};
+use smtp_config::{carries_credentials, visible_value};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn redacted(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
             continue;
         }
         let raw = ini.section(&entry.section).and_then(|held| held.key(&entry.key)).map_or("", Key::raw);
-        let secret = shown(&entry.key, raw).is_none() || carries_credentials(lines);
+        let secret = visible_value(&entry.key, raw).is_none() || carries_credentials(lines);
         if secret {
             let new = if lines.lines().all(|line| old.contains(line)) { "" } else { ", new" };
             let end = "\n".repeat(lines.matches('\n').count().max(1));

@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{mode}: {warning}\n");
     }
     for step in Machine::new(mode, Reindexing::BeforeCommit).steps() {
-        let machine = Machine::restored(mode, Reindexing::BeforeCommit, State::Running(*step));
+        let machine = Machine::from_state(mode, Reindexing::BeforeCommit, State::Running(*step));
         // In modes that consume the old cluster, the old control file is renamed as soon as the transfer starts.
         let aside = !mode.keeps_the_old() && !machine.before(*step, pg_upgrade::Step::Transfer);
         let old = if aside { OldClusterState::Disabled } else { OldClusterState::Whole };

@@ -180,7 +180,7 @@ async fn cluster(
 ) -> Result<CurrentState, Error> {
     let sql = query::cluster(before.version, before.reads_passwords);
     let passwords: Vec<&str> = desired.passwords().map(|(name, _)| name.as_str()).collect();
-    let leaving: Vec<&str> = desired.leaving().map(Name::as_str).collect();
+    let leaving: Vec<&str> = desired.absent_roles().map(Name::as_str).collect();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
         [(&passwords, Type::TEXT_ARRAY), (&leaving, Type::TEXT_ARRAY), (&extensions, Type::BOOL)];
     let (begun, row, ended) = tokio::join!(

@@ -308,7 +308,7 @@ impl CurrentState {
 
     /// Returns what a role still owns or holds privileges on. For databases, the current owner and ACL apply.
     #[must_use]
-    pub fn remaining(&self, role: &Name) -> BTreeSet<Dependency> {
+    pub fn dependencies_of(&self, role: &Name) -> BTreeSet<Dependency> {
         let depends = |owned: &Owned| owned.owner == *role || owned.acl.roles().any(|other| other == role);
         let found = self.dependencies.get(role).into_iter().flatten();
         found

@@ -390,7 +390,7 @@ impl DesiredState {
     }
 
     /// Returns the roles that are to be dropped.
-    pub fn leaving(&self) -> impl Iterator<Item = &Name> {
+    pub fn absent_roles(&self) -> impl Iterator<Item = &Name> {
         self.roles.iter().filter(|(_, role)| role.presence == Presence::Absent).map(|(name, _)| name)
     }
 }

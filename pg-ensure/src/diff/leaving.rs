@@ -9,7 +9,7 @@ impl Planner<'_> {
     pub(super) fn drop_roles(&mut self) {
         let desired = self.desired;
         let leaving: Vec<&Name> =
-            desired.leaving().filter(|name| self.now.roles.contains_key(*name)).collect();
+            desired.absent_roles().filter(|name| self.now.roles.contains_key(*name)).collect();
         let mut going = Vec::new();
         for name in leaving {
             let what = format!("DROP ROLE {}", name.quoted());
@@ -24,7 +24,7 @@ impl Planner<'_> {
             }
         }
         for name in going {
-            if !self.now.remaining(name).is_empty() {
+            if !self.now.dependencies_of(name).is_empty() {
                 continue;
             }
             self.emit(Change::DropRole { name: name.clone() }, "declared absent and listed in --destroy");
@@ -34,7 +34,7 @@ impl Planner<'_> {
     /// Plans to reassign what a role owns to `heir` and to revoke its privileges. Without an heir, blocks DROP ROLE if there is
     /// anything.
     fn empty(&mut self, name: &Name, heir: Option<&Name>) {
-        let places = self.now.remaining(name);
+        let places = self.now.dependencies_of(name);
         if places.is_empty() {
             return;
         }

@@ -99,7 +99,7 @@ fn set(role: &mut RoleState, attributes: &Attributes) {
 
 pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     role_exists(state, name)?;
-    if !state.remaining(name).is_empty() {
+    if !state.dependencies_of(name).is_empty() {
         return rejected(format!("something depends on the role {name}"));
     }
     for (database, found) in &state.databases {

@@ -99,7 +99,7 @@ fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, ste
     for key in desired.settings.keys() {
         write!(feed, "{key:?} {:?}", current.settings.get(key))?;
     }
-    for name in desired.leaving() {
+    for name in desired.absent_roles() {
         write!(feed, "{name:?} {:?}", current.dependencies.get(name))?;
     }
     steps.iter().try_for_each(|step| write!(feed, "{:?}", step.change))

@@ -109,7 +109,7 @@ impl Machine {
 
     /// Creates a machine from the state in a journal.
     #[must_use]
-    pub fn restored(mode: Mode, reindexing: Reindexing, state: State) -> Self {
+    pub fn from_state(mode: Mode, reindexing: Reindexing, state: State) -> Self {
         Self { mode, order: order(mode, reindexing), state }
     }
 
@@ -168,7 +168,7 @@ impl Machine {
     }
 
     /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. The state changes only
-    /// in [`Machine::recovered`], so that an interrupted recovery is repeated.
+    /// in [`Machine::finish_recovery`], so that an interrupted recovery is repeated.
     ///
     /// # Errors
     /// Returns [`TransitionError`] if the upgrade cannot continue.
@@ -198,7 +198,7 @@ impl Machine {
     }
 
     /// Records that the recovery is complete.
-    pub fn recovered(&mut self, recovery: &Recovery) {
+    pub fn finish_recovery(&mut self, recovery: &Recovery) {
         self.state = State::Ready(recovery.from);
     }
 
@@ -269,17 +269,17 @@ impl Machine {
         Ok(way)
     }
 
-    /// Begins a rollback.
+    /// Begins a rollback from the step that was reached.
     ///
     /// # Errors
     /// Returns [`TransitionError`] if no upgrade is in progress.
-    pub fn undo(&mut self) -> Result<(), TransitionError> {
+    pub fn begin_rollback(&mut self) -> Result<(), TransitionError> {
         self.state = State::RollingBack(self.reached()?);
         Ok(())
     }
 
     /// Completes a rollback.
-    pub fn undone(&mut self) {
+    pub fn finish_rollback(&mut self) {
         self.state = State::RolledBack;
     }
 }

@@ -80,7 +80,7 @@ impl Simulation {
     }
 
     fn machine(&self, reindexing: Reindexing) -> Machine {
-        Machine::restored(self.mode, reindexing, self.state)
+        Machine::from_state(self.mode, reindexing, self.state)
     }
 
     /// The promise: every write is in a cluster that can be started, or in a backup that can be put back.
@@ -267,7 +267,7 @@ fn roll_back(simulation: &mut Simulation, reindexing: Reindexing) -> Result<(), 
     let committed = simulation.target != NewData::Absent;
     let mut machine = simulation.machine(reindexing);
     let way = machine.way_back(simulation.old_condition(), committed, simulation.backup.is_some())?;
-    machine.undo()?;
+    machine.begin_rollback()?;
     simulation.state = machine.state();
     way.iter().for_each(|cleanup| simulation.clean(*cleanup));
     simulation.state = State::RolledBack;
@@ -334,12 +334,12 @@ proptest! {
 
 #[test]
 fn without_a_backup_of_ours_a_spent_cluster_has_no_way_back() {
-    let machine = Machine::restored(Mode::Link, Reindexing::BeforeCommit, State::Running(Step::Verify));
+    let machine = Machine::from_state(Mode::Link, Reindexing::BeforeCommit, State::Running(Step::Verify));
     assert_eq!(
         machine.way_back(OldClusterState::Disabled, false, false),
         Err(TransitionError::OldGone { mode: Mode::Link })
     );
-    let machine = Machine::restored(Mode::Link, Reindexing::BeforeCommit, State::Ready(Step::Verify));
+    let machine = Machine::from_state(Mode::Link, Reindexing::BeforeCommit, State::Ready(Step::Verify));
     let way = machine.way_back(OldClusterState::Disabled, false, false).expect("the new server has not run");
     assert!(way.contains(&Cleanup::EnableOld) && !way.contains(&Cleanup::RestoreBackup));
 }

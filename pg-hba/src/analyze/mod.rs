@@ -14,7 +14,7 @@ use crate::method::Method;
 use crate::regex::Pattern;
 use crate::rule::{Address, Database, Rule, User};
 use crate::server::Server;
-use crate::shadow::shadowed;
+use crate::shadow::shadowed_rules;
 use std::collections::{BTreeSet, HashMap};
 
 /// Inputs of an analysis, other than the file.
@@ -248,7 +248,7 @@ impl Findings {
     }
 
     fn reach(&mut self, rules: &[Rule]) {
-        match shadowed(rules) {
+        match shadowed_rules(rules) {
             Ok(dead) => {
                 for dead in dead.iter().filter(|dead| rules[dead.rule].possible) {
                     let lines: Vec<String> =

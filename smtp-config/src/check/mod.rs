@@ -8,7 +8,7 @@ mod values;
 use crate::edit::is_password;
 use crate::finding::{Code, Finding, Severity};
 use crate::ini::{Entry, Ini};
-use crate::redact::shown;
+use crate::redact::visible_value;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use std::collections::HashMap;
@@ -97,7 +97,7 @@ impl<'i> Checker<'i> {
         let line = entry.map(|entry| entry.line).or(header.map(|header| header.line));
         let value = entry.and_then(|_| self.ini.value(self.section, key));
         // The URI of a password may be the password itself.
-        let value = value.filter(|value| !is_password(key) && shown(key, value).is_some());
+        let value = value.filter(|value| !is_password(key) && visible_value(key, value).is_some());
         self.findings.push(Finding {
             code,
             severity,

@@ -7,7 +7,7 @@ use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
 use crate::effective::{EffectiveMailer, EffectiveTransport};
-use crate::message::dotted;
+use crate::message::smtp_data;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::pki_types::ServerName;
@@ -141,7 +141,7 @@ async fn transaction(
     wire.expect("MAIL FROM", &mail, 2).await?;
     wire.expect("RCPT TO", &format!("RCPT TO:<{recipient}>"), 2).await?;
     wire.expect("DATA", "DATA", 3).await?;
-    wire.write("the message", dotted(message).as_bytes()).await?;
+    wire.write("the message", smtp_data(message).as_bytes()).await?;
     let reply = wire.read("the end of the message").await?;
     if reply.is(2) { Ok(reply) } else { Err(WireError::Refused { stage: "the message", reply }.into()) }
 }

@@ -6,7 +6,7 @@ use crate::redaction::shown_diff;
 use cli_support::outcome::{Done, Failure};
 use cli_support::replace::replace;
 use serde_json::json;
-use smtp_config::{Change, Version, edit_parsed, migrate, shown};
+use smtp_config::{Change, Version, edit_parsed, migrate, visible_value};
 use std::path::Path;
 
 pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
@@ -38,7 +38,7 @@ pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Do
     } else {
         println!("{result}: {}", file.display());
         for step in &done {
-            let value = step.change.value.as_deref().and_then(|value| shown(&step.change.key, value));
+            let value = step.change.value.as_deref().and_then(|value| visible_value(&step.change.key, value));
             match (&step.change.value, value) {
                 (None, _) => println!("  {} removed: {}", step.change.key, step.reason),
                 (Some(_), Some(value)) => println!("  {} = {value}: {}", step.change.key, step.reason),

@@ -1,7 +1,7 @@
 //! Putting things in order: after a kill, and on the way back. Nothing here touches the old data but to give a file its
 //! name back, or to put the backup in their place where they are gone.
 
-use super::condition::{committed, old_condition, restored};
+use super::condition::{committed, machine_of, old_condition};
 use super::error::{UpgradeError, WithPath};
 use super::journal::now;
 use super::leftovers;
@@ -36,11 +36,11 @@ impl Upgrade {
         let _lock = work.lock()?;
         let record = work.load()?.ok_or(crate::TransitionError::Over)?;
         gather::private_folder(work)?;
-        let mut machine = restored(&record);
+        let mut machine = machine_of(&record);
         let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
         let way = machine.way_back(old_condition(&record.choices), committed(&record.choices), backup)?;
         let mut run = Run { request: &self.request, layout: &self.layout, record, hba, services, observer };
-        machine.undo()?;
+        machine.begin_rollback()?;
         run.record.state = machine.state();
         run.save()?;
         for cleanup in way {

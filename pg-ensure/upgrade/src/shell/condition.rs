@@ -3,9 +3,9 @@
 use crate::machine::{Machine, OldClusterState};
 use crate::record::{Record, ResolvedOptions};
 
-/// Restores the state machine from a journal.
-pub(super) fn restored(record: &Record) -> Machine {
-    Machine::restored(record.choices.mode, record.choices.reindexing, record.state)
+/// Creates the state machine with the state in a journal.
+pub(super) fn machine_of(record: &Record) -> Machine {
+    Machine::from_state(record.choices.mode, record.choices.reindexing, record.state)
 }
 
 /// Returns whether the old cluster can be started: it is disabled once `pg_upgrade` has renamed its control file, or its folder is

@@ -1,6 +1,6 @@
 //! Does what the machine says, and writes down what happened.
 
-use super::condition::{old_condition, restored};
+use super::condition::{machine_of, old_condition};
 use super::error::UpgradeError;
 use super::gather;
 use super::journal::{Layout, WorkFolder, now};
@@ -70,7 +70,7 @@ impl Run<'_> {
     pub(super) fn go(&mut self) -> Result<(Record, Outcome), UpgradeError> {
         self.recover()?;
         loop {
-            let mut machine = restored(&self.record);
+            let mut machine = machine_of(&self.record);
             let step = match machine.state() {
                 State::Done => {
                     self.write_reports()?;
@@ -178,7 +178,7 @@ impl Run<'_> {
 
     /// Restores a consistent state after a run that was interrupted in the middle of a step.
     fn recover(&mut self) -> Result<(), UpgradeError> {
-        let machine = restored(&self.record);
+        let machine = machine_of(&self.record);
         let Some(recovery) = machine.recovery(old_condition(&self.record.choices))? else { return Ok(()) };
         if let State::Running(step) = machine.state() {
             self.observer.note(&format!("{step} was cut short: going on from {}", recovery.from));
@@ -190,8 +190,8 @@ impl Run<'_> {
         for cleanup in &recovery.cleanup {
             self.clean(*cleanup)?;
         }
-        let mut machine = restored(&self.record);
-        machine.recovered(recovery);
+        let mut machine = machine_of(&self.record);
+        machine.finish_recovery(recovery);
         self.record.state = machine.state();
         self.save()
     }

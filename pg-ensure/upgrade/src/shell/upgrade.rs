@@ -1,6 +1,6 @@
 //! The entry points: planning, status, running and rolling back an upgrade.
 
-use super::condition::{committed, old_condition, restored};
+use super::condition::{committed, machine_of, old_condition};
 use super::error::UpgradeError;
 use super::journal::{Layout, WorkFolder, layout, now};
 use super::outcome::Outcome;
@@ -115,7 +115,7 @@ impl Upgrade {
     /// # Errors
     /// Returns an [`UpgradeError`] with the reason why it is not.
     pub fn way_back(&self, record: &Record) -> Result<(), UpgradeError> {
-        let machine = restored(record);
+        let machine = machine_of(record);
         let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
         machine.way_back(old_condition(&record.choices), committed(&record.choices), backup)?;
         Ok(())
