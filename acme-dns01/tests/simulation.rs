@@ -135,7 +135,11 @@ fn fault_23_a_clock_two_days_off_is_no_storm() {
             for ahead in [-2 * i64::from(DAY), 2 * i64::from(DAY)] {
                 let found = run(ahead);
                 let about = format!("{lifetime} days, {ahead} s, restarts: {restarts}");
-                assert_eq!((found.expired, found.rate_limited, found.leftover), (0, 0, 0), "{about}: {found:?}");
+                assert_eq!(
+                    (found.expired, found.rate_limited, found.leftover),
+                    (0, 0, 0),
+                    "{about}: {found:?}"
+                );
                 assert!(
                     found.orders.abs_diff(right.orders) <= 1,
                     "{about}: {} {}",

@@ -67,11 +67,15 @@ fn shadowing_is_exact() {
         rules("local \"/^[a-m]\" all trust\nlocal \"/^[^a-m]\" all md5\nlocal \"/x$\" all reject\n");
     assert_eq!(shadowed_rules(&patterns), Ok(vec![ShadowedRule { rule: 2, by: vec![0, 1] }]));
     assert_eq!(
-        shadowed_rules(&rules("local sameuser all trust\nlocal a a md5\nlocal a b md5\n")).expect("decided").len(),
+        shadowed_rules(&rules("local sameuser all trust\nlocal a a md5\nlocal a b md5\n"))
+            .expect("decided")
+            .len(),
         1
     );
     assert_eq!(
-        shadowed_rules(&rules("local all +g trust\nlocal all g md5\nlocal all h md5\n")).expect("decided").len(),
+        shadowed_rules(&rules("local all +g trust\nlocal all g md5\nlocal all h md5\n"))
+            .expect("decided")
+            .len(),
         1
     );
 }

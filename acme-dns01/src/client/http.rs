@@ -223,7 +223,8 @@ impl Http {
         let exchange = async {
             let response = self.client.request(request).await.map_err(|why| failed(&why))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY_SIZE).collect().await.map_err(|why| failed(&*why))?.to_bytes();
+            let body = Limited::new(body, MAX_BODY_SIZE).collect().await;
+            let body = body.map_err(|why| failed(&*why))?.to_bytes();
             Ok(Response { status: head.status, headers: head.headers, body })
         };
         let timed_out = || HttpError::TimedOut { url: url.to_owned(), within: self.within };

@@ -106,7 +106,11 @@ impl AccountKeeper {
 
     /// Reads the stored account of a CA: under its directory URL, or else under its name, as older versions stored it. `None` if
     /// there is none.
-    async fn load_stored(&self, name: &str, authority: &Authority) -> Result<Option<StoredAccount>, AcmeError> {
+    async fn load_stored(
+        &self,
+        name: &str,
+        authority: &Authority,
+    ) -> Result<Option<StoredAccount>, AcmeError> {
         let url = authority.acme.url();
         let durable = |error| store_error(&error);
         if let Some(found) = self.store.account(&account_key(url)).await.map_err(durable)? {

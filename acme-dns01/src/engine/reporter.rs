@@ -104,7 +104,9 @@ impl Reporter {
         let mut all = lock(&self.stores);
         let state = all.entry(id.to_owned()).or_default();
         state.failures = state.failures.saturating_add(1);
-        if *state.quiet_until.get_or_insert_with(now) > now() || (transient && state.failures < ALERT_AFTER_TRANSIENT) {
+        if *state.quiet_until.get_or_insert_with(now) > now()
+            || (transient && state.failures < ALERT_AFTER_TRANSIENT)
+        {
             return None;
         }
         state.quiet_until = Some(now().after(REPEAT[state.alerts.min(REPEAT.len() - 1)]));

@@ -237,8 +237,11 @@ impl Machine {
             Event::RenewalInfo { info, retry_after, date } if self.phase == Phase::RenewalInfo => {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
-                let next =
-                    now.after(retry_after.unwrap_or(RENEWAL_INFO_INTERVAL).clamp(self.spec.timeouts.ari.min(DAY), DAY));
+                let next = now.after(
+                    retry_after
+                        .unwrap_or(RENEWAL_INFO_INTERVAL)
+                        .clamp(self.spec.timeouts.ari.min(DAY), DAY),
+                );
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;
             }

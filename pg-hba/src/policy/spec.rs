@@ -188,7 +188,8 @@ impl PolicySpec {
             Some(TlsSpec::Required) => Tls::Required,
         };
         if let Some(ranges) = &self.tailnet_ranges {
-            let ranges = ranges.iter().filter_map(|net| ok_or_push(network("tailnet_ranges", net), &mut errors));
+            let ranges =
+                ranges.iter().filter_map(|net| ok_or_push(network("tailnet_ranges", net), &mut errors));
             let ranges: Vec<IpNet> = ranges.collect();
             policy = policy.tailnet_ranges(ranges);
         }

@@ -383,7 +383,11 @@ impl CellEnumerator<'_> {
 
     /// Assumes each open membership to be absent, then present, until the first rule of each list is certain, and visits those
     /// cells.
-    fn enumerate_memberships(&mut self, conditions: &[Vec<(usize, Clauses)>], cell: &mut Cell) -> EnumerationResult {
+    fn enumerate_memberships(
+        &mut self,
+        conditions: &[Vec<(usize, Clauses)>],
+        cell: &mut Cell,
+    ) -> EnumerationResult {
         self.cells += 1;
         if self.cells > MAX_CELLS {
             return Err(EnumerationEnd::Undecided(Undecidable::TooComplex));
