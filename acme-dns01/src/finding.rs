@@ -24,6 +24,7 @@ impl Finding {
         Self { about: about.into(), fine: false, message: message.into() }
     }
 
+    /// Creates a finding: fine for `Ok`, a fault for `Err`.
     pub(crate) fn of(about: impl Into<String>, result: Result<String, String>) -> Self {
         match result {
             Ok(message) => Self::fine(about, message),

@@ -15,10 +15,6 @@ use crate::version::Version;
 /// Passwords are omitted, since they are secrets. The bootstrap superuser, predefined roles, and the databases
 /// `template0` and `template1` are omitted too. Only privileges that differ from PostgreSQL's defaults are included,
 /// and only of databases whose contents were inspected.
-///
-/// Passwords are left out, since they are secrets; the bootstrap superuser, predefined roles, and the databases
-/// `template0` and `template1` are left out, since they are the server's own. Only privileges that are not as
-/// PostgreSQL has them by default are listed, and only of databases that were looked into.
 #[must_use]
 pub fn import(current: &CurrentState) -> DesiredState {
     let mut desired = DesiredState::new();

@@ -200,7 +200,7 @@ impl Setting {
         self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
     }
 
-    /// Returns true if the value is a list whose elements are quoted separately (`GUC_LIST_QUOTE`, the set of
+    /// Returns `true` if the value is a list whose elements are quoted separately (`GUC_LIST_QUOTE`, the set of
     /// `variable_is_guc_list_quote()`).
     #[must_use]
     pub fn is_list(&self) -> bool {
@@ -227,7 +227,7 @@ impl Setting {
         parts.iter().map(|part| crate::name::literal(part)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns true if two values are equivalent.
+    /// Returns `true` if two values are equivalent.
     pub(crate) fn same(&self, one: &Text, other: &Text) -> bool {
         one == other || self.is_list() && list(one.as_str()) == list(other.as_str())
     }

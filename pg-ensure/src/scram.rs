@@ -119,7 +119,7 @@ impl Verifier {
         format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
     }
 
-    /// Returns true if this is the verifier of a password. The comparison takes constant time.
+    /// Returns `true` if this is the verifier of a password. The comparison takes constant time.
     #[must_use]
     pub fn matches(&self, password: &SecretString) -> bool {
         let Ok(derived) = Self::derive(password, &self.salt, self.iterations) else { return false };

@@ -40,39 +40,39 @@ impl Version {
         self.0
     }
 
-    /// Returns true if databases support locale providers other than `libc` (from 15).
+    /// Returns `true` if databases support locale providers other than `libc` (from 15).
     #[must_use]
     pub fn database_providers(self) -> bool {
         self.major() >= 15
     }
 
-    /// Returns true if `GRANT … ON PARAMETER` is supported (from 15).
+    /// Returns `true` if `GRANT … ON PARAMETER` is supported (from 15).
     #[must_use]
     pub fn parameter_grants(self) -> bool {
         self.major() >= 15
     }
 
-    /// Returns true if memberships have the options INHERIT and SET and are identified by their grantor too, and
+    /// Returns `true` if memberships have the options INHERIT and SET and are identified by their grantor too, and
     /// CREATEROLE requires ADMIN (from 16).
     #[must_use]
     pub fn membership_options(self) -> bool {
         self.major() >= 16
     }
 
-    /// Returns true if the privilege MAINTAIN and the builtin locale provider are supported (from 17).
+    /// Returns `true` if the privilege MAINTAIN and the builtin locale provider are supported (from 17).
     #[must_use]
     pub fn maintain(self) -> bool {
         self.major() >= 17
     }
 
-    /// Returns true if names of roles, databases and tablespaces cannot contain carriage returns or line feeds
+    /// Returns `true` if names of roles, databases and tablespaces cannot contain carriage returns or line feeds
     /// (announced for 19).
     #[must_use]
     pub fn refuses_line_ends(self) -> bool {
         self.major() >= 19
     }
 
-    /// Returns true if default privileges on large objects are supported (from 18).
+    /// Returns `true` if default privileges on large objects are supported (from 18).
     #[must_use]
     pub fn large_object_defaults(self) -> bool {
         self.major() >= 18

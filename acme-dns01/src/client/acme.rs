@@ -162,6 +162,7 @@ impl Acme {
         }
     }
 
+    /// Returns an unused nonce, or requests a new one.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
         if let Some(nonce) = self.nonces().pop() {
             return Ok(nonce);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
+/// Parses the JSON body of a response.
 pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, AcmeError> {
     serde_json::from_slice(&response.body).map_err(|why| {
         AcmeError::new(ErrorKind::Transient, format!("the CA's answer cannot be parsed: {why}"))
@@ -71,6 +72,7 @@ pub(super) fn words(problem: &Value) -> String {
     if kind.is_empty() { format!("{detail}{below}") } else { format!("{detail} ({kind}){below}") }
 }
 
+/// Returns the ACME error type of a problem document (RFC 8555 §6.7), without its URN prefix. `None` for other bodies.
 pub(super) fn problem_type(response: &Response) -> Option<String> {
     let problem: Value = serde_json::from_slice(&response.body).ok()?;
     problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)

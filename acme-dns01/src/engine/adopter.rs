@@ -21,6 +21,7 @@ impl<'e> Adopter<'e> {
         Self { engine, found, dry }
     }
 
+    /// Imports accounts and certificates. Returns a finding for each, and for each skipped file.
     pub(super) async fn run(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = self.accounts(certificates).await;
         for certificate in certificates {

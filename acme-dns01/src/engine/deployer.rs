@@ -24,6 +24,7 @@ impl Deployer {
         self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns `true` if the servers of this host are known to use the certificate with this serial number.
     pub(super) fn has_deployed(&self, id: &str, serial: &str) -> bool {
         self.serials().get(id).is_some_and(|known| known == serial)
     }

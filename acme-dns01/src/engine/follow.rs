@@ -29,6 +29,7 @@ impl Follower {
         Self { engine, certificates, retries: BTreeMap::new() }
     }
 
+    /// Takes over changed certificates and retries failed ones until the engine is stopped or the store ends the subscription.
     pub(super) async fn run(mut self, mut changes: Changes) {
         let mut stopping = self.engine.stopping.subscribe();
         loop {

@@ -7,6 +7,7 @@ use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
 use futures_util::future::join_all;
 use std::sync::Arc;
 
+/// Converts an error of a DNS provider, with its Retry-After.
 pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
     let kind = if error.transient { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, error.to_string()).after(error.retry_after)
@@ -38,6 +39,7 @@ fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
 const MIN_RANK: u8 = 3;
 
 impl Locator {
+    /// Returns the provider with this configured name. `None` if there is none.
     pub(super) fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
         self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
     }

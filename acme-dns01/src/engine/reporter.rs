@@ -56,16 +56,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reporter {
+    /// Returns the counters so far.
     pub(super) fn counts(&self) -> Counts {
         lock(&self.counts).clone()
     }
 
+    /// Passes an event to the observer, if there is one.
     pub(super) fn event(&self, id: &str, event: &EngineEvent) {
         if let Some(observer) = &self.observer {
             observer(id, event);
         }
     }
 
+    /// Reports a note as an event.
     pub(super) fn note(&self, id: &str, text: impl Into<String>) {
         self.event(id, &EngineEvent::Note(text.into()));
     }
@@ -83,6 +86,8 @@ impl Reporter {
         }
     }
 
+    /// Sends an alert to every sink, counts it, and reports it as an event. An alert that a sink does not deliver is counted and
+    /// reported as lost.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
         // A failure is an event of its own, with the same words.
@@ -114,6 +119,7 @@ impl Reporter {
         Some(state.failures)
     }
 
+    /// Forgets the failures of the store for a certificate.
     pub(super) fn store_works(&self, id: &str) {
         lock(&self.stores).remove(id);
     }

@@ -368,6 +368,8 @@ impl Machine {
             .collect()
     }
 
+    /// Handles an error of the phases from [`Phase::NewOrder`] to [`Phase::Download`]: retries, orders again without `replaces`,
+    /// registers a forgotten account again, or ends the attempt.
     pub(super) fn order_error(&mut self, error: AcmeError, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
         let replaces = self.phase == Phase::NewOrder

@@ -10,6 +10,7 @@ const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
 pub(super) const TRIES: u32 = 6;
 
 impl Machine {
+    /// Suspends the machine after a transient error: for its Retry-After, or a pause that grows with the number of tries.
     pub(super) fn pause(&mut self, now: Time, error: AcmeError) {
         let pause = error.retry_after.unwrap_or(self.retry_pause(self.tries));
         self.tries = self.tries.saturating_add(1);
@@ -68,6 +69,7 @@ impl Machine {
         self.rest(now);
     }
 
+    /// Handles the error of the current action. A rate limit with Retry-After is recorded in the ledger.
     pub(super) fn on_error(&mut self, error: AcmeError, now: Time) {
         if error.kind == ErrorKind::RateLimited
             && let Some(after) = error.retry_after

@@ -107,7 +107,7 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 
 /// A DNS service in which TXT records can be created.
 ///
-/// A record is added beside whatever is there and removed by exactly its value: what others wrote is never touched.
+/// A record is added beside existing ones and removed by exactly its value, so that records of others are never changed.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
     /// Finds the provider's zone for a name: exactly `apex`, the zone by the DNS, or else the closest parent zone that the provider

@@ -102,6 +102,7 @@ impl Drop for FileLock {
 }
 
 impl Inner {
+    /// Returns the private folder of a certificate: journal, staged and previous pair, pending key.
     pub(super) fn private(&self, id: &str) -> PathBuf {
         self.folder.join(PRIVATE).join("certificates").join(id)
     }

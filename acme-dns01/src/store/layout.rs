@@ -16,6 +16,7 @@ use std::path::Path;
 const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
+    /// Writes a pair to the folder `staged`, unless it is in place already.
     pub(super) fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         let folder = self.private(id);
         disk::folder(&folder)?;
@@ -71,6 +72,11 @@ impl Inner {
         disk::sync(from.parent().unwrap_or(from))
     }
 
+    /// Puts the staged folder in place, keeps the replaced pair as the previous one, and removes the pending key if it is the
+    /// pair's. Completes an interrupted installation.
+    ///
+    /// # Errors
+    /// No pair is staged or in place, or a file operation fails.
     pub(super) fn install(&self, id: &str) -> Result<(), StoreError> {
         let folder = self.private(id);
         let (staged, target) = (folder.join("staged"), self.folder.join(id));

@@ -178,8 +178,8 @@ pub type Changes = mpsc::UnboundedReceiver<Change>;
 
 /// A store of certificates, accounts, journals and the ledger. Data is durable when the method that wrote it returns.
 ///
-/// What belongs to a certificate is written by whoever holds the lock of its id; a store that is shared by several machines
-/// refuses it to others ([`StoreError::LockLost`]).
+/// Only the holder of the lock of a certificate's id writes the data of that certificate. A store that several hosts share rejects
+/// the writes of others ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the lock of a name. Returns `None` if another process holds it; does not wait.

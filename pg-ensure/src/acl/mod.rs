@@ -94,7 +94,7 @@ impl Acl {
         self.0.iter().map(|((grantee, grantor), rights)| (grantee, grantor, *rights))
     }
 
-    /// Returns true if the list has no entries.
+    /// Returns `true` if the list has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

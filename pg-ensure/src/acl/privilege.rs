@@ -127,19 +127,19 @@ impl Privileges {
     /// The empty set of privileges.
     pub const NONE: Self = Self(0);
 
-    /// Returns true if the set is empty.
+    /// Returns `true` if the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Returns true if the set contains a privilege.
+    /// Returns `true` if the set contains a privilege.
     #[must_use]
     pub fn contains(self, privilege: Privilege) -> bool {
         self.0 & privilege.bit() != 0
     }
 
-    /// Returns true if the set contains all privileges of another set.
+    /// Returns `true` if the set contains all privileges of another set.
     #[must_use]
     pub fn includes(self, others: Self) -> bool {
         others.0 & !self.0 == 0

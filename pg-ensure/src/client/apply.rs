@@ -94,7 +94,7 @@ pub struct AppliedChanges {
 }
 
 impl AppliedChanges {
-    /// Returns true if the cluster is in the desired state, without blocked changes.
+    /// Returns `true` if the cluster is in the desired state, without blocked changes.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.left.blocked.is_empty()
@@ -121,8 +121,6 @@ where
     /// verifies the result. If nothing differs, no lock is taken and nothing is written.
     ///
     /// Changes that the first plan blocks are not made in this run, even if a step would make them possible.
-    ///
-    /// What the first plan calls blocked never happens in the run, even where a step makes it possible.
     ///
     /// # Errors
     /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, a step fails permanently,

@@ -101,7 +101,7 @@ fn first(plan: &Plan) -> String {
 }
 
 impl Error {
-    /// Returns true if a retry may succeed: for SQLSTATEs of concurrent changes, shutdown and startup, and for broken
+    /// Returns `true` if a retry may succeed: for SQLSTATEs of concurrent changes, shutdown and startup, and for broken
     /// connections.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -136,7 +136,7 @@ impl Error {
         .then(|| error.message().to_owned())
     }
 
-    /// Returns true if no connection could be made within the time limit.
+    /// Returns `true` if no connection could be made within the time limit.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Silent(_))
@@ -165,7 +165,7 @@ pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
             && why.as_db_error().is_some_and(|error| error.message().contains("tuple concurrently"))
 }
 
-/// Returns true if the connection broke, or was not to be had.
+/// Returns `true` if the connection broke, or was not to be had.
 fn broken(why: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(why);
     while let Some(inner) = source {

@@ -78,7 +78,7 @@ where
         }
     }
 
-    /// Returns true if the password is right; `None` if the server does not tell.
+    /// Returns `true` if the password is right; `None` if the server does not tell.
     async fn login(&self, user: &Name, secret: &SecretString, database: &str) -> io::Result<Option<bool>> {
         let ports = self.config.get_ports();
         for (index, host) in self.config.get_hosts().iter().enumerate() {

@@ -271,7 +271,7 @@ impl DatabaseState {
         }
     }
 
-    /// Returns true for what an interrupted `DROP DATABASE` leaves: it can only be dropped.
+    /// Returns `true` for what an interrupted `DROP DATABASE` leaves: it can only be dropped.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.connection_limit == -2
@@ -323,13 +323,13 @@ impl CurrentState {
             .collect()
     }
 
-    /// Returns true if the session's role is a superuser.
+    /// Returns `true` if the session's role is a superuser.
     #[must_use]
     pub fn superuser(&self) -> bool {
         self.roles.get(&self.session.user).is_some_and(|role| role.superuser)
     }
 
-    /// Returns true if a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
+    /// Returns `true` if a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
     #[must_use]
     pub fn has_privileges_of(&self, who: &Name, role: &Name) -> bool {
         let inherits = |key: &MembershipKey, options: &MembershipOptions| {
@@ -342,7 +342,7 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, inherits)
     }
 
-    /// Returns true if a role may SET ROLE to another (`member_can_set_role()`).
+    /// Returns `true` if a role may SET ROLE to another (`member_can_set_role()`).
     #[must_use]
     pub fn can_set(&self, who: &Name, role: &Name) -> bool {
         let may = |_: &MembershipKey, options: &MembershipOptions| {
@@ -351,7 +351,7 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, may)
     }
 
-    /// Returns true if a role may grant another (`is_admin_of_role()`).
+    /// Returns `true` if a role may grant another (`is_admin_of_role()`).
     #[must_use]
     pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
         self.is_superuser(who)
@@ -360,7 +360,7 @@ impl CurrentState {
                 .any(|(key, options)| options.admin && self.reaches(who, &key.member, |_, _| true))
     }
 
-    /// Returns true if a role is a member of another, directly or not.
+    /// Returns `true` if a role is a member of another, directly or not.
     #[must_use]
     pub fn is_member(&self, who: &Name, role: &Name) -> bool {
         self.reaches(who, role, |_, _| true)

@@ -34,7 +34,7 @@ impl DeclarationValidation for Check<'_> {
         self.found.push(InvalidDeclaration { subject: subject.clone(), why });
     }
 
-    fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name) {
+    fn require_role(&mut self, subject: &Subject, what: &'static str, role: &Name) {
         match self.desired.roles.get(role) {
             Some(known) if known.presence == Presence::Present => {}
             Some(_) => self.add(subject, InvalidReason::RoleLeaves { what, role: role.clone() }),
@@ -90,7 +90,7 @@ impl Check<'_> {
                     let why = "reassign_to is for a role that is absent";
                     self.add(&subject, InvalidReason::Contradiction(why));
                 }
-                self.role_is_there(&subject, "heir", heir);
+                self.require_role(&subject, "heir", heir);
             }
         }
     }
@@ -107,7 +107,7 @@ impl Check<'_> {
             }
             self.limit(&subject, database.connection_limit);
             if let Some(owner) = &database.owner {
-                self.role_is_there(&subject, "owner", owner);
+                self.require_role(&subject, "owner", owner);
             }
             if let Some(template) = &database.template {
                 self.database_stays(&subject, template);
@@ -136,8 +136,8 @@ impl Check<'_> {
                 continue;
             }
             let subject = Subject::Membership(role.clone(), member.clone());
-            self.role_is_there(&subject, "role", role);
-            self.role_is_there(&subject, "member", member);
+            self.require_role(&subject, "role", role);
+            self.require_role(&subject, "member", member);
             edges.entry(member).or_default().push(role);
         }
         for circle in circles(&edges) {
@@ -160,7 +160,7 @@ impl Check<'_> {
             Grantee::Public => {}
             // A right that is to go may be that of a role that goes too.
             Grantee::Role(role) if nothing && self.desired.roles.contains_key(role) => {}
-            Grantee::Role(role) => self.role_is_there(subject, "grantee", role),
+            Grantee::Role(role) => self.require_role(subject, "grantee", role),
         }
     }
 
@@ -202,7 +202,7 @@ impl Check<'_> {
         for (index, grant) in self.desired.defaults.iter().enumerate() {
             let subject = Subject::Default(index);
             let nothing = grant.privileges == PrivilegeSet::Only(crate::acl::Privileges::NONE);
-            self.role_is_there(&subject, "creator", &grant.creator);
+            self.require_role(&subject, "creator", &grant.creator);
             self.grantee(&subject, &grant.to, grant.grantable, nothing);
             self.privileges(&subject, grant.privileges, grant.kind.object());
             self.database_stays(&subject, &grant.database);
@@ -225,7 +225,7 @@ impl Check<'_> {
             for setting in settings.keys() {
                 let subject = Subject::Setting(key.role.clone(), key.database.clone(), setting.clone());
                 if let Some(role) = &key.role {
-                    self.role_is_there(&subject, "role", role);
+                    self.require_role(&subject, "role", role);
                 }
                 if let Some(database) = &key.database {
                     self.database_stays(&subject, database);

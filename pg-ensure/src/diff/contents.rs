@@ -8,6 +8,7 @@ use crate::name::{Name, Text};
 use crate::plan::{Change, DestructibleObject, INITIALIZED, Obstacle};
 
 impl Planner<'_> {
+    /// Plans the changes inside a database.
     pub(super) fn contents(&mut self, database: &Name) {
         let desired = self.desired;
         let Some(found) = self.now.databases.get(database) else {

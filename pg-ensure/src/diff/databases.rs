@@ -9,6 +9,7 @@ use crate::plan::{Change, Commented, NewDatabase, Obstacle};
 use std::collections::BTreeSet;
 
 impl Planner<'_> {
+    /// Plans the creation of databases.
     pub(super) fn create_databases(&mut self) {
         let desired = self.desired;
         let mut done: BTreeSet<&Name> = BTreeSet::new();
@@ -196,6 +197,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the removal of databases that are declared absent.
     pub(super) fn drop_databases(&mut self) {
         let desired = self.desired;
         for (name, wanted) in &desired.databases {

@@ -10,6 +10,7 @@ use crate::plan::{Change, Obstacle};
 use std::collections::BTreeSet;
 
 impl Planner<'_> {
+    /// Plans the changes of privileges on shared objects.
     pub(super) fn cluster_grants(&mut self) {
         let desired = self.desired;
         for grant in desired.grants.iter().filter(|grant| grant.on.database().is_none()) {
@@ -19,6 +20,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the changes of privileges on objects in a database.
     pub(super) fn grants(&mut self, database: &Name) {
         let desired = self.desired;
         let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
@@ -133,6 +135,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the changes of default privileges in a database.
     pub(super) fn default_grants(&mut self, database: &Name) {
         let desired = self.desired;
         for grant in desired.defaults.iter().filter(|grant| grant.database == *database) {

@@ -6,6 +6,7 @@ use crate::name::Name;
 use crate::plan::{Change, DestructibleObject, Obstacle};
 
 impl Planner<'_> {
+    /// Plans the removal of roles that are declared absent.
     pub(super) fn drop_roles(&mut self) {
         let desired = self.desired;
         let leaving: Vec<&Name> =

@@ -7,6 +7,7 @@ use crate::name::Name;
 use crate::plan::{Change, Options};
 
 impl Planner<'_> {
+    /// Plans the changes of memberships.
     pub(super) fn memberships(&mut self) {
         let desired = self.desired;
         // What goes away first makes room for what would be a circle.
@@ -133,7 +134,7 @@ impl Planner<'_> {
         (self.now.version.membership_options() && key.grantor != own).then(|| key.grantor.clone())
     }
 
-    /// Returns true if the member has granted the role to others through this membership.
+    /// Returns `true` if the member has granted the role to others through this membership.
     fn depends(&self, key: &MembershipKey) -> bool {
         self.now.version.membership_options()
             && self.now.members(&key.role).any(|(other, _)| other.grantor == key.member && other != key)

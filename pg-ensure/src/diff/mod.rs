@@ -22,9 +22,6 @@ use std::collections::BTreeSet;
 ///
 /// A change that the session is not permitted to make, that PostgreSQL cannot make, or that destroys something without consent is
 /// listed as blocked; all other changes are planned. The desired state should have been [validated](DesiredState::validate).
-///
-/// Whatever the session may not do, PostgreSQL cannot do, or was not allowed to be destroyed is listed as blocked; the
-/// rest is planned all the same. The desired state should have been [validated](DesiredState::validate).
 #[must_use]
 pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -> Plan {
     let mut planner = Planner {
@@ -112,7 +109,7 @@ impl Planner<'_> {
         self.blocked.push(BlockedChange { what: what.into(), why });
     }
 
-    /// Returns true if something may be destroyed; otherwise records it as blocked.
+    /// Returns `true` if something may be destroyed; otherwise records it as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool {
         let may = self.consent.destroy.contains(&named);
         if !may {

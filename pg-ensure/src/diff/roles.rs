@@ -10,6 +10,7 @@ use crate::plan::{Attributes, Change, Commented, Obstacle};
 use std::num::NonZeroU32;
 
 impl Planner<'_> {
+    /// Plans the creation and change of roles.
     pub(super) fn roles(&mut self) {
         let present = || self.desired.roles.iter().filter(|(_, wanted)| wanted.presence == Presence::Present);
         for (name, wanted) in present() {
@@ -87,6 +88,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the changes of the settings of roles.
     pub(super) fn role_settings(&mut self) {
         let own = self.desired.settings.iter().filter(|(key, _)| key.database.is_none());
         for (key, settings) in own {

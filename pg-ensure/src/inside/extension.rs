@@ -83,6 +83,7 @@ pub enum ExtensionChange {
 }
 
 impl ExtensionChange {
+    /// Returns the statement of the change.
     pub(super) fn sql(&self, _: Version) -> String {
         match self {
             Self::Create { name, version, schema } => {
@@ -101,6 +102,7 @@ impl ExtensionChange {
         }
     }
 
+    /// Returns the risk of the change.
     pub(super) fn risk(&self) -> Risk {
         match self {
             Self::Create { .. } => Risk::Adds,
@@ -110,6 +112,7 @@ impl ExtensionChange {
         }
     }
 
+    /// Checks that the session may make the change. The error names the missing right.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { name, .. } => {
@@ -125,6 +128,10 @@ impl ExtensionChange {
         }
     }
 
+    /// Applies the change to the modelled contents.
+    ///
+    /// # Errors
+    /// The server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -160,12 +167,16 @@ impl ExtensionChange {
     }
 }
 
+/// Returns the modelled state of an extension.
+///
+/// # Errors
+/// It does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut InstalledExtension, RejectedChange> {
     contents.extensions.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no extension {name}")))
 }
 
 impl Extension {
-    /// Plans what makes an extension as it is to be, unless it is to go.
+    /// Plans the changes that bring an extension to its desired state, unless it is declared absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -212,7 +223,7 @@ impl Extension {
         }
     }
 
-    /// Plans the removal of an extension that is to go.
+    /// Plans the removal of an extension that is declared absent.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.extensions.contains_key(name));
         if self.presence == Presence::Present || !there {

@@ -54,27 +54,27 @@ pub struct Contents {
 }
 
 impl DeclaredObjects {
-    /// Returns true if no object is declared.
+    /// Returns `true` if no object is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Plans what makes everything as it is to be, but for what is to go.
+    /// Plans the changes that bring every declared object to its desired state, except removals.
     pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
-    /// Plans the removal of what is to go.
+    /// Plans the removal of the objects that are declared absent.
     pub(crate) fn plan_removals(&self, work: &mut dyn DatabasePlanner) {
         self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
     }
 
-    /// Reports what is wrong with what is declared in a database.
+    /// Reports the errors of the declarations in a database.
     pub(crate) fn check(&self, database: &Name, check: &mut dyn DeclarationValidation) {
         for (name, wanted) in &self.extensions {
             wanted.check(&Subject::Extension(database.clone(), name.clone()), self, check);
@@ -155,7 +155,7 @@ impl Contents {
     }
 }
 
-/// A planner, as what is declared inside a database sees it.
+/// The planner, as objects inside a database use it.
 pub(crate) trait DatabasePlanner {
     /// Returns the name of the database.
     fn database(&self) -> &Name;
@@ -169,8 +169,9 @@ pub(crate) trait DatabasePlanner {
     fn act_as_owner(&mut self);
     /// Appends a step to the plan.
     fn emit(&mut self, change: InsideChange, reason: String);
-    /// Returns true if something may be destroyed; otherwise records it as blocked.
+    /// Returns `true` if something may be destroyed; otherwise records it as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
+    /// Records a change as blocked.
     fn block(&mut self, what: String, why: Obstacle);
 }
 
@@ -192,11 +193,12 @@ pub(crate) trait SessionRights {
     fn becomes(&self, role: &Name) -> Result<(), String>;
 }
 
-/// A validation, as what is declared inside a database sees it.
+/// The validation, as objects inside a database use it.
 pub(crate) trait DeclarationValidation {
+    /// Reports an error of a declaration.
     fn add(&mut self, subject: &Subject, why: InvalidReason);
-    /// Reports a role that is not declared, or is to go.
-    fn role_is_there(&mut self, subject: &Subject, what: &'static str, role: &Name);
+    /// Reports an error if a role is not declared, or is declared absent.
+    fn require_role(&mut self, subject: &Subject, what: &'static str, role: &Name);
 }
 
 /// The part of a cluster that changes inside a database depend on.
@@ -204,12 +206,13 @@ pub(crate) struct ClusterContext<'a> {
     pub(crate) version: Version,
     /// The session's role.
     pub(crate) user: &'a Name,
-    /// Tells whether a role is a superuser; nothing of one that is not there.
+    /// Returns whether a role is a superuser. `None` if it does not exist.
     pub(crate) roles: &'a dyn Fn(&Name) -> Option<bool>,
     pub(crate) available: &'a BTreeMap<Name, AvailableExtension>,
 }
 
 impl ClusterContext<'_> {
+    /// Checks that a role exists.
     fn role_exists(&self, role: &Name) -> Result<(), RejectedChange> {
         if (self.roles)(role).is_some() { Ok(()) } else { rejected(format!("there is no role {role}")) }
     }
@@ -254,7 +257,7 @@ changes! {
 }
 
 impl InsideChange {
-    /// Returns true if the server makes objects by it that are not known before.
+    /// Returns `true` if the server makes objects by it that are not known before.
     pub(crate) fn brings_objects(&self) -> bool {
         matches!(self, Self::Extension(ExtensionChange::Create { .. } | ExtensionChange::Update { .. }))
     }

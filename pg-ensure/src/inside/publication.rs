@@ -138,6 +138,7 @@ fn quoted_table((schema, table): &Table) -> String {
 }
 
 impl PublicationChange {
+    /// Returns the statement of the change.
     pub(super) fn sql(&self, _: Version) -> String {
         match self {
             Self::Create { name, all_tables, tables, publish } => {
@@ -166,6 +167,7 @@ impl PublicationChange {
         }
     }
 
+    /// Returns the risk of the change.
     pub(super) fn risk(&self) -> Risk {
         match self {
             Self::Create { .. } | Self::Add { .. } => Risk::Adds,
@@ -175,6 +177,7 @@ impl PublicationChange {
         }
     }
 
+    /// Checks that the session may make the change. The error names the missing right.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         let owns = |name: &Name| {
             let found = rights.contents().and_then(|contents| contents.publications.get(name));
@@ -202,6 +205,10 @@ impl PublicationChange {
         }
     }
 
+    /// Applies the change to the modelled contents.
+    ///
+    /// # Errors
+    /// The server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -249,6 +256,10 @@ impl PublicationChange {
     }
 }
 
+/// Returns the modelled state of a publication.
+///
+/// # Errors
+/// It does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut PublicationState, RejectedChange> {
     contents
         .publications
@@ -270,7 +281,7 @@ fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedCh
 }
 
 impl Publication {
-    /// Plans what makes a publication as it is to be, unless it is to go.
+    /// Plans the changes that bring a publication to its desired state, unless it is declared absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -312,7 +323,7 @@ impl Publication {
         }
     }
 
-    /// Plans the removal of a publication that is to go.
+    /// Plans the removal of a publication that is declared absent.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.publications.contains_key(name));
         if self.presence == Presence::Present || !there {
@@ -333,7 +344,7 @@ impl Publication {
         faults: &mut dyn DeclarationValidation,
     ) {
         if let Some(owner) = &self.owner {
-            faults.role_is_there(subject, "owner", owner);
+            faults.require_role(subject, "owner", owner);
         }
         if self.all_tables == Some(true) && self.tables.is_some() {
             faults.add(subject, InvalidReason::Contradiction("all_tables leaves no tables to name"));

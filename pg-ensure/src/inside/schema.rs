@@ -68,6 +68,7 @@ pub enum SchemaChange {
 }
 
 impl SchemaChange {
+    /// Returns the statement of the change.
     pub(super) fn sql(&self, _: Version) -> String {
         match self {
             Self::Create { name, owner } => {
@@ -84,6 +85,7 @@ impl SchemaChange {
         }
     }
 
+    /// Returns the risk of the change.
     pub(super) fn risk(&self) -> Risk {
         match self {
             Self::Create { .. } => Risk::Adds,
@@ -93,6 +95,7 @@ impl SchemaChange {
         }
     }
 
+    /// Checks that the session may make the change. The error names the missing right.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { owner, .. } => {
@@ -111,6 +114,10 @@ impl SchemaChange {
         }
     }
 
+    /// Applies the change to the modelled contents.
+    ///
+    /// # Errors
+    /// The server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -145,12 +152,16 @@ impl SchemaChange {
     }
 }
 
+/// Returns the modelled state of a schema.
+///
+/// # Errors
+/// It does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut SchemaState, RejectedChange> {
     contents.schemas.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no schema {name}")))
 }
 
 impl Schema {
-    /// Plans what makes a schema as it is to be, unless it is to go.
+    /// Plans the changes that bring a schema to its desired state, unless it is declared absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -177,7 +188,7 @@ impl Schema {
         }
     }
 
-    /// Plans the removal of a schema that is to go.
+    /// Plans the removal of a schema that is declared absent.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let Some(contents) = work.contents().filter(|contents| contents.schemas.contains_key(name)) else {
             return;
@@ -201,7 +212,7 @@ impl Schema {
             check.add(subject, InvalidReason::Reserved(name.clone()));
         }
         if let Some(owner) = &self.owner {
-            check.role_is_there(subject, "owner", owner);
+            check.require_role(subject, "owner", owner);
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns true if there are neither steps nor blocked changes.
+    /// Returns `true` if there are neither steps nor blocked changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blocked.is_empty()

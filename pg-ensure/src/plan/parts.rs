@@ -37,7 +37,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Returns true if no attribute is set.
+    /// Returns `true` if no attribute is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

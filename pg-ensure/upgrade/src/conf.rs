@@ -218,7 +218,7 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
     (out, edits)
 }
 
-/// Returns true if the server parses the text as false.
+/// Returns `true` if the server parses the text as false.
 fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     value == "0" || ["off", "of", "false", "fals", "fal", "fa", "f", "no", "n"].contains(&value.as_str())

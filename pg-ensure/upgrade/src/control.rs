@@ -26,13 +26,13 @@ pub struct ControlData {
 }
 
 impl ControlData {
-    /// Returns true if the server was shut down cleanly.
+    /// Returns `true` if the server was shut down cleanly.
     #[must_use]
     pub fn clean(&self) -> bool {
         self.state == "shut down"
     }
 
-    /// Returns true if the server is a standby.
+    /// Returns `true` if the server is a standby.
     #[must_use]
     pub fn standby(&self) -> bool {
         matches!(self.state.as_str(), "shut down in recovery" | "in archive recovery")

@@ -255,7 +255,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Returns true if the upgrade can connect to the database.
+    /// Returns `true` if the upgrade can connect to the database.
     #[must_use]
     pub fn open(&self) -> bool {
         self.connectable && !self.invalid

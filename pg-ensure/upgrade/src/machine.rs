@@ -135,7 +135,7 @@ impl Machine {
         self.order.iter().position(|other| *other == step).unwrap_or(self.order.len())
     }
 
-    /// Returns true if `step` comes before `other` in this upgrade.
+    /// Returns `true` if `step` comes before `other` in this upgrade.
     #[must_use]
     pub fn before(&self, step: Step, other: Step) -> bool {
         self.position(step) < self.position(other)

@@ -49,13 +49,13 @@ impl Mode {
         Major::try_from(number).unwrap_or(Major::NEWEST)
     }
 
-    /// Returns true if the old cluster remains intact in this mode.
+    /// Returns `true` if the old cluster remains intact in this mode.
     #[must_use]
     pub fn keeps_the_old(self) -> bool {
         matches!(self, Self::Copy | Self::Clone | Self::CopyFileRange)
     }
 
-    /// Returns true if data files of the new cluster need additional disk space.
+    /// Returns `true` if data files of the new cluster need additional disk space.
     #[must_use]
     pub fn needs_disk_space(self) -> bool {
         matches!(self, Self::Copy | Self::CopyFileRange)

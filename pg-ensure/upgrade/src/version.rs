@@ -23,25 +23,25 @@ impl Major {
         self.0
     }
 
-    /// Returns true if `pg_upgrade` of this version carries the planner's statistics over (18).
+    /// Returns `true` if `pg_upgrade` of this version carries the planner's statistics over (18).
     #[must_use]
     pub fn carries_statistics(self) -> bool {
         self.0 >= 18
     }
 
-    /// Returns true if `initdb` of this version turns data checksums on unless told otherwise (18).
+    /// Returns `true` if `initdb` of this version turns data checksums on unless told otherwise (18).
     #[must_use]
     pub fn checksums_by_default(self) -> bool {
         self.0 >= 18
     }
 
-    /// Returns true if logical replication slots of a cluster of this version can be carried over (17).
+    /// Returns `true` if logical replication slots of a cluster of this version can be carried over (17).
     #[must_use]
     pub fn slots_can_be_carried(self) -> bool {
         self.0 >= 17
     }
 
-    /// Returns true if a database of this version records the version of its collation (15).
+    /// Returns `true` if a database of this version records the version of its collation (15).
     #[must_use]
     pub fn records_collation_version(self) -> bool {
         self.0 >= 15

@@ -58,6 +58,7 @@ pub(crate) struct Reader<'a> {
 const MAX_DEPTH: usize = 10;
 
 impl Reader<'_> {
+    /// Reads the lines of a file and of the files that it includes, in the order in which the server reads them.
     pub(crate) fn file(&mut self, path: &str, text: &str, depth: usize) -> Vec<RawLine> {
         let mut out = Vec::new();
         let file = (depth > 0).then(|| path.to_owned());

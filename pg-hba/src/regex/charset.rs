@@ -10,18 +10,22 @@ pub(super) struct CharSet {
 const MAX_CODE: u32 = 0x7fff_fffe;
 
 impl CharSet {
+    /// Returns the set of all code points.
     pub(super) fn all() -> Self {
         Self { ranges: vec![(0, MAX_CODE)] }
     }
 
+    /// Returns the set of one code point.
     pub(super) fn one(code: u32) -> Self {
         Self { ranges: vec![(code, code)] }
     }
 
+    /// Returns the ranges, ascending and inclusive.
     pub(super) fn ranges(&self) -> &[(u32, u32)] {
         &self.ranges
     }
 
+    /// Adds the code points `from` to `to`, inclusive.
     pub(super) fn add(&mut self, from: u32, to: u32) {
         self.ranges.push((from, to));
         self.ranges.sort_unstable();
@@ -35,12 +39,14 @@ impl CharSet {
         self.ranges = joined;
     }
 
+    /// Adds the code points of another set.
     pub(super) fn union(&mut self, other: &Self) {
         for &(from, to) in &other.ranges {
             self.add(from, to);
         }
     }
 
+    /// Returns the set of all other code points.
     pub(super) fn complement(&self) -> Self {
         let mut ranges = Vec::new();
         let mut next = 0;
@@ -56,6 +62,7 @@ impl CharSet {
         Self { ranges }
     }
 
+    /// Removes a code point.
     pub(super) fn remove(&mut self, code: u32) {
         let mut outside = self.complement();
         outside.add(code, code);
@@ -74,6 +81,7 @@ impl CharSet {
         }
     }
 
+    /// Returns `true` if the set contains a code point.
     pub(super) fn contains(&self, code: u32) -> bool {
         self.ranges.iter().any(|&(from, to)| from <= code && code <= to)
     }

@@ -30,6 +30,10 @@ pub(crate) struct NameClasses {
 const MAX_WORK: usize = 25_000_000;
 
 impl NameClasses {
+    /// Creates the classes of the names that these rules can tell apart.
+    ///
+    /// # Errors
+    /// Returns [`Undecidable`] if there are too many, or a pattern is not regular.
     pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecidable> {
         let mut names: Vec<String> = Vec::new();
         let mut patterns: HashMap<Pattern, usize> = HashMap::new();
@@ -83,11 +87,12 @@ impl NameClasses {
         Ok(Self { classes, literals, patterns, others, alike })
     }
 
+    /// Returns the class of a literal name. `None` if no rule names it.
     pub(crate) fn literal(&self, name: &str) -> Option<usize> {
         self.literals.get(name).copied()
     }
 
-    /// Adds literal names that nothing mentions here, two for each set of patterns: some sets have no other names.
+    /// Adds literal names that nothing mentions here, two for each set of patterns, since some sets contain no other names.
     pub(crate) fn stand_ins(&self, mentioned: &mut BTreeSet<usize>) {
         if self.patterns.is_empty() {
             return;

@@ -47,8 +47,8 @@ CREATE TABLE IF NOT EXISTS acme_dns01_ledger (number bigserial PRIMARY KEY, entr
 /// The advisory lock of a name; every part of the store that locks uses this.
 const KEY: &str = "hashtextextended('acme-dns01 ' || $1, 0)";
 
-/// Shared by whoever writes under the lock of a name, for one transaction; taken alone by who has just got that lock, so that
-/// nothing of the one before is still on its way.
+/// A second advisory lock of a name: writers share it for one transaction, and a new holder of the name's lock takes it
+/// exclusively, so that no write of the previous holder is still in progress.
 const WRITING: &str = "hashtextextended('acme-dns01 writing ' || $1, 0)";
 
 /// True while the backend `$2` holds the lock of the name `$1`.

@@ -222,7 +222,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Returns true for the form in which PostgreSQL stores MD5 hashes, and which it takes as one.
+/// Returns `true` for the form in which PostgreSQL stores MD5 hashes, and which it takes as one.
 fn is_md5_hash(text: &str) -> bool {
     text.strip_prefix("md5")
         .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()))

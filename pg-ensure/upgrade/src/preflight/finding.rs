@@ -51,7 +51,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns true if no finding prevents the upgrade.
+/// Returns `true` if no finding prevents the upgrade.
 #[must_use]
 pub fn passes(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity < Severity::Consent)
@@ -73,14 +73,17 @@ pub(super) struct FindingList<'a> {
 }
 
 impl FindingList<'_> {
+    /// Appends a finding.
     fn add(&mut self, code: &str, severity: Severity, what: String, fix: String) {
         self.findings.push(Finding { code: code.to_owned(), severity, what, fix });
     }
 
+    /// Appends a finding that prevents the upgrade.
     pub(super) fn blocker(&mut self, code: &str, what: String, fix: impl Into<String>) {
         self.add(code, Severity::Blocker, what, fix.into());
     }
 
+    /// Appends a finding that requires consent, or a warning if its code is accepted.
     pub(super) fn consent(&mut self, code: &str, what: String, fix: &str) {
         if self.accepted.iter().any(|accepted| accepted == code) {
             self.add(code, Severity::Warning, format!("{what} (accepted)"), String::new());
@@ -90,10 +93,12 @@ impl FindingList<'_> {
         }
     }
 
+    /// Appends a warning.
     pub(super) fn warning(&mut self, code: &str, what: String, fix: &str) {
         self.add(code, Severity::Warning, what, fix.to_owned());
     }
 
+    /// Appends a note.
     pub(super) fn note(&mut self, code: &str, what: String) {
         self.add(code, Severity::Note, what, String::new());
     }

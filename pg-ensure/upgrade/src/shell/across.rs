@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const MAX_SAMPLE_PAGES: u64 = 4096;
 
 impl Run<'_> {
+    /// Stops the old server, takes the inventory on a private one, and records the fingerprint of the stopped cluster. Discards a
+    /// backup that is older than writes to the cluster, in modes that destroy it.
     pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if server::running_pid_file(&choices.old_data).is_some() {
@@ -79,6 +81,10 @@ impl Run<'_> {
         self.set_service(unit, false)
     }
 
+    /// Starts or stops a systemd unit.
+    ///
+    /// # Errors
+    /// [`UpgradeError::ServiceNeeded`] if the operator has to do it.
     pub(super) fn set_service(&self, unit: &str, start: bool) -> Result<(), UpgradeError> {
         match self.services.set(unit, start) {
             Ok(true) => Ok(()),
@@ -87,6 +93,7 @@ impl Run<'_> {
         }
     }
 
+    /// Transfers the data by `pg_upgrade`, and records the old cluster's fingerprint again, since `pg_upgrade` ran its server.
     pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
         self.pg_upgrade(false)?;
         if self.old() == OldClusterState::Whole {
@@ -98,6 +105,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Starts the new server in its staging folder privately, with the settings `more`.
     pub(super) fn private_new(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;

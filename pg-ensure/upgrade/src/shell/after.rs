@@ -65,7 +65,7 @@ impl Run<'_> {
             Ok(notes)
         };
         let result = rebuild();
-        let left = reached.leave();
+        let left = reached.stop_if_private();
         for note in result? {
             match note.strip_prefix("left: ") {
                 Some(text) => self.record.left.push(text.to_owned()),
@@ -129,6 +129,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Renames the staging folder to the new data directory. Without effect if it is done already.
     pub(super) fn commit(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if committed(&choices) {
@@ -142,6 +143,10 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Starts the new server by its unit or by `pg_ctl`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// The old server runs, or has run since the transfer without consent.
     pub(super) fn start(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if server::running_pid_file(&choices.old_data).is_some() {

@@ -54,6 +54,7 @@ impl Upgrade {
 }
 
 impl Run<'_> {
+    /// Performs a cleanup. Idempotent.
     pub(super) fn clean(&mut self, cleanup: Cleanup) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         match cleanup {

@@ -24,6 +24,7 @@ pub(super) enum ReachableServer {
 }
 
 impl ReachableServer {
+    /// Returns the address of the server.
     pub(super) fn socket(&self) -> &ServerAddress {
         match self {
             Self::Public(socket) => socket,
@@ -31,7 +32,8 @@ impl ReachableServer {
         }
     }
 
-    pub(super) fn leave(self) -> Result<(), UpgradeError> {
+    /// Stops a private server. A public one keeps running.
+    pub(super) fn stop_if_private(self) -> Result<(), UpgradeError> {
         match self {
             Self::Public(_) => Ok(()),
             Self::Private(private) => private.stop(),
@@ -50,6 +52,7 @@ impl Run<'_> {
         self.private_old(more).map(ReachableServer::Private)
     }
 
+    /// Starts the old server privately, with the settings `more`.
     pub(super) fn private_old(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
@@ -102,7 +105,7 @@ impl Run<'_> {
             program.arg(format!("--tablespace-mapping={}={}", escape(&location), escape(&spaces.join(&oid))));
         }
         let made = output(&mut program);
-        let left = reached.leave();
+        let left = reached.stop_if_private();
         made?;
         left?;
         output(command(&choices.old_bin, "pg_verifybackup", &self.record.id).arg("--quiet").arg(&partial))?;
@@ -129,7 +132,7 @@ impl Run<'_> {
         let mut program = command(bin, "pg_dumpall", &self.record.id);
         program.args(["--no-password", "-d"]).arg(reached.socket().conninfo("template1", "")).stdout(copy);
         let ended = program.stderr(Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
-        let left = reached.leave();
+        let left = reached.stop_if_private();
         let ended = ended.map_err(|source| UpgradeError::Run { program: "pg_dumpall".to_owned(), source })?;
         left?;
         if !ended.status.success() {

@@ -242,7 +242,7 @@ pub(super) fn refused_settings(
     Ok(refused)
 }
 
-/// Returns true for the names that a server takes from 15 on: identifiers with dots between.
+/// Returns `true` for the names that a server takes from 15 on: identifiers with dots between.
 fn is_name(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
     name.split('.').all(|part| {

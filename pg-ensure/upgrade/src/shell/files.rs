@@ -97,7 +97,7 @@ pub(super) fn device(path: &Path) -> Option<(PathBuf, u64)> {
     Some(there)
 }
 
-/// Returns true if files in this folder can share their blocks, tried with files that have no name.
+/// Returns `true` if files in this folder can share their blocks, tried with files that have no name.
 pub(super) fn clones(folder: &Path) -> bool {
     let tried = || -> io::Result<()> {
         let mut source = tempfile::tempfile_in(folder)?;
@@ -109,7 +109,7 @@ pub(super) fn clones(folder: &Path) -> bool {
     tried().is_ok()
 }
 
-/// Returns true if the kernel copies between files in this folder.
+/// Returns `true` if the kernel copies between files in this folder.
 pub(super) fn copies_in_kernel(folder: &Path) -> bool {
     let tried = || -> io::Result<bool> {
         let mut source = tempfile::tempfile_in(folder)?;

@@ -304,7 +304,8 @@ fn options(data: &Path) -> Vec<String> {
     options
 }
 
-/// Asks the live server, or a private one where `may_start` says that the stopped one may be started.
+/// Reads the catalog of the old server. With `may_start`, a stopped server is started privately for it. Also returns whether
+/// replication connections are possible, if that was tested.
 pub(super) fn ask(
     request: &Request,
     layout: &Layout,

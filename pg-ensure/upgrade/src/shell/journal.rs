@@ -23,14 +23,17 @@ pub(super) struct WorkFolder {
 }
 
 impl WorkFolder {
+    /// Returns the path of the journal.
     pub(super) fn journal(&self) -> PathBuf {
         self.folder.join("journal.json")
     }
 
+    /// Returns the path of the inventory.
     pub(super) fn inventory(&self) -> PathBuf {
         self.folder.join("inventory.json")
     }
 
+    /// Returns the folder of logs.
     pub(super) fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
@@ -67,6 +70,7 @@ impl WorkFolder {
         Ok(Some(record))
     }
 
+    /// Writes the journal durably, replacing the file.
     pub(super) fn store(&self, record: &Record) -> Result<(), UpgradeError> {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|why| UpgradeError::Journal { path: self.journal(), why: why.to_string() })?;

@@ -28,14 +28,20 @@ pub(super) struct Run<'r> {
 }
 
 impl Run<'_> {
+    /// Returns the work folder.
     pub(super) fn work(&self) -> &WorkFolder {
         &self.layout.work
     }
 
+    /// Writes the journal durably.
     pub(super) fn save(&self) -> Result<(), UpgradeError> {
         self.work().store(&self.record)
     }
 
+    /// Returns what the preflight read from the old server's catalog.
+    ///
+    /// # Errors
+    /// The journal does not contain it.
     pub(super) fn catalog(&self) -> Result<&Catalog, UpgradeError> {
         self.record.catalog.as_ref().ok_or_else(|| UpgradeError::Journal {
             path: self.work().journal(),
@@ -67,7 +73,9 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn go(&mut self) -> Result<(Record, Outcome), UpgradeError> {
+    /// Recovers from an interruption, then performs the remaining steps until the upgrade is complete or waits. Writes the reports
+    /// and returns the journal with the outcome.
+    pub(super) fn run_steps(&mut self) -> Result<(Record, Outcome), UpgradeError> {
         self.recover()?;
         loop {
             let mut machine = machine_of(&self.record);
@@ -228,7 +236,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns true if the old server has run since it was stopped, by its control file.
+    /// Returns `true` if the old server has run since it was stopped, by its control file.
     pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
         let choices = &self.record.choices;
         if server::running_pid_file(&choices.old_data).is_some() {

@@ -199,7 +199,7 @@ fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     settings
 }
 
-/// Writes the rules of private servers: one account may be one role, nobody else gets in.
+/// Writes the access rules of private servers: this account may log in as the given roles, and all other connections are rejected.
 pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
     let private = work.private();
     files::make_own(&private)?;
@@ -265,7 +265,7 @@ impl PrivateServer {
         Ok(server)
     }
 
-    /// Waits until the pid file in `data` says that the server is ready.
+    /// Waits until the pid file in `data` reports the server ready.
     ///
     /// # Errors
     /// The server ends, or is not ready within [`START_TIMEOUT`].

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The mark in the environment of whatever a run starts, by which a later run finds what a killed one left behind.
+/// The environment variable that marks the processes of a run, so that a later run finds those that an interrupted one left.
 pub(super) const MARK: &str = "UPGRADE_PG_CLUSTER_ID";
 
 /// Creates a command with the C locale, without libpq's environment variables except those of passwords and services. `id` marks
@@ -123,7 +123,8 @@ fn banner(folder: &Path) -> Option<(u32, String)> {
         .and_then(|text| version_in_banner(&text))
 }
 
-/// Finds a version's programs, or looks at those in the folder that was named.
+/// Finds the programs of a version, in the folder `named` if it is given. `needed` are the programs that must exist; missing ones
+/// are listed.
 pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[&str]) -> Programs {
     let folder = named.map_or_else(
         || {
@@ -180,7 +181,7 @@ pub(super) fn library_folder(folder: &Path) -> Option<PathBuf> {
     folders.into_iter().find(|folder| folder.join("plpgsql.so").exists())
 }
 
-/// Returns true if a library is in the server's folder, or is named by a path that exists.
+/// Returns `true` if a library is in the server's folder, or is named by a path that exists.
 pub(super) fn has_library(folder: &Path, library: &str) -> bool {
     let plain = library.strip_prefix("$libdir/").unwrap_or(library);
     let plain = plain.strip_suffix(".so").unwrap_or(plain);

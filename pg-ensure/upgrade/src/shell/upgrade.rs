@@ -148,7 +148,7 @@ impl Upgrade {
         gather::private_folder(work)?;
         let record = self.begin_or_go_on(work, hba)?;
         let mut run = Run { request: &self.request, layout: &self.layout, record, hba, services, observer };
-        run.go()
+        run.run_steps()
     }
 
     /// Checks that the base folder can be written to.
