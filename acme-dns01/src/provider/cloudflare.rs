@@ -441,7 +441,7 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-/// Percent-encodes a name for the query of a URL.
+/// Encodes a name for the query of a URL, by percent-encoding.
 fn percent_encode(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
     name.bytes()
