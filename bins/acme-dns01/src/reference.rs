@@ -60,7 +60,8 @@ fn section(out: &mut String, title: &str, path: &str, schema: &Value) {
     }
 }
 
-/// Returns the schema of a table with known keys.
+/// Returns the part of a schema that lists the keys of a table: the schema itself, or the alternative that does. `None` if
+/// the schema describes no table with known keys.
 fn table(schema: &Value) -> Option<&Value> {
     let other = || schema["anyOf"].as_array()?.iter().find(|one| one["properties"].is_object());
     if schema["properties"].is_object() { Some(schema) } else { other() }

@@ -17,13 +17,14 @@ pub struct Account {
 }
 
 impl Account {
-    /// Looks a user up by name, as the system's `id` does.
+    /// Looks a user up by name, by the program `id`. `None` if there is no such user.
     pub fn named(name: &str) -> Option<Self> {
         let uid = ids("-u", name)?.first().copied()?;
         Some(Self { name: name.to_owned(), uid, gids: ids("-G", name)? })
     }
 
-    /// Looks the owner of a file up.
+    /// Looks up the account that owns a file. An owner without a name is called `user UID`, and has the file's group alone.
+    /// `None` if the file cannot be examined.
     pub fn owner_of(path: &Path) -> Option<Self> {
         let about = std::fs::metadata(path).ok()?;
         let (uid, gid) = (about.uid(), about.gid());

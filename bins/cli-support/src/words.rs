@@ -14,7 +14,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// Returns the text for a key or value of another program.
+    /// Returns the advice for a key or value of another program, compared without regard to case. `None` if it is not in the
+    /// list.
     pub(crate) fn look_up(list: &'static [(&'static str, &'static str)], word: &str) -> Option<&'static str> {
         list.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, text)| *text)
     }

@@ -186,7 +186,8 @@ fn field(head: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Reads a message with Content-Length. Without one, a response ends with the connection.
+/// Reads a message whose content has the length of Content-Length, or is empty without one. `None` if the connection ends
+/// before that.
 fn read(stream: &mut impl Read) -> Option<Message> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -205,7 +206,8 @@ fn read(stream: &mut impl Read) -> Option<Message> {
     }
 }
 
-/// Sends a request and reads the whole response.
+/// Sends a request with `Connection: close`, and reads the whole response. `None` if the connection fails before the
+/// response's head.
 fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Message> {
     let head: Vec<&str> =
         head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect();

@@ -125,12 +125,12 @@ impl Host {
         Ok(Self { name, folder, holder: Mutex::new(holder), pid })
     }
 
-    /// The process ID of the first process, for `ip link … netns PID`.
+    /// Returns the process ID of the first process, for `ip link … netns PID`.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// A shell command on the host.
+    /// Returns a shell command that runs in the namespaces of the host.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--uts", "--ipc", "--pid"]);
@@ -281,7 +281,7 @@ impl Drop for Running {
     }
 }
 
-/// The first process of a host: reaps children until the program that booted it exits.
+/// Runs as the first process of a host: reaps children until the program that booted it exits.
 pub(crate) fn init() -> ! {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

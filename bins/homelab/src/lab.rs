@@ -152,7 +152,7 @@ impl Lab {
         format!("{}; {}", last(&self.topology.vps), last(&self.topology.matrix))
     }
 
-    /// The TLS configuration of a client that trusts the CA.
+    /// Returns the TLS configuration of a client that trusts the CA, and speaks HTTP/1.1.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]))
     }

@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 
-/// The folder of its programs on the hosts.
+/// Returns the folder of PostgreSQL's programs on the hosts, for a major version.
 pub(crate) fn programs(major: u32) -> String {
     // The 17 with ICU comes from a suite with newer fixes than those of the 18; pg_upgrade refuses that combination.
     if major == 17 { "/opt/postgresql-17/bin".to_owned() } else { format!("/opt/postgresql-{major}-icu/bin") }

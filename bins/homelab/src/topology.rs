@@ -185,7 +185,7 @@ impl Topology {
     }
 }
 
-/// The folder of the example configurations.
+/// Returns the folder of the example configurations.
 fn configurations() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts"))
 }
@@ -200,7 +200,7 @@ fn given<'a>(
     HostResources { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
 }
 
-/// The interface name of a host's port at the switch, limited to 15 characters.
+/// Returns the interface name of a host's port at the switch of a network, limited to 15 characters.
 pub(crate) fn port(host: &str, network: &str) -> String {
     let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     format!("{}-{short}", &network[..3])

@@ -89,7 +89,8 @@ impl Line {
         self.all.iter().find(|figures| figures.contender == contender)
     }
 
-    /// Returns edge-proxyd's figure divided by the best peer's, from the least disturbed turns, and that peer.
+    /// Returns edge-proxyd's figure divided by the best peer's, from the least disturbed turns, and that peer. `None` if
+    /// either was not measured.
     pub(crate) fn ratio(&self) -> Option<(f64, Contender)> {
         let ours = self.of(Contender::Edge)?.best(self.measure);
         let peers = self.beside.iter().filter_map(|peer| Some((self.of(*peer)?.best(self.measure), *peer)));

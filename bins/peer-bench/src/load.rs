@@ -189,7 +189,7 @@ fn read_h2load(text: &str) -> Option<LoadResult> {
     })
 }
 
-/// Parses `12us`, `1.5ms` or `2s` into microseconds.
+/// Parses `12us`, `1.5ms`, `2s` or `1m` into microseconds. `None` if it is not such a time.
 fn micros(text: &str) -> Option<f64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let number: f64 = number.parse().ok()?;

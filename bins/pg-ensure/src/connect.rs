@@ -82,7 +82,7 @@ fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| Path::new(home).is_absolute()).map(PathBuf::from)
 }
 
-/// The name of the account that this process acts as.
+/// Returns the name of the account that this process acts as, by the program `id`. `None` if the account has no name.
 fn account() -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();

@@ -11,7 +11,8 @@ pub(crate) enum Hash {
     Sha512,
 }
 
-/// The hash for `tls-server-end-point`; none for signatures that name no single hash, such as Ed25519.
+/// Returns the hash function of the channel binding `tls-server-end-point` for a certificate (RFC 5929 §4.1). `None` if its
+/// signature names no single hash, as Ed25519, or the certificate is malformed.
 pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
     // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, … }, signature }
     let (0x30, body, _) = element(certificate)? else { return None };
@@ -38,7 +39,8 @@ pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
     }
 }
 
-/// The tag, the content and what follows of the first element.
+/// Splits off the first element of DER: its tag, its content, and the bytes after it. `None` if it is malformed or
+/// incomplete.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;

@@ -122,12 +122,13 @@ impl Parameters {
         }
     }
 
-    /// Takes a parameter out.
+    /// Removes a parameter and returns its value. `None` if it was not set.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }
 
-    /// The rest as tokio-postgres reads it. Parameters that have no counterpart there are refused by name.
+    /// Converts the remaining parameters into a configuration of tokio-postgres. Fails with the name of a parameter that has
+    /// no counterpart there.
     pub(crate) fn config(mut self) -> Result<tokio_postgres::Config, Failure> {
         let password = self.0.remove("password");
         self.0.remove("passfile");
@@ -178,7 +179,8 @@ impl Parameters {
         Ok(config)
     }
 
-    /// The password of a password file, for the first host.
+    /// Returns the password for the first host from the password file. `None` if no line of the file matches, it cannot be
+    /// read, or others than its owner can read it, which is written to standard error.
     fn password_of(&self, around: &ConnectionEnvironment<'_>) -> Option<String> {
         let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
         let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
@@ -227,7 +229,8 @@ fn milliseconds(value: &str) -> Result<String, Failure> {
     Ok(number.div_ceil(1000).to_string())
 }
 
-/// The five fields of a line of a password file.
+/// Splits a line of a password file into its five fields: host, port, database, user, password. `None` if it is a comment or
+/// has fewer.
 fn password_fields(line: &str) -> Option<[String; 5]> {
     if line.starts_with('#') {
         return None;
@@ -244,7 +247,7 @@ fn password_fields(line: &str) -> Option<[String; 5]> {
     fields.try_into().ok()
 }
 
-/// The parameters of a service, from the user's file or the system's.
+/// Returns the parameters of a service, from `file`, the user's file, or the system's. Fails if none of them has the service.
 fn service_of(
     name: &str,
     file: Option<&str>,
@@ -274,7 +277,7 @@ fn service_of(
     Err(wrong(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
 }
 
-/// The pairs of `key = 'value'`.
+/// Parses a connection string in keyword/value form, such as `host=db user='a b'`. A repeated key overrides.
 fn pairs(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     let mut chars = text.chars().peekable();
@@ -312,7 +315,7 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     }
 }
 
-/// The parameters of `user@host:port,host:port/dbname?key=value`.
+/// Parses a connection URI after its scheme: `user:password@host:port,host:port/dbname?key=value`. A repeated key overrides.
 fn uri_pairs(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -74,7 +74,8 @@ impl Record {
     }
 }
 
-/// The name of a server's file: its hosts and ports.
+/// Returns the name of a server's file: its hosts and ports, with `_` for characters other than letters, digits, `-`, `+` and
+/// `.`.
 fn server(config: &Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {

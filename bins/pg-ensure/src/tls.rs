@@ -106,7 +106,8 @@ impl Connector {
     }
 }
 
-/// The certificates to trust, as a store and, where they are from a file, one by one.
+/// Loads the certificates to trust: as a store and, where they are from the file `path`, one by one. Without a path, or with
+/// `system`, the store has the system's.
 fn trusted(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
     let mut store = RootCertStore::empty();
     let mut all = Vec::new();
@@ -265,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
-    /// `tls-server-end-point` (RFC 5929): a hash of the server's certificate.
+    /// Returns the binding `tls-server-end-point` (RFC 5929 §4.1), a hash of the server's certificate, or none if the
+    /// certificate has no such hash.
     fn channel_binding(&self) -> ChannelBinding {
         let certificate = self.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let hash = certificate.and_then(|certificate| signature_hash(certificate));

@@ -145,7 +145,7 @@ fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// The class of a cell by the method that comes first.
+/// Returns the CSS class of a cell by the method that comes first in it.
 fn kind(cell: &str) -> &'static str {
     match cell.split(',').next().unwrap_or_default() {
         "" => "none",

@@ -93,7 +93,7 @@ fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<us
     }
 }
 
-/// Returns the position of the comment after a value that is not quoted.
+/// Returns the position of the comment after a value, in bytes. `None` if there is no comment, or the value is quoted.
 fn trailing_comment(line: &str) -> Option<usize> {
     let begin = line.find(['=', ':'])? + 1;
     let value = line[begin..].trim_start();

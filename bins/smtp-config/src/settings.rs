@@ -254,7 +254,7 @@ impl Faults<'_> {
         }
     }
 
-    /// A relative path would be looked for in another folder by Forgejo than here.
+    /// Adds a problem if a path is relative: Forgejo would look for it in another folder than this program.
     fn absolute(&mut self, key: &str, path: Option<&str>) {
         if path.is_some_and(|path| !path.starts_with('/')) {
             self.add(key, "not an absolute path: begin it with /");

@@ -65,19 +65,19 @@ impl AcmeDnsMock {
         &self.base
     }
 
-    /// The subdomain of the registration.
+    /// Returns the subdomain of the registration.
     #[must_use]
     pub const fn subdomain(&self) -> &'static str {
         SUBDOMAIN
     }
 
-    /// The user of the registration.
+    /// Returns the user of the registration.
     #[must_use]
     pub const fn username(&self) -> &'static str {
         USERNAME
     }
 
-    /// The password of the registration.
+    /// Returns the password of the registration.
     #[must_use]
     pub const fn password(&self) -> &'static str {
         PASSWORD

@@ -106,7 +106,7 @@ impl KnotServer {
         self.updater()(lines);
     }
 
-    /// Like [`update`](Self::update), as a function that does not borrow the server.
+    /// Returns a function that does the same as [`update`](Self::update), and does not borrow the server.
     pub(crate) fn updater(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let address = self.address;
         move |lines| {

@@ -35,7 +35,7 @@ impl Authority {
         Self::named("the authority of a test")
     }
 
-    /// A new one of this name.
+    /// Creates an authority with a new key and a root certificate of this name.
     pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -46,7 +46,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root }
     }
 
-    /// The root certificate as PEM.
+    /// Returns the root certificate in PEM.
     pub fn root(&self) -> &str {
         &self.root
     }
@@ -127,7 +127,7 @@ impl Authority {
     }
 }
 
-/// The TLS configuration of a client that trusts this root.
+/// Returns the TLS configuration of a client that trusts `root`, a certificate in PEM, and offers these protocols.
 pub fn tls_client(root: &str, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM")).expect("a root");

@@ -127,7 +127,7 @@ impl FaultProxy {
         format!("https://localhost:{}/dir", self.address.port())
     }
 
-    /// The root of the proxy's certificate, in PEM.
+    /// Returns the root of the proxy's certificate, in PEM.
     #[must_use]
     pub fn root(&self) -> &str {
         self.authority.root()

@@ -33,11 +33,11 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The kernel of the distribution: Linux 6.1.
+    /// Installs the kernel of the distribution, Linux 6.1, for the test of this name.
     ///
-    /// `None` on processors with AMX. Their registers are larger than this kernel's room for them, so that it ends at its first
-    /// process (`ptrace set fp regs failed`); since Linux 6.8 the room is asked for. That a test is left out is written to
-    /// standard error past the test harness, which would hide it.
+    /// `None` on processors with AMX. Their registers are larger than this kernel's room for them, so that it ends at its
+    /// first process (`ptrace set fp regs failed`); since Linux 6.8 the room is asked for. That a test is left out is written
+    /// to standard error past the test harness, which would hide it.
     pub fn of_the_distribution(test: &str) -> Option<Self> {
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         if processors.split_whitespace().any(|flag| flag == "amx_tile") {
@@ -49,7 +49,7 @@ impl Guest {
         Some(Self { program, modules, libraries: None }.installed())
     }
 
-    /// The kernel of a newer suite, from the tools folder: Linux 7.
+    /// Installs the kernel of a newer suite, Linux 7, from the tools folder.
     pub fn newer(tools: &Path) -> Self {
         let home = tools.join("newer-kernel");
         Self { program: home.join("linux"), modules: home.join("usr/lib/uml/modules"), libraries: Some(home) }

@@ -16,7 +16,7 @@ pub struct Origin {
     connections: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// A complete response with this content.
+/// Returns a complete response of status 200 with this content.
 pub fn answer(content: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()).into_bytes()
 }
@@ -38,7 +38,8 @@ impl Origin {
         })
     }
 
-    /// Starts an origin with a script.
+    /// Starts an origin that answers by a script. The script gets the bytes received so far, and returns the response and the
+    /// number of bytes that it consumed; `None` if it needs more.
     pub fn scripted(script: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -126,7 +126,7 @@ impl Pebble {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The root of its own TLS certificate, in PEM.
+    /// Returns the root of the server's own TLS certificate, in PEM.
     #[must_use]
     pub fn tls_root(&self) -> &str {
         &self.root

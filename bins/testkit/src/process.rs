@@ -8,7 +8,7 @@ pub(crate) const ROLE: &str = "TESTKIT_ROLE";
 /// The prefix of lines for the parent.
 const MARK: &str = "@@ ";
 
-/// Returns the role of this process, or nothing in the test itself.
+/// Returns the role of this process, as a helper of a test. `None` in the test itself.
 pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }

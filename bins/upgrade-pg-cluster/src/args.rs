@@ -165,7 +165,7 @@ pub(crate) enum Command {
     },
 }
 
-/// An age: a number and a unit.
+/// Parses an age: a number and one of the units `w`, `d`, `h`, `m` and `s`.
 fn age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a valid age: expected one such as 30d, 2w or 12h");
     let (number, unit) =
@@ -190,7 +190,8 @@ pub(crate) enum Action {
 }
 
 impl Args {
-    /// The command that changes something; without a command, as before there was one, it is `run`.
+    /// Returns the action of a command that changes something. Without a command it is [`Action::Run`], or with `--rollback`
+    /// [`Action::Rollback`]. `None` if the command changes nothing, or belongs to the shell.
     pub(crate) fn action(&self) -> Option<Action> {
         match (&self.command, self.rollback) {
             (Some(Command::Rollback), _) | (None, true) => Some(Action::Rollback),
@@ -210,7 +211,7 @@ impl Args {
         }
     }
 
-    /// The command that stands for a deprecated way to call the program.
+    /// Returns the command to use in place of a call without one, which is deprecated. `None` if the call has a command.
     pub(crate) fn deprecated(&self) -> Option<&'static str> {
         match (&self.command, self.rollback) {
             (None, true) => Some("rollback"),
@@ -219,7 +220,7 @@ impl Args {
         }
     }
 
-    /// The request, with the versions from the flags or from the name that the program was called by.
+    /// Returns the request, with the versions from the flags, or else from `called`, the name that the program was called by.
     pub(crate) fn request(&self, called: &str) -> Result<Request, Failure> {
         let named = versions_in_name(called);
         let from = self.from.or(named.map(|(from, _)| from));

@@ -202,7 +202,7 @@ fn deprecation(args: &Args) {
     }
 }
 
-/// The next step of the operator after a failure.
+/// Returns the next step of the operator after a failure. `None` if there is no unfinished upgrade.
 fn advice(upgrade: &Upgrade) -> Option<String> {
     let record = upgrade.status().ok()??;
     let back = match upgrade.way_back(&record) {
@@ -216,7 +216,7 @@ fn advice(upgrade: &Upgrade) -> Option<String> {
     }
 }
 
-/// A failure, for people or for the parent.
+/// Reports a failure as text or JSON, or to the parent process as an exit code.
 fn failed(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
     match why {
         UpgradeError::ServiceNeeded { start, .. } if account::is_child() => {

@@ -49,7 +49,7 @@ fn files() -> PathBuf {
     root().join("bins/xtask/applications")
 }
 
-/// The runner, in network and mount namespaces of its own.
+/// Returns the command of the runner, in network and mount namespaces of its own.
 fn runner() -> Command {
     let mut command = Command::new("unshare");
     command.args(if is_root() { &["-mn"][..] } else { &["-Urmn"] });

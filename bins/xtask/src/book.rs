@@ -177,7 +177,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Has the program read the file, and returns its complaint.
+/// Writes an example to a file and has the program validate it. Returns the program's complaint, or `None` if it is valid.
 fn valid(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
     // Secrets of an example are not on this machine.
     let secret = work.join("secret");

@@ -80,7 +80,8 @@ pub(crate) fn install() -> Outcome {
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
-/// The folder of the suites' Python packages. Its name is that of earlier versions, so that installed packages stay in use.
+/// Returns the folder of the suites' Python packages. Its name is that of earlier versions, so that installed packages stay
+/// in use.
 fn packages() -> PathBuf {
     tools_folder().join("python-judges")
 }

@@ -38,7 +38,7 @@ pub(crate) fn check() -> Outcome {
     Ok(())
 }
 
-/// Returns the folder of the crate whose root a file is.
+/// Returns the folder of the crate whose root a file is. `None` if it is not `src/lib.rs` or `src/main.rs`.
 fn folder(file: &Path) -> Option<&Path> {
     let folder = file.parent()?;
     let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");

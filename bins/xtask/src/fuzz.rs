@@ -206,7 +206,7 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     Ok(targets.iter().zip(running).map(wait).collect())
 }
 
-/// Returns the number of inputs that a run tried, from the end of its log.
+/// Returns the number of inputs that a run tried, from its log. `None` if the log does not say.
 fn tried(log: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(log).ok()?;
     let line = text.lines().find(|line| line.starts_with("stat::number_of_executed_units:"))?;

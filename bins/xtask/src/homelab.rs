@@ -57,7 +57,7 @@ impl Scenario {
 }
 
 impl Drop for Scenario {
-    /// If another step failed, the scenario is not waited for.
+    /// Kills the scenario, for another step that failed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

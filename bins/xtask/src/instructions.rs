@@ -82,13 +82,13 @@ fn said(command: &mut Command) -> Result<(String, String), String> {
     if output.status.success() { Ok((said, errors)) } else { Err(format!("{command:?}: {errors}")) }
 }
 
-/// Parses `==1== I   refs:      1,234,567`.
+/// Parses `==1== I   refs:      1,234,567` into the number of instructions. `None` if there is no such line.
 fn references(words: &str) -> Option<u64> {
     let line = words.lines().find(|line| line.contains("refs:") && line.contains("== I"))?;
     line.split_whitespace().last()?.replace(',', "").parse().ok()
 }
 
-/// Parses a line of the record.
+/// Parses a line of the record into a name and its count. `None` if it has another form.
 fn record(line: &str) -> Option<(&str, u64)> {
     let (name, count) = line.split_once(' ')?;
     Some((name, count.parse().ok()?))

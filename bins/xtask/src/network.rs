@@ -5,7 +5,8 @@ use crate::homelab::Scenario;
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::process::Command;
 
-/// The runner, in network and mount namespaces of its own. It needs root, since devices of a link cannot be made otherwise.
+/// Returns the command of the runner, in network and mount namespaces of its own. It needs root, since devices of a link
+/// cannot be made otherwise.
 fn runner() -> Command {
     let mut command = Command::new("unshare");
     let script = "ip link set lo up && exec /usr/bin/python3 -B \"$@\"";

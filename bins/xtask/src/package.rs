@@ -72,7 +72,7 @@ pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Ve
     build_as(programs, out, compression, None)
 }
 
-/// The same under a version that is given, instead of the one that each program prints.
+/// Builds the Debian packages as [`build`] does, of the version `given`, or else of the version that each program prints.
 pub(crate) fn build_as(
     programs: &Path,
     out: &Path,

@@ -129,7 +129,7 @@ impl std::fmt::Display for Count {
     }
 }
 
-/// Returns the text of a doc comment line.
+/// Returns the text of a doc comment line. `None` if the line is not one.
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))

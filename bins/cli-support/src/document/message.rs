@@ -12,12 +12,12 @@ impl<'m> DeserializerMessage<'m> {
         Self { message }
     }
 
-    /// Returns the key that is missing.
+    /// Returns the key that is missing. `None` if the message is about something else.
     pub(super) fn missing(&self) -> Option<&'m str> {
         self.message.strip_prefix("missing field `")?.split('`').next()
     }
 
-    /// Returns the key that the table does not have.
+    /// Returns the key that the table does not have. `None` if the message is about something else.
     pub(super) fn unknown_key(&self) -> Option<&'m str> {
         self.unknown("field").map(|(word, _)| word)
     }
@@ -36,7 +36,8 @@ impl<'m> DeserializerMessage<'m> {
         }
     }
 
-    /// Returns the unknown word and the known ones.
+    /// Returns the unknown word and the known ones, for `what` such as `field` or `variant`. `None` if the message is about
+    /// something else.
     fn unknown(&self, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
         let rest = self.message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?;
         let (word, rest) = rest.split_once('`')?;
@@ -150,7 +151,7 @@ fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     }
 }
 
-/// Returns the range of an integer type of Rust, in words.
+/// Returns what to write for an integer type of Rust, with its range. `None` if `expected` names no such type.
 fn number(expected: &str) -> Option<String> {
     let (low, high) = match expected {
         "u8" => (0, u64::from(u8::MAX)),

@@ -214,7 +214,8 @@ impl<'t> Source<'t> {
         self.fault_at_byte(start + column.saturating_sub(1), message)
     }
 
-    /// Returns the path of the list item below a key whose text is equal, such as `tailnet_ranges[1]`.
+    /// Returns the path of the first text below a key that is equal to `text`, such as `tailnet_ranges[1]`. `None` if there
+    /// is none.
     pub fn path_of_text(&self, key: &str, text: &str) -> Option<String> {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let below = nodes.iter().filter(|node| tree::display(&node.path).starts_with(key));

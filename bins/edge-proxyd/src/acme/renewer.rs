@@ -48,7 +48,8 @@ impl CertificateRenewer {
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 
-    /// Returns the address at which the proxy serves TLS.
+    /// Returns the address at which the proxy serves TLS, of `addresses` in the order of the listeners. `None` if no listener
+    /// does.
     pub(crate) fn tls(settings: &Settings, addresses: &[SocketAddr]) -> Option<SocketAddr> {
         let tls = settings
             .proxy

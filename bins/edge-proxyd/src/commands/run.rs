@@ -45,7 +45,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
     }
 }
 
-/// Returns the folder that keeps what outlives the process.
+/// Returns the state folder: that of `--state`, or else the one that systemd created. `None` if there is neither.
 pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
     args.state.clone().or_else(maintenance::of_environment)
 }

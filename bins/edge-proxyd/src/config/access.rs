@@ -83,7 +83,8 @@ pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<U
     site.compression = table.get("compression").and_then(|value| compression(&value));
 }
 
-/// Reads `"open"`, or a table: with `users` for passwords, with `upstream` for an external service.
+/// Reads the key `auth`: `"open"`, or a table with `users` for passwords, or with `upstream` for an external service. `None`
+/// if the key is missing or wrong; the latter is reported.
 pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let value = table.get("auth")?;
     if value.value.as_str().is_some() {
@@ -185,7 +186,7 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
     hsts
 }
 
-/// Reads `true`, or a table.
+/// Reads the key `compression`: `true`, `false` or a table. `None` if it is `false`, or wrong, which is reported.
 pub(super) fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     if let Some(on) = value.value.as_bool() {
         return on.then(Compression::default);

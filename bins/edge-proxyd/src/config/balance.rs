@@ -57,7 +57,8 @@ pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
     weights
 }
 
-/// Reads the cookie that keeps clients at their targets.
+/// Reads the key `sticky`, the cookie that keeps clients at their targets. `None` if it is missing or wrong; the latter is
+/// reported.
 pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     let value = table.get("sticky")?;
     if let Some(name) = value.value.as_str() {
@@ -111,7 +112,7 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     health
 }
 
-/// Parses one status, or a range with a dash.
+/// Parses one status, or a range of them with a dash, into its first and last. `None` if it is neither, which is reported.
 fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     let text = value.text()?;
     let (low, high) = text.split_once('-').unwrap_or((text, text));

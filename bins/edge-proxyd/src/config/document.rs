@@ -156,7 +156,7 @@ impl<'t> Document<'t> {
 }
 
 impl<'d, 't> Table<'d, 't> {
-    /// Returns the value of a key, which must be in the table of keys.
+    /// Returns the value of a key, which must be in the table of keys. `None` if the file does not have the key.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
         let AllowedEntries::Keys(keys) = self.may else { return None };
         let known = keys.iter().find(|known| known.name == key);
@@ -165,7 +165,7 @@ impl<'d, 't> Table<'d, 't> {
         Some(self.value(key, value, &known?.kind))
     }
 
-    /// Returns the table under a key.
+    /// Returns the table under a key. `None` if the key is missing, or not a table, which is reported.
     pub(super) fn table(&self, key: &'static str) -> Option<Self> {
         self.get(key)?.table()
     }
@@ -247,7 +247,7 @@ impl<'d, 't> Value<'d, 't> {
         self.document.wrong(self.span.start, &self.path, None, message.into());
     }
 
-    /// Returns the value as a table.
+    /// Returns the value as a table. `None` if it is not one, which is reported.
     pub(super) fn table(&self) -> Option<Table<'d, 't>> {
         let may = may(self.kind);
         debug_assert!(may.is_some(), "{} is not a table according to the table of keys", self.path);
@@ -290,12 +290,12 @@ impl<'d, 't> Value<'d, 't> {
     }
 }
 
-/// Returns the value of an error of the library, as text in backticks.
+/// Returns the value of an error of the library, in backticks. `None` if it is empty.
 fn shown(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| format!("`{value}`"))
 }
 
-/// Returns the entries allowed in a table of this kind, or in the tables of a list of it.
+/// Returns the entries allowed in a table of this kind, or in the tables of a list of it. `None` if the kind has no table.
 fn may(kind: &'static Kind) -> Option<AllowedEntries> {
     match kind {
         Kind::Table(keys) | Kind::Tables(keys) => Some(AllowedEntries::Keys(keys)),

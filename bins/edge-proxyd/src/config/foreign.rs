@@ -1,6 +1,7 @@
 //! Keys of other proxies, and what to write here.
 
-/// Returns what to write in the place of a key of nginx, Caddy, Traefik or HAProxy.
+/// Returns the advice for a key of nginx, Caddy, Traefik or HAProxy, compared without regard to case. `None` if it is of none
+/// of them.
 pub(super) fn key(word: &str) -> Option<&'static str> {
     KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, write)| *write)
 }

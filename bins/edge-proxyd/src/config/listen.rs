@@ -129,7 +129,8 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
     listeners
 }
 
-/// An address and port. A zone, such as in `[fe80::1%eth0]:443`, may be the name of an interface.
+/// Parses an address and port. A zone, such as in `[fe80::1%eth0]:443`, may be the name of an interface. `None` if it is not
+/// valid, which is reported.
 fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
     let text = value.text()?;
     let zone = text.split_once('%').and_then(|(before, rest)| Some((before, rest.split_once(']')?)));
@@ -166,7 +167,8 @@ fn interface_index(name: &str) -> std::io::Result<u32> {
     Ok(netdevice::name_to_index(any, name)?)
 }
 
-/// Reads the forward of a listener with its keys.
+/// Reads the key `forward` of a listener, with the keys that go with it. `None` if the listener has no such key: it is one of
+/// HTTP.
 fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forward> {
     let Some(value) = table.get("forward") else {
         for key in ["allow", "deny", "idle"] {
@@ -201,7 +203,8 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
     trust
 }
 
-/// The header of trusted hops: one of the usual three in any case, or another field that carries one address.
+/// Parses the header of trusted proxies: one of the usual three in any case, or another field that carries one address.
+/// `None` if it is no text, or a misspelt usual name, which is reported.
 fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     let name = value.text()?;
     let usual = [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];

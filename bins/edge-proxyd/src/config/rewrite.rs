@@ -56,7 +56,7 @@ fn prefixes(value: &Value<'_, '_>) -> Vec<PrefixRule> {
     table.all().filter_map(rule).collect()
 }
 
-/// Reads the name of a field.
+/// Reads the name of a field. `None` if it is not valid, which is reported.
 pub(super) fn field_name(value: &Value<'_, '_>) -> Option<String> {
     let name = value.text()?;
     if !edge_http::grammar::is_token(name.as_bytes()) {

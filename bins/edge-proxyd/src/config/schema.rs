@@ -109,7 +109,7 @@ impl<'t> Meanings<'t> {
         Self(all)
     }
 
-    /// Returns the description of a key; for a table whose keys are names, that of an entry.
+    /// Returns the description of a key; for a table whose keys are names, that of an entry. `None` if the path is unknown.
     pub(super) fn of(&self, path: &str) -> Option<&'t str> {
         self.0.get(path).or_else(|| self.0.get(&format!("{path}.NAME"))).copied()
     }

@@ -47,7 +47,8 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     Some(SharedSection { database: database?, roots, secret: secret?, wait, schedule: schedule.ok()? })
 }
 
-/// Reads a reference to a secret. The value is never repeated in an error, since it may be the secret.
+/// Reads a reference to a secret. `None` if it is missing or wrong, which is reported. The value is never repeated in an
+/// error, since it may be the secret.
 fn reference(table: &Table<'_, '_>, key: &'static str) -> Option<Reference> {
     let Some(value) = table.get(key) else {
         table.wrong(key, "missing: write a reference such as file:/etc/edge-proxyd/NAME");

@@ -228,7 +228,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
     route
 }
 
-/// The protocols that clients may switch to.
+/// Reads the key `upgrade`, the protocols that clients may switch to. `None` if it is missing.
 fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
     let list = table.get("upgrade")?.list();
     Some(list.iter().filter_map(Value::text).map(String::from).collect())

@@ -114,7 +114,8 @@ fn path(value: &Value<'_, '_>) -> Option<String> {
     None
 }
 
-/// Reads a field of requests to the collector, whose value is a secret.
+/// Reads a field of requests to the collector: its name, and the reference to its value, which is a secret. `None` if the
+/// field cannot be set or the reference is wrong, which is reported.
 fn field(name: &str, value: &Value<'_, '_>) -> Option<(String, Reference)> {
     if !is_token(name.as_bytes()) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
         value.wrong_unseen("not a field that can be set: write another, such as Authorization");

@@ -93,7 +93,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream
 }
 
-/// Reads the table `tls`.
+/// Reads the table `tls` of an upstream. `None` if it is missing. Reports the table where `scheme` has no TLS.
 fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     let tls = table.table("tls")?;
     if !scheme.is_tls() && scheme != Scheme::Unix {
@@ -111,7 +111,7 @@ fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     Some(found)
 }
 
-/// The certificates and keys that a service may show.
+/// Reads the certificates and keys that a service may show. Those that are not valid are reported and left out.
 fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     let form = "is not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX";
     let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parsed(form)).collect();
@@ -123,7 +123,8 @@ fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     pins
 }
 
-/// Reads the upstream of a table that names it by address, with its table `tls`.
+/// Reads the upstream of a table that names it by address under `key`, with its table `tls`. `None` if the address is missing
+/// or not valid; the latter is reported.
 pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
     let address = table.get(key).and_then(|value| address(&value));
     // Errors in the table are reported even without a valid address.
@@ -138,7 +139,8 @@ pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upst
     })
 }
 
-/// Returns the name of the upstream in a site or route: that of a section, or an address, which becomes an upstream.
+/// Returns the name of the upstream in a site or route: that of a section, or an address, which is appended to `upstreams`.
+/// `None` if it is not valid, which is reported.
 pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if !text.contains("://") && !text.starts_with("unix:") {
@@ -157,7 +159,8 @@ pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
     Some(text.into())
 }
 
-/// Reads the upstream of TCP connections that are forwarded as they are: the name of a section, or an address, which becomes one.
+/// Returns the name of the upstream that TCP connections are forwarded to: that of a section, or an address, which is
+/// appended to `upstreams`. `None` if it is not valid, which is reported.
 pub(super) fn referred_tcp(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {

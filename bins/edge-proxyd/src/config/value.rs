@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 impl<'d> Value<'d, '_> {
-    /// Returns the value as text.
+    /// Returns the value as text. `None` if it is not text, which is reported.
     pub(super) fn text(&self) -> Option<&'d str> {
         let text = self.value.as_str();
         if text.is_none() {
@@ -17,7 +17,7 @@ impl<'d> Value<'d, '_> {
         text
     }
 
-    /// Returns the value as a boolean.
+    /// Returns the value as a boolean. `None` if it is not one, which is reported.
     pub(super) fn boolean(&self) -> Option<bool> {
         debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
@@ -27,7 +27,7 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// Returns a whole number within the bounds of its kind.
+    /// Returns a whole number within the bounds of its kind. `None` if it is not one, which is reported.
     pub(super) fn number(&self) -> Option<u64> {
         let (low, high) = if let Kind::Number(low, high) = self.kind { (*low, *high) } else { (0, u64::MAX) };
         debug_assert!(
@@ -44,7 +44,7 @@ impl<'d> Value<'d, '_> {
         number
     }
 
-    /// Returns a number from 0 to 1.
+    /// Returns a number from 0 to 1. `None` if it is not one, which is reported.
     pub(super) fn share(&self) -> Option<f64> {
         debug_assert!(matches!(self.kind, Kind::Share), "{}: {:?}", self.path, self.kind);
         let number = match (self.value.as_float(), self.value.as_integer()) {
@@ -59,7 +59,8 @@ impl<'d> Value<'d, '_> {
         share
     }
 
-    /// Returns the absolute path of a file or folder.
+    /// Returns the absolute path of a file or folder, and adds it to the files of the document. `None` if it is not one,
+    /// which is reported.
     pub(super) fn path(&self) -> Option<PathBuf> {
         debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);
         let text = self.text()?;
@@ -71,7 +72,7 @@ impl<'d> Value<'d, '_> {
         None
     }
 
-    /// Returns the choice for one of several words.
+    /// Returns the choice for one of several words. `None` if it is another word, which is reported with the nearest one.
     pub(super) fn one_of<T: Copy, const N: usize>(&self, choices: &[(&'static str, T); N]) -> Option<T> {
         let words = words(choices);
         debug_assert!(
@@ -90,7 +91,8 @@ impl<'d> Value<'d, '_> {
         found.map(|(_, value)| *value)
     }
 
-    /// Parses text by the standard library or another crate.
+    /// Parses text by its `FromStr`. `None` if that fails, which is reported with `form`, the description of what was
+    /// expected.
     pub(super) fn parsed<T: FromStr>(&self, form: &str) -> Option<T> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
@@ -143,7 +145,7 @@ impl<'d> Value<'d, '_> {
         }
     }
 
-    /// Parses a duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`.
+    /// Parses a duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`. `None` if it is not one, which is reported.
     pub(super) fn duration(&self) -> Option<Duration> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
         let duration = self.text().map(duration)?;
@@ -153,7 +155,7 @@ impl<'d> Value<'d, '_> {
         duration
     }
 
-    /// Parses a size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`.
+    /// Parses a size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`. `None` if it is not one, which is reported.
     pub(super) fn size(&self) -> Option<u64> {
         debug_assert!(matches!(self.kind, Kind::Size), "{}: {:?}", self.path, self.kind);
         let size = match self.value.as_str() {
@@ -201,7 +203,7 @@ fn size(text: &str) -> Option<u64> {
     })
 }
 
-/// Splits off the digits at the beginning.
+/// Splits off the number at the beginning. `None` if there is no digit, or the number exceeds 64 bits.
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))

@@ -24,7 +24,7 @@ pub(super) struct RecordedRequest {
 }
 
 impl RecordedRequest {
-    /// Returns the value of a field.
+    /// Returns the value of the first field of a name, compared without regard to case. `None` if there is none.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()

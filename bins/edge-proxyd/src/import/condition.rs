@@ -84,7 +84,7 @@ fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     }
 }
 
-/// Returns whether an expression of exact alternatives or prefixes matches a text.
+/// Returns whether an expression of fixed texts and prefixes matches a text. `None` if the expression has other parts.
 fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     let (text, expression) = if ignore_case {
         (text.to_lowercase(), expression.to_lowercase())
@@ -104,7 +104,7 @@ fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     Some(found)
 }
 
-/// Returns the words of `^(A|B)$` and its like.
+/// Returns the words of `^(A|B)$` and its like. `None` if the expression is not a choice of fixed texts.
 fn words(expression: &str) -> Option<Vec<String>> {
     let all = shapes(expression)?;
     let word = |shape: Shape| {
@@ -121,7 +121,8 @@ fn methods(all: Vec<String>, negated: bool) -> Verdict {
     if negated { Verdict::OtherMethods(all) } else { Verdict::Methods(all) }
 }
 
-/// Decides a condition on a `geo` variable, or on the client's address itself.
+/// Converts a condition on a `geo` variable, or on the client's address itself, into rules of access. `None` if it is another
+/// condition.
 fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Option<Verdict> {
     let holds = |value: &str| match operator {
         "" => Some(!value.is_empty() && value != "0"),

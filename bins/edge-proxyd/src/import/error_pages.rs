@@ -76,7 +76,8 @@ impl ErrorPageScope<'_> {
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
     }
 
-    /// Returns the folder in which nginx looks for a page: the `root` of its location, of the server, or of `http`.
+    /// Returns the folder in which nginx looks for a page: the `root` of its location, of the server, or of `http`. `None` if
+    /// there is no `root`, it has variables, or the page is not a file.
     fn root_of(&self, uri: &str) -> Option<PathBuf> {
         let at = |location: &&Directive| match location.arguments.as_slice() {
             [modifier, path] if modifier == "=" || modifier == "^~" => (path == uri).then_some(usize::MAX),

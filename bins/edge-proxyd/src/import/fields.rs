@@ -219,7 +219,7 @@ pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
 /// The protocols that clients of headscale switch to, besides WebSocket.
 pub(super) const OF_HEADSCALE: &str = "upgrade = [\"websocket\", \"tailscale-control-protocol\", \"DERP\"]";
 
-/// Returns the part of a client certificate that a variable stands for.
+/// Returns edge-proxyd's word for the part of a client certificate that a variable is. `None` if it is another variable.
 pub(super) fn of_certificate(value: &str) -> Option<&'static str> {
     Some(match value {
         "$ssl_client_s_dn" => "subject",

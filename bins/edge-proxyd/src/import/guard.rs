@@ -45,7 +45,7 @@ impl Guards<'_> {
         }
     }
 
-    /// Converts a `limit_req` of a whole server.
+    /// Converts a `limit_req` of a whole server into the key `rate`. `None` if its zone is not known.
     pub(super) fn rate(&self, directive: &Directive) -> Option<String> {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let rate = self.zones.get(option("zone=")?)?;

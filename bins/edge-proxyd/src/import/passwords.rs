@@ -38,7 +38,8 @@ pub(super) fn located(file: &Path, root: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Returns the scheme of a hash that edge-proxyd does not take. nginx takes those of crypt(3) and three of its own.
+/// Returns the scheme of a hash that edge-proxyd does not take, in words. `None` if it takes the hash. nginx takes those of
+/// crypt(3) and three of its own.
 fn scheme(hash: &str) -> Option<&'static str> {
     let begins = |all: &[&str]| all.iter().any(|begin| hash.starts_with(begin));
     Some(match hash {
@@ -57,7 +58,7 @@ fn scheme(hash: &str) -> Option<&'static str> {
 /// The reason for which nobody can sign in.
 pub(super) const WHY: &str = "its passwords are not kept by bcrypt or argon2, whose hashes alone are taken";
 
-/// The note on users whose passwords are not taken.
+/// Returns the note on users whose passwords are not taken.
 pub(super) fn note(users: &str, file: &Directive) -> String {
     format!(
         "{WHY}: {users}; set them anew by `htpasswd -B {}`, then remove `deny`: `deny` keeps everyone out until then",

@@ -44,7 +44,7 @@ pub(crate) fn shapes(expression: &str) -> Option<Vec<Shape>> {
     Some(alternatives.into_iter().map(|(anchored, pieces)| shape(anchored, pieces)).collect())
 }
 
-/// Returns the host names of an expression, each exact or with `*.` before it.
+/// Returns the host names that an expression matches, each exact or with `*.` before it. `None` if it matches others too.
 pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for (anchored, mut pieces) in parse(expression)? {
@@ -141,7 +141,8 @@ impl PatternParser<'_> {
         self.letters.get(self.at).copied()
     }
 
-    /// Parses alternatives up to a closing bracket or the end.
+    /// Parses alternatives up to a closing bracket or the end. `None` if one cannot be converted, they are too many, or
+    /// `depth` exceeds 8.
     fn alternatives(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         if depth > 8 {
             return None;
@@ -180,7 +181,7 @@ impl PatternParser<'_> {
         Some(all)
     }
 
-    /// Parses an atom with its quantifier.
+    /// Parses an atom with its quantifier, into its alternatives. `None` if it cannot be converted.
     fn item(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         let letter = self.peek()?;
         self.at += 1;

@@ -37,7 +37,7 @@ pub(super) fn everyone() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
 
-/// Parses a range, or a single address.
+/// Parses a range of addresses, whose host bits are cleared, or a single address. `None` if it is neither.
 pub(crate) fn net_of(text: &str) -> Option<IpNet> {
     let range = text.parse::<IpNet>().map(|range| range.trunc());
     range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())

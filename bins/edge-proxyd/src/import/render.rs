@@ -186,7 +186,7 @@ pub(super) fn site_keys(
     keys
 }
 
-/// Writes the client certificates that a server asks for.
+/// Renders the key `client_certificates` of a server. `None` if the server does not ask for them, or names no authority.
 fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
     let verify = scope.verify_client.as_ref().filter(|_| tls)?;
     let mode = if verify.first() == "on" { "required" } else { "optional" };

@@ -56,7 +56,7 @@ impl Scope {
         }
     }
 
-    /// Writes the rewriting of cookies as a key.
+    /// Renders the rewriting of cookies as the key `cookies`. `None` if there is none.
     pub(super) fn cookies(&self) -> Option<String> {
         let of = |key: &str| {
             let pairs: Vec<String> = self

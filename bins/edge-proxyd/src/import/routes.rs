@@ -226,7 +226,8 @@ impl Patterns<'_, '_> {
         Some(self.narrowed(handling?, &perhaps, notes))
     }
 
-    /// Decides about one path by the exact locations of a level, and by folders whose path nginx completes.
+    /// Returns the handling of one path by the exact locations of a level, and by folders whose path nginx completes with a
+    /// slash. `None` if neither is there for the path.
     fn exactly(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
         let find =
             |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);

@@ -48,7 +48,8 @@ impl Plain {
 /// Converts a server for one of its hosts at a listener.
 pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> Body + 'c;
 
-/// Returns the server that answers for unknown names at a listener.
+/// Returns the index of the server that answers for unknown names at a listener: the default, or else the first. `None` if no
+/// server has the listener.
 fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
     let at = |server: &Server| server.listens.iter().find(|one| one.address == listen.address).cloned();
     let named = servers.iter().position(|server| at(server).is_some_and(|one| one.default));

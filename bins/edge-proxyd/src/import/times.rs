@@ -1,6 +1,6 @@
 //! Times and sizes as nginx writes them.
 
-/// Converts a size: nginx counts in powers of two.
+/// Converts a size of nginx, whose units are powers of two, into one such as `16KiB`. `None` if it is 0 or not a size.
 pub(super) fn size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     if digits.parse::<u64>().ok()? == 0 {
@@ -14,7 +14,7 @@ pub(super) fn size(text: &str) -> Option<String> {
     })
 }
 
-/// Converts a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds.
+/// Parses a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds. `None` if it is not valid.
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let (mut total, mut digits, mut unit) = (0u64, String::new(), String::new());
     let mut add = |digits: &mut String, unit: &mut String| {

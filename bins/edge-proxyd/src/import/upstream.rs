@@ -217,7 +217,8 @@ impl Upstreams {
         Ok(ProxyPass { upstream: self.named(&authority, upstream), path, keeps_host })
     }
 
-    /// Returns the name of an upstream for raw TCP.
+    /// Returns the name of the upstream for raw TCP to an address or block, which is added where it is new. `None` if no
+    /// server of it has a port.
     pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
         let servers = match self.blocks.get(address) {
             Some(block) => block.servers.clone(),

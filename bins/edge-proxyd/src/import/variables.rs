@@ -79,7 +79,7 @@ impl Variables {
         self.set.insert(name, unknown);
     }
 
-    /// Returns the client ranges by which a variable is decided.
+    /// Returns the `geo` block that defines a variable. `None` if there is none, or `set` has assigned the variable.
     pub(super) fn regions(&self, variable: &str) -> Option<&Regions> {
         let name = bare(variable);
         if self.set.contains_key(&name) {
@@ -98,7 +98,8 @@ impl Variables {
         replaced(&self.expand(text), &|name| self.of_context(name))
     }
 
-    /// Returns the names and targets of a `map` of the TLS server name, and its default.
+    /// Returns the entries of a `map` of the TLS server name, as names and targets, and its default. `None` if the variable
+    /// is not defined by such a map.
     pub(super) fn by_server_name(&self, variable: &str) -> Option<(&[(String, String)], &str)> {
         let map = self.maps.get(&bare(variable))?;
         (map.source == "$ssl_preread_server_name").then_some((&map.entries, map.default.as_str()))
@@ -179,7 +180,7 @@ pub(super) fn bare(name: &str) -> String {
     name.trim_start_matches('$').trim_matches(['{', '}']).to_owned()
 }
 
-/// Replaces each variable for which there is a value.
+/// Replaces each variable in a text for which `value` returns one. It stays as it is if that is `None`.
 fn replaced(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;

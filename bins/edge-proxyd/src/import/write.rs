@@ -235,8 +235,8 @@ fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut
     }
 }
 
-/// Returns the key by which letter case counts, for a route that lets in more than what is around it: spelt otherwise, its
-/// path is another for nginx, and guarded by the other.
+/// Returns the key by which letter case counts, for a route that lets in more than the routes around it: spelt otherwise, its
+/// path is another for nginx, and guarded by those. `None` if the route needs no such key.
 fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRoute) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
     let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());

@@ -233,7 +233,8 @@ impl<W: Write> Log<W> {
     }
 }
 
-/// `upstream `git`: 127.0.0.1:3000 is not used for 10s: connection refused`
+/// Formats the change of a target, such as ``upstream `git`: 127.0.0.1:3000 is not used for 10s after failures in a row:
+/// connection refused``.
 fn target_line(event: &TargetEvent<'_>) -> String {
     let change = match event.change {
         TargetChange::Ejected(time) => format!("is not used for {time:?} after failures in a row"),

@@ -43,7 +43,7 @@ pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     reply.unwrap_or_default()
 }
 
-/// Sends a line, and returns what the service got.
+/// Sends a line to a service of raw TCP, and returns what the service received. `None` if the connection fails.
 fn text(mut stream: TcpStream) -> Option<Reply> {
     stream.write_all(format!("{LINE}\n").as_bytes()).ok()?;
     let mut got = String::new();
@@ -52,7 +52,7 @@ fn text(mut stream: TcpStream) -> Option<Reply> {
     Some(Reply { service: Some(ReceivedRequest { name, line, fields: Vec::new() }), ..Reply::default() })
 }
 
-/// Connects from the address of the request.
+/// Connects from the client address of a request to its server. `None` if that fails.
 fn connected(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
@@ -115,7 +115,7 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     Some(reply_of(head.get(9..12).and_then(|status| status.parse().ok()), field))
 }
 
-/// Builds a reply from a status and fields.
+/// Builds a reply from a status and a function that returns the value of a response field, if there is one.
 pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<String>) -> Reply {
     Reply {
         status,
@@ -125,7 +125,7 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
     }
 }
 
-/// Reads what a recorder received.
+/// Decodes the request that a recorder received and returned in a field. `None` if the field is malformed.
 fn received(hex: &str) -> Option<ReceivedRequest> {
     let bytes: Option<Vec<u8>> =
         (0..hex.len() / 2).map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()).collect();
@@ -137,8 +137,8 @@ fn received(hex: &str) -> Option<ReceivedRequest> {
     Some(ReceivedRequest { name, line, fields })
 }
 
-/// Returns the settings of clients that take any certificate: who answers is decided by the namespace. Their own are in this
-/// folder.
+/// Loads the TLS settings of the clients, which accept any certificate: the namespace decides who answers. Their own
+/// certificates are in `folder`. `None` if one cannot be read.
 pub(super) fn clients(folder: &Path) -> Option<Clients> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();

@@ -169,7 +169,8 @@ fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     Some(format!("{scheme}://{host}{}", if path.is_empty() { "/" } else { path }))
 }
 
-/// Returns the server that has the name of a request at its address.
+/// Returns the server that has the name of a request at its address: by exact name, or else by wildcard. `None` if none has
+/// it.
 fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let exact = |host: &String| *host == request.host;
     let below = |host: &String| host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end));

@@ -9,12 +9,12 @@ use socket2::{Domain, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-/// The reply of a server that does not speak the version.
+/// Returns the reply that stands for a server that does not speak the version; never `None`.
 fn unspoken() -> Option<Reply> {
     Some(Reply { unspoken: true, ..Reply::default() })
 }
 
-/// Asks over HTTP/2, on a connection that is established.
+/// Sends a request over HTTP/2, on a connection that is established. `None` if the exchange fails or takes too long.
 pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -41,7 +41,7 @@ pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> O
     })
 }
 
-/// Asks over HTTP/3.
+/// Sends a request over HTTP/3. `None` if the exchange fails or takes too long.
 pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
@@ -67,7 +67,7 @@ pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     })
 }
 
-/// Runs one exchange within the usual time.
+/// Runs an exchange on a runtime of its own. `None` if it fails or takes longer than [`PATIENCE`].
 fn waiting(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await.ok().flatten() })

@@ -42,7 +42,7 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
     });
 }
 
-/// Binds an address, beside a server that listens on the port at every address.
+/// Binds a listener to an address and port, beside a server that listens on the port at every address. `None` if that fails.
 fn bound(at: &str) -> Option<TcpListener> {
     let address: SocketAddr = at.parse().ok()?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
@@ -72,7 +72,8 @@ pub(super) fn name_server(hosts: &str) {
     });
 }
 
-/// Builds the answer to a question (RFC 1035 §4.1). Questions for other types than A get none.
+/// Builds the answer to a DNS question (RFC 1035 §4.1) from `known` addresses. Questions for other types than A get no
+/// records. `None` if the question is malformed.
 fn dns(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
     let mut end = 12;
     let mut labels: Vec<String> = Vec::new();

@@ -159,7 +159,8 @@ fn socket(folder: &str, path: &str) -> String {
     format!("{folder}/sockets/s{letters}")
 }
 
-/// Stages a directive and those within it.
+/// Returns a directive and those within it with paths of the stage, `folder`, in place of the system's. `None` if the
+/// directive is left out.
 fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
     let mut found = directive.clone();
     if DROPPED.contains(&directive.name.as_str()) || directive.name.ends_with("_by_lua_block") {

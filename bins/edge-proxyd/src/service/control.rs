@@ -76,7 +76,8 @@ pub(crate) struct ControlAnswer {
     pub(crate) process: Option<u32>,
 }
 
-/// Returns the path of the socket, as the environment of a service specifies it.
+/// Returns the path of the control socket in the first folder of `RUNTIME_DIRECTORY`, which systemd sets. `None` if that is
+/// not set.
 pub(crate) fn of_environment() -> Option<PathBuf> {
     let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(NAME))

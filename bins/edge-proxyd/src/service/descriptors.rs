@@ -15,7 +15,7 @@ pub(crate) fn raise() -> Option<u64> {
     }
 }
 
-/// A warning, if the connections that are allowed need more descriptors than there may be: one for the client and one for the
+/// Returns a warning, if the allowed connections may need more descriptors than `limit`: two each, for the client and the
 /// service.
 pub(crate) fn shortage(limit: Option<u64>, workers: usize, config: &Config) -> Option<String> {
     let limit = limit?;

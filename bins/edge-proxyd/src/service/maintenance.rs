@@ -14,7 +14,7 @@ const FOLDER: &str = "/var/lib/edge-proxyd";
 /// The name of the file in the state folder.
 const NAME: &str = "maintenance.json";
 
-/// Returns the state folder that the environment of a service specifies (`StateDirectory=`).
+/// Returns the first folder of `STATE_DIRECTORY`, which systemd sets (`StateDirectory=`). `None` if that is not set.
 pub(crate) fn of_environment() -> Option<PathBuf> {
     let folders = std::env::var("STATE_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)

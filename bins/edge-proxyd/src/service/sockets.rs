@@ -170,7 +170,7 @@ fn address(socket: &Socket) -> Result<SocketAddr, String> {
     address.as_socket().ok_or_else(|| "inherited a socket that is neither IPv4 nor IPv6".to_owned())
 }
 
-/// Returns the number that tells one socket from another.
+/// Returns the inode number, which tells one socket from another. `None` if `/proc` cannot be read.
 pub(super) fn inode(socket: &impl AsRawFd) -> Option<u64> {
     std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok().map(|found| found.ino())
 }

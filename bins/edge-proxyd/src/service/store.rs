@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The beginning of each name in the store.
 const PREFIX: &str = "edge-";
 
-/// The name of a socket in the store.
+/// Returns the name of a socket in systemd's file descriptor store, by transport and address.
 pub(super) fn name(stream: bool, address: SocketAddr) -> String {
     // Colons separate names.
     format!("{PREFIX}{}-{address}", if stream { "tcp" } else { "udp" }).replace(':', "_")

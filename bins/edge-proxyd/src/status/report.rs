@@ -95,7 +95,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// `connection refused, 12s ago`
+    /// Returns the last failure with its age, such as `connection refused, 12s ago`. Empty if there was none.
     pub(crate) fn last_failure(&self) -> String {
         let Some(error) = &self.error else { return String::new() };
         match self.error_age {

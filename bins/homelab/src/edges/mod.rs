@@ -60,7 +60,7 @@ impl TwoEdgeLab {
         self.topology.lay_out(&self.external.issuing_root)
     }
 
-    /// The hosts of both edges.
+    /// Returns the hosts of both edges. Panics in a form of the lab with one edge.
     fn hosts(&self) -> [&Host; 2] {
         [&self.topology.vps, self.topology.galaga.as_ref().expect("this form has two edges")]
     }
@@ -150,7 +150,7 @@ impl TwoEdgeLab {
     }
 }
 
-/// The addresses of the edges.
+/// Returns the addresses of both edges, with port 443.
 fn addresses() -> [SocketAddr; 2] {
     [PACMAN, GALAGA].map(|edge| (edge.v4.parse::<Ipv4Addr>().expect("an address"), 443).into())
 }

@@ -44,7 +44,7 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_second_node()
 }
 
-/// A psql command that logs in, with a password if given.
+/// Returns a psql command that logs in and prints the current user, with a password if given.
 fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
     let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
     format!(

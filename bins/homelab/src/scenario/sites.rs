@@ -72,7 +72,8 @@ fn with_a_certificate(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Git over SSH, through the edge's forward to a server that reads PROXY headers.
+/// Checks that Git pushes and clones over SSH through the edge, and that the server learns the client's address from the
+/// PROXY header.
 fn ssh(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "git pushes and clones over SSH through the edge, and the server learns the client's address", || {
         let (matrix, client) = (&lab.topology.matrix, &lab.topology.client);

@@ -45,7 +45,7 @@ fn listening(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// The folder that `cargo xtask tools` installs into.
+/// Returns the folder that `cargo xtask tools` installs into. Panics if it is not there.
 fn tools() -> PathBuf {
     let executable = std::env::current_exe().expect("the path of this program");
     let found = executable.ancestors().map(|folder| folder.join("tools")).find(|tools| tools.is_dir());

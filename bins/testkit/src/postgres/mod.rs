@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The options of a server that trusts everyone.
+    /// Returns the options of a server of this major version that trusts everyone, without TLS.
     #[must_use]
     pub fn new(major: u32) -> Self {
         Self {
@@ -122,7 +122,8 @@ impl Postgres {
         Self::copy_of(primary, &["-R"], "", None)
     }
 
-    /// A server in archive recovery: a copy that asks an archive by a command, and accepts writes once that has no more.
+    /// Starts a copy of a server in archive recovery: it asks an archive by a command, and accepts writes once that has no
+    /// more.
     ///
     /// # Panics
     /// When it cannot be made or started.
@@ -323,7 +324,7 @@ impl Postgres {
             .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// A command that runs as the server's account.
+    /// Returns a command that runs a program as the server's account.
     #[must_use]
     pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
         let mut command = as_account(Path::new(program));
@@ -349,7 +350,7 @@ impl Postgres {
         }
     }
 
-    /// A command for one of the server's programs, run as the server's account.
+    /// Returns a command that runs one of the server's programs as the server's account.
     fn program(&self, program: &str) -> Command {
         as_account(&self.programs.join(program))
     }

@@ -11,7 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The folder of a version's programs (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account.
+/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account: the
+/// installed one, or a copy.
 ///
 /// # Panics
 /// When they are not installed, or cannot be copied.
@@ -35,7 +36,7 @@ pub fn programs(version: &str) -> PathBuf {
     to.join("bin").canonicalize().expect("it was copied")
 }
 
-/// A program of this workspace, readable by every account: itself, or a copy.
+/// Returns the path of a program of this workspace that every account can read: itself, or a copy.
 ///
 /// # Panics
 /// When it cannot be copied.
@@ -54,7 +55,7 @@ pub fn readable(program: &Path) -> PathBuf {
     .join(name)
 }
 
-/// A command as the account that servers run as: another one than root, which PostgreSQL's programs refuse.
+/// Returns a command that runs a program as [`account`], since PostgreSQL's programs refuse root.
 #[must_use]
 pub fn as_account(program: &Path) -> Command {
     let Some(account) = account() else { return Command::new(program) };
@@ -64,7 +65,8 @@ pub fn as_account(program: &Path) -> Command {
     command
 }
 
-/// The account that servers run as, where this process is root.
+/// Returns the account that servers run as: `postgres` where it exists, or else `nobody`. `None` if this process is not root,
+/// and servers run as its own account.
 #[must_use]
 pub fn account() -> Option<&'static str> {
     if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
@@ -80,7 +82,7 @@ fn open_to_all(path: &Path) -> bool {
         || path.ancestors().all(|part| fs::metadata(part).is_ok_and(|about| about.mode() & 0o001 != 0))
 }
 
-/// The folder of copies, which belongs to this account and is closed to the writing of others.
+/// Creates the folder of copies, which belongs to this account and is closed to the writing of others, and returns its path.
 fn copies() -> PathBuf {
     let uid = fs::metadata("/proc/self").expect("Linux").uid();
     let folder = PathBuf::from(format!("/tmp/testkit-programs-{uid}"));
@@ -95,7 +97,8 @@ fn copies() -> PathBuf {
     folder
 }
 
-/// The copy of something, made by the first process that needs it. `stamp` changes with the original.
+/// Returns the path of the copy of `from`, which `copy` makes in the first process that needs it. A change of `stamp` leads
+/// to another copy.
 fn copied(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
     let folder = copies();
     let about = fs::metadata(stamp).expect("it exists");

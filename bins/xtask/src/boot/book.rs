@@ -61,7 +61,8 @@ pub(super) fn follow(machine: &Machine, text: &str) -> Outcome {
     Ok(())
 }
 
-/// Returns a line as it is run here: secrets come from files instead of the terminal, and some may end with 3.
+/// Returns a line of the book as it is run in the machine: secrets come from files instead of the terminal, and some may exit
+/// with 3. `None` if it is a line of cargo.
 fn command(line: &str) -> Option<String> {
     if line.starts_with("cargo ") {
         return None;

@@ -54,7 +54,7 @@ fn every_key(machine: &mut Machine) -> Outcome {
     Ok(())
 }
 
-/// The second edge is another process with the same secret, as on another machine.
+/// Checks ticket keys that are shared over PostgreSQL, and that the edge serves while PostgreSQL is away.
 fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, &format!("{} | grep 'connected to the database'", said("edge-proxyd")))?;
     machine.until(

@@ -176,7 +176,8 @@ fn upheld(machine: &mut Machine) -> Outcome {
     machine.run("rm -r /run/systemd/system/pg-ensure.service.d; systemctl daemon-reload").map(drop)
 }
 
-/// Longer than systemd's own limit of starts would allow: five in ten seconds.
+/// Checks that the edge starts once a credential is there, after more attempts than systemd's default limit of five in ten
+/// seconds.
 fn late_credential(machine: &mut Machine) -> Outcome {
     machine.run("mv /etc/edge-proxyd/cloudflare-token /srv/token; systemctl restart edge-proxyd || true")?;
     machine.until(60, "test $(systemctl show --value -p NRestarts edge-proxyd) -ge 6")?;

@@ -49,7 +49,7 @@ fn by_edge(machine: &mut Machine) -> Outcome {
     unreachable_is_said(machine, "edge-proxyd")
 }
 
-/// The one provider that is on the real internet fails for that reason, and not for one of the unit's.
+/// Checks that the one provider on the real internet fails since it is not reachable, and not by the confinement of the unit.
 fn unreachable_is_said(machine: &Machine, unit: &str) -> Outcome {
     let log =
         format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat");

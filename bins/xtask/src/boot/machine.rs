@@ -128,7 +128,7 @@ impl Machine {
         }
     }
 
-    /// Returns the first process of the machine, by its number on the host.
+    /// Returns the first process of the machine, by its number on the host. `None` if the machine is not running.
     fn init(&self) -> Option<u32> {
         let container = self.container.as_ref()?.id();
         let children =

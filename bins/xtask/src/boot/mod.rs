@@ -108,7 +108,7 @@ pub(crate) fn read_book() -> Outcome {
     live("book", READER, book::STEPS)
 }
 
-/// The same with the pages that follow.
+/// Follows the book in a machine, with the pages beyond its first chapters.
 pub(crate) fn read_whole_book() -> Outcome {
     live("book, in full", READER, &[book::STEPS, pages::STEPS].concat())
 }
@@ -129,7 +129,8 @@ fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
     live_with(what, script, steps, &[])
 }
 
-/// The same, with packages of an earlier version in /srv/previous.
+/// Boots a machine, with packages of an earlier version in `/srv/previous`, and runs the steps in order. Fails with the first
+/// that does, and the machine's journal.
 fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> Outcome {
     let began = Instant::now();
     let folder = target().join("boot");

@@ -33,7 +33,7 @@ pub(super) fn under_load(machine: &Machine, seconds: u32, script: &str) -> Resul
     under_load_at(machine, "127.0.0.1", seconds, script)
 }
 
-/// The same with connections to this address.
+/// Runs a script while connections to an address are made for so many seconds. Fails if one was refused or cut.
 fn under_load_at(machine: &Machine, address: &str, seconds: u32, script: &str) -> Result<String, String> {
     let load = format!(
         "python3 /srv/load.py {seconds} {address} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
@@ -78,7 +78,8 @@ fn interface(machine: &mut Machine) -> Outcome {
     machine.until(10, BOUND)
 }
 
-/// Another machine of the tailnet comes to a listener without an interface; so does somebody who has its address elsewhere.
+/// Checks the trust by the interface of the tailnet: another machine's report of the client is believed, and that of a sender
+/// who has such an address on another interface is not.
 fn trusted(machine: &mut Machine) -> Outcome {
     let log = "/var/log/edge-proxyd/access.log";
     let ask = "curl -sS --fail --max-time 5 -H 'Host: a.test' -H 'X-Forwarded-For: 203.0.113.7'";
@@ -225,7 +226,7 @@ fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// A QUIC packet of a client is answered: the program's own image of HTTP/3 is tried elsewhere.
+/// Checks that HTTP/3 is answered, by the curl of the machine.
 fn http3(machine: &mut Machine) -> Outcome {
     machine.run("curl --version | grep -w HTTP3 > /dev/null")?;
     machine
@@ -233,7 +234,8 @@ fn http3(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
-/// PostgreSQL waits for an upgrade that is enabled, on Debian's own units: the server of a cluster, and not only their umbrella.
+/// Checks that PostgreSQL waits for an upgrade that is enabled, on Debian's own units: the server of a cluster, and not only
+/// their umbrella.
 fn upgrade_first(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/upgrade-pg-cluster@16-17.service.d; \

@@ -38,7 +38,7 @@ pub(super) fn document(version: &str) -> Result<String, String> {
     ))
 }
 
-/// Returns name, version and license of a line such as `serde v1.0.228|MIT OR Apache-2.0`.
+/// Parses a line such as `serde v1.0.228|MIT OR Apache-2.0` into name, version and license. `None` if it has another form.
 fn parsed(line: &str) -> Option<(String, String, String)> {
     let (package, license) = line.trim_end_matches(" (*)").split_once('|')?;
     let mut words = package.split_whitespace();

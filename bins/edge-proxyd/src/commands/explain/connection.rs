@@ -68,8 +68,8 @@ pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source:
     }
 }
 
-/// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that serves
-/// the host.
+/// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that
+/// serves the host, or else the first of the transport. `None` if no listener has the transport or the name.
 pub(super) fn listener<'s>(
     snapshot: &'s Snapshot,
     args: &ExplainArgs,

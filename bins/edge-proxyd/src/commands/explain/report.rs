@@ -169,7 +169,7 @@ impl Explanation {
     }
 }
 
-/// Returns the client certificate that `--client-certificate` describes.
+/// Returns the client certificate that `--client-certificate` describes by its subject. `None` without the option.
 fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
     args.client_certificate.as_ref().map(|subject| {
         let mut certificate = ClientCertificate::new(vec![Vec::new()]);
@@ -192,7 +192,7 @@ fn certificate(certificates: &CertificateSource, name: &str) -> Answer {
     }
 }
 
-/// Returns the machine that these identities describe.
+/// Returns the machine of the tailnet that these identities describe together. `None` if there are none.
 fn node(who: &[IdentityMatcher]) -> Option<Node> {
     if who.is_empty() {
         return None;
@@ -263,7 +263,7 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     Answer::new(what, why)
 }
 
-/// Returns what is asked of the client.
+/// Returns the line about the authentication of the client. `None` if the site is open.
 fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     match auth {
         Auth::Open => None,

@@ -30,7 +30,8 @@ impl FolderIdentity {
         before.and(self.path.as_ref())
     }
 
-    /// Landlock restricts the opening of a path, and not this.
+    /// Returns device and inode of the file that the path names now, which Landlock does not restrict. `None` without a path
+    /// or file.
     fn look(&self) -> Option<(u64, u64)> {
         let about = std::fs::metadata(self.path.as_ref()?).ok()?;
         Some((about.dev(), about.ino()))

@@ -172,7 +172,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`.
+    /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`: answers it, or begins a takeover that answers
+    /// it later. Returns the takeover that is pending afterwards. `None` if there is none.
     async fn asked(
         &mut self,
         pending: Option<PendingTakeover<'a>>,

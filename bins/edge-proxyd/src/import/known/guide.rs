@@ -24,7 +24,7 @@ fn the_guide_has_every_directive_without_a_conversion() {
     }
 }
 
-/// What the sources compare names with is in the guide too.
+/// Checks that the guide has each directive that the sources compare a name with.
 #[test]
 fn the_guide_has_every_directive_with_a_conversion() {
     const SOURCES: [&str; 10] = [

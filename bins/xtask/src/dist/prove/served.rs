@@ -41,7 +41,7 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     run(command.env(ROOT, root)).map(drop)
 }
 
-/// The part of the proof inside the namespace.
+/// Runs the part of the proof inside the namespace: starts origin, name server and edge, and requests both hosts.
 pub(crate) fn within() -> Outcome {
     let root = std::env::var_os(ROOT).ok_or("the root is missing")?;
     run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
