@@ -108,7 +108,7 @@ impl Settings {
     /// Everything that is wrong, each with its place and the fix.
     pub fn read(source: &Source<'_>, section: &str) -> Result<Self, Findings> {
         let part: Vec<&str> = section.split('.').filter(|key| !key.is_empty()).collect();
-        let settings: Self = source.read_part(&part)?;
+        let settings: Self = source.deserialize_part(&part)?;
         match settings.certificates_or_all() {
             Ok(_) => Ok(settings),
             Err(errors) => {

@@ -10,15 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-/// Time limit of one exchange, and the number of concurrent ones.
-const WITHIN: Duration = Duration::from_secs(5);
-const AT_ONCE: usize = 16;
+/// The time limit of one exchange, and the highest number of concurrent ones.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_EXCHANGES: usize = 16;
 /// The most that is read of a request.
 const REQUEST: usize = 4096;
 
 /// Answers every request with all metrics of what is loaded at the time, until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveSetup>) {
-    let free = Arc::new(Semaphore::new(AT_ONCE));
+    let free = Arc::new(Semaphore::new(MAX_EXCHANGES));
     loop {
         // Never closed.
         let turn = free.clone().acquire_owned().await;
@@ -30,7 +30,7 @@ pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveS
         tokio::spawn(async move {
             let _turn = turn;
             // Whoever is slow, or gone, has to ask again.
-            let _ = tokio::time::timeout(WITHIN, exchange(stream, &loaded)).await;
+            let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange(stream, &loaded)).await;
         });
     }
 }

@@ -32,12 +32,12 @@ impl Account {
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
     }
 
-    /// Returns the reason for which the account cannot read a file, by the owners and modes of it and of its folders. Access
-    /// lists are not looked at.
+    /// Returns the reason for which the account cannot read a file, by the owners and modes of it and of its folders. `None` if
+    /// it can. Access lists are not looked at.
     ///
     /// # Errors
     /// The file or one of its folders cannot be looked at.
-    pub fn cannot_read(&self, path: &Path) -> std::io::Result<Option<String>> {
+    pub fn read_obstacle(&self, path: &Path) -> std::io::Result<Option<String>> {
         let real = path.canonicalize()?;
         let about = std::fs::metadata(&real)?;
         let folders = real.ancestors().skip(1).map(Path::to_owned);
@@ -96,7 +96,7 @@ mod tests {
         let owner = Account { name: "owner".to_owned(), uid: about.uid(), gids: vec![] };
         let member = Account { name: "member".to_owned(), uid: 4_000_001, gids: vec![about.gid()] };
         let stranger = Account { name: "stranger".to_owned(), uid: 4_000_002, gids: vec![4_000_002] };
-        let readable = |account: &Account| account.cannot_read(&file).unwrap().is_none();
+        let readable = |account: &Account| account.read_obstacle(&file).unwrap().is_none();
         for (bits, expected) in
             [(0o400, [true, false, false]), (0o440, [true, true, false]), (0o444, [true; 3])]
         {

@@ -21,7 +21,7 @@ impl Words {
     }
 
     /// Returns whether a value of this key is not shown.
-    pub(crate) fn hides(&self, key: &str) -> bool {
+    pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.secrets.contains(&key)
     }
 }

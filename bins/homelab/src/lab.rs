@@ -83,7 +83,7 @@ impl Lab {
     fn secrets(&self) -> std::io::Result<()> {
         let (vps, matrix) = (&self.topology.vps, &self.topology.matrix);
         vps.secret("run/credentials/edge-proxyd.service/cloudflare", TOKEN, EDGE)?;
-        let account = postgres::account(matrix);
+        let account = postgres::postgres_uid(matrix);
         for name in ["vaultwarden", "headscale", "forgejo"] {
             matrix.secret(&format!("run/secrets/{name}-db"), &format!("first of {name}"), account)?;
         }

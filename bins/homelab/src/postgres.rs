@@ -16,8 +16,8 @@ pub(crate) fn as_account(command: &str) -> String {
     )
 }
 
-/// Returns the user ID of the PostgreSQL account on this machine.
-pub(crate) fn account(host: &Host) -> u32 {
+/// Returns the user ID of the PostgreSQL account on a host, or 0 if the host has none.
+pub(crate) fn postgres_uid(host: &Host) -> u32 {
     host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 

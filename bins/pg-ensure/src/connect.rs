@@ -1,7 +1,7 @@
 //! From the command line to a server.
 
 use crate::args::ServerArgs;
-use crate::libpq::{ConnectionEnvironment, Parameters};
+use crate::libpq::{ProcessEnvironment, Parameters};
 use crate::record::Record;
 use crate::tls::{Client, Connector, Mode};
 use cli_support::outcome::Failure;
@@ -70,7 +70,7 @@ pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
 }
 
 fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failure> {
-    let around = ConnectionEnvironment {
+    let around = ProcessEnvironment {
         variable: &|name| std::env::var(name).ok(),
         home: home(),
         account: account(),

@@ -2,7 +2,7 @@
 
 /// A hash that a certificate's signature was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hash {
+pub(crate) enum EndPointHash {
     /// SHA-256; also what stands for MD5 and SHA-1 (RFC 5929, section 4.1).
     Sha256,
     /// The SHA-384 hash.
@@ -13,7 +13,7 @@ pub(crate) enum Hash {
 
 /// Returns the hash function of the channel binding `tls-server-end-point` for a certificate (RFC 5929 §4.1). `None` if its
 /// signature names no single hash, as Ed25519, or the certificate is malformed.
-pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
+pub(crate) fn end_point_hash(certificate: &[u8]) -> Option<EndPointHash> {
     // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, … }, signature }
     let (0x30, body, _) = element(certificate)? else { return None };
     let (_, _, rest) = element(body)?;
@@ -22,17 +22,17 @@ pub(crate) fn signature_hash(certificate: &[u8]) -> Option<Hash> {
     match oid {
         // 1.2.840.113549.1.1.n: RSA with MD5, SHA-1, SHA-256, SHA-384, SHA-512.
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, last] => match last {
-            0x04 | 0x05 | 0x0b => Some(Hash::Sha256),
-            0x0c => Some(Hash::Sha384),
-            0x0d => Some(Hash::Sha512),
+            0x04 | 0x05 | 0x0b => Some(EndPointHash::Sha256),
+            0x0c => Some(EndPointHash::Sha384),
+            0x0d => Some(EndPointHash::Sha512),
             _ => None,
         },
         // 1.2.840.10045.4.1: ECDSA with SHA-1; 1.2.840.10045.4.3.n: with SHA-256, SHA-384, SHA-512.
-        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01] => Some(Hash::Sha256),
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01] => Some(EndPointHash::Sha256),
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, last] => match last {
-            0x02 => Some(Hash::Sha256),
-            0x03 => Some(Hash::Sha384),
-            0x04 => Some(Hash::Sha512),
+            0x02 => Some(EndPointHash::Sha256),
+            0x03 => Some(EndPointHash::Sha384),
+            0x04 => Some(EndPointHash::Sha512),
             _ => None,
         },
         _ => None,
@@ -63,17 +63,17 @@ mod tests {
     #[test]
     fn certificates_name_their_hash() {
         for (algorithm, hash) in [
-            (&rcgen::PKCS_ECDSA_P256_SHA256, Some(Hash::Sha256)),
-            (&rcgen::PKCS_ECDSA_P384_SHA384, Some(Hash::Sha384)),
+            (&rcgen::PKCS_ECDSA_P256_SHA256, Some(EndPointHash::Sha256)),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, Some(EndPointHash::Sha384)),
             (&rcgen::PKCS_ED25519, None),
         ] {
             let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
             let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
             let made = params.self_signed(&key).expect("a certificate");
-            assert_eq!(signature_hash(made.der()), hash);
+            assert_eq!(end_point_hash(made.der()), hash);
         }
         for bytes in [&[][..], &[0x30], &[0x30, 0x84, 255, 255, 255, 255], &[0x30, 0x80, 0, 0]] {
-            assert_eq!(signature_hash(bytes), None);
+            assert_eq!(end_point_hash(bytes), None);
         }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
 /// The time limit of a login.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
 pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failure> {
@@ -110,8 +110,8 @@ fn refused(why: &InstallError) -> Failure {
 
 async fn login(config: &Config, connector: &Connector) -> Result<Client, String> {
     let connect = config.connect(connector.clone());
-    let connected = tokio::time::timeout(PATIENCE, connect).await;
-    let connected = connected.map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?;
+    let connected = tokio::time::timeout(LOGIN_TIMEOUT, connect).await;
+    let connected = connected.map_err(|_| format!("no answer in {} s", LOGIN_TIMEOUT.as_secs()))?;
     let (client, connection) =
         connected.map_err(|why| why.as_db_error().map_or_else(|| chain(&why), ToString::to_string))?;
     tokio::spawn(connection);

@@ -54,8 +54,8 @@ const SAME: [&str; 14] = [
     "user",
 ];
 
-/// The world that parameters come from beside the connection string.
-pub(crate) struct ConnectionEnvironment<'s> {
+/// The environment variables, home directory and account name that libpq takes defaults from.
+pub(crate) struct ProcessEnvironment<'s> {
     /// Looks a variable of the environment up.
     pub(crate) variable: &'s dyn Fn(&str) -> Option<String>,
     /// The home folder.
@@ -73,8 +73,8 @@ impl Parameters {
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
         let found = match uri {
-            Some(rest) => uri_pairs(rest)?,
-            None => pairs(text)?,
+            Some(rest) => parse_uri(rest)?,
+            None => parse_keyword_value(text)?,
         };
         Ok(Self(found))
     }
@@ -82,7 +82,7 @@ impl Parameters {
     /// Adds what the string does not say: a service, the environment, defaults. `fallback` comes before libpq's own.
     pub(crate) fn complete(
         mut self,
-        around: &ConnectionEnvironment<'_>,
+        around: &ProcessEnvironment<'_>,
         fallback: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         if self.0.contains_key("password") {
@@ -181,7 +181,7 @@ impl Parameters {
 
     /// Returns the password for the first host from the password file. `None` if no line of the file matches, it cannot be
     /// read, or others than its owner can read it, which is written to standard error.
-    fn password_of(&self, around: &ConnectionEnvironment<'_>) -> Option<String> {
+    fn password_of(&self, around: &ProcessEnvironment<'_>) -> Option<String> {
         let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
         let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
         let about = std::fs::metadata(&path).ok()?;
@@ -251,7 +251,7 @@ fn password_fields(line: &str) -> Option<[String; 5]> {
 fn service_of(
     name: &str,
     file: Option<&str>,
-    around: &ConnectionEnvironment<'_>,
+    around: &ProcessEnvironment<'_>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let named = file.map(PathBuf::from).or_else(|| (around.variable)("PGSERVICEFILE").map(PathBuf::from));
     let own = named.or_else(|| around.home.as_ref().map(|home| home.join(".pg_service.conf")));
@@ -278,7 +278,7 @@ fn service_of(
 }
 
 /// Parses a connection string in keyword/value form, such as `host=db user='a b'`. A repeated key overrides.
-fn pairs(text: &str) -> Result<BTreeMap<String, String>, Failure> {
+fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     let mut chars = text.chars().peekable();
     loop {
@@ -316,7 +316,7 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 /// Parses a connection URI after its scheme: `user:password@host:port,host:port/dbname?key=value`. A repeated key overrides.
-fn uri_pairs(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
+fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = address.split_once('/').unwrap_or((address, ""));
@@ -376,7 +376,7 @@ mod tests {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        let around = ConnectionEnvironment {
+        let around = ProcessEnvironment {
             variable: &variable,
             home: Some(home.to_owned()),
             account: Some("me".to_owned()),

@@ -49,7 +49,7 @@ pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
     let json = path.extension().is_some_and(|end| end == "json");
     let source = if json { None } else { Some(Source::parse(&file, &text, WORDS)?) };
     if let Some(source) = &source {
-        source.read::<Document>()?;
+        source.deserialize::<Document>()?;
     }
     let findings = |problems: &Problems| {
         let finding = |problem: &pg_ensure::manifest::Problem| match &source {

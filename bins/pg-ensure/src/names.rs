@@ -21,7 +21,7 @@ pub(crate) fn is_for(certificate: &CertificateDer<'_>, server: &ServerName<'_>) 
         match (name, server) {
             (GeneralName::DNSName(pattern), ServerName::DnsName(host)) => {
                 named = true;
-                if matches(pattern, host.as_ref()) {
+                if matches_dns_name(pattern, host.as_ref()) {
                     return true;
                 }
             }
@@ -42,7 +42,7 @@ pub(crate) fn is_for(certificate: &CertificateDer<'_>, server: &ServerName<'_>) 
     // The common name counts only where there is no other.
     let common = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     match (named, common, server) {
-        (false, Some(pattern), ServerName::DnsName(host)) => matches(pattern, host.as_ref()),
+        (false, Some(pattern), ServerName::DnsName(host)) => matches_dns_name(pattern, host.as_ref()),
         (false, Some(text), ServerName::IpAddress(address)) => {
             text.parse::<IpAddr>().is_ok_and(|found| found == IpAddr::from(*address))
         }
@@ -50,8 +50,9 @@ pub(crate) fn is_for(certificate: &CertificateDer<'_>, server: &ServerName<'_>) 
     }
 }
 
-/// Compares a name with a pattern, whose first label may be `*`.
-fn matches(pattern: &str, host: &str) -> bool {
+/// Returns whether a host name matches a name of a certificate, without regard to case. `*` stands for exactly the first
+/// label. Unlike in libpq, at least two labels have to follow it: `*.org` matches nothing.
+fn matches_dns_name(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;
     }

@@ -1,6 +1,6 @@
 //! TLS to servers, by rustls.
 
-use crate::der::{Hash, signature_hash};
+use crate::der::{EndPointHash, end_point_hash};
 use crate::names;
 use aws_lc_rs::digest;
 use clap::ValueEnum;
@@ -270,12 +270,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
     /// certificate has no such hash.
     fn channel_binding(&self) -> ChannelBinding {
         let certificate = self.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let hash = certificate.and_then(|certificate| signature_hash(certificate));
+        let hash = certificate.and_then(|certificate| end_point_hash(certificate));
         let (Some(certificate), Some(hash)) = (certificate, hash) else { return ChannelBinding::none() };
         let algorithm = match hash {
-            Hash::Sha256 => &digest::SHA256,
-            Hash::Sha384 => &digest::SHA384,
-            Hash::Sha512 => &digest::SHA512,
+            EndPointHash::Sha256 => &digest::SHA256,
+            EndPointHash::Sha384 => &digest::SHA384,
+            EndPointHash::Sha512 => &digest::SHA512,
         };
         ChannelBinding::tls_server_end_point(digest::digest(algorithm, certificate).as_ref().to_vec())
     }

@@ -84,7 +84,7 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
     let source = Source::parse(&file, &text, WORDS)?;
-    let spec: PolicySpec = source.read()?;
+    let spec: PolicySpec = source.deserialize()?;
     spec.to_policy_or_all(&Server::new(version))
         .map_err(|errors| Findings::new(errors.iter().map(|error| fault(&source, error)).collect()).into())
 }

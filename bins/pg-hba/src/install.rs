@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
 /// The time limit of a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(
     policy: &Path,
@@ -38,7 +38,7 @@ async fn install(
     let policy = files::policy(policy, version)?;
     let prepared = install::prepare(&client, &policy).await.map_err(|why| refused(&why))?;
     let text = &prepared.text;
-    let file = InstalledFile::read(&prepared.path)?;
+    let file = ActiveFile::read(&prepared.path)?;
     if file.text == text.as_bytes() {
         say(as_json, "unchanged", &file.path);
         return Ok(Done::Fine);
@@ -87,21 +87,21 @@ fn say(as_json: bool, what: &str, path: &Path) {
 pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
     let failed = |why: String| Failure::Failed(format!("cannot connect: {why}"));
     let connect = tokio_postgres::connect(config, NoTls);
-    let (client, connection) = tokio::time::timeout(PATIENCE, connect)
+    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connect)
         .await
-        .map_err(|_| failed(format!("no answer in {} s", PATIENCE.as_secs())))?
+        .map_err(|_| failed(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())))?
         .map_err(|why| failed(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string)))?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// The file in force: what has to be kept of it.
-struct InstalledFile {
+/// The rule file in force: its path with links resolved, and its content, which is restored if activation fails.
+struct ActiveFile {
     path: PathBuf,
     text: Vec<u8>,
 }
 
-impl InstalledFile {
+impl ActiveFile {
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
         // A link stays a link: what it points to is replaced.

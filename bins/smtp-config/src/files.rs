@@ -54,7 +54,7 @@ pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option
     }
     // Credentials have an access list beside their mode.
     if let Some(account) = account.filter(|_| !credential)
-        && let Ok(Some(why)) = account.cannot_read(file)
+        && let Ok(Some(why)) = account.read_obstacle(file)
     {
         return Some(SecretFile::Unreadable { user: account.name.clone(), why });
     }

@@ -295,7 +295,7 @@ impl PasswordReader<'_> {
             usage(format!("password: by PASSWD_URI: {uri}; by app.ini: {ini}"))
         })?;
         if let (Route::Uri(_), Some(path), Some(account)) = (&route, &file, self.account)
-            && let Ok(Some(why)) = account.cannot_read(Path::new(path))
+            && let Ok(Some(why)) = account.read_obstacle(Path::new(path))
             && !path.starts_with("/run/credentials/")
         {
             let fix = format!("chown it to {} for PASSWD_URI", account.name);

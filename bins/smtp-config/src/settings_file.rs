@@ -119,7 +119,7 @@ impl<'t> SettingsSource<'t> {
 
     /// Returns the settings.
     pub(crate) fn settings(&self) -> Result<SettingsFile, Failure> {
-        Ok(self.0.read()?)
+        Ok(self.0.deserialize()?)
     }
 
     /// Returns the failure of a setting that could not be used.

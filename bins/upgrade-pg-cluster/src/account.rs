@@ -49,7 +49,7 @@ pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -
     let program = std::env::current_exe().map_err(failed)?;
     // The owner runs the same file, which root can always read.
     let owner = Account::owner_of(folder);
-    let unreadable = owner.as_ref().and_then(|owner| owner.cannot_read(&program).ok().flatten());
+    let unreadable = owner.as_ref().and_then(|owner| owner.read_obstacle(&program).ok().flatten());
     if let (Some(owner), Some(why)) = (owner, unreadable) {
         let (path, name) = (program.display(), owner.name);
         return Err(Failure::Configuration(format!(

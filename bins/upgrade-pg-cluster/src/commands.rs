@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         }
         Some(Command::Status) => status(&upgrade, args.json),
         Some(Command::Report { html: as_html }) => {
-            let record = upgrade.status().map_err(|why| failure(&why))?.ok_or_else(nothing)?;
+            let record = upgrade.status().map_err(|why| failure(&why))?.ok_or_else(no_upgrade_error)?;
             match (args.json, as_html) {
                 (true, _) => println!("{}", views::record(&record)),
                 (_, true) => print!("{}", html(&record)),
@@ -82,15 +82,15 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
             }
             Ok(Done::Fine.into())
         }
-        Some(Command::Run | Command::Rollback) | None => go(&upgrade, services, args.json),
+        Some(Command::Run | Command::Rollback) | None => run_upgrade(&upgrade, services, args.json),
     }
 }
 
-fn nothing() -> Failure {
+fn no_upgrade_error() -> Failure {
     Failure::Failed("no upgrade has begun here".to_owned())
 }
 
-fn go(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
+fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
     let mut lines = LineObserver::new(as_json);
     let (record, outcome) = match upgrade.run(&RuleComparison, services, &mut lines) {
         Ok(ended) => ended,
@@ -154,13 +154,13 @@ fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Findings about the content of the cluster that are about the machine only when an upgrade is run.
-const OF_A_RUN: [&str; 9] =
+const RUN_ONLY_CODES: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
 fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     let mut findings = plan.findings;
-    findings.retain(|finding| !OF_A_RUN.contains(&finding.code.as_str()));
+    findings.retain(|finding| !RUN_ONLY_CODES.contains(&finding.code.as_str()));
     if as_json {
         println!("{}", json!({"findings": views::findings(&findings), "passes": passes(&findings)}));
     } else {

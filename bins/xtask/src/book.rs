@@ -58,7 +58,7 @@ pub(crate) fn check() -> Outcome {
     for document in links::documents(&root())?.iter().chain(&links::documents(&folder())?) {
         faults.extend(links::broken(document)?);
     }
-    faults.extend(unlisted()?);
+    faults.extend(check_summary()?);
     faults.extend(family()?);
     let (mut files, mut commands) = (0, 0);
     let mut help = BTreeMap::new();
@@ -148,8 +148,8 @@ fn family() -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Returns the pages that the summary does not have.
-fn unlisted() -> Result<Vec<String>, String> {
+/// Returns a message for each page that is missing in SUMMARY.md.
+fn check_summary() -> Result<Vec<String>, String> {
     let summary = folder().join("SUMMARY.md");
     let text = std::fs::read_to_string(&summary).map_err(|why| format!("{}: {why}", summary.display()))?;
     let listed = links::relative(&text);

@@ -7,10 +7,26 @@ use std::process::Command;
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// Page, picture, width, height.
-const PICTURES: &[(&str, &str, u32, u32)] = &[
-    ("healthy-status.html", "bins/edge-proxyd/status.png", 1180, 1180),
-    ("homelab-hba.html", "bins/pg-hba/matrix.png", 1180, 350),
+/// A picture of the documentation.
+struct Screenshot {
+    /// The page, below `target/debug`.
+    page: &'static str,
+    /// The image, below the root of the workspace.
+    image: &'static str,
+    /// Width of the window in pixels.
+    width: u32,
+    /// Height of the window in pixels.
+    height: u32,
+}
+
+const SCREENSHOTS: &[Screenshot] = &[
+    Screenshot {
+        page: "healthy-status.html",
+        image: "bins/edge-proxyd/status.png",
+        width: 1180,
+        height: 1180,
+    },
+    Screenshot { page: "homelab-hba.html", image: "bins/pg-hba/matrix.png", width: 1180, height: 350 },
 ];
 
 /// Writes the status page of an edge that serves its clients, without the faults of the scenario.
@@ -24,17 +40,17 @@ fn healthy() -> Outcome {
     step("screenshots: two minutes of an edge in good health", command)
 }
 
-/// Takes the picture of the status page alone.
+/// Builds the programs, and renders the picture of the status page alone.
 pub(crate) fn of_status() -> Outcome {
     step(
         "screenshots: building edge-proxyd",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
     )?;
     healthy()?;
-    picture(&PICTURES[0])
+    capture(&SCREENSHOTS[0])
 }
 
-/// Runs a quick scenario, unless the existing pages are to be used, and takes the pictures.
+/// Renders all pictures. With `run`, their pages are made anew by a quick scenario; otherwise those of an earlier run are used.
 pub(crate) fn take(run: bool) -> Outcome {
     if !Path::new(CHROMIUM).exists() {
         return Err(format!("{CHROMIUM} is missing: run `cargo xtask tools` first"));
@@ -43,11 +59,11 @@ pub(crate) fn take(run: bool) -> Outcome {
         homelab::whole(&["--quick"])?;
         healthy()?;
     }
-    PICTURES.iter().try_for_each(picture)
+    SCREENSHOTS.iter().try_for_each(capture)
 }
 
-/// Takes one picture.
-fn picture((page, picture, width, height): &(&str, &str, u32, u32)) -> Outcome {
+/// Renders a page of the debug build with Chromium and writes the image into the tree.
+fn capture(Screenshot { page, image, width, height }: &Screenshot) -> Outcome {
     let page = target().join("debug").join(page);
     if !page.exists() {
         return Err(format!("{} is missing: run `cargo xtask screenshots`", page.display()));
@@ -58,9 +74,9 @@ fn picture((page, picture, width, height): &(&str, &str, u32, u32)) -> Outcome {
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
     chromium.arg(format!("--user-data-dir={}", profile.display()));
     chromium.arg(format!("--window-size={width},{height}"));
-    chromium.arg(format!("--screenshot={}", root().join(picture).display()));
+    chromium.arg(format!("--screenshot={}", root().join(image).display()));
     chromium.arg(format!("file://{}", page.display()));
-    let outcome = step(&format!("screenshot {picture}"), &mut chromium);
+    let outcome = step(&format!("screenshot {image}"), &mut chromium);
     let _ = std::fs::remove_dir_all(&profile);
     outcome
 }

@@ -17,7 +17,7 @@ use toml::de::{DeTable, Deserializer};
 use tree::{Node, Path, Step};
 
 /// The most faults that one run names.
-const MOST: usize = 200;
+const MAX_FINDINGS: usize = 200;
 
 /// A file of TOML whose parts can be found again by their keys and positions.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Source<'t> {
 /// # Errors
 /// All faults of the file.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str, words: Words) -> Result<T, Findings> {
-    Source::parse(file, text, words)?.read()
+    Source::parse(file, text, words)?.deserialize()
 }
 
 impl<'t> Source<'t> {
@@ -54,19 +54,19 @@ impl<'t> Source<'t> {
         Err(Findings::new(errors.iter().map(fault).collect()))
     }
 
-    /// Reads the file into a type.
+    /// Deserializes the file.
     ///
     /// # Errors
-    /// All faults of its keys and values.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Findings> {
-        self.read_part(&[])
+    /// The faults of its keys and values, at most 200. A key that is missing at the top level ends the search.
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Findings> {
+        self.deserialize_part(&[])
     }
 
-    /// Reads one table of the file, by its keys, into a type. A table that is not there is read as an empty one.
+    /// Deserializes one table of the file, by the keys that lead to it. A table that is not there is read as an empty one.
     ///
     /// # Errors
-    /// All faults of its keys and values.
-    pub fn read_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
+    /// The faults of its keys and values, at most 200. A key that is missing in the table itself ends the search.
+    pub fn deserialize_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
         let part: Path = part.iter().map(|key| Step::Key((*key).to_owned())).collect();
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         if let Some(node) = nodes.iter().find(|node| node.path == part && !node.is_table) {
@@ -87,7 +87,7 @@ impl<'t> Source<'t> {
                 Err(why) => why,
             };
             let said = DeserializerMessage::new(why.message());
-            let node = self.faulty::<T>(&part, &removed, &why, &said);
+            let node = self.faulty_node::<T>(&part, &removed, &why, &said);
             // A key that is missing because it was set aside has been named already.
             let missing = said.missing().map(|key| {
                 let mut path = node.path.clone();
@@ -98,7 +98,7 @@ impl<'t> Source<'t> {
                 found.push(self.fault(&node, &said));
             }
             // The root cannot be set aside, so reading ends there.
-            if node.path.len() <= part.len() || found.len() >= MOST || !removed.insert(node.path) {
+            if node.path.len() <= part.len() || found.len() >= MAX_FINDINGS || !removed.insert(node.path) {
                 return Err(Findings::new(found));
             }
         }
@@ -115,7 +115,7 @@ impl<'t> Source<'t> {
     }
 
     /// Returns the part of the file that an error is about.
-    fn faulty<T: DeserializeOwned>(
+    fn faulty_node<T: DeserializeOwned>(
         &self,
         part: &Path,
         removed: &BTreeSet<Path>,
@@ -165,7 +165,7 @@ impl<'t> Source<'t> {
             key = if key.is_empty() { missing.to_owned() } else { format!("{key}.{missing}") };
         }
         let place = self.place_at(if said.is_about_key() { node.key_start() } else { node.span.start }, key);
-        let secret = self.hides(&node.path);
+        let secret = self.is_secret(&node.path);
         // A list or a table in the wrong place may hold anything.
         let single = node.is_leaf && !node.text(self.text).starts_with(['[', '{']);
         let shown = single && !secret && !said.is_about_key() && said.missing().is_none();
@@ -175,8 +175,8 @@ impl<'t> Source<'t> {
         Finding::error(code, place, message).value(value)
     }
 
-    fn hides(&self, path: &Path) -> bool {
-        path.iter().any(|step| matches!(step, Step::Key(key) if self.words.hides(key)))
+    fn is_secret(&self, path: &Path) -> bool {
+        path.iter().any(|step| matches!(step, Step::Key(key) if self.words.is_secret(key)))
     }
 
     fn shown(&self, span: &Range<usize>) -> String {
@@ -195,7 +195,7 @@ impl<'t> Source<'t> {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::longest(&nodes, key);
         let exact = tree::display(&node.path) == key;
-        let value = (exact && node.is_leaf && !self.hides(&node.path)).then(|| self.shown(&node.span));
+        let value = (exact && node.is_leaf && !self.is_secret(&node.path)).then(|| self.shown(&node.span));
         let place = self.place_at(node.span.start, key.to_owned());
         Finding::error("value", place, message).value(value)
     }
@@ -204,7 +204,7 @@ impl<'t> Source<'t> {
     pub fn fault_at_byte(&self, at: usize, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::at(&nodes, &(at..at), false);
-        let value = (node.is_leaf && !self.hides(&node.path)).then(|| self.shown(&node.span));
+        let value = (node.is_leaf && !self.is_secret(&node.path)).then(|| self.shown(&node.span));
         Finding::error("value", self.place_at(at, tree::display(&node.path)), message).value(value)
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn schema() -> serde_json::Value {
 pub(crate) fn read(file: &str, text: &str, folder: Option<&Path>) -> Result<AcmeSection, Findings> {
     let source = Source::parse(file, text, acme_dns01_config::WORDS)?;
     let mut settings = Settings::read(&source, "acme")?;
-    let written = source.read_part(&["acme"])?;
+    let written = source.deserialize_part(&["acme"])?;
     if let Some(folder) = folder {
         settings.folder = folder.to_owned();
     }

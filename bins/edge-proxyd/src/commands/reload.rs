@@ -6,16 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The longest wait for the outcome: a new process has less time to serve.
-const PATIENCE: Duration = Duration::from_secs(120);
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &ReloadArgs) -> Exit {
     let request = ControlContent::Reload(ReloadRequest { takeover: args.takeover });
-    asked("reload", (args.control.as_deref(), args.json), &request, PATIENCE)
+    send_request("reload", (args.control.as_deref(), args.json), &request, OUTCOME_TIMEOUT)
 }
 
 /// Asks the running process for a command of this name, and reports the outcome. `control` is the socket, if it is given, and
 /// whether the outcome is printed as JSON.
-pub(super) fn asked(
+pub(super) fn send_request(
     command: &str,
     (control, json): (Option<&Path>, bool),
     request: &ControlContent,

@@ -134,7 +134,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
             args.stop_grace.unwrap_or(args.grace)
         }
         // The service goes on in another process.
-        ShutdownReason::TookOver => args.grace,
+        ShutdownReason::Replaced => args.grace,
     };
     // Open status connections are not waited for.
     drop(runtime);

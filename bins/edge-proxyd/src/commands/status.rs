@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &StatusArgs) -> Exit {
     let settings = match config::load(&args.config) {
@@ -59,13 +59,13 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
 fn ask(address: &StatusAddress) -> io::Result<String> {
     match address {
         StatusAddress::Loopback(address) => {
-            let stream = TcpStream::connect_timeout(address, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let stream = TcpStream::connect_timeout(address, IO_TIMEOUT)?;
+            stream.set_read_timeout(Some(IO_TIMEOUT))?;
             get(stream)
         }
         StatusAddress::Unix(path) => {
             let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(IO_TIMEOUT))?;
             get(stream)
         }
     }

@@ -218,7 +218,7 @@ impl<'d, 't> Table<'d, 't> {
         let known = || keys.iter().map(|known| known.name);
         for key in self.entries.keys().filter(|key| !known().any(|known| known == key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let hint = match (super::foreign::key(name), nearest(name, known())) {
+            let hint = match (super::foreign::hint_for(name), nearest(name, known())) {
                 (Some(write), _) => write.into(),
                 (None, Some(near)) => format!("did you mean `{near}`?"),
                 (None, None) => {

@@ -2,7 +2,7 @@
 
 /// Returns the advice for a key of nginx, Caddy, Traefik or HAProxy, compared without regard to case. `None` if it is of none
 /// of them.
-pub(super) fn key(word: &str) -> Option<&'static str> {
+pub(super) fn hint_for(word: &str) -> Option<&'static str> {
     KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, write)| *write)
 }
 

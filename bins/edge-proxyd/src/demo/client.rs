@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The longest time that a step may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns a TLS client configuration that trusts the demonstration's authority and remembers sessions.
 pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<ClientConfig>> {
@@ -33,9 +33,9 @@ pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<Client
 pub(super) fn dial(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
-    socket.connect_timeout(&to.into(), PATIENCE)?;
+    socket.connect_timeout(&to.into(), STEP_TIMEOUT)?;
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(STEP_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -130,15 +130,15 @@ fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Op
         "!=" => Some(value != right),
         _ => None,
     };
-    if let Some(regions) = variables.regions(left) {
-        let mut ranges = regions.ranges.clone();
+    if let Some(block) = variables.geo(left) {
+        let mut ranges = block.ranges.clone();
         // The most specific range counts.
         ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix_len()));
         let mut rules = Vec::new();
         for (range, value) in ranges {
             rules.push(Rule { allows: holds(&value)?, range });
         }
-        let other = holds(&regions.default)?;
+        let other = holds(&block.default)?;
         rules.extend(everyone().map(|range| Rule { allows: other, range }));
         return Some(Verdict::Clients(rules));
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 /// The deepest nesting of blocks and included files.
 const DEEPEST: usize = 32;
 /// The highest number of directives, including those of included files.
-const MOST: usize = 100_000;
+const MAX_DIRECTIVES: usize = 100_000;
 
 /// A directive with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Parser<'_, '_> {
         depth: usize,
     ) -> Result<(), ParseError> {
         *self.count += 1;
-        if *self.count > MOST {
+        if *self.count > MAX_DIRECTIVES {
             return self.wrong(line, "too many directives");
         }
         let name = words.remove(0);

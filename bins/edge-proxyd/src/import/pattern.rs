@@ -1,7 +1,7 @@
 //! Regular expressions, as far as they are names, prefixes and alternatives of them.
 
 /// The most alternatives that an expression is expanded into.
-const MOST: usize = 64;
+const MAX_ALTERNATIVES: usize = 64;
 
 /// A part of a text that an expression matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl PatternParser<'_> {
         let mut all = Vec::new();
         loop {
             all.extend(self.sequence(depth)?);
-            if all.len() > MOST {
+            if all.len() > MAX_ALTERNATIVES {
                 return None;
             }
             if self.peek() != Some('|') {
@@ -173,7 +173,7 @@ impl PatternParser<'_> {
                     next.push(begin.iter().chain(end).cloned().collect());
                 }
             }
-            if next.len() > MOST {
+            if next.len() > MAX_ALTERNATIVES {
                 return None;
             }
             all = next;

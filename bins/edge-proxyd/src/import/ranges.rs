@@ -4,7 +4,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
 /// The most ranges that a list is converted into.
-const MOST: usize = 512;
+const MAX_RANGES: usize = 512;
 
 /// A rule: whether it allows, and its range. Rules for everyone are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
         let mut left = vec![rule.range];
         for allowed in &lists.allow {
             left = left.iter().flat_map(|range| without(*range, *allowed)).collect();
-            if left.len() > MOST {
+            if left.len() > MAX_RANGES {
                 return None;
             }
         }

@@ -29,7 +29,7 @@ struct Mapping {
 
 /// A `geo` block about the client's address.
 #[derive(Debug, Default)]
-pub(super) struct Regions {
+pub(super) struct GeoBlock {
     pub(super) ranges: Vec<(IpNet, String)>,
     pub(super) default: String,
 }
@@ -39,31 +39,31 @@ pub(super) struct Regions {
 pub(super) struct Variables {
     set: BTreeMap<String, String>,
     maps: Rc<BTreeMap<String, Mapping>>,
-    regions: Rc<BTreeMap<String, Regions>>,
+    geo_blocks: Rc<BTreeMap<String, GeoBlock>>,
     pub(super) context: Context,
 }
 
 impl Variables {
     /// Reads the `map` and `geo` blocks of `http` or `stream`.
     pub(super) fn read(all: &[&Directive]) -> Self {
-        let (mut maps, mut regions) = (BTreeMap::new(), BTreeMap::new());
+        let (mut maps, mut geo_blocks) = (BTreeMap::new(), BTreeMap::new());
         for directive in all {
             match (directive.name.as_str(), directive.arguments.as_slice()) {
                 ("map", [source, name]) => {
                     maps.insert(bare(name), mapping(source, directive.inner()));
                 }
                 ("geo", [name]) => {
-                    regions.extend(geo(directive.inner()).map(|found| (bare(name), found)));
+                    geo_blocks.extend(parse_geo(directive.inner()).map(|found| (bare(name), found)));
                 }
                 ("geo", [source, name])
                     if matches!(bare(source).as_str(), "remote_addr" | "binary_remote_addr") =>
                 {
-                    regions.extend(geo(directive.inner()).map(|found| (bare(name), found)));
+                    geo_blocks.extend(parse_geo(directive.inner()).map(|found| (bare(name), found)));
                 }
                 _ => {}
             }
         }
-        Self { maps: Rc::new(maps), regions: Rc::new(regions), ..Self::default() }
+        Self { maps: Rc::new(maps), geo_blocks: Rc::new(geo_blocks), ..Self::default() }
     }
 
     /// Sets a variable to a text, whose variables are replaced by what is known of them now.
@@ -80,12 +80,12 @@ impl Variables {
     }
 
     /// Returns the `geo` block that defines a variable. `None` if there is none, or `set` has assigned the variable.
-    pub(super) fn regions(&self, variable: &str) -> Option<&Regions> {
+    pub(super) fn geo(&self, variable: &str) -> Option<&GeoBlock> {
         let name = bare(variable);
         if self.set.contains_key(&name) {
             return None;
         }
-        self.regions.get(&name)
+        self.geo_blocks.get(&name)
     }
 
     /// Replaces the variables whose values are known; the others stay as they are written.
@@ -164,15 +164,15 @@ fn mapping(source: &str, block: &[Directive]) -> Mapping {
 }
 
 /// Reads a `geo` block. `None` if it is of another address, or not understood in full.
-fn geo(block: &[Directive]) -> Option<Regions> {
-    let mut regions = Regions::default();
+fn parse_geo(block: &[Directive]) -> Option<GeoBlock> {
+    let mut found = GeoBlock::default();
     for entry in block {
         match (entry.name.as_str(), entry.first()) {
-            ("default", value) => regions.default = value.to_owned(),
-            (range, value) => regions.ranges.push((net_of(range)?, value.to_owned())),
+            ("default", value) => found.default = value.to_owned(),
+            (range, value) => found.ranges.push((net_of(range)?, value.to_owned())),
         }
     }
-    Some(regions)
+    Some(found)
 }
 
 /// Returns the name of a variable without `$` and braces.

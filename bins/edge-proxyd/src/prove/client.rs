@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest wait for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest wait for an answer to content that is announced and never sent: who wants it waits too.
-const WITHOUT_CONTENT: Duration = Duration::from_secs(1);
+const NO_CONTENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings of clients, by the certificate that they show.
 pub(super) struct Clients {
@@ -57,12 +57,12 @@ fn connected(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
-    socket.connect_timeout(&request.to.into(), PATIENCE).ok()?;
+    socket.connect_timeout(&request.to.into(), EXCHANGE_TIMEOUT).ok()?;
     let stream = TcpStream::from(socket);
     let announces = |(name, value): &(String, String)| name == "Content-Length" && value != "0";
-    let patience = if request.fields.iter().any(announces) { WITHOUT_CONTENT } else { PATIENCE };
+    let patience = if request.fields.iter().any(announces) { NO_CONTENT_TIMEOUT } else { EXCHANGE_TIMEOUT };
     stream.set_read_timeout(Some(patience)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    stream.set_write_timeout(Some(EXCHANGE_TIMEOUT)).ok()?;
     Some(stream)
 }
 

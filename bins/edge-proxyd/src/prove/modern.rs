@@ -1,6 +1,6 @@
 //! Requests over HTTP/2 and HTTP/3.
 
-use super::client::{PATIENCE, reply_of};
+use super::client::{EXCHANGE_TIMEOUT, reply_of};
 use super::job::{Probe, Reply};
 use bytes::Buf;
 use rustls::ClientConfig;
@@ -18,7 +18,7 @@ fn unspoken() -> Option<Reply> {
 pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    waiting(async {
+    block_on_with_timeout(async {
         stream.set_nonblocking(true).ok()?;
         let stream = tokio::net::TcpStream::from_std(stream).ok()?;
         let name = ServerName::try_from(request.sni.clone()?).ok()?;
@@ -45,7 +45,7 @@ pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> O
 pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
-    waiting(async {
+    block_on_with_timeout(async {
         let socket = Socket::new(Domain::for_address(request.to), Type::DGRAM, None).ok()?;
         socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
         let runtime = Arc::new(quinn::TokioRuntime);
@@ -67,10 +67,10 @@ pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     })
 }
 
-/// Runs an exchange on a runtime of its own. `None` if it fails or takes longer than [`PATIENCE`].
-fn waiting(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
+/// Runs an exchange on a runtime of its own. `None` if it fails or takes longer than [`EXCHANGE_TIMEOUT`].
+fn block_on_with_timeout(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await.ok().flatten() })
+    runtime.block_on(async { tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await.ok().flatten() })
 }
 
 fn message(request: &Probe) -> Option<http::Request<()>> {

@@ -19,7 +19,7 @@ const NAME: &str = "control.sock";
 /// The folder of the packaged unit.
 const FOLDER: &str = "/run/edge-proxyd";
 /// The longest wait for a request, once connected.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest request in bytes.
 const LONGEST: u64 = 1024;
 
@@ -144,7 +144,7 @@ impl ControlRequest {
         let mut line = serde_json::to_string(answer).unwrap_or_default();
         line.push('\n');
         // The sender may be gone.
-        let _ = tokio::time::timeout(PATIENCE, self.stream.write_all(line.as_bytes())).await;
+        let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, self.stream.write_all(line.as_bytes())).await;
     }
 }
 
@@ -160,7 +160,7 @@ async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>)
     }
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(LONGEST);
-    let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
+    let read = tokio::time::timeout(EXCHANGE_TIMEOUT, reader.read_line(&mut line)).await;
     let (Ok(Ok(1..)), Ok(content)) = (read, serde_json::from_str(&line)) else { return };
     let stream = reader.into_inner().into_inner();
     let _ = sender.send(ControlRequest { content, stream }).await;

@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
 /// The longest wait for a manager whose queue is full.
-const PATIENCE: Duration = Duration::from_millis(500);
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
 const BATCH: usize = 128;
 
@@ -77,7 +77,7 @@ impl Notifier {
             return Ok(());
         }
         let (mut here, there) = UnixStream::pair()?;
-        here.set_read_timeout(Some(PATIENCE))?;
+        here.set_read_timeout(Some(QUEUE_TIMEOUT))?;
         self.send_with("BARRIER=1", &[there.as_fd()])?;
         drop(there);
         // The manager closes its end when it comes to this message.
@@ -97,7 +97,7 @@ impl Notifier {
 
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(QUEUE_TIMEOUT))?;
     match name.as_bytes().strip_prefix(b"@") {
         Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
         None => socket.connect(name)?,

@@ -29,23 +29,23 @@ const KEYS: &str = "SELECT epoch, sealed, extract(epoch FROM ends)::float8 FROM 
 const PUT: &str =
     "INSERT INTO edge_proxy_session VALUES ($1, $2, now() + $3 * interval '1 second') ON CONFLICT DO NOTHING";
 const TAKE: &str = "DELETE FROM edge_proxy_session WHERE id = $1 AND ends > now() RETURNING sealed";
-/// Deletes expired sessions, and the oldest beyond [`MOST`], in batches. Edges that do so at the same time do not wait
+/// Deletes expired sessions, and the oldest beyond [`MAX_SESSIONS`], in batches. Edges that do so at the same time do not wait
 /// for each other.
 const END: &str = "DELETE FROM edge_proxy_session WHERE id IN (SELECT id FROM edge_proxy_session \
      WHERE ends <= greatest(now(), (SELECT ends FROM edge_proxy_session ORDER BY ends DESC OFFSET $1 LIMIT 1)) \
      ORDER BY ends LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 /// The highest number of sessions kept.
-const MOST: i64 = 200_000;
+const MAX_SESSIONS: i64 = 200_000;
 /// The sessions deleted per batch, and the batches in a row.
-const PART: i64 = 5000;
-const PARTS: usize = 20;
+const BATCH_SIZE: i64 = 5000;
+const MAX_BATCHES: usize = 20;
 
 /// The longest time that a healthy server takes to respond.
 const ALIVE: Duration = Duration::from_secs(1);
 /// The connect timeout for one host, unless the connection string has one, and for all hosts together.
-const WITHIN: Duration = Duration::from_secs(1);
-const ALL: Duration = Duration::from_secs(3);
+const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time of silence after which a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -82,8 +82,8 @@ impl Postgres {
              database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
         )?;
         // Every host must have been tried before [`SharedStore::keys`] returns.
-        let share = ALL / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
-        let limit = config.get_connect_timeout().map_or(WITHIN, |limit| (*limit).min(share)).min(share);
+        let share = TOTAL_CONNECT_TIMEOUT / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let limit = config.get_connect_timeout().map_or(HOST_CONNECT_TIMEOUT, |limit| (*limit).min(share)).min(share);
         config.connect_timeout(limit).tcp_user_timeout(SILENCE);
         if config.get_application_name().is_none() {
             config.application_name("edge-proxyd");
@@ -136,8 +136,8 @@ impl Postgres {
         }
         client.execute(END_KEYS, &[]).await.map_err(failed)?;
         let rows = client.query(KEYS, &[]).await.map_err(failed)?;
-        for _ in 0..PARTS {
-            if client.execute(END, &[&MOST, &PART]).await.map_err(failed)? < PART.cast_unsigned() {
+        for _ in 0..MAX_BATCHES {
+            if client.execute(END, &[&MAX_SESSIONS, &BATCH_SIZE]).await.map_err(failed)? < BATCH_SIZE.cast_unsigned() {
                 break;
             }
         }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 /// The time limit for reading and answering a request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening socket.
 pub(crate) enum StatusListener {
@@ -56,13 +56,13 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
             StatusListener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, one(stream, true, &watched)).await;
+                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, one(stream, true, &watched)).await;
                 });
             }),
             StatusListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, one(stream, false, &watched)).await;
+                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, one(stream, false, &watched)).await;
                 });
             }),
         };

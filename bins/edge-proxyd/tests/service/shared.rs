@@ -12,7 +12,7 @@ use testkit::postgres::{Options, Postgres};
 use testkit::{Authority, Origin, RequestOutcome, ResumingClient, free_port, replay, tls_client};
 
 /// The timeout of every step, generous for loaded machines.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Edge {
     process: KillOnDrop,
@@ -89,7 +89,7 @@ impl Lab {
 
 #[track_caller]
 fn wait(what: &str, holds: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + STEP_TIMEOUT;
     while !holds() {
         assert!(Instant::now() < until, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -106,7 +106,7 @@ fn ask(client: &ResumingClient, port: u16, host: &str, path: &str) -> RequestOut
 
 /// Replays the same bytes and reads until the edge closes.
 fn again(port: u16, flight: &[u8]) {
-    replay(([127, 0, 0, 1], port).into(), flight, PATIENCE).expect("it listens");
+    replay(([127, 0, 0, 1], port).into(), flight, STEP_TIMEOUT).expect("it listens");
 }
 
 impl Edge {

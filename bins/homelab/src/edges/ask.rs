@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use testkit::RequestError;
 
 /// The time to wait for a connection before trying the next address, as RFC 8305 recommends.
-const CONNECT: Duration = Duration::from_millis(250);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 /// The time to wait for a response before trying the other edge.
-const PATIENCE: Duration = Duration::from_secs(4);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The results of the client.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ pub(super) fn asking<T>(
 
 fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
     let mut client = edges.client();
-    (client.connect, client.patience) = (CONNECT, PATIENCE);
+    (client.connect, client.patience) = (CONNECT_TIMEOUT, RESPONSE_TIMEOUT);
     let mut tally = Tally::default();
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {

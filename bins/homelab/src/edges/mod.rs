@@ -55,7 +55,7 @@ impl TwoEdgeLab {
             credential("shared", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=")?;
         }
         let matrix = &self.topology.matrix;
-        let account = postgres::account(matrix);
+        let account = postgres::postgres_uid(matrix);
         matrix.secret("run/credentials/pg-ensure.service/replicator", database::REPLICATOR, account)?;
         self.topology.lay_out(&self.external.issuing_root)
     }

@@ -9,7 +9,7 @@ const CHAPTER: &str = "Sites";
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     of_the_tailnet(lab, facts);
     with_a_certificate(lab, facts);
-    ssh(lab, facts);
+    check_git_over_ssh(lab, facts);
 }
 
 fn of_the_tailnet(lab: &Lab, facts: &Facts) {
@@ -74,7 +74,7 @@ fn with_a_certificate(lab: &Lab, facts: &Facts) {
 
 /// Checks that Git pushes and clones over SSH through the edge, and that the server learns the client's address from the
 /// PROXY header.
-fn ssh(lab: &Lab, facts: &Facts) {
+fn check_git_over_ssh(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "git pushes and clones over SSH through the edge, and the server learns the client's address", || {
         let (matrix, client) = (&lab.topology.matrix, &lab.topology.client);
         let said = |why: std::io::Error| why.to_string();

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest time that a boot or a shutdown takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The library that sets the clock of a process.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -70,7 +70,7 @@ impl Machine {
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         self.container = Some(command.spawn().map_err(|why| format!("systemd-nspawn: {why}"))?);
         let up = "systemctl is-active basic.target && systemctl is-active systemd-journald";
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + BOOT_TIMEOUT;
         loop {
             match self.output(up) {
                 Ok((0, _)) => return Ok(()),
@@ -115,7 +115,7 @@ impl Machine {
     fn wait(&mut self) -> Outcome {
         self.internet = None;
         let Some(mut container) = self.container.take() else { return Ok(()) };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + BOOT_TIMEOUT;
         loop {
             match container.try_wait() {
                 Ok(Some(_)) => return Ok(()),

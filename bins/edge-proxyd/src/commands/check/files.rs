@@ -73,8 +73,8 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Returns whether an error comes only of calling the program outside its service.
-fn is_elsewhere(why: &str) -> bool {
+/// Returns whether an error is only the lack of `$CREDENTIALS_DIRECTORY`, which systemd sets for the service.
+fn is_missing_credentials(why: &str) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
 }
 
@@ -82,7 +82,7 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
     for reference in settings.acme.iter().flat_map(AcmeSection::references) {
         if let Err(why) = reference.read() {
             let why = chain(&why);
-            if !is_elsewhere(&why) {
+            if !is_missing_credentials(&why) {
                 findings
                     .warning(format!("[acme] {reference}: {why}: nothing is renewed until it can be read"));
             }
@@ -90,7 +90,7 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
     }
     let shared = settings.shared.as_ref().and_then(|section| shared::prepare(section).err());
     let traces = settings.tracing.as_ref().and_then(|traces| traces.ready().err()).map(|why| why.to_string());
-    for why in shared.into_iter().chain(traces).filter(|why| !is_elsewhere(why)) {
+    for why in shared.into_iter().chain(traces).filter(|why| !is_missing_credentials(why)) {
         findings.error(why);
     }
 }

@@ -15,14 +15,14 @@ impl FolderIdentity {
     /// Notes what is at a path.
     pub(super) fn of(path: Option<PathBuf>) -> Self {
         let mut identity = Self { path, found: None };
-        identity.found = identity.look();
+        identity.found = identity.stat();
         identity
     }
 
-    /// Returns the path if something else is there than before, once for each change. A folder that was not there is none: what it
-    /// is made in was allowed.
-    pub(super) fn changed(&mut self) -> Option<&PathBuf> {
-        let found = self.look();
+    /// Returns the path if something else is there than before, and remembers what is there. `None` if nothing changed, or if there was
+    /// no folder before: what it is made in was allowed.
+    pub(super) fn detect_change(&mut self) -> Option<&PathBuf> {
+        let found = self.stat();
         if found.is_none() || found == self.found {
             return None;
         }
@@ -32,7 +32,7 @@ impl FolderIdentity {
 
     /// Returns device and inode of the file that the path names now, which Landlock does not restrict. `None` without a path
     /// or file.
-    fn look(&self) -> Option<(u64, u64)> {
+    fn stat(&self) -> Option<(u64, u64)> {
         let about = std::fs::metadata(self.path.as_ref()?).ok()?;
         Some((about.dev(), about.ino()))
     }
@@ -50,15 +50,15 @@ mod tests {
         std::fs::create_dir(&other).expect("a folder");
         let mut identity = FolderIdentity::of(Some(path.clone()));
         std::fs::write(path.join("file"), "").expect("a file");
-        assert_eq!(identity.changed(), None);
+        assert_eq!(identity.detect_change(), None);
         std::fs::remove_dir_all(&path).expect("it is there");
-        assert_eq!(identity.changed(), None);
+        assert_eq!(identity.detect_change(), None);
         std::fs::rename(&other, &path).expect("it is there");
-        assert_eq!(identity.changed(), Some(&path));
-        assert_eq!(identity.changed(), None);
-        assert_eq!(FolderIdentity::of(None).changed(), None);
+        assert_eq!(identity.detect_change(), Some(&path));
+        assert_eq!(identity.detect_change(), None);
+        assert_eq!(FolderIdentity::of(None).detect_change(), None);
         let mut identity = FolderIdentity::of(Some(parent.path().join("later")));
         std::fs::create_dir(parent.path().join("later")).expect("a folder");
-        assert_eq!(identity.changed(), None);
+        assert_eq!(identity.detect_change(), None);
     }
 }

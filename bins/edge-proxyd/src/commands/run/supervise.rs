@@ -21,14 +21,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
 /// The interval at which the certificates folder and the listeners are checked.
-const WATCH: Duration = Duration::from_secs(2);
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The way a process stops serving.
 pub(super) enum ShutdownReason {
     /// It was told to.
     Stopped,
     /// Another process serves in its place.
-    TookOver,
+    Replaced,
 }
 
 /// The signal handlers of the process. They are installed before readiness is announced: a signal may arrive right
@@ -94,7 +94,7 @@ impl<'a> Supervisor<'a> {
         self.serve_status(took_over).await?;
         let mut samples = tokio::time::interval(status::STEP);
         let mut watchdog = self.notifier.watchdog.map(tokio::time::interval);
-        let mut watch = tokio::time::interval(WATCH);
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut pending: Option<PendingTakeover<'a>> = None;
         loop {
             tokio::select! {
@@ -108,8 +108,8 @@ impl<'a> Supervisor<'a> {
                     self.notifier.say(&format!("READY=1\nSTATUS={}", status_line(&reloaded.answer)));
                 }
                 _ = signals.upgrade.recv() => pending = self.hand_over(pending, None).await,
-                Some(request) = next_request(&mut requests) => pending = self.asked(pending, request).await,
-                served = outcome(&mut pending) => {
+                Some(request) = next_request(&mut requests) => pending = self.handle_request(pending, request).await,
+                served = takeover_outcome(&mut pending) => {
                     if let Some(done) = pending.take()
                         && let Some(ending) = self.finish(done, served).await
                     {
@@ -122,7 +122,7 @@ impl<'a> Supervisor<'a> {
                         certificates.refresh(Certificates::refresh_if_due);
                     }
                     self.store.sync(&self.watched.proxy, self.notifier);
-                    if pending.is_none() && self.is_shut_out() {
+                    if pending.is_none() && self.detect_replaced_folder() {
                         pending = self.hand_over(None, None).await;
                     }
                 }
@@ -148,14 +148,14 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Returns whether there is another folder of certificates than the sandbox allows to use, once for each. `[acme]` writes
-    /// there, too.
-    fn is_shut_out(&mut self) -> bool {
+    /// Detects a folder of certificates that was mounted or replaced since the sandbox was entered, and warns, once for each.
+    /// Returns whether a takeover helps. `[acme]` writes to the folder, too.
+    fn detect_replaced_folder(&mut self) -> bool {
         let denied = self.certificates.as_ref().is_some_and(CertificateMonitor::has_failed);
         if !self.process_sandbox.is_closed() || !(denied || self.settings.acme.is_some()) {
             return false;
         }
-        let Some(path) = self.identity.changed() else { return false };
+        let Some(path) = self.identity.detect_change() else { return false };
         // Without a manager that follows the main process, a takeover would look like its end.
         let follows = self.notifier.is_connected();
         let then = if follows { "a new one takes over" } else { "restart edge-proxyd" };
@@ -174,7 +174,7 @@ impl<'a> Supervisor<'a> {
 
     /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`: answers it, or begins a takeover that answers
     /// it later. Returns the takeover that is pending afterwards. `None` if there is none.
-    async fn asked(
+    async fn handle_request(
         &mut self,
         pending: Option<PendingTakeover<'a>>,
         request: ControlRequest,
@@ -272,7 +272,7 @@ impl<'a> Supervisor<'a> {
             };
             request.answer(&answer).await;
         }
-        Some(ShutdownReason::TookOver)
+        Some(ShutdownReason::Replaced)
     }
 
     /// Reports a takeover that failed.
@@ -306,8 +306,8 @@ fn status_line(answer: &ControlAnswer) -> String {
     }
 }
 
-/// Waits for the outcome of a takeover, or forever without one.
-async fn outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
+/// Waits until the successor serves, or fails with the reason. Pending forever without a takeover.
+async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
     match pending {
         Some(pending) => pending.hand_over.served().await,
         None => std::future::pending().await,

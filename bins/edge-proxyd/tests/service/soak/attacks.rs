@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const ATTACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs all attacks in rounds. Returns the number of rounds and the attacks with an unexpected end.
 pub(super) async fn all(lab: Arc<Lab>) -> (u64, Vec<String>) {
@@ -15,9 +15,9 @@ pub(super) async fn all(lab: Arc<Lab>) -> (u64, Vec<String>) {
     let mut slow = Vec::new();
     while !lab.over() {
         for (name, ended) in [
-            ("rapid reset", tokio::time::timeout(PATIENCE, rapid_reset(&lab)).await),
-            ("an unknown name", tokio::time::timeout(PATIENCE, unknown(&lab)).await),
-            ("garbage", tokio::time::timeout(PATIENCE, garbage(&lab, rounds)).await),
+            ("rapid reset", tokio::time::timeout(ATTACK_TIMEOUT, rapid_reset(&lab)).await),
+            ("an unknown name", tokio::time::timeout(ATTACK_TIMEOUT, unknown(&lab)).await),
+            ("garbage", tokio::time::timeout(ATTACK_TIMEOUT, garbage(&lab, rounds)).await),
         ] {
             match ended {
                 Ok(Ok(())) => {}

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 pub(super) const USER: (&str, &str) = ("ann", "open sesame");
 /// The content that slow readers ask for, in bytes.
 const LARGE: usize = 16 << 20;
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A service that speaks HTTP/2 with prior knowledge.
 pub(super) async fn service() -> SocketAddr {
@@ -76,7 +76,7 @@ pub(super) async fn guesser(lab: Arc<Lab>, from: Ipv4Addr) -> u64 {
     let (mut n, mut right) = (0_u64, 0);
     while !lab.over() {
         n += 1;
-        if let Ok(status) = tokio::time::timeout(PATIENCE, login(&lab, from, &format!("guess {n}"))).await {
+        if let Ok(status) = tokio::time::timeout(REQUEST_TIMEOUT, login(&lab, from, &format!("guess {n}"))).await {
             right += u64::from(status.is_ok_and(|status| !matches!(status, 401 | 429 | 503)));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -102,7 +102,7 @@ async fn login(lab: &Lab, from: Ipv4Addr, password: &str) -> Outcome<u16> {
 /// The user, whose password is right, beside those who guess it.
 pub(super) async fn user(lab: Arc<Lab>, tally: Arc<Tally>) {
     while !lab.over() {
-        tally.add(tokio::time::timeout(PATIENCE, login(&lab, Ipv4Addr::LOCALHOST, USER.1)).await);
+        tally.add(tokio::time::timeout(REQUEST_TIMEOUT, login(&lab, Ipv4Addr::LOCALHOST, USER.1)).await);
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
 }
@@ -117,7 +117,7 @@ pub(super) async fn by_the_interface(lab: Arc<Lab>, tally: Arc<Tally>, address: 
             Http1::new(stream).ask("a.test", RequestSequence::number(n)).await
         };
         let linked = lab.linked.load(SeqCst);
-        let outcome = tokio::time::timeout(PATIENCE, asked).await;
+        let outcome = tokio::time::timeout(REQUEST_TIMEOUT, asked).await;
         // While it is away, and for as long as a listener may take to come back, nothing can be lost.
         let there = linked % 2 == 1 && lab.linked.load(SeqCst) == linked;
         if there || matches!(outcome, Ok(Ok(_))) {

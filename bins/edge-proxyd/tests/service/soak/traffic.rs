@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The time within which a response must be complete.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between requests of a client, so that the machine can serve all of them.
 const PAUSE: Duration = Duration::from_millis(4);
 
@@ -111,7 +111,7 @@ pub(super) async fn http1(lab: Arc<Lab>, tally: Arc<Tally>, host: &'static str, 
             n += 1;
             let ask =
                 if gets { RequestSequence { upload: None, size: 5000 } } else { RequestSequence::number(n) };
-            if !tally.add(tokio::time::timeout(PATIENCE, connection.ask(host, ask)).await) {
+            if !tally.add(tokio::time::timeout(REQUEST_TIMEOUT, connection.ask(host, ask)).await) {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
@@ -144,7 +144,7 @@ pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
             }
             n += 3;
             let asked = [n, n + 1, n + 2].map(|n| ask2(send.clone(), RequestSequence::number(n)));
-            let [a, b, c] = asked.map(|asked| tokio::time::timeout(PATIENCE, asked));
+            let [a, b, c] = asked.map(|asked| tokio::time::timeout(REQUEST_TIMEOUT, asked));
             let (a, b, c) = tokio::join!(a, b, c);
             if [a, b, c].into_iter().map(|one| tally.add(one)).filter(|went| !went).count() > 0 {
                 break;
@@ -152,7 +152,7 @@ pub(super) async fn http2(lab: Arc<Lab>, tally: Arc<Tally>) {
             tokio::time::sleep(PAUSE).await;
         }
         drop(send);
-        let _ = tokio::time::timeout(PATIENCE, driving).await;
+        let _ = tokio::time::timeout(REQUEST_TIMEOUT, driving).await;
     }
 }
 
@@ -215,7 +215,7 @@ pub(super) async fn http3(lab: Arc<Lab>, tally: Arc<Tally>) {
                 }
                 ask.judge(status, &got)
             };
-            if !tally.add(tokio::time::timeout(PATIENCE, asked).await) {
+            if !tally.add(tokio::time::timeout(REQUEST_TIMEOUT, asked).await) {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
@@ -246,7 +246,7 @@ pub(super) async fn websocket(lab: Arc<Lab>, tally: Arc<Tally>) {
             frame.extend_from_slice(&n.to_be_bytes());
             stream.write_all(&frame).await?;
             let got =
-                tokio::time::timeout(PATIENCE, exactly(&mut stream, &mut waiting, frame.len())).await??;
+                tokio::time::timeout(REQUEST_TIMEOUT, exactly(&mut stream, &mut waiting, frame.len())).await??;
             if got != frame {
                 return Err("another message came back".into());
             }
