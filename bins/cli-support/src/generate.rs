@@ -90,14 +90,14 @@ impl Manual {
             if text.is_empty() {
                 text.push_str(".SH EXAMPLES\n");
             }
-            text.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escaped(command), escaped(purpose)));
+            text.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", escape(command), escape(purpose)));
         }
         for (title, list) in [("FILES", self.files), ("SIGNALS", self.signals)] {
             if !list.is_empty() {
                 text.push_str(&format!(".SH {title}\n"));
             }
             for (name, purpose) in list {
-                text.push_str(&format!(".TP\n\\fI{}\\fR\n{}\n", escaped(name), escaped(purpose)));
+                text.push_str(&format!(".TP\n\\fI{}\\fR\n{}\n", escape(name), escape(purpose)));
             }
         }
         text.push_str(".SH EXIT STATUS\n");
@@ -106,7 +106,7 @@ impl Manual {
         }
         if !self.references.is_empty() {
             let pages: Vec<String> =
-                self.references.iter().map(|(name, _)| format!("\\fB{}\\fR(5)", escaped(name))).collect();
+                self.references.iter().map(|(name, _)| format!("\\fB{}\\fR(5)", escape(name))).collect();
             text.push_str(&format!(".SH SEE ALSO\n{}\n", pages.join(", ")));
         }
         text
@@ -122,7 +122,7 @@ pub const EXITS: [(u8, &str); 4] = [
 ];
 
 /// Returns text without the characters that have a meaning at the beginning of a line or anywhere in a man page.
-pub fn escaped(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }

@@ -1,6 +1,6 @@
 //! Man pages of section 5, made of the reference in Markdown, so that there is one source of both.
 
-use crate::generate::escaped;
+use crate::generate::escape;
 
 /// Returns the man page of a file's format, in the language of man pages. The Markdown may have headings, paragraphs, lists,
 /// tables whose first column is a key, and fenced code.
@@ -17,7 +17,7 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
             continue;
         }
         if code {
-            out.push_str(&escaped(line));
+            out.push_str(&escape(line));
             out.push('\n');
             continue;
         }
@@ -25,7 +25,7 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
             out.push_str(&format!("{}\n.SH DESCRIPTION\n", inline(text)));
             title = false;
         } else if let Some(text) = line.strip_prefix("## ") {
-            out.push_str(&format!(".SH \"{}\"\n", escaped(&text.replace('`', "")).to_uppercase()));
+            out.push_str(&format!(".SH \"{}\"\n", escape(&text.replace('`', "")).to_uppercase()));
         } else if let Some(text) = line.strip_prefix("### ") {
             out.push_str(&format!(".SS \"{}\"\n", inline(text)));
         } else if line.starts_with('|') {
@@ -54,7 +54,7 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
             out.push_str(&format!("{}\n", inline(line)));
         }
     }
-    out.push_str(&format!(".SH SEE ALSO\n\\fB{}\\fR(1)\n", escaped(program)));
+    out.push_str(&format!(".SH SEE ALSO\n\\fB{}\\fR(1)\n", escape(program)));
     out
 }
 
@@ -102,9 +102,9 @@ fn inline(text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('`').enumerate() {
         if number % 2 == 1 {
-            out.push_str(&format!("\\fB{}\\fR", escaped(part)));
+            out.push_str(&format!("\\fB{}\\fR", escape(part)));
         } else {
-            out.push_str(escaped(&without_links(part)).trim_start_matches("\\&"));
+            out.push_str(escape(&without_links(part)).trim_start_matches("\\&"));
         }
     }
     // A full stop or a quote is a command at the beginning of a line only.

@@ -82,7 +82,7 @@ impl fmt::Display for Table {
                 line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
             }
             let last = row.get(before.len()).map_or("", String::as_str);
-            for (number, part) in wrapped(last, room).iter().enumerate() {
+            for (number, part) in wrap(last, room).iter().enumerate() {
                 if number > 0 {
                     line.clear();
                     line.extend(std::iter::repeat_n(' ', indent));
@@ -96,7 +96,7 @@ impl fmt::Display for Table {
 }
 
 /// Wraps text at spaces only: a long path or statement stays whole, so that it can be copied.
-fn wrapped(text: &str, room: usize) -> Vec<String> {
+fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         if room < NARROWEST || paragraph.width() <= room {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Returns true if a certificate is valid at a time, in seconds since 1970.
-pub(crate) fn valid_at(certificate: &CertificateDer<'_>, now: u64) -> bool {
+pub(crate) fn is_valid_at(certificate: &CertificateDer<'_>, now: u64) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let (from, to) =
         (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
@@ -91,8 +91,8 @@ mod tests {
         assert!(!is("x", &["192.0.2.1"], "192.0.2.2"));
         assert!(is("192.0.2.1", &[], "192.0.2.1"));
         let certificate = certificate("x", &[]);
-        assert!(valid_at(&certificate, 1_800_000_000));
-        assert!(!valid_at(&certificate, 1) && !valid_at(&certificate, u64::MAX));
+        assert!(is_valid_at(&certificate, 1_800_000_000));
+        assert!(!is_valid_at(&certificate, 1) && !is_valid_at(&certificate, u64::MAX));
         assert!(!is_for(&CertificateDer::from(vec![0x30, 0x80]), &ServerName::try_from("x").unwrap()));
     }
 }

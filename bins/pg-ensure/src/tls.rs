@@ -77,7 +77,7 @@ impl Connector {
         let verifier: Arc<dyn ServerCertVerifier> = if check == Check::Nothing {
             Arc::new(Verifier { check, inner: None, roots: Vec::new(), provider: Arc::clone(&provider) })
         } else {
-            let (roots, certificates) = trusted(roots)?;
+            let (roots, certificates) = load_roots(roots)?;
             let roots = Arc::new(roots);
             let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             let inner = inner.map_err(|why| Failure::Configuration(format!("sslrootcert: {why}")))?;
@@ -108,7 +108,7 @@ impl Connector {
 
 /// Loads the certificates to trust: as a store and, where they are from the file `path`, one by one. Without a path, or with
 /// `system`, the store has the system's.
-fn trusted(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
+fn load_roots(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
     let mut store = RootCertStore::empty();
     let mut all = Vec::new();
     let Some(path) = path.filter(|path| *path != Path::new("system")) else {
@@ -159,7 +159,7 @@ impl ServerCertVerifier for Verifier {
         // `openssl req -x509`, as PostgreSQL's manual says.
         let pinned = self.roots.iter().any(|root| root.as_ref() == end_entity.as_ref());
         let verified = if pinned {
-            let valid = names::valid_at(end_entity, now.as_secs());
+            let valid = names::is_valid_at(end_entity, now.as_secs());
             if !valid {
                 return Err(rustls::Error::InvalidCertificate(CertificateError::Expired));
             }

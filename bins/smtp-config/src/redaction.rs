@@ -18,12 +18,12 @@ pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
     }
     let Ok(after) = Ini::parse(new) else { return String::new() };
     let lines: HashSet<&str> = before.lines().collect();
-    let (first, second) = differing(before, new);
-    unified(&redacted(old, &lines, &first), &redacted(&after, &lines, &second), &file.display().to_string())
+    let (first, second) = differing_parts(before, new);
+    unified(&redact(old, &lines, &first), &redact(&after, &lines, &second), &file.display().to_string())
 }
 
 /// Returns the parts in which two texts differ, in whole lines, with a margin.
-fn differing(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
+fn differing_parts(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
     let same = |(one, other): &(&str, &str)| one == other;
     let ahead: Vec<usize> = old
         .split_inclusive('\n')
@@ -46,7 +46,7 @@ fn differing(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
 
 /// Returns a file without its secrets, with empty lines outside of a part of it. A secret that the old file does not have is
 /// marked as new.
-fn redacted(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
+fn redact(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
     let text = ini.text();
     let mut out = String::with_capacity(part.len() * 2);
     let mut from = 0;

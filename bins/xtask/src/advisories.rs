@@ -20,7 +20,7 @@ pub(crate) fn check() -> Outcome {
         .is_ok_and(|output| output.status.success());
     match std::env::var_os(COPY) {
         _ if reached => step("cargo-deny: advisories", deny(None, &["advisories"])),
-        Some(copy) => dated(Path::new(&copy)),
+        Some(copy) => check_copy(Path::new(&copy)),
         None => {
             println!(
                 "xtask: cargo-deny: advisories: not checked, since {DATABASE} cannot be reached from here: set {COPY} to the \
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Outcome {
 }
 
 /// Checks against a copy of the database, and reports its date.
-fn dated(copy: &Path) -> Outcome {
+fn check_copy(copy: &Path) -> Outcome {
     let work = target().join("advisory-dbs");
     let _ = std::fs::remove_dir_all(&work);
     std::fs::create_dir_all(&work).map_err(|why| format!("{}: {why}", work.display()))?;

@@ -71,12 +71,12 @@ pub(crate) fn check() -> Outcome {
             if let Some((file, program, args)) = FILES.iter().find(|(known, ..)| *known == file) {
                 files += 1;
                 faults
-                    .extend(valid(&work, file, program, args, &block.text).map(|why| format!("{at}: {why}")));
+                    .extend(validate(&work, file, program, args, &block.text).map(|why| format!("{at}: {why}")));
             } else if block.info == "sh" {
                 for line in block.text.lines() {
                     let Some(words) = command(line) else { continue };
                     commands += 1;
-                    faults.extend(known(&words, &mut help)?.map(|why| format!("{at}: {line}: {why}")));
+                    faults.extend(command_fault(&words, &mut help)?.map(|why| format!("{at}: {line}: {why}")));
                 }
             }
         }
@@ -178,7 +178,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
 }
 
 /// Writes an example to a file and has the program validate it. Returns the program's complaint, or `None` if it is valid.
-fn valid(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
+fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
     // Secrets of an example are not on this machine.
     let secret = work.join("secret");
     let path = work.join(file);
@@ -211,7 +211,7 @@ fn command(line: &str) -> Option<Vec<String>> {
 }
 
 /// Returns the fault of a command whose subcommand or options the program does not have.
-fn known(words: &[String], help: &mut BTreeMap<Vec<String>, String>) -> Result<Option<String>, String> {
+fn command_fault(words: &[String], help: &mut BTreeMap<Vec<String>, String>) -> Result<Option<String>, String> {
     let program = &words[0];
     let sub: Vec<String> =
         words[1..].iter().take_while(|word| !word.starts_with('-')).take(1).cloned().collect();

@@ -166,7 +166,7 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
                 format!("FAILED: {why}")
             }
         };
-        let tried = tried(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
+        let tried = input_count(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
         println!("xtask: {}: {}: {found} ({tried}{inputs} in its corpus)", target.folder, target.name);
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failing inputs are in {}", failed.join(", "))) }
@@ -207,7 +207,7 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
 }
 
 /// Returns the number of inputs that a run tried, from its log. `None` if the log does not say.
-fn tried(log: &Path) -> Option<u64> {
+fn input_count(log: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(log).ok()?;
     let line = text.lines().find(|line| line.starts_with("stat::number_of_executed_units:"))?;
     line.rsplit(' ').next()?.parse().ok()

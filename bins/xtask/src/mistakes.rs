@@ -34,7 +34,7 @@ pub(crate) fn show(commit: Option<&str>) -> Outcome {
     let hash = hash(commit.unwrap_or("HEAD"))?;
     println!("xtask: mistakes: {} in all; {SHOWN} drawn by {hash}", answers.len());
     let texts: Vec<&String> = answers.values().collect();
-    for (number, at) in drawn(&hash, texts.len()).into_iter().enumerate() {
+    for (number, at) in draw(&hash, texts.len()).into_iter().enumerate() {
         println!("\n{}.\n{}", number + 1, texts[at].trim_end());
     }
     let _ = std::fs::remove_dir_all(&folder);
@@ -64,7 +64,7 @@ fn hash(commit: &str) -> Result<String, String> {
 }
 
 /// Returns the numbers below `count` that a hash draws, each once, in their order: a generator that begins with the hash chooses.
-fn drawn(hash: &str, count: usize) -> Vec<usize> {
+fn draw(hash: &str, count: usize) -> Vec<usize> {
     // FNV-1a, then xorshift64.
     let mut state = hash.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
         (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -87,13 +87,13 @@ mod tests {
 
     #[test]
     fn a_hash_draws_different_mistakes_and_always_the_same() {
-        let (one, other) = (drawn("87d4e2e", 196), drawn("87d4e2f", 196));
-        assert_eq!(one, drawn("87d4e2e", 196));
+        let (one, other) = (draw("87d4e2e", 196), draw("87d4e2f", 196));
+        assert_eq!(one, draw("87d4e2e", 196));
         assert_ne!(one, other);
         assert!(
             one.len() == SHOWN && one.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 196),
             "{one:?}"
         );
-        assert_eq!(drawn("a", 3), [0, 1, 2]);
+        assert_eq!(draw("a", 3), [0, 1, 2]);
     }
 }

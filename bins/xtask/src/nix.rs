@@ -87,10 +87,10 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
         }
     }
     for unit in &units {
-        known(Path::new(unit))?;
+        verify_keys(Path::new(unit))?;
         exposure(Path::new(unit))?;
     }
-    let compared = units.iter().map(|unit| alike(Path::new(unit))).collect::<Result<Vec<_>, _>>()?;
+    let compared = units.iter().map(|unit| compare_with_debian(Path::new(unit))).collect::<Result<Vec<_>, _>>()?;
     if compared.iter().filter(|same| **same).count() < DEBIAN.len() {
         return Err("nix: not every unit of the packages was compared with its module".to_owned());
     }
@@ -103,7 +103,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
 }
 
 /// Compares the service settings of a module with those of the Debian unit of the same name. Returns whether there is one.
-fn alike(unit: &Path) -> Result<bool, String> {
+fn compare_with_debian(unit: &Path) -> Result<bool, String> {
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split_once('-').map_or(name, |(_, rest)| rest);
     let Some((_, debian)) = DEBIAN.iter().find(|(known, _)| *known == name) else { return Ok(false) };
@@ -144,7 +144,7 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Checks that systemd knows every key of the unit, and that its programs exist.
-fn known(unit: &Path) -> Outcome {
+fn verify_keys(unit: &Path) -> Outcome {
     // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = unit.with_file_name(name.split_once('-').map_or(name, |(_, rest)| rest));

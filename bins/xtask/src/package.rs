@@ -330,7 +330,7 @@ pub(crate) fn prove() -> Outcome {
     let paths: Vec<String> = packages.iter().map(|path| path.display().to_string()).collect();
     let install: Vec<&str> = ["--install"].into_iter().chain(paths.iter().map(String::as_str)).collect();
     dpkg(&install)?;
-    installed(&system)?;
+    check_installed(&system)?;
     let units = verify(&system)?;
     for unit in &units {
         exposure(unit)?;
@@ -368,7 +368,7 @@ fn ours(path: &Path, system: &Path) -> bool {
 }
 
 /// Checks that the programs run, configurations are valid, man pages and completions exist, and accounts were created.
-fn installed(system: &Path) -> Outcome {
+fn check_installed(system: &Path) -> Outcome {
     let entries = std::fs::read_dir(root().join(FOLDER)).map_err(|why| why.to_string())?;
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -36,8 +36,8 @@ pub(crate) fn run(write: bool) -> Outcome {
         for foreign in &listed.missing {
             let _ = writeln!(wrong, "{library}: types of `{foreign}` are public, and it is not re-exported");
         }
-        wrong.push_str(&undocumented(library)?);
-        wrong.push_str(&removed(library, &listed.text)?);
+        wrong.push_str(&undocumented_features(library)?);
+        wrong.push_str(&removed_items(library, &listed.text)?);
         println!("xtask: {library}: {} public items", listed.count);
     }
     if wrong.is_empty() {
@@ -152,7 +152,7 @@ fn difference(library: &str, kept: &str, made: &str) -> String {
 }
 
 /// Names the features of a library that neither its manifest nor its front page describes.
-fn undocumented(library: &str) -> Result<String, String> {
+fn undocumented_features(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
     let manifest = read(folder.join("Cargo.toml"))?;
@@ -184,7 +184,7 @@ fn undocumented(library: &str) -> Result<String, String> {
 
 /// Names the items that the last release of this version's series had and that are gone (semantic versioning: a new minor version before
 /// 1.0, a new major version after).
-fn removed(library: &str, made: &str) -> Result<String, String> {
+fn removed_items(library: &str, made: &str) -> Result<String, String> {
     let folder = registry::folder(library);
     let manifest = root().join(&folder).join("Cargo.toml");
     let manifest = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;

@@ -121,7 +121,7 @@ fn concurrently(programs: &[Program]) -> Vec<String> {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(program) = next() {
-                    if let Err(why) = aside(program) {
+                    if let Err(why) = run_captured(program) {
                         failed.lock().expect("nobody panics with it").push(why);
                     }
                 }
@@ -149,7 +149,7 @@ fn build() -> Result<Vec<Program>, String> {
 }
 
 /// Runs a test program and shows its output when it has ended.
-fn aside(program: &Program) -> Outcome {
+fn run_captured(program: &Program) -> Outcome {
     let label = program.label();
     println!("xtask: tests of {label}, in the background …");
     let said = target().join(format!("tests-{}.log", label.replace([':', '/', ' '], "-")));

@@ -24,14 +24,14 @@ impl AcmeSection {
     /// Returns the files that the section names, including those of secrets.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
-        self.written.values().for_each(|value| named(value, &mut paths));
+        self.written.values().for_each(|value| collect_paths(value, &mut paths));
         paths
     }
 
     /// Returns the references to secrets that the section names.
     pub(crate) fn references(&self) -> Vec<Reference> {
         let mut references = Vec::new();
-        self.written.values().for_each(|value| referred(value, &mut references));
+        self.written.values().for_each(|value| collect_references(value, &mut references));
         references
     }
 
@@ -56,17 +56,17 @@ impl AcmeSection {
 }
 
 /// Collects the references to secrets in a value.
-fn referred(value: &toml::Value, references: &mut Vec<Reference>) {
+fn collect_references(value: &toml::Value, references: &mut Vec<Reference>) {
     match value {
         toml::Value::String(text) => references.extend(text.parse::<Reference>()),
-        toml::Value::Array(list) => list.iter().for_each(|value| referred(value, references)),
-        toml::Value::Table(table) => table.values().for_each(|value| referred(value, references)),
+        toml::Value::Array(list) => list.iter().for_each(|value| collect_references(value, references)),
+        toml::Value::Table(table) => table.values().for_each(|value| collect_references(value, references)),
         _ => {}
     }
 }
 
 /// Collects the files that a value names.
-fn named(value: &toml::Value, paths: &mut Vec<PathBuf>) {
+fn collect_paths(value: &toml::Value, paths: &mut Vec<PathBuf>) {
     match value {
         toml::Value::String(text) => match text.parse() {
             Ok(Reference::File(file)) => paths.push(file),
@@ -74,8 +74,8 @@ fn named(value: &toml::Value, paths: &mut Vec<PathBuf>) {
             _ if text.starts_with('/') => paths.push(text.into()),
             _ => {}
         },
-        toml::Value::Array(list) => list.iter().for_each(|value| named(value, paths)),
-        toml::Value::Table(table) => table.values().for_each(|value| named(value, paths)),
+        toml::Value::Array(list) => list.iter().for_each(|value| collect_paths(value, paths)),
+        toml::Value::Table(table) => table.values().for_each(|value| collect_paths(value, paths)),
         _ => {}
     }
 }

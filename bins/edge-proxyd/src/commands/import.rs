@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
 fn read(args: &ImportArgs) -> Result<Vec<Directive>, String> {
     let text = text_of(&args.file).map_err(|why| format!("{}: {why}", args.file.display()))?;
     let folder = folder(args);
-    let mut loader = |pattern: &str| included(&folder, args.root.as_deref(), pattern);
+    let mut loader = |pattern: &str| read_included(&folder, args.root.as_deref(), pattern);
     parse(&args.file.display().to_string(), &text, &mut loader).map_err(|why: ParseError| why.to_string())
 }
 
@@ -94,7 +94,7 @@ fn report(notes: &[Note], all: bool) {
 }
 
 /// Reads the files that an include names: one, or all that match a pattern with `*` in its last part.
-fn included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Vec<(String, String)>, String> {
+fn read_included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Vec<(String, String)>, String> {
     let path = match (root, pattern.strip_prefix('/')) {
         (Some(root), Some(below)) => root.join(below),
         _ => folder.join(pattern),
@@ -124,14 +124,14 @@ fn included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Vec<(St
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|found| fits(name, found)))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|found| matches_pattern(name, found)))
         .collect();
     found.sort();
     found.iter().map(|path| read(path)).collect()
 }
 
 /// Returns whether a pattern with `*` matches a name. Hidden files do not match.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
@@ -150,7 +150,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::matches_pattern;
 
     #[test]
     fn patterns() {
@@ -163,7 +163,7 @@ mod tests {
             ("*", ".x", false),
             ("a*a", "a", false),
         ] {
-            assert_eq!(fits(pattern, name), wanted, "{pattern} {name}");
+            assert_eq!(matches_pattern(pattern, name), wanted, "{pattern} {name}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::service::{
 use crate::shared;
 use crate::status::{Reloads, StatusSources};
 use certificates::CertificateMonitor;
-pub(crate) use certificates::{CLOCK, missing};
+pub(crate) use certificates::{CLOCK, names_without_certificate};
 use cli_support::outcome::chain;
 use edge_proxy::Proxy;
 use identity::FolderIdentity;
@@ -71,7 +71,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     }
     builder = builder.sockets(tcp, udp);
     if let Some(traces) = &settings.tracing {
-        builder = builder.tracing(traces.ready()?);
+        builder = builder.tracing(traces.read_secrets()?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (signals, requests) = {
@@ -112,7 +112,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         // The predecessor may exit at once, and must not be the main process of the service then.
         let _ = notifier.settle();
     }
-    predecessor.serving();
+    predecessor.report_serving();
     let mut store = SocketStore::new(passed);
     store.sync(&proxy, &notifier);
     let supervisor = Supervisor {

@@ -2,7 +2,7 @@
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
-use super::upstream::{REFERRED, referred};
+use super::upstream::{REFERRED, upstream_name};
 use edge_policy::auth::basic::users;
 use edge_policy::rate::Rate;
 use edge_proxy::config::{
@@ -142,7 +142,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
         return None;
     };
     let usual = || service.map(|(_, _, names)| names.iter().map(|name| (*name).to_owned()).collect());
-    let upstream = referred(upstream, upstreams)?;
+    let upstream = upstream_name(upstream, upstreams)?;
     let copy = copy.or_else(usual).unwrap_or_default();
     Some(Auth::Forward(ForwardAuth { upstream, path: path.to_owned(), copy }))
 }
@@ -150,7 +150,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
 fn rates(table: &Table<'_, '_>) -> RateLimits {
     let rate = |key, burst| {
         let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
-        let rate: Option<Rate> = table.get(key).and_then(|value| value.parsed(form));
+        let rate: Option<Rate> = table.get(key).and_then(|value| value.parse(form));
         let burst = table.get(burst).and_then(|value| value.number());
         match (rate, burst) {
             (Some(rate), Some(burst)) => Some(rate.with_burst(burst as u32)),

@@ -74,7 +74,7 @@ impl<'t> Document<'t> {
     }
 
     /// Parses an included file of this name.
-    pub(super) fn included(file: &str, text: &'t str) -> Self {
+    pub(super) fn parse_included(file: &str, text: &'t str) -> Self {
         let document = Self { file: Some(file.into()), ..Self::new(text) };
         for problem in document.problems.borrow_mut().iter_mut() {
             problem.file = Some(file.into());
@@ -129,7 +129,7 @@ impl<'t> Document<'t> {
             other => other,
         };
         let Some(spans) = places.get(&error.place) else {
-            return self.wrong(0, key, shown(&error.value), format!("{}: {}", error.part, error.fix));
+            return self.wrong(0, key, in_backticks(&error.value), format!("{}: {}", error.part, error.fix));
         };
         // The path of a route is under one of two keys.
         let written = |name: &&str| spans.keys.contains_key(*name);
@@ -140,7 +140,7 @@ impl<'t> Document<'t> {
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
-        self.wrong(at, &path, shown(&error.value), error.fix.to_string());
+        self.wrong(at, &path, in_backticks(&error.value), error.fix.to_string());
     }
 
     fn wrong(&self, at: usize, key: &str, value: Option<String>, message: String) {
@@ -249,7 +249,7 @@ impl<'d, 't> Value<'d, 't> {
 
     /// Returns the value as a table. `None` if it is not one, which is reported.
     pub(super) fn table(&self) -> Option<Table<'d, 't>> {
-        let may = may(self.kind);
+        let may = allowed_entries(self.kind);
         debug_assert!(may.is_some(), "{} is not a table according to the table of keys", self.path);
         match self.value.as_table() {
             Some(entries) => Some(Table {
@@ -291,16 +291,16 @@ impl<'d, 't> Value<'d, 't> {
 }
 
 /// Returns the value of an error of the library, in backticks. `None` if it is empty.
-fn shown(value: &str) -> Option<String> {
+fn in_backticks(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| format!("`{value}`"))
 }
 
 /// Returns the entries allowed in a table of this kind, or in the tables of a list of it. `None` if the kind has no table.
-fn may(kind: &'static Kind) -> Option<AllowedEntries> {
+fn allowed_entries(kind: &'static Kind) -> Option<AllowedEntries> {
     match kind {
         Kind::Table(keys) | Kind::Tables(keys) => Some(AllowedEntries::Keys(keys)),
         Kind::Named(kind) => Some(AllowedEntries::Names(kind)),
-        Kind::Either(kinds) => kinds.iter().find_map(may),
+        Kind::Either(kinds) => kinds.iter().find_map(allowed_entries),
         _ => None,
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
         let Some(pattern) = value.text() else { continue };
         let pattern = folder.join(pattern);
         document.files.borrow_mut().push(pattern.clone());
-        let paths = match matching(&pattern) {
+        let paths = match matching_files(&pattern) {
             Ok(paths) => paths,
             Err(why) => {
                 value.wrong(&format!("cannot be read: {why}"));
@@ -47,7 +47,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
 }
 
 /// Returns the files that a path with `*` in its last part matches, or the path itself without one. Hidden files are left out.
-fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+fn matching_files(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     let last = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !last.contains('*') {
         return Ok(vec![pattern.to_owned()]);
@@ -57,7 +57,7 @@ fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && fits(&last, &name) && entry.path().is_file() {
+        if !name.starts_with('.') && matches_pattern(&last, &name) && entry.path().is_file() {
             paths.push(pattern.with_file_name(entry.file_name()));
         }
     }
@@ -66,10 +66,10 @@ fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Returns true if a name fits a pattern in which `*` is any text.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(left) = name.strip_prefix(begin) else { return false };
-    (0..=left.len()).filter(|at| left.is_char_boundary(*at)).any(|at| fits(rest, &left[at..]))
+    (0..=left.len()).filter(|at| left.is_char_boundary(*at)).any(|at| matches_pattern(rest, &left[at..]))
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
             ("a*b*c", "acb", false),
             ("*", "", true),
         ] {
-            assert_eq!(fits(pattern, name), wanted, "{pattern} {name}");
+            assert_eq!(matches_pattern(pattern, name), wanted, "{pattern} {name}");
         }
     }
 

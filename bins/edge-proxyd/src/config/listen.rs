@@ -5,7 +5,7 @@ use super::StatusAddress;
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
-use super::upstream::{REFERRED, referred_tcp};
+use super::upstream::{REFERRED, tcp_upstream_name};
 use crate::log::{Format, LogSettings, Template};
 use cli_support::words::nearest;
 use edge_proxy::ConfigPath;
@@ -179,7 +179,7 @@ fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forwa
         return None;
     };
     // An upstream that is wrong is one error, not a listener of another kind besides.
-    let mut forward = Forward::to(referred_tcp(&value, upstreams).unwrap_or_default());
+    let mut forward = Forward::to(tcp_upstream_name(&value, upstreams).unwrap_or_default());
     forward.access = access(table);
     forward.idle = table.get("idle").and_then(|value| value.duration());
     Some(forward)
@@ -193,7 +193,7 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
             .get("who")
             .map(|value| {
                 let form = "not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME";
-                value.list().iter().filter_map(|who| who.parsed(form)).collect()
+                value.list().iter().filter_map(|who| who.parse(form)).collect()
             })
             .unwrap_or_default(),
         fallback: table.get("fallback").and_then(|value| value.boolean()).unwrap_or(false),

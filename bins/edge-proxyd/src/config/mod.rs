@@ -86,7 +86,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     let main = Document::new(text);
     let included = main.root(ROOT).map(|root| include::files(&main, &root, name)).unwrap_or_default();
     let parts: Vec<Document<'_>> =
-        included.iter().map(|file| Document::included(&file.name, &file.text)).collect();
+        included.iter().map(|file| Document::parse_included(&file.name, &file.text)).collect();
     let settings = main.root(ROOT).map(|root| settings(&main, &root, &parts, name, text));
     // If the file has errors already, those that follow from them would only distract.
     if let Some(settings) = settings
@@ -151,7 +151,7 @@ fn settings(
         .table("timeouts")
         .map(|timeouts| listen::timeouts(&timeouts, proxy.timeouts))
         .unwrap_or_default();
-    std::iter::once(root).chain(&parts).for_each(|part| upstream::named(part, &mut proxy.upstreams));
+    std::iter::once(root).chain(&parts).for_each(|part| upstream::read_sections(part, &mut proxy.upstreams));
     proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
     let mut certificate_files = Vec::new();
     for part in std::iter::once(root).chain(&parts) {

@@ -8,7 +8,7 @@ use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
 use super::ranges;
 use super::rewrite::{self, COOKIES, EDITS, edits};
-use super::upstream::{REFERRED, referred, referred_tcp};
+use super::upstream::{REFERRED, upstream_name, tcp_upstream_name};
 use edge_proxy::config::{
     Action, CaseSensitivity, Maintenance, PathMatch, PlainHttp, Reject, Response, Route, RouteCompression,
     Satisfy, Site, Timeouts, Upstream,
@@ -140,7 +140,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
     let host = "not a valid host: expected a name such as example.org or *.example.org, or * for what no other site has, without scheme, port or path";
-    let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parsed(host)).collect();
+    let hosts: Vec<_> = hosts.iter().filter_map(|value| value.parse(host)).collect();
     let name = table.get("name").and_then(|value| value.text()).map(String::from);
     let name =
         name.or_else(|| hosts.first().map(ToString::to_string)).unwrap_or_else(|| format!("site {}", i + 1));
@@ -158,7 +158,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.request_fields = edits(table, "request_headers");
     site.response_fields = edits(table, "response_headers");
     site.body_limit = table.get("body_limit").and_then(|value| value.size());
-    site.passthrough = table.get("passthrough").and_then(|value| referred_tcp(&value, upstreams));
+    site.passthrough = table.get("passthrough").and_then(|value| tcp_upstream_name(&value, upstreams));
     if let Some(protocols) = upgrade(table) {
         site.upgrade = protocols;
     }
@@ -238,7 +238,7 @@ fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
 fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let mut actions = Vec::new();
     if let Some(value) = table.get("upstream") {
-        actions.push(Action::Forward { upstream: referred(&value, upstreams).unwrap_or_default() });
+        actions.push(Action::Forward { upstream: upstream_name(&value, upstreams).unwrap_or_default() });
     }
     let status = table.get("status");
     if let Some(value) = table.get("redirect") {

@@ -2,7 +2,7 @@
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind};
-use super::upstream::{TARGET, TLS, addressed};
+use super::upstream::{TARGET, TLS, upstream_by_address};
 use cli_support::secret::{Reference, ReferenceError};
 use edge_http::grammar::{is_field_value, is_target, is_token};
 use edge_http::trace_context::Sampler;
@@ -41,7 +41,7 @@ impl Traces {
     ///
     /// # Errors
     /// A message without the secret.
-    pub(crate) fn ready(&self) -> Result<Tracing, String> {
+    pub(crate) fn read_secrets(&self) -> Result<Tracing, String> {
         let mut tracing = self.tracing.clone();
         for (name, reference) in &self.fields {
             let failed = |why: &dyn std::fmt::Display| format!("[tracing] headers.{name}: {why}");
@@ -66,7 +66,7 @@ impl Traces {
 }
 
 pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
-    let collector = addressed(table, "collector");
+    let collector = upstream_by_address(table, "collector");
     if table.get("collector").is_none() {
         table.wrong(
             "collector",

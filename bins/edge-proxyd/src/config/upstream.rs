@@ -39,7 +39,7 @@ const FORWARDED: [(&str, ForwardedAs); 2] = [("chain", ForwardedAs::Chain), ("cl
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
 /// Reads the upstreams that have a section of their own, after those of other files.
-pub(super) fn named(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) {
+pub(super) fn read_sections(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) {
     let Some(table) = root.table("upstream") else { return };
     for (name, value) in table.all() {
         let Some(table) = value.table() else { continue };
@@ -114,7 +114,7 @@ fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
 /// Reads the certificates and keys that a service may show. Those that are not valid are reported and left out.
 fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     let form = "is not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX";
-    let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parsed(form)).collect();
+    let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parse(form)).collect();
     for pin in &pins {
         if let Pin::Certificate(path) = pin {
             value.document.files.borrow_mut().push(path.clone());
@@ -125,7 +125,7 @@ fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
 
 /// Reads the upstream of a table that names it by address under `key`, with its table `tls`. `None` if the address is missing
 /// or not valid; the latter is reported.
-pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
+pub(super) fn upstream_by_address(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
     let address = table.get(key).and_then(|value| address(&value));
     // Errors in the table are reported even without a valid address.
     let written = tls(table, address.as_ref().map_or(Scheme::Https, |address| address.scheme));
@@ -141,7 +141,7 @@ pub(super) fn addressed(table: &Table<'_, '_>, key: &'static str) -> Option<Upst
 
 /// Returns the name of the upstream in a site or route: that of a section, or an address, which is appended to `upstreams`.
 /// `None` if it is not valid, which is reported.
-pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
+pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if !text.contains("://") && !text.starts_with("unix:") {
         return Some(text.into());
@@ -161,7 +161,7 @@ pub(super) fn referred(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
 
 /// Returns the name of the upstream that TCP connections are forwarded to: that of a section, or an address, which is
 /// appended to `upstreams`. `None` if it is not valid, which is reported.
-pub(super) fn referred_tcp(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
+pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
         // Apart from the upstream of the same socket over HTTP.
@@ -176,7 +176,7 @@ pub(super) fn referred_tcp(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>)
         value.wrong("not an address for raw TCP: write tcp://HOST:PORT or unix:/PATH");
         return None;
     }
-    referred(value, upstreams)
+    upstream_name(value, upstreams)
 }
 
 fn bare() -> Upstream {

@@ -93,7 +93,7 @@ impl<'d> Value<'d, '_> {
 
     /// Parses text by its `FromStr`. `None` if that fails, which is reported with `form`, the description of what was
     /// expected.
-    pub(super) fn parsed<T: FromStr>(&self, form: &str) -> Option<T> {
+    pub(super) fn parse<T: FromStr>(&self, form: &str) -> Option<T> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
         if value.is_none() {
@@ -128,7 +128,7 @@ impl<'d> Value<'d, '_> {
             if let Ok(address) = text.parse::<std::net::IpAddr>() {
                 return Some(address.into());
             }
-            let range = item.parsed::<ipnet::IpNet>(form)?;
+            let range = item.parse::<ipnet::IpNet>(form)?;
             if range.addr() != range.network() {
                 item.wrong(&format!("has bits set beyond its prefix: write {}", range.trunc()));
             }

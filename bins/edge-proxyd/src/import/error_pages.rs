@@ -2,7 +2,7 @@
 
 use super::notes::Notes;
 use super::parse::Directive;
-use super::passwords::located;
+use super::passwords::local_path;
 use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +72,7 @@ impl ErrorPageScope<'_> {
         const MISSING: &str =
             "its file is not found here: write [[site.error_page]] with `file`, or import where the file is";
         let file = self.root_of(uri).ok_or(Some(MISSING))?.join(uri.trim_start_matches('/'));
-        let there = std::fs::read(located(&file, self.root)).is_ok_and(|content| !content.is_empty());
+        let there = std::fs::read(local_path(&file, self.root)).is_ok_and(|content| !content.is_empty());
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
     }
 

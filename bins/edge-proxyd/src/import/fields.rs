@@ -1,6 +1,6 @@
 //! Header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
 
-use super::guard::copied;
+use super::guard::copied_fields;
 use super::notes::{Impact, Notes};
 use super::parse::Directive;
 use super::quote::{list, quoted};
@@ -136,7 +136,7 @@ fn is_value(text: &str) -> bool {
 /// Returns the edits of requests.
 pub(super) fn request(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
-    let copies = copied(scope);
+    let copies = copied_fields(scope);
     for directive in &scope.request {
         let [name, value] = directive.arguments.as_slice() else {
             edits.say(Impact::Different, directive, "not a name and a value: left out");

@@ -125,7 +125,7 @@ impl Guards<'_> {
             if let Some(known) = service.known {
                 return Some(format!("auth = {{ service = {}, upstream = {upstream} }}", quoted(known)));
             }
-            let copied = copied(scope);
+            let copied = copied_fields(scope);
             let copy = if copied.is_empty() { String::new() } else { format!(", copy = {}", list(&copied)) };
             return Some(format!(
                 "auth = {{ upstream = {upstream}, path = {}{copy} }}",
@@ -175,7 +175,7 @@ impl Guards<'_> {
 }
 
 /// Returns the fields of the authentication service's answer that are sent to the service under the same name.
-pub(super) fn copied(scope: &Scope) -> Vec<String> {
+pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     let same = |name: &str, value: &str| {
         let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
         value == folded

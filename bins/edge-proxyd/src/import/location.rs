@@ -277,7 +277,7 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
         notes.harmless(directive, "never matches a path, since paths begin with /");
         return None;
     }
-    let path = encoded(path);
+    let path = encode_path(path);
     Some(match modifier {
         "=" => Matching::Exact(path),
         "^~" => Matching::Prefix(path, true),
@@ -286,7 +286,7 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
 }
 
 /// Writes a path as it arrives: nginx compares the decoded one.
-pub(super) fn encoded(path: &str) -> String {
+pub(super) fn encode_path(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
         if byte.is_ascii_graphic()
@@ -333,7 +333,7 @@ fn forward(
         _ if rewritten.is_some() => return Err("the path is rewritten twice"),
         Some(to) if to == path => Prefix::default(),
         Some(_) if exact => return Err("one path is forwarded as another"),
-        Some(to) => replaced(path, to, &shown, notes)?,
+        Some(to) => prefix_replacement(path, to, &shown, notes)?,
     };
     if let Some(strip) = &prefix.strip
         && !matches!(place, Matching::Pattern(..))
@@ -348,7 +348,7 @@ fn forward(
 }
 
 /// Converts the replacement of a location's path by that of the address.
-fn replaced(path: &str, to: &str, pass: &Directive, notes: &mut Notes) -> Result<Prefix, &'static str> {
+fn prefix_replacement(path: &str, to: &str, pass: &Directive, notes: &mut Notes) -> Result<Prefix, &'static str> {
     if to.contains(['?', '#', '$', ' ']) || !to.starts_with('/') {
         return Err("a prefix is replaced by something else than a path");
     }

@@ -209,7 +209,7 @@ impl Parser<'_, '_> {
             match self.next() {
                 None => return self.wrong(line, "unclosed quote"),
                 Some(byte) if byte == quote => break,
-                Some(b'\\') => self.escaped(&mut word),
+                Some(b'\\') => self.push_escaped(&mut word),
                 Some(byte) => word.push(byte),
             }
         }
@@ -220,7 +220,7 @@ impl Parser<'_, '_> {
     }
 
     /// Appends the character of an escape sequence.
-    fn escaped(&mut self, word: &mut Vec<u8>) {
+    fn push_escaped(&mut self, word: &mut Vec<u8>) {
         match self.next() {
             Some(byte @ (b'"' | b'\'' | b'\\')) => word.push(byte),
             Some(b't') => word.push(b'\t'),
@@ -241,7 +241,7 @@ impl Parser<'_, '_> {
                 Some(b'{') => break,
                 Some(b'\\') => {
                     self.next();
-                    self.escaped(&mut word);
+                    self.push_escaped(&mut word);
                 }
                 Some(byte) => {
                     self.next();

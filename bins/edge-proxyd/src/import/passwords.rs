@@ -17,7 +17,7 @@ pub(super) enum Passwords {
 
 /// Reads a password file; `root` stands for /.
 pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
-    let Ok(text) = std::fs::read_to_string(located(file, root)) else { return Passwords::Unknown };
+    let Ok(text) = std::fs::read_to_string(local_path(file, root)) else { return Passwords::Unknown };
     let Err(why) = users(&text) else { return Passwords::Taken };
     let mut found: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -31,7 +31,7 @@ pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
 }
 
 /// Returns where a file of the configuration is on this machine.
-pub(super) fn located(file: &Path, root: Option<&Path>) -> PathBuf {
+pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     match (root, file.strip_prefix("/")) {
         (Some(root), Ok(below)) => root.join(below),
         _ => file.to_owned(),

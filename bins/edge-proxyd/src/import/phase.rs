@@ -6,7 +6,7 @@ use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::Shape;
 use super::ranges::Rule;
-use super::redirect::{Rewrite, returned, rewrite};
+use super::redirect::{Rewrite, convert_return, rewrite};
 use super::scope::{Scope, reason};
 use super::variables::Variables;
 
@@ -87,7 +87,7 @@ impl Phase {
                 "break" => self.done = true,
                 "return" => {
                     self.done = true;
-                    match returned(directive, variables, &scope.content_type) {
+                    match convert_return(directive, variables, &scope.content_type) {
                         Ok(action) => self.action = Some(action),
                         Err(why) => self.close(directive, why, notes),
                     }
@@ -109,7 +109,7 @@ impl Phase {
                     Verdict::Never => {}
                     // The test file of a certificate client, which is not served here.
                     Verdict::Paths(shapes) if sets_only(directive) && shapes.iter().all(is_challenge) => {}
-                    verdict => self.undecided(directive, &verdict, variables, scope, notes),
+                    verdict => self.take_undecided(directive, &verdict, variables, scope, notes),
                 },
                 _ => self.settings.push(directive.clone()),
             }
@@ -122,7 +122,7 @@ impl Phase {
     }
 
     /// Takes a condition that holds for some requests only.
-    fn undecided(
+    fn take_undecided(
         &mut self,
         directive: &Directive,
         verdict: &Verdict,
@@ -137,7 +137,7 @@ impl Phase {
                 "set" => variables.forget(inner.first()),
                 "return" => {
                     ends = true;
-                    match returned(inner, variables, &scope.content_type) {
+                    match convert_return(inner, variables, &scope.content_type) {
                         Ok(action) => self.answer(directive, verdict, action, scope, notes),
                         Err(why) => self.close(directive, why, notes),
                     }

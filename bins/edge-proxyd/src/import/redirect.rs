@@ -6,7 +6,7 @@ use super::pattern::{PatternSuffix, Shape, shapes};
 use super::variables::Variables;
 
 /// Converts a `return`. `Err` says why it cannot be.
-pub(super) fn returned(
+pub(super) fn convert_return(
     directive: &Directive,
     variables: &Variables,
     content_type: &str,
@@ -109,7 +109,7 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
         {
             302
         }
-        "break" => return changed(expression, &replacement).map_or(Rewrite::Other, Rewrite::Prefix),
+        "break" => return prefix_change(expression, &replacement).map_or(Rewrite::Other, Rewrite::Prefix),
         _ => return Rewrite::Other,
     };
     // The whole path as a group is the path.
@@ -134,7 +134,7 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     let of = if whole {
         Some(vec![Shape { anchored: true, literal: "/".into(), rest: PatternSuffix::Anything }])
     } else {
-        shapes(&dotted(expression))
+        shapes(&escape_dots(expression))
     };
     match (found, of) {
         (Some(to), Some(of))
@@ -147,7 +147,7 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
 }
 
 /// Reads a single `.` as the character: authors of redirects leave out its escape.
-fn dotted(expression: &str) -> String {
+fn escape_dots(expression: &str) -> String {
     let mut out = String::new();
     let mut letters = expression.chars().peekable();
     let mut class = false;
@@ -169,7 +169,7 @@ fn dotted(expression: &str) -> String {
 }
 
 /// Returns the change of a prefix by a `rewrite … break`, if it does nothing else.
-fn changed(expression: &str, replacement: &str) -> Option<Prefix> {
+fn prefix_change(expression: &str, replacement: &str) -> Option<Prefix> {
     let replacement = ["?$args", "$is_args$args", "?"]
         .iter()
         .find_map(|end| replacement.strip_suffix(end))

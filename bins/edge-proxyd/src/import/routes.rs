@@ -1,7 +1,7 @@
 //! The routes of a site: for each path that a server mentions, what nginx decides about the paths that begin with it.
 
 use super::action::{Action, Handling};
-use super::location::{Location, Matching, encoded};
+use super::location::{Location, Matching, encode_path};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape};
@@ -85,11 +85,11 @@ pub(super) fn routes(
         let Some(handling) = decided.at(&paths, notes) else { continue };
         found.push(Route { paths, handling });
     }
-    merged(found, effect)
+    merge(found, effect)
 }
 
 /// Leaves out routes that decide what the route above them decides.
-fn merged(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
+fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
     let above = |i: usize| {
         let (Paths::Begins(path) | Paths::Exact(path)) = &all[i].paths;
@@ -137,7 +137,7 @@ impl Patterns<'_, '_> {
         }
         for pattern in self.before.iter().chain(&self.expressions) {
             for shape in pattern.shapes.unwrap_or_default() {
-                let path = encoded(&shape.literal);
+                let path = encode_path(&shape.literal);
                 let mut add = |path: String| {
                     cells.insert(match shape.rest {
                         PatternSuffix::Nothing if shape.anchored => Paths::Exact(path),
@@ -166,7 +166,7 @@ impl Patterns<'_, '_> {
         let mut perhaps: Vec<&Pattern<'_>> = Vec::new();
         for pattern in &self.before {
             match relation(pattern, path, exact) {
-                Relation::All => return Some(self.narrowed(pattern.handling.clone(), &perhaps, notes)),
+                Relation::All => return Some(self.narrow(pattern.handling.clone(), &perhaps, notes)),
                 Relation::Some => perhaps.push(pattern),
                 Relation::None => {}
             }
@@ -176,8 +176,8 @@ impl Patterns<'_, '_> {
         let mut level: Option<&str> = None;
         loop {
             let at = |location: &&Location| location.within.as_deref() == level;
-            if exact && let Some(handling) = self.exactly(path, &at) {
-                return Some(self.narrowed(handling, &perhaps, notes));
+            if exact && let Some(handling) = self.exact_handling(path, &at) {
+                return Some(self.narrow(handling, &perhaps, notes));
             }
             let prefix = |location: &&Location| match &location.place {
                 Matching::Prefix(begin, _) if path.starts_with(begin.as_str()) => Some(begin.len()),
@@ -209,7 +209,7 @@ impl Patterns<'_, '_> {
         }
         for pattern in order {
             match relation(pattern, path, exact) {
-                Relation::All => return Some(self.narrowed(pattern.handling.clone(), &perhaps, notes)),
+                Relation::All => return Some(self.narrow(pattern.handling.clone(), &perhaps, notes)),
                 Relation::Some => perhaps.push(pattern),
                 Relation::None => {}
             }
@@ -223,12 +223,12 @@ impl Patterns<'_, '_> {
                 );
             }
         }
-        Some(self.narrowed(handling?, &perhaps, notes))
+        Some(self.narrow(handling?, &perhaps, notes))
     }
 
     /// Returns the handling of one path by the exact locations of a level, and by folders whose path nginx completes with a
     /// slash. `None` if neither is there for the path.
-    fn exactly(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
+    fn exact_handling(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
         let find =
             |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);
         if let Some(location) = find(&Matching::Exact(path.to_owned())) {
@@ -252,7 +252,7 @@ impl Patterns<'_, '_> {
     }
 
     /// Closes what some expressions would have refused for some of the paths.
-    fn narrowed(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
+    fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
             let (whole, guard) = (self.effect)(&pattern.handling);
             let (other, other_guard) = (self.effect)(&handling);
@@ -293,7 +293,7 @@ fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
     let path = same(path);
     let mut found = Relation::None;
     for shape in shapes {
-        let literal = same(&encoded(&shape.literal));
+        let literal = same(&encode_path(&shape.literal));
         let one = match (shape.anchored, shape.rest) {
             (true, PatternSuffix::Anything) if path.starts_with(&literal) => Relation::All,
             // Paths with more of it are cells of their own.

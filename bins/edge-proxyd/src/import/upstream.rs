@@ -214,7 +214,7 @@ impl Upstreams {
             proxy_protocol: false,
         };
         let keeps_host = upstream.host.is_none();
-        Ok(ProxyPass { upstream: self.named(&authority, upstream), path, keeps_host })
+        Ok(ProxyPass { upstream: self.name_for(&authority, upstream), path, keeps_host })
     }
 
     /// Returns the name of the upstream for raw TCP to an address or block, which is added where it is new. `None` if no
@@ -243,11 +243,11 @@ impl Upstreams {
             tls: Vec::new(),
             proxy_protocol,
         };
-        Some(self.named(address, upstream))
+        Some(self.name_for(address, upstream))
     }
 
     /// Returns the name of an upstream like this one, which is added unless it is known.
-    fn named(&mut self, authority: &str, mut upstream: Upstream) -> String {
+    fn name_for(&mut self, authority: &str, mut upstream: Upstream) -> String {
         for known in &self.used {
             upstream.name.clone_from(&known.name);
             if *known == upstream {

@@ -90,12 +90,12 @@ impl Variables {
 
     /// Replaces the variables whose values are known; the others stay as they are written.
     pub(super) fn expand(&self, text: &str) -> String {
-        replaced(text, &|name| self.value(name, 0))
+        replace_variables(text, &|name| self.value(name, 0))
     }
 
     /// Replaces, besides, the variables of this host and listener.
     pub(super) fn constant(&self, text: &str) -> String {
-        replaced(&self.expand(text), &|name| self.of_context(name))
+        replace_variables(&self.expand(text), &|name| self.of_context(name))
     }
 
     /// Returns the entries of a `map` of the TLS server name, as names and targets, and its default. `None` if the variable
@@ -125,14 +125,14 @@ impl Variables {
         }
         let map = self.maps.get(name).filter(|_| depth < 4)?;
         if map.entries.iter().all(|(_, value)| *value == map.default) {
-            return Some(replaced(&map.default, &|name| self.value(name, depth + 1)));
+            return Some(replace_variables(&map.default, &|name| self.value(name, depth + 1)));
         }
-        let source = replaced(&map.source, &|name| self.value(name, depth + 1));
-        let source = replaced(&source, &|name| self.of_context(name));
+        let source = replace_variables(&map.source, &|name| self.value(name, depth + 1));
+        let source = replace_variables(&source, &|name| self.of_context(name));
         if source.contains('$') {
             return None;
         }
-        Some(replaced(&map.find(&source)?, &|name| self.value(name, depth + 1)))
+        Some(replace_variables(&map.find(&source)?, &|name| self.value(name, depth + 1)))
     }
 }
 
@@ -181,7 +181,7 @@ pub(super) fn bare(name: &str) -> String {
 }
 
 /// Replaces each variable in a text for which `value` returns one. It stays as it is if that is `None`.
-fn replaced(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
+fn replace_variables(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {

@@ -118,7 +118,7 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     for group in groups(edge) {
         let first = &edge.listens[group[0]];
         line("\n[[listen]]");
-        if named(edge) {
+        if needs_names(edge) {
             line(&format!("name = {}", quoted(&name(first, scheme(first)))));
         }
         let all: Vec<String> = group.iter().map(|l| edge.listens[*l].address.to_string()).collect();
@@ -158,7 +158,7 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
 }
 
 /// Returns whether listeners need names: where a site is not at all of them.
-fn named(edge: &EdgeConfig) -> bool {
+fn needs_names(edge: &EdgeConfig) -> bool {
     edge.forwarded.iter().any(|one| one.upstream.is_none())
         || edge
             .sites
@@ -200,7 +200,7 @@ fn name_of(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String
 fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut Vec<String>) {
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
     name_of(line, &site.hosts, names);
-    if named(edge) && !is_everywhere(edge, site) {
+    if needs_names(edge) && !is_everywhere(edge, site) {
         let mut bound: Vec<String> = site.listeners.iter().map(|l| name_at(edge, *l)).collect();
         bound.dedup();
         let mut seen = Vec::new();
@@ -219,7 +219,7 @@ fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut
     {
         return keys(line, one);
     }
-    let shared = shared(&site.body.routes);
+    let shared = shared_keys(&site.body.routes);
     shared.iter().for_each(|key| line(key));
     for (paths, one) in &site.body.routes {
         line("\n[[site.route]]");
@@ -271,7 +271,7 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
 }
 
 /// Returns the keys that all forwarding routes of a site have, and that mean the same in the site.
-fn shared(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
+fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     let forwards = |one: &PathlessRoute| one.keys.iter().any(|key| key.starts_with("upstream = "));
     let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));
     let Some(first) = all.next() else { return Vec::new() };

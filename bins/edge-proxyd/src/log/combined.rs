@@ -8,14 +8,14 @@ use std::time::SystemTime;
 
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     begin(line.time, line.client, out);
-    escaped(line.method.as_bytes(), out);
+    escape(line.method.as_bytes(), out);
     out.push(b' ');
-    escaped(line.target.as_bytes(), out);
+    escape(line.target.as_bytes(), out);
     // Log readers know 444 from nginx as the status of a client that got no response.
     let _ = write!(out, " {}\" {} {} \"", line.version, line.status.unwrap_or(444), line.sent);
-    escaped(line.referer.unwrap_or(b"-"), out);
+    escape(line.referer.unwrap_or(b"-"), out);
     out.extend_from_slice(b"\" \"");
-    escaped(line.user_agent.unwrap_or(b"-"), out);
+    escape(line.user_agent.unwrap_or(b"-"), out);
     out.extend_from_slice(b"\"\n");
 }
 
@@ -31,7 +31,7 @@ pub(super) fn connection(
         if at > 0 {
             out.push(b' ');
         }
-        escaped(word.as_bytes(), out);
+        escape(word.as_bytes(), out);
     }
     let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     // Writing to memory does not fail.
@@ -54,7 +54,7 @@ fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Escapes characters that could end a part or a line as `\xNN`.
-pub(super) fn escaped(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {
             b'"' | b'\\' | ..0x20 | 0x7f.. => {

@@ -29,7 +29,7 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
         "reason": reason,
     });
     if let Some(said) = record.proxy_header {
-        object["proxy_header"] = json::described(said);
+        object["proxy_header"] = json::extensions_json(said);
     }
     if let Some(id) = record.unique_id {
         object["unique_id"] = id.into();
@@ -76,7 +76,7 @@ impl RejectedConnection<'_> {
 }
 
 fn line(value: &serde_json::Value) -> Vec<u8> {
-    let mut line = json::escaped(value);
+    let mut line = json::escaped_json(value);
     line.push(b'\n');
     line
 }

@@ -55,7 +55,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
         reason: line.reason,
         error: line.error,
         early: line.early,
-        proxy_header: line.proxy_header.map(described),
+        proxy_header: line.proxy_header.map(extensions_json),
         request_id: line.request_id,
         referer: line.referer.map(String::from_utf8_lossy),
         user_agent: line.user_agent.map(String::from_utf8_lossy),
@@ -66,7 +66,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
 }
 
 /// Returns what a PROXY header said of a connection, without what it did not say.
-pub(super) fn described(said: &Extensions) -> serde_json::Value {
+pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     let text =
         |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let tls = said.tls.as_ref();
@@ -130,7 +130,7 @@ impl serde_json::ser::Formatter for EscapingFormatter {
 }
 
 /// Writes a value so.
-pub(super) fn escaped(value: &serde_json::Value) -> Vec<u8> {
+pub(super) fn escaped_json(value: &serde_json::Value) -> Vec<u8> {
     let mut out = Vec::new();
     // Into memory: it does not fail.
     let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, EscapingFormatter));

@@ -1,7 +1,7 @@
 //! A format of the owner's own: text with the names of fields in braces.
 
 use super::LogRecord;
-use super::combined::escaped;
+use super::combined::escape;
 use super::time::Date;
 use std::io::Write;
 
@@ -121,7 +121,7 @@ fn value(field: &str, line: &LogRecord<'_>, out: &mut Vec<u8>) {
         _ => text.as_deref().map(str::as_bytes),
     };
     match bytes.filter(|bytes| !bytes.is_empty()) {
-        Some(bytes) => escaped(bytes, out),
+        Some(bytes) => escape(bytes, out),
         // Writing to memory does not fail.
         None => drop(out.write_all(b"-")),
     }

@@ -35,16 +35,16 @@ pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
         Some(ClientCertificateKind::Foreign) => &clients.foreign,
     };
     let reply = match request.version {
-        Version::Http1 => connected(request).and_then(|stream| answer(request, tls, stream)),
-        Version::Http2 => connected(request).and_then(|stream| modern::http2(request, tls, stream)),
+        Version::Http1 => connect(request).and_then(|stream| answer(request, tls, stream)),
+        Version::Http2 => connect(request).and_then(|stream| modern::http2(request, tls, stream)),
         Version::Http3 => modern::http3(request, tls),
-        Version::Text => connected(request).and_then(text),
+        Version::Text => connect(request).and_then(exchange_line),
     };
     reply.unwrap_or_default()
 }
 
 /// Sends a line to a service of raw TCP, and returns what the service received. `None` if the connection fails.
-fn text(mut stream: TcpStream) -> Option<Reply> {
+fn exchange_line(mut stream: TcpStream) -> Option<Reply> {
     stream.write_all(format!("{LINE}\n").as_bytes()).ok()?;
     let mut got = String::new();
     stream.read_to_string(&mut got).ok()?;
@@ -53,7 +53,7 @@ fn text(mut stream: TcpStream) -> Option<Reply> {
 }
 
 /// Connects from the client address of a request to its server. `None` if that fails.
-fn connected(request: &Probe) -> Option<TcpStream> {
+fn connect(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::new(request.from, 0).into()).ok()?;
@@ -120,13 +120,13 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
     Reply {
         status,
         location: field("location"),
-        service: field(RECORD).and_then(|hex| received(&hex)),
+        service: field(RECORD).and_then(|hex| decode_recorded(&hex)),
         unspoken: false,
     }
 }
 
 /// Decodes the request that a recorder received and returned in a field. `None` if the field is malformed.
-fn received(hex: &str) -> Option<ReceivedRequest> {
+fn decode_recorded(hex: &str) -> Option<ReceivedRequest> {
     let bytes: Option<Vec<u8>> =
         (0..hex.len() / 2).map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()).collect();
     let (name, head): (String, String) = serde_json::from_slice(&bytes?).ok()?;

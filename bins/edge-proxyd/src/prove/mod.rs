@@ -87,7 +87,7 @@ fn run(
     nginx: &Path,
     most: usize,
 ) -> Result<ComparisonResult, String> {
-    possible()?;
+    ensure_namespaces()?;
     let folder = tempfile::tempdir().map_err(|why| format!("no temporary folder: {why}"))?;
     // What both sides read is staged: certificates, passwords and sockets of its own.
     let outline = import(directives, options).outline;
@@ -160,7 +160,7 @@ const NAMESPACES: [&str; 8] =
     ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--"];
 
 /// Refuses where the system allows no namespaces.
-fn possible() -> Result<(), String> {
+fn ensure_namespaces() -> Result<(), String> {
     let out = Command::new("unshare").args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).output();
     let why = match out {
         Ok(out) if out.status.success() => return Ok(()),

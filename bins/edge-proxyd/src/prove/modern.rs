@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 /// Returns the reply that stands for a server that does not speak the version; never `None`.
-fn unspoken() -> Option<Reply> {
+fn unspoken_reply() -> Option<Reply> {
     Some(Reply { unspoken: true, ..Reply::default() })
 }
 
@@ -26,11 +26,11 @@ pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> O
         let stream = match connector.connect(name, stream).await {
             Ok(stream) => stream,
             // A server without it may end the handshake (RFC 7301 §3.2).
-            Err(why) if why.to_string().contains("NoApplicationProtocol") => return unspoken(),
+            Err(why) if why.to_string().contains("NoApplicationProtocol") => return unspoken_reply(),
             Err(_) => return None,
         };
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return unspoken();
+            return unspoken_reply();
         }
         let (send, connection) = h2::client::handshake(stream).await.ok()?;
         let driving = tokio::spawn(connection);

@@ -48,7 +48,7 @@ impl Modules {
     }
 
     /// Asks nginx whether it has `stream` with them.
-    pub(super) fn have_stream(&self, nginx: &Path, folder: &Path) -> bool {
+    pub(super) fn has_stream(&self, nginx: &Path, folder: &Path) -> bool {
         let file = folder.join("modules.conf");
         let loads: String = self.loaded.iter().map(|path| format!("load_module \"{path}\";\n")).collect();
         let text = format!("{loads}pid \"{}/modules.pid\";\nevents {{}}\nstream {{}}\n", folder.display());

@@ -32,18 +32,18 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
         }
         return;
     }
-    let Some(listener) = bound(&recorder.at) else { return };
+    let Some(listener) = bind(&recorder.at) else { return };
     let Some(tls) = server_config(folder) else { return };
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (name, tls) = (name.clone(), tls.clone());
-            std::thread::spawn(move || accepted(stream, &name, tls));
+            std::thread::spawn(move || serve_connection(stream, &name, tls));
         }
     });
 }
 
 /// Binds a listener to an address and port, beside a server that listens on the port at every address. `None` if that fails.
-fn bound(at: &str) -> Option<TcpListener> {
+fn bind(at: &str) -> Option<TcpListener> {
     let address: SocketAddr = at.parse().ok()?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
     socket.set_reuse_address(true).ok()?;
@@ -66,7 +66,7 @@ pub(super) fn name_server(hosts: &str) {
     std::thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let Some(answer) = dns(&buffer[..length], &known) else { continue };
+            let Some(answer) = dns_answer(&buffer[..length], &known) else { continue };
             let _ = socket.send_to(&answer, from);
         }
     });
@@ -74,7 +74,7 @@ pub(super) fn name_server(hosts: &str) {
 
 /// Builds the answer to a DNS question (RFC 1035 §4.1) from `known` addresses. Questions for other types than A get no
 /// records. `None` if the question is malformed.
-fn dns(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
+fn dns_answer(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
     let mut end = 12;
     let mut labels: Vec<String> = Vec::new();
     loop {
@@ -111,7 +111,7 @@ fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
 }
 
 /// Serves what a connection begins with: TLS, HTTP, or a line of text; before it there may be a PROXY header in text form.
-fn accepted(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
+fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let mut client = String::new();
     loop {

@@ -20,7 +20,7 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     for one in &outline.servers {
         let (hosts, server) = (&one.hosts, &one.directive);
         let samples = samples(server, limit_of(server.inner(), 1 << 20));
-        for host in hosts.iter().take(3).map(|host| named(host)) {
+        for host in hosts.iter().take(3).map(|host| example_host(host)) {
             for listen in &listens {
                 let basic = basic(listen, &host);
                 server_requests(&basic, &samples, &facts, outline, &mut all);
@@ -41,12 +41,12 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
         all[1].push(basic(listen, "unknown.invalid"));
     }
     for forward in &outline.forwards {
-        forwarded(forward, &mut all[0]);
+        add_forward_probes(forward, &mut all[0]);
     }
     let [plain, facts, others] = all;
-    let (mut found, mut left_out) = evenly(plain, most);
+    let (mut found, mut left_out) = sample_evenly(plain, most);
     for more in [facts, others] {
-        let (some, beyond) = evenly(more, most - found.len());
+        let (some, beyond) = sample_evenly(more, most - found.len());
         found.extend(some);
         left_out += beyond;
     }
@@ -54,15 +54,15 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
 }
 
 /// Asks for what is forwarded as it comes: a line of text, or TLS by each name.
-fn forwarded(forward: &OutlinedServer, all: &mut Vec<Probe>) {
+fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     let mut facts = Facts::default();
     facts.read(forward.directive.inner());
     let ends: Vec<(SocketAddr, bool, bool)> =
         forward.addresses.iter().map(|address| (*address, !forward.hosts.is_empty(), false)).collect();
-    for end in reached(&ends) {
+    for end in reachable_listens(&ends) {
         let names: Vec<String> = match forward.hosts.as_slice() {
             [] => vec![String::new()],
-            hosts => hosts.iter().map(|host| named(host)).chain(["unknown.invalid".into()]).collect(),
+            hosts => hosts.iter().map(|host| example_host(host)).chain(["unknown.invalid".into()]).collect(),
         };
         for name in names {
             let mut one = basic(&end, &name);
@@ -77,7 +77,7 @@ fn forwarded(forward: &OutlinedServer, all: &mut Vec<Probe>) {
 }
 
 /// Returns as many as `most`, spread over the whole, and the number of the others.
-fn evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
+fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     let count = all.len();
     let kept = count.min(most);
     // The step to the next of those that are kept.
@@ -218,11 +218,11 @@ impl Facts {
 
 /// Returns where clients connect to.
 fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
-    reached(&outline.listens)
+    reachable_listens(&outline.listens)
 }
 
 /// Returns an address for each listener: one for every address is reached by one that no other has.
-fn reached(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
+fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
     let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     let mut found = Vec::new();
@@ -244,7 +244,7 @@ fn reached(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)
 }
 
 /// Returns a name that a pattern of hosts has.
-fn named(host: &str) -> String {
+fn example_host(host: &str) -> String {
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }
 

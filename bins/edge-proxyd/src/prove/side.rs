@@ -34,7 +34,7 @@ pub(crate) fn side(job: &Path) -> Exit {
 fn run(job: &Path) -> Result<Vec<Reply>, String> {
     let text = std::fs::read_to_string(job).map_err(|why| format!("{}: {why}", job.display()))?;
     let job: Job = serde_json::from_str(&text).map_err(|why| format!("not a job: {why}"))?;
-    isolated()?;
+    ensure_isolated()?;
     network(&job)?;
     let folder = Path::new(&job.folder);
     recorder::name_server(&std::fs::read_to_string(&job.hosts).unwrap_or_default());
@@ -57,7 +57,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
 }
 
 /// Refuses to run where a network is in reach: the namespace of a side has the loopback interface alone.
-fn isolated() -> Result<(), String> {
+fn ensure_isolated() -> Result<(), String> {
     let interfaces =
         std::fs::read_to_string("/proc/self/net/dev").map_err(|why| format!("/proc/self/net/dev: {why}"))?;
     let names =

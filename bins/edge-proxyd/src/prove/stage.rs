@@ -62,7 +62,7 @@ impl Stage {
     ) -> Result<Self, String> {
         let streams = directives.iter().any(|one| one.name == "stream");
         let modules = Modules::of(nginx, directives);
-        let without_stream = streams && !modules.have_stream(nginx, folder);
+        let without_stream = streams && !modules.has_stream(nginx, folder);
         let text = folder.display().to_string();
         let write = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text)
@@ -122,7 +122,7 @@ impl Stage {
         write("ca.pem", authority.root())?;
         write("users", USERS)?;
         write("hosts", &hosts)?;
-        let mut directives: Vec<Directive> = directives.iter().filter_map(|one| staged(one, &text)).collect();
+        let mut directives: Vec<Directive> = directives.iter().filter_map(|one| stage_directive(one, &text)).collect();
         modules.place(&mut directives);
         directives.retain(|one| one.name != "stream" || !without_stream);
         shared_ports(&mut directives, &mut Vec::new());
@@ -135,7 +135,7 @@ impl Stage {
         if !directives.iter().any(|one| one.name == "events") {
             conf += "events {}\n";
         }
-        directives.iter().for_each(|one| written(one, &mut conf, &text));
+        directives.iter().for_each(|one| write_directive(one, &mut conf, &text));
         write("nginx.conf", &conf)?;
         Ok(Self { directives, recorders, without_stream })
     }
@@ -161,7 +161,7 @@ fn socket(folder: &str, path: &str) -> String {
 
 /// Returns a directive and those within it with paths of the stage, `folder`, in place of the system's. `None` if the
 /// directive is left out.
-fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
+fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     let mut found = directive.clone();
     if DROPPED.contains(&directive.name.as_str()) || directive.name.ends_with("_by_lua_block") {
         return None;
@@ -194,7 +194,7 @@ fn staged(directive: &Directive, folder: &str) -> Option<Directive> {
         }
     }
     found.block =
-        directive.block.as_ref().map(|block| block.iter().filter_map(|one| staged(one, folder)).collect());
+        directive.block.as_ref().map(|block| block.iter().filter_map(|one| stage_directive(one, folder)).collect());
     Some(found)
 }
 
@@ -257,7 +257,7 @@ fn defaults(http: &mut Directive, folder: &str) {
 }
 
 /// Writes a directive as nginx reads it.
-fn written(directive: &Directive, out: &mut String, folder: &str) {
+fn write_directive(directive: &Directive, out: &mut String, folder: &str) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = !directive.name.is_empty()
         && directive
@@ -280,6 +280,6 @@ fn written(directive: &Directive, out: &mut String, folder: &str) {
             out.push_str(&format!("{kind}_temp_path \"{folder}/temp-{kind}\";\n"));
         }
     }
-    block.iter().for_each(|one| written(one, out, folder));
+    block.iter().for_each(|one| write_directive(one, out, folder));
     out.push_str("}\n");
 }

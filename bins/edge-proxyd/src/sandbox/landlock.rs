@@ -61,7 +61,7 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     for path in &needs.read {
         rules = grant(rules, path, read)?;
     }
-    for path in needs.linked.iter().flat_map(|path| reached(path)) {
+    for path in needs.linked.iter().flat_map(|path| reachable_paths(path)) {
         rules = grant(rules, &path, read)?;
     }
     for (paths, access) in [(&needs.append, append), (&needs.change, change), (&needs.socket, socket)] {
@@ -107,7 +107,7 @@ fn grant(
 
 /// Returns the folder, and the targets of links in it and its subfolders: certificates are often links. A folder that does
 /// not exist yet is reached through an existing one.
-fn reached(path: &Path) -> Vec<PathBuf> {
+fn reachable_paths(path: &Path) -> Vec<PathBuf> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     let mut all = vec![there.to_owned()];
     let entries =

@@ -295,8 +295,8 @@ pub(super) fn enter(programs: bool) -> Result<(), String> {
     let architecture =
         architecture().ok_or_else(|| format!("unsupported architecture: {}", std::env::consts::ARCH))?;
     let failed = |why: &dyn std::fmt::Display| why.to_string();
-    let refused = compile(refused(programs).map_err(|why| failed(&why))?, false, architecture)?;
-    let listed = if programs { None } else { Some(compile(listed(), true, architecture)?) };
+    let refused = compile(refused_calls(programs).map_err(|why| failed(&why))?, false, architecture)?;
+    let listed = if programs { None } else { Some(compile(allowed_calls(), true, architecture)?) };
     seccompiler::apply_filter(&refused).map_err(|why| failed(&why))?;
     if let Some(listed) = listed {
         seccompiler::apply_filter(&listed).map_err(|why| failed(&why))?;
@@ -315,7 +315,7 @@ fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfPr
 }
 
 /// Returns the rules that refuse calls.
-fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
+fn refused_calls(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     let one = |argument, length, operator, value| {
         SeccompCondition::new(argument, length, operator, value).map(|condition| vec![condition])
     };
@@ -345,7 +345,7 @@ fn refused(programs: bool) -> Result<Rules, seccompiler::BackendError> {
 }
 
 /// Returns the rules that allow calls, including those that the other filter refuses.
-fn listed() -> Rules {
+fn allowed_calls() -> Rules {
     let all = LET_THROUGH.iter().chain(OLD).chain(REFUSED).chain(PROGRAMS);
     all.map(|call| (*call, Vec::new())).collect()
 }
@@ -365,10 +365,10 @@ mod tests {
     fn filters_are_made() {
         let architecture = architecture().expect("a filter can be made for the machine that tests run on");
         for programs in [false, true] {
-            let found = compile(refused(programs).expect("rules"), false, architecture).expect("a filter");
+            let found = compile(refused_calls(programs).expect("rules"), false, architecture).expect("a filter");
             // A filter has at most 4096 instructions.
             assert!(found.len() < 4096);
         }
-        assert!(compile(listed(), true, architecture).expect("a filter").len() < 4096);
+        assert!(compile(allowed_calls(), true, architecture).expect("a filter").len() < 4096);
     }
 }

@@ -5,8 +5,8 @@
 //! The launcher runs only this program with the same arguments, receives nothing but sockets to pass on, and exits with
 //! its owner.
 
-use super::sockets::{SOCKETS, owned};
-use super::successor::{PROGRAM, READY, successor};
+use super::sockets::{SOCKETS, take_ownership};
+use super::successor::{PROGRAM, READY, start_successor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -117,7 +117,7 @@ fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec
 /// Runs as a launcher, if this process was started as one, until its owner exits.
 pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     let fd = std::env::var(LAUNCHER).ok()?.parse().ok()?;
-    Some(match owned(fd).and_then(|socket| serve(&socket)) {
+    Some(match take_ownership(fd).and_then(|socket| serve(&socket)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("edge-proxyd: launcher: {why}");
@@ -147,7 +147,7 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
             START => {
                 let ready = descriptors.into_iter().next();
                 let started = match &ready {
-                    Some(ready) => successor(&sockets, ready, Some(LAUNCHER)),
+                    Some(ready) => start_successor(&sockets, ready, Some(LAUNCHER)),
                     None => Err(io::Error::other("no descriptor received")),
                 };
                 sockets.clear();

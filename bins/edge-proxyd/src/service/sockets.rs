@@ -66,7 +66,7 @@ impl PassedSockets {
         };
         let mut handed = Self { sockets: Vec::new(), control: None };
         for (fd, origin) in fds {
-            let socket = Socket::from(owned(fd)?);
+            let socket = Socket::from(take_ownership(fd)?);
             // Child processes must not inherit it.
             socket.set_cloexec(true)?;
             if socket.domain()? == Domain::UNIX && matches!(origin, Origin::Predecessor) {
@@ -107,7 +107,7 @@ impl PassedSockets {
             let address = address(&socket)?;
             let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
             let name = store::name(stream, address);
-            let listener = listeners.iter().find(|listener| names(listener, address, stream));
+            let listener = listeners.iter().find(|listener| is_listener_at(listener, address, stream));
             match (listener, origin) {
                 (None, Origin::Unit(unit)) => return Err(foreign(address, stream, &unit)),
                 (Some(_), Origin::Unit(_)) => {
@@ -152,7 +152,7 @@ fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
 }
 
 /// Returns whether a listener is at this address.
-fn names(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
+fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
     let same = listener.address == address
         || (listener.address.port() == 0 && listener.address.ip() == address.ip());
     same && (stream || listener.kind == ListenerKind::Tls { http3: true })
@@ -176,7 +176,7 @@ pub(super) fn inode(socket: &impl AsRawFd) -> Option<u64> {
 }
 
 /// Takes ownership of a descriptor named in the environment.
-pub(super) fn owned(fd: RawFd) -> io::Result<OwnedFd> {
+pub(super) fn take_ownership(fd: RawFd) -> io::Result<OwnedFd> {
     // Standard input and output are never passed on; the others are checked to be open before they are taken.
     if fd <= 2 || std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_err() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} is not open")));

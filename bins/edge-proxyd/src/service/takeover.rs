@@ -3,8 +3,8 @@
 
 use super::control::ControlSocket;
 use super::launcher::Launcher;
-use super::sockets::owned;
-use super::successor::{READY, successor};
+use super::sockets::take_ownership;
+use super::successor::{READY, start_successor};
 use edge_proxy::ProxyHandle;
 use std::io::{self, Write};
 use std::os::fd::{OwnedFd, RawFd};
@@ -54,7 +54,7 @@ impl<'a> HandOver<'a> {
     ///
     /// # Errors
     /// The successor exited, or does not serve in time.
-    pub(crate) async fn served(&mut self) -> Result<(), &'static str> {
+    pub(crate) async fn wait_until_serving(&mut self) -> Result<(), &'static str> {
         match tokio::time::timeout_at(self.until, self.stream.read_u8()).await {
             Ok(Ok(b'1')) => Ok(()),
             Ok(_) => Err("the new process ended before it served"),
@@ -83,7 +83,7 @@ impl<'a> SuccessorProcess<'a> {
     fn new(sockets: &[OwnedFd], ready: &OwnedFd, launcher: Option<&'a Launcher>) -> io::Result<Self> {
         match launcher {
             Some(launcher) => Ok(Self::Launched(launcher, launcher.launch(sockets, ready)?)),
-            None => successor(sockets, ready, None).map(Self::Here),
+            None => start_successor(sockets, ready, None).map(Self::Here),
         }
     }
 
@@ -115,7 +115,7 @@ impl Predecessor {
     /// Connects as the environment specifies. Must be called once.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
-        let stream = fd.map(|fd| owned(fd).map(UnixStream::from)).transpose()?;
+        let stream = fd.map(|fd| take_ownership(fd).map(UnixStream::from)).transpose()?;
         if let Some(stream) = &stream {
             // Child processes must not inherit it, or it would never close.
             socket2::SockRef::from(stream).set_cloexec(true)?;
@@ -129,7 +129,7 @@ impl Predecessor {
     }
 
     /// Reports that this process serves.
-    pub(crate) fn serving(self) {
+    pub(crate) fn report_serving(self) {
         if let Some(mut stream) = self.0 {
             // A predecessor that is gone does not wait.
             let _ = stream.write_all(b"1");

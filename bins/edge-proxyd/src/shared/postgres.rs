@@ -94,7 +94,7 @@ impl Postgres {
     }
 
     /// Returns the connection, if there is one. Only [`SharedStore::keys`] connects, so that no handshake waits for it.
-    fn connected(&self) -> Result<Arc<Connection>, StoreError> {
+    fn current_connection(&self) -> Result<Arc<Connection>, StoreError> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
         connection
             .filter(|connection| !connection.client.is_closed())
@@ -106,7 +106,7 @@ impl Postgres {
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
-        if let Ok(connection) = self.connected() {
+        if let Ok(connection) = self.current_connection() {
             return Ok(connection);
         }
         let client = self.database.connect().await.map_err(|why| StoreError(why.to_string()))?;
@@ -151,7 +151,7 @@ impl Postgres {
 }
 
 /// Returns whether the server responds. A hung server, such as a paused machine, keeps its connections open.
-async fn alive(client: &Client) -> bool {
+async fn is_alive(client: &Client) -> bool {
     matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
 }
 
@@ -192,8 +192,8 @@ fn failed(why: &tokio_postgres::Error) -> StoreError {
 impl SharedStore for Postgres {
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>> {
         Box::pin(async {
-            if let Ok(connection) = self.connected()
-                && !alive(&connection.client).await
+            if let Ok(connection) = self.current_connection()
+                && !is_alive(&connection.client).await
             {
                 self.set(None);
             }
@@ -203,7 +203,7 @@ impl SharedStore for Postgres {
 
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let Connection { client, put, .. } = &*self.connected()?;
+            let Connection { client, put, .. } = &*self.current_connection()?;
             let lifetime = session.lifetime.as_secs() as f64;
             let put = client.execute(put, &[&session.id.as_slice(), &session.sealed, &lifetime]).await;
             put.map(drop).map_err(|why| self.failed(&why))
@@ -212,7 +212,7 @@ impl SharedStore for Postgres {
 
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
-            let Connection { client, take, .. } = &*self.connected()?;
+            let Connection { client, take, .. } = &*self.current_connection()?;
             let taken = client.query_opt(take, &[&id.as_slice()]).await.map_err(|why| self.failed(&why))?;
             Ok(taken.map(|row| row.get(0)))
         })

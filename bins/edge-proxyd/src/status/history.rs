@@ -93,7 +93,7 @@ impl History {
     }
 
     /// Returns the samples, the oldest first.
-    pub(crate) fn points(&self) -> impl ExactSizeIterator<Item = &RateSample> {
+    pub(crate) fn samples(&self) -> impl ExactSizeIterator<Item = &RateSample> {
         self.points.iter()
     }
 }
@@ -119,10 +119,10 @@ mod tests {
         for step in 0..1000 {
             history.add(&metrics(step * 5, step * 50));
         }
-        assert_eq!(history.points().len(), KEPT);
-        assert!(history.points().all(|point| point.requests == 10.0 && point.p99 == Some(0.01)));
+        assert_eq!(history.samples().len(), KEPT);
+        assert!(history.samples().all(|point| point.requests == 10.0 && point.p99 == Some(0.01)));
         // A reload removed counters: the rate must not be negative.
         history.add(&metrics(5000, 3));
-        assert_eq!(history.points().last().map(|point| point.requests), Some(0.0));
+        assert_eq!(history.samples().last().map(|point| point.requests), Some(0.0));
     }
 }

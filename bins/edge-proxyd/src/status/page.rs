@@ -29,7 +29,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <meta http-equiv=\"refresh\" content=\"5\"><title>edge-proxyd</title><style>{STYLE}</style><main>\
          <header><h1>edge-proxyd</h1><p>{} · up {}</p></header>",
-        escaped(&report.version),
+        escape_html(&report.version),
         duration(report.uptime)
     );
     facts(&mut page, report);
@@ -82,10 +82,10 @@ fn charts(page: &mut String, history: &History) {
     let line = |name, class, value: &dyn Fn(&RateSample) -> Option<f64>| Series {
         name,
         class,
-        values: history.points().map(value).collect(),
+        values: history.samples().map(value).collect(),
     };
     let count = |value: f64| if value < 10.0 { format!("{value:.1}/s") } else { format!("{value:.0}/s") };
-    let span = STEP * history.points().len().try_into().unwrap_or(u32::MAX);
+    let span = STEP * history.samples().len().try_into().unwrap_or(u32::MAX);
     let _ = write!(page, "<h2>The last {}</h2><div class=\"charts\">", shown(span));
     page.push_str(&svg(
         "Requests",
@@ -137,9 +137,9 @@ fn sites(page: &mut String, report: &Report) {
             let name = match (site.name.is_empty(), site.maintenance) {
                 (true, _) => "<i>no site</i>".to_owned(),
                 (false, true) => {
-                    format!("{} <span class=\"bad\">under maintenance</span>", escaped(&site.name))
+                    format!("{} <span class=\"bad\">under maintenance</span>", escape_html(&site.name))
                 }
-                (false, false) => escaped(&site.name),
+                (false, false) => escape_html(&site.name),
             };
             let any = site.requests > 0;
             let errors = if site.server_errors > 0 {
@@ -149,7 +149,7 @@ fn sites(page: &mut String, report: &Report) {
             };
             vec![
                 name,
-                escaped(&site.hosts.join(", ")),
+                escape_html(&site.hosts.join(", ")),
                 site.requests.to_string(),
                 site.client_errors.to_string(),
                 errors,
@@ -172,10 +172,10 @@ fn certificates(page: &mut String, report: &Report) {
         .map(|found| {
             let class = if found.days < 7 { "bad" } else { "good" };
             vec![
-                escaped(&found.names.join(", ")),
+                escape_html(&found.names.join(", ")),
                 format!("<span class=\"{class}\">{}</span>", found.days),
-                escaped(&found.serial),
-                escaped(&found.folder),
+                escape_html(&found.serial),
+                escape_html(&found.folder),
             ]
         })
         .collect();
@@ -189,13 +189,13 @@ fn targets(page: &mut String, report: &Report) {
         .map(|target| {
             let class = if target.state == "well" { "good" } else { "bad" };
             vec![
-                escaped(&target.upstream),
-                escaped(&target.target),
-                format!("<span class=\"{class}\">{}</span>", escaped(state(&target.state))),
+                escape_html(&target.upstream),
+                escape_html(&target.target),
+                format!("<span class=\"{class}\">{}</span>", escape_html(state(&target.state))),
                 target.in_flight.to_string(),
                 target.requests.to_string(),
                 target.failures.to_string(),
-                escaped(&target.last_failure()),
+                escape_html(&target.last_failure()),
             ]
         })
         .collect();
@@ -215,8 +215,8 @@ fn listeners(page: &mut String, report: &Report) {
             let (class, state) =
                 if listener.serving { ("good", "served") } else { ("bad", "waits for its address") };
             vec![
-                escaped(&listener.address),
-                escaped(listener.interface.as_deref().unwrap_or("any")),
+                escape_html(&listener.address),
+                escape_html(listener.interface.as_deref().unwrap_or("any")),
                 format!("<span class=\"{class}\">{state}</span>"),
             ]
         })
@@ -225,12 +225,12 @@ fn listeners(page: &mut String, report: &Report) {
 }
 
 fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
-    let rows: Vec<_> = all.iter().map(|(reason, count)| vec![escaped(reason), count.to_string()]).collect();
+    let rows: Vec<_> = all.iter().map(|(reason, count)| vec![escape_html(reason), count.to_string()]).collect();
     table(page, title, &["reason", "#count"], &rows);
 }
 
 /// Escapes text for HTML: names and paths come from files and from the network.
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

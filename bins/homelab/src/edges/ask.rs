@@ -50,7 +50,7 @@ impl Tally {
 }
 
 /// Sends requests while `what` runs.
-pub(super) fn asking<T>(
+pub(super) fn ask_while<T>(
     edges: &TwoEdgeLab,
     host: &str,
     what: impl FnOnce() -> T,

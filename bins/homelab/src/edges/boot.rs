@@ -32,7 +32,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
                 believed
                     .map_err(|why| format!("{why}\n{}", [edges.said(0), edges.said(1)].concat().join("\n")))
             })?;
-            NAMES.iter().try_for_each(|name| same(edges, name).map(drop))?;
+            NAMES.iter().try_for_each(|name| same_chain(edges, name).map(drop))?;
             let (orders, accounts) =
                 (edges.external.orders(), edges.external.front.count("POST /sign-me-up"));
             ensure(orders == 2 && accounts == 1, || format!("{orders} orders, {accounts} accounts"))?;
@@ -58,7 +58,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
 }
 
 /// Returns the chain of a name, if both edges have the same chain and key.
-fn same(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
+fn same_chain(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let read = |file: &str| {
         let of = |host: &crate::host::Host| {
             std::fs::read_to_string(host.folder.join(format!("var-lib/acme/{name}/{file}")))
@@ -98,11 +98,11 @@ pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
         "the CA suggests immediate renewal (ARI), on the promoted database: one order, and both edges serve the new certificate",
         || {
             let name = NAMES[1];
-            let (first, before, orders) = (same(edges, name)?, serial(edges, name)?, edges.external.orders());
+            let (first, before, orders) = (same_chain(edges, name)?, serial(edges, name)?, edges.external.orders());
             edges.external.suggest_renewal(&edges.topology, &first);
             // The edge asks the CA once a minute at most.
             until(Duration::from_secs(150), || {
-                let now = same(edges, name)?;
+                let now = same_chain(edges, name)?;
                 ensure(now != first, || "the chain is the old one".to_owned())
             })?;
             let after = until(Duration::from_secs(20), || {

@@ -1,6 +1,6 @@
 //! The database of both edges: a primary on the first node, a replica on the second, and the loss of the first node.
 
-use super::ask::asking;
+use super::ask::ask_while;
 use super::sessions::{TAKEN, volley};
 use super::{APEX, EARLY, TICKETS, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
@@ -53,7 +53,7 @@ pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
 }
 
 /// Cuts the power of the primary's node under load, and promotes the replica.
-pub(super) fn lost(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
+pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
     let topology = &edges.topology;
     let tickets = edges.client();
@@ -65,7 +65,7 @@ pub(super) fn lost(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let sessions = edges.with_sessions(0)?;
     let unused = edges.with_sessions(0)?.first_flight(EARLY, "/unused");
 
-    let (tally, promoted) = asking(edges, EARLY, || {
+    let (tally, promoted) = ask_while(edges, EARLY, || {
         facts.fact(
             CHAPTER,
             "the first node loses power: its sites are down, everything else works, with full handshakes",

@@ -1,6 +1,6 @@
 //! Either edge stops, and a client that has both addresses does not notice.
 
-use super::ask::asking;
+use super::ask::ask_while;
 use super::{EARLY, TRIES, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let (client, address) = (&edges.topology.client, addresses());
     for killed in [0, 1] {
         let (name, survivor) = (edges.hosts()[killed].name, 1 - killed);
-        let (tally, ()) = asking(edges, EARLY, || {
+        let (tally, ()) = ask_while(edges, EARLY, || {
             facts.fact(
                 CHAPTER,
                 format!("{name} is killed: its sessions resume at the other edge, with early data"),
@@ -60,7 +60,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
             tally?.held_without_one()
         });
     }
-    let (tally, cut) = asking(edges, EARLY, || {
+    let (tally, cut) = ask_while(edges, EARLY, || {
         facts.fact(CHAPTER, "vps-galaga loses power: it sends no packet, and everything continues at the other edge", || {
             edges.hosts()[1].cut_power();
             // Packets to the edge vanish until the neighbours' ARP entries expire.

@@ -159,7 +159,7 @@ fn addresses() -> [SocketAddr; 2] {
 pub(crate) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     boot::run(edges, facts)?;
     sessions::run(edges, facts);
-    database::lost(edges, facts)?;
+    database::lose_primary(edges, facts)?;
     boot::renewal(edges, facts);
     ends::run(edges, facts);
     Ok(())

@@ -89,7 +89,7 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
         }
     });
     facts.fact(CHAPTER, "control: for a known name the same capture shows a response", || {
-        let (from, to) = captured(
+        let (from, to) = capture(
             lab,
             "ours",
             "tcp port 443 and host 203.0.113.66",
@@ -101,7 +101,7 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
 }
 
 /// Returns what the edge and the attacker sent while a script ran. The filter selects the packets of this script.
-fn captured(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
+fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
     let attacker = &lab.topology.attacker;
     let file = attacker.folder.join(format!("run/{name}.pcap"));
     let mut capture =
@@ -128,7 +128,7 @@ fn probe(lab: &Lab, name: &str, script: &str) -> Result<String, String> {
         "plain" => "tcp port 80",
         _ => "tcp port 443",
     };
-    let (edge, attacker) = captured(lab, name, filter, script)?;
+    let (edge, attacker) = capture(lab, name, filter, script)?;
     ensure(edge.datagrams == 0 && edge.content == 0, || {
         format!("the edge sent {} datagrams and {} bytes of TCP payload", edge.datagrams, edge.content)
     })?;

@@ -28,7 +28,7 @@ pub fn programs(version: &str) -> PathBuf {
     if open_to_all(&bin) {
         return bin;
     }
-    let to = copied(&home, &bin.join("postgres"), |from, partial, to| {
+    let to = copy_once(&home, &bin.join("postgres"), |from, partial, to| {
         run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from.join(".")).arg(partial));
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
         relocate(from, partial, to);
@@ -47,7 +47,7 @@ pub fn readable(program: &Path) -> PathBuf {
         return program;
     }
     let name = program.file_name().expect("a program has a name");
-    copied(&program, &program, |from, partial, _| {
+    copy_once(&program, &program, |from, partial, _| {
         fs::create_dir(partial).expect("a folder");
         fs::copy(from, partial.join(name)).expect("a copy");
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
@@ -99,7 +99,7 @@ fn copies() -> PathBuf {
 
 /// Returns the path of the copy of `from`, which `copy` makes in the first process that needs it. A change of `stamp` leads
 /// to another copy.
-fn copied(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
+fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
     let folder = copies();
     let about = fs::metadata(stamp).expect("it exists");
     let mut hasher = DefaultHasher::new();

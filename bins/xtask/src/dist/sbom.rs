@@ -11,7 +11,7 @@ pub(super) fn document(version: &str) -> Result<String, String> {
     for (package, _) in PROGRAMS {
         tree.args(["--package", package]);
     }
-    let crates: BTreeSet<(String, String, String)> = run(&mut tree)?.lines().filter_map(parsed).collect();
+    let crates: BTreeSet<(String, String, String)> = run(&mut tree)?.lines().filter_map(parse_line).collect();
     if crates.len() < 100 {
         return Err(format!("sbom: cargo tree names {} crates only", crates.len()));
     }
@@ -39,7 +39,7 @@ pub(super) fn document(version: &str) -> Result<String, String> {
 }
 
 /// Parses a line such as `serde v1.0.228|MIT OR Apache-2.0` into name, version and license. `None` if it has another form.
-fn parsed(line: &str) -> Option<(String, String, String)> {
+fn parse_line(line: &str) -> Option<(String, String, String)> {
     let (package, license) = line.trim_end_matches(" (*)").split_once('|')?;
     let mut words = package.split_whitespace();
     let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn lines_and_checksums_are_read() {
         assert_eq!(
-            parsed("serde v1.0.228|MIT OR Apache-2.0 (*)"),
+            parse_line("serde v1.0.228|MIT OR Apache-2.0 (*)"),
             Some(("serde".to_owned(), "1.0.228".to_owned(), "MIT OR Apache-2.0".to_owned()))
         );
         let lock = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"00ff\"\n";

@@ -3,7 +3,7 @@
 
 use super::Findings;
 use crate::acme::AcmeSection;
-use crate::commands::run::{CLOCK, missing};
+use crate::commands::run::{CLOCK, names_without_certificate};
 use crate::config::{Mode, Settings};
 use crate::sandbox::{self, Environment, Needs};
 use crate::shared;
@@ -57,7 +57,7 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
     }
     // Those of [acme] are obtained.
     let obtained = settings.acme.as_ref().map(AcmeSection::names).unwrap_or_default();
-    for (site, name) in missing(&found, &settings.proxy) {
+    for (site, name) in names_without_certificate(&found, &settings.proxy) {
         let covered = |wanted: &str| {
             obtained.iter().any(|one| {
                 one == wanted
@@ -89,7 +89,7 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
         }
     }
     let shared = settings.shared.as_ref().and_then(|section| shared::prepare(section).err());
-    let traces = settings.tracing.as_ref().and_then(|traces| traces.ready().err()).map(|why| why.to_string());
+    let traces = settings.tracing.as_ref().and_then(|traces| traces.read_secrets().err()).map(|why| why.to_string());
     for why in shared.into_iter().chain(traces).filter(|why| !is_missing_credentials(why)) {
         findings.error(why);
     }

@@ -104,7 +104,7 @@ impl Explanation {
         let source = args.proxied.unwrap_or(args.from).ip();
         let asked_site = facts.sni.and_then(|sni| snapshot.site_at(sni, facts.listener));
         let asks = asked_site.and_then(|at| snapshot.config().sites[at].client_certificates.as_ref());
-        let shown = shown(args);
+        let shown = described_certificate(args);
         facts.certificate = match (asks.filter(|_| transport == Transport::Tls), &shown) {
             (Some(_), Some(certificate)) => CertificateContext::Verified(certificate),
             (Some(_), None) => CertificateContext::Absent,
@@ -170,7 +170,7 @@ impl Explanation {
 }
 
 /// Returns the client certificate that `--client-certificate` describes by its subject. `None` without the option.
-fn shown(args: &ExplainArgs) -> Option<ClientCertificate> {
+fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     args.client_certificate.as_ref().map(|subject| {
         let mut certificate = ClientCertificate::new(vec![Vec::new()]);
         certificate.subject.clone_from(subject);

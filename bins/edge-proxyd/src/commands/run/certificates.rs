@@ -43,11 +43,11 @@ impl CertificateMonitor {
                 Some(why)
             }
         };
-        for (site, name) in missing(&certificates, &settings.proxy) {
+        for (site, name) in names_without_certificate(&certificates, &settings.proxy) {
             journal::warning(format_args!("site `{site}`: there is no certificate for {name}"));
         }
         let mut watch = Self { certificates, looked: None, said: BTreeMap::new(), failed };
-        watch.ends();
+        watch.report_expiry();
         Some(watch)
     }
 
@@ -86,12 +86,12 @@ impl CertificateMonitor {
             }
         }
         if self.looked.is_none_or(|looked| looked.elapsed() >= PERIOD) {
-            self.ends();
+            self.report_expiry();
         }
     }
 
     /// Reports certificates that near their end, each once a stage.
-    fn ends(&mut self) {
+    fn report_expiry(&mut self) {
         self.looked = Some(Instant::now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         for info in self.certificates.list() {
@@ -173,7 +173,7 @@ fn tell(refreshed: &RefreshReport) {
 }
 
 /// Returns the names of TLS sites without a certificate, each with its site.
-pub(crate) fn missing<'a>(certificates: &Certificates, config: &'a Config) -> Vec<(&'a str, String)> {
+pub(crate) fn names_without_certificate<'a>(certificates: &Certificates, config: &'a Config) -> Vec<(&'a str, String)> {
     if !config.listeners.iter().any(|listener| matches!(listener.kind, ListenerKind::Tls { .. })) {
         return Vec::new();
     }

@@ -33,7 +33,7 @@ impl ReloadOutcome {
 }
 
 /// Returns advice for a change that this process cannot apply.
-fn successor() -> String {
+fn successor_advice() -> String {
     format!(
         "have a new process take over, without dropping connections: edge-proxyd reload --takeover (or kill -USR2 {})",
         std::process::id()
@@ -41,7 +41,7 @@ fn successor() -> String {
 }
 
 /// Returns the sections that are read only at start and have changed.
-fn waiting(started: &Settings, settings: &Settings, watched: bool) -> Vec<String> {
+fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool) -> Vec<String> {
     [
         ("acme", settings.acme != started.acme),
         (
@@ -86,7 +86,7 @@ impl Supervisor<'_> {
                 if denied {
                     lines.push(format!(
                         "the sandbox may prevent this process from reading a file: {}",
-                        successor()
+                        successor_advice()
                     ));
                 }
                 let mut refused = ReloadOutcome::refused(lines, denied);
@@ -99,11 +99,11 @@ impl Supervisor<'_> {
             let line = format!(
                 "the sandbox of this process, entered at start, does not allow it to {}; {UNCHANGED}: {}",
                 lacking.join(", "),
-                successor()
+                successor_advice()
             );
             return ReloadOutcome::refused(vec![line], true);
         }
-        let waiting = waiting(self.settings, &settings, self.certificates.is_some());
+        let waiting = sections_read_at_start(self.settings, &settings, self.certificates.is_some());
         if whole && !waiting.is_empty() {
             return ReloadOutcome::refused(Vec::new(), true);
         }
@@ -120,7 +120,7 @@ impl Supervisor<'_> {
             line += &format!(
                 ", except for {}, which are read only at start: {}",
                 sections.join(", "),
-                successor()
+                successor_advice()
             );
         }
         let successor_helps = !waiting.is_empty();

@@ -98,8 +98,8 @@ impl<'a> Supervisor<'a> {
         let mut pending: Option<PendingTakeover<'a>> = None;
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return Ok(stopped(pending)),
-                _ = signals.interrupt.recv() => return Ok(stopped(pending)),
+                _ = signals.terminate.recv() => return Ok(end_pending(pending)),
+                _ = signals.interrupt.recv() => return Ok(end_pending(pending)),
                 _ = signals.hangup.recv() => {
                     self.notifier.reloading();
                     self.refresh();
@@ -291,7 +291,7 @@ impl<'a> Supervisor<'a> {
 }
 
 /// Ends a successor that does not serve yet: the whole service is to stop.
-fn stopped(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
+fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     if let Some(pending) = pending {
         pending.hand_over.end();
     }
@@ -309,7 +309,7 @@ fn status_line(answer: &ControlAnswer) -> String {
 /// Waits until the successor serves, or fails with the reason. Pending forever without a takeover.
 async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
     match pending {
-        Some(pending) => pending.hand_over.served().await,
+        Some(pending) => pending.hand_over.wait_until_serving().await,
         None => std::future::pending().await,
     }
 }
