@@ -161,7 +161,7 @@ impl Settings {
     }
 }
 
-/// Returns the position of a certificate inside renewal windows: stable over restarts, different for each.
+/// Returns the position of a certificate inside renewal windows, in thousandths: stable over restarts, different for each.
 fn turn(id: &str) -> u16 {
     let hash =
         id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -136,7 +136,7 @@ fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
 }
 
-/// Reports records of an abandoned certificate that are left.
+/// Prints that the certificate `name` was dealt with as `what` says, or fails with the records that are left.
 fn removed(
     as_json: bool,
     what: &str,

@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 /// Time limit for work under way to reach its next journal line.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Starts the engine.
+/// Starts a task that runs the engine with its certificates.
 fn start(setup: &ActiveSetup) -> JoinHandle<()> {
     let ActiveSetup { engine, certificates, .. } = setup.clone();
     tokio::spawn(async move { engine.run(&certificates).await })
 }
 
-/// Stops the engine; whatever is cut short goes on from its journal.
+/// Stops the engine, and aborts it after [`GRACE`]. An interrupted order goes on from its journal at the next start.
 async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     setup.engine.stop();
     if tokio::time::timeout(GRACE, &mut running).await.is_err() {
@@ -28,8 +28,8 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     }
 }
 
-/// Keeps everything alive. SIGHUP reads the configuration again, and keeps the old one where the new is wrong; SIGTERM and
-/// SIGINT end it.
+/// Runs the engine and the metrics until SIGTERM or SIGINT. SIGHUP reads the configuration again, and keeps the old one where
+/// the new is wrong.
 pub(crate) async fn run(
     args: &Args,
     first: ActiveSetup,

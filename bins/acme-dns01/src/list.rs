@@ -6,7 +6,7 @@ use cli_support::outcome::{Done, Failure};
 use cli_support::table::Table;
 use serde_json::{Value, json};
 
-/// Returns what a certificate waits for.
+/// Returns the code of what a certificate waits for, and its description if there is something.
 fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
     let state = &status.state;
     if let Some(error) = &state.deploy_error {
@@ -22,7 +22,7 @@ fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
     ("idle", None)
 }
 
-/// Prints the certificates.
+/// Prints the certificates with their state, as a table or as JSON.
 pub(crate) async fn list(
     engine: &Engine,
     certificates: &[Certificate],

@@ -19,7 +19,7 @@ pub(crate) struct ActiveSetup {
     pub(crate) unknown_groups: Vec<String>,
 }
 
-/// Returns the settings, and the certificates that they ask for.
+/// Reads the configuration, and returns its certificates. No secret is read.
 pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
@@ -32,7 +32,7 @@ fn text(args: &Args) -> Result<String, Failure> {
     read.map_err(|why| Findings::unreadable(&args.config.display().to_string(), &why).into())
 }
 
-/// Returns the configuration, with its secrets read and its store opened.
+/// Reads the configuration and its secrets, and opens its store.
 pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;

@@ -56,7 +56,7 @@ impl Finding {
         Self { code, severity: Severity::Error, place, value: None, message, fix }
     }
 
-    /// Adds the value as written.
+    /// Sets the value as it is written in the file.
     #[must_use]
     pub fn value(mut self, value: Option<String>) -> Self {
         self.value = value;
@@ -64,7 +64,7 @@ impl Finding {
     }
 }
 
-/// Returns the part of a message that says what to write.
+/// Returns the part of a message that says what to write: what follows the first `: ` or `; `, or else the whole message.
 pub fn fix(message: &str) -> &str {
     let after = |mark: &str| message.split_once(mark).map(|(_, fix)| fix).filter(|fix| !fix.is_empty());
     after(": ").or_else(|| after("; ")).unwrap_or(message)

@@ -24,7 +24,7 @@ pub(crate) fn exit_if_broken(why: &std::io::Error) {
     }
 }
 
-/// Tells if a panic is that of `print!` into a broken pipe.
+/// Returns whether a panic message is that of `print!` into a pipe without a reader.
 fn is_broken_pipe(text: &str) -> bool {
     text.starts_with("failed printing to std") && text.contains("Broken pipe")
 }

@@ -20,7 +20,7 @@ enum DisplayMode {
 }
 
 impl Progress {
-    /// Creates a display; with `quiet` it shows nothing, as programs expect.
+    /// Creates a display. With `quiet`, or in a quiet process, it shows nothing.
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet || verbosity::is_quiet(), std::io::stderr().is_terminal()) {
             (true, _) => DisplayMode::Nothing,
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// Ends the running step with its result.
+    /// Ends the running step, if there is one, and prints its result and duration.
     pub fn end(&mut self, how: &str) {
         let Some((what, began)) = self.running.take() else { return };
         let seconds = began.elapsed().as_secs_f32();

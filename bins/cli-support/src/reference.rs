@@ -58,7 +58,7 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
     out
 }
 
-/// Returns the keys that the tables below a heading of a reference have, such as `## [[role]]`.
+/// Returns the keys in the tables below a heading of a Markdown reference, such as `## [[role]]`, sorted.
 pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
     let wanted = heading.replace('`', "");
     let mut inside = false;
@@ -97,7 +97,7 @@ fn capital(word: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Returns a line with code in bold and links as their text.
+/// Converts a line of Markdown for a man page: code becomes bold, and links become their text.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('`').enumerate() {

@@ -11,7 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// request.
 const LARGE: usize = 12 * 1024;
 
-/// The allocator that chooses by size.
+/// The global allocator: mimalloc for blocks below [`LARGE`], the system allocator for the others.
 pub(crate) struct BySize;
 
 // SAFETY: the size of the layout alone determines the owner of a block, and the same layout is passed when it is freed.

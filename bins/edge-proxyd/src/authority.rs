@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// The certificate authority.
+/// A certificate authority, whose key is in memory only.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,

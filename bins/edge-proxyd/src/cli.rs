@@ -157,7 +157,7 @@ pub(crate) struct RunArgs {
     pub(crate) control: Option<PathBuf>,
 }
 
-/// The position of a switch.
+/// The state of a site that is switched: under maintenance or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Switch {
     /// Requests are answered 503, by `[site.maintenance]` if the site has it.
@@ -307,7 +307,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     )
 }
 
-/// Parses a hop and its identity.
+/// Parses a hop and its tailnet identity, such as `100.64.0.1=node:NAME`.
 fn hop(text: &str) -> Result<(IpAddr, IdentityMatcher), String> {
     let wrong = || {
         format!(

@@ -73,7 +73,7 @@ impl Facts {
     }
 }
 
-/// Retries a check until it passes, and returns its last error if it does not.
+/// Repeats a check until it passes or `within` has elapsed. Returns its result, or its last error.
 pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + within;
     loop {

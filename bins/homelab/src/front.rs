@@ -129,7 +129,7 @@ impl Front {
         Some(whole(&answer))
     }
 
-    /// Publishes on the name server what was written through the API.
+    /// Adds the records that a request to the API wrote to the name server.
     fn publish(&self, line: &str, body: &[u8]) {
         if line.starts_with("GET ") {
             return;

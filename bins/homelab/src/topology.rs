@@ -168,7 +168,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Disconnects a host from a network, or connects it again.
+    /// Connects a host to a network if `up`, or else disconnects it.
     pub(crate) fn plug(&self, host: &str, network: &str, up: bool) -> Result<(), String> {
         let state = if up { "up" } else { "down" };
         self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)

@@ -40,7 +40,7 @@ pub(crate) enum ConnectionScenario {
     UnknownHost,
 }
 
-/// Opens connections for this long. Returns their number.
+/// Opens connections for so many seconds, with the work of `visit` on each. Returns their number.
 pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> Result<u64, String> {
     let done = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + Duration::from_secs(seconds.into());

@@ -22,7 +22,7 @@ const WINDOW: u32 = 1 << 24;
 /// `:status: 200` of QPACK's static table.
 const OK: u8 = 0xc0 | 25;
 
-/// State shared by all streams.
+/// The state that all streams share.
 struct Shared {
     head: Vec<u8>,
     content: Option<Vec<u8>>,
@@ -32,7 +32,7 @@ struct Shared {
     done: RefCell<Vec<u32>>,
 }
 
-/// Runs the work on a separate thread.
+/// Runs the load over HTTP/3 on a separate thread, and returns its figures.
 pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> Result<LoadResult, String> {
     let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
     let (clients, streams, until) = (work.clients, work.streams, work.until);

@@ -88,7 +88,7 @@ fn turns(
     Ok(samples)
 }
 
-/// Returns the processor time once the contender has become idle.
+/// Waits until the contender is idle, for at most 200 ms, and returns its processor time in nanoseconds.
 fn settled(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {

@@ -53,7 +53,7 @@ pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Fail
     pg_hba::render(&policy.compile(), version).map(drop).map_err(|why| wrong(chain(&why)))
 }
 
-/// Puts it into force, or leaves everything as it was.
+/// Installs the policy, and restores the old file if the server or the canary does not accept the new one.
 pub(crate) fn install(
     policy: &Policy,
     server: &ServerArgs,

@@ -66,7 +66,7 @@ pub(crate) fn print_rest(plan: &Plan) {
     }
 }
 
-/// Shows a run while it runs.
+/// An observer that shows the progress of a run.
 pub(crate) struct ProgressObserver(pub(crate) Progress);
 
 impl Observer for ProgressObserver {

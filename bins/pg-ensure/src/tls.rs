@@ -38,7 +38,7 @@ pub(crate) enum Mode {
     VerifyFull,
 }
 
-/// Makes TLS connections.
+/// The connector of TLS, for tokio-postgres.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     config: Arc<ClientConfig>,
@@ -135,7 +135,7 @@ enum Check {
     Name,
 }
 
-/// Looks at as much of a certificate as the mode asks for.
+/// The verifier of server certificates. It checks as much as the mode demands.
 #[derive(Debug)]
 struct Verifier {
     check: Check,
@@ -209,6 +209,7 @@ impl<S> MakeTlsConnect<S> for Connector
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    /// A TLS connection, which knows its channel binding.
     type Stream = Stream<S>;
     type TlsConnect = Self;
     type Error = rustls_pki_types::InvalidDnsNameError;

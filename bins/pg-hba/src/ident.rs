@@ -6,7 +6,7 @@ use pg_hba::{Mapping, Server, StaticEnvironment, SystemUser, User, Version};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A mapping that is asked for.
+/// The mapping that is to be explained.
 pub(crate) struct RequestedMapping<'a> {
     pub(crate) map: &'a str,
     pub(crate) system_user: &'a str,

@@ -5,7 +5,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Rows are users and databases, columns are where they come from; a cell has the methods in the order of the rules.
+/// A table of access: rows are users and databases, columns are client addresses, and a cell has the methods in the order of
+/// the rules.
 pub(crate) struct Matrix {
     columns: Vec<String>,
     rows: Vec<(String, String)>,

@@ -4,7 +4,7 @@ use crate::install::login;
 use cli_support::outcome::Failure;
 use std::collections::BTreeSet;
 
-/// The roles that a user is a member of, and the value of `ssl`.
+/// The facts of a server that rules depend on: the roles that a user is a member of, and the value of `ssl`.
 pub(crate) struct Facts {
     pub(crate) member_of: BTreeSet<String>,
     pub(crate) ssl: bool,
@@ -15,7 +15,7 @@ const MEMBERSHIPS: &str = "WITH RECURSIVE held (role) AS (SELECT oid FROM pg_rol
      SELECT roleid FROM pg_auth_members JOIN held ON member = role) \
      SELECT rolname::text FROM pg_roles JOIN held ON oid = role";
 
-/// Asks a server.
+/// Connects to a server, and asks it for the memberships of `user` and for `ssl`.
 pub(crate) fn facts(connect: &str, user: &str) -> Result<Facts, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -125,7 +125,7 @@ pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     })
 }
 
-/// Runs what speaks to the server.
+/// Runs the conversation with a server to its end, on a runtime of its own.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;

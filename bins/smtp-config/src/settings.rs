@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     password_file: Option<String>,
 }
 
-/// A password, its reference, and the route that it takes.
+/// A password, the reference it was read from, and the way that it takes to Forgejo.
 pub(crate) struct Secret {
     pub(crate) reference: Reference,
     pub(crate) secret: SecretString,
@@ -92,7 +92,7 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 }
 
 impl Settings {
-    /// Tells if anything is given at all.
+    /// Returns whether any setting is given.
     pub(crate) fn is_given(&self) -> bool {
         self.settings.is_some() || self.from.is_some()
     }

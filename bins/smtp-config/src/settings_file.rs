@@ -122,7 +122,7 @@ impl<'t> SettingsSource<'t> {
         Ok(self.0.deserialize()?)
     }
 
-    /// Returns the failure of a setting that could not be used.
+    /// Returns the failure of a setting that could not be used, with its place in the file.
     pub(crate) fn place(&self, key: &str, why: &str) -> Failure {
         Findings::new(vec![self.fault(key, why)]).into()
     }

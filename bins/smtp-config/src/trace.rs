@@ -127,7 +127,7 @@ pub(crate) fn trace(
     shown(&trace, args)
 }
 
-/// Returns the app.ini that `apply` would make of an empty file.
+/// Returns the app.ini that `apply` would write, if there were none yet.
 fn planned(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
     let mut changes: Vec<Change> =

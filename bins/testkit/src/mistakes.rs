@@ -8,7 +8,7 @@ use std::process::Command;
 /// The environment variable with the folder in which the answers are written down, a file each: `cargo xtask mistakes` sets it.
 const ANSWERS: &str = "MISTAKES_ANSWERS";
 
-/// A mistake and the answer to it.
+/// A mistake of a user, and what the program's answer must contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Mistake {
     /// The content of the file; empty for a mistake of the command line.
@@ -59,7 +59,7 @@ pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), mistakes.len(), wrong.join("\n\n"));
 }
 
-/// Returns a mistake with the whole answer for people.
+/// Runs the program on a mistake, and returns the mistake, the command and its whole output as text.
 fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &Mistake) -> String {
     let given = if mistake.text.is_empty() { mistake.args } else { args };
     let given: Vec<&str> = given.iter().map(|arg| if *arg == "FILE" { name } else { arg }).collect();

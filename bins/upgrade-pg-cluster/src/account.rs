@@ -33,7 +33,8 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs this program as the owner of a folder until it is done. The service is stopped and started in between.
+/// Runs this program as the owner of a folder until it is done, and returns its exit code. Whenever it asks for that, the
+/// service `stop` is stopped, or `start` started.
 pub(crate) fn as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -> Result<ExitCode, Failure> {
     let failed =
         |why: std::io::Error| Failure::Failed(format!("this program cannot be started again: {why}"));

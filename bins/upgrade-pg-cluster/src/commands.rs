@@ -86,10 +86,12 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Returns the failure where no upgrade has begun.
 fn no_upgrade_error() -> Failure {
     Failure::Failed("no upgrade has begun here".to_owned())
 }
 
+/// Runs or resumes the upgrade, and prints its outcome.
 fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
     let mut lines = LineObserver::new(as_json);
     let (record, outcome) = match upgrade.run(&RuleComparison, services, &mut lines) {
@@ -153,7 +155,7 @@ fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(if passes(&plan.findings) { Done::Fine } else { Done::Differences }.into())
 }
 
-/// Findings about the content of the cluster that are about the machine only when an upgrade is run.
+/// The codes of findings that are about the machine, and count only when an upgrade is run.
 const RUN_ONLY_CODES: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
@@ -195,7 +197,7 @@ fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(Done::Fine.into())
 }
 
-/// Names the command that replaces a deprecated way to call the program.
+/// Warns on standard error if the program was called without a command, and says which to use.
 fn deprecation(args: &Args) {
     if let Some(command) = args.deprecated() {
         eprintln!("{}: deprecated without a command: use `{0} {command}`", crate::NAME);

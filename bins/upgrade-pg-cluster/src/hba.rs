@@ -4,7 +4,7 @@ use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
 use pg_upgrade::{HbaChecker, HbaComparison, Major};
 use std::path::Path;
 
-/// Reads the file as each version does, and compares what they make of it.
+/// The checker that reads `pg_hba.conf` as each version does, and compares the rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleComparison;
 

@@ -3,7 +3,7 @@
 use cli_support::progress::Progress;
 use pg_upgrade::{Observer, Step};
 
-/// One line a step.
+/// An observer that shows one line for each step.
 #[derive(Debug)]
 pub(crate) struct LineObserver {
     progress: Progress,

@@ -24,7 +24,7 @@ impl Services for Systemd {
     }
 }
 
-/// Leaves it to the parent.
+/// Services that the parent process stops and starts: this process only ends with a status that asks for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentProcess;
 

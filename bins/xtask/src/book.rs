@@ -134,7 +134,7 @@ pub(crate) fn render() -> Outcome {
     Ok(())
 }
 
-/// Returns what a program lacks of that by which all of them are one family.
+/// Returns a message for each program whose `--help` lacks the parts that all programs have.
 fn family() -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for program in PROGRAMS {
@@ -177,7 +177,8 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Writes an example to a file and has the program validate it. Returns the program's complaint, or `None` if it is valid.
+/// Writes an example to a file and has the program validate it. Returns the program's complaint, or `None` if the example is
+/// valid.
 fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
     // Secrets of an example are not on this machine.
     let secret = work.join("secret");
@@ -202,7 +203,8 @@ fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -
     }
 }
 
-/// Returns the words of a command of ours, without what stands before and behind it.
+/// Returns the words of a command of one of the programs, without `sudo`, redirections and pipes. `None` if it is another
+/// program.
 fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("sudo ").trim_start_matches("-u postgres ");
     let line = line.split(" > ").next()?.split(" | ").next()?;
@@ -210,7 +212,8 @@ fn command(line: &str) -> Option<Vec<String>> {
     PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
 }
 
-/// Returns the fault of a command whose subcommand or options the program does not have.
+/// Returns what is wrong with a command: a subcommand or an option that the program does not have. `None` if nothing is.
+/// `help` caches the output of `--help`.
 fn command_fault(words: &[String], help: &mut BTreeMap<Vec<String>, String>) -> Result<Option<String>, String> {
     let program = &words[0];
     let sub: Vec<String> =

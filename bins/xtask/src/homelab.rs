@@ -32,7 +32,7 @@ impl Scenario {
         Self::of(name, command)
     }
 
-    /// Starts a command whose output is shown when it ends.
+    /// Starts a command in the background, with its output in a log file until it ends.
     pub(crate) fn of(name: &'static str, mut command: Command) -> Result<Self, String> {
         println!("xtask: {name}: in the background …");
         let said = target().join(format!("{name}.log"));
@@ -43,7 +43,7 @@ impl Scenario {
         Ok(Self { name, child, said, began: Instant::now() })
     }
 
-    /// Waits for the end of the scenario.
+    /// Waits for the end of the scenario, prints its output, and fails if it failed.
     pub(crate) fn end(mut self) -> Outcome {
         let name = self.name;
         let status = self.child.wait().map_err(|why| format!("{name}: {why}"))?;

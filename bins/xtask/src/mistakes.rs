@@ -63,7 +63,7 @@ fn hash(commit: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the numbers below `count` that a hash draws, each once, in their order: a generator that begins with the hash chooses.
+/// Returns numbers below `count`, each once and sorted, chosen by a generator that is seeded by a hash.
 fn draw(hash: &str, count: usize) -> Vec<usize> {
     // FNV-1a, then xorshift64.
     let mut state = hash.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {

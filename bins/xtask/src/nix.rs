@@ -102,7 +102,8 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     Ok(())
 }
 
-/// Compares the service settings of a module with those of the Debian unit of the same name. Returns whether there is one.
+/// Compares the service settings of a module with those of the Debian unit of the same name. Returns false if there is no
+/// such unit.
 fn compare_with_debian(unit: &Path) -> Result<bool, String> {
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split_once('-').map_or(name, |(_, rest)| rest);

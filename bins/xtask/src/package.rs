@@ -207,7 +207,8 @@ fn documents(name: &str, version: &str, folder: &Path) -> Outcome {
     quiet(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&path))
 }
 
-/// Processes one line of `install`.
+/// Installs one file of a package, as a line of its list `install` says: a program, a file of the source tree, or generated
+/// text.
 fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
     if let Some(program) = source.strip_prefix("program:") {
         copy(&programs.join(program), place, mode)?;
@@ -354,7 +355,7 @@ pub(crate) fn prove() -> Outcome {
     Ok(())
 }
 
-/// Returns whether a package installed this file.
+/// Returns whether a file below the root `system` is one that a package installed.
 fn ours(path: &Path, system: &Path) -> bool {
     let below = path.strip_prefix(system).unwrap_or(path);
     // dpkg's own records, and accounts, which are never removed.

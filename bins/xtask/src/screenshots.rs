@@ -40,7 +40,7 @@ fn healthy() -> Outcome {
     step("screenshots: two minutes of an edge in good health", command)
 }
 
-/// Builds the programs, and renders the picture of the status page alone.
+/// Builds the programs and renders the picture of the status page alone.
 pub(crate) fn of_status() -> Outcome {
     step(
         "screenshots: building edge-proxyd",

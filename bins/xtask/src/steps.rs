@@ -80,20 +80,20 @@ pub(crate) fn test() -> Outcome {
     Ok(())
 }
 
-/// The checks that only root can make: tests that become another account, network namespaces of a whole network, packages that are
-/// installed, and a booted machine.
+/// The checks that are left out without root: tests that become another account, network namespaces of a whole network,
+/// packages that are installed, and a booted machine.
 struct SkippedChecks {
     is_root: bool,
     names: Vec<String>,
 }
 
 impl SkippedChecks {
-    /// Begins with the tests that were left out.
+    /// Creates the list with the names of the tests that were left out.
     fn of(names: Vec<String>) -> Self {
         Self { is_root: is_root(), names }
     }
 
-    /// Returns whether this user can make a check. If not, it is named at the end.
+    /// Returns whether this user can make a check. If not, adds its name to the list.
     fn may(&mut self, name: &str) -> bool {
         if !self.is_root {
             self.names.push(name.to_owned());
@@ -101,7 +101,7 @@ impl SkippedChecks {
         self.is_root
     }
 
-    /// Names the checks that were left out. Continuous integration runs as root, which leaves out none.
+    /// Prints the names of the checks that were left out. Continuous integration runs as root, which leaves out none.
     fn report(&self) {
         if !self.names.is_empty() {
             println!("xtask: {} checks need root: {}", self.names.len(), self.names.join(", "));

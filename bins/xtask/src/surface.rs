@@ -151,7 +151,7 @@ fn difference(library: &str, kept: &str, made: &str) -> String {
     text
 }
 
-/// Names the features of a library that neither its manifest nor its front page describes.
+/// Returns a line for each feature of a library that neither its manifest nor its front page describes.
 fn undocumented_features(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));

@@ -148,7 +148,7 @@ fn build() -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
-/// Runs a test program and shows its output when it has ended.
+/// Runs a test program, and prints its output when it has ended.
 fn run_captured(program: &Program) -> Outcome {
     let label = program.label();
     println!("xtask: tests of {label}, in the background …");

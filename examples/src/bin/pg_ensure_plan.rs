@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A cluster as initdb creates it, reduced to what matters here. `pg_ensure::client` reads real ones.
+/// Returns a cluster as initdb creates it, reduced to what matters here. `pg_ensure::client` reads real ones.
 fn new_cluster() -> Result<CurrentState, Box<dyn std::error::Error>> {
     let version = Version::major_version(18);
     let postgres = Name::new("postgres")?;

@@ -141,7 +141,7 @@ pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet
     found
 }
 
-/// A node with nodes in it.
+/// A table or array whose entries are still to be listed.
 enum Open<'d, 't> {
     Table(&'d DeTable<'t>),
     Array(&'d DeArray<'t>),
@@ -172,7 +172,7 @@ pub(super) fn longest<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
     nodes.iter().filter(contains).max_by_key(|node| node.path.len()).unwrap_or(&nodes[0])
 }
 
-/// Returns the last key of a path, for items that of their list.
+/// Returns the last key of a path; for an item of a list, the key of the list.
 pub(super) fn last_key(path: &Path) -> &str {
     let keys = path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),

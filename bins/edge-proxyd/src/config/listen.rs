@@ -350,7 +350,7 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     address
 }
 
-/// Reports logs of sites that are none.
+/// Reports logs for sites that the configuration does not have.
 pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_proxy::config::Config) {
     let known = || proxy.sites.iter().map(|site| site.name.as_str());
     for (site, _) in log.sites.iter().filter(|(site, _)| !known().any(|name| name == site)) {

@@ -38,7 +38,7 @@ impl Watcher {
     }
 }
 
-/// Everything that runs.
+/// The running proxy of the demonstration, its origins and its observer.
 pub(super) struct Lab {
     pub(super) tls: SocketAddr,
     pub(super) plain: SocketAddr,

@@ -28,7 +28,7 @@ pub(crate) struct DemoArgs {
     json: bool,
 }
 
-/// One line of the table.
+/// A capability that is demonstrated: one line of the table.
 struct Capability {
     capability: &'static str,
     /// The observation, or the error.
@@ -109,7 +109,7 @@ fn json(lines: &[Capability]) -> String {
     serde_json::Value::from(rows).to_string()
 }
 
-/// Stays up for people to try requests.
+/// Prints commands to try, and waits until the program is interrupted.
 async fn stay(lab: &Lab) {
     let mut text = String::from("\ntry it:\n");
     let root = lab.root_path();

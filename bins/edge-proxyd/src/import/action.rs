@@ -11,7 +11,7 @@ pub(super) enum Action {
     Respond { status: u16, body: String, content_type: String },
 }
 
-/// An action, and the settings in effect.
+/// The handling of requests: their action, and the settings in effect.
 #[derive(Clone, Debug)]
 pub(super) struct Handling {
     pub(super) action: Action,
@@ -19,7 +19,7 @@ pub(super) struct Handling {
 }
 
 impl Handling {
-    /// Returns the handling for paths in whose spelling letter case counts, or does not.
+    /// Returns the same handling for paths in which letter case does not count, if `any_case`, or else does.
     pub(super) fn in_any_case(&self, any_case: bool) -> Self {
         let mut found = self.clone();
         found.scope.any_case = any_case;
@@ -27,14 +27,14 @@ impl Handling {
     }
 }
 
-/// The change of a prefix before a request is forwarded: one is removed, then another added.
+/// The change of a path's prefix before a request is forwarded: `strip` is removed, then `add` is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {
     pub(super) strip: Option<String>,
     pub(super) add: Option<String>,
 }
 
-/// Returns the answer of a place that is closed.
+/// Returns the action for paths that are closed, since their protection cannot be converted: status 403.
 pub(super) fn refusal() -> Action {
     Action::Respond { status: 403, body: String::new(), content_type: "text/plain".into() }
 }

@@ -15,7 +15,7 @@ pub(super) struct ErrorPageScope<'a> {
 }
 
 impl ErrorPageScope<'_> {
-    /// Writes the pages of the server as a key; none without one.
+    /// Renders the error pages of the server as a key. `None` if there are none.
     pub(super) fn key(&self, notes: &mut Notes) -> Option<String> {
         let of = |name: &str| -> Vec<&Directive> {
             let own: Vec<_> = self.server.iter().filter(|one| one.name == name).collect();

@@ -71,7 +71,7 @@ const USUAL: &[&str] = &[
     "$http_x_real_ip",
 ];
 
-/// Edits of a header, and what there is to say of them.
+/// The edits of a header section, and the notes on them.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     remove: Vec<String>,
@@ -88,7 +88,7 @@ impl Edits {
         self.said.push((impact, directive.clone(), what.to_owned()));
     }
 
-    /// Notes what there is to say.
+    /// Adds the notes on the edits.
     pub(super) fn note(&self, notes: &mut Notes) {
         for (impact, directive, what) in &self.said {
             match impact {

@@ -18,7 +18,7 @@ pub(super) struct Guard {
     pub(super) comments: Vec<String>,
 }
 
-/// Files and zones that settings refer to.
+/// The files and zones that access settings refer to.
 #[derive(Debug, Default)]
 pub(super) struct Guards<'a> {
     /// The folder that relative paths are in.
@@ -30,7 +30,7 @@ pub(super) struct Guards<'a> {
 }
 
 impl Guards<'_> {
-    /// Reads the rate of a `limit_req_zone`.
+    /// Adds the rate of a `limit_req_zone` under the name of its zone.
     pub(super) fn zone(&mut self, directive: &Directive) {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let client = matches!(directive.first(), "$binary_remote_addr" | "$remote_addr");
@@ -154,13 +154,13 @@ impl Guards<'_> {
         Path::new(self.folder).join(directive.first())
     }
 
-    /// Reads the passwords that clients of a scope have to know; none if they have not.
+    /// Reads the passwords that clients of a scope have to know. `None` if the scope requires none.
     fn passwords(&self, scope: &Scope) -> Option<Passwords> {
         let users = scope.users.as_ref().filter(|_| scope.realm.is_some())?;
         Some(passwords(&self.file(users), self.root))
     }
 
-    /// Notes passwords that are not taken, or not known.
+    /// Adds a note if the passwords of a scope are not taken, or not known.
     pub(super) fn note_passwords(&self, scope: &Scope, notes: &mut Notes) {
         let Some(users) = &scope.users else { return };
         match self.passwords(scope) {

@@ -16,7 +16,7 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    /// Takes over what another server says of the same address.
+    /// Adds the options that another `listen` has for the same address.
     pub(super) fn join(&mut self, other: &Self) {
         self.tls |= other.tls;
         self.quic |= other.quic;
@@ -52,7 +52,7 @@ const IMPLIED_VALUES: &[&str] = &[
     "accept_filter=",
 ];
 
-/// Returns the addresses of a `listen` directive; none if it cannot be converted.
+/// Converts a `listen` directive into its addresses. Empty if it cannot be converted, which is noted.
 pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
     let options = directive.arguments.get(1..).unwrap_or_default();
     let Some(addresses) = addresses(directive.first(), options) else {

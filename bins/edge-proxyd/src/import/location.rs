@@ -110,7 +110,7 @@ impl<'d> Locations<'d> {
         }
     }
 
-    /// Converts a location: its handling, and the settings that locations within it inherit.
+    /// Converts a location. Returns its handling, and the settings that locations within it inherit.
     fn handling(
         &mut self,
         directive: &Directive,
@@ -218,7 +218,7 @@ struct Content {
 }
 
 impl Content {
-    /// Takes a directive of content. Returns whether it was one.
+    /// Takes a directive that produces content, such as `proxy_pass` or `try_files`. Returns whether it was one.
     fn take(&mut self, directive: &Directive, variables: &Variables) -> bool {
         match directive.name.as_str() {
             "proxy_pass" | "grpc_pass" => {
@@ -285,7 +285,7 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
     })
 }
 
-/// Writes a path as it arrives: nginx compares the decoded one.
+/// Encodes a path of a directive as clients send it: nginx compares the decoded one.
 pub(super) fn encode_path(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
@@ -347,7 +347,8 @@ fn forward(
     Ok(Action::Forward { upstream: passed.upstream, prefix })
 }
 
-/// Converts the replacement of a location's path by that of the address.
+/// Converts the replacement of a location's path `path` by `to`, the path of the address. Fails with the reason if the two do
+/// not correspond.
 fn prefix_replacement(path: &str, to: &str, pass: &Directive, notes: &mut Notes) -> Result<Prefix, &'static str> {
     if to.contains(['?', '#', '$', ' ']) || !to.starts_with('/') {
         return Err("a prefix is replaced by something else than a path");

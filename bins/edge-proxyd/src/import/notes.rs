@@ -40,7 +40,7 @@ impl Impact {
     }
 }
 
-/// A directive that has a meaning but was not converted as it is.
+/// A note on a directive that has a meaning and was not converted as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) impact: Impact,
@@ -94,7 +94,7 @@ impl Notes {
 }
 
 impl Directive {
-    /// Returns the directive as one line for a reader.
+    /// Returns the directive on one line, as it is shown to people.
     pub(super) fn shown(&self) -> String {
         let mut text = self.name.clone();
         for argument in &self.arguments {
@@ -104,7 +104,7 @@ impl Directive {
         text.chars().filter(|c| !c.is_control()).take(80).collect()
     }
 
-    /// Returns its place as `file:line`.
+    /// Returns the place of the directive as `file:line`.
     pub(crate) fn place(&self) -> String {
         let place = format!("{}:{}", self.file, self.line);
         place.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

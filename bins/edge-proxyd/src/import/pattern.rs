@@ -16,7 +16,7 @@ enum Piece {
     End,
 }
 
-/// One alternative of an expression.
+/// One alternative of an expression, by the fixed characters that it begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// True if it matches from the beginning of the text on.

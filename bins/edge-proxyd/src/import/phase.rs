@@ -10,10 +10,10 @@ use super::redirect::{Rewrite, convert_return, rewrite};
 use super::scope::{Scope, reason};
 use super::variables::Variables;
 
-/// Paths that are answered before any location, and how; with the directive that says so.
+/// Paths that are answered before any location, their action, and the directive that says so.
 pub(super) type Override = (Vec<Shape>, Action, Directive);
 
-/// The outcome of the phase.
+/// The outcome of nginx's rewrite phase for a block: what `return`, `rewrite`, `set` and `if` do to its requests.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
     /// The answer to every request.
@@ -49,7 +49,7 @@ const METHODS: &[&str] = &[
     "SEARCH",
 ];
 
-/// Runs the phase.
+/// Evaluates the rewrite phase of a block: `set` changes `variables`, conditions of access change `scope`.
 pub(super) fn run(
     block: &[Directive],
     variables: &mut Variables,
@@ -121,7 +121,7 @@ impl Phase {
         self.closed.push(reason(directive, why));
     }
 
-    /// Takes a condition that holds for some requests only.
+    /// Takes a condition that holds for some requests only, with the directives in it.
     fn take_undecided(
         &mut self,
         directive: &Directive,
@@ -165,7 +165,8 @@ impl Phase {
         }
     }
 
-    /// Takes the answer that nginx gives to some requests.
+    /// Takes an action for the requests that a condition selects: as an override or a limit of access where possible, else as
+    /// a note.
     fn answer(
         &mut self,
         directive: &Directive,

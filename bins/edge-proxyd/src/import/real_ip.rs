@@ -67,7 +67,7 @@ impl RealIp {
         self.header.as_deref().unwrap_or("x-real-ip")
     }
 
-    /// Returns whether both see the same client in every request.
+    /// Returns whether both settings restore the same client address for every request.
     pub(super) fn agrees(&self, written: &Self) -> bool {
         if !self.is_set() && !written.is_set() {
             return true;

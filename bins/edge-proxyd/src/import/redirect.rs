@@ -5,7 +5,7 @@ use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape, shapes};
 use super::variables::Variables;
 
-/// Converts a `return`. `Err` says why it cannot be.
+/// Converts a `return` into an action. Fails with the reason if it cannot be converted.
 pub(super) fn convert_return(
     directive: &Directive,
     variables: &Variables,
@@ -95,7 +95,7 @@ pub(super) enum Rewrite {
     Other,
 }
 
-/// Converts a `rewrite`.
+/// Converts a `rewrite` with its flag into a change of a prefix or a redirect.
 pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     let [expression, replacement, flags @ ..] = directive.arguments.as_slice() else { return Rewrite::Other };
     let flag = flags.first().map_or("", String::as_str);
@@ -146,7 +146,7 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     }
 }
 
-/// Reads a single `.` as the character: authors of redirects leave out its escape.
+/// Escapes each single `.` of an expression, since authors of redirects leave out its escape.
 fn escape_dots(expression: &str) -> String {
     let mut out = String::new();
     let mut letters = expression.chars().peekable();
@@ -168,7 +168,7 @@ fn escape_dots(expression: &str) -> String {
     out
 }
 
-/// Returns the change of a prefix by a `rewrite … break`, if it does nothing else.
+/// Returns the change of a prefix by a `rewrite … break`. `None` if it does something else.
 fn prefix_change(expression: &str, replacement: &str) -> Option<Prefix> {
     let replacement = ["?$args", "$is_args$args", "?"]
         .iter()

@@ -26,7 +26,7 @@ pub(super) struct PathlessRoute {
 }
 
 impl Guards<'_> {
-    /// Returns the effect of a handling, and that part of it which keeps clients out.
+    /// Renders a handling. Returns all its keys, and the keys that keep clients out, as text to compare handlings by.
     pub(super) fn effect(
         &self,
         handling: &Handling,
@@ -87,7 +87,7 @@ impl Guards<'_> {
     }
 }
 
-/// Writes a route.
+/// Renders a route without its paths, and notes what it cannot express.
 pub(super) fn render(
     route: &Route,
     guards: &Guards<'_>,
@@ -141,7 +141,7 @@ fn action(action: &Action) -> Vec<String> {
     }
 }
 
-/// Writes the keys that only a site has.
+/// Renders the keys that only a site has.
 pub(super) fn site_keys(
     scope: &Scope,
     routes: &[Route],

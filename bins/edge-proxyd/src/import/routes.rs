@@ -24,7 +24,7 @@ pub(super) struct Route {
     pub(super) handling: Handling,
 }
 
-/// An expression, or the paths of a condition: how they are handled, and where.
+/// An expression, or the paths of a condition: the handling of what it matches, and the location around it.
 struct Pattern<'l> {
     shapes: Option<&'l [Shape]>,
     ignore_case: bool,
@@ -34,7 +34,7 @@ struct Pattern<'l> {
     directive: &'l Directive,
 }
 
-/// The relation of a pattern to a set of paths.
+/// The share of a set of paths that a pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     All,
@@ -42,7 +42,7 @@ enum Relation {
     None,
 }
 
-/// Returns a key that is equal for handlings with the same effect.
+/// The function that renders a handling as text. Handlings with the same text have the same effect.
 pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
 
 /// Builds the routes. `effect` returns the whole effect of a handling, and that part of it which keeps clients out.
@@ -88,7 +88,7 @@ pub(super) fn routes(
     merge(found, effect)
 }
 
-/// Leaves out routes that decide what the route above them decides.
+/// Leaves out routes whose effect is that of the longest prefix above them.
 fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
     let above = |i: usize| {
@@ -115,7 +115,7 @@ struct Patterns<'l, 'f> {
 }
 
 impl Patterns<'_, '_> {
-    /// Returns all paths that something is said of.
+    /// Returns the paths and prefixes that a location or expression names. Within each, requests are handled alike.
     fn cells(&self) -> BTreeSet<Paths> {
         let mut cells = BTreeSet::new();
         for location in self.locations {
@@ -159,7 +159,7 @@ impl Patterns<'_, '_> {
         cells
     }
 
-    /// Decides about paths as nginx does. `None` where it has no location.
+    /// Returns the handling of paths, chosen as nginx does. `None` where it has no location.
     fn at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
         let (Paths::Begins(path) | Paths::Exact(path)) = paths;
         let exact = matches!(paths, Paths::Exact(_));
@@ -251,7 +251,8 @@ impl Patterns<'_, '_> {
         Some(Handling { action: Action::Redirect { status: 301, to }, scope })
     }
 
-    /// Closes what some expressions would have refused for some of the paths.
+    /// Returns a handling that lets nobody in if one of `perhaps`, the patterns that match some of its paths, would have
+    /// refused them.
     fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
             let (whole, guard) = (self.effect)(&pattern.handling);

@@ -8,7 +8,7 @@ use super::real_ip::RealIp;
 use super::times::{milliseconds, size};
 use super::variables::Variables;
 
-/// The settings in effect at a place of the file.
+/// The settings in effect within a block: `http`, a server, or a location.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
     /// The limit as nginx writes it; its default is 1m.
@@ -131,7 +131,8 @@ impl Scope {
         inner
     }
 
-    /// Lets nobody in, since a directive that limited access has no counterpart.
+    /// Closes the scope, so that it lets nobody in, since a directive that limited access has no counterpart. Notes the
+    /// reason `why`.
     pub(super) fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
         notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
         self.closed.push(reason(directive, why));
@@ -284,12 +285,12 @@ impl Scope {
         self.timeouts.push((key, time));
     }
 
-    /// Returns the largest content; `None` means no limit.
+    /// Returns the largest content, such as `16MiB`. `None` means no limit.
     pub(super) fn body_limit(&self) -> Option<String> {
         size(&self.body_limit)
     }
 
-    /// Returns the shortest content that is compressed.
+    /// Returns the least size of content that is compressed, such as `1KiB`.
     pub(super) fn least(&self) -> String {
         size(&self.gzip_least).unwrap_or_else(|| "0".into())
     }

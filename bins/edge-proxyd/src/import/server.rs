@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::upstream::Upstreams;
 use super::variables::Variables;
 
-/// What is decided outside a server.
+/// The settings outside a server that its conversion depends on.
 pub(super) struct HttpContext<'a> {
     /// The directives of `http`.
     pub(super) http: &'a [&'a Directive],
@@ -37,7 +37,7 @@ pub(super) struct Body {
     pub(super) nothing: bool,
 }
 
-/// Converts a server with these variables.
+/// Converts the block of a server into the keys and routes of a site.
 pub(super) fn convert(
     block: &[Directive],
     around: &HttpContext<'_>,

@@ -27,7 +27,7 @@ pub(super) struct Site {
     pub(super) alone: bool,
 }
 
-/// Plain HTTP of a site.
+/// The answer to plain HTTP of a site with TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Plain {
     Redirect,
@@ -45,7 +45,7 @@ impl Plain {
     }
 }
 
-/// Converts a server for one of its hosts at a listener.
+/// The function that converts a server for one of its hosts at a listener.
 pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> Body + 'c;
 
 /// Returns the index of the server that answers for unknown names at a listener: the default, or else the first. `None` if no
@@ -56,7 +56,7 @@ fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
     named.or_else(|| servers.iter().position(|server| at(server).is_some()))
 }
 
-/// Builds the sites.
+/// Builds the sites of all hosts, one for each group of listeners that answer alike.
 pub(super) fn sites(
     servers: &[Server],
     listens: &[Listen],
@@ -100,7 +100,7 @@ pub(super) fn sites(
     found
 }
 
-/// Builds the sites of one host: one, if all its listeners answer alike.
+/// Builds the sites of one host: a single one, if all its listeners answer alike.
 fn of_host(
     host: &str,
     servers: &[Server],

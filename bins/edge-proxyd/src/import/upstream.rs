@@ -246,7 +246,7 @@ impl Upstreams {
         Some(self.name_for(address, upstream))
     }
 
-    /// Returns the name of an upstream like this one, which is added unless it is known.
+    /// Adds an upstream unless an equal one is known, and returns its name, which is derived from `authority`.
     fn name_for(&mut self, authority: &str, mut upstream: Upstream) -> String {
         for known in &self.used {
             upstream.name.clone_from(&known.name);

@@ -93,7 +93,7 @@ impl Variables {
         replace_variables(text, &|name| self.value(name, 0))
     }
 
-    /// Replaces, besides, the variables of this host and listener.
+    /// Replaces the variables whose values are known, and those of this host and listener.
     pub(super) fn constant(&self, text: &str) -> String {
         replace_variables(&self.expand(text), &|name| self.of_context(name))
     }

@@ -157,7 +157,7 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     }
 }
 
-/// Returns whether listeners need names: where a site is not at all of them.
+/// Returns whether listeners need names, since there is a site that is not at all of them.
 fn needs_names(edge: &EdgeConfig) -> bool {
     edge.forwarded.iter().any(|one| one.upstream.is_none())
         || edge

@@ -53,7 +53,7 @@ fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
     );
 }
 
-/// Escapes characters that could end a part or a line as `\xNN`.
+/// Appends text, with characters that could end a part or a line as `\xNN`.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {

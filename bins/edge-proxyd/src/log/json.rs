@@ -65,7 +65,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Returns what a PROXY header said of a connection, without what it did not say.
+/// Returns the extensions of a PROXY header as an object, without those that the header did not have.
 pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     let text =
         |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -86,8 +86,8 @@ pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     object.into()
 }
 
-/// Writes JSON in one line, with every character escaped that a terminal acts upon or that hides the order of text, and numbers
-/// without exponents, which many readers of logs do not know.
+/// A formatter that writes JSON in one line. It escapes every character that a terminal acts upon or that hides the order of
+/// text, and writes numbers without exponents, which many readers of logs do not know.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EscapingFormatter;
 
@@ -129,7 +129,7 @@ impl serde_json::ser::Formatter for EscapingFormatter {
     }
 }
 
-/// Writes a value so.
+/// Serializes a value by [`EscapingFormatter`], in one line without a line feed.
 pub(super) fn escaped_json(value: &serde_json::Value) -> Vec<u8> {
     let mut out = Vec::new();
     // Into memory: it does not fail.

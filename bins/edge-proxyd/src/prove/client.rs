@@ -27,7 +27,7 @@ pub(super) struct Clients {
     foreign: Arc<ClientConfig>,
 }
 
-/// Asks a request. An answer that does not come is none.
+/// Sends a request as the client of a probe, and returns the reply. It is the default if none comes.
 pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     let tls = match request.certificate {
         None => &clients.without,

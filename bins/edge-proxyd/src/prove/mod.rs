@@ -54,7 +54,7 @@ struct ComparisonResult {
     reached: ReachedRequests,
 }
 
-/// The requests that reached a service through nginx.
+/// The numbers of requests that reached a service through nginx, by protocol.
 #[derive(Debug, Default, Serialize)]
 struct ReachedRequests {
     http1: usize,
@@ -159,7 +159,7 @@ fn run(
 const NAMESPACES: [&str; 8] =
     ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--"];
 
-/// Refuses where the system allows no namespaces.
+/// Fails where the system allows no network namespaces.
 fn ensure_namespaces() -> Result<(), String> {
     let out = Command::new("unshare").args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).output();
     let why = match out {
@@ -172,7 +172,7 @@ fn ensure_namespaces() -> Result<(), String> {
     ))
 }
 
-/// Runs a side, and returns its answers.
+/// Runs one side of the proof, nginx or edge-proxyd, by this program in namespaces of its own, and returns the replies.
 fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, String> {
     let text = serde_json::to_string(job).map_err(|why| why.to_string())?;
     std::fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))?;

@@ -14,7 +14,7 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    /// Reads them from the configuration and from what nginx says of itself.
+    /// Reads the modules from the configuration and from the output of nginx itself.
     pub(super) fn of(nginx: &Path, directives: &[Directive]) -> Self {
         let mut found = Self::default();
         let loads: Vec<&Directive> = directives.iter().filter(|one| one.name == "load_module").collect();
@@ -40,14 +40,14 @@ impl Modules {
         }
     }
 
-    /// Writes the paths into directives.
+    /// Replaces the paths in `load_module` directives by those of the modules.
     pub(super) fn place(&self, directives: &mut [Directive]) {
         for one in directives.iter_mut().filter(|one| one.name == "load_module") {
             one.arguments = vec![self.path(one.first())];
         }
     }
 
-    /// Asks nginx whether it has `stream` with them.
+    /// Returns whether nginx has the module `stream`, if these modules are loaded.
     pub(super) fn has_stream(&self, nginx: &Path, folder: &Path) -> bool {
         let file = folder.join("modules.conf");
         let loads: String = self.loaded.iter().map(|path| format!("load_module \"{path}\";\n")).collect();

@@ -110,7 +110,8 @@ fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
     config.with_no_client_auth().with_single_cert(chain, key).ok().map(Arc::new)
 }
 
-/// Serves what a connection begins with: TLS, HTTP, or a line of text; before it there may be a PROXY header in text form.
+/// Serves one connection by what it begins with: TLS, HTTP, or a line of text; before it there may be a PROXY header in text
+/// form.
 fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let mut client = String::new();
@@ -141,7 +142,7 @@ fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     }
 }
 
-/// Reads a line, byte by byte: what follows it is not for this reader.
+/// Reads a line byte by byte, so that what follows it stays unread.
 fn line(stream: &mut TcpStream) -> String {
     let mut got = Vec::new();
     let mut byte = [0];

@@ -53,7 +53,7 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     (found, left_out)
 }
 
-/// Asks for what is forwarded as it comes: a line of text, or TLS by each name.
+/// Appends the probes of a TCP forward: a line of text, or TLS by each name.
 fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     let mut facts = Facts::default();
     facts.read(forward.directive.inner());
@@ -76,7 +76,7 @@ fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     }
 }
 
-/// Returns as many as `most`, spread over the whole, and the number of the others.
+/// Returns at most `most` probes, spread over all of them, and the number of the others.
 fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     let count = all.len();
     let kept = count.min(most);
@@ -87,7 +87,7 @@ fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     (found, count - kept)
 }
 
-/// Asks for every sample of a server: plainly first, then with what its directives look at.
+/// Appends the probes of every sample of a server: first without fields, then with what its directives depend on.
 fn server_requests(
     basic: &Probe,
     samples: &[Sample],
@@ -166,7 +166,7 @@ fn server_requests(
     }
 }
 
-/// Facts about directives that requests have to vary.
+/// The properties of a server's directives that probes have to vary.
 #[derive(Debug, Default)]
 struct Facts {
     /// An address inside each range that is named.
@@ -216,12 +216,13 @@ impl Facts {
     }
 }
 
-/// Returns where clients connect to.
+/// Returns the addresses that clients connect to, each with the use of TLS and of PROXY headers.
 fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
     reachable_listens(&outline.listens)
 }
 
-/// Returns an address for each listener: one for every address is reached by one that no other has.
+/// Returns an address for each listener. For one on every address of the machine, it is an address that no other listener
+/// has.
 fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
     let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
@@ -243,7 +244,7 @@ fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, b
     found
 }
 
-/// Returns a name that a pattern of hosts has.
+/// Returns a host name that matches a host pattern.
 fn example_host(host: &str) -> String {
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }

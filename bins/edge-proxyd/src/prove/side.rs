@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// The longest time until the server listens.
 const START: Duration = Duration::from_secs(20);
 
-/// Does the work of a job and prints the answers.
+/// Runs one side of a proof: starts its server and recorders, sends the requests of the job, and prints the replies as JSON.
 pub(crate) fn side(job: &Path) -> Exit {
     match run(job) {
         Ok(answers) => {
@@ -56,7 +56,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     Ok(answers)
 }
 
-/// Refuses to run where a network is in reach: the namespace of a side has the loopback interface alone.
+/// Fails if another network interface than loopback is in reach.
 fn ensure_isolated() -> Result<(), String> {
     let interfaces =
         std::fs::read_to_string("/proc/self/net/dev").map_err(|why| format!("/proc/self/net/dev: {why}"))?;
@@ -71,7 +71,7 @@ fn ensure_isolated() -> Result<(), String> {
     Ok(())
 }
 
-/// Puts the addresses on the loopback interface, and hides sockets and names of the system.
+/// Adds the addresses of a job to the loopback interface, and hides sockets and names of the system by mounts.
 fn network(job: &Job) -> Result<(), String> {
     let mut script = String::from("link set lo up\n");
     for address in &job.addresses {

@@ -198,7 +198,8 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     Some(found)
 }
 
-/// Lets recorders listen on the ports of the server, at addresses of their own: every address gets `reuseport` once.
+/// Adds `reuseport` to the first directive for each address, so that recorders can listen on the same ports at addresses of
+/// their own.
 fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     for one in all {
         if one.name == "listen" && !one.first().starts_with("unix:") {
@@ -223,7 +224,7 @@ fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     }
 }
 
-/// Adds what `http` needs on the stage.
+/// Adds the directives that `http` needs on the stage.
 fn defaults(http: &mut Directive, folder: &str) {
     let (file, line) = (http.file.clone(), http.line);
     let make = |name: &str, arguments: &[String]| Directive {
@@ -256,7 +257,7 @@ fn defaults(http: &mut Directive, folder: &str) {
     block.splice(0..0, more);
 }
 
-/// Writes a directive as nginx reads it.
+/// Appends a directive and its block in nginx's syntax.
 fn write_directive(directive: &Directive, out: &mut String, folder: &str) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = !directive.name.is_empty()

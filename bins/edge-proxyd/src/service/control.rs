@@ -148,7 +148,7 @@ impl ControlRequest {
     }
 }
 
-/// Returns whether the process at the other end may ask: that of root or of the account of this process.
+/// Returns whether the process at the other end may send requests: that of root or of the account of this process.
 fn may_ask(stream: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)

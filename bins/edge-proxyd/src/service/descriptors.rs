@@ -3,7 +3,7 @@
 use edge_proxy::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of descriptors to the hard one. Returns the limit; `None` is without one.
+/// Raises the soft limit of descriptors to the hard one. Returns the limit, or `None` if there is none.
 pub(crate) fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {

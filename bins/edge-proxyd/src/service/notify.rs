@@ -71,7 +71,7 @@ impl Notifier {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
-    /// Waits until the manager has processed what was sent, but not for long.
+    /// Waits until the manager has processed the messages sent so far, for at most [`QUEUE_TIMEOUT`].
     pub(crate) fn settle(&self) -> io::Result<()> {
         if self.socket.is_none() {
             return Ok(());

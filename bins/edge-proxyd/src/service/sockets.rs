@@ -151,7 +151,7 @@ fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
     )
 }
 
-/// Returns whether a listener is at this address.
+/// Returns whether a listener is at this address, over TCP if `stream`, or else over UDP.
 fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
     let same = listener.address == address
         || (listener.address.port() == 0 && listener.address.ip() == address.ip());

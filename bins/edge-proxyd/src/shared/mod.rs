@@ -26,7 +26,7 @@ pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, String> {
     Ok(shared.schedule(section.schedule).wait(section.wait))
 }
 
-/// Reports changes of the database connection.
+/// Writes a change of the database connection to the journal.
 pub(crate) fn tell(event: &SharedEvent) {
     match event {
         SharedEvent::Away(why) => journal::warning(format_args!(

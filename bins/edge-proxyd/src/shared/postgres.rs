@@ -93,7 +93,10 @@ impl Postgres {
         Ok(Self { database, connection: RwLock::default() })
     }
 
-    /// Returns the connection, if there is one. Only [`SharedStore::keys`] connects, so that no handshake waits for it.
+    /// Returns the connection to the database. Only [`SharedStore::keys`] connects, so that no handshake waits for it.
+    ///
+    /// # Errors
+    /// There is none at the moment.
     fn current_connection(&self) -> Result<Arc<Connection>, StoreError> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
         connection

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The outcome of the last reload, and the time at which the configuration in effect was read.
+/// The outcome of the last reload, and the time of the last successful one.
 #[derive(Debug)]
 pub(crate) struct Reloads(Mutex<(bool, SystemTime)>);
 

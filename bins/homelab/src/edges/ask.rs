@@ -11,7 +11,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 /// The time to wait for a response before trying the other edge.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The results of the client.
+/// The counts of a client's requests, by outcome.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     answered: usize,
@@ -26,13 +26,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Checks that no request was lost although an edge was away.
+    /// Checks that no request was lost, and that some met the edge that was away. Returns the counts in words.
     pub(super) fn held_without_one(&self) -> Result<String, String> {
         ensure(self.moved + self.again > 0, || "no request met the edge that was away".to_owned())?;
         self.held()
     }
 
-    /// Checks that no request was lost.
+    /// Checks that no request was lost. Returns the counts in words.
     pub(super) fn held(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
         ensure(self.answered >= 10, || format!("only {} requests", self.answered))?;
@@ -49,7 +49,7 @@ impl Tally {
     }
 }
 
-/// Sends requests while `what` runs.
+/// Runs `what` while a client sends requests to both edges. Returns the client's counts, and the result of `what`.
 pub(super) fn ask_while<T>(
     edges: &TwoEdgeLab,
     host: &str,

@@ -105,7 +105,7 @@ impl TwoEdgeLab {
         })
     }
 
-    /// Returns a client with sessions of an edge that the database has.
+    /// Creates a client that has sessions of an edge, and waits until the database has them too.
     fn with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
@@ -117,9 +117,9 @@ impl TwoEdgeLab {
         Ok(client)
     }
 
-    /// Sends a request in early data to the other edge than the one that issued the session, and returns its path. An
-    /// edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then follows a full
-    /// handshake, and another session is tried. In every case, each request must arrive exactly once.
+    /// Sends a request in early data to the other edge than `from`, which issued the session. Returns the outcome and the
+    /// request's path. An edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then
+    /// follows a full handshake, and another session is tried. In every case, each request must arrive exactly once.
     fn early_elsewhere(&self, from: usize, name: &str) -> Result<(RequestOutcome, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {

@@ -17,7 +17,7 @@ use crate::lab::Lab;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Parameters of the scenario.
+/// The parameters of a scenario.
 pub(crate) struct Pace {
     /// Duration of the loss of the tailnet.
     pub(crate) tailnet_away: Duration,

@@ -17,7 +17,7 @@ struct Sent {
     content: usize,
 }
 
-/// Counts what this address sent, in a capture of Ethernet in tcpdump's format.
+/// Counts the packets of an address in a capture of Ethernet in tcpdump's format.
 fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
     let bytes = std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?;
     let number = |at: usize| {
@@ -100,7 +100,8 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
     });
 }
 
-/// Returns what the edge and the attacker sent while a script ran. The filter selects the packets of this script.
+/// Captures the packets that match a filter while a script runs on the attacker. Returns the counts of the edge and of the
+/// attacker.
 fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
     let attacker = &lab.topology.attacker;
     let file = attacker.folder.join(format!("run/{name}.pcap"));

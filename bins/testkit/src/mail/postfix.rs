@@ -107,7 +107,7 @@ impl Postfix {
         postfix
     }
 
-    /// Waits for a message that contains `words`, and returns it.
+    /// Waits until a message that contains `words` is delivered, and returns its text.
     pub fn delivered(&self, words: &str) -> String {
         let new = self.folder.path().join("mail/box/new");
         let mut found = None;
@@ -120,7 +120,7 @@ impl Postfix {
         found.expect("it is there")
     }
 
-    /// Returns the command that reloads the certificate.
+    /// Returns the command by which the server reads its certificate again, with its arguments. It is not run.
     pub fn reload(&self) -> Vec<String> {
         let conf = self.folder.path().join("conf").display().to_string();
         ["/usr/sbin/postfix", "-c", &conf, "reload"].map(str::to_owned).to_vec()

@@ -117,7 +117,8 @@ fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) 
     to
 }
 
-/// Programs that were given the C library beside them name it by its path, which is another one in the copy.
+/// Rewrites the paths in copied programs that were given the C library beside them, from `from` to `to`; the copy is still at
+/// `partial`.
 fn relocate(from: &Path, partial: &Path, to: &Path) {
     let (old, new) = (from.display().to_string(), to.display().to_string());
     for entry in fs::read_dir(partial.join("bin")).expect("a folder of programs") {

@@ -164,7 +164,8 @@ fn fourth_try(machine: &mut Machine) -> Outcome {
     machine.active(40, &["pg-ensure", "myapp"])
 }
 
-/// As the comment in the unit advises for systemd before 254, which does not know RestartMode=direct.
+/// Checks the advice of the unit's comment for systemd before 254, which does not know `RestartMode=direct`: `Upholds=`
+/// starts the application later.
 fn upheld(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/pg-ensure.service.d; \

@@ -26,15 +26,15 @@ const SUITE: &str = "trixie";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,postgresql,iproute2,curl,procps,polkitd,socat,openssl,\
                         ca-certificates,logrotate,python3-minimal,libpython3-stdlib";
 
-/// A thing that must hold, and how it is seen.
+/// A check: its name, and the function that makes it in a machine.
 type Step = (&'static str, fn(&mut Machine) -> Outcome);
 
-/// Returns the root that machines are copies of.
+/// Returns the root folder that machines are copies of.
 fn base() -> PathBuf {
     tools_folder().join(format!("debian-{SUITE}"))
 }
 
-/// Makes the root, unless it is there.
+/// Creates the root folder of Debian, unless it is there with the same packages.
 pub(crate) fn install() -> Outcome {
     let stamp = base().join("etc/xtask-packages");
     if std::fs::read_to_string(&stamp).is_ok_and(|text| text == PACKAGES) {
@@ -68,7 +68,8 @@ pub(crate) fn prove_in_full() -> Outcome {
     read_whole_book()
 }
 
-/// Boots the programs that are already built, and takes them through the steps of the long form that have this in their names.
+/// Boots the programs that are already built, and runs the steps of the long form that have `part` in their names, after the
+/// first one.
 pub(crate) fn prove_some(part: &str) -> Outcome {
     let all = [full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
     let steps: Vec<Step> = all
@@ -80,7 +81,8 @@ pub(crate) fn prove_some(part: &str) -> Outcome {
     live_with("boot, in part", MACHINE, &steps, &earlier()?)
 }
 
-/// Packages the programs under a lower version, which stands for an earlier one where there are no packages of it.
+/// Packages the programs under a lower version, which stands for an earlier one where there are no packages of it. Returns
+/// the packages.
 fn earlier() -> Result<Vec<PathBuf>, String> {
     crate::package::build_as(&target().join("debug"), &target().join("boot-earlier"), "none", Some("0.0.1-1"))
 }
@@ -124,7 +126,7 @@ fn steps() -> impl Iterator<Item = &'static Step> {
     forms.into_iter().flatten()
 }
 
-/// Boots a machine and takes it through these steps, each of which finds it as the one before left it.
+/// Boots a machine and runs these steps in order, each on the state that the one before left.
 fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
     live_with(what, script, steps, &[])
 }

@@ -5,7 +5,7 @@ use super::machine::Machine;
 use crate::process::{Outcome, root};
 use std::collections::BTreeSet;
 
-/// The need of an option.
+/// The resource that an option needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
     /// Nothing beside what every start needs.

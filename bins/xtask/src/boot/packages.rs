@@ -92,7 +92,8 @@ fn previous(machine: &mut Machine) -> Outcome {
     machine.run("edge-proxyd maintenance off m.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd").map(drop)
 }
 
-/// As a package that is older than the state finds it: a line of a journal, a field and a record that it does not know.
+/// Checks that a program starts with state that a later version wrote: a journal line, a field and a record that it does not
+/// know.
 fn later_state(machine: &mut Machine) -> Outcome {
     machine.run(
         "sed -i 's/names = \\[\"a.test\"\\]/&\\n[[acme.certificate]]\\nnames = [\"b.test\"]/' /etc/edge-proxyd/edge.toml; \

@@ -11,7 +11,7 @@ pub(super) const STEPS: &[Step] = &[("PostgreSQL is upgraded by the unit, with i
 const OLD: &str = "/var/lib/postgresql/apart/17/main";
 const NEW: &str = "/var/lib/postgresql/apart/18/main";
 
-/// Returns a script that runs commands of a cluster while its server is up.
+/// Returns a script that starts a cluster's server, runs commands, and stops it again.
 fn serving(version: u32, data: &str, commands: &str) -> String {
     let bin = format!("/opt/postgresql-{version}/bin");
     format!(

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The interval at which their ends are compared with the clock.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// The certificates of the folder, watched.
+/// The certificates in use, which are read again when their files change, and their warnings.
 pub(super) struct CertificateMonitor {
     certificates: Arc<Certificates>,
     looked: Option<Instant>,
@@ -24,8 +24,9 @@ pub(super) struct CertificateMonitor {
 }
 
 impl CertificateMonitor {
-    /// Loads the certificates, if any are configured, and reports what is used, what is not and which sites have none. A folder
-    /// that cannot be read, as one that is mounted later, is looked at again and keeps nothing else from being served.
+    /// Loads the certificates, and reports what is used, what is not and which sites have none. `None` if none are
+    /// configured. A folder that cannot be read, as one that is mounted later, is read again later and keeps nothing else
+    /// from being served.
     pub(super) fn load(settings: &Settings) -> Option<Self> {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return None;
@@ -61,13 +62,14 @@ impl CertificateMonitor {
         self.failed.is_some()
     }
 
-    /// Uses these files beside the folder.
+    /// Replaces the certificate files that are used beside the folder, and reads them.
     pub(super) fn set_files(&mut self, files: Vec<CertificateFiles>) {
         self.certificates.set_files(files);
         self.refresh(Certificates::refresh);
     }
 
-    /// Reads changed files.
+    /// Reads changed files by `look`, and reports certificates that were loaded, rejected or near their end. Those that
+    /// cannot be read stay in use.
     pub(super) fn refresh(
         &mut self,
         look: impl Fn(&Certificates) -> Result<RefreshReport, CertificateError>,
@@ -90,7 +92,7 @@ impl CertificateMonitor {
         }
     }
 
-    /// Reports certificates that near their end, each once a stage.
+    /// Reports certificates that near their end, once for each stage.
     fn report_expiry(&mut self) {
         self.looked = Some(Instant::now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
@@ -122,7 +124,7 @@ impl CertificateMonitor {
 pub(crate) const CLOCK: &str =
     "clients refuse it, unless the clock of this machine is wrong: see timedatectl";
 
-/// The stages of a certificate that is not renewed.
+/// The remaining validity of a certificate, in stages that are reported once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Remaining {
     /// Its validity has not begun.

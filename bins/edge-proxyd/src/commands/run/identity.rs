@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The folder, and what was found at its path.
+/// The path of the folder of certificates, and the folder that was there when it was last looked at.
 pub(super) struct FolderIdentity {
     path: Option<PathBuf>,
     /// Device and inode; `None` without a folder.
@@ -12,7 +12,7 @@ pub(super) struct FolderIdentity {
 }
 
 impl FolderIdentity {
-    /// Notes what is at a path.
+    /// Records the folder that is at a path now.
     pub(super) fn of(path: Option<PathBuf>) -> Self {
         let mut identity = Self { path, found: None };
         identity.found = identity.stat();

@@ -40,7 +40,7 @@ fn successor_advice() -> String {
     )
 }
 
-/// Returns the sections that are read only at start and have changed.
+/// Returns the names of sections that are read only at start and differ from those that this process was started with.
 fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool) -> Vec<String> {
     [
         ("acme", settings.acme != started.acme),

@@ -68,7 +68,7 @@ struct PendingTakeover<'a> {
     asked: Option<ControlRequest>,
 }
 
-/// Everything the main thread looks after.
+/// The state of the main thread, which handles everything that is not a request.
 pub(super) struct Supervisor<'a> {
     pub(super) args: &'a RunArgs,
     pub(super) settings: &'a Settings,
@@ -202,7 +202,7 @@ impl<'a> Supervisor<'a> {
         pending
     }
 
-    /// Switches a site, of the configuration in effect.
+    /// Switches a site of the configuration in effect, unless a successor is about to serve. Returns the answer.
     fn switch(&mut self, asked: &MaintenanceRequest, handing_over: bool) -> ControlAnswer {
         let refused =
             |line: String, invalid| ControlAnswer { lines: vec![line], invalid, ..ControlAnswer::default() };
@@ -223,7 +223,8 @@ impl<'a> Supervisor<'a> {
         ControlAnswer { ok: true, lines: vec![line], ..ControlAnswer::default() }
     }
 
-    /// Begins a takeover, unless there is one.
+    /// Begins a takeover, unless there is one. Returns the takeover that is pending afterwards, or `None` if it could not
+    /// begin.
     async fn hand_over(
         &self,
         pending: Option<PendingTakeover<'a>>,
@@ -248,7 +249,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Completes a takeover. Returns the ending of this process, unless the successor does not serve.
+    /// Completes a takeover, and answers whoever asked for it. Returns the reason to stop, or `None` if the successor does
+    /// not serve.
     async fn finish(
         &mut self,
         pending: PendingTakeover<'a>,
@@ -290,7 +292,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Ends a successor that does not serve yet: the whole service is to stop.
+/// Ends a successor that does not serve yet, since the whole service is to stop.
 fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     if let Some(pending) = pending {
         pending.hand_over.end();

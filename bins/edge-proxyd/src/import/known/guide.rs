@@ -4,7 +4,7 @@ use super::*;
 
 const GUIDE: &str = include_str!("../../../../../MIGRATING.md");
 
-/// Words of directives in the guide's part on nginx.
+/// Returns the words of the guide's part on nginx.
 fn written() -> Vec<&'static str> {
     let (_, rest) = GUIDE.split_once("## nginx").expect("a part on nginx");
     let (part, _) = rest.split_once("### What nginx does").expect("its end");
