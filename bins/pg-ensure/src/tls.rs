@@ -209,7 +209,6 @@ impl<S> MakeTlsConnect<S> for Connector
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// A TLS connection, which knows its channel binding.
     type Stream = Stream<S>;
     type TlsConnect = Self;
     type Error = rustls_pki_types::InvalidDnsNameError;
@@ -239,7 +238,7 @@ where
     }
 }
 
-/// A TLS connection.
+/// A TLS connection, which knows its channel binding.
 pub(crate) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {

@@ -182,8 +182,8 @@ fn undocumented_features(library: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Names the items that the last release of this version's series had and that are gone (semantic versioning: a new minor version before
-/// 1.0, a new major version after).
+/// Returns a line for each item that the last release of this version's series had and `made` does not (semantic versioning: a new
+/// minor version before 1.0, a new major version after).
 fn removed_items(library: &str, made: &str) -> Result<String, String> {
     let folder = registry::folder(library);
     let manifest = root().join(&folder).join("Cargo.toml");

@@ -95,11 +95,11 @@ pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Opti
         (Some(file), None) => basic(&table, &file),
         (None, Some(upstream)) => forward(&table, &upstream, upstreams),
         (Some(_), Some(_)) => {
-            table.wrong("users", "excludes `upstream`: a request is authenticated by one of them");
+            table.report_error("users", "excludes `upstream`: a request is authenticated by one of them");
             None
         }
         (None, None) => {
-            table.wrong(
+            table.report_error(
                 "users",
                 "missing: write users = \"/path/of/htpasswd\", or upstream for an authentication service",
             );
@@ -121,7 +121,7 @@ fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
             Some(Auth::Basic(BasicAuth { realm, users, user_field }))
         }
         Err(why) => {
-            file.wrong(&why);
+            file.report_error(&why);
             None
         }
     }
@@ -135,7 +135,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
         names.iter().filter_map(Value::text).map(String::from).collect()
     });
     let Some(path) = path.or(service.map(|(_, path, _)| path)) else {
-        table.wrong(
+        table.report_error(
             "path",
             "missing: write the path of the authentication request, or service = \"authelia\" or \"authentik\"",
         );
@@ -165,7 +165,7 @@ fn rates(table: &Table<'_, '_>) -> RateLimits {
     };
     for (key, of) in [("client_burst", "client"), ("site_burst", "site")] {
         if table.get(key).is_some() && table.get(of).is_none() {
-            table.wrong(key, &format!("has no effect without `{of}`: add it, or leave this out"));
+            table.report_error(key, &format!("has no effect without `{of}`: add it, or leave this out"));
         }
     }
     table.finish();

@@ -51,7 +51,7 @@ pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
         let Some(weight) = value.number() else { continue };
         match targets.iter().position(|known| *known == target) {
             Some(at) => weights[at] = weight as u16,
-            None => value.wrong("belongs to no target: write the target as in `targets` or `backup`"),
+            None => value.report_error("belongs to no target: write the target as in `targets` or `backup`"),
         }
     }
     weights
@@ -66,7 +66,7 @@ pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     }
     let table = value.table()?;
     let Some(name) = table.get("cookie") else {
-        table.wrong("cookie", "missing: write the name of the cookie, such as cookie = \"edge-target\"");
+        table.report_error("cookie", "missing: write the name of the cookie, such as cookie = \"edge-target\"");
         return None;
     };
     let mut cookie = StickyCookie::new(name.text()?);
@@ -104,7 +104,7 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     } else {
         for key in ["host", "interval", "timeout", "status"] {
             if table.get(key).is_some() {
-                table.wrong(key, "applies to active checks only: add path = \"/healthz\", or leave it out");
+                table.report_error(key, "applies to active checks only: add path = \"/healthz\", or leave it out");
             }
         }
     }
@@ -118,7 +118,7 @@ fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let range = low.trim().parse().ok().zip(high.trim().parse().ok());
     if range.is_none() {
-        value.wrong("not a valid range of statuses: expected one such as \"200-399\", or \"204\"");
+        value.report_error("not a valid range of statuses: expected one such as \"200-399\", or \"204\"");
     }
     range
 }

@@ -31,7 +31,7 @@ pub(super) fn read(table: &Table<'_, '_>) -> Option<ClientCertificates> {
     let table = table.table("client_certificates")?;
     let ca = table.get("ca");
     if ca.is_none() {
-        table.wrong(
+        table.report_error(
             "ca",
             "missing: write the PEM file of the authorities, such as \"/etc/edge-proxy/clients.pem\"",
         );

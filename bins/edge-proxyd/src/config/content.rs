@@ -9,7 +9,7 @@ pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
     let mut content_type = "text/plain; charset=utf-8";
     if let Some(value) = table.get("file") {
         if table.get("body").is_some() {
-            table.wrong("file", "excludes `body`: write one of them");
+            table.report_error("file", "excludes `body`: write one of them");
         }
         if let Some(path) = value.path() {
             if path.extension().is_some_and(|extension| extension == "html") {
@@ -17,14 +17,14 @@ pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
             }
             match std::fs::read(&path) {
                 Ok(content) => body = content,
-                Err(why) => value.wrong(&format!("cannot be read: {why}")),
+                Err(why) => value.report_error(&format!("cannot be read: {why}")),
             }
         }
     }
     if let Some(value) = table.get("content_type")
         && value.value.as_str() == Some("")
     {
-        value.wrong("not a valid media type: expected one such as text/html; charset=utf-8");
+        value.report_error("not a valid media type: expected one such as text/html; charset=utf-8");
     }
     (body, text("content_type").unwrap_or(content_type).into())
 }

@@ -129,7 +129,7 @@ impl<'t> Document<'t> {
             other => other,
         };
         let Some(spans) = places.get(&error.place) else {
-            return self.wrong(0, key, in_backticks(&error.value), format!("{}: {}", error.part, error.fix));
+            return self.report_error(0, key, in_backticks(&error.value), format!("{}: {}", error.part, error.fix));
         };
         // The path of a route is under one of two keys.
         let written = |name: &&str| spans.keys.contains_key(*name);
@@ -140,10 +140,10 @@ impl<'t> Document<'t> {
         let at = ["", "s"].iter().find_map(|plural| spans.keys.get(&format!("{first}{plural}")));
         let at = spans.keys.get(key).or(at).copied().unwrap_or(spans.whole);
         let path = if spans.path.is_empty() { key.into() } else { format!("{}.{key}", spans.path) };
-        self.wrong(at, &path, in_backticks(&error.value), error.fix.to_string());
+        self.report_error(at, &path, in_backticks(&error.value), error.fix.to_string());
     }
 
-    fn wrong(&self, at: usize, key: &str, value: Option<String>, message: String) {
+    fn report_error(&self, at: usize, key: &str, value: Option<String>, message: String) {
         let (line, column) = position(self.text, at);
         let file = self.file.clone();
         self.add(Problem { file, line, column, key: key.into(), value, message });
@@ -192,10 +192,10 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// Reports an error at a key, or at the table if the key is missing.
-    pub(super) fn wrong(&self, key: &str, message: &str) {
+    pub(super) fn report_error(&self, key: &str, message: &str) {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
-        self.document.wrong(at, &path, None, message.into());
+        self.document.report_error(at, &path, None, message.into());
     }
 
     /// Records the position of this part of the configuration.
@@ -228,23 +228,23 @@ impl<'d, 't> Table<'d, 't> {
                 }
             };
             let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
-            self.document.wrong(key.span().start, &path, None, format!("unknown key: {hint}"));
+            self.document.report_error(key.span().start, &path, None, format!("unknown key: {hint}"));
         }
     }
 }
 
 impl<'d, 't> Value<'d, 't> {
     /// Reports an error at the value.
-    pub(super) fn wrong(&self, message: &str) {
+    pub(super) fn report_error(&self, message: &str) {
         let written = self.document.text.get(self.span.clone()).unwrap_or_default();
         let line = written.lines().next().unwrap_or_default();
         let short: String = line.chars().take(80).collect();
-        self.document.wrong(self.span.start, &self.path, Some(short), message.into());
+        self.document.report_error(self.span.start, &self.path, Some(short), message.into());
     }
 
     /// Reports an error without repeating the value, which may be a secret in place of a reference.
-    pub(super) fn wrong_unseen(&self, message: &str) {
-        self.document.wrong(self.span.start, &self.path, None, message.into());
+    pub(super) fn report_secret_error(&self, message: &str) {
+        self.document.report_error(self.span.start, &self.path, None, message.into());
     }
 
     /// Returns the value as a table. `None` if it is not one, which is reported.
@@ -260,7 +260,7 @@ impl<'d, 't> Value<'d, 't> {
                 may: may?,
             }),
             None => {
-                self.wrong("expected a table: write it as a section in brackets, or { key = value }");
+                self.report_error("expected a table: write it as a section in brackets, or { key = value }");
                 None
             }
         }
@@ -269,7 +269,7 @@ impl<'d, 't> Value<'d, 't> {
     /// Returns the tables of an array of tables, `[[key]]`.
     pub(super) fn tables(&self) -> Vec<Table<'d, 't>> {
         if self.value.as_array().is_none() {
-            self.wrong("expected a list of tables: write the section's name in double brackets, [[name]]");
+            self.report_error("expected a list of tables: write the section's name in double brackets, [[name]]");
         }
         self.items().iter().filter_map(Self::table).collect()
     }

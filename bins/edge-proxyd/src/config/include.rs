@@ -30,7 +30,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
         let paths = match matching_files(&pattern) {
             Ok(paths) => paths,
             Err(why) => {
-                value.wrong(&format!("cannot be read: {why}"));
+                value.report_error(&format!("cannot be read: {why}"));
                 continue;
             }
         };
@@ -39,7 +39,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
             match std::fs::read_to_string(&path) {
                 Ok(_) if name == main || found.iter().any(|file| file.name == name) => {}
                 Ok(text) => found.push(IncludedFile { name, text }),
-                Err(why) => value.wrong(&format!("{name} cannot be read: {why}")),
+                Err(why) => value.report_error(&format!("{name} cannot be read: {why}")),
             }
         }
     }

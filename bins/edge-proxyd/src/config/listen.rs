@@ -93,15 +93,15 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
         let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
         let (tls, http3) = (boolean("tls"), boolean("http3"));
         if http3 && !tls {
-            table.wrong("http3", "needs tls = true: HTTP/3 is always encrypted");
+            table.report_error("http3", "needs tls = true: HTTP/3 is always encrypted");
         }
         let h2c = boolean("h2c");
         if h2c && tls {
-            table.wrong("h2c", "is for listeners without TLS: with TLS clients choose HTTP/2 in the handshake, so leave it out");
+            table.report_error("h2c", "is for listeners without TLS: with TLS clients choose HTTP/2 in the handshake, so leave it out");
         }
         let forward = forward(&table, upstreams);
         if forward.is_some() && tls {
-            table.wrong("forward", "excludes `tls`: bytes are forwarded as they come; to pass TLS through by its server name, use `passthrough` of a site");
+            table.report_error("forward", "excludes `tls`: bytes are forwarded as they come; to pass TLS through by its server name, use `passthrough` of a site");
         }
         let kind = match (&forward, tls) {
             (Some(_), _) => ListenerKind::Tcp,
@@ -112,7 +112,7 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
         let interface = table.get("interface").and_then(|value| value.text()).map(Into::into);
         let proxy_protocol = table.get("proxy_protocol").map(|value| value.ranges()).unwrap_or_default();
         match table.get("address") {
-            None => table.wrong("address", "missing: write address and port, such as \"0.0.0.0:443\""),
+            None => table.report_error("address", "missing: write address and port, such as \"0.0.0.0:443\""),
             Some(value) => {
                 for address in value.list() {
                     let Some(address) = socket_address(&address) else { continue };
@@ -138,7 +138,7 @@ fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
         Some((before, (zone, after))) if zone.parse::<u32>().is_err() => match interface_index(zone) {
             Ok(index) => format!("{before}%{index}]{after}"),
             Err(why) => {
-                value.wrong(&format!("no interface {zone}: {why} (`ip link` lists the interfaces)"));
+                value.report_error(&format!("no interface {zone}: {why} (`ip link` lists the interfaces)"));
                 return None;
             }
         },
@@ -146,7 +146,7 @@ fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
     };
     match numbered.parse() {
         Ok(SocketAddr::V6(address)) if address.ip().is_unicast_link_local() && address.scope_id() == 0 => {
-            value.wrong(&format!(
+            value.report_error(&format!(
                 "a link-local address needs a zone: write [{}%INTERFACE]:{}",
                 address.ip(),
                 address.port()
@@ -155,7 +155,7 @@ fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
         }
         Ok(address) => Some(address),
         Err(_) => {
-            value.wrong("not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443");
+            value.report_error("not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443");
             None
         }
     }
@@ -173,7 +173,7 @@ fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forwa
     let Some(value) = table.get("forward") else {
         for key in ["allow", "deny", "idle"] {
             if table.get(key).is_some() {
-                table.wrong(key, "goes with `forward`: for HTTP, write it in a site");
+                table.report_error(key, "goes with `forward`: for HTTP, write it in a site");
             }
         }
         return None;
@@ -216,7 +216,7 @@ fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
         && near.len().abs_diff(name.len()) <= 2
         && near.as_bytes()[..3].eq_ignore_ascii_case(&name.as_bytes()[..3.min(name.len())])
     {
-        value.wrong(&format!("not a known header: did you mean `{near}`?"));
+        value.report_error(&format!("not a known header: did you mean `{near}`?"));
         return None;
     }
     Some(TrustedHeader::Custom(name.into()))
@@ -301,7 +301,7 @@ pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
             .map_or_else(KernelTls::default, |after| KernelTls::Auto { after }),
         (false, None) => KernelTls::Off,
         (false, Some(value)) => {
-            value.wrong("has no effect with kernel_tls = \"off\": leave one of them out");
+            value.report_error("has no effect with kernel_tls = \"off\": leave one of them out");
             KernelTls::Off
         }
     }
@@ -334,17 +334,17 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
             return Some(StatusAddress::Unix(format!("/{path}").into()));
         }
         let Ok(address) = text.parse::<SocketAddr>() else {
-            value.wrong("not a valid address: expected 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock");
+            value.report_error("not a valid address: expected 127.0.0.1:9180 or unix:/run/edge-proxyd/status.sock");
             return None;
         };
         if !address.ip().is_loopback() {
-            value.wrong("not a local address, and the page must not be reachable from other hosts: expected a loopback address, or unix:/PATH");
+            value.report_error("not a local address, and the page must not be reachable from other hosts: expected a loopback address, or unix:/PATH");
             return None;
         }
         Some(StatusAddress::Loopback(address))
     });
     if table.get("address").is_none() {
-        table.wrong("address", "missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
+        table.report_error("address", "missing: write address = \"127.0.0.1:9180\", or unix:/PATH");
     }
     table.finish();
     address
@@ -358,7 +358,7 @@ pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_p
             || "write the `name` of a site, which is its first host unless it has one".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        table.wrong("sites", &format!("no site has the name `{site}`: {hint}"));
+        table.report_error("sites", &format!("no site has the name `{site}`: {hint}"));
     }
 }
 
@@ -368,9 +368,9 @@ pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
     });
     let template = table
         .get("template")
-        .and_then(|value| Template::parse(value.text()?).map_err(|why| value.wrong(&why)).ok());
+        .and_then(|value| Template::parse(value.text()?).map_err(|why| value.report_error(&why)).ok());
     if template.is_some() && table.get("format").is_some() {
-        table.wrong("format", "excludes `template`: write one of the two");
+        table.report_error("format", "excludes `template`: write one of the two");
     }
     let log = LogSettings {
         template,

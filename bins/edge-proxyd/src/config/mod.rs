@@ -162,7 +162,7 @@ fn settings(
     let certificates = root.table("certificates").and_then(|table| {
         let folder = table.get("folder").and_then(|folder| folder.path());
         if folder.is_none() {
-            table.wrong("folder", "missing: write the folder, such as folder = \"/var/lib/acme\"");
+            table.report_error("folder", "missing: write the folder, such as folder = \"/var/lib/acme\"");
         }
         table.finish();
         folder
@@ -181,7 +181,7 @@ fn settings(
     }
     let tls = |kind| matches!(kind, ListenerKind::Tls { .. });
     if proxy.listeners.is_empty() && root.get("listen").is_none() {
-        root.wrong(
+        root.report_error(
             "listen",
             "missing, so the proxy would accept no connections: add [[listen]] with an address",
         );
@@ -190,7 +190,7 @@ fn settings(
         && root.get("certificates").is_none()
         && proxy.listeners.iter().any(|listener| tls(listener.kind))
     {
-        root.wrong(
+        root.report_error(
             "certificates",
             "missing, but a listener has tls = true: add [certificates] with a folder, or `certificate` and `key` to sites",
         );

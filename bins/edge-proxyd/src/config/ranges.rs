@@ -9,7 +9,7 @@ pub(super) fn access(table: &Table<'_, '_>) -> Access {
     // An empty list would allow everyone, which is never the intention.
     let allow = ranges("allow");
     if table.get("allow").is_some_and(|value| value.value.as_array().is_some_and(|array| array.is_empty())) {
-        table.wrong("allow", "empty: list the ranges to allow, or leave it out to allow everyone");
+        table.report_error("allow", "empty: list the ranges to allow, or leave it out to allow everyone");
     }
     Access { allow: allow.unwrap_or_default(), deny: ranges("deny").unwrap_or_default() }
 }

@@ -60,7 +60,7 @@ fn prefixes(value: &Value<'_, '_>) -> Vec<PrefixRule> {
 pub(super) fn field_name(value: &Value<'_, '_>) -> Option<String> {
     let name = value.text()?;
     if !edge_http::grammar::is_token(name.as_bytes()) {
-        value.wrong("not a valid field name: expected letters, digits and -");
+        value.report_error("not a valid field name: expected letters, digits and -");
         return None;
     }
     Some(name.into())
@@ -88,18 +88,18 @@ pub(super) fn error_pages(table: &Table<'_, '_>) -> Vec<ErrorPage> {
 fn error_page(table: &Table<'_, '_>) -> ErrorPage {
     let statuses = table.get("status").map(|value| value.list()).unwrap_or_default();
     if statuses.is_empty() {
-        table.wrong("status", "missing: write the statuses that the page is for, such as [502, 504]");
+        table.report_error("status", "missing: write the statuses that the page is for, such as [502, 504]");
     }
     let (body, content_type) = super::content::content(table);
     match (table.get("body"), table.get("file")) {
         (None, None) => {
-            table.wrong("file", "missing: write the content as body = \"…\", or the path of a file");
+            table.report_error("file", "missing: write the content as body = \"…\", or the path of a file");
         }
         (Some(written), _) if written.value.as_str() == Some("") => {
-            written.wrong("is empty: write what clients are to read");
+            written.report_error("is empty: write what clients are to read");
         }
         (None, Some(file)) if body.is_empty() && file.path().is_some_and(|path| is_empty(&path)) => {
-            file.wrong("is empty: write what clients are to read");
+            file.report_error("is empty: write what clients are to read");
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     let duration = |key| table.get(key).and_then(|value| value.duration());
     let wait = duration("wait").unwrap_or(Duration::from_millis(200));
     if !(Duration::from_millis(1)..=Duration::from_secs(5)).contains(&wait) {
-        table.wrong(
+        table.report_error(
             "wait",
             "out of range: expected 1ms to 5s, the longest a client waits when the database does not answer",
         );
@@ -34,10 +34,10 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
         (duration("rotate").unwrap_or(usual.rotate()), duration("lifetime").unwrap_or(usual.lifetime()));
     let schedule = TicketSchedule::new(rotate, lifetime, usual.skew());
     if TicketSchedule::new(rotate, usual.lifetime(), usual.skew()).is_err() {
-        table.wrong("rotate", "out of range: expected 2s to 7d");
+        table.report_error("rotate", "out of range: expected 2s to 7d");
     }
     if TicketSchedule::new(usual.rotate(), lifetime, usual.skew()).is_err() {
-        table.wrong(
+        table.report_error(
             "lifetime",
             "out of range: expected 1s to 7d, the longest lifetime that TLS allows a ticket",
         );
@@ -51,14 +51,14 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
 /// error, since it may be the secret.
 fn reference(table: &Table<'_, '_>, key: &'static str) -> Option<Reference> {
     let Some(value) = table.get(key) else {
-        table.wrong(key, "missing: write a reference such as file:/etc/edge-proxyd/NAME");
+        table.report_error(key, "missing: write a reference such as file:/etc/edge-proxyd/NAME");
         return None;
     };
     let found = value.value.as_str().and_then(|text| text.parse().ok());
     if found.is_none() {
         let why = "not a reference to a secret: expected file:/path, credential:name, env:NAME or age:/path?identity=/path, never \
                    the secret itself";
-        table.wrong(key, why);
+        table.report_error(key, why);
     }
     found
 }

@@ -116,9 +116,9 @@ pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateF
                 }
             }
             (Some(_), None) => {
-                table.wrong("certificate", "needs `key`: write the path of its private key too");
+                table.report_error("certificate", "needs `key`: write the path of its private key too");
             }
-            (None, Some(_)) => table.wrong("key", "needs `certificate`: write the path of its chain too"),
+            (None, Some(_)) => table.report_error("key", "needs `certificate`: write the path of its chain too"),
             (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}
         }
     }
@@ -148,7 +148,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.plain = table.get("plain").and_then(|value| value.one_of(&PLAINS)).unwrap_or_default();
     site.listen = texts(table, "listen");
     if site.listen.is_empty() && table.get("listen").is_some_and(|value| value.value.is_array()) {
-        table.wrong("listen", "is empty: name the listeners that serve the site, or leave it out for all");
+        table.report_error("listen", "is empty: name the listeners that serve the site, or leave it out for all");
     }
     site.access = ranges::access(table);
     site.satisfy = satisfy(table);
@@ -187,19 +187,19 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
         (None, Some(exact), None) => PathMatch::Exact(exact),
         (None, None, Some(begin)) => PathMatch::Begins(begin),
         (None, None, None) => {
-            table.wrong("path", "missing: write path = \"/prefix\", or exact = \"/path\"");
+            table.report_error("path", "missing: write path = \"/prefix\", or exact = \"/path\"");
             PathMatch::Prefix("/".into())
         }
         (path, exact, _) => {
             let key = if path.is_some() && exact.is_some() { "exact" } else { "begins" };
-            table.wrong(key, "one of several paths: `path`, `exact` and `begins` exclude each other");
+            table.report_error(key, "one of several paths: `path`, `exact` and `begins` exclude each other");
             PathMatch::Prefix(path.or(exact).unwrap_or_default())
         }
     };
     let mut route = Route::new(
         path,
         action(table, upstreams).unwrap_or_else(|| {
-            table.wrong("upstream", "missing: a route needs one of upstream, redirect, respond and drop");
+            table.report_error("upstream", "missing: a route needs one of upstream, redirect, respond and drop");
             Action::Drop
         }),
     );
@@ -210,7 +210,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
         table.get("require_certificate").and_then(|value| value.boolean()).unwrap_or(false);
     route.methods = texts(table, "methods");
     if route.methods.is_empty() && table.get("methods").is_some_and(|value| value.value.is_array()) {
-        table.wrong("methods", "is empty: write the methods that the route takes, or leave it out for all");
+        table.report_error("methods", "is empty: write the methods that the route takes, or leave it out for all");
     }
     route.strip_prefix = text("strip_prefix");
     route.add_prefix = text("add_prefix");
@@ -246,7 +246,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
         let to = value.text().unwrap_or_default();
         actions.push(Action::Redirect { status: status as u16, to: to.into() });
     } else if let Some(status) = status {
-        status.wrong("has no effect without `redirect`");
+        status.report_error("has no effect without `redirect`");
     }
     if let Some(table) = table.table("respond") {
         actions.push(Action::Respond(response(&table, 200)));
@@ -256,7 +256,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
         actions.push(Action::Drop);
     }
     if actions.len() > 1 {
-        table.wrong(
+        table.report_error(
             "upstream",
             "one of several actions: upstream, redirect, respond and drop exclude each other",
         );

@@ -68,7 +68,7 @@ impl Traces {
 pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     let collector = upstream_by_address(table, "collector");
     if table.get("collector").is_none() {
-        table.wrong(
+        table.report_error(
             "collector",
             "missing: write the address of an OTLP/HTTP collector, such as collector = \"http://127.0.0.1:4318\"",
         );
@@ -77,7 +77,7 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     let service = table.get("service").and_then(|value| {
         let text = value.text()?;
         if text.is_empty() {
-            value.wrong("empty: write the name of the proxy in traces, such as edge");
+            value.report_error("empty: write the name of the proxy in traces, such as edge");
         }
         Some(text.to_owned())
     });
@@ -90,7 +90,7 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
         let value = table.get(key)?;
         let duration = value.duration()?;
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
-            value.wrong("out of range: expected 1ms to 1h");
+            value.report_error("out of range: expected 1ms to 1h");
         }
         Some(duration)
     };
@@ -110,7 +110,7 @@ fn path(value: &Value<'_, '_>) -> Option<String> {
     if text.starts_with('/') && is_target(text.as_bytes()) {
         return Some(text.to_owned());
     }
-    value.wrong("not a valid path: begin with /, such as /v1/traces");
+    value.report_error("not a valid path: begin with /, such as /v1/traces");
     None
 }
 
@@ -118,14 +118,14 @@ fn path(value: &Value<'_, '_>) -> Option<String> {
 /// field cannot be set or the reference is wrong, which is reported.
 fn field(name: &str, value: &Value<'_, '_>) -> Option<(String, Reference)> {
     if !is_token(name.as_bytes()) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-        value.wrong_unseen("not a field that can be set: write another, such as Authorization");
+        value.report_secret_error("not a field that can be set: write another, such as Authorization");
         return None;
     }
     match value.text()?.parse() {
         Ok(reference) => Some((name.to_owned(), reference)),
         Err(why) => {
             let why: ReferenceError = why;
-            value.wrong_unseen(&why.to_string());
+            value.report_secret_error(&why.to_string());
             None
         }
     }

@@ -58,7 +58,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     for value in addresses.iter().chain(&backups) {
         let Some(address) = address(value) else { continue };
         if *first.get_or_insert(address.scheme) != address.scheme {
-            value.wrong("has another scheme than the first target: make it an upstream of its own");
+            value.report_error("has another scheme than the first target: make it an upstream of its own");
         }
         upstream.targets.push(address.target);
         written.push(value.text().unwrap_or_default());
@@ -67,7 +67,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream.weights = balance::weights(table, &written);
     upstream.sticky = balance::sticky(table);
     if addresses.is_empty() {
-        table.wrong("target", "missing: write one such as target = \"http://127.0.0.1:3000\"");
+        table.report_error("target", "missing: write one such as target = \"http://127.0.0.1:3000\"");
     }
     let scheme = first.unwrap_or(Scheme::Http);
     upstream.protocol = scheme.protocol();
@@ -97,7 +97,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
 fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     let tls = table.table("tls")?;
     if !scheme.is_tls() && scheme != Scheme::Unix {
-        table.wrong("tls", "needs a target with https:// or h2://");
+        table.report_error("tls", "needs a target with https:// or h2://");
     }
     let file = |key| tls.get(key).and_then(|value| value.path());
     let found = UpstreamTls {
@@ -173,7 +173,7 @@ pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstr
         return Some(name);
     }
     if text.contains("://") && !text.starts_with("tcp://") {
-        value.wrong("not an address for raw TCP: write tcp://HOST:PORT or unix:/PATH");
+        value.report_error("not an address for raw TCP: write tcp://HOST:PORT or unix:/PATH");
         return None;
     }
     upstream_name(value, upstreams)
@@ -236,7 +236,7 @@ fn address(value: &Value<'_, '_>) -> Option<Address> {
         })
     };
     if address.is_none() {
-        value.wrong("not a valid target: expected http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS), tcp://HOST:PORT (forwarded as it is) or unix:/PATH");
+        value.report_error("not a valid target: expected http://HOST:PORT, https://…, h2c://…, h2://… (HTTP/2 with TLS), tcp://HOST:PORT (forwarded as it is) or unix:/PATH");
     }
     address
 }

@@ -12,7 +12,7 @@ impl<'d> Value<'d, '_> {
     pub(super) fn text(&self) -> Option<&'d str> {
         let text = self.value.as_str();
         if text.is_none() {
-            self.wrong("expected a string: put it in quotes");
+            self.report_error("expected a string: put it in quotes");
         }
         text
     }
@@ -22,7 +22,7 @@ impl<'d> Value<'d, '_> {
         debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
         if value.is_none() {
-            self.wrong("expected true or false");
+            self.report_error("expected true or false");
         }
         value
     }
@@ -39,7 +39,7 @@ impl<'d> Value<'d, '_> {
         let number = number.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         let number = number.filter(|n| (low..=high).contains(n));
         if number.is_none() {
-            self.wrong(&format!("expected a whole number from {low} to {high}"));
+            self.report_error(&format!("expected a whole number from {low} to {high}"));
         }
         number
     }
@@ -54,7 +54,7 @@ impl<'d> Value<'d, '_> {
         };
         let share = number.filter(|number| (0.0..=1.0).contains(number));
         if share.is_none() {
-            self.wrong("expected a number from 0 to 1: 0.1 is one in ten, 1 is all");
+            self.report_error("expected a number from 0 to 1: 0.1 is one in ten, 1 is all");
         }
         share
     }
@@ -68,7 +68,7 @@ impl<'d> Value<'d, '_> {
             self.document.files.borrow_mut().push(text.into());
             return Some(text.into());
         }
-        self.wrong("expected an absolute path: begin with /");
+        self.report_error("expected an absolute path: begin with /");
         None
     }
 
@@ -86,7 +86,7 @@ impl<'d> Value<'d, '_> {
         if found.is_none() {
             let hint = nearest(text, words.iter().copied())
                 .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            self.wrong(&format!("must be one of {}{hint}", words.join(", ")));
+            self.report_error(&format!("must be one of {}{hint}", words.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
@@ -97,7 +97,7 @@ impl<'d> Value<'d, '_> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
         if value.is_none() {
-            self.wrong(form);
+            self.report_error(form);
         }
         value
     }
@@ -130,7 +130,7 @@ impl<'d> Value<'d, '_> {
             }
             let range = item.parse::<ipnet::IpNet>(form)?;
             if range.addr() != range.network() {
-                item.wrong(&format!("has bits set beyond its prefix: write {}", range.trunc()));
+                item.report_error(&format!("has bits set beyond its prefix: write {}", range.trunc()));
             }
             Some(range.trunc())
         };
@@ -150,7 +150,7 @@ impl<'d> Value<'d, '_> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
         let duration = self.text().map(duration)?;
         if duration.is_none() {
-            self.wrong("not a valid duration: expected one such as 10s, 500ms, 1m30s or 1h");
+            self.report_error("not a valid duration: expected one such as 10s, 500ms, 1m30s or 1h");
         }
         duration
     }
@@ -163,7 +163,7 @@ impl<'d> Value<'d, '_> {
             None => self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok()),
         };
         if size.is_none() {
-            self.wrong("not a valid size: expected bytes, or one such as 16KiB, 10MB or 1GiB");
+            self.report_error("not a valid size: expected bytes, or one such as 16KiB, 10MB or 1GiB");
         }
         size
     }
