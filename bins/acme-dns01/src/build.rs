@@ -70,7 +70,7 @@ impl BuildError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
-pub(crate) fn wrong(key: impl Into<String>, why: impl ToString) -> BuildError {
+pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
 }
 
@@ -78,11 +78,11 @@ fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, Build
     reference.read().map_err(|why| BuildError::Secret { key: key.to_owned(), why })
 }
 
-fn decoded(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
+fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
     let text = read(key, reference)?;
     let text = text.expose_secret();
     let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')));
-    bytes.map(Into::into).map_err(|_| wrong(key, "the secret is not valid base64"))
+    bytes.map(Into::into).map_err(|_| value_error(key, "the secret is not valid base64"))
 }
 
 /// Engine and certificates of a configuration.
@@ -167,21 +167,21 @@ impl Settings {
         let text = read("database", reference)?;
         // What is wrong is not said: the password is in it.
         let config: Config = text.expose_secret().parse().map_err(|_| {
-            wrong(
+            value_error(
                 "database",
                 "not a valid connection string of libpq: expected host=… dbname=… user=… password=…",
             )
         })?;
         let roots = self.database_roots.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
-            text.map_err(|why| wrong("database_roots", format!("{}: {why}", path.display())))
+            text.map_err(|why| value_error("database_roots", format!("{}: {why}", path.display())))
         });
         let Some(encryption) = Encryption::of(&config, roots.transpose()?) else {
             let why = "is elsewhere, and private keys would cross the network as they are: write sslmode=require, with \
                        database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself";
-            return Err(wrong("database", why));
+            return Err(value_error("database", why));
         };
-        PostgresStore::new(config, &encryption).map_err(|why| wrong("database_roots", why))
+        PostgresStore::new(config, &encryption).map_err(|why| value_error("database_roots", why))
     }
 
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
@@ -197,7 +197,7 @@ impl Settings {
             let login = match (&mail.user, &mail.password) {
                 (Some(user), Some(password)) => Some((user.clone(), read("alert.mail.password", password)?)),
                 (None, None) => None,
-                _ => return Err(wrong("alert.mail", "has one of user and password: write both, or none")),
+                _ => return Err(value_error("alert.mail", "has one of user and password: write both, or none")),
             };
             let security = match mail.security {
                 Security::Starttls => MailSecurity::StartTls,
@@ -206,7 +206,7 @@ impl Settings {
             };
             let roots = mail.roots.as_ref().map(|path| {
                 let text = std::fs::read_to_string(path);
-                text.map_err(|why| wrong("alert.mail.roots", format!("{}: {why}", path.display())))
+                text.map_err(|why| value_error("alert.mail.roots", format!("{}: {why}", path.display())))
             });
             let server = MailServer {
                 name: mail.server.clone(),
@@ -216,7 +216,7 @@ impl Settings {
                 roots: roots.transpose()?,
             };
             let made = Mail::new(server, &mail.from, &mail.to);
-            engine = engine.alert_sink(Arc::new(made.map_err(|why| wrong("alert.mail", why))?));
+            engine = engine.alert_sink(Arc::new(made.map_err(|why| value_error("alert.mail", why))?));
         }
         Ok(engine)
     }
@@ -228,16 +228,16 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
         None => None,
         Some(path) => Some(
             std::fs::read_to_string(path)
-                .map_err(|why| wrong(key("roots"), format!("{}: {why}", path.display())))?,
+                .map_err(|why| value_error(key("roots"), format!("{}: {why}", path.display())))?,
         ),
     };
-    let http = Http::new(roots.as_deref()).map_err(|why| wrong(key("roots"), why))?;
+    let http = Http::new(roots.as_deref()).map_err(|why| value_error(key("roots"), why))?;
     let mut made = Authority::new(Acme::new(&written.directory, http));
     made.contact.clone_from(&settings.email);
     made.terms_agreed = settings.agree_terms;
     if let Some(eab) = &written.eab {
         made.external_account =
-            Some(ExternalAccount { key_id: eab.key_id.clone(), key: decoded(&key("eab.key"), &eab.key)? });
+            Some(ExternalAccount { key_id: eab.key_id.clone(), key: decode_secret(&key("eab.key"), &eab.key)? });
     }
     Ok(made)
 }
@@ -255,7 +255,7 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
                     CloudflareAuth::GlobalKey { email: email.clone(), key: read(&key("key"), global)? }
                 }
                 _ => {
-                    return Err(wrong(key("token"), "is missing: write a token, or email and key, not both"));
+                    return Err(value_error(key("token"), "is missing: write a token, or email and key, not both"));
                 }
             };
             let mut made = Cloudflare::new(http.clone(), auth);
@@ -280,16 +280,16 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
                     let why = format!(
                         "not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512"
                     );
-                    return Err(wrong(key("algorithm"), why));
+                    return Err(value_error(key("algorithm"), why));
                 }
             };
             match (key_name, secret) {
                 (Some(owner), Some(secret)) => {
-                    let secret = decoded(&key("key"), secret)?;
-                    made = made.tsig(owner, algorithm, &secret).map_err(|why| wrong(key("key"), why))?;
+                    let secret = decode_secret(&key("key"), secret)?;
+                    made = made.tsig(owner, algorithm, &secret).map_err(|why| value_error(key("key"), why))?;
                 }
                 (None, None) => {}
-                _ => return Err(wrong(key("key_name"), "and key belong together: write both, or none")),
+                _ => return Err(value_error(key("key_name"), "and key belong together: write both, or none")),
             }
             Arc::new(made)
         }
@@ -301,7 +301,7 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
         ProviderSettings::DnsUpdate { service, token, zones } => {
             let token = read(&key("token"), token)?;
             let made = DnsUpdateProvider::with_token(service, &token, zones.clone());
-            Arc::new(made.map_err(|why| wrong(key("service"), why.why))?)
+            Arc::new(made.map_err(|why| value_error(key("service"), why.why))?)
         }
     })
 }

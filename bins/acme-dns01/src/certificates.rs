@@ -1,6 +1,6 @@
 //! The configured certificates, resolved: no secret is read, and nothing is changed.
 
-use crate::build::{BuildError, KNOWN, wrong};
+use crate::build::{BuildError, KNOWN, value_error};
 use crate::settings::{CertificateSettings, Settings};
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::{Check, Deployment, Greeting, Reload};
@@ -29,7 +29,7 @@ impl Settings {
                     for made in made {
                         if !ids.insert(made.spec.id.clone()) {
                             let why = format!("two are called `{}`: give one another name", made.spec.id);
-                            errors.push(wrong(format!("certificate[{number}]"), why));
+                            errors.push(value_error(format!("certificate[{number}]"), why));
                         }
                         all.push(made);
                     }
@@ -49,7 +49,7 @@ fn certificate(
     let key = |part: &str| format!("certificate[{number}].{part}");
     let names: Vec<Name> = written.names.iter().chain(&written.extra_domain_names).cloned().collect();
     if names.is_empty() {
-        return Err(wrong(
+        return Err(value_error(
             key("names"),
             "missing: write the names of the certificate, names = [\"git.example.org\"]",
         ));
@@ -64,7 +64,7 @@ fn certificate(
     for name in &authorities {
         if !known.contains_key(name.as_str()) {
             let all: Vec<&str> = known.keys().copied().collect();
-            return Err(wrong(
+            return Err(value_error(
                 key("authority"),
                 format!("not a known authority, `{name}`: write one of {}", all.join(", ")),
             ));
@@ -74,7 +74,7 @@ fn certificate(
         if !settings.provider.contains_key(name) {
             let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
             let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
-            return Err(wrong(
+            return Err(value_error(
                 key("provider"),
                 format!("not a known provider, `{name}`: write one of {all}, or add [provider.{name}]"),
             ));
@@ -83,7 +83,7 @@ fn certificate(
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
-        return Err(wrong(
+        return Err(value_error(
             key("name"),
             format!("`{id}` cannot be a folder: write letters, digits, - _ . @ only"),
         ));

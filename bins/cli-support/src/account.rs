@@ -18,7 +18,7 @@ pub struct Account {
 
 impl Account {
     /// Looks a user up by name, by the program `id`. `None` if there is no such user.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn by_name(name: &str) -> Option<Self> {
         let uid = ids("-u", name)?.first().copied()?;
         Some(Self { name: name.to_owned(), uid, gids: ids("-G", name)? })
     }
@@ -28,7 +28,7 @@ impl Account {
     pub fn owner_of(path: &Path) -> Option<Self> {
         let about = std::fs::metadata(path).ok()?;
         let (uid, gid) = (about.uid(), about.gid());
-        let name = output("-un", &uid.to_string()).and_then(|name| Self::named(&name));
+        let name = output("-un", &uid.to_string()).and_then(|name| Self::by_name(&name));
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
     }
 
@@ -44,10 +44,10 @@ impl Account {
         for folder in folders {
             let held = std::fs::metadata(&folder)?;
             if !self.may(&held, 0o1) {
-                return Ok(Some(format!("{} is {}", folder.display(), shown(&held))));
+                return Ok(Some(format!("{} is {}", folder.display(), describe(&held))));
             }
         }
-        Ok((!self.may(&about, 0o4)).then(|| format!("it is {}", shown(&about))))
+        Ok((!self.may(&about, 0o4)).then(|| format!("it is {}", describe(&about))))
     }
 
     fn may(&self, about: &Metadata, bit: u32) -> bool {
@@ -61,7 +61,7 @@ impl Account {
     }
 }
 
-fn shown(about: &Metadata) -> String {
+fn describe(about: &Metadata) -> String {
     format!("of user {}, group {}, mode {:04o}", about.uid(), about.gid(), about.mode() & 0o7777)
 }
 
@@ -105,6 +105,6 @@ mod tests {
         }
         mode(folder.path(), 0o700);
         assert!(!readable(&stranger), "the folder keeps it out");
-        assert!(Account::named("root").is_some_and(|root| root.uid == 0));
+        assert!(Account::by_name("root").is_some_and(|root| root.uid == 0));
     }
 }

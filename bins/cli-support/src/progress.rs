@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Shows the progress of the running step: on a terminal in its line, with `--verbose` as a line of its own.
-    pub fn at(&self, detail: &str) {
+    pub fn update(&self, detail: &str) {
         match (self.shown, &self.running) {
             (DisplayMode::Nothing, _) | (_, None) => {}
             (_, Some((what, _))) if verbosity::is_verbose() => self.note(&format!("{what}: {detail}")),

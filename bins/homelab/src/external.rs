@@ -30,7 +30,7 @@ pub(crate) struct ExternalServers {
 impl ExternalServers {
     /// Starts the servers. All names of the zone get the edges' addresses; `more` adds records.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
-        topology.internet.within(|| Self::here(&topology.public_authority, edges, more))
+        topology.internet.run_inside(|| Self::here(&topology.public_authority, edges, more))
     }
 
     /// Starts the servers in the network of this thread, with certificates of this authority.
@@ -63,6 +63,6 @@ impl ExternalServers {
     pub(crate) fn suggest_renewal(&self, topology: &Topology, chain: &str) {
         const PAST: &str =
             r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
-        topology.internet.within(|| self.pebble.set_renewal_info(chain, PAST));
+        topology.internet.run_inside(|| self.pebble.set_renewal_info(chain, PAST));
     }
 }

@@ -86,10 +86,10 @@ impl Host {
         let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/nonexistent:/bin/false\n");
         let accounts = [("edge-proxy", EDGE), ("dovecot-reader", MEMBER), ("stranger", STRANGER)];
         let names = accounts.map(|(name, _)| name);
-        write("passwd", without(&passwd, &names) + &accounts.map(|(name, id)| account(name, id)).concat())?;
+        write("passwd", remove_accounts(&passwd, &names) + &accounts.map(|(name, id)| account(name, id)).concat())?;
         write(
             "group",
-            format!("{}acme:x:{ACME_GROUP}:edge-proxy,dovecot-reader\n", without(&group, &["acme"])),
+            format!("{}acme:x:{ACME_GROUP}:edge-proxy,dovecot-reader\n", remove_accounts(&group, &["acme"])),
         )?;
         let at = folder.display();
         let script = format!(
@@ -155,7 +155,7 @@ impl Host {
     }
 
     /// Runs a shell command that must fail, and returns its error output.
-    pub(crate) fn refused(&self, script: &str) -> Result<String, String> {
+    pub(crate) fn expect_failure(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout);
         if output.status.success() {
@@ -186,7 +186,7 @@ impl Host {
     }
 
     /// Runs `what` in the host's network: sockets, threads and processes created there belong to it.
-    pub(crate) fn within<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn run_inside<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         let network = File::open(format!("/proc/{}/ns/net", self.pid)).expect("the host runs");
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
@@ -223,7 +223,7 @@ impl Drop for Host {
 
 /// Returns /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts of its own, and the first
 /// line of a name counts.
-fn without(text: &str, names: &[&str]) -> String {
+fn remove_accounts(text: &str, names: &[&str]) -> String {
     let own = |line: &&str| line.split(':').next().is_none_or(|name| !names.contains(&name));
     text.lines().filter(own).flat_map(|line| [line, "\n"]).collect()
 }
@@ -301,6 +301,6 @@ mod tests {
     #[test]
     fn accounts_of_the_machine_do_not_stand_before_those_of_a_host() {
         let group = "root:x:0:\nacme:x:1500:somebody\npostgres:x:1501:\nacmes:x:7:\n";
-        assert_eq!(without(group, &["acme"]), "root:x:0:\npostgres:x:1501:\nacmes:x:7:\n");
+        assert_eq!(remove_accounts(group, &["acme"]), "root:x:0:\npostgres:x:1501:\nacmes:x:7:\n");
     }
 }

@@ -58,12 +58,12 @@ impl Lab {
         let mail = |name: &str, account: &str| {
             let pair =
                 CertificateFiles::write(&topology.folder, name, &topology.public_authority.issue(&[name]));
-            internet.within(|| Postfix::start_for(&pair, account, MAIL_PASSWORD, "forge"))
+            internet.run_inside(|| Postfix::start_for(&pair, account, MAIL_PASSWORD, "forge"))
         };
         let external = ExternalServers::start(&topology, &[PACMAN], &format!("{MAIL}\n{}", domain_keys()?))?;
         let stalwart = mail("mail.example.org", "forge");
         let mailjet = mail("in-v3.mailjet.com", MAIL_KEY);
-        internet.within(|| {
+        internet.run_inside(|| {
             forward(STALWART, ([127, 0, 0, 1], stalwart.smtps).into())?;
             forward(MAILJET, ([127, 0, 0, 1], mailjet.smtps).into())
         })?;
@@ -199,7 +199,7 @@ impl Lab {
         within: Duration,
     ) -> Result<String, String> {
         let tls = self.tls();
-        self.topology.client.within(|| {
+        self.topology.client.run_inside(|| {
             until(within, || {
                 let (got, content) = self.request(&tls, "GET", host, path)?;
                 ensure(got == status, || format!("{host}{path} answers {got}: {content}"))?;

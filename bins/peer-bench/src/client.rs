@@ -50,7 +50,7 @@ pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> R
             std::thread::spawn(move || {
                 pin_this_thread(LOAD_CORE);
                 while Instant::now() < until {
-                    one(ports, &visit)?;
+                    visit_once(ports, &visit)?;
                     done.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok::<(), std::io::Error>(())
@@ -67,7 +67,7 @@ pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> R
     Ok(done.load(Ordering::Relaxed))
 }
 
-fn one(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
+fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
     match visit {
         ConnectionScenario::Request(config) => {
             let (mut tls, mut socket) = connect(ports, config)?;

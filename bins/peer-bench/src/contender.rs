@@ -52,7 +52,7 @@ enum Mode {
 }
 
 impl Mode {
-    fn of(self, program: Program) -> Program {
+    fn wrap(self, program: Program) -> Program {
         match self {
             Self::Measured => program,
             Self::Counted => program.counted(),
@@ -106,7 +106,7 @@ impl Contender {
                 let text = edge(self.ports(), parts.folder) + sandbox;
                 let path = write(&folder, "edge.toml", &text)?;
                 let workers = workers.to_string();
-                let edge = mode.of(Program::plain(parts.edge));
+                let edge = mode.wrap(Program::plain(parts.edge));
                 edge.start(cores, &["run", "--config", &path, "--workers", &workers])?
             }
             Self::Nginx | Self::NginxLarge => {
@@ -114,7 +114,7 @@ impl Contender {
                 let path =
                     write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers, buffers)?)?;
                 let prefix = folder.display().to_string();
-                let nginx = mode.of(Program::unpacked(parts.peers, "usr/sbin/nginx")?);
+                let nginx = mode.wrap(Program::unpacked(parts.peers, "usr/sbin/nginx")?);
                 nginx.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
             }
             Self::Haproxy => {

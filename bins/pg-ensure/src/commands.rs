@@ -122,7 +122,7 @@ fn apply(
     as_json: bool,
 ) -> Result<Option<()>, Failure> {
     let (config, _) = connect::config(server)?;
-    let record = Record::of(server, &config)?;
+    let record = Record::read(server, &config)?;
     let server = connect::server(server)?;
     let mut options = ApplyOptions::default().consent(consent);
     if let Some(expected) = expected {

@@ -17,7 +17,7 @@ const DEFAULT: [(&str, &str); 2] = [("host", "/run/postgresql"), ("user", "postg
 
 pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
     let (config, connector) = config(args)?;
-    let known = Record::of(args, &config)?.verifiers();
+    let known = Record::read(args, &config)?.verifiers();
     let timeouts = Timeouts { connect: Duration::from_secs(args.timeout), ..Timeouts::default() };
     Ok(Server::new(config, connector).timeouts(timeouts).known_passwords(known))
 }

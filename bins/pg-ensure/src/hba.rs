@@ -73,7 +73,7 @@ async fn put(
     as_json: bool,
 ) -> Result<Done, Failure> {
     let client = login(config, connector).await.map_err(Failure::Failed)?;
-    let prepared = install::prepare(&client, policy).await.map_err(|why| refused(&why))?;
+    let prepared = install::prepare(&client, policy).await.map_err(|why| install_failure(&why))?;
     let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", prepared.path.display()));
     // A link stays a link: what it points to is replaced.
     let path = prepared.path.canonicalize().map_err(failed)?;
@@ -99,7 +99,7 @@ async fn put(
 }
 
 /// Maps errors that the policy causes to configuration failures.
-fn refused(why: &InstallError) -> Failure {
+fn install_failure(why: &InstallError) -> Failure {
     match why {
         InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
             Failure::Configuration(chain(why))

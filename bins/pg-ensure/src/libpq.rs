@@ -64,7 +64,7 @@ pub(crate) struct ProcessEnvironment<'s> {
     pub(crate) account: Option<String>,
 }
 
-fn wrong(why: impl Into<String>) -> Failure {
+fn option_error(why: impl Into<String>) -> Failure {
     Failure::Configuration(format!("--connect: {}", why.into()))
 }
 
@@ -86,7 +86,7 @@ impl Parameters {
         fallback: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         if self.0.contains_key("password") {
-            return Err(wrong(
+            return Err(option_error(
                 "it holds a password, which everybody can see; use --password file:/… instead",
             ));
         }
@@ -139,7 +139,7 @@ impl Parameters {
             // A server that takes writes is what changes are made on.
             Some("primary") => Some("read-write".to_owned()),
             Some(other) => {
-                return Err(wrong(format!(
+                return Err(option_error(format!(
                     "target_session_attrs={other} is not supported: use any, primary or read-write"
                 )));
             }
@@ -163,7 +163,7 @@ impl Parameters {
                 | ("gssdelegation", "0")
                 | ("ssl_min_protocol_version", "TLSv1.2") => {}
                 (name, value) => {
-                    return Err(wrong(format!("{name}={value} is not supported by this program")));
+                    return Err(option_error(format!("{name}={value} is not supported by this program")));
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Parameters {
         }
         // What tokio-postgres says of a wrong text does not repeat a password.
         let mut config: tokio_postgres::Config =
-            text.parse().map_err(|why: tokio_postgres::Error| wrong(cli_support::outcome::chain(&why)))?;
+            text.parse().map_err(|why: tokio_postgres::Error| option_error(cli_support::outcome::chain(&why)))?;
         if let Some(password) = password {
             config.password(password);
         }
@@ -225,7 +225,7 @@ fn default_host(port: Option<&str>) -> String {
 
 fn milliseconds(value: &str) -> Result<String, Failure> {
     let number: u64 =
-        value.parse().map_err(|_| wrong(format!("tcp_user_timeout={value} is not a number")))?;
+        value.parse().map_err(|_| option_error(format!("tcp_user_timeout={value} is not a number")))?;
     Ok(number.div_ceil(1000).to_string())
 }
 
@@ -274,7 +274,7 @@ fn service_of(
             return Ok(found);
         }
     }
-    Err(wrong(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
+    Err(option_error(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
 }
 
 /// Parses a connection string in keyword/value form, such as `host=db user='a b'`. A repeated key overrides.
@@ -292,7 +292,7 @@ fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> 
         }
         let key = key.trim().to_owned();
         if chars.next().is_none() || key.is_empty() {
-            return Err(wrong("expected key=value"));
+            return Err(option_error("expected key=value"));
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         let quoted = chars.next_if_eq(&'\'').is_some();
@@ -309,7 +309,7 @@ fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> 
             }
         }
         if !closed {
-            return Err(wrong(format!("the value of {key} has no closing quote")));
+            return Err(option_error(format!("the value of {key} has no closing quote")));
         }
         pairs.insert(key, value);
     }
@@ -324,7 +324,7 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let mut set = |name: &str, value: &str| -> Result<(), Failure> {
         if !value.is_empty() {
-            found.insert(name.to_owned(), decoded(value)?);
+            found.insert(name.to_owned(), percent_decode(value)?);
         }
         Ok(())
     };
@@ -345,13 +345,13 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
         set("port", &ports.join(","))?;
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| wrong("expected key=value in the query"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| option_error("expected key=value in the query"))?;
         set(if name == "ssl" { "sslmode" } else { name }, if name == "ssl" { "require" } else { value })?;
     }
     Ok(found)
 }
 
-fn decoded(text: &str) -> Result<String, Failure> {
+fn percent_decode(text: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -361,11 +361,11 @@ fn decoded(text: &str) -> Result<String, Failure> {
         }
         let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
         let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) else {
-            return Err(wrong("a % in the URI is not followed by two hexadecimal digits"));
+            return Err(option_error("a % in the URI is not followed by two hexadecimal digits"));
         };
         bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
     }
-    String::from_utf8(bytes).map_err(|_| wrong("the URI is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| option_error("the URI is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Reads the record of a server; it is empty where there is no folder for it.
-    pub(crate) fn of(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn read(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
         let folder = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
         let path = folder.map(|folder| folder.join(format!("{}.passwords", server(config))));
         let text = match path.as_deref().map(std::fs::read_to_string) {

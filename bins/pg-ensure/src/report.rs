@@ -90,7 +90,7 @@ impl Observer for ProgressObserver {
                     self.0.begin(format!("{of} steps"));
                 }
                 // The text of a step is its SQL without secrets, as in the plan.
-                self.0.at(&format!("{number} of {of}: {}", step.reason));
+                self.0.update(&format!("{number} of {of}: {}", step.reason));
             }
             Event::Retrying(why) => {
                 self.0.end("interrupted");

@@ -31,7 +31,7 @@ impl SavedPlan {
         plan: &Plan,
         destroy: &[DestructibleObject],
     ) -> Result<(), Failure> {
-        let manifest = std::path::absolute(manifest).map_err(|why| failed(manifest, &why.to_string()))?;
+        let manifest = std::path::absolute(manifest).map_err(|why| file_error(manifest, &why.to_string()))?;
         let saved = Self {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             manifest,
@@ -39,7 +39,7 @@ impl SavedPlan {
             destroy: destroy.iter().map(ToString::to_string).collect(),
             plan: report::plan_json(plan),
         };
-        let text = serde_json::to_string_pretty(&saved).map_err(|why| failed(path, &why.to_string()))? + "\n";
+        let text = serde_json::to_string_pretty(&saved).map_err(|why| file_error(path, &why.to_string()))? + "\n";
         replace(path, text.as_bytes()).map_err(|why| Failure::because(&why))
     }
 
@@ -71,6 +71,6 @@ impl SavedPlan {
     }
 }
 
-fn failed(path: &Path, why: &str) -> Failure {
+fn file_error(path: &Path, why: &str) -> Failure {
     Failure::Failed(format!("{}: {why}", path.display()))
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
-        Command::Render { policy, pg } => rendered(policy, *pg, args.json),
+        Command::Render { policy, pg } => print_rendered(policy, *pg, args.json),
         Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy } => {
             let rules = policy.as_deref().map(|path| files::policy(path, *pg)).transpose()?;
             let analysis = Analysis {
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Diff { old, new, pg, next } => compare(old, new, *pg, next.unwrap_or(*pg), args.json),
         Command::Matrix { file, pg, html, svg } => {
             let rules = files::rules(file, &Server::new(*pg))?;
-            let matrix = matrix::Matrix::of(&rules);
+            let matrix = matrix::Matrix::new(&rules);
             match (args.json, html, svg) {
                 (true, ..) => println!("{}", matrix.json()),
                 (_, true, _) => print!("{}", matrix.html()),
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-fn rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, Failure> {
+fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, Failure> {
     let rules = files::policy(path, version)?.compile();
     let text = render(&rules, version).map_err(|why| Failure::Configuration(why.to_string()))?;
     if as_json {

@@ -19,7 +19,7 @@ pub(crate) fn run(
     let certain = found.certain();
     let outcome = certain.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
     if as_json {
-        println!("{}", shown(&rules, &found, &outcome));
+        println!("{}", explanation_json(&rules, &found, &outcome));
         return Ok(Done::Fine);
     }
     match certain {
@@ -53,7 +53,7 @@ pub(crate) fn run(
     Ok(Done::Fine)
 }
 
-fn shown(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> Value {
+fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> Value {
     let passed: Vec<Value> = found
         .passed_over
         .iter()

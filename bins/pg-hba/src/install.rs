@@ -36,7 +36,7 @@ async fn install(
     let client = login(connect).await?;
     let version = install::version(&client).await.map_err(|why| Failure::because(&why))?;
     let policy = files::policy(policy, version)?;
-    let prepared = install::prepare(&client, &policy).await.map_err(|why| refused(&why))?;
+    let prepared = install::prepare(&client, &policy).await.map_err(|why| install_failure(&why))?;
     let text = &prepared.text;
     let file = ActiveFile::read(&prepared.path)?;
     if file.text == text.as_bytes() {
@@ -66,7 +66,7 @@ async fn install(
 }
 
 /// Maps faults of the policy to errors of configuration.
-fn refused(why: &InstallError) -> Failure {
+fn install_failure(why: &InstallError) -> Failure {
     match why {
         InstallError::Impossible { .. }
         | InstallError::LockedOut(_)

@@ -14,7 +14,7 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    pub(crate) fn of(rules: &[Rule]) -> Self {
+    pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut matrix = Self { columns: Vec::new(), rows: Vec::new(), cells: BTreeMap::new() };
         for rule in rules {
             let column = match (rule.connection, &rule.address) {

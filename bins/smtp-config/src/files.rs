@@ -34,10 +34,10 @@ pub(crate) fn forgejo_account(
 ) -> Result<Option<Account>, Failure> {
     if let Some(name) = given {
         let unknown = || Failure::Configuration(format!("{name}: no such user of this machine"));
-        return Account::named(name).ok_or_else(unknown).map(Some);
+        return Account::by_name(name).ok_or_else(unknown).map(Some);
     }
     let named = ini.value(DEFAULT_SECTION, "RUN_USER").filter(|name| !name.is_empty());
-    Ok(named.and_then(|name| Account::named(&name)).or_else(|| Account::owner_of(file)))
+    Ok(named.and_then(|name| Account::by_name(&name)).or_else(|| Account::owner_of(file)))
 }
 
 /// Returns the fault of a password's file; `None` when Forgejo can read it. A credential of a unit exists only while the

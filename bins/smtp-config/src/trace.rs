@@ -59,7 +59,7 @@ pub(crate) fn trace(
             files::parse(file, &text)?;
             text
         }
-        (None, Some(resolved)) => planned(resolved)?,
+        (None, Some(resolved)) => planned_ini(resolved)?,
         (None, None) => return Err(usage(&"give --app-ini, settings, or both")),
     };
     let place =
@@ -72,12 +72,12 @@ pub(crate) fn trace(
     let read = match &mailer.password {
         Password::None => {
             trace.nothing(&place, "there is no password");
-            return shown(&trace, args);
+            return print(&trace, args);
         }
         Password::Written(secret) => {
             trace.secret(&place, "PASSWD, as Forgejo reads it", secret);
             for time in ["once", "twice"] {
-                let written = resaved(&ini, if time == "once" { 1 } else { 2 });
+                let written = resave(&ini, if time == "once" { 1 } else { 2 });
                 match written.and_then(|ini| ini.value(SECTION, "PASSWD")) {
                     Some(value) => {
                         let what = format!("PASSWD, after Forgejo has written the file {time}");
@@ -124,11 +124,11 @@ pub(crate) fn trace(
             }
         }
     }
-    shown(&trace, args)
+    print(&trace, args)
 }
 
 /// Returns the app.ini that `apply` would write, if there were none yet.
-fn planned(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
+fn planned_ini(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
     let mut changes: Vec<Change> =
         pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
@@ -141,7 +141,7 @@ fn planned(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failu
     edit("", &changes).map_err(|why| Failure::Configuration(chain(&why)))
 }
 
-fn resaved(ini: &Ini, times: u32) -> Option<Ini> {
+fn resave(ini: &Ini, times: u32) -> Option<Ini> {
     let mut now = ini.clone();
     for _ in 0..times {
         now = Ini::parse(&now.write()).ok()?;
@@ -149,7 +149,7 @@ fn resaved(ini: &Ini, times: u32) -> Option<Ini> {
     Some(now)
 }
 
-fn shown(trace: &Trace, args: &Args) -> Result<Done, Failure> {
+fn print(trace: &Trace, args: &Args) -> Result<Done, Failure> {
     let first = trace.rows.iter().find_map(|(_, _, hash)| hash.as_ref());
     let differs = trace.rows.iter().any(|(_, _, hash)| hash.is_some() && hash.as_ref() != first);
     let same = !differs && trace.rows.iter().all(|(_, _, hash)| hash.is_some());

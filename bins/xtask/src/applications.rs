@@ -74,5 +74,5 @@ pub(crate) fn all(arguments: &[&str]) -> Outcome {
 pub(crate) fn begin() -> Result<Scenario, String> {
     let mut command = runner();
     command.arg("--quick");
-    Scenario::of("applications", command)
+    Scenario::spawn("applications", command)
 }

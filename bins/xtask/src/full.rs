@@ -95,7 +95,7 @@ impl Report {
         for step in STEPS {
             match self.0.iter().find(|(name, _)| name == step.name) {
                 Some((_, row)) => writeln!(text, "{row}"),
-                None => writeln!(text, "| {} | `{}` | not run | | | | |", step.name, shown(step)),
+                None => writeln!(text, "| {} | `{}` | not run | | | | |", step.name, command_text(step)),
             }
             .expect("a string takes it");
         }
@@ -120,11 +120,11 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
         let row = format!(
             "| {} | `{}` | {} | {} | {} | {} | {} |",
             step.name,
-            shown(step),
+            command_text(step),
             if passed { "passed" } else { "**failed**" },
             began.elapsed().as_secs(),
             commit()?,
-            said("date", &["-u", "+%Y-%m-%d"])?,
+            first_line("date", &["-u", "+%Y-%m-%d"])?,
             last.replace('|', "\\|"),
         );
         // Written after each step, so that what ran is kept when a later one is interrupted.
@@ -142,13 +142,13 @@ fn path() -> PathBuf {
 
 /// Returns the commit that is checked out. It is marked if files besides the report were changed.
 fn commit() -> Result<String, String> {
-    let commit = said("git", &["describe", "--always", "--exclude", "*"])?;
-    let changed = said("git", &["status", "--porcelain", "--", ".", ":!bins/xtask/full.md"])?;
+    let commit = first_line("git", &["describe", "--always", "--exclude", "*"])?;
+    let changed = first_line("git", &["status", "--porcelain", "--", ".", ":!bins/xtask/full.md"])?;
     Ok(if changed.is_empty() { commit } else { format!("{commit}-dirty") })
 }
 
 /// Returns the command as one types it.
-fn shown(step: &LongStep) -> String {
+fn command_text(step: &LongStep) -> String {
     let env = step.env.iter().map(|(name, value)| format!("{name}={value} "));
     format!("{}cargo {}", env.collect::<String>(), step.command.join(" "))
 }
@@ -174,7 +174,7 @@ fn walk(step: &LongStep) -> Result<(bool, String), String> {
 }
 
 /// Returns the first line that a command prints.
-fn said(program: &str, args: &[&str]) -> Result<String, String> {
+fn first_line(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).current_dir(root()).output();
     let output = output.map_err(|why| format!("{program}: {why}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())

@@ -29,11 +29,11 @@ impl Scenario {
     pub(crate) fn begin(name: &'static str, form: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(program());
         command.arg("--quick").args(form);
-        Self::of(name, command)
+        Self::spawn(name, command)
     }
 
     /// Starts a command in the background, with its output in a log file until it ends.
-    pub(crate) fn of(name: &'static str, mut command: Command) -> Result<Self, String> {
+    pub(crate) fn spawn(name: &'static str, mut command: Command) -> Result<Self, String> {
         println!("xtask: {name}: in the background …");
         let said = target().join(format!("{name}.log"));
         let file = File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;

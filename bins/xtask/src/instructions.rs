@@ -24,7 +24,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     let build = ["build", "--quiet", "--locked", "--profile", "counted", "--package", "hot-paths"];
     step("instructions: building", cargo(&build))?;
     let program = target().join("counted/hot-paths");
-    let names = said(Command::new(&program).arg("--list"))?.0;
+    let names = outputs(Command::new(&program).arg("--list"))?.0;
     let names: Vec<&str> = names.lines().collect();
     println!("xtask: instructions: counting {} paths …", names.len());
     let mut counted = Vec::new();
@@ -66,7 +66,7 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     let run = |walks: u64| {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
-        let words = said(valgrind.arg(program).args([name, &walks.to_string()]))?.1;
+        let words = outputs(valgrind.arg(program).args([name, &walks.to_string()]))?.1;
         references(&words).ok_or_else(|| format!("{name}: valgrind counted nothing: {words}"))
     };
     let (few, many) = (run(WALKS.0)?, run(WALKS.1)?);
@@ -74,7 +74,7 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
 }
 
 /// Returns the standard output and standard error of a command.
-fn said(command: &mut Command) -> Result<(String, String), String> {
+fn outputs(command: &mut Command) -> Result<(String, String), String> {
     let output =
         command.output().map_err(|why| format!("{command:?}: {why}: cargo xtask tools installs it"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

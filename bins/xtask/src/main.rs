@@ -127,7 +127,7 @@ fn main() -> ExitCode {
         (Some("boot"), ["--built", part]) => boot::prove_some(part),
         (Some("dist"), []) => dist::release(),
         (Some("dist"), ["--debug"]) => dist::debug(),
-        (Some("dist"), ["--programs", folder]) => dist::of(std::path::Path::new(folder)),
+        (Some("dist"), ["--programs", folder]) => dist::pack_built(std::path::Path::new(folder)),
         // The proof of the image starts this program again in a network namespace.
         (Some("image-inside"), []) => dist::within(),
         (Some("book"), []) => book::render(),

@@ -38,5 +38,5 @@ pub(crate) fn all(arguments: &[&str]) -> Outcome {
 pub(crate) fn begin() -> Result<Scenario, String> {
     let mut command = runner();
     command.arg("--quick");
-    Scenario::of("network", command)
+    Scenario::spawn("network", command)
 }

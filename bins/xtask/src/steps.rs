@@ -38,7 +38,7 @@ pub(crate) fn test() -> Outcome {
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
     book::render()?;
     testing::run()?;
-    let mut left_out = SkippedChecks::of(testing::left_out());
+    let mut left_out = SkippedChecks::new(testing::left_out());
     // They mostly wait.
     let mut scenarios = Vec::new();
     for (name, form) in [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])] {
@@ -89,7 +89,7 @@ struct SkippedChecks {
 
 impl SkippedChecks {
     /// Creates the list with the names of the tests that were left out.
-    fn of(names: Vec<String>) -> Self {
+    fn new(names: Vec<String>) -> Self {
         Self { is_root: is_root(), names }
     }
 

@@ -53,7 +53,7 @@ struct Program {
 
 impl Program {
     /// Parses cargo's message about an artifact, if it is a test program.
-    fn of(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let field = |name: &str| {
             let begin = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
             line[begin..].split('"').next()
@@ -142,7 +142,7 @@ fn build() -> Result<Vec<Program>, String> {
         return Err(format!("building the tests: {command:?} ended with {}", output.status));
     }
     let mut programs: Vec<_> =
-        String::from_utf8_lossy(&output.stdout).lines().filter_map(Program::of).collect();
+        String::from_utf8_lossy(&output.stdout).lines().filter_map(Program::parse).collect();
     programs.sort();
     println!("xtask: {} test programs are built in {} s", programs.len(), began.elapsed().as_secs());
     Ok(programs)
@@ -176,14 +176,14 @@ mod tests {
     #[test]
     fn what_cargo_says_of_a_test_program() {
         let line = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/acme-dns01#0.1.0","manifest_path":"/w/acme-dns01/Cargo.toml","target":{"kind":["test"],"crate_types":["bin"],"name":"issue","src_path":"/w/acme-dns01/tests/issue/main.rs","edition":"2024","doc":false,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":1,"debug_assertions":true,"overflow_checks":true,"test":true},"features":[],"filenames":["/t/debug/deps/issue-238f54bb0462930f"],"executable":"/t/debug/deps/issue-238f54bb0462930f","fresh":true}"#;
-        let program = Program::of(line).expect("a program");
+        let program = Program::parse(line).expect("a program");
         assert_eq!((program.folder.as_path(), program.name()), (Path::new("/w/acme-dns01"), "issue"));
         // A library, and a program that is not a test.
         let library =
             line.replace(r#""executable":"/t/debug/deps/issue-238f54bb0462930f""#, r#""executable":null"#);
         let other =
             line.replace(r#""overflow_checks":true,"test":true}"#, r#""overflow_checks":true,"test":false}"#);
-        assert_eq!((Program::of(&library), Program::of(&other)), (None, None));
-        assert_eq!(Program::of(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!((Program::parse(&library), Program::parse(&other)), (None, None));
+        assert_eq!(Program::parse(r#"{"reason":"build-finished","success":true}"#), None);
     }
 }

@@ -13,7 +13,7 @@ impl<'m> DeserializerMessage<'m> {
     }
 
     /// Returns the key that is missing. `None` if the message is about something else.
-    pub(super) fn missing(&self) -> Option<&'m str> {
+    pub(super) fn missing_key(&self) -> Option<&'m str> {
         self.message.strip_prefix("missing field `")?.split('`').next()
     }
 
@@ -62,7 +62,7 @@ impl<'m> DeserializerMessage<'m> {
         if let Some((word, mut known)) = self.unknown("field") {
             return ("unknown-key", format!("unknown key: {}", unknown_key(word, &mut known, words)));
         }
-        if let Some(missing) = self.missing() {
+        if let Some(missing) = self.missing_key() {
             let example = Words::look_up(words.examples, missing);
             let write = example.map_or_else(|| format!("`{missing} = …`"), |example| format!("`{example}`"));
             return ("missing", format!("missing: write {write}"));

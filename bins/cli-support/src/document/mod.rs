@@ -89,7 +89,7 @@ impl<'t> Source<'t> {
             let said = DeserializerMessage::new(why.message());
             let node = self.faulty_node::<T>(&part, &removed, &why, &said);
             // A key that is missing because it was set aside has been named already.
-            let missing = said.missing().map(|key| {
+            let missing = said.missing_key().map(|key| {
                 let mut path = node.path.clone();
                 path.push(Step::Key(key.to_owned()));
                 path
@@ -110,7 +110,7 @@ impl<'t> Source<'t> {
         removed: &BTreeSet<Path>,
     ) -> Result<T, toml::de::Error> {
         let (span, table) = tree::part(&self.root, part);
-        let kept = tree::pruned(table, &mut part.clone(), removed);
+        let kept = tree::prune(table, &mut part.clone(), removed);
         T::deserialize(Deserializer::from(Spanned::new(span, kept)))
     }
 
@@ -124,14 +124,14 @@ impl<'t> Source<'t> {
     ) -> Node {
         let nodes = tree::nodes(&self.root, part, removed);
         let span = why.span().unwrap_or_default();
-        let node = tree::at(&nodes, &span, said.is_about_key());
+        let node = tree::node_at(&nodes, &span, said.is_about_key());
         if let Some(key) = said.unknown_key() {
             let named = |inner: &&Node| {
                 inner.path.starts_with(&node.path) && inner.path.last() == Some(&Step::Key(key.to_owned()))
             };
             return nodes.iter().filter(named).min_by_key(|inner| inner.path.len()).unwrap_or(&node).clone();
         }
-        if node.is_leaf || said.missing().is_some() || said.is_about_key() {
+        if node.is_leaf || said.missing_key().is_some() || said.is_about_key() {
             return node;
         }
         // serde loses the position inside of tagged and untagged enums. The faulty part is the one without which another
@@ -148,7 +148,7 @@ impl<'t> Source<'t> {
             // Without the tag of an enum nothing in it is read, so that every other error is gone.
             let missing = other
                 .as_ref()
-                .and_then(|other| DeserializerMessage::new(other.message()).missing().map(str::to_owned));
+                .and_then(|other| DeserializerMessage::new(other.message()).missing_key().map(str::to_owned));
             if missing.is_none_or(|key| tree::last_key(&inner.path) != key) {
                 return inner.clone();
             }
@@ -161,15 +161,15 @@ impl<'t> Source<'t> {
 
     fn fault(&self, node: &Node, said: &DeserializerMessage<'_>) -> Finding {
         let mut key = tree::display(&node.path);
-        if let Some(missing) = said.missing() {
+        if let Some(missing) = said.missing_key() {
             key = if key.is_empty() { missing.to_owned() } else { format!("{key}.{missing}") };
         }
         let place = self.place_at(if said.is_about_key() { node.key_start() } else { node.span.start }, key);
         let secret = self.is_secret(&node.path);
         // A list or a table in the wrong place may hold anything.
         let single = node.is_leaf && !node.text(self.text).starts_with(['[', '{']);
-        let shown = single && !secret && !said.is_about_key() && said.missing().is_none();
-        let value = shown.then(|| self.shown(&node.span));
+        let shown = single && !secret && !said.is_about_key() && said.missing_key().is_none();
+        let value = shown.then(|| self.excerpt(&node.span));
         let written = if secret { "" } else { node.text(self.text) };
         let (code, message) = said.message(written, tree::last_key(&node.path), &self.words, secret);
         Finding::error(code, place, message).value(value)
@@ -179,7 +179,7 @@ impl<'t> Source<'t> {
         path.iter().any(|step| matches!(step, Step::Key(key) if self.words.is_secret(key)))
     }
 
-    fn shown(&self, span: &Range<usize>) -> String {
+    fn excerpt(&self, span: &Range<usize>) -> String {
         let written = self.text.get(span.clone()).unwrap_or_default();
         written.lines().next().unwrap_or_default().chars().take(80).collect()
     }
@@ -193,9 +193,9 @@ impl<'t> Source<'t> {
     /// not there is placed at the table that lacks it.
     pub fn fault_at(&self, key: &str, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
-        let node = tree::longest(&nodes, key);
+        let node = tree::nearest_node(&nodes, key);
         let exact = tree::display(&node.path) == key;
-        let value = (exact && node.is_leaf && !self.is_secret(&node.path)).then(|| self.shown(&node.span));
+        let value = (exact && node.is_leaf && !self.is_secret(&node.path)).then(|| self.excerpt(&node.span));
         let place = self.place_at(node.span.start, key.to_owned());
         Finding::error("value", place, message).value(value)
     }
@@ -203,8 +203,8 @@ impl<'t> Source<'t> {
     /// Creates the finding of a fault in the value that begins at a byte of the file.
     pub fn fault_at_byte(&self, at: usize, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
-        let node = tree::at(&nodes, &(at..at), false);
-        let value = (node.is_leaf && !self.is_secret(&node.path)).then(|| self.shown(&node.span));
+        let node = tree::node_at(&nodes, &(at..at), false);
+        let value = (node.is_leaf && !self.is_secret(&node.path)).then(|| self.excerpt(&node.span));
         Finding::error("value", self.place_at(at, tree::display(&node.path)), message).value(value)
     }
 

@@ -57,7 +57,7 @@ pub(super) fn part<'t>(root: &Spanned<DeTable<'t>>, path: &Path) -> (Range<usize
 }
 
 /// Returns a table without the removed nodes.
-pub(super) fn pruned<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<Path>) -> DeTable<'t> {
+pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<Path>) -> DeTable<'t> {
     let mut kept = DeTable::new();
     for (key, value) in table {
         path.push(Step::Key(key.get_ref().to_string()));
@@ -76,7 +76,7 @@ fn pruned_value<'t>(
 ) -> Spanned<DeValue<'t>> {
     let span = value.span();
     let value = match value.into_inner() {
-        DeValue::Table(table) => DeValue::Table(pruned(table, path, removed)),
+        DeValue::Table(table) => DeValue::Table(prune(table, path, removed)),
         DeValue::Array(array) => {
             let mut kept = DeArray::new();
             for (index, item) in array.iter().enumerate() {
@@ -148,7 +148,7 @@ enum Open<'d, 't> {
 }
 
 /// Returns the node at a span: the one whose key or value is just there, else the smallest around it.
-pub(super) fn at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
+pub(super) fn node_at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
     let by_key = nodes.iter().find(|node| node.key.as_ref() == Some(span));
     let by_value = || nodes.iter().filter(|node| node.span == *span).max_by_key(|node| node.path.len());
     let starts =
@@ -162,7 +162,7 @@ pub(super) fn at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
 }
 
 /// Returns the node of a key, or the nearest one that contains it.
-pub(super) fn longest<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
+pub(super) fn nearest_node<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
     let contains = |node: &&Node| {
         let path = display(&node.path);
         key == path

@@ -30,7 +30,7 @@ impl Findings {
     }
 
     /// Returns the findings in the form that all programs of the family have.
-    fn of(&self, file: &str) -> finding::Findings {
+    fn to_findings(&self, file: &str) -> finding::Findings {
         let place = || Place { file: file.to_owned(), ..Place::default() };
         let errors = self.errors.iter().map(|text| Finding::error("unusable", place(), text));
         let warnings = self.warnings.iter().map(|text| {
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
                 "ok": findings.errors.is_empty(),
                 "problems": problems,
                 "warnings": findings.warnings,
-                "findings": findings.of(&file).json(),
+                "findings": findings.to_findings(&file).json(),
                 "listeners": config.listeners.len(),
                 "sites": config.sites.len(),
                 "upstreams": config.upstreams.len(),

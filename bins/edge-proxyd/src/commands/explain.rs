@@ -45,7 +45,7 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     let certificates = if args.no_files {
         certificate::CertificateSource::Unneeded
     } else {
-        certificate::CertificateSource::of(&settings)
+        certificate::CertificateSource::load(&settings)
     };
     let report = report::Explanation::new(&snapshot, args, head, &certificates);
     if args.json {

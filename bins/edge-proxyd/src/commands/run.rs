@@ -58,7 +58,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     let mut handed = PassedSockets::take()?;
     let control = control::open(handed.control.take(), args.control.clone());
     let MatchedSockets { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
-    let identity = FolderIdentity::of(settings.certificates.clone());
+    let identity = FolderIdentity::new(settings.certificates.clone());
     let process_sandbox = ProcessSandbox::enter(args, settings)?;
     let log = Writer::open(&settings.log).map_err(|why| format!("cannot open the access log {why}"))?;
     let log = Arc::new(log);

@@ -96,7 +96,7 @@ fn print(report: &Report) {
     for site in &report.sites {
         let any = site.requests > 0;
         sites.row([
-            site.shown(),
+            site.display_name(),
             site.requests.to_string(),
             site.client_errors.to_string(),
             site.server_errors.to_string(),

@@ -173,12 +173,12 @@ async fn early_tcp(lab: &Lab) -> Outcome<String> {
     let mut client = with_early_data(lab, &get("early.localhost", "/early-tcp"))?;
     // The client has not sent Finished: whatever arrives now was forwarded before the handshake completed.
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let seen = lab.memory.with("/early-tcp");
+    let seen = lab.memory.find("/early-tcp");
     let before = seen.first().ok_or("the request waited for the handshake")?;
     require(before.field("early-data") == Some("1"), || format!("{before:?}"))?;
     let answer = client.read(whole)?;
     require(answer.starts_with("HTTP/1.1 200") && client.tls.is_early_data_accepted(), || answer.clone())?;
-    require(lab.memory.with("/early-tcp").len() == 1, || "the request arrived twice".into())?;
+    require(lab.memory.find("/early-tcp").len() == 1, || "the request arrived twice".into())?;
     Ok("accepted, answered before the handshake completed, Early-Data: 1".into())
 }
 
@@ -186,11 +186,11 @@ async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
     let request = "POST /held-tcp HTTP/1.1\r\nHost: early.localhost\r\nContent-Length: 2\r\n\r\nhi";
     let mut client = with_early_data(lab, request)?;
     tokio::time::sleep(Duration::from_millis(150)).await;
-    require(lab.memory.with("/held-tcp").is_empty(), || {
+    require(lab.memory.find("/held-tcp").is_empty(), || {
         "it was forwarded before the handshake completed".into()
     })?;
     let answer = client.read(whole)?;
-    let seen = lab.memory.with("/held-tcp");
+    let seen = lab.memory.find("/held-tcp");
     require(answer.starts_with("HTTP/1.1 200") && seen.len() == 1, || answer.clone())?;
     require(seen[0].field("early-data").is_none(), || format!("{:?}", seen[0]))?;
     Ok("nothing forwarded for 150 ms, then 200, once".into())
@@ -213,7 +213,7 @@ async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) 
 async fn early_quic(lab: &Lab) -> Outcome<String> {
     let request = http::Request::get("https://early.localhost/early-quic").body(())?;
     let (text, accepted) = quic_early(lab, request, b"").await?;
-    let seen = lab.memory.with("/early-quic");
+    let seen = lab.memory.find("/early-quic");
     require(accepted && text.starts_with("200"), || text.clone())?;
     require(seen.len() == 1 && seen[0].field("early-data") == Some("1"), || format!("{seen:?}"))?;
     Ok("accepted, Early-Data: 1".into())
@@ -223,7 +223,7 @@ async fn early_quic_post(lab: &Lab) -> Outcome<String> {
     let request =
         http::Request::post("https://early.localhost/held-quic").header("content-length", "2").body(())?;
     let (text, accepted) = quic_early(lab, request, b"hi").await?;
-    let seen = lab.memory.with("/held-quic");
+    let seen = lab.memory.find("/held-quic");
     require(accepted && text.starts_with("200"), || text.clone())?;
     require(seen.len() == 1 && seen[0].field("early-data").is_none(), || format!("{seen:?}"))?;
     Ok("early data accepted, forwarded once, after the handshake".into())
@@ -314,7 +314,7 @@ async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     let request =
         "GET /hop HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n";
     plain(lab.plain, TRUSTED.into(), request)?;
-    let seen = lab.memory.with("/hop");
+    let seen = lab.memory.find("/hop");
     let chain = seen.first().and_then(|seen| seen.field("x-real-ip")).unwrap_or_default();
     require(chain == "198.51.100.7", || format!("{seen:?}"))?;
     Ok("198.51.100.7 as the trusted proxy reported; the entry left of it ignored".into())
@@ -324,7 +324,7 @@ async fn spoofed(lab: &Lab) -> Outcome<String> {
     let request = "GET /spoofed HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 198.51.100.7\r\n\
                    X-Real-IP: 198.51.100.7\r\nForwarded: for=198.51.100.7\r\n\r\n";
     plain(lab.plain, [127, 0, 0, 1].into(), request)?;
-    let seen = lab.memory.with("/spoofed");
+    let seen = lab.memory.find("/spoofed");
     let seen = seen.first().ok_or("the request did not arrive")?;
     require(!format!("{seen:?}").contains("198.51.100.7"), || format!("{seen:?}"))?;
     Ok(format!("the origin saw {}", seen.field("x-real-ip").unwrap_or_default()))

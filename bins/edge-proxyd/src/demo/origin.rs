@@ -43,7 +43,7 @@ impl Memory {
     }
 
     /// Returns the requests whose first line contains `part`.
-    pub(super) fn with(&self, part: &str) -> Vec<RecordedRequest> {
+    pub(super) fn find(&self, part: &str) -> Vec<RecordedRequest> {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|seen| seen.line.contains(part)).cloned().collect()
     }

@@ -56,7 +56,7 @@ impl Guards<'_> {
     }
 
     /// Returns the guard of a scope for requests that are forwarded.
-    pub(super) fn of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
+    pub(super) fn guard_of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
         let mut guard = Guard { comments: scope.closed.clone(), keys: Vec::new() };
         let by_address = !scope.access.is_empty() || !scope.conditional.is_empty();
         if by_address && !scope.real_ip.agrees(written) {

@@ -23,17 +23,17 @@ pub(super) fn effect(name: &str) -> Effect {
     if let Some((_, why)) = DIFFERENT.iter().find(|(known, _)| known.contains(&name)) {
         return Effect::Different(why);
     }
-    if let Some((_, why)) = LIMITS.iter().find(|(known, _)| known.iter().any(|begin| begins(name, begin))) {
+    if let Some((_, why)) = LIMITS.iter().find(|(known, _)| known.iter().any(|begin| matches_name(name, begin))) {
         return Effect::Limits(why);
     }
-    if HARMLESS.iter().any(|begin| begins(name, begin)) {
+    if HARMLESS.iter().any(|begin| matches_name(name, begin)) {
         return Effect::Harmless;
     }
     Effect::Unknown
 }
 
 /// Compares with a name, or with the beginning of one if it ends in `_`.
-fn begins(name: &str, begin: &str) -> bool {
+fn matches_name(name: &str, begin: &str) -> bool {
     name == begin || begin.ends_with('_') && name.starts_with(begin)
 }
 

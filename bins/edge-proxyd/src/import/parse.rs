@@ -64,14 +64,14 @@ struct Parser<'p, 'l> {
 }
 
 impl Parser<'_, '_> {
-    fn wrong<T>(&self, line: usize, what: impl Into<String>) -> Result<T, ParseError> {
+    fn error<T>(&self, line: usize, what: impl Into<String>) -> Result<T, ParseError> {
         Err(ParseError { file: self.file.clone(), line, what: what.into() })
     }
 
     /// Parses directives up to the end of the file or the block.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
         if depth > DEEPEST {
-            return self.wrong(self.line, "blocks and included files are nested too deeply");
+            return self.error(self.line, "blocks and included files are nested too deeply");
         }
         let mut all = Vec::new();
         loop {
@@ -87,16 +87,16 @@ impl Parser<'_, '_> {
                     }
                     Token::Over if words.is_empty() && !inside => return Ok(all),
                     Token::Over if words.is_empty() => {
-                        return self.wrong(self.line, "missing } at the end of the file");
+                        return self.error(self.line, "missing } at the end of the file");
                     }
-                    Token::Over => return self.wrong(line, format!("missing ; after `{}`", words[0])),
+                    Token::Over => return self.error(line, format!("missing ; after `{}`", words[0])),
                     Token::Close if words.is_empty() && inside => return Ok(all),
                     Token::Close if words.is_empty() => {
-                        return self.wrong(self.line, "unexpected }");
+                        return self.error(self.line, "unexpected }");
                     }
-                    Token::Close => return self.wrong(line, format!("missing ; after `{}`", words[0])),
+                    Token::Close => return self.error(line, format!("missing ; after `{}`", words[0])),
                     Token::End | Token::Open if words.is_empty() => {
-                        return self.wrong(self.line, "a directive without a name");
+                        return self.error(self.line, "a directive without a name");
                     }
                     Token::End => {
                         self.directive(&mut all, line, words, None, depth)?;
@@ -128,16 +128,16 @@ impl Parser<'_, '_> {
     ) -> Result<(), ParseError> {
         *self.count += 1;
         if *self.count > MAX_DIRECTIVES {
-            return self.wrong(line, "too many directives");
+            return self.error(line, "too many directives");
         }
         let name = words.remove(0);
         if name != "include" || block.is_some() {
             all.push(Directive { file: self.file.clone(), line, name, arguments: words, block });
             return Ok(());
         }
-        let [pattern] = words.as_slice() else { return self.wrong(line, "include takes one argument") };
+        let [pattern] = words.as_slice() else { return self.error(line, "include takes one argument") };
         let files =
-            (self.loader)(pattern).or_else(|why| self.wrong(line, format!("include {pattern}: {why}")))?;
+            (self.loader)(pattern).or_else(|why| self.error(line, format!("include {pattern}: {why}")))?;
         for (file, text) in files {
             let mut parser = Parser {
                 file: file.into(),
@@ -160,7 +160,7 @@ impl Parser<'_, '_> {
                 Some(b'{') => open += 1,
                 Some(b'}') => open -= 1,
                 Some(_) => {}
-                None => return self.wrong(line, "missing } at the end of the program"),
+                None => return self.error(line, "missing } at the end of the program"),
             }
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Parser<'_, '_> {
         let mut word = Vec::new();
         loop {
             match self.next() {
-                None => return self.wrong(line, "unclosed quote"),
+                None => return self.error(line, "unclosed quote"),
                 Some(byte) if byte == quote => break,
                 Some(b'\\') => self.push_escaped(&mut word),
                 Some(byte) => word.push(byte),
@@ -215,7 +215,7 @@ impl Parser<'_, '_> {
         }
         match self.peek() {
             None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' | b')') => self.word(word),
-            Some(_) => self.wrong(self.line, "expected a space, ; or { after a quote"),
+            Some(_) => self.error(self.line, "expected a space, ; or { after a quote"),
         }
     }
 
@@ -256,10 +256,10 @@ impl Parser<'_, '_> {
         // A file in Latin-1 was read with this character in place of its letters; in comments it does no harm.
         match String::from_utf8(word) {
             Ok(word) if word.contains('\u{FFFD}') => {
-                self.wrong(self.line, format!("`{word}` is not valid UTF-8: save the file in UTF-8"))
+                self.error(self.line, format!("`{word}` is not valid UTF-8: save the file in UTF-8"))
             }
             Ok(word) => Ok(Token::Word(word)),
-            Err(_) => self.wrong(self.line, "not valid UTF-8: save the file in UTF-8"),
+            Err(_) => self.error(self.line, "not valid UTF-8: save the file in UTF-8"),
         }
     }
 }

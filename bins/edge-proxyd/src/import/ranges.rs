@@ -59,7 +59,7 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
         }
         let mut left = vec![rule.range];
         for allowed in &lists.allow {
-            left = left.iter().flat_map(|range| without(*range, *allowed)).collect();
+            left = left.iter().flat_map(|range| subtract(*range, *allowed)).collect();
             if left.len() > MAX_RANGES {
                 return None;
             }
@@ -92,7 +92,7 @@ fn covers(ranges: &[IpNet], range: &IpNet) -> bool {
 }
 
 /// Returns a range without another: what is left of it, in ranges.
-fn without(range: IpNet, other: IpNet) -> Vec<IpNet> {
+fn subtract(range: IpNet, other: IpNet) -> Vec<IpNet> {
     if other.contains(&range) {
         return Vec::new();
     }

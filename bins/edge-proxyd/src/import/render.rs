@@ -33,19 +33,19 @@ impl Guards<'_> {
         services: &Services,
         written: &RealIp,
     ) -> (String, String) {
-        let one = self.rendered(handling, services, written);
+        let one = self.render_handling(handling, services, written);
         let guard = one.guard.join("\n");
         // Of what is open in the answer itself, only a refusal is a guard.
         (format!("{guard}\n{}", one.keys.join("\n")), guard)
     }
 
-    fn rendered(&self, handling: &Handling, services: &Services, written: &RealIp) -> PathlessRoute {
+    fn render_handling(&self, handling: &Handling, services: &Services, written: &RealIp) -> PathlessRoute {
         let scope = &handling.scope;
         let forwards = matches!(handling.action, Action::Forward { .. });
         let mut keys = Vec::new();
         let mut guard = super::guard::Guard::default();
         if forwards {
-            guard = self.of(scope, services, written);
+            guard = self.guard_of(scope, services, written);
             keys.extend(scope.body_limit().map(|limit| format!("body_limit = {}", quoted(&limit))));
             let edits = fields::request(scope);
             if edits.no_upgrade {
@@ -64,7 +64,7 @@ impl Guards<'_> {
                 before.access.clear();
                 before.realm = None;
                 before.auth_request = None;
-                guard = self.of(&before, services, written);
+                guard = self.guard_of(&before, services, written);
             }
             guard.comments.extend(scope.closed.iter().cloned());
         }
@@ -114,7 +114,7 @@ pub(super) fn render(
         fields::request(&handling.scope).note(notes);
         guards.note_passwords(&handling.scope, notes);
     }
-    guards.rendered(&handling, services, written)
+    guards.render_handling(&handling, services, written)
 }
 
 fn action(action: &Action) -> Vec<String> {

@@ -82,7 +82,7 @@ pub(super) fn routes(
     };
     let mut found: Vec<Route> = Vec::new();
     for paths in decided.cells() {
-        let Some(handling) = decided.at(&paths, notes) else { continue };
+        let Some(handling) = decided.handling_at(&paths, notes) else { continue };
         found.push(Route { paths, handling });
     }
     merge(found, effect)
@@ -160,7 +160,7 @@ impl Patterns<'_, '_> {
     }
 
     /// Returns the handling of paths, chosen as nginx does. `None` where it has no location.
-    fn at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
+    fn handling_at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
         let (Paths::Begins(path) | Paths::Exact(path)) = paths;
         let exact = matches!(paths, Paths::Exact(_));
         let mut perhaps: Vec<&Pattern<'_>> = Vec::new();

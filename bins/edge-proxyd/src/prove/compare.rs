@@ -63,9 +63,9 @@ pub(super) fn differences(
                 (None, Some(forward)) => forward.place(),
                 (None, None) => "no server".into(),
             },
-            request: shown(request),
-            nginx: told(nginx),
-            edge: told(edge),
+            request: describe_request(request),
+            nginx: describe_reply(nginx),
+            edge: describe_reply(edge),
         };
         if !found.contains(&one) {
             found.push(one);
@@ -84,7 +84,7 @@ fn is_spelt(request: &Probe) -> bool {
         || path.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-fn refused(answer: &Reply) -> bool {
+fn is_refusal(answer: &Reply) -> bool {
     answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
 }
 
@@ -99,7 +99,7 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
     {
         return None;
     }
-    match (refused(nginx), refused(edge)) {
+    match (is_refusal(nginx), is_refusal(edge)) {
         (true, true) => return None,
         // nginx refuses long content before it looks at the location.
         (true, false) if nginx.status == Some(413) && edge.service.is_none() => return None,
@@ -205,7 +205,7 @@ fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     found.map(|one| &one.directive)
 }
 
-fn shown(request: &Probe) -> String {
+fn describe_request(request: &Probe) -> String {
     if request.version == Version::Text {
         return format!("a connection to {} from {}", request.to, request.from);
     }
@@ -233,7 +233,7 @@ fn shown(request: &Probe) -> String {
     text
 }
 
-fn told(answer: &Reply) -> String {
+fn describe_reply(answer: &Reply) -> String {
     let Some(status) = answer.status else {
         return match &answer.service {
             Some(service) => format!("forwards to {}, which got `{}`", service.name, service.line),

@@ -65,7 +65,7 @@ struct ReachedRequests {
 }
 
 impl ReachedRequests {
-    fn of(asked: &[Probe], answers: &[Reply]) -> Self {
+    fn count(asked: &[Probe], answers: &[Reply]) -> Self {
         let mut found = Self::default();
         for (request, _) in asked.iter().zip(answers).filter(|(_, answer)| answer.service.is_some()) {
             *match request.version {
@@ -145,7 +145,7 @@ fn run(
         theirs.map_err(|_| "the comparison broke off".to_owned())?.map_err(|why| format!("nginx: {why}"))?;
     let ours = ours.map_err(|why| format!("edge-proxyd: {why}"))?;
     let found = compare::differences(&asked, &theirs, &ours, &staged.outline);
-    let reached = ReachedRequests::of(&asked, &theirs);
+    let reached = ReachedRequests::count(&asked, &theirs);
     Ok(ComparisonResult {
         reached,
         found,

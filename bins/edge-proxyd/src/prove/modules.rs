@@ -15,7 +15,7 @@ pub(super) struct Modules {
 
 impl Modules {
     /// Reads the modules from the configuration and from the output of nginx itself.
-    pub(super) fn of(nginx: &Path, directives: &[Directive]) -> Self {
+    pub(super) fn read(nginx: &Path, directives: &[Directive]) -> Self {
         let mut found = Self::default();
         let loads: Vec<&Directive> = directives.iter().filter(|one| one.name == "load_module").collect();
         if loads.is_empty() {

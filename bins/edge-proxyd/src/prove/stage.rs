@@ -61,7 +61,7 @@ impl Stage {
         outline: &Outline,
     ) -> Result<Self, String> {
         let streams = directives.iter().any(|one| one.name == "stream");
-        let modules = Modules::of(nginx, directives);
+        let modules = Modules::read(nginx, directives);
         let without_stream = streams && !modules.has_stream(nginx, folder);
         let text = folder.display().to_string();
         let write = |name: &str, text: &str| {

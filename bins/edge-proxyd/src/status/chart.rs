@@ -61,12 +61,12 @@ pub(super) fn svg(
 
 /// Returns the labels of the time axis, each with its position and anchor.
 fn ticks(span: Duration) -> [(f64, &'static str, String); 3] {
-    let ago = |span: Duration| format!("{} ago", shown(span));
+    let ago = |span: Duration| format!("{} ago", format_span(span));
     [(0.0, "start", ago(span)), (WIDTH / 2.0, "middle", ago(span / 2)), (WIDTH, "end", "now".to_owned())]
 }
 
 /// Formats a span of time, such as `90 s` or `45 min`.
-pub(super) fn shown(span: Duration) -> String {
+pub(super) fn format_span(span: Duration) -> String {
     match span.as_secs() {
         seconds @ ..120 => format!("{seconds} s"),
         seconds => format!("{} min", (seconds + 30) / 60),

@@ -1,6 +1,6 @@
 //! The status page: everything on one screen, without scripts, rendered for each request.
 
-use super::chart::{Series, shown, svg};
+use super::chart::{Series, format_span, svg};
 use super::history::{History, RateSample, STEP};
 use super::report::{Report, bound, bytes, duration, state};
 use std::fmt::Write;
@@ -86,7 +86,7 @@ fn charts(page: &mut String, history: &History) {
     };
     let count = |value: f64| if value < 10.0 { format!("{value:.1}/s") } else { format!("{value:.0}/s") };
     let span = STEP * history.samples().len().try_into().unwrap_or(u32::MAX);
-    let _ = write!(page, "<h2>The last {}</h2><div class=\"charts\">", shown(span));
+    let _ = write!(page, "<h2>The last {}</h2><div class=\"charts\">", format_span(span));
     page.push_str(&svg(
         "Requests",
         &[line("all", "a", &|point| Some(point.requests)), line("5xx", "b", &|point| Some(point.errors))],

@@ -107,7 +107,7 @@ impl Target {
 
 impl SiteStatus {
     /// Returns the name of the site as it is shown, with a word on maintenance.
-    pub(crate) fn shown(&self) -> String {
+    pub(crate) fn display_name(&self) -> String {
         let name = if self.name.is_empty() { "(no site)" } else { self.name.as_str() };
         if self.maintenance { format!("{name} (under maintenance)") } else { name.to_owned() }
     }

@@ -56,13 +56,13 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
             StatusListener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, one(stream, true, &watched)).await;
+                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, serve_one(stream, true, &watched)).await;
                 });
             }),
             StatusListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                 let watched = watched.clone();
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, one(stream, false, &watched)).await;
+                    let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, serve_one(stream, false, &watched)).await;
                 });
             }),
         };
@@ -74,7 +74,7 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
 }
 
 /// Handles one request.
-async fn one<S: AsyncRead + AsyncWrite + Unpin>(
+async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     by_name: bool,
     watched: &StatusSources,

@@ -57,7 +57,7 @@ pub(super) fn ask_while<T>(
 ) -> (Result<Tally, String>, T) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| edges.topology.client.within(|| client(edges, host, &stop)));
+        let client = scope.spawn(|| edges.topology.client.run_inside(|| client(edges, host, &stop)));
         // The first requests precede `what`.
         std::thread::sleep(Duration::from_millis(500));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));

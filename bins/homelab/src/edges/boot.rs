@@ -30,7 +30,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
             until(Duration::from_secs(90), || {
                 let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
                 believed
-                    .map_err(|why| format!("{why}\n{}", [edges.said(0), edges.said(1)].concat().join("\n")))
+                    .map_err(|why| format!("{why}\n{}", [edges.log_lines(0), edges.log_lines(1)].concat().join("\n")))
             })?;
             NAMES.iter().try_for_each(|name| same_chain(edges, name).map(drop))?;
             let (orders, accounts) =
@@ -47,7 +47,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     facts.fact(CHAPTER, "the database stores the certificates' keys, and the public network cannot log in to it", || {
         let tables = postgres::sql(matrix, "edges", "SELECT string_agg(relname, ', ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")?;
         ensure(tables.contains("edge_proxy_session") && tables.contains("acme_dns01"), || tables.clone())?;
-        let why = edges.topology.attacker.refused(&format!(
+        let why = edges.topology.attacker.expect_failure(&format!(
             "{}/psql -wqAtX 'host=203.0.113.2 user=edges dbname=edges connect_timeout=3' -c 'SELECT 1'",
             postgres::programs(18)
         ))?;

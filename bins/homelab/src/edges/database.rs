@@ -58,7 +58,7 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
     let topology = &edges.topology;
     let tickets = edges.client();
     let said = |why| format!("{why:?}");
-    topology.client.within(|| tickets.ask(one, APEX, "/before").map_err(said))?;
+    topology.client.run_inside(|| tickets.ask(one, APEX, "/before").map_err(said))?;
     // Early data used before the loss must not be accepted after it.
     let (used, path) = edges.early_elsewhere(0, "used")?;
     // Only the first primary knows the sessions of these clients.
@@ -72,12 +72,12 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
             || {
                 topology.matrix.cut_power();
                 let began = Instant::now();
-                let late = topology.client.within(|| sessions.ask(other, EARLY, "/away").map_err(said))?;
+                let late = topology.client.run_inside(|| sessions.ask(other, EARLY, "/away").map_err(said))?;
                 ensure(late.status == 200 && !late.early, || format!("{late:?}"))?;
                 ensure(late.took < Duration::from_secs(5), || format!("it took {:?}", late.took))?;
                 let away = until(Duration::from_secs(20), || {
                     let away =
-                        topology.client.within(|| edges.client().ask(one, TICKETS, "/").map_err(said))?;
+                        topology.client.run_inside(|| edges.client().ask(one, TICKETS, "/").map_err(said))?;
                     ensure(away.status == 503 && away.content == "The node is away.\n", || format!("{away:?}"))?;
                     Ok(began.elapsed())
                 })?;
@@ -110,7 +110,7 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
         "tickets from before the loss resume at both edges: their keys were replicated",
         || {
             for edge in [one, other] {
-                let went = topology.client.within(|| tickets.ask(edge, APEX, "/after").map_err(said))?;
+                let went = topology.client.run_inside(|| tickets.ask(edge, APEX, "/after").map_err(said))?;
                 ensure(went.resumed && went.status == 308, || format!("{edge}: {went:?}"))?;
             }
             Ok("resumed at both".to_owned())

@@ -21,7 +21,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                         (0..TRIES).map(|_| edges.with_sessions(killed)).collect::<Result<_, _>>()?;
                     edges.kill(killed);
                     let resumed = made.iter().find_map(|sessions| {
-                        let went = client.within(|| sessions.ask(address[survivor], EARLY, "/survives"));
+                        let went = client.run_inside(|| sessions.ask(address[survivor], EARLY, "/survives"));
                         went.ok().filter(|went| went.resumed && went.early && went.status == 200)
                     });
                     resumed.ok_or_else(|| format!("none of the sessions of {TRIES} clients was resumed"))?;
@@ -46,7 +46,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                     edges.start(killed)?;
                     until(Duration::from_secs(30), || {
                         let went = client
-                            .within(|| edges.client().ask(address[killed], EARLY, "/who").map_err(said))?;
+                            .run_inside(|| edges.client().ask(address[killed], EARLY, "/who").map_err(said))?;
                         ensure(went.status == 200, || format!("{went:?}"))
                     })?;
                     let back = began.elapsed();

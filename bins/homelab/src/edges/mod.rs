@@ -78,7 +78,7 @@ impl TwoEdgeLab {
     }
 
     /// Returns the log lines of an edge.
-    fn said(&self, edge: usize) -> Vec<String> {
+    fn log_lines(&self, edge: usize) -> Vec<String> {
         let mut running = self.edges[edge].lock().expect("no panic");
         running.as_mut().map(|running| running.all().to_vec()).unwrap_or_default()
     }
@@ -101,7 +101,7 @@ impl TwoEdgeLab {
     fn reaches(&self, edge: usize, within: Duration) -> Result<(), String> {
         until(within, || {
             let up = self.metric(edge, "edge_shared_up")?;
-            ensure(up == 1, || self.said(edge).last().cloned().unwrap_or_default())
+            ensure(up == 1, || self.log_lines(edge).last().cloned().unwrap_or_default())
         })
     }
 
@@ -109,7 +109,7 @@ impl TwoEdgeLab {
     fn with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
-        let made = self.topology.client.within(|| client.ask(addresses()[edge], EARLY, "/made"));
+        let made = self.topology.client.run_inside(|| client.ask(addresses()[edge], EARLY, "/made"));
         made.map_err(|why| format!("{why:?}"))?;
         until(Duration::from_secs(20), || {
             ensure(kept()? >= had + 2, || "the database does not have the sessions".into())
@@ -124,7 +124,7 @@ impl TwoEdgeLab {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
             let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
-            let went = self.topology.client.within(|| client.ask(to, EARLY, &path));
+            let went = self.topology.client.run_inside(|| client.ask(to, EARLY, &path));
             let went = went.map_err(|why| format!("{why:?}"))?;
             let count = self.count(&path)?;
             ensure(went.status == 200 && count == 1, || format!("it arrived {count} times: {went:?}"))?;

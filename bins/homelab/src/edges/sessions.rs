@@ -20,7 +20,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     });
     facts.fact(CHAPTER, "a ticket of one edge resumes at the other, in both directions", || {
         let client = edges.client();
-        topology.client.within(|| {
+        topology.client.run_inside(|| {
             let first = client.ask(one, APEX, "/").map_err(said)?;
             let there = client.ask(other, APEX, "/").map_err(said)?;
             let back = client.ask(one, APEX, "/").map_err(said)?;
@@ -89,7 +89,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
 
 /// Sends a flight to both edges from the attacker, eight times each, at the same time.
 pub(super) fn volley(edges: &TwoEdgeLab, flight: &[u8]) {
-    edges.topology.attacker.within(|| {
+    edges.topology.attacker.run_inside(|| {
         std::thread::scope(|scope| {
             for round in 0..16 {
                 let edge = addresses()[round % 2];

@@ -48,7 +48,7 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
             let left = until(Duration::from_secs(5), || {
                 let left = [
                     lab.external.cloudflare.txt(name),
-                    lab.topology.internet.within(|| lab.external.knot.txt(name)),
+                    lab.topology.internet.run_inside(|| lab.external.knot.txt(name)),
                 ]
                 .concat();
                 ensure(left.is_empty(), || left.join(", "))
@@ -77,7 +77,7 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
         };
         let member = lab.topology.vps.ask(&read(MEMBER, "--init-groups"))?;
         ensure(member.starts_with("-----BEGIN"), || member.clone())?;
-        let why = lab.topology.vps.refused(&read(STRANGER, "--init-groups"))?;
+        let why = lab.topology.vps.expect_failure(&read(STRANGER, "--init-groups"))?;
         Ok(format!("mode {mode:o}; other account: {}", why.rsplit(": ").next().unwrap_or_default()))
     });
     Ok(())
@@ -122,7 +122,7 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
     lab.external.suggest_renewal(&lab.topology, &first);
     lab.external.front.failures.store(2, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| lab.topology.client.within(|| load(lab, &stop)));
+        let load = scope.spawn(|| lab.topology.client.run_inside(|| load(lab, &stop)));
         let renewed = facts.fact(
             CHAPTER,
             "the CA suggests immediate renewal (ARI), fails twice with 500, then issues",

@@ -80,7 +80,7 @@ fn around_the_edge(lab: &Lab, facts: &Facts) {
         let attacker = &lab.topology.attacker;
         attacker.ask("ip address replace 100.64.0.66/32 dev eth0 && ip route replace 100.64.0.2/32 via 203.0.113.2 src 100.64.0.66")?;
         let ask = |to: &str| {
-            attacker.refused(&format!("curl -sS --max-time 3 -H 'Host: git.example.org' -H 'X-Forwarded-For: 6.6.6.6' http://{to}/"))
+            attacker.expect_failure(&format!("curl -sS --max-time 3 -H 'Host: git.example.org' -H 'X-Forwarded-For: 6.6.6.6' http://{to}/"))
         };
         let public = ask("203.0.113.2")?;
         let forged = ask("100.64.0.2")?;

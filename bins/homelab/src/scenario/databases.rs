@@ -58,7 +58,7 @@ fn comes_in(host: &Host, command: &str) -> Result<String, String> {
 }
 
 fn stays_out(host: &Host, command: &str) -> Result<String, String> {
-    let why = host.refused(command)?;
+    let why = host.expect_failure(command)?;
     Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn restart(lab: &Lab, facts: &Facts) {
                 let (status, content) = lab
                     .topology
                     .client
-                    .within(|| lab.request(&tls, "POST", "vault.example.org", "/keep/900000001"))?;
+                    .run_inside(|| lab.request(&tls, "POST", "vault.example.org", "/keep/900000001"))?;
                 ensure(status == 200, || format!("{status} {content}"))
             })?;
             let after = lab.sql("vaultwarden", "SELECT count(*) FROM kept WHERE number < 900000000")?;

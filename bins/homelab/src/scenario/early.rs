@@ -64,7 +64,7 @@ impl TcpRelay {
 }
 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
-    let relay = match lab.topology.attacker.within(TcpRelay::start) {
+    let relay = match lab.topology.attacker.run_inside(TcpRelay::start) {
         Ok(relay) => relay,
         Err(why) => {
             facts.fact(CHAPTER, "the relay", || Err(why));
@@ -106,7 +106,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             let first = count(&path)?;
             ensure(first == 1, || format!("it arrived {first} times"))?;
             for _ in 0..3 {
-                lab.topology.attacker.within(|| relay.replay())?;
+                lab.topology.attacker.run_inside(|| relay.replay())?;
             }
             let again = count(&path)?;
             ensure(again == 1, || format!("after the replays it has arrived {again} times"))?;

@@ -75,7 +75,7 @@ pub(super) fn run(
     chapter: &'static str,
     count: &dyn Fn(&str) -> Result<u64, String>,
 ) {
-    let relay = match lab.topology.attacker.within(DatagramRelay::start) {
+    let relay = match lab.topology.attacker.run_inside(DatagramRelay::start) {
         Ok(relay) => relay,
         Err(why) => {
             facts.fact(chapter, "the relay for datagrams", || Err(why));
@@ -99,7 +99,7 @@ pub(super) fn run(
             let (mut replays, mut answers) = (0, 0);
             // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
             while replays < 3 || (answers == 0 && replays < 20) {
-                answers += lab.topology.attacker.within(|| relay.replay())?;
+                answers += lab.topology.attacker.run_inside(|| relay.replay())?;
                 replays += 1;
             }
             ensure(answers > 0, || format!("the edge did not look at {replays} replays"))?;

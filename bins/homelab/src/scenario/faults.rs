@@ -85,7 +85,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
             let took = std::thread::scope(|scope| {
                 scope.spawn(|| {
                     let tls = lab.tls();
-                    lab.topology.client.within(|| {
+                    lab.topology.client.run_inside(|| {
                         while !stop.load(Ordering::Relaxed) {
                             let count = if lab.request(&tls, "GET", "git.example.org", "/who").is_ok() {
                                 &answered

@@ -22,8 +22,8 @@ pub(super) fn keep(lab: &Lab, facts: &Facts, folder: &Path) {
             {
                 ensure(page.contains(words), || format!("{words} is missing"))?;
             }
-            lab.topology.attacker.refused("curl -sS --max-time 2 http://203.0.113.1:9180/")?;
-            lab.topology.laptop.refused("curl -sS --max-time 2 http://100.64.0.1:9180/")?;
+            lab.topology.attacker.expect_failure("curl -sS --max-time 2 http://203.0.113.1:9180/")?;
+            lab.topology.laptop.expect_failure("curl -sS --max-time 2 http://100.64.0.1:9180/")?;
             write("homelab-status.html", &page)?;
             Ok("homelab-status.html".to_owned())
         },

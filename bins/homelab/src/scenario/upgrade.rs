@@ -57,7 +57,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
         )))
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| topology.client.within(|| client(lab, &asked, &stop)));
+        scope.spawn(|| topology.client.run_inside(|| client(lab, &asked, &stop)));
         let before =
             facts.fact(CHAPTER, "a client writes through the edge, and `plan` finds no obstacle", || {
                 until(Duration::from_secs(30), || {

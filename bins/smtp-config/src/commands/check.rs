@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
     if args.json {
-        let list: Vec<_> = findings.iter().map(|finding| shown(file, finding)).collect();
+        let list: Vec<_> = findings.iter().map(|finding| finding_json(file, finding)).collect();
         println!("{}", json!({"findings": list}));
     } else if findings.is_empty() {
         println!("{}", ok(file.display(), &format!("Forgejo {} takes it as it is", version.0)));
@@ -46,7 +46,7 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
-fn shown(file: &Path, finding: &Finding) -> serde_json::Value {
+fn finding_json(file: &Path, finding: &Finding) -> serde_json::Value {
     json!({
         "code": finding.code.as_str(),
         "severity": finding.severity.to_string(),

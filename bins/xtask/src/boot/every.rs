@@ -1,7 +1,7 @@
 //! Every key of edge-proxyd's configuration, under its unit: the example with all of them is started as it is.
 
 use super::Step;
-use super::full::said;
+use super::full::log_script;
 use super::machine::Machine;
 use super::short::SERVES;
 use crate::process::Outcome;
@@ -46,7 +46,7 @@ fn every_key(machine: &mut Machine) -> Outcome {
         "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt";
     machine.until(20, &format!("{ask} | grep 'User-agent'"))?;
     machine.run("sleep 3; systemctl is-active edge-proxyd; test $(systemctl show --value -p NRestarts edge-proxyd) = 0")?;
-    let log = said("edge-proxyd");
+    let log = log_script("edge-proxyd");
     machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'"))?;
     machine.run("grep robots.txt /var/log/edge-proxyd/access.log && curl -sS --fail http://127.0.0.1:9180/metrics | grep -q edge_")?;
     // A reload of the same reads all of it again.
@@ -56,7 +56,7 @@ fn every_key(machine: &mut Machine) -> Outcome {
 
 /// Checks ticket keys that are shared over PostgreSQL, and that the edge serves while PostgreSQL is away.
 fn shared(machine: &mut Machine) -> Outcome {
-    machine.until(20, &format!("{} | grep 'connected to the database'", said("edge-proxyd")))?;
+    machine.until(20, &format!("{} | grep 'connected to the database'", log_script("edge-proxyd")))?;
     machine.until(
         20,
         "test $(runuser -u postgres -- psql -Atc 'select count(*) from edge_proxy_ticket_key' edge) -ge 1",

@@ -59,7 +59,7 @@ const OF_TODAY: &str = "mkdir -p /var/lib/acme/b.test; cd /var/lib/acme/b.test; 
     chown -R edge-proxy:acme .; chmod 640 key.pem";
 
 /// Returns the script that shows what a unit has said since its start.
-pub(super) fn said(unit: &str) -> String {
+pub(super) fn log_script(unit: &str) -> String {
     format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
 }
 
@@ -74,7 +74,7 @@ fn clocks(machine: &mut Machine) -> Outcome {
             5,
             &format!("tail -n 1 /var/log/edge-proxyd/access.log | grep '\"time\":\"{year}-01-02T'"),
         )?;
-        machine.until(5, &format!("{} | grep 'the certificate for {words}'", said("edge-proxyd")))?;
+        machine.until(5, &format!("{} | grep 'the certificate for {words}'", log_script("edge-proxyd")))?;
         // Roles and databases do not depend on it.
         machine.run(&clock("pg-ensure", year))?;
         machine.run("systemctl restart pg-ensure myapp && systemctl is-active pg-ensure myapp")?;

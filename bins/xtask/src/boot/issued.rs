@@ -92,7 +92,7 @@ fn clocks(machine: &mut Machine) -> Outcome {
     for (year, words) in [(2000, "not valid yet|not valid before"), (2040, "expired")] {
         machine.run(&super::full::clock("acme-dns01", year))?;
         machine.run("systemctl restart acme-dns01")?;
-        let log = super::full::said("acme-dns01");
+        let log = super::full::log_script("acme-dns01");
         machine
             .until(30, &format!("{log} | grep -E 'acme-v02|directory|certificate' | grep -E '{words}'"))?;
         machine.run(

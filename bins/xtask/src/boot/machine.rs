@@ -1,7 +1,7 @@
 //! A machine: its root, its first process, and commands that run on it.
 
 use super::internet::Internet;
-use super::{copy, given};
+use super::{copy, machine_files};
 use crate::process::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -37,7 +37,7 @@ impl Machine {
         quiet(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
         let machine = Self { folder: folder.to_owned(), root, container: None, internet: None };
         machine.put("srv/packages", packages)?;
-        let files = std::fs::read_dir(given()).map_err(|why| format!("{}: {why}", given().display()))?;
+        let files = std::fs::read_dir(machine_files()).map_err(|why| format!("{}: {why}", machine_files().display()))?;
         for file in files.filter_map(Result::ok) {
             copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
         }

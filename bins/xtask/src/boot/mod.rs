@@ -158,7 +158,7 @@ fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> 
 }
 
 /// Returns the folder of what the machine is given.
-fn given() -> PathBuf {
+fn machine_files() -> PathBuf {
     root().join("bins/xtask/boot")
 }
 

@@ -1,7 +1,7 @@
 //! The packages over time: each removed alone, machines with accounts of these names, and an earlier version.
 
 use super::Step;
-use super::full::said;
+use super::full::log_script;
 use super::machine::Machine;
 use super::short::{SERVES, under_load};
 use crate::process::Outcome;
@@ -110,7 +110,7 @@ fn later_state(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)?;
     machine.until(
         20,
-        &format!("{} | grep -E 'a.test.*journal.*of_tomorrow.*install that version'", said("edge-proxyd")),
+        &format!("{} | grep -E 'a.test.*journal.*of_tomorrow.*install that version'", log_script("edge-proxyd")),
     )?;
     // The other certificate is looked after.
     machine.until(20, "test -e /var/lib/acme/b.test/key.pem")?;

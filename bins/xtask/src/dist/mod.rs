@@ -33,7 +33,7 @@ pub(crate) fn debug() -> Outcome {
 }
 
 /// Packs the programs of a folder without building them.
-pub(crate) fn of(programs: &Path) -> Outcome {
+pub(crate) fn pack_built(programs: &Path) -> Outcome {
     pack(programs, &target().join("dist"), true, "xz")
 }
 

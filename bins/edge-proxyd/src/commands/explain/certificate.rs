@@ -16,7 +16,7 @@ pub(super) enum CertificateSource {
 }
 
 impl CertificateSource {
-    pub(super) fn of(settings: &Settings) -> Self {
+    pub(super) fn load(settings: &Settings) -> Self {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return Self::Unneeded;
         }

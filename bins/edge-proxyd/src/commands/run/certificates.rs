@@ -97,15 +97,15 @@ impl CertificateMonitor {
         self.looked = Some(Instant::now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         for info in self.certificates.list() {
-            let stage = Remaining::of((info.not_before, info.not_after), now);
+            let stage = Remaining::at((info.not_before, info.not_after), now);
             let key = (info.folder.clone(), info.serial.clone());
             if stage.is_news(self.said.get(&key).copied()) {
                 let (folder, names) = (info.folder.display(), info.names.join(", "));
-                let left = shown(info.not_after - now);
+                let left = format_span(info.not_after - now);
                 match stage {
                     Remaining::Early => journal::error(format_args!(
                         "{folder}: the certificate for {names} is not valid yet, and will be in {}: {CLOCK}",
-                        shown(info.not_before - now)
+                        format_span(info.not_before - now)
                     )),
                     Remaining::Over => journal::error(format_args!(
                         "{folder}: the certificate for {names} has expired {left} ago: clients refuse it"
@@ -137,7 +137,7 @@ enum Remaining {
 }
 
 impl Remaining {
-    fn of((not_before, not_after): (i64, i64), now: i64) -> Self {
+    fn at((not_before, not_after): (i64, i64), now: i64) -> Self {
         let (lifetime, left) = ((not_after - not_before).max(1), not_after - now);
         match left {
             _ if now < not_before => Self::Early,
@@ -159,7 +159,7 @@ impl Remaining {
 }
 
 /// Formats a number of seconds, whether ahead or past, such as `12 days`.
-fn shown(seconds: i64) -> String {
+fn format_span(seconds: i64) -> String {
     let hours = seconds.unsigned_abs() / 3600;
     if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") }
 }
@@ -198,11 +198,11 @@ mod tests {
 
     #[test]
     fn stages_follow_the_lifetime() {
-        let stage = |days: i64, hours: i64| Remaining::of((0, days * 86_400), days * 86_400 - hours * 3600);
+        let stage = |days: i64, hours: i64| Remaining::at((0, days * 86_400), days * 86_400 - hours * 3600);
         assert_eq!([stage(90, 24 * 20), stage(90, 24 * 17)], [Remaining::Enough, Remaining::Fifth]);
         assert_eq!([stage(90, 24 * 4), stage(90, 0)], [Remaining::Twentieth, Remaining::Over]);
         assert_eq!([stage(6, 48), stage(6, 24)], [Remaining::Enough, Remaining::Fifth]);
-        assert_eq!(Remaining::of((100, 200), 99), Remaining::Early);
+        assert_eq!(Remaining::at((100, 200), 99), Remaining::Early);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) struct FolderIdentity {
 
 impl FolderIdentity {
     /// Records the folder that is at a path now.
-    pub(super) fn of(path: Option<PathBuf>) -> Self {
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
         let mut identity = Self { path, found: None };
         identity.found = identity.stat();
         identity
@@ -48,7 +48,7 @@ mod tests {
         let (path, other) = (parent.path().join("acme"), parent.path().join("other"));
         std::fs::create_dir(&path).expect("a folder");
         std::fs::create_dir(&other).expect("a folder");
-        let mut identity = FolderIdentity::of(Some(path.clone()));
+        let mut identity = FolderIdentity::new(Some(path.clone()));
         std::fs::write(path.join("file"), "").expect("a file");
         assert_eq!(identity.detect_change(), None);
         std::fs::remove_dir_all(&path).expect("it is there");
@@ -56,8 +56,8 @@ mod tests {
         std::fs::rename(&other, &path).expect("it is there");
         assert_eq!(identity.detect_change(), Some(&path));
         assert_eq!(identity.detect_change(), None);
-        assert_eq!(FolderIdentity::of(None).detect_change(), None);
-        let mut identity = FolderIdentity::of(Some(parent.path().join("later")));
+        assert_eq!(FolderIdentity::new(None).detect_change(), None);
+        let mut identity = FolderIdentity::new(Some(parent.path().join("later")));
         std::fs::create_dir(parent.path().join("later")).expect("a folder");
         assert_eq!(identity.detect_change(), None);
     }
