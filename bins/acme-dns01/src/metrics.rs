@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_EXCHANGES: usize = 16;
 /// The most that is read of a request.
-const REQUEST: usize = 4096;
+const MAX_REQUEST_SIZE: usize = 4096;
 
 /// Answers every request with all metrics of what is loaded at the time, until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveSetup>) {
@@ -40,7 +40,7 @@ async fn exchange(mut stream: TcpStream, loaded: &ActiveSetup) -> io::Result<()>
     let mut part = [0; 512];
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         let read = stream.read(&mut part).await?;
-        if read == 0 || request.len() > REQUEST {
+        if read == 0 || request.len() > MAX_REQUEST_SIZE {
             return Ok(());
         }
         request.extend_from_slice(&part[..read]);

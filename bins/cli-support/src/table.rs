@@ -4,10 +4,10 @@ use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
 /// The width of output that does not go to a terminal.
-const WIDE: usize = 120;
+const DEFAULT_WIDTH: usize = 120;
 
 /// Below this width the last column is not wrapped, since it would break within words.
-const NARROWEST: usize = 24;
+const MIN_WRAP_WIDTH: usize = 24;
 
 /// A table of rows under headings, aligned when displayed. The last column is wrapped at the width of the terminal.
 ///
@@ -33,7 +33,7 @@ impl Table {
         I::Item: Into<String>,
     {
         let width = terminal_size::terminal_size_of(std::io::stdout())
-            .map_or(WIDE, |(terminal_size::Width(width), _)| width.into());
+            .map_or(DEFAULT_WIDTH, |(terminal_size::Width(width), _)| width.into());
         Self { rows: vec![headings.into_iter().map(Into::into).collect()], width }
     }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Table {
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
-        if room < NARROWEST || paragraph.width() <= room {
+        if room < MIN_WRAP_WIDTH || paragraph.width() <= room {
             lines.push(paragraph.to_owned());
             continue;
         }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 const ROW: usize = 26;
 const LEFT: usize = 360;
-const WIDE: f64 = 420.0;
+const BAR_WIDTH: f64 = 420.0;
 
 /// Draws one bar per workload: the cost of edge-proxyd relative to the best peer's.
 pub(crate) fn draw(lines: &[Line]) -> String {
@@ -15,7 +15,7 @@ pub(crate) fn draw(lines: &[Line]) -> String {
         .filter_map(|line| line.ratio().map(|(ratio, peer)| (line, ratio, peer.name())))
         .collect();
     let height = 60 + rows.len() * ROW;
-    let scale = WIDE / 1.6;
+    let scale = BAR_WIDTH / 1.6;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" viewBox=\"0 0 900 {height}\" \
          font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -25,7 +25,7 @@ pub(crate) fn draw(lines: &[Line]) -> String {
     );
     for (at, (line, ratio, peer)) in rows.iter().enumerate() {
         let y = 40 + at * ROW;
-        let length = (ratio * scale).min(WIDE);
+        let length = (ratio * scale).min(BAR_WIDTH);
         let ahead = if line.measure == Measure::Rate { *ratio >= 1.0 } else { *ratio <= 1.0 };
         let colour = if ahead { "#2a7d4f" } else { "#6b7280" };
         let unit = if line.measure == Measure::Rate { "×" } else { "" };

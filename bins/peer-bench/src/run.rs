@@ -16,7 +16,7 @@ use crate::workload::{self, Kind, Workload};
 use std::time::{Duration, Instant};
 
 /// Connections of the memory measurement.
-const STANDING: usize = 10_000;
+const OPEN_CONNECTIONS: usize = 10_000;
 
 /// Runs the selected workloads, prints the table, writes the files.
 pub(crate) fn all(args: &Args) -> Result<(), String> {
@@ -168,7 +168,7 @@ fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sa
         drop(client::stand(contender.ports(), &config, 64)?);
         std::thread::sleep(Duration::from_millis(500));
         let before = cost::resident(running.pid());
-        let open = client::stand(contender.ports(), &config, STANDING)?;
+        let open = client::stand(contender.ports(), &config, OPEN_CONNECTIONS)?;
         std::thread::sleep(Duration::from_secs(2));
         let after = cost::resident(running.pid());
         let each = after.saturating_sub(before) as f64 / open.len() as f64;

@@ -9,14 +9,14 @@ use std::io::Read;
 use std::path::Path;
 
 /// The longest file that is read, in bytes; more than any app.ini has.
-const LONGEST: u64 = 16 << 20;
+const MAX_FILE_SIZE: u64 = 16 << 20;
 
 pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let failed = |why: std::io::Error| Failure::from(Findings::unreadable(&file.display().to_string(), &why));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(failed)?;
-    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
+    opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(Failure::Configuration(format!("{}: longer than 16 MiB", file.display())));
     }
     String::from_utf8(bytes).map_err(|_| Failure::Configuration(format!("{}: not UTF-8", file.display())))

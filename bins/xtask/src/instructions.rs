@@ -12,7 +12,7 @@ const WALKS: (u64, u64) = (100, 1_100);
 const TOLERANCE: u64 = 10;
 
 /// The number of paths counted concurrently.
-const AT_ONCE: usize = 2;
+const PARALLEL_PATHS: usize = 2;
 
 /// Counts, and compares or, with `--record`, records.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
@@ -28,7 +28,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     let names: Vec<&str> = names.lines().collect();
     println!("xtask: instructions: counting {} paths …", names.len());
     let mut counted = Vec::new();
-    for some in names.chunks(AT_ONCE) {
+    for some in names.chunks(PARALLEL_PATHS) {
         let results: Vec<Result<u64, String>> = std::thread::scope(|scope| {
             let running: Vec<_> = some.iter().map(|name| scope.spawn(|| count(&program, name))).collect();
             running.into_iter().map(|one| one.join().expect("counting does not panic")).collect()

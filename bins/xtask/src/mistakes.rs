@@ -9,7 +9,7 @@ use std::process::Command;
 /// The fewest mistakes of a program, and of all.
 const FEWEST: (usize, usize) = (25, 170);
 /// The number of mistakes that are shown.
-const SHOWN: usize = 17;
+const DRAW_COUNT: usize = 17;
 
 /// Runs the tables, and shows the mistakes that this commit draws: the one that is checked out, unless one is named.
 pub(crate) fn show(commit: Option<&str>) -> Outcome {
@@ -32,7 +32,7 @@ pub(crate) fn show(commit: Option<&str>) -> Outcome {
         return Err(format!("there are {} mistakes of at least {}", answers.len(), FEWEST.1));
     }
     let hash = hash(commit.unwrap_or("HEAD"))?;
-    println!("xtask: mistakes: {} in all; {SHOWN} drawn by {hash}", answers.len());
+    println!("xtask: mistakes: {} in all; {DRAW_COUNT} drawn by {hash}", answers.len());
     let texts: Vec<&String> = answers.values().collect();
     for (number, at) in draw(&hash, texts.len()).into_iter().enumerate() {
         println!("\n{}.\n{}", number + 1, texts[at].trim_end());
@@ -71,7 +71,7 @@ fn draw(hash: &str, count: usize) -> Vec<usize> {
     }) | 1;
     let mut left: Vec<usize> = (0..count).collect();
     let mut drawn = Vec::new();
-    while drawn.len() < SHOWN && !left.is_empty() {
+    while drawn.len() < DRAW_COUNT && !left.is_empty() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(one, draw("87d4e2e", 196));
         assert_ne!(one, other);
         assert!(
-            one.len() == SHOWN && one.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 196),
+            one.len() == DRAW_COUNT && one.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 196),
             "{one:?}"
         );
         assert_eq!(draw("a", 3), [0, 1, 2]);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The highest share of doc comments that may begin with a relative clause, in percent.
-const SHARE: f64 = 3.0;
+const MAX_SHARE: f64 = 3.0;
 
 /// Words that begin a relative clause.
 const RELATIVE: &[&str] = &["What", "Whether", "How", "Where", "Why", "Who", "Which", "Whom", "Whose"];
@@ -98,7 +98,7 @@ impl Count {
 
     fn faults(&self, twice: &[String]) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.share() > SHARE {
+        if self.share() > MAX_SHARE {
             faults.push("begin these with a noun phrase or a verb in the third person:".to_owned());
             faults.extend(self.relative.iter().cloned());
         }

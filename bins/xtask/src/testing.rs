@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Programs that run at a time. Each has threads of its own.
-const AT_ONCE: usize = 3;
+const PARALLEL_PROGRAMS: usize = 3;
 
 /// Test programs that measure time or memory, by package folder and name. They run one after another.
 const ALONE: &[(&str, &str)] = &[
@@ -113,12 +113,12 @@ pub(crate) fn run() -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
-/// Runs programs, [`AT_ONCE`] of them at a time in their order, and returns what failed.
+/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order, and returns what failed.
 fn concurrently(programs: &[Program]) -> Vec<String> {
     let (waiting, failed) = (Mutex::new(programs.iter()), Mutex::new(Vec::new()));
     let next = || waiting.lock().expect("nobody panics with it").next();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..PARALLEL_PROGRAMS {
             scope.spawn(|| {
                 while let Some(program) = next() {
                     if let Err(why) = run_captured(program) {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// The longest secret in bytes, more than any password or key.
-pub const LONGEST: u64 = 64 * 1024;
+pub const MAX_SECRET_SIZE: u64 = 64 * 1024;
 
 /// The source of a secret. It is displayed and serialized as the reference, never as the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -211,7 +211,7 @@ impl Reference {
             Self::Environment(name) => {
                 let value = std::env::var_os(name).ok_or_else(|| SecretError::Environment(name.clone()))?;
                 let bytes = Zeroizing::new(value.into_encoded_bytes());
-                if bytes.len() as u64 > LONGEST {
+                if bytes.len() as u64 > MAX_SECRET_SIZE {
                     return Err(SecretError::Refused { place: self.place(), why: "longer than 64 KiB" });
                 }
                 Ok(bytes)

@@ -1,6 +1,6 @@
 //! Reading of files that only their owner may read.
 
-use super::{CREDENTIALS, LONGEST, SecretError};
+use super::{CREDENTIALS, MAX_SECRET_SIZE, SecretError};
 use crate::account::Account;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -73,13 +73,13 @@ fn read_with(
             "accessible to group or others; chmod 0400, or chown root, chgrp to the group of the service and chmod 0640"
         }));
     }
-    if about.len() > LONGEST {
+    if about.len() > MAX_SECRET_SIZE {
         return Err(refused("longer than 64 KiB"));
     }
     // Allocated at full size: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_SIZE as usize + 1));
+    file.take(MAX_SECRET_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_SECRET_SIZE {
         return Err(refused("longer than 64 KiB"));
     }
     Ok(bytes)

@@ -1,7 +1,7 @@
 //! Secrets in files encrypted with age, as agenix stores them.
 
 use super::open::{FileProtection, read as read_file};
-use super::{LONGEST, SecretError};
+use super::{MAX_SECRET_SIZE, SecretError};
 use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor, Identity, IdentityFile};
 use std::io::{Cursor, Read};
@@ -29,9 +29,9 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
     };
     let opened = Decryptor::new(ArmoredReader::new(Cursor::new(sealed.as_slice()))).map_err(failed)?;
     let stream = opened.decrypt(identities.iter().map(AsRef::as_ref)).map_err(failed)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-    stream.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|why| failed(DecryptError::Io(why)))?;
-    if bytes.len() as u64 > LONGEST {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_SIZE as usize + 1));
+    stream.take(MAX_SECRET_SIZE + 1).read_to_end(&mut bytes).map_err(|why| failed(DecryptError::Io(why)))?;
+    if bytes.len() as u64 > MAX_SECRET_SIZE {
         return Err(SecretError::Refused { place: file.display().to_string(), why: "longer than 64 KiB" });
     }
     Ok(bytes)

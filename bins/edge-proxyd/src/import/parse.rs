@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 /// The deepest nesting of blocks and included files.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// The highest number of directives, including those of included files.
 const MAX_DIRECTIVES: usize = 100_000;
 
@@ -70,7 +70,7 @@ impl Parser<'_, '_> {
 
     /// Parses directives up to the end of the file or the block.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return self.error(self.line, "blocks and included files are nested too deeply");
         }
         let mut all = Vec::new();

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
 /// The longest queue of lines. Further lines are dropped and counted.
-const WAITING: usize = 8192;
+const QUEUE_CAPACITY: usize = 8192;
 
 /// The writer of the access log.
 pub(crate) struct Writer {
@@ -82,7 +82,7 @@ impl Writer {
 impl Queue {
     fn open(file: Option<&Path>) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
-        let (lines, receiver) = sync_channel(WAITING);
+        let (lines, receiver) = sync_channel(QUEUE_CAPACITY);
         let reopen = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(AtomicU64::new(0));
         let (path, asked, counted) = (file.map(Path::to_owned), reopen.clone(), lost.clone());

@@ -186,7 +186,7 @@ fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, Strin
 }
 
 /// The differences that are shown for one place.
-const SHOWN: usize = 3;
+const MAX_SHOWN: usize = 3;
 
 fn report(proof: &ComparisonResult, as_json: bool) {
     let ComparisonResult { found, asked, left_out, without_stream, reached } = proof;
@@ -215,15 +215,15 @@ fn report(proof: &ComparisonResult, as_json: bool) {
         places.dedup();
         for place in places {
             let here: Vec<&&Difference> = of.iter().filter(|one| one.place == place).collect();
-            for one in here.iter().take(SHOWN) {
+            for one in here.iter().take(MAX_SHOWN) {
                 let _ = writeln!(
                     out,
                     "{place}: {}\n    nginx: {}\n    edge-proxyd: {}",
                     one.request, one.nginx, one.edge
                 );
             }
-            if here.len() > SHOWN {
-                let _ = writeln!(out, "{place}: and {} more (--json lists them)", here.len() - SHOWN);
+            if here.len() > MAX_SHOWN {
+                let _ = writeln!(out, "{place}: and {} more (--json lists them)", here.len() - MAX_SHOWN);
             }
         }
     }

@@ -12,9 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest time for all requests of a side.
-const LONGEST: Duration = Duration::from_secs(120);
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest time until the server listens.
-const START: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs one side of a proof: starts its server and recorders, sends the requests of the job, and prints the replies as JSON.
 pub(crate) fn side(job: &Path) -> Exit {
@@ -44,11 +44,11 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     for recorder in &job.recorders {
         recorder::start(recorder, folder);
     }
-    let until = Instant::now() + LONGEST;
+    let until = Instant::now() + REQUESTS_TIMEOUT;
     let mut answers = Vec::new();
     for request in &job.requests {
         if Instant::now() > until {
-            return Err(format!("asking took longer than {} s", LONGEST.as_secs()));
+            return Err(format!("asking took longer than {} s", REQUESTS_TIMEOUT.as_secs()));
         }
         answers.push(client::ask(request, &clients));
     }
@@ -124,7 +124,7 @@ fn start(job: &Job) -> Result<Running, String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut server = Running(command.spawn().map_err(|why| format!("{program}: {why}"))?);
-    let until = Instant::now() + START;
+    let until = Instant::now() + START_TIMEOUT;
     for address in &job.listens {
         let mut address = *address;
         if address.ip().is_unspecified() {

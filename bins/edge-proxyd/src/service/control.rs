@@ -21,7 +21,7 @@ const FOLDER: &str = "/run/edge-proxyd";
 /// The longest wait for a request, once connected.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest request in bytes.
-const LONGEST: u64 = 1024;
+const MAX_REQUEST_LEN: u64 = 1024;
 
 /// Conditions under which a new process takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
@@ -159,7 +159,7 @@ async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>)
         return;
     }
     let mut line = String::new();
-    let mut reader = tokio::io::BufReader::new(stream).take(LONGEST);
+    let mut reader = tokio::io::BufReader::new(stream).take(MAX_REQUEST_LEN);
     let read = tokio::time::timeout(EXCHANGE_TIMEOUT, reader.read_line(&mut line)).await;
     let (Ok(Ok(1..)), Ok(content)) = (read, serde_json::from_str(&line)) else { return };
     let stream = reader.into_inner().into_inner();

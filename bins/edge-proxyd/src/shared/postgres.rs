@@ -42,12 +42,12 @@ const BATCH_SIZE: i64 = 5000;
 const MAX_BATCHES: usize = 20;
 
 /// The longest time that a healthy server takes to respond.
-const ALIVE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The connect timeout for one host, unless the connection string has one, and for all hosts together.
 const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time of silence after which a connection counts as broken.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The advisory lock for creating the tables.
 const LOCK: i64 = 7_103_127_102;
@@ -84,7 +84,7 @@ impl Postgres {
         // Every host must have been tried before [`SharedStore::keys`] returns.
         let share = TOTAL_CONNECT_TIMEOUT / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let limit = config.get_connect_timeout().map_or(HOST_CONNECT_TIMEOUT, |limit| (*limit).min(share)).min(share);
-        config.connect_timeout(limit).tcp_user_timeout(SILENCE);
+        config.connect_timeout(limit).tcp_user_timeout(SILENCE_TIMEOUT);
         if config.get_application_name().is_none() {
             config.application_name("edge-proxyd");
         }
@@ -155,7 +155,7 @@ impl Postgres {
 
 /// Returns whether the server responds. A hung server, such as a paused machine, keeps its connections open.
 async fn is_alive(client: &Client) -> bool {
-    matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+    matches!(timeout(RESPONSE_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
 /// Creates missing tables, and verifies that sessions are not replicated.

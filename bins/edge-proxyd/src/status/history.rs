@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The interval between samples.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
 /// The samples of one hour.
-const KEPT: usize = 720;
+const MAX_SAMPLES: usize = 720;
 
 /// The rates within one step, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,7 +85,7 @@ impl History {
                 median: durations.quantile(0.5),
                 p99: durations.quantile(0.99),
             });
-            if self.points.len() > KEPT {
+            if self.points.len() > MAX_SAMPLES {
                 self.points.pop_front();
             }
         }
@@ -119,7 +119,7 @@ mod tests {
         for step in 0..1000 {
             history.add(&metrics(step * 5, step * 50));
         }
-        assert_eq!(history.samples().len(), KEPT);
+        assert_eq!(history.samples().len(), MAX_SAMPLES);
         assert!(history.samples().all(|point| point.requests == 10.0 && point.p99 == Some(0.01)));
         // A reload removed counters: the rate must not be negative.
         history.add(&metrics(5000, 3));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The interval at which their ends are compared with the clock.
-const PERIOD: Duration = Duration::from_secs(60);
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The certificates in use, which are read again when their files change, and their warnings.
 pub(super) struct CertificateMonitor {
@@ -87,7 +87,7 @@ impl CertificateMonitor {
                 self.failed = Some(why);
             }
         }
-        if self.looked.is_none_or(|looked| looked.elapsed() >= PERIOD) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= EXPIRY_CHECK_INTERVAL) {
             self.report_expiry();
         }
     }
