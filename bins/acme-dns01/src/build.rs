@@ -26,7 +26,7 @@ pub(crate) const KNOWN: [(&str, &str); 2] = [
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
 
-/// Error of applying a configuration.
+/// The reason for which a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -85,7 +85,7 @@ fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, Bu
     bytes.map(Into::into).map_err(|_| value_error(key, "the secret is not valid base64"))
 }
 
-/// Engine and certificates of a configuration.
+/// The engine and the certificates that a configuration describes.
 pub struct Setup {
     /// The engine, to which a live resolver or an observer can still be added.
     pub engine: Engine,

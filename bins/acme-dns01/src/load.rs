@@ -8,7 +8,7 @@ use cli_support::finding::Findings;
 use cli_support::outcome::Failure;
 use std::sync::Arc;
 
-/// A configuration that is in use.
+/// The configuration in use: the running engine and its certificates.
 #[derive(Clone)]
 pub(crate) struct ActiveSetup {
     /// The engine that does the work.

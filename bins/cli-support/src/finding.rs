@@ -31,7 +31,7 @@ pub struct Place {
     pub key: String,
 }
 
-/// One fault or warning.
+/// An error or a warning of a check, with its fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// A stable name of the kind.

@@ -4,7 +4,7 @@ use crate::finding::Findings;
 use std::process::ExitCode;
 use thiserror::Error;
 
-/// A successful run.
+/// The outcome of a successful run, which determines its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Success without findings: exit code 0.

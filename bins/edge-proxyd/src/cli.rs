@@ -274,7 +274,7 @@ impl ExplainArgs {
     }
 }
 
-/// The outcome of a command.
+/// The outcome of a command, which determines its exit code.
 #[derive(Clone, Copy)]
 pub(crate) enum Exit {
     Done,

@@ -17,7 +17,7 @@ const REST: &[(&str, &str)] = &[
     ),
 ];
 
-/// The running servers.
+/// The servers of the internet: the CA, its front, the DNS provider's API, and the name server.
 pub(crate) struct ExternalServers {
     pub(crate) front: Arc<Front>,
     pub(crate) cloudflare: CloudflareMock,
@@ -28,7 +28,7 @@ pub(crate) struct ExternalServers {
 }
 
 impl ExternalServers {
-    /// Starts the servers. All names of the zone get the edges' addresses; `more` adds records.
+    /// Starts the servers on the internet's host. All names of the zone get the edges' addresses; `more` adds records.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
         topology.internet.run_inside(|| Self::here(&topology.public_authority, edges, more))
     }

@@ -20,7 +20,7 @@ use testkit::{Authority, CloudflareMock, tls_client};
 const CA: &str = "acme-v02.api.letsencrypt.org";
 const CLOUDFLARE: &str = "api.cloudflare.com";
 
-/// The server: its backends, and the failures it injects.
+/// The HTTPS server in front of the CA and the DNS provider's API, and the failures that it injects.
 pub(crate) struct Front {
     ca: SocketAddr,
     ca_client: Arc<ClientConfig>,

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A running host.
+/// A host of the lab, which runs in namespaces of its own until it is dropped.
 pub(crate) struct Host {
     pub(crate) name: &'static str,
     /// The folder with the files that are mounted into the host and those it writes. `var-lib` is its /var/lib.
@@ -37,7 +37,7 @@ pub(crate) struct HostResources<'a> {
     pub(crate) configurations: &'a Path,
 }
 
-/// A program running on a host.
+/// A program that runs in the background on a host, with its output.
 pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,

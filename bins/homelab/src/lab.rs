@@ -24,7 +24,7 @@ pub(crate) const MAIL_KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The public address of the edge.
 pub(crate) const EDGE_ADDRESS: &str = PACMAN.v4;
 
-/// The running hosts and programs.
+/// The lab with one edge: its hosts, the servers of the internet, and the programs under test.
 pub(crate) struct Lab {
     pub(crate) topology: Topology,
     pub(crate) external: ExternalServers,

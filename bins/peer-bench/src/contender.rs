@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The proxies under comparison.
+/// A proxy under comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contender {
     /// edge-proxyd of this workspace.
@@ -43,7 +43,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) pingora: Option<&'a PathBuf>,
 }
 
-/// The way a contender is run.
+/// The conditions under which a contender runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Measured,

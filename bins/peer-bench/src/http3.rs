@@ -157,7 +157,7 @@ async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     if frames.good { Ok(frames.content) } else { Err("a response had no head".into()) }
 }
 
-/// A partial response.
+/// The state of a response that is being read.
 #[derive(Default)]
 struct Frames {
     reader: FrameReader,

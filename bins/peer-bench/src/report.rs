@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The whole report.
+/// The results of a run: the figures of each workload, and the instructions of each contender.
 pub(crate) struct Report {
     about: String,
     contenders: Vec<Contender>,

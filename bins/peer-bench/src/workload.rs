@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     TwoWorkers { protocol: Protocol, clients: usize, streams: usize },
 }
 
-/// The compared figure.
+/// The figure by which contenders are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Measure {
     /// Processor time per request in microseconds.
@@ -35,7 +35,7 @@ pub(crate) enum Measure {
     Rate,
 }
 
-/// One line of the table.
+/// A workload, which is one line of the table.
 pub(crate) struct Workload {
     /// The short name, which selects it.
     pub(crate) name: &'static str,

@@ -13,14 +13,14 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// The record of one server.
+/// The SCRAM verifiers that earlier runs set on one server, kept in a state folder.
 pub(crate) struct Record {
     path: Option<PathBuf>,
     verifiers: BTreeMap<Name, Verifier>,
 }
 
 impl Record {
-    /// Reads the record of a server; it is empty where there is no folder for it.
+    /// Reads the record of a server. It is empty if there is no state folder, or no file for the server.
     pub(crate) fn read(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
         let folder = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
         let path = folder.map(|folder| folder.join(format!("{}.passwords", server(config))));
@@ -44,7 +44,7 @@ impl Record {
         self.verifiers.clone()
     }
 
-    /// Adds the verifiers that a run has stored.
+    /// Adds the verifiers that a run has stored, and writes the file.
     pub(crate) fn add(mut self, set: &BTreeMap<Name, SecretString>) -> Result<(), Failure> {
         let Some(path) = self.path.filter(|_| !set.is_empty()) else { return Ok(()) };
         for (name, verifier) in set {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 /// The API token that the mock accepts.
 pub const TOKEN: &str = "cloudflare-token";
 
-/// The records, and the pending faults.
+/// The content of the mock: zones, records, requests so far, and pending faults.
 #[derive(Debug, Default)]
 struct State {
     zones: Vec<(String, String)>,
@@ -19,7 +19,7 @@ struct State {
     faults: Vec<(String, String, Value)>,
 }
 
-/// A running mock.
+/// A server that answers as Cloudflare's DNS API does.
 #[derive(Clone)]
 pub struct CloudflareMock {
     origin: Arc<Origin>,

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The action for a request.
+/// The treatment of a request by the proxy.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Forward the request and its response.
@@ -24,7 +24,7 @@ pub enum Fault {
 /// The function that chooses the fault: it gets `POST /path` and the number of earlier requests of this kind.
 type FaultScript = dyn Fn(&str, usize) -> Fault + Send + Sync;
 
-/// A running proxy.
+/// A proxy in front of an ACME server, which injects faults.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,

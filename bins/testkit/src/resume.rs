@@ -17,7 +17,7 @@ pub struct ResumingClient {
     pub patience: Duration,
 }
 
-/// The result of a request.
+/// The response to a request, and how the connection was established.
 #[derive(Debug)]
 pub struct RequestOutcome {
     /// True if an earlier session was resumed.

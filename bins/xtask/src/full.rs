@@ -70,7 +70,7 @@ replaces their rows. A row holds for the commit that it names.
 |-|-|-|-|-|-|-|
 ";
 
-/// The table of the last runs.
+/// The table of the last runs: the row of each step, by its name.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Report(Vec<(String, String)>);
 

@@ -62,7 +62,7 @@ fn document() -> Outcome {
     step("surface: describing the libraries", command)
 }
 
-/// The public items of a library.
+/// The list of the public items of a library.
 struct PublicItems {
     text: String,
     count: usize,

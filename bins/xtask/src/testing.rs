@@ -43,7 +43,7 @@ fn left_out_file() -> PathBuf {
     std::path::absolute(target()).unwrap_or_else(|_| target()).join("tests-left-out")
 }
 
-/// A test program.
+/// A test program that cargo has built.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Program {
     /// The folder of its package, in which it runs.

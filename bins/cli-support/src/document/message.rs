@@ -2,7 +2,7 @@
 
 use crate::words::{Words, nearest};
 
-/// A message of a deserializer.
+/// The message of a deserialization error of serde, taken apart.
 pub(super) struct DeserializerMessage<'m> {
     message: &'m str,
 }

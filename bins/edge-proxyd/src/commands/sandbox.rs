@@ -40,9 +40,9 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
         let value = json!({
             "mode": match settings.sandbox.mode { Mode::Auto => "auto", Mode::Off => "off", Mode::Require => "require" },
             "whole": held.as_ref().is_some_and(sandbox::Confinement::whole),
-            "files": held.as_ref().is_some_and(|held| held.landlock.files()),
-            "ports": held.as_ref().is_some_and(|held| held.landlock.ports()),
-            "signals": held.as_ref().is_some_and(|held| held.landlock.signals()),
+            "files": held.as_ref().is_some_and(|held| held.landlock.restricts_files()),
+            "ports": held.as_ref().is_some_and(|held| held.landlock.restricts_ports()),
+            "signals": held.as_ref().is_some_and(|held| held.landlock.restricts_signals()),
             "shadow": held.as_ref().is_none_or(|held| held.shadow),
             "calls": held.as_ref().is_some_and(|held| held.seccomp.is_ok()),
             "programs": held.as_ref().map_or_else(Vec::new, |held| held.programs.clone()),

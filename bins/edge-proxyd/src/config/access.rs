@@ -75,7 +75,7 @@ const OPEN: [(&str, ()); 1] = [("open", ())];
 const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
 
-/// Reads all of them into a site.
+/// Reads the keys `auth`, `rate`, `hsts` and `compression` into a site.
 pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
     site.auth = auth(table, upstreams);
     site.rate = table.table("rate").map(|rate| rates(&rate)).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A parsed file.
+/// A parsed file of the configuration, with the errors found in it so far.
 pub(super) struct Document<'t> {
     /// The name of an included file; `None` for the main one.
     file: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct Document<'t> {
     pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
-/// The position of a part of the configuration in the file.
+/// The positions of a part of the configuration: byte offsets of the whole, and of each key.
 #[derive(Clone)]
 struct Spans {
     path: String,
@@ -30,7 +30,7 @@ struct Spans {
     keys: HashMap<String, usize>,
 }
 
-/// A table of the document.
+/// A table of the file, with its path and the entries that it may have.
 pub(super) struct Table<'d, 't> {
     document: &'d Document<'t>,
     path: String,
@@ -48,7 +48,7 @@ enum AllowedEntries {
     Names(&'static Kind),
 }
 
-/// A value of the document.
+/// A value of the file, with its path, its position and the kind that it must have.
 pub(super) struct Value<'d, 't> {
     pub(super) document: &'d Document<'t>,
     pub(super) path: String,
@@ -149,7 +149,7 @@ impl<'t> Document<'t> {
         self.add(Problem { file, line, column, key: key.into(), value, message });
     }
 
-    /// Adds an error that another reader found.
+    /// Adds an error, such as one of another reader.
     pub(super) fn add(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
@@ -212,7 +212,7 @@ impl<'d, 't> Table<'d, 't> {
         self.document.places.borrow_mut().insert(place, spans);
     }
 
-    /// Reports unknown keys.
+    /// Reports the keys of the table that are not allowed. To be called when all others have been read.
     pub(super) fn finish(&self) {
         let AllowedEntries::Keys(keys) = self.may else { return };
         let known = || keys.iter().map(|known| known.name);

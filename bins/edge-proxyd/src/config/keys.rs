@@ -1,7 +1,7 @@
 //! The keys of each table and the kinds of their values. The reader and the JSON Schema ([`schema`](mod@super::schema))
 //! use the same tables.
 
-/// A key of a table.
+/// The definition of a key that a table may have.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -20,7 +20,7 @@ impl Key {
     }
 }
 
-/// The kind of a value.
+/// The kind of value that a key takes.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// The boolean `true` or `false`.

@@ -3,7 +3,7 @@
 use cli_support::finding::{Finding, Findings, Place};
 use std::fmt;
 
-/// One error of a file.
+/// An error at a place of a configuration file.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     /// The included file that has the error; `None` if it is the main one.

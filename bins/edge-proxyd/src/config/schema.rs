@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// The document that describes every key.
 const MEANINGS: &str = include_str!("../../CONFIG.md");
 
-/// Returns the schema.
+/// Returns the JSON Schema of the configuration.
 pub(crate) fn schema() -> Value {
     let meanings = Meanings::read(MEANINGS);
     let mut schema = table(super::ROOT, "", &meanings);
@@ -67,7 +67,7 @@ fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
     }
 }
 
-/// Descriptions of keys, by their paths.
+/// The descriptions of keys in the document of the configuration, by the keys' paths.
 pub(super) struct Meanings<'t>(HashMap<String, &'t str>);
 
 impl<'t> Meanings<'t> {

@@ -27,7 +27,7 @@ pub(super) static TRACING: &[Key] = &[
 const OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"];
 
-/// The destination of spans, with unread secrets.
+/// The collector of spans, with references to secrets that are not read yet.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Traces {
     /// The settings of the library, without the fields.

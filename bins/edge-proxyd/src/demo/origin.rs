@@ -33,7 +33,7 @@ impl RecordedRequest {
     }
 }
 
-/// The requests that an origin received.
+/// The record of the requests that an origin received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<Mutex<Vec<RecordedRequest>>>);
 

@@ -2,7 +2,7 @@
 
 use super::scope::Scope;
 
-/// The action for a request.
+/// The action that a converted route takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Drop,

@@ -9,7 +9,7 @@ use super::upstream::Upstreams;
 use super::variables::Variables;
 use std::collections::BTreeMap;
 
-/// An authentication service.
+/// The service that an `auth_request` asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) upstream: String,
@@ -18,7 +18,7 @@ pub(super) struct Service {
     pub(super) path: String,
 }
 
-/// The services by the location that `auth_request` names.
+/// Authentication services by the location that `auth_request` names.
 pub(super) type Services = BTreeMap<String, Service>;
 
 /// Finds the services that the locations of a server ask.

@@ -5,7 +5,7 @@ use super::parse::Directive;
 use super::quote::quoted;
 use super::sites::Server;
 
-/// The certificates of all servers.
+/// The certificates of the converted servers: a folder with all of them, or files that sites name.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     /// The folder that has all of them in a layout that edge-proxyd reads.
@@ -73,7 +73,7 @@ fn pair(block: &[&Directive]) -> Option<(Directive, Directive)> {
     one("ssl_certificate").zip(one("ssl_certificate_key"))
 }
 
-/// Returns the folder of a certificate's folder, if it is laid out as NixOS, lego's programs or certbot do.
+/// Returns the parent of a certificate's folder. `None` if that is not laid out as NixOS, lego's programs or certbot do.
 fn parent<'p>(certificate: &'p str, key: &str) -> Option<&'p str> {
     let path = certificate.strip_suffix("/fullchain.pem")?;
     let key = key.strip_prefix(path)?;

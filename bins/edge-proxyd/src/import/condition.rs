@@ -5,7 +5,7 @@ use super::pattern::{PatternSuffix, Shape, shapes};
 use super::ranges::{Rule, everyone};
 use super::variables::{Variables, bare};
 
-/// The requests for which a condition holds.
+/// The requests for which the condition of an `if` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Always,
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-/// Decides a condition as far as it can be decided.
+/// Returns the requests for which an `if` holds, as far as that can be decided before they arrive.
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     let text = directive.arguments.join(" ");
     let text = text.trim();

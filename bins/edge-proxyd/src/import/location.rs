@@ -11,7 +11,7 @@ use super::upstream::Upstreams;
 use super::variables::Variables;
 use std::collections::BTreeMap;
 
-/// The requests of a location.
+/// The paths that a location matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Matching {
     Exact(String),
@@ -21,7 +21,7 @@ pub(super) enum Matching {
     Pattern(Option<Vec<Shape>>, bool),
 }
 
-/// A converted location.
+/// A location of nginx with its converted handling.
 #[derive(Clone, Debug)]
 pub(super) struct Location {
     pub(super) place: Matching,
@@ -33,7 +33,7 @@ pub(super) struct Location {
     pub(super) directive: Directive,
 }
 
-/// The locations of a server.
+/// The locations of a server, nested ones included.
 #[derive(Debug, Default)]
 pub(super) struct Locations<'d> {
     pub(super) all: Vec<Location>,
@@ -208,7 +208,7 @@ impl<'d> Locations<'d> {
     }
 }
 
-/// The content handlers of a location.
+/// The directives of a location that produce its content.
 #[derive(Debug, Default)]
 struct Content {
     pass: Option<Directive>,

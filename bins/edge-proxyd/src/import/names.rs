@@ -5,7 +5,7 @@ use super::parse::Directive;
 use super::pattern;
 use edge_http::host::HostPattern;
 
-/// The names of a server.
+/// The names of a server, from its `server_name` directives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     /// Hosts as edge-proxyd writes them.

@@ -52,7 +52,7 @@ pub(crate) struct Note {
     pub(crate) what: String,
 }
 
-/// All notes of a conversion.
+/// The notes of a conversion.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Vec<Note>);
 

@@ -9,7 +9,7 @@ const MAX_DEPTH: usize = 32;
 /// The highest number of directives, including those of included files.
 const MAX_DIRECTIVES: usize = 100_000;
 
-/// A directive with its arguments.
+/// A directive of nginx with its arguments, its block and its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
     pub(crate) file: Rc<str>,

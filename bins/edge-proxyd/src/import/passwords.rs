@@ -4,7 +4,7 @@ use super::parse::Directive;
 use edge_policy::auth::basic::users;
 use std::path::{Path, PathBuf};
 
-/// The users of a file.
+/// The use that edge-proxyd can make of a password file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
     /// edge-proxyd takes the file.
@@ -15,7 +15,7 @@ pub(super) enum Passwords {
     Unknown,
 }
 
-/// Reads a password file; `root` stands for /.
+/// Reads a password file, and returns whether edge-proxyd takes it. `root` is the folder that stands for `/`.
 pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     let Ok(text) = std::fs::read_to_string(local_path(file, root)) else { return Passwords::Unknown };
     let Err(why) = users(&text) else { return Passwords::Taken };
@@ -30,7 +30,7 @@ pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     if found.is_empty() { Passwords::Refused(why.to_string()) } else { Passwords::Refused(found.join(", ")) }
 }
 
-/// Returns where a file of the configuration is on this machine.
+/// Returns the path on this machine of a file that the configuration names, below `root` if that is given.
 pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     match (root, file.strip_prefix("/")) {
         (Some(root), Ok(below)) => root.join(below),

@@ -11,7 +11,7 @@ use super::routes::{Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 
-/// A route without its paths.
+/// The comments and keys of a rendered route, without its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathlessRoute {
     pub(super) comments: Vec<String>,

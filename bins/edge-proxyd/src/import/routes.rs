@@ -9,7 +9,7 @@ use super::phase::Override;
 use super::scope::{Scope, reason};
 use std::collections::BTreeSet;
 
-/// The paths of a route.
+/// The paths that a route is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Paths {
     /// Every path that begins with this.
@@ -17,7 +17,7 @@ pub(super) enum Paths {
     Exact(String),
 }
 
-/// Paths and their handling.
+/// A route: its paths and their handling.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) paths: Paths,

@@ -25,7 +25,7 @@ pub(super) struct HttpContext<'a> {
     pub(super) guards: &'a Guards<'a>,
 }
 
-/// A converted server.
+/// The converted content of a server: the keys and routes of its site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     /// Keys of the site.

@@ -7,7 +7,7 @@ use super::parse::Directive;
 use super::server::Body;
 use std::collections::BTreeMap;
 
-/// A server with its addresses and names.
+/// A server of nginx with its addresses and names.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) directive: Directive,

@@ -9,7 +9,7 @@ use super::upstream::{Block, Upstreams};
 use super::variables::Variables;
 use edge_http::host::HostPattern;
 
-/// A listener that forwards.
+/// A server of `stream`, as a listener that forwards TCP.
 #[derive(Clone, Debug)]
 pub(super) struct StreamServer {
     pub(super) directive: Directive,

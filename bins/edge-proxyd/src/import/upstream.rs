@@ -97,7 +97,7 @@ impl Block {
     }
 }
 
-/// An upstream of the converted configuration.
+/// An upstream of the result, with its values as they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
     pub(super) name: String,
@@ -112,7 +112,7 @@ pub(super) struct Upstream {
     pub(super) proxy_protocol: bool,
 }
 
-/// The upstreams that the configuration refers to.
+/// The `upstream` blocks of nginx, and the upstreams of the result.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     pub(super) blocks: BTreeMap<String, Block>,
@@ -128,7 +128,7 @@ pub(super) struct ProxyPass {
 }
 
 impl Upstreams {
-    /// Returns the upstream for an address in this scope. `Err` says why there is none.
+    /// Adds the upstream for the address of a `proxy_pass` in this scope. Fails with the reason if there is none.
     pub(super) fn pass(
         &mut self,
         directive: &Directive,

@@ -19,7 +19,7 @@ pub(super) struct Context {
     pub(super) port: u16,
 }
 
-/// A `map` block.
+/// A `map` block: the variable it reads, and its entries.
 #[derive(Debug, Default)]
 struct Mapping {
     source: String,
@@ -27,7 +27,7 @@ struct Mapping {
     default: String,
 }
 
-/// A `geo` block about the client's address.
+/// A `geo` block: values by ranges of the client's address.
 #[derive(Debug, Default)]
 pub(super) struct GeoBlock {
     pub(super) ranges: Vec<(IpNet, String)>,

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// The format of lines.
+/// A format of the access log's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// The NCSA combined format, which most log readers know.
@@ -51,7 +51,7 @@ pub(crate) struct LogSettings {
     pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
-/// The log line of one request.
+/// The values of one request that a log line is made of.
 pub(crate) struct LogRecord<'a> {
     pub(crate) time: SystemTime,
     pub(crate) client: IpAddr,

@@ -35,7 +35,7 @@ enum Part {
     Field(usize),
 }
 
-/// The format of a line.
+/// The format of a line as the configuration writes it: text and fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Part>);
 

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 /// The longest queue of lines. Further lines are dropped and counted.
 const QUEUE_CAPACITY: usize = 8192;
 
-/// The writer of the access log.
+/// The access log: formats records and queues their lines, for all files that the settings name.
 pub(crate) struct Writer {
     format: Format,
     /// The format of requests, in place of `format`.
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
     sites: BTreeMap<String, Queue>,
 }
 
-/// The lines on the way to a file, which a thread writes.
+/// A queue of lines, which a thread of its own writes to one file.
 struct Queue {
     lines: SyncSender<Vec<u8>>,
     lost: Arc<AtomicU64>,
@@ -152,7 +152,7 @@ fn write(
     }
 }
 
-/// A log that may fail for a while, as on a full disk. A line is in it whole, or is counted as lost.
+/// An output that may fail for a while, as on a full disk. A line is in it whole, or is counted as lost.
 struct Log<W> {
     out: W,
     /// The last line was cut off: the next one begins on a line of its own.
@@ -161,7 +161,7 @@ struct Log<W> {
     failing: Option<u64>,
 }
 
-/// The outcome of writing some lines.
+/// The outcome of writing a batch of lines: the number lost, and whether the output began to fail or to work again.
 struct WriteOutcome {
     lost: u64,
     turn: Option<LogTransition>,

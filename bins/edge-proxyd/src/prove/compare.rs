@@ -5,7 +5,7 @@ use super::paths::place;
 use crate::import::{Directive, Impact, Outline, OutlinedServer};
 use std::net::SocketAddr;
 
-/// A request that is answered otherwise.
+/// A request that nginx and edge-proxyd answer differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) impact: Impact,
@@ -75,8 +75,8 @@ pub(super) fn differences(
     found
 }
 
-/// Returns whether a path has other spellings that programs read alike.
-fn is_spelt(request: &Probe) -> bool {
+/// Returns whether a path has another spelling that programs may read alike, such as an encoded slash.
+fn has_other_spellings(request: &Probe) -> bool {
     let path = &request.path;
     path.contains('%')
         || path.contains("//")
@@ -88,7 +88,7 @@ fn is_refusal(answer: &Reply) -> bool {
     answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
 }
 
-/// Returns the harm of a difference; none if both answer alike, or as it is documented.
+/// Returns the harm of a difference. `None` if both answer alike, or as it is documented.
 fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Impact> {
     // Each speaks what it speaks: HTTP/2 is always on here.
     if nginx.unspoken || edge.unspoken {
@@ -122,7 +122,7 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
         (false, false) => {}
     }
     // Other spellings of a path are compared as they arrive, unlike by nginx, which is said in the result.
-    if is_spelt(request) {
+    if has_other_spellings(request) {
         return None;
     }
     let same = match (&nginx.service, &edge.service) {
@@ -156,7 +156,8 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
     (!same).then_some(Impact::Different)
 }
 
-/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
+/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules. `None` if the reply is
+/// not one.
 fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     let to = answer.location.as_deref()?;
     let scheme = if request.tls { "https" } else { "http" };
@@ -189,7 +190,7 @@ fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     find(&exact).or_else(|| find(&below))
 }
 
-/// Returns the server of `stream` at the address of a request, if it forwards the name.
+/// Returns the server of `stream` at the address of a request. `None` if there is none, or it does not forward the name.
 fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let has = |host: &String| {
         *host == request.host || host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end))

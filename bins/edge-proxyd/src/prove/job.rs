@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
-/// The server to run, and what to ask it.
+/// The work of one side of a proof: the server to run, its surroundings, and the requests to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) command: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Job {
     pub(super) requests: Vec<Probe>,
 }
 
-/// A recorder in place of a service.
+/// The address of a recorder, which stands for a service and returns what it received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recorder {
     /// An address with its port, or the path of a Unix socket.
@@ -32,7 +32,7 @@ pub(super) struct Recorder {
 /// The line that is sent where no HTTP is forwarded.
 pub(super) const LINE: &str = "hello";
 
-/// The protocol of a request.
+/// The protocol that a request is sent over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Version {
     #[default]
@@ -43,7 +43,7 @@ pub(super) enum Version {
     Text,
 }
 
-/// The certificate that a client shows.
+/// The authority of a certificate that a client presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ClientCertificateKind {
     /// One of the authority that servers know.
@@ -52,7 +52,7 @@ pub(super) enum ClientCertificateKind {
     Foreign,
 }
 
-/// A request of one client to one listener.
+/// A request to send to both servers: the client and listener addresses, the head, and the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Probe {
     pub(super) from: IpAddr,
@@ -68,7 +68,7 @@ pub(super) struct Probe {
     pub(super) certificate: Option<ClientCertificateKind>,
 }
 
-/// The answer to a request. The default is none: the connection was closed.
+/// The reply to a probe. The default stands for a connection that was closed without one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reply {
     pub(super) status: Option<u16>,
@@ -78,7 +78,7 @@ pub(super) struct Reply {
     pub(super) unspoken: bool,
 }
 
-/// The request that reached a service.
+/// The request that reached a service, as its recorder received it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReceivedRequest {
     pub(super) name: String,

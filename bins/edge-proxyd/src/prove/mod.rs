@@ -41,7 +41,7 @@ pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportAr
     }
 }
 
-/// The outcome of a comparison.
+/// The differences that a proof found, and the requests that it consists of.
 struct ComparisonResult {
     found: Vec<Difference>,
     /// The number of requests.

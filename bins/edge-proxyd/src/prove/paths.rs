@@ -10,7 +10,7 @@ pub(super) struct Sample {
     pub(super) limit: u64,
 }
 
-/// Returns samples at, below and beside every location of a server.
+/// Returns paths at, below and beside every location of a server. `limit` is the content limit of the server in bytes.
 pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
     let mut found = Vec::new();
     let limit = limit_of(server.inner(), limit);
@@ -76,7 +76,7 @@ fn of_expression(expression: &str) -> Vec<String> {
     found
 }
 
-/// Returns the content limit of a block, or that around it.
+/// Returns the content limit of a block in bytes, or `outer`, that of the block around it.
 pub(super) fn limit_of(block: &[Directive], outer: u64) -> u64 {
     let Some(text) = block.iter().rev().find(|one| one.name == "client_max_body_size").map(Directive::first)
     else {

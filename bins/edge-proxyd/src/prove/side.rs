@@ -106,7 +106,7 @@ fn network(job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// A server that ends with its side.
+/// A server process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {

@@ -44,7 +44,7 @@ const DROPPED: &[&str] = &[
     "mail",
 ];
 
-/// A staged configuration.
+/// A configuration of nginx that runs in a folder: with its own certificates, and recorders in place of services.
 pub(super) struct Stage {
     pub(super) directives: Vec<Directive>,
     pub(super) recorders: Vec<Recorder>,

@@ -22,17 +22,17 @@ pub(crate) enum LandlockLevel {
 
 impl LandlockLevel {
     /// Returns whether only listed files can be opened.
-    pub(crate) const fn files(&self) -> bool {
+    pub(crate) const fn restricts_files(&self) -> bool {
         matches!(self, Self::Version(1..))
     }
 
     /// Returns whether only listed ports can be bound.
-    pub(crate) const fn ports(&self) -> bool {
+    pub(crate) const fn restricts_ports(&self) -> bool {
         matches!(self, Self::Version(4..))
     }
 
     /// Returns whether signals to other processes are blocked.
-    pub(crate) const fn signals(&self) -> bool {
+    pub(crate) const fn restricts_signals(&self) -> bool {
         matches!(self, Self::Version(6..))
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use probe::{Attempt, attempt};
 use crate::config::Mode;
 use std::fmt;
 
-/// The confinement in effect.
+/// The confinement of this process, as far as the kernel enforces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Confinement {
     /// Files and ports.
@@ -31,9 +31,9 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Returns whether every part is enforced.
-    pub(crate) const fn whole(&self) -> bool {
-        self.landlock.signals() && self.seccomp.is_ok()
+    /// Returns whether the kernel enforces every part of the sandbox.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.landlock.restricts_signals() && self.seccomp.is_ok()
     }
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
     let shadow = std::fs::File::open("/etc/shadow").is_ok();
     let held = Confinement { landlock, seccomp, programs, connect: needs.connect.is_some(), shadow };
-    if mode == Mode::Require && !held.whole() {
+    if mode == Mode::Require && !held.is_complete() {
         return Err(format!("[sandbox] mode = \"require\", but the sandbox is incomplete: {held}"));
     }
     Ok(Some(held))
@@ -73,14 +73,14 @@ impl fmt::Display for Confinement {
             LandlockLevel::Nothing(why) => write!(f, "files and ports unrestricted ({why})")?,
             LandlockLevel::Version(version) => {
                 write!(f, "Landlock {version} (listed files and folders only), ")?;
-                match (self.landlock.ports(), self.connect) {
+                match (self.landlock.restricts_ports(), self.connect) {
                     (false, _) => f.write_str("ports unrestricted (needs Linux 6.7)")?,
                     (true, false) => {
                         f.write_str("listening ports restricted, outbound ports unrestricted")?;
                     }
                     (true, true) => f.write_str("ports restricted")?,
                 }
-                if !self.landlock.signals() {
+                if !self.landlock.restricts_signals() {
                     f.write_str(", signals unrestricted (needs Linux 6.12)")?;
                 }
             }

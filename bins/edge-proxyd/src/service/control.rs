@@ -36,13 +36,13 @@ pub(crate) enum Takeover {
     Never,
 }
 
-/// A request to reload the configuration.
+/// The request of `edge-proxyd reload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct ReloadRequest {
     pub(crate) takeover: Takeover,
 }
 
-/// A request to switch a site.
+/// The request of `edge-proxyd maintenance`: to switch a site.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct MaintenanceRequest {
     /// The name of the site, or one of its hosts.
@@ -50,7 +50,7 @@ pub(crate) struct MaintenanceRequest {
     pub(crate) on: bool,
 }
 
-/// The content of a request.
+/// The content of a request to the running process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ControlContent {
@@ -58,7 +58,7 @@ pub(crate) enum ControlContent {
     Reload(ReloadRequest),
 }
 
-/// The outcome of a request.
+/// The answer of the running process to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct ControlAnswer {
     /// True if it is done: the configuration of the file is in effect, except for the sections that wait; or the site is switched.
@@ -88,7 +88,7 @@ pub(crate) fn default_path() -> PathBuf {
     of_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
 }
 
-/// The socket that requests come by.
+/// The listening Unix socket that commands send requests to.
 pub(crate) struct ControlSocket(std::os::unix::net::UnixListener);
 
 impl ControlSocket {
@@ -131,14 +131,14 @@ impl ControlSocket {
     }
 }
 
-/// A request whose sender waits.
+/// A request, with the connection of the command that waits for its answer.
 pub(crate) struct ControlRequest {
     pub(crate) content: ControlContent,
     stream: tokio::net::UnixStream,
 }
 
 impl ControlRequest {
-    /// Sends the answer.
+    /// Sends the answer to the command, unless that has ended.
     pub(crate) async fn answer(mut self, answer: &ControlAnswer) {
         // Contains only text and numbers, so serialisation cannot fail.
         let mut line = serde_json::to_string(answer).unwrap_or_default();

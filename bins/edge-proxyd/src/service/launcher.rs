@@ -29,7 +29,7 @@ const START: u8 = b's';
 const END: u8 = b'e';
 const KEEP: u8 = b'k';
 
-/// The connection to the launcher.
+/// The connection to the launcher, which starts successors outside the sandbox.
 pub(crate) struct Launcher {
     socket: OwnedFd,
     /// Held so that the child is reaped by this process.

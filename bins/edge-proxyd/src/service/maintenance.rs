@@ -25,14 +25,14 @@ pub(crate) fn default_folder() -> PathBuf {
     of_environment().unwrap_or_else(|| FOLDER.into())
 }
 
-/// The switches and the file that keeps them.
+/// The sites under maintenance, and the state folder that keeps them.
 #[derive(Debug, Default)]
 pub(crate) struct Switches {
     folder: Option<PathBuf>,
     sites: BTreeSet<String>,
 }
 
-/// The content of the file.
+/// The content of the file in the state folder.
 #[derive(Deserialize, Serialize)]
 struct MaintenanceFile {
     sites: BTreeSet<String>,
@@ -65,7 +65,7 @@ impl Switches {
         })
     }
 
-    /// Sets the switches in a configuration.
+    /// Marks the sites of a configuration that are under maintenance, and unmarks the others.
     pub(crate) fn apply(&self, config: &mut Config) {
         for site in &mut config.sites {
             site.under_maintenance = self.sites.contains(&site.name);

@@ -15,7 +15,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
 const BATCH: usize = 128;
 
-/// The connection to the service manager.
+/// The connection to the service manager, if there is one.
 pub(crate) struct Notifier {
     socket: Option<UnixDatagram>,
     /// The interval of watchdog messages, without which the manager considers the program dead.
@@ -38,7 +38,7 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// Sends a state. A manager that does not read is not waited for long.
+    /// Sends a state, such as `READY=1`. If the manager does not read, the state is lost after [`QUEUE_TIMEOUT`].
     pub(crate) fn say(&self, state: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(state.as_bytes());

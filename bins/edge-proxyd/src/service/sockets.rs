@@ -17,7 +17,7 @@ const FIRST: RawFd = 3;
 /// Environment variable with the descriptors passed by a predecessor.
 pub(super) const SOCKETS: &str = "EDGE_PROXYD_SOCKETS";
 
-/// The origin of an inherited socket.
+/// The sender of an inherited socket.
 enum Origin {
     /// The process that this one takes over from.
     Predecessor,
@@ -34,7 +34,7 @@ pub(crate) struct PassedSockets {
     pub(crate) control: Option<UnixListener>,
 }
 
-/// The inherited sockets that the configuration names.
+/// The inherited sockets that listeners of the configuration use.
 #[derive(Default)]
 pub(crate) struct MatchedSockets {
     pub(crate) tcp: Vec<TcpListener>,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// The interval between samples.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
-/// The samples of one hour.
+/// The number of samples that are kept: those of one hour.
 const MAX_SAMPLES: usize = 720;
 
-/// The rates within one step, per second.
+/// The rates between two samples of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RateSample {
     /// Requests per second.
@@ -26,7 +26,7 @@ pub(crate) struct RateSample {
     pub(crate) p99: Option<f64>,
 }
 
-/// The previous counters, and the samples.
+/// The samples of the last hour, and the counters at the last one.
 #[derive(Default)]
 pub(crate) struct History {
     before: Option<Totals>,

@@ -22,7 +22,7 @@ use crate::log::Writer;
 use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The sources of the status page.
+/// The parts of the process that the status page reports on.
 pub(crate) struct StatusSources {
     pub(crate) proxy: Arc<ProxyHandle>,
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -32,7 +32,7 @@ pub(crate) struct StatusSources {
 }
 
 impl StatusSources {
-    /// Returns the current state.
+    /// Returns a report of the current state.
     pub(crate) fn report(&self) -> Report {
         let certificates = self.certificates.as_ref().map(|found| found.list()).unwrap_or_default();
         Report::new(
@@ -44,7 +44,7 @@ impl StatusSources {
         )
     }
 
-    /// Records the current counters.
+    /// Adds a sample of the current counters to the history.
     pub(crate) fn sample(&self) {
         let metrics = self.proxy.metrics();
         self.history.lock().unwrap_or_else(PoisonError::into_inner).add(&metrics);

@@ -5,7 +5,7 @@ use edge_proxy::{CertificateInfo, ListenerStatus, Metrics, Reason};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The whole report.
+/// The status of a running proxy: the content of the page, the JSON and the command.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     pub(crate) version: String,

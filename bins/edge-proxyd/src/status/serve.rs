@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 /// The time limit for reading and answering a request.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The listening socket.
+/// The listening socket of the status page.
 pub(crate) enum StatusListener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -113,7 +113,7 @@ fn answer(
     watched: &StatusSources,
 ) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
-    if by_name && !is_here(&head.authority) {
+    if by_name && !is_loopback(&head.authority) {
         return ("421 Misdirected Request", TEXT, "request it by a loopback address or localhost\n".into());
     }
     if !matches!(head.method, Method::Get | Method::Head) {
@@ -137,8 +137,8 @@ fn answer(
     }
 }
 
-/// Returns whether this names loopback.
-fn is_here(authority: &str) -> bool {
+/// Returns whether an authority names the loopback interface.
+fn is_loopback(authority: &str) -> bool {
     let Some((host, _, _)) = split_authority(authority) else { return false };
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -2,7 +2,7 @@
 
 use edge_proxy::{AccessRecord, ConnectionRejected, Observer};
 
-/// An observer that prints.
+/// An observer that prints a line for each request and rejection.
 #[derive(Debug)]
 pub(super) struct PrintingObserver;
 

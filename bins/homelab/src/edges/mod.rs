@@ -29,7 +29,7 @@ const TRIES: usize = 8;
 /// A name for which the edges themselves respond.
 const APEX: &str = "www.example.org";
 
-/// The running hosts and programs.
+/// The lab with two edges: its hosts, the servers of the internet, and the programs under test.
 pub(crate) struct TwoEdgeLab {
     pub(crate) topology: Topology,
     pub(crate) external: ExternalServers,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// An answer with its reason.
+/// One line of an explanation: a decision, and its reason.
 #[derive(Serialize)]
 pub(super) struct Answer {
     pub(super) what: String,

@@ -5,7 +5,7 @@ use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use std::sync::Arc;
 
-/// The knowledge about certificates.
+/// The certificates that an explanation can rely on.
 pub(super) enum CertificateSource {
     /// They can be read.
     Loaded(Arc<Certificates>),

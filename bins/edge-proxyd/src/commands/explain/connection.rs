@@ -7,7 +7,7 @@ use edge_proxy::decide::{RequestContext, Transport, hello};
 use edge_proxy::{CertificateContext, Reason, Snapshot};
 use std::net::IpAddr;
 
-/// The outcome of a handshake.
+/// The decision about a handshake, with its reason.
 pub(super) struct HandshakeOutcome {
     pub(super) answer: Answer,
     /// True if the client gets to send a request.

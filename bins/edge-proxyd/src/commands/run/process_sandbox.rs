@@ -23,7 +23,7 @@ impl ProcessSandbox {
         let mut needs = Needs::of(settings, &args.config, &Environment::read());
         needs.change.extend(super::state(args));
         let held = sandbox::enter(settings.sandbox.mode, &needs)?;
-        let closed = held.as_ref().is_some_and(|held| held.landlock.files());
+        let closed = held.as_ref().is_some_and(|held| held.landlock.restricts_files());
         if let Some(held) = held {
             journal::info(format_args!("sandbox: {held}"));
         }

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::Receiver;
 /// The interval at which the certificates folder and the listeners are checked.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The way a process stops serving.
+/// The reason for which a process stops serving.
 pub(super) enum ShutdownReason {
     /// It was told to.
     Stopped,

@@ -71,7 +71,7 @@ pub(crate) fn within() -> Outcome {
     Ok(())
 }
 
-/// A process that ends with this one.
+/// A child process that is killed when this is dropped.
 struct KillOnDrop(Child);
 
 impl Drop for KillOnDrop {
