@@ -129,7 +129,7 @@ fn certificate(
         let mut spec = spec.clone();
         spec.key_type = *kind;
         spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
-        spec.renewal_policy.turn = turn(&spec.id);
+        spec.renewal_policy.turn = renewal_position(&spec.id);
         Certificate::new(spec, deployment.clone())
     });
     Ok(several.collect())
@@ -162,7 +162,7 @@ impl Settings {
 }
 
 /// Returns the position of a certificate inside renewal windows, in thousandths: stable over restarts, different for each.
-fn turn(id: &str) -> u16 {
+fn renewal_position(id: &str) -> u16 {
     let hash =
         id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     u16::try_from(hash % 1000).unwrap_or(500)

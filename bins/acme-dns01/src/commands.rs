@@ -93,11 +93,11 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
         }
         Command::Abandon { name } => {
             let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
-            removed(args.json, "abandoned", name, left)
+            report_removal(args.json, "abandoned", name, left)
         }
         Command::Forget { name } => {
             let left = engine.forget(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
-            removed(args.json, "forgotten", name, left)
+            report_removal(args.json, "forgotten", name, left)
         }
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
         Command::Simulate { seed, calendar } => Ok(simulate(&certificates, calendar, *seed, args.json)),
@@ -137,7 +137,7 @@ fn say(as_json: bool, value: &Value, words: &str) {
 }
 
 /// Prints that the certificate `name` was dealt with as `what` says, or fails with the records that are left.
-fn removed(
+fn report_removal(
     as_json: bool,
     what: &str,
     name: &str,

@@ -30,11 +30,11 @@ pub(crate) struct ExternalServers {
 impl ExternalServers {
     /// Starts the servers on the internet's host. All names of the zone get the edges' addresses; `more` adds records.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
-        topology.internet.run_inside(|| Self::here(&topology.public_authority, edges, more))
+        topology.internet.run_inside(|| Self::start_here(&topology.public_authority, edges, more))
     }
 
     /// Starts the servers in the network of this thread, with certificates of this authority.
-    pub(crate) fn here(authority: &Authority, edges: &[Address], more: &str) -> Result<Self, String> {
+    pub(crate) fn start_here(authority: &Authority, edges: &[Address], more: &str) -> Result<Self, String> {
         let mut owners = String::new();
         for name in ["@", "*", "eniac", "*.eniac"] {
             for edge in edges {

@@ -240,7 +240,7 @@ fn hear(errors: ChildStderr) -> Receiver<String> {
 
 impl Running {
     /// Waits for new output that contains `words`.
-    pub(crate) fn hears(&mut self, words: &str, within: Duration) -> Result<String, String> {
+    pub(crate) fn wait_for_output(&mut self, words: &str, within: Duration) -> Result<String, String> {
         let until = Instant::now() + within;
         while let Ok(line) = self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.all.push(line.clone());

@@ -41,7 +41,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     }
     let authority = Authority::named("the internet of a test");
     let mail = format!("{MAIL}\n{}\n{DELEGATED}", domain_keys()?);
-    let external = ExternalServers::here(&authority, &[PACMAN], &mail)?;
+    let external = ExternalServers::start_here(&authority, &[PACMAN], &mail)?;
     let acme_dns = AcmeDnsMock::start(&external.knot, ZONE, "registration.example.org");
     let address = acme_dns.base().trim_start_matches("http://");
     forward(ACME_DNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;

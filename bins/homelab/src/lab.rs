@@ -191,7 +191,7 @@ impl Lab {
     }
 
     /// Waits until a site responds with a status.
-    pub(crate) fn answers(
+    pub(crate) fn wait_for_status(
         &self,
         host: &str,
         path: &str,

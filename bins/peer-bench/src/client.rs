@@ -138,7 +138,7 @@ pub(crate) fn hello_for_a_stranger(config: &Arc<ClientConfig>) -> Vec<u8> {
 }
 
 /// Opens this many connections, each with a handshake and one request, and keeps them open.
-pub(crate) fn stand(
+pub(crate) fn open_connections(
     ports: Ports,
     config: &Arc<ClientConfig>,
     count: usize,

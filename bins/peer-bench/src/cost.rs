@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 /// Returns a process and its descendants.
-pub(crate) fn family(root: u32) -> Vec<u32> {
+pub(crate) fn process_tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -34,7 +34,7 @@ fn parent_of(pid: u32) -> Option<u32> {
 /// Returns the processor time of all threads of the family in nanoseconds. More exact than `utime` and `stime`, which
 /// are in ticks.
 pub(crate) fn processor(root: u32) -> u64 {
-    family(root).into_iter().map(process_time).sum()
+    process_tree(root).into_iter().map(process_time).sum()
 }
 
 fn process_time(pid: u32) -> u64 {
@@ -53,7 +53,7 @@ pub(crate) fn resident(root: u32) -> u64 {
         let line = said.lines().find(|line| line.starts_with("Pss:")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
-    family(root).into_iter().map(of).sum()
+    process_tree(root).into_iter().map(of).sum()
 }
 
 /// Returns the largest peak resident set of any process of the family.
@@ -63,5 +63,5 @@ pub(crate) fn peak(root: u32) -> u64 {
         let line = said.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
-    family(root).into_iter().map(of).max().unwrap_or(0)
+    process_tree(root).into_iter().map(of).max().unwrap_or(0)
 }

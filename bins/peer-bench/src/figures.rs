@@ -109,7 +109,7 @@ impl Line {
     }
 
     /// Returns whether the target is reached.
-    pub(crate) fn reached(&self) -> bool {
+    pub(crate) fn is_target_reached(&self) -> bool {
         self.ratio().is_some_and(|(ratio, _)| match self.measure {
             Measure::Rate => ratio >= self.reach,
             _ => ratio <= self.reach,
@@ -145,7 +145,7 @@ impl fmt::Display for Line {
         }
         if let Some((ratio, peer)) = self.ratio() {
             let sign = if self.measure == Measure::Rate { "≥" } else { "≤" };
-            let word = if self.reached() { "reached" } else { "MISSED" };
+            let word = if self.is_target_reached() { "reached" } else { "MISSED" };
             write!(f, "  | {ratio:.2} of {} ({sign} {:.2} {word})", peer.name(), self.reach)?;
         }
         Ok(())

@@ -35,7 +35,7 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
             continue;
         }
         let able: Vec<Contender> =
-            contenders.iter().copied().filter(|contender| workload.can(*contender)).collect();
+            contenders.iter().copied().filter(|contender| workload.is_supported_by(*contender)).collect();
         let samples = match workload.kind {
             Kind::Idle => memory(&lab, args, &able)?,
             _ => turns(&lab, args, workload, &able)?,
@@ -73,7 +73,7 @@ fn turns(
             let before = cost::processor(pid);
             let said = turn(lab, args, workload, contenders[at], round == 0)
                 .map_err(|why| format!("{}, {}: {why}", workload.name, contenders[at].name()))?;
-            let spent = settled(pid) - before;
+            let spent = wait_until_idle(pid) - before;
             if round > 0 {
                 samples[at].push(Sample {
                     processor: spent as f64 / 1e3 / said.requests,
@@ -89,7 +89,7 @@ fn turns(
 }
 
 /// Waits until the contender is idle, for at most 200 ms, and returns its processor time in nanoseconds.
-fn settled(pid: u32) -> u64 {
+fn wait_until_idle(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(20));
@@ -165,10 +165,10 @@ fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sa
     for contender in contenders {
         let running = contender.start(&parts, 1)?;
         // One-time allocations, such as the first buffers, do not count per connection.
-        drop(client::stand(contender.ports(), &config, 64)?);
+        drop(client::open_connections(contender.ports(), &config, 64)?);
         std::thread::sleep(Duration::from_millis(500));
         let before = cost::resident(running.pid());
-        let open = client::stand(contender.ports(), &config, OPEN_CONNECTIONS)?;
+        let open = client::open_connections(contender.ports(), &config, OPEN_CONNECTIONS)?;
         std::thread::sleep(Duration::from_secs(2));
         let after = cost::resident(running.pid());
         let each = after.saturating_sub(before) as f64 / open.len() as f64;

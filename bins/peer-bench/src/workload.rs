@@ -59,7 +59,7 @@ impl Workload {
     }
 
     /// Returns whether a contender supports it.
-    pub(crate) fn can(&self, contender: Contender) -> bool {
+    pub(crate) fn is_supported_by(&self, contender: Contender) -> bool {
         let protocol = match self.kind {
             Kind::Small { protocol, .. }
             | Kind::Down { protocol, .. }

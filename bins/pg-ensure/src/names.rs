@@ -13,7 +13,7 @@ pub(crate) fn is_valid_at(certificate: &CertificateDer<'_>, now: u64) -> bool {
 }
 
 /// Returns true if a certificate is for a server (`pq_verify_peer_name_matches_certificate()`).
-pub(crate) fn is_for(certificate: &CertificateDer<'_>, server: &ServerName<'_>) -> bool {
+pub(crate) fn is_for_server(certificate: &CertificateDer<'_>, server: &ServerName<'_>) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let alternatives = certificate.subject_alternative_name().ok().flatten();
     let mut named = false;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn is(common: &str, names: &[&str], server: &str) -> bool {
-        is_for(&certificate(common, names), &ServerName::try_from(server.to_owned()).unwrap())
+        is_for_server(&certificate(common, names), &ServerName::try_from(server.to_owned()).unwrap())
     }
 
     #[test]
@@ -93,6 +93,6 @@ mod tests {
         let certificate = certificate("x", &[]);
         assert!(is_valid_at(&certificate, 1_800_000_000));
         assert!(!is_valid_at(&certificate, 1) && !is_valid_at(&certificate, u64::MAX));
-        assert!(!is_for(&CertificateDer::from(vec![0x30, 0x80]), &ServerName::try_from("x").unwrap()));
+        assert!(!is_for_server(&CertificateDer::from(vec![0x30, 0x80]), &ServerName::try_from("x").unwrap()));
     }
 }

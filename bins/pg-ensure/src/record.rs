@@ -23,7 +23,7 @@ impl Record {
     /// Reads the record of a server. It is empty if there is no state folder, or no file for the server.
     pub(crate) fn read(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
         let folder = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
-        let path = folder.map(|folder| folder.join(format!("{}.passwords", server(config))));
+        let path = folder.map(|folder| folder.join(format!("{}.passwords", file_name(config))));
         let text = match path.as_deref().map(std::fs::read_to_string) {
             Some(Ok(text)) => text,
             Some(Err(why)) if why.kind() != std::io::ErrorKind::NotFound => {
@@ -76,7 +76,7 @@ impl Record {
 
 /// Returns the name of a server's file: its hosts and ports, with `_` for characters other than letters, digits, `-`, `+` and
 /// `.`.
-fn server(config: &Config) -> String {
+fn file_name(config: &Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);

@@ -173,7 +173,7 @@ impl ServerCertVerifier for Verifier {
                     CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
                 )),
                 check,
-            ) if check == Check::Authority || names::is_for(end_entity, server_name) => {
+            ) if check == Check::Authority || names::is_for_server(end_entity, server_name) => {
                 Ok(ServerCertVerified::assertion())
             }
             (other, _) => other,

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             };
             let mut ssl = *ssl == Ssl::On;
             if let Some(connect) = connect {
-                let facts = server::facts(connect, &attempt.user)?;
+                let facts = server::query_facts(connect, &attempt.user)?;
                 knowledge.member_of.get_or_insert(facts.member_of);
                 ssl = facts.ssl;
             }

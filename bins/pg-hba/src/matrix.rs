@@ -88,7 +88,7 @@ impl Matrix {
             write!(out, "<tr><td>{}<td>{}", escape(user), escape(database)).expect("a string takes it");
             for column in 0..self.columns.len() {
                 let cell = self.cell(row, column);
-                write!(out, "<td class=\"{}\">{}", kind(&cell), escape(&cell)).expect("a string takes it");
+                write!(out, "<td class=\"{}\">{}", css_class(&cell), escape(&cell)).expect("a string takes it");
             }
             out.push('\n');
         }
@@ -108,7 +108,7 @@ impl Matrix {
         );
         let mut cell = |row: usize, column: usize, text: &str, bold: bool| {
             let (x, y) = (10 + column * wide, 10 + row * high);
-            let fill = match kind(text) {
+            let fill = match css_class(text) {
                 _ if bold => "#f4f4f4",
                 "trust" => "#fde2cf",
                 "reject" => "#e8e8e8",
@@ -147,7 +147,7 @@ fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
 }
 
 /// Returns the CSS class of a cell by the method that comes first in it.
-fn kind(cell: &str) -> &'static str {
+fn css_class(cell: &str) -> &'static str {
     match cell.split(',').next().unwrap_or_default() {
         "" => "none",
         "trust" => "trust",

@@ -16,7 +16,7 @@ const MEMBERSHIPS: &str = "WITH RECURSIVE held (role) AS (SELECT oid FROM pg_rol
      SELECT rolname::text FROM pg_roles JOIN held ON oid = role";
 
 /// Connects to a server, and asks it for the memberships of `user` and for `ssl`.
-pub(crate) fn facts(connect: &str, user: &str) -> Result<Facts, Failure> {
+pub(crate) fn query_facts(connect: &str, user: &str) -> Result<Facts, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

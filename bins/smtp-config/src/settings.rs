@@ -174,7 +174,7 @@ impl Settings {
         let reader = PasswordReader { version, account };
         let given_in_file = self.password.is_none();
         let at = |key: &str, why: Failure| match &located {
-            Some(located) if given_in_file => located.place(key, &why.to_string()),
+            Some(located) if given_in_file => located.failure_at(key, &why.to_string()),
             _ => why,
         };
         let password = given.map(|reference| reader.read(reference, named)).transpose();

@@ -123,7 +123,7 @@ impl<'t> SettingsSource<'t> {
     }
 
     /// Returns the failure of a setting that could not be used, with its place in the file.
-    pub(crate) fn place(&self, key: &str, why: &str) -> Failure {
+    pub(crate) fn failure_at(&self, key: &str, why: &str) -> Failure {
         Findings::new(vec![self.fault(key, why)]).into()
     }
 

@@ -212,7 +212,7 @@ impl Args {
     }
 
     /// Returns the command to use in place of a call without one, which is deprecated. `None` if the call has a command.
-    pub(crate) fn deprecated(&self) -> Option<&'static str> {
+    pub(crate) fn replacement_command(&self) -> Option<&'static str> {
         match (&self.command, self.rollback) {
             (None, true) => Some("rollback"),
             (None, false) => Some("run"),

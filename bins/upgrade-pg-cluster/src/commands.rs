@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     }
     if let Some(Command::Gc { older_than, backups, dry_run }) = &args.command {
         if account::is_root() {
-            return account::as_owner(&args.base, None, None);
+            return account::run_as_owner(&args.base, None, None);
         }
         let garbage = collect(&args.base, *older_than, *backups, *dry_run).map_err(|why| failure(&why))?;
         views::garbage(&garbage, *dry_run, args.json);
@@ -39,11 +39,11 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         // Going back starts the old server, whatever the new one's unit is called.
         let rolls_back = args.action() == Some(Action::Rollback);
         let start = if rolls_back { None } else { start_service.as_deref() };
-        deprecation(args);
-        return account::as_owner(folder, stop, start);
+        warn_deprecated(args);
+        return account::run_as_owner(folder, stop, start);
     }
     if !account::is_child() {
-        deprecation(args);
+        warn_deprecated(args);
     }
     let services: &dyn Services = if account::is_child() { &ParentProcess } else { &Systemd };
     match &args.command {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
                     println!("undone: {} is as it was", record.choices.old_data.display());
                     record.left.iter().for_each(|left| println!("{left}"));
                 }
-                Err(why) => return failed(&upgrade, &why, args.json),
+                Err(why) => return report_failure(&upgrade, &why, args.json),
             }
             Ok(Done::Fine.into())
         }
@@ -98,7 +98,7 @@ fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Res
         Ok(ended) => ended,
         Err(why) => {
             drop(lines);
-            return failed(upgrade, &why, as_json);
+            return report_failure(upgrade, &why, as_json);
         }
     };
     drop(lines);
@@ -137,7 +137,7 @@ fn rehearse(
             differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
             return Err(Failure::Failed(chain(&UpgradeError::Differs(differences))));
         }
-        Err(why @ UpgradeError::Blocked(_)) => return failed(upgrade, &why, as_json),
+        Err(why @ UpgradeError::Blocked(_)) => return report_failure(upgrade, &why, as_json),
         Err(why) => {
             return Err(Failure::Failed(format!("{}; the running server was only read from", chain(&why))));
         }
@@ -198,8 +198,8 @@ fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Warns on standard error if the program was called without a command, and says which to use.
-fn deprecation(args: &Args) {
-    if let Some(command) = args.deprecated() {
+fn warn_deprecated(args: &Args) {
+    if let Some(command) = args.replacement_command() {
         eprintln!("{}: deprecated without a command: use `{0} {command}`", crate::NAME);
     }
 }
@@ -219,7 +219,7 @@ fn advice(upgrade: &Upgrade) -> Option<String> {
 }
 
 /// Reports a failure as text or JSON, or to the parent process as an exit code.
-fn failed(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
+fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
     match why {
         UpgradeError::ServiceNeeded { start, .. } if account::is_child() => {
             Ok(ExitCode::from(if *start { START } else { STOP }))

@@ -51,7 +51,7 @@ pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
 }
 
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
-    let limit = descriptors::raise();
+    let limit = descriptors::raise_limit();
     // Takes inherited sockets first, so that no child process inherits them too.
     let notifier = Notifier::from_environment();
     let predecessor = Predecessor::from_environment()?;
@@ -87,7 +87,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         builder = builder.certificates(found.resolver());
     }
     let proxy = Arc::new(builder.start()?);
-    if let Some(warning) = descriptors::shortage(limit, proxy.workers(), &settings.proxy) {
+    if let Some(warning) = descriptors::shortage_warning(limit, proxy.workers(), &settings.proxy) {
         journal::warning(warning);
     }
     for listener in proxy.listeners().iter().filter(|listener| listener.serving) {

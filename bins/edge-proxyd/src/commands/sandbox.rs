@@ -15,7 +15,7 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    let needs = Needs::of(&settings, &args.config, &Environment::read());
+    let needs = Needs::new(&settings, &args.config, &Environment::read());
     let held = match sandbox::enter(settings.sandbox.mode, &needs) {
         Ok(held) => held,
         Err(why) => {

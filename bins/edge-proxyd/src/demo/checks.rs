@@ -230,7 +230,7 @@ async fn early_quic_post(lab: &Lab) -> Outcome<String> {
 }
 
 /// Counts the bytes that come back on a TCP connection until it closes.
-fn all_bytes(mut client: Tls) -> Outcome<usize> {
+fn count_bytes(mut client: Tls) -> Outcome<usize> {
     client.flush()?;
     let mut bytes = Vec::new();
     match client.tcp.read_to_end(&mut bytes) {
@@ -241,7 +241,7 @@ fn all_bytes(mut client: Tls) -> Outcome<usize> {
 
 async fn unknown_sni(lab: &Lab) -> Outcome<String> {
     let client = Tls::new(lab.tls, "unknown.example", &tls(&lab.root, &[], false)?)?;
-    let bytes = all_bytes(client)?;
+    let bytes = count_bytes(client)?;
     require(bytes == 0, || format!("{bytes} bytes came back"))?;
     require(lab.watcher.count(false, "unknown-name") > 0, || "it was not counted".into())?;
     Ok("closed, 0 bytes came back".into())
@@ -249,7 +249,7 @@ async fn unknown_sni(lab: &Lab) -> Outcome<String> {
 
 async fn no_sni(lab: &Lab) -> Outcome<String> {
     let client = Tls::new(lab.tls, "127.0.0.1", &tls(&lab.root, &[], false)?)?;
-    let bytes = all_bytes(client)?;
+    let bytes = count_bytes(client)?;
     require(bytes == 0, || format!("{bytes} bytes came back"))?;
     require(lab.watcher.count(false, "no-sni") > 0, || "it was not counted".into())?;
     Ok("closed, 0 bytes came back".into())

@@ -30,7 +30,7 @@ pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<Client
 }
 
 /// Opens a TCP connection from this local address.
-pub(super) fn dial(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
+pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     socket.connect_timeout(&to.into(), STEP_TIMEOUT)?;
@@ -49,7 +49,7 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(to: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Outcome<Self> {
         let name = ServerName::try_from(name.to_owned())?;
-        Ok(Self { tls: ClientConnection::new(config.clone(), name)?, tcp: dial(to, [127, 0, 0, 1].into())? })
+        Ok(Self { tls: ClientConnection::new(config.clone(), name)?, tcp: connect_from(to, [127, 0, 0, 1].into())? })
     }
 
     /// Writes pending TLS records.
@@ -95,7 +95,7 @@ pub(super) fn whole(text: &str) -> bool {
 /// Sends bytes over plain HTTP/1.1 from this address, and returns everything until the response is complete or the
 /// connection closes.
 pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<String> {
-    let mut stream = dial(to, from)?;
+    let mut stream = connect_from(to, from)?;
     stream.write_all(request.as_bytes())?;
     let mut text = Vec::new();
     let mut part = [0; 4096];

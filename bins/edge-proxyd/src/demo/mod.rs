@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> ExitCode {
             println!("\n{held} of {} checks passed", lines.len());
         }
         if !arguments.once {
-            stay(&lab).await;
+            wait_for_interrupt(&lab).await;
         }
         let all = held == lines.len();
         lab.stop();
@@ -110,7 +110,7 @@ fn json(lines: &[Capability]) -> String {
 }
 
 /// Prints commands to try, and waits until the program is interrupted.
-async fn stay(lab: &Lab) {
+async fn wait_for_interrupt(lab: &Lab) {
     let mut text = String::from("\ntry it:\n");
     let root = lab.root_path();
     let root = root.display();

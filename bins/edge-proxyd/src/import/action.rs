@@ -20,7 +20,7 @@ pub(super) struct Handling {
 
 impl Handling {
     /// Returns the same handling for paths in which letter case does not count, if `any_case`, or else does.
-    pub(super) fn in_any_case(&self, any_case: bool) -> Self {
+    pub(super) fn with_any_case(&self, any_case: bool) -> Self {
         let mut found = self.clone();
         found.scope.any_case = any_case;
         found

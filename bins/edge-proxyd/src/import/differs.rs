@@ -3,7 +3,7 @@
 use super::EdgeConfig;
 
 /// Returns a sentence for each difference in default behaviour that this configuration can show.
-pub(super) fn without_a_directive(edge: &EdgeConfig) -> Vec<&'static str> {
+pub(super) fn default_differences(edge: &EdgeConfig) -> Vec<&'static str> {
     let bodies = || edge.sites.iter().map(|site| &site.body);
     let keys = || bodies().flat_map(|body| body.routes.iter().flat_map(|(_, one)| &one.keys));
     let forwards = keys().any(|key| key.starts_with("upstream = "));

@@ -149,7 +149,7 @@ pub(super) fn request(scope: &Scope) -> Edits {
             continue;
         }
         let itself = format!("$http_{}", lower.replace('-', "_"));
-        if of_certificate(value).is_some() && scope.verify_client.is_some() {
+        if certificate_field(value).is_some() && scope.verify_client.is_some() {
             continue;
         }
         if *value == itself || value == "$remote_user" || copies.contains(name) {
@@ -220,7 +220,7 @@ pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
 pub(super) const OF_HEADSCALE: &str = "upgrade = [\"websocket\", \"tailscale-control-protocol\", \"DERP\"]";
 
 /// Returns edge-proxyd's word for the part of a client certificate that a variable is. `None` if it is another variable.
-pub(super) fn of_certificate(value: &str) -> Option<&'static str> {
+pub(super) fn certificate_field(value: &str) -> Option<&'static str> {
     Some(match value {
         "$ssl_client_s_dn" => "subject",
         "$ssl_client_i_dn" => "issuer",

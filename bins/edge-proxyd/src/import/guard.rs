@@ -59,7 +59,7 @@ impl Guards<'_> {
     pub(super) fn guard_of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
         let mut guard = Guard { comments: scope.closed.clone(), keys: Vec::new() };
         let by_address = !scope.access.is_empty() || !scope.conditional.is_empty();
-        if by_address && !scope.real_ip.agrees(written) {
+        if by_address && !scope.real_ip.is_equivalent(written) {
             guard.comments.push(
                 "closed: nginx took the client's address from elsewhere here than [trust] does for all sites, and the address lists need it".into(),
             );
@@ -91,7 +91,7 @@ impl Guards<'_> {
         // Everyone has an address that is enough.
         let auth = auth.filter(|_| !any || lists.0 != Lists::default());
         if !guard.comments.is_empty() {
-            lists.0 = Lists::nobody();
+            lists.0 = Lists::deny_all();
         }
         if lists.0.denies_all() {
             guard.keys.push("deny = [\"0.0.0.0/0\", \"::/0\"]".into());

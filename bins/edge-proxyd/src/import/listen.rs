@@ -109,7 +109,7 @@ fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
 }
 
 /// Returns the address of a server that names none.
-pub(super) fn usual() -> Listen {
+pub(super) fn default_listen() -> Listen {
     Listen {
         address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80),
         tls: false,

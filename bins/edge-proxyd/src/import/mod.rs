@@ -206,7 +206,7 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     }
     if edge.listens.is_empty() && edge.forwarded.is_empty() {
         // A configuration needs a listener to be one.
-        edge.listens.push(listen::usual());
+        edge.listens.push(listen::default_listen());
     }
     let forwards = |site: &&Site| {
         let open = |one: &render::PathlessRoute| {
@@ -302,7 +302,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     edge.real_ip = real_ip::most_common(&servers.iter().map(own).collect::<Vec<_>>());
     for server in &servers {
         let real_ip = own(server);
-        if real_ip.agrees(&edge.real_ip) {
+        if real_ip.is_equivalent(&edge.real_ip) {
         } else if lists_addresses(server.directive.inner()) {
             notes.closed(&server.directive, "takes the client's address from elsewhere than [trust], which is of all sites: `deny` keeps everyone out where addresses decide");
         } else {
@@ -351,7 +351,7 @@ fn server(directive: &Directive, block: &[Directive], options: &Options, notes: 
         }
     }
     if !block.iter().any(|one| one.name == "listen") {
-        listens.push(listen::usual());
+        listens.push(listen::default_listen());
     }
     let mut names = Names::read(block, options.domain.as_deref(), notes);
     let forwards = block.iter().any(|one| one.name == "location" || one.name == "return");

@@ -22,7 +22,7 @@ pub(super) struct Lists {
 
 impl Lists {
     /// Returns lists that deny everyone.
-    pub(super) fn nobody() -> Self {
+    pub(super) fn deny_all() -> Self {
         Self { allow: Vec::new(), deny: everyone().to_vec() }
     }
 
@@ -82,7 +82,7 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
         let allow = lists.allow.clone();
         lists.deny.retain(|range| allow.iter().any(|allowed| overlap(allowed, range)));
     } else if everyone().iter().all(|range| covers(&lists.deny, range)) {
-        return Some(Lists::nobody());
+        return Some(Lists::deny_all());
     }
     Some(lists)
 }

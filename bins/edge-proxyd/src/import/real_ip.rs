@@ -68,7 +68,7 @@ impl RealIp {
     }
 
     /// Returns whether both settings restore the same client address for every request.
-    pub(super) fn agrees(&self, written: &Self) -> bool {
+    pub(super) fn is_equivalent(&self, written: &Self) -> bool {
         if !self.is_set() && !written.is_set() {
             return true;
         }

@@ -195,7 +195,7 @@ fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, 
     let mut headers: Vec<String> = Vec::new();
     for directive in scopes.flat_map(|scope| &scope.request) {
         let value = directive.arguments.get(1).map_or("", String::as_str);
-        if let Some(word) = fields::of_certificate(value) {
+        if let Some(word) = fields::certificate_field(value) {
             let pair = format!("{} = {}", quoted(directive.first()), quoted(word));
             let name = format!("{} = ", quoted(&directive.first().to_ascii_lowercase()));
             if !headers.iter().any(|known| known.to_ascii_lowercase().starts_with(&name)) {

@@ -70,7 +70,7 @@ pub(super) fn routes(
                 Matching::Pattern(shapes, ignore_case) => Some(Pattern {
                     shapes: shapes.as_deref(),
                     ignore_case: *ignore_case,
-                    handling: location.handling.in_any_case(*ignore_case),
+                    handling: location.handling.with_any_case(*ignore_case),
                     within: location.within.as_deref(),
                     directive: &location.directive,
                 }),

@@ -144,7 +144,7 @@ fn server(
             }
         }
     }
-    found.lists = lists(&rules).unwrap_or_else(Lists::nobody);
+    found.lists = lists(&rules).unwrap_or_else(Lists::deny_all);
     if found.listens.is_empty() {
         return None;
     }

@@ -17,7 +17,7 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
         out.push_str(text);
         out.push('\n');
     };
-    for difference in differs::without_a_directive(edge) {
+    for difference in differs::default_differences(edge) {
         line(&format!("# - {difference}"));
     }
     if let Some(port) = https_port(&edge.listens) {
@@ -42,7 +42,7 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
     for forwarded in &edge.forwarded {
         for (hosts, upstream) in &forwarded.by_name {
             line(&format!("\n[[site]]\nhosts = {}", list(hosts)));
-            name_of(&mut line, hosts, &mut names);
+            write_name(&mut line, hosts, &mut names);
             let bound: Vec<String> = forwarded.listens.iter().map(|listen| name(listen, "tls")).collect();
             line(&format!("listen = {}", list(&bound)));
             addresses(&mut line, &forwarded.lists);
@@ -183,7 +183,7 @@ fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
 }
 
 /// Writes the name of a site if its first host is the name of another.
-fn name_of(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String>) {
+fn write_name(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String>) {
     let Some(first) = hosts.first() else { return };
     let mut name = first.clone();
     let mut number = 2;
@@ -199,7 +199,7 @@ fn name_of(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String
 
 fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut Vec<String>) {
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
-    name_of(line, &site.hosts, names);
+    write_name(line, &site.hosts, names);
     if needs_names(edge) && !is_everywhere(edge, site) {
         let mut bound: Vec<String> = site.listeners.iter().map(|l| name_at(edge, *l)).collect();
         bound.dedup();

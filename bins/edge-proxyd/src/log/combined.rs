@@ -40,7 +40,7 @@ pub(super) fn connection(
 
 /// Writes the line up to the quotation mark before the request.
 fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
-    let date = Date::of(time);
+    let date = Date::new(time);
     let _ = write!(
         out,
         "{client} - - [{:02}/{}/{}:{:02}:{:02}:{:02} +0000] \"",

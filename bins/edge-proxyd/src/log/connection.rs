@@ -17,7 +17,7 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
         return out;
     }
     let mut object = serde_json::json!({
-        "time": Date::of(time).to_string(),
+        "time": Date::new(time).to_string(),
         "forwarded": record.upstream,
         "client": record.client.ip(),
         "peer": record.peer,
@@ -65,7 +65,7 @@ impl RejectedConnection<'_> {
             return out;
         }
         line(&serde_json::json!({
-            "time": Date::of(time).to_string(),
+            "time": Date::new(time).to_string(),
             "turned_away": reason,
             "peer": peer,
             "listener": listener,

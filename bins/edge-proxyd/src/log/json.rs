@@ -37,7 +37,7 @@ struct Object<'a> {
 
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let object = Object {
-        time: Date::of(line.time).to_string(),
+        time: Date::new(line.time).to_string(),
         client: line.client,
         peer: line.peer,
         method: line.method,

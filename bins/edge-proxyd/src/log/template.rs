@@ -102,7 +102,7 @@ fn value(field: &str, line: &LogRecord<'_>, out: &mut Vec<u8>) {
         "received" => Some(number(line.received)),
         "sent" => Some(number(line.sent)),
         "status" => line.status.map(|status| status.to_string()),
-        "time" => Some(Date::of(line.time).to_string()),
+        "time" => Some(Date::new(line.time).to_string()),
         "version" => Some(line.version.to_owned()),
         "tls_version" => line.tls.map(|tls| tls.version.to_owned()),
         _ => None,

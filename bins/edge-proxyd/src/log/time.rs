@@ -15,7 +15,7 @@ pub(super) struct Date {
 
 impl Date {
     /// Splits a time into its parts; times before 1970 become 1970.
-    pub(super) fn of(time: SystemTime) -> Self {
+    pub(super) fn new(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         // Years begin in March, so that the leap day is the last; 400 years are 146097 days.
@@ -64,7 +64,7 @@ mod tests {
             (1_735_689_599, (2024, 12, 31)),
             (4_107_542_400, (2100, 3, 1)),
         ] {
-            let found = Date::of(UNIX_EPOCH + Duration::from_secs(seconds));
+            let found = Date::new(UNIX_EPOCH + Duration::from_secs(seconds));
             assert_eq!((found.year, found.month, found.day), date);
         }
     }

@@ -36,8 +36,8 @@ pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     };
     let reply = match request.version {
         Version::Http1 => connect(request).and_then(|stream| answer(request, tls, stream)),
-        Version::Http2 => connect(request).and_then(|stream| modern::http2(request, tls, stream)),
-        Version::Http3 => modern::http3(request, tls),
+        Version::Http2 => connect(request).and_then(|stream| modern::exchange_http2(request, tls, stream)),
+        Version::Http3 => modern::exchange_http3(request, tls),
         Version::Text => connect(request).and_then(exchange_line),
     };
     reply.unwrap_or_default()

@@ -15,7 +15,7 @@ fn unspoken_reply() -> Option<Reply> {
 }
 
 /// Sends a request over HTTP/2, on a connection that is established. `None` if the exchange fails or takes too long.
-pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
+pub(super) fn exchange_http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec()];
     block_on_with_timeout(async {
@@ -42,7 +42,7 @@ pub(super) fn http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> O
 }
 
 /// Sends a request over HTTP/3. `None` if the exchange fails or takes too long.
-pub(super) fn http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
+pub(super) fn exchange_http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     block_on_with_timeout(async {

@@ -67,7 +67,7 @@ pub(crate) struct Needs {
 
 impl Needs {
     /// Returns the needs of a configuration read from `file`.
-    pub(crate) fn of(settings: &Settings, file: &Path, environment: &Environment) -> Self {
+    pub(crate) fn new(settings: &Settings, file: &Path, environment: &Environment) -> Self {
         let mut needs = Self::default();
         needs.read.extend(SYSTEM.iter().map(PathBuf::from));
         needs.read.insert(folder(file));
@@ -162,7 +162,7 @@ mod tests {
 
     fn needs(text: &str) -> Needs {
         let (settings, _) = crate::config::read("edge.toml", text).expect("a good configuration");
-        Needs::of(&settings, Path::new("/etc/edge-proxyd/edge.toml"), &Environment::default())
+        Needs::new(&settings, Path::new("/etc/edge-proxyd/edge.toml"), &Environment::default())
     }
 
     const PLAIN: &str = "listen = [{ address = '127.0.0.1:80' }]\n";

@@ -4,7 +4,7 @@ use edge_proxy::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit of descriptors to the hard one. Returns the limit, or `None` if there is none.
-pub(crate) fn raise() -> Option<u64> {
+pub(crate) fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
         return limit.current;
@@ -17,7 +17,7 @@ pub(crate) fn raise() -> Option<u64> {
 
 /// Returns a warning, if the allowed connections may need more descriptors than `limit`: two each, for the client and the
 /// service.
-pub(crate) fn shortage(limit: Option<u64>, workers: usize, config: &Config) -> Option<String> {
+pub(crate) fn shortage_warning(limit: Option<u64>, workers: usize, config: &Config) -> Option<String> {
     let limit = limit?;
     let connections = config.limits.connections as u64;
     let needed = 2 * connections * workers as u64;
@@ -37,9 +37,9 @@ mod tests {
     fn a_limit_that_is_too_low_is_reported() {
         let mut config = Config::default();
         config.limits.connections = 1000;
-        assert_eq!(shortage(None, 64, &config), None);
-        assert_eq!(shortage(Some(4000), 2, &config), None);
-        let warning = shortage(Some(3999), 2, &config).unwrap();
+        assert_eq!(shortage_warning(None, 64, &config), None);
+        assert_eq!(shortage_warning(Some(4000), 2, &config), None);
+        let warning = shortage_warning(Some(3999), 2, &config).unwrap();
         assert!(warning.contains("4000 file descriptors, and the limit is 3999"), "{warning}");
     }
 }

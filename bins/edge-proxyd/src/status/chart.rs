@@ -26,7 +26,7 @@ pub(super) fn svg(
 ) -> String {
     let all = || series.iter().flat_map(|series| &series.values).flatten();
     let most = all().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
-    let top = nice(most);
+    let top = round_up(most);
     let steps = series.iter().map(|series| series.values.len()).max().unwrap_or(0);
     let mut text = String::new();
     // Writing to memory does not fail.
@@ -89,7 +89,7 @@ fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
 }
 
 /// Returns the next round number: 1, 2 or 5 times a power of ten.
-fn nice(value: f64) -> f64 {
+fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }

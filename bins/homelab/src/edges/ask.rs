@@ -27,13 +27,13 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Checks that no request was lost, and that some met the edge that was away. Returns the counts in words.
-    pub(super) fn held_without_one(&self) -> Result<String, String> {
+    pub(super) fn check_none_lost_by_outage(&self) -> Result<String, String> {
         ensure(self.moved + self.again > 0, || "no request met the edge that was away".to_owned())?;
-        self.held()
+        self.check_none_lost()
     }
 
     /// Checks that no request was lost. Returns the counts in words.
-    pub(super) fn held(&self) -> Result<String, String> {
+    pub(super) fn check_none_lost(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
         ensure(self.answered >= 10, || format!("only {} requests", self.answered))?;
         Ok(format!(

@@ -60,10 +60,10 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
     let said = |why| format!("{why:?}");
     topology.client.run_inside(|| tickets.ask(one, APEX, "/before").map_err(said))?;
     // Early data used before the loss must not be accepted after it.
-    let (used, path) = edges.early_elsewhere(0, "used")?;
+    let (used, path) = edges.send_early_to_other(0, "used")?;
     // Only the first primary knows the sessions of these clients.
-    let sessions = edges.with_sessions(0)?;
-    let unused = edges.with_sessions(0)?.first_flight(EARLY, "/unused");
+    let sessions = edges.client_with_sessions(0)?;
+    let unused = edges.client_with_sessions(0)?.first_flight(EARLY, "/unused");
 
     let (tally, promoted) = ask_while(edges, EARLY, || {
         facts.fact(
@@ -93,7 +93,7 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
             postgres::control(&topology.eniac.lock().expect("no panic"), 18, "promote")?;
             let promoted = began.elapsed();
             for edge in [0, 1] {
-                edges.reaches(edge, Duration::from_secs(40))?;
+                edges.wait_for_database(edge, Duration::from_secs(40))?;
             }
             Ok(format!(
                 "promoted in {:.1} s, reached by both after {:.1} s",
@@ -103,7 +103,7 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
         })
     });
     facts
-        .fact(CHAPTER, "no request is lost, of clients that resume sessions at both edges", || tally?.held());
+        .fact(CHAPTER, "no request is lost, of clients that resume sessions at both edges", || tally?.check_none_lost());
     ensure(promoted, || "without the promoted database there is nothing to share".to_owned())?;
     facts.fact(
         CHAPTER,
@@ -127,7 +127,7 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
         Ok("the used one has arrived once, before; the other never".to_owned())
     });
     facts.fact(CHAPTER, "new sessions are shared again, and accepted once", || {
-        edges.early_elsewhere(0, "again")?;
+        edges.send_early_to_other(0, "again")?;
         Ok("made at one edge, early data accepted at the other".to_owned())
     });
     Ok(())

@@ -18,7 +18,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                 format!("{name} is killed: its sessions resume at the other edge, with early data"),
                 || {
                     let made: Vec<_> =
-                        (0..TRIES).map(|_| edges.with_sessions(killed)).collect::<Result<_, _>>()?;
+                        (0..TRIES).map(|_| edges.client_with_sessions(killed)).collect::<Result<_, _>>()?;
                     edges.kill(killed);
                     let resumed = made.iter().find_map(|sessions| {
                         let went = client.run_inside(|| sessions.ask(address[survivor], EARLY, "/survives"));
@@ -50,14 +50,14 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                         ensure(went.status == 200, || format!("{went:?}"))
                     })?;
                     let back = began.elapsed();
-                    edges.reaches(killed, Duration::from_secs(30))?;
+                    edges.wait_for_database(killed, Duration::from_secs(30))?;
                     ensure(edges.external.orders() == orders, || "it ordered".to_owned())?;
                     Ok(format!("serving after {:.2} s", back.as_secs_f64()))
                 },
             );
         });
         facts.fact(CHAPTER, format!("while {name} is killed and restarted: no request is lost"), || {
-            tally?.held_without_one()
+            tally?.check_none_lost_by_outage()
         });
     }
     let (tally, cut) = ask_while(edges, EARLY, || {
@@ -75,6 +75,6 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     });
     facts.fact(CHAPTER, "meanwhile no request is lost", || {
         ensure(cut, || "the power was not cut".to_owned())?;
-        tally?.held_without_one()
+        tally?.check_none_lost_by_outage()
     });
 }

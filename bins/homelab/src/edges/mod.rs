@@ -98,7 +98,7 @@ impl TwoEdgeLab {
     }
 
     /// Waits until an edge reaches the writable database.
-    fn reaches(&self, edge: usize, within: Duration) -> Result<(), String> {
+    fn wait_for_database(&self, edge: usize, within: Duration) -> Result<(), String> {
         until(within, || {
             let up = self.metric(edge, "edge_shared_up")?;
             ensure(up == 1, || self.log_lines(edge).last().cloned().unwrap_or_default())
@@ -106,7 +106,7 @@ impl TwoEdgeLab {
     }
 
     /// Creates a client that has sessions of an edge, and waits until the database has them too.
-    fn with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
+    fn client_with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
         let made = self.topology.client.run_inside(|| client.ask(addresses()[edge], EARLY, "/made"));
@@ -120,10 +120,10 @@ impl TwoEdgeLab {
     /// Sends a request in early data to the other edge than `from`, which issued the session. Returns the outcome and the
     /// request's path. An edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then
     /// follows a full handshake, and another session is tried. In every case, each request must arrive exactly once.
-    fn early_elsewhere(&self, from: usize, name: &str) -> Result<(RequestOutcome, String), String> {
+    fn send_early_to_other(&self, from: usize, name: &str) -> Result<(RequestOutcome, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
-            let (client, path) = (self.with_sessions(from)?, format!("/{name}-{number}"));
+            let (client, path) = (self.client_with_sessions(from)?, format!("/{name}-{number}"));
             let went = self.topology.client.run_inside(|| client.ask(to, EARLY, &path));
             let went = went.map_err(|why| format!("{why:?}"))?;
             let count = self.count(&path)?;

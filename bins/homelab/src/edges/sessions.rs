@@ -14,7 +14,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let said = |why| format!("{why:?}");
     facts.fact(CHAPTER, "both edges reach the database", || {
         for edge in [0, 1] {
-            edges.reaches(edge, Duration::from_secs(30))?;
+            edges.wait_for_database(edge, Duration::from_secs(30))?;
         }
         Ok("edge_shared_up is 1 on both".to_owned())
     });
@@ -49,7 +49,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
         CHAPTER,
         "early data is accepted at the edge that did not issue the session, and arrives once",
         || {
-            let (went, path) = edges.early_elsewhere(0, "early")?;
+            let (went, path) = edges.send_early_to_other(0, "early")?;
             used = Some((went.flight, path));
             Ok("accepted; it arrived once".to_owned())
         },
@@ -72,7 +72,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
         "a withheld first flight, sent to both edges at the same time: at most one handshake gets the session",
         || {
             for number in 1..=TRIES {
-                let (client, path) = (edges.with_sessions(0)?, format!("/held-{number}"));
+                let (client, path) = (edges.client_with_sessions(0)?, format!("/held-{number}"));
                 let taken = edges.sum(TAKEN)?;
                 volley(edges, &client.first_flight(EARLY, &path));
                 let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);

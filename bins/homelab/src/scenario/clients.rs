@@ -109,7 +109,7 @@ fn double_tls(lab: &Lab, facts: &Facts) {
         let capture = |host: &str| {
             let (port, file) = (port(host, "tailnet"), format!("/run/{host}.pcap"));
             let mut running = switch.start(&format!("tcpdump -i {port} -U -Z root -w {file} tcp"))?;
-            running.hears("listening on", Duration::from_secs(10))?;
+            running.wait_for_output("listening on", Duration::from_secs(10))?;
             Ok::<_, String>((running, switch.folder.join(format!("run/{host}.pcap"))))
         };
         let (mut one, one_file) = capture("id3-eniac")?;

@@ -18,7 +18,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) {
 fn tailnet_away(lab: &Lab, facts: &Facts, pace: &Pace) {
     let away = pace.tailnet_away;
     facts.fact(CHAPTER, format!("the tailnet is down for {} s: a WebSocket survives, and requests succeed afterwards", away.as_secs()), || {
-        lab.answers("git.example.org", "/who", 200, Duration::from_secs(10))?;
+        lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(10))?;
         let mut socket = lab.topology.client.start(
             "env PYTHONPATH=/opt/python python3 -c \"
 import socket, ssl, sys, time, websockets.sync.client as client
@@ -29,14 +29,14 @@ with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=Non
     opened.send('during'); print(opened.recv(timeout=120), file=sys.stderr)
 \"",
         )?;
-        socket.hears("before from 203.0.113.7", Duration::from_secs(60))?;
+        socket.wait_for_output("before from 203.0.113.7", Duration::from_secs(60))?;
         lab.topology.plug("lab-matrix", "tailnet", false)?;
         std::thread::sleep(away);
         let cut = Instant::now();
         lab.topology.plug("lab-matrix", "tailnet", true)?;
-        lab.answers("git.example.org", "/who", 200, Duration::from_secs(30))?;
+        lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(30))?;
         let back = cut.elapsed();
-        socket.hears("during from 203.0.113.7", Duration::from_secs(100))?;
+        socket.wait_for_output("during from 203.0.113.7", Duration::from_secs(100))?;
         Ok(format!("requests succeed {:.1} s after it is back; the WebSocket message arrived after {:.1} s", back.as_secs_f64(), cut.elapsed().as_secs_f64()))
     });
 }
@@ -47,12 +47,12 @@ pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
         CHAPTER,
         "the second node loses power: its site gets the maintenance response, other sites are unaffected",
         || {
-            lab.answers("eniac.example.org", "/who", 200, Duration::from_secs(10))?;
+            lab.wait_for_status("eniac.example.org", "/who", 200, Duration::from_secs(10))?;
             lab.topology.eniac.lock().expect("no panic").cut_power();
             let began = Instant::now();
-            let said = lab.answers("eniac.example.org", "/who", 503, Duration::from_secs(40))?;
+            let said = lab.wait_for_status("eniac.example.org", "/who", 503, Duration::from_secs(40))?;
             ensure(said == "The node is away.\n", || said.clone())?;
-            lab.answers("vault.example.org", "/who", 200, Duration::from_secs(10))?;
+            lab.wait_for_status("vault.example.org", "/who", 200, Duration::from_secs(10))?;
             Ok(format!("503 \"The node is away.\" after {:.1} s", began.elapsed().as_secs_f64()))
         },
     );
@@ -61,7 +61,7 @@ pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
         lab.topology.boot_eniac_again()?;
         lab.start_second_node()?;
         let began = Instant::now();
-        let back = lab.answers("eniac.example.org", "/who", 200, Duration::from_secs(60));
+        let back = lab.wait_for_status("eniac.example.org", "/who", 200, Duration::from_secs(60));
         let said = back.map_err(|why| {
             let node = lab.topology.eniac.lock().expect("no panic").run("ip -br address; ss -lntp; ps ax");
             let edge = lab.topology.vps.run("ip neigh; curl -skv --max-time 5 --connect-to ::id3-eniac https://eniac.example.org/who 2>&1");
@@ -106,7 +106,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
                 }
                 let started = killed.and_then(|()| lab.start_edge(""));
                 let back = started
-                    .and_then(|()| lab.answers("git.example.org", "/who", 200, Duration::from_secs(20)));
+                    .and_then(|()| lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(20)));
                 stop.store(true, Ordering::Relaxed);
                 back.map(|_| began.elapsed())
             })?;
@@ -140,11 +140,11 @@ fn clock_jumps(lab: &Lab, facts: &Facts) {
             "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 FAKETIME_TIMESTAMP_FILE=/run/clock \
              FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1",
         )?;
-        lab.answers("git.example.org", "/who", 200, Duration::from_secs(20))?;
+        lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(20))?;
         let mut seen = Vec::new();
         for jump in ["+2d", "-2d", "+0d"] {
             set(&format!("{jump}\n"))?;
-            lab.answers("git.example.org", "/who", 200, Duration::from_secs(10))?;
+            lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(10))?;
             std::thread::sleep(Duration::from_millis(600));
             let date = lab.curl("-o /dev/null -D - --http2 https://git.example.org/who").unwrap_or_default();
             ensure(date.ends_with("2 200"), || date.clone())?;

@@ -107,7 +107,7 @@ fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, S
     let file = attacker.folder.join(format!("run/{name}.pcap"));
     let mut capture =
         attacker.start(&format!("tcpdump -i eth0 -U -Z root -w /run/{name}.pcap '{filter}'"))?;
-    capture.hears("listening on", Duration::from_secs(10))?;
+    capture.wait_for_output("listening on", Duration::from_secs(10))?;
     attacker.run(&format!("({script}) >/dev/null 2>&1"));
     let count = || {
         let both =

@@ -24,7 +24,7 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     }
     if settings.sandbox.mode == Mode::Require {
         // Last, since it holds from then on.
-        let needs = Needs::of(settings, file, &Environment::read());
+        let needs = Needs::new(settings, file, &Environment::read());
         if let Err(why) = sandbox::enter(Mode::Require, &needs) {
             findings.error(why);
         }

@@ -20,7 +20,7 @@ impl ProcessSandbox {
             return Ok(Self { needs: None, launcher: None });
         }
         let launcher = Launcher::start().map_err(|why| format!("cannot start the launcher: {why}"))?;
-        let mut needs = Needs::of(settings, &args.config, &Environment::read());
+        let mut needs = Needs::new(settings, &args.config, &Environment::read());
         needs.change.extend(super::state(args));
         let held = sandbox::enter(settings.sandbox.mode, &needs)?;
         let closed = held.as_ref().is_some_and(|held| held.landlock.restricts_files());
@@ -38,6 +38,6 @@ impl ProcessSandbox {
     /// Returns what a new configuration needs that the sandbox no longer allows.
     pub(super) fn lacks(&self, args: &RunArgs, settings: &Settings) -> Vec<String> {
         let Some(needs) = &self.needs else { return Vec::new() };
-        needs.lacks(&Needs::of(settings, &args.config, &Environment::read()))
+        needs.lacks(&Needs::new(settings, &args.config, &Environment::read()))
     }
 }
