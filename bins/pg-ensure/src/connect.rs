@@ -1,7 +1,7 @@
 //! From the command line to a server.
 
 use crate::args::ServerArgs;
-use crate::libpq::{ProcessEnvironment, Parameters};
+use crate::libpq::{Parameters, ProcessEnvironment};
 use crate::record::Record;
 use crate::tls::{Client, Connector, Mode};
 use cli_support::outcome::Failure;

@@ -8,7 +8,7 @@ use super::keys::{Key, Kind, words};
 use super::listen::{TIMEOUTS, timeouts};
 use super::ranges;
 use super::rewrite::{self, COOKIES, EDITS, edits};
-use super::upstream::{REFERRED, upstream_name, tcp_upstream_name};
+use super::upstream::{REFERRED, tcp_upstream_name, upstream_name};
 use edge_proxy::config::{
     Action, CaseSensitivity, Maintenance, PathMatch, PlainHttp, Reject, Response, Route, RouteCompression,
     Satisfy, Site, Timeouts, Upstream,

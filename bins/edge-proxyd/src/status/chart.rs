@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn tops_are_round_and_gaps_are_gaps() {
-        assert_eq!([0.0, 0.3, 1.0, 7.0, 42.0, 1001.0].map(nice), [1.0, 0.5, 1.0, 10.0, 50.0, 2000.0]);
+        assert_eq!([0.0, 0.3, 1.0, 7.0, 42.0, 1001.0].map(round_up), [1.0, 0.5, 1.0, 10.0, 50.0, 2000.0]);
         assert_eq!(path(&[Some(1.0), None, Some(0.0), Some(0.5)], 4, 1.0), "M0.0 2.0M480.0 122.0L720.0 62.0");
     }
 }
