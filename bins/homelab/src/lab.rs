@@ -39,7 +39,7 @@ pub(crate) const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
     @ TXT \"v=spf1 ip4:203.0.113.25 include:spf.mailjet.com -all\"\n\
     _dmarc TXT \"v=DMARC1; p=reject; adkim=s\"";
 
-/// Returns the DKIM records that both services require.
+/// Creates a key pair, and returns its DKIM records for both mail services, as lines of a zone file. Nothing is signed by it.
 pub(crate) fn domain_keys() -> Result<String, String> {
     let script =
         "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | openssl pkey -pubout | grep -v ^-";
@@ -100,19 +100,19 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts the edge of a node.
+    /// Starts the edge of a node, and keeps it running with the lab.
     pub(crate) fn start_node(&self, host: &Host) -> Result<(), String> {
         self.keep(programs::node(host)?);
         Ok(())
     }
 
-    /// Starts an application of a node.
+    /// Starts an application on a node, and keeps it running with the lab.
     pub(crate) fn start_service(&self, host: &Host, arguments: &str) -> Result<(), String> {
         self.keep(programs::service(host, arguments)?);
         Ok(())
     }
 
-    /// Starts the programs of the second node.
+    /// Starts the edge and the application of the second node.
     pub(crate) fn start_second_node(&self) -> Result<(), String> {
         let node = self.topology.eniac.lock().expect("no panic");
         self.start_node(&node)?;
@@ -142,7 +142,7 @@ impl Lab {
         client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
     }
 
-    /// Returns the last log lines of both edges about rejected requests, for error messages.
+    /// Returns the last access log lines with a status 5xx of both edges, for error messages.
     pub(crate) fn refused_by_edges(&self) -> String {
         let last = |host: &Host| {
             let log = std::fs::read_to_string(host.folder.join("run/access.log")).unwrap_or_default();
@@ -209,7 +209,8 @@ impl Lab {
     }
 }
 
-/// Returns the value of a field that the application received.
+/// Returns the value of a field that the application received, from `content`, its response. Several values are joined by
+/// commas.
 pub(crate) fn field(content: &str, name: &str) -> Result<String, String> {
     let json = content.lines().next().unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(json).map_err(|why| format!("{why}: {content}"))?;

@@ -49,7 +49,7 @@ pub(crate) fn folders(host: &Host) -> Result<(), String> {
     .map(drop)
 }
 
-/// Starts, stops or promotes a server.
+/// Starts, stops or promotes a server: `verb` is that of `pg_ctl`.
 pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String> {
     let command = format!(
         "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",

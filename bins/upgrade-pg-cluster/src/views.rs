@@ -61,7 +61,7 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     table.to_string()
 }
 
-/// Returns findings in the form that all programs of the family have. They are about a cluster, not about a line.
+/// Converts findings into the JSON that all programs of the workspace print. They are about a cluster, not about a line.
 pub(crate) fn findings(findings: &[Finding]) -> Value {
     let one = |finding: &Finding| {
         let mut value = serde_json::to_value(finding).unwrap_or_default();

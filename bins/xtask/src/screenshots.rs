@@ -30,7 +30,7 @@ const SCREENSHOTS: &[Screenshot] = &[
 ];
 
 /// Writes the status page of an edge that serves its clients, without the faults of the scenario.
-fn healthy() -> Outcome {
+fn write_healthy_page() -> Outcome {
     let files = root().join("bins/xtask/screenshots");
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "--mount", "bash"]).arg(files.join("healthy.sh"));
@@ -46,7 +46,7 @@ pub(crate) fn of_status() -> Outcome {
         "screenshots: building edge-proxyd",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
     )?;
-    healthy()?;
+    write_healthy_page()?;
     capture(&SCREENSHOTS[0])
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn take(run: bool) -> Outcome {
     }
     if run {
         homelab::whole(&["--quick"])?;
-        healthy()?;
+        write_healthy_page()?;
     }
     SCREENSHOTS.iter().try_for_each(capture)
 }

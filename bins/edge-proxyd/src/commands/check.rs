@@ -29,7 +29,7 @@ impl Findings {
         self.warnings.push(text.into());
     }
 
-    /// Returns the findings in the form that all programs of the family have.
+    /// Converts the warnings and errors into findings, which all programs of the workspace print alike.
     fn to_findings(&self, file: &str) -> finding::Findings {
         let place = || Place { file: file.to_owned(), ..Place::default() };
         let errors = self.errors.iter().map(|text| Finding::error("unusable", place(), text));

@@ -26,7 +26,7 @@ const FIELDS: [(&str, CertificateField); 9] = [
     ("verified", CertificateField::Verified),
 ];
 
-/// Reads the table of a site, if it has one.
+/// Reads the table `client_certificates` of a site. `None` if it is missing. Its errors are reported.
 pub(super) fn read(table: &Table<'_, '_>) -> Option<ClientCertificates> {
     let table = table.table("client_certificates")?;
     let ca = table.get("ca");

@@ -21,7 +21,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Returns the error in the form that all programs of the family have.
+    /// Converts the error into a finding, which all programs of the workspace print alike. `file` is the name of the main
+    /// file.
     fn finding(&self, file: &str) -> Finding {
         let Self { line, column, key, value, message, .. } = self;
         let file = self.file.as_deref().unwrap_or(file);
@@ -64,7 +65,7 @@ impl Problems {
         Self::new(file, vec![Problem { message: format!("cannot be read: {why}"), ..Problem::default() }])
     }
 
-    /// Returns the errors in the form that all programs of the family have.
+    /// Converts the errors into findings, which all programs of the workspace print alike.
     pub(crate) fn findings(&self) -> Findings {
         Findings::new(self.list.iter().map(|problem| problem.finding(&self.file)).collect())
     }

@@ -234,7 +234,7 @@ fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
     Some(list.iter().filter_map(Value::text).map(String::from).collect())
 }
 
-/// Reads the action of a site or a route, if it has one.
+/// Reads the action of a site or a route. `None` if it has none. Several are reported, and the first is returned.
 fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let mut actions = Vec::new();
     if let Some(value) = table.get("upstream") {

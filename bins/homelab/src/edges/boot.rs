@@ -57,7 +57,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the chain of a name, if both edges have the same chain and key.
+/// Returns the certificate chain of a name. Fails unless both edges have the same chain and key.
 fn same_chain(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let read = |file: &str| {
         let of = |host: &crate::host::Host| {

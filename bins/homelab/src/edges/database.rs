@@ -1,7 +1,7 @@
 //! The database of both edges: a primary on the first node, a replica on the second, and the loss of the first node.
 
 use super::ask::ask_while;
-use super::sessions::{TAKEN, volley};
+use super::sessions::{TAKEN, send_volley};
 use super::{APEX, EARLY, TICKETS, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use crate::postgres;
@@ -15,7 +15,7 @@ pub(super) const REPLICATOR: &str = "of the replica";
 const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/two-edges/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Creates the primary and its replica.
+/// Creates and starts the primary and its replica, as a chapter of the scenario.
 pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let matrix = &edges.topology.matrix;
     let (chain, key) = edges.topology.public_authority.issue(&["lab-matrix"]);
@@ -52,7 +52,7 @@ pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     ensure(there && follows, || "without a database there is nothing to share".to_owned())
 }
 
-/// Cuts the power of the primary's node under load, and promotes the replica.
+/// Cuts the power of the primary's node under load, and promotes the replica. Fails if the promotion does.
 pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
     let topology = &edges.topology;
@@ -118,8 +118,8 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
     );
     facts.fact(CHAPTER, "early data with sessions of the lost primary is rejected, used or unused: each sent to both edges eight times", || {
         let taken = edges.sum(TAKEN)?;
-        volley(edges, &used.flight);
-        volley(edges, &unused);
+        send_volley(edges, &used.flight);
+        send_volley(edges, &unused);
         let (used, unused, taken) = (edges.count(&path)?, edges.count("/unused")?, edges.sum(TAKEN)? - taken);
         ensure(used == 1 && unused == 0 && taken == 0, || {
             format!("the used one arrived {used} times, the other {unused} times; {taken} sessions accepted")

@@ -60,7 +60,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
         || {
             let (flight, path) = used.as_ref().ok_or("there was no early data")?;
             let taken = edges.sum(TAKEN)?;
-            volley(edges, flight);
+            send_volley(edges, flight);
             let (count, now) = (edges.count(path)?, edges.sum(TAKEN)?);
             ensure(count == 1, || format!("it has arrived {count} times"))?;
             ensure(now == taken, || format!("{} of them got a session", now - taken))?;
@@ -74,7 +74,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
             for number in 1..=TRIES {
                 let (client, path) = (edges.client_with_sessions(0)?, format!("/held-{number}"));
                 let taken = edges.sum(TAKEN)?;
-                volley(edges, &client.first_flight(EARLY, &path));
+                send_volley(edges, &client.first_flight(EARLY, &path));
                 let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);
                 ensure(got <= 1 && count <= 1, || format!("{got} got the session, {count} arrived"))?;
                 // If the database was late for all of them, no edge accepted the early data, and nothing is proved.
@@ -88,7 +88,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
 }
 
 /// Sends a flight to both edges from the attacker, eight times each, at the same time.
-pub(super) fn volley(edges: &TwoEdgeLab, flight: &[u8]) {
+pub(super) fn send_volley(edges: &TwoEdgeLab, flight: &[u8]) {
     edges.topology.attacker.run_inside(|| {
         std::thread::scope(|scope| {
             for round in 0..16 {

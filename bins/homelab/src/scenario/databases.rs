@@ -123,7 +123,7 @@ pub(crate) fn logins(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Rotates the password in a secret file.
+/// Checks that after a change of the password file only the new password is valid, and the other passwords stay.
 pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -146,7 +146,7 @@ pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Restarts the server while applications use it.
+/// Checks that an application recovers from a restart of the server, and that its data is there.
 pub(crate) fn restart(lab: &Lab, facts: &Facts) {
     facts.fact(
         super::faults::CHAPTER,

@@ -157,7 +157,7 @@ fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> 
     Ok(())
 }
 
-/// Returns the folder of what the machine is given.
+/// Returns the folder of the files that machines get.
 fn machine_files() -> PathBuf {
     root().join("bins/xtask/boot")
 }

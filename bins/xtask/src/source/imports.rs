@@ -25,7 +25,7 @@ pub(crate) fn read(code: &str) -> Imports {
     }
     for start in ["crate", "super", "self"] {
         for (at, _) in code.match_indices(start) {
-            let path = inline(&code[at..]);
+            let path = leading_path(&code[at..]);
             if !code[..at].ends_with(is_word) && path[start.len()..].starts_with("::") {
                 imports.used.push(path.to_owned());
             }
@@ -51,8 +51,8 @@ fn is_public(before: &str) -> bool {
     bare.strip_suffix("pub").is_some_and(|rest| !rest.ends_with(is_word))
 }
 
-/// Returns the path at the beginning of the text, such as `crate::a::b`.
-fn inline(text: &str) -> &str {
+/// Returns the path that a text begins with, such as `crate::a::b`.
+fn leading_path(text: &str) -> &str {
     let mut end = text.find(|c| !is_word(c)).unwrap_or(text.len());
     while let Some(rest) = text[end..].strip_prefix("::") {
         let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
