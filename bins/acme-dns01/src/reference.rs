@@ -4,7 +4,7 @@ use crate::settings::Settings;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Returns the reference of the file as Markdown.
+/// Returns the reference of the configuration file as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {

@@ -29,7 +29,7 @@ pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// The work on each connection.
+/// The work that a client does on each connection.
 #[derive(Clone)]
 pub(crate) enum ConnectionScenario {
     /// A handshake, one request, and the end.

@@ -102,7 +102,7 @@ impl Line {
         Some((ours / best, peer))
     }
 
-    /// Returns the same ratio of medians.
+    /// Returns edge-proxyd's median divided by that of a peer.
     pub(crate) fn ratio_of_medians(&self, peer: Contender) -> f64 {
         let of = |contender| self.of(contender).map_or(f64::NAN, |figures| figures.median(self.measure));
         of(Contender::Edge) / of(peer)

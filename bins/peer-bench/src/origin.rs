@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-/// Writes the files and starts nginx.
+/// Writes the files of [`FILES`], and starts nginx as their origin.
 pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
     let files = folder.join("files");
     fs::create_dir_all(&files).map_err(|why| format!("{}: {why}", files.display()))?;

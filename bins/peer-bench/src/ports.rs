@@ -1,6 +1,6 @@
 //! The ports of the contenders and of the origin.
 
-/// The ports of a contender.
+/// The ports that a contender listens on.
 #[derive(Clone, Copy)]
 pub(crate) struct Ports {
     /// HTTP/1.1 without TLS.

@@ -82,7 +82,7 @@ impl Workload {
         }
     }
 
-    /// Returns the number of workers.
+    /// Returns the number of workers that a contender runs with.
     pub(crate) const fn workers(&self) -> usize {
         if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }
     }

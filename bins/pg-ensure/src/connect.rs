@@ -73,7 +73,7 @@ fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failu
     let around = ProcessEnvironment {
         variable: &|name| std::env::var(name).ok(),
         home: home(),
-        account: account(),
+        account: current_account(),
     };
     Parameters::parse(text)?.complete(&around, fallback)
 }
@@ -82,8 +82,8 @@ fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| Path::new(home).is_absolute()).map(PathBuf::from)
 }
 
-/// Returns the name of the account that this process acts as, by the program `id`. `None` if the account has no name.
-fn account() -> Option<String> {
+/// Returns the name of the account that this process acts as, by the program `id`. `None` if it has no name.
+fn current_account() -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
     let output = std::process::Command::new("id").args(["-un", &uid]).output().ok()?;

@@ -145,7 +145,7 @@ impl Settings {
             faults.add("password", "a password needs a user: give --user, or user = in the file");
         }
         let named = self.password_file.clone().or(file.password_file);
-        faults.absolute("password_file", named.as_deref());
+        faults.check_absolute("password_file", named.as_deref());
         let held = file.incoming;
         mailer.incoming = held.as_ref().map(|held| {
             let mut settings = Incoming::new(&held.reply_to, &held.host, &held.username);
@@ -157,7 +157,7 @@ impl Settings {
             settings
         });
         faults
-            .absolute("incoming.password_file", held.as_ref().and_then(|held| held.password_file.as_deref()));
+            .check_absolute("incoming.password_file", held.as_ref().and_then(|held| held.password_file.as_deref()));
         for fault in mailer.faults(version) {
             match &fault {
                 // A key of its table has a place of its own.
@@ -255,7 +255,7 @@ impl Faults<'_> {
     }
 
     /// Adds a problem if a path is relative: Forgejo would look for it in another folder than this program.
-    fn absolute(&mut self, key: &str, path: Option<&str>) {
+    fn check_absolute(&mut self, key: &str, path: Option<&str>) {
         if path.is_some_and(|path| !path.starts_with('/')) {
             self.add(key, "not an absolute path: begin it with /");
         }
@@ -270,7 +270,7 @@ impl Faults<'_> {
     }
 }
 
-/// Reads passwords and chooses the routes that they take.
+/// The reader of passwords, which chooses the way that each takes to Forgejo.
 struct PasswordReader<'a> {
     version: Version,
     account: Option<&'a Account>,
@@ -317,7 +317,7 @@ impl Secret {
         Credential { secret: &self.secret, route: &self.route }
     }
 
-    /// Returns the file for a variable with `__FILE`.
+    /// Returns the path of the file that a variable with `__FILE` names for this password. Fails if the password has no file.
     pub(crate) fn environment_file(&self) -> Result<String, Failure> {
         match by_environment_file(&self.secret, self.file.as_deref()) {
             Ok(Route::EnvironmentFile(file)) => Ok(file),

@@ -112,7 +112,7 @@ const WORDS: Words = Words {
 pub(crate) struct SettingsSource<'t>(Source<'t>);
 
 impl<'t> SettingsSource<'t> {
-    /// Parses the text of a file.
+    /// Parses the text of the settings file at `file`.
     pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Failure> {
         Ok(Self(Source::parse(&file.display().to_string(), text, WORDS)?))
     }

@@ -70,7 +70,7 @@ pub(crate) fn all(arguments: &[&str]) -> Outcome {
     step("applications", command)
 }
 
-/// Starts the short form beside other steps.
+/// Starts the short form in the background, while other steps run.
 pub(crate) fn begin() -> Result<Scenario, String> {
     let mut command = runner();
     command.arg("--quick");

@@ -4,7 +4,7 @@ use crate::dist::PROGRAMS;
 use crate::process::{Outcome, root, target};
 use std::process::Command;
 
-/// Evaluates the flake. Nothing is built, and nothing is fetched.
+/// Evaluates the flake, and checks that it names each program. Nothing is built, and nothing is fetched.
 pub(crate) fn prove() -> Outcome {
     let work = target().join("flake-test");
     let mut nix = Command::new("/usr/bin/nix");

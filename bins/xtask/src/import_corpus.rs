@@ -108,7 +108,7 @@ fn has_site(json: &str) -> bool {
     digits.and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|sites| sites > 0)
 }
 
-/// Finds the configurations below a folder, by their names.
+/// Appends the paths of nginx configurations below a folder, known by their names.
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
     let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {

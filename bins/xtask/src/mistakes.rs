@@ -41,7 +41,7 @@ pub(crate) fn show(commit: Option<&str>) -> Outcome {
     Ok(())
 }
 
-/// Reads the answers, by the names of their files.
+/// Reads the answers in a folder, by the names of their files.
 fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
     let said = |why: std::io::Error| format!("{}: {why}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(said)?.filter_map(Result::ok);

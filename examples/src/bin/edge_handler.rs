@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Answers with the number of requests that it was asked for.
+/// A handler that answers each request with the number of requests so far.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
@@ -19,7 +19,8 @@ impl Handler for Counter {
     }
 }
 
-/// Tells the service which tenant a request is for, and the client nothing of the service's software.
+/// A handler that tells the service which tenant a request is for, and removes the name of the service's software from
+/// responses.
 struct Tenant;
 
 impl Handler for Tenant {

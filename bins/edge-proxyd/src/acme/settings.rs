@@ -41,7 +41,7 @@ impl AcmeSection {
         certificates.iter().flat_map(|one| one.spec.names.iter().map(ToString::to_string)).collect()
     }
 
-    /// Returns the keys that run external programs.
+    /// Returns the keys of the section that run external programs.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let settings = &self.settings;
         let certificates = &settings.certificate;

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
 
 /// Returns the state folder: that of `--state`, or else the one that systemd created. `None` if there is neither.
 pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
-    args.state.clone().or_else(maintenance::of_environment)
+    args.state.clone().or_else(maintenance::folder_from_environment)
 }
 
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {

@@ -33,7 +33,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("[upstream.NAME.retry]", "[upstream.a.retry]\n", "upstream.a.retry"),
 ];
 
-/// Returns the keys of each section in the tables of the document, except those of `[acme]`.
+/// Returns the keys of each section in the tables of the guide to the configuration, except those of `[acme]`.
 fn documented() -> Vec<(String, BTreeSet<String>)> {
     all_documented().into_iter().filter(|(title, _)| !title.contains("[acme")).collect()
 }

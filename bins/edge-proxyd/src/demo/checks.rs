@@ -1,6 +1,6 @@
 //! The checks of the demonstration: each makes real requests and reports what it observed.
 
-use super::client::{self, Outcome, Tls, plain, tls, whole};
+use super::client::{self, Outcome, Tls, is_complete_response, plain, tls};
 use super::lab::{Lab, TRUSTED};
 use bytes::Bytes;
 use std::io::{Read, Write};
@@ -50,8 +50,8 @@ fn get(host: &str, path: &str) -> String {
 async fn http1(lab: &Lab) -> Outcome<String> {
     let config = tls(&lab.root, &[b"http/1.1"], false)?;
     let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
-    let first = client.ask(&get("app.localhost", "/one"), whole)?;
-    let second = client.ask(&get("app.localhost", "/two"), whole)?;
+    let first = client.ask(&get("app.localhost", "/one"), is_complete_response)?;
+    let second = client.ask(&get("app.localhost", "/two"), is_complete_response)?;
     require(first.starts_with("HTTP/1.1 200") && second.starts_with("HTTP/1.1 200"), || first.clone())?;
     require(second.contains("X-Forwarded-For: 127.0.0.1"), || second.clone())?;
     let version = client.tls.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
@@ -152,7 +152,7 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
     let mut kinds = Vec::new();
     for _ in 0..2 {
         let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
-        client.ask(&get("app.localhost", "/"), whole)?;
+        client.ask(&get("app.localhost", "/"), is_complete_response)?;
         kinds.push(client.tls.handshake_kind());
     }
     require(kinds[1] == Some(rustls::HandshakeKind::Resumed), || format!("{kinds:?}"))?;
@@ -162,7 +162,7 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
 /// Connects with this request in early data, and sends nothing more until told to.
 fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     let config = tls(&lab.root, &[b"http/1.1"], true)?;
-    Tls::new(lab.tls, "early.localhost", &config)?.ask(&get("early.localhost", "/ticket"), whole)?;
+    Tls::new(lab.tls, "early.localhost", &config)?.ask(&get("early.localhost", "/ticket"), is_complete_response)?;
     let mut client = Tls::new(lab.tls, "early.localhost", &config)?;
     client.tls.early_data().ok_or("the ticket allows no early data")?.write_all(request.as_bytes())?;
     client.flush()?;
@@ -176,7 +176,7 @@ async fn early_tcp(lab: &Lab) -> Outcome<String> {
     let seen = lab.memory.find("/early-tcp");
     let before = seen.first().ok_or("the request waited for the handshake")?;
     require(before.field("early-data") == Some("1"), || format!("{before:?}"))?;
-    let answer = client.read(whole)?;
+    let answer = client.read(is_complete_response)?;
     require(answer.starts_with("HTTP/1.1 200") && client.tls.is_early_data_accepted(), || answer.clone())?;
     require(lab.memory.find("/early-tcp").len() == 1, || "the request arrived twice".into())?;
     Ok("accepted, answered before the handshake completed, Early-Data: 1".into())
@@ -189,7 +189,7 @@ async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
     require(lab.memory.find("/held-tcp").is_empty(), || {
         "it was forwarded before the handshake completed".into()
     })?;
-    let answer = client.read(whole)?;
+    let answer = client.read(is_complete_response)?;
     let seen = lab.memory.find("/held-tcp");
     require(answer.starts_with("HTTP/1.1 200") && seen.len() == 1, || answer.clone())?;
     require(seen[0].field("early-data").is_none(), || format!("{:?}", seen[0]))?;
@@ -343,7 +343,7 @@ async fn reload(lab: &Lab) -> Outcome<String> {
                     // Half of the clients keep their connection, half open a new one each time.
                     let client = kept.take().map_or_else(|| Tls::new(lab.tls, "app.localhost", config), Ok);
                     let outcome = client.and_then(|mut client| {
-                        let text = client.ask(&get("app.localhost", "/reload"), whole)?;
+                        let text = client.ask(&get("app.localhost", "/reload"), is_complete_response)?;
                         Ok((text.starts_with("HTTP/1.1 200"), client))
                     });
                     match outcome {

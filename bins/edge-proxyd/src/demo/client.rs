@@ -83,7 +83,7 @@ impl Tls {
 }
 
 /// Returns whether a text is a complete response with its content, as the origins here send it.
-pub(super) fn whole(text: &str) -> bool {
+pub(super) fn is_complete_response(text: &str) -> bool {
     let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -107,13 +107,13 @@ pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<Stri
         };
         text.extend_from_slice(&part[..n]);
         let so_far = String::from_utf8_lossy(&text);
-        if n == 0 || whole(&so_far) {
+        if n == 0 || is_complete_response(&so_far) {
             return Ok(so_far.into_owned());
         }
     }
 }
 
-/// Opens an HTTP/2 connection.
+/// Opens an HTTP/2 connection over TLS to `name`, trusting `root`. A task drives it.
 pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2::client::SendRequest<Bytes>> {
     let config = tls(root, &[b"h2"], false)?;
     let tcp = tokio::net::TcpStream::connect(to).await?;

@@ -6,7 +6,7 @@ use super::passwords::local_path;
 use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
-/// The levels around a place: `http`, and the server.
+/// The levels at which error pages are set: `http`, and the server.
 pub(super) struct ErrorPageScope<'a> {
     pub(super) http: &'a [&'a Directive],
     pub(super) server: &'a [Directive],

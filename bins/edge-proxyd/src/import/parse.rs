@@ -105,7 +105,7 @@ impl Parser<'_, '_> {
                     Token::Open => {
                         // Blocks of Lua are programs, not configuration: skipped, and noted by their name.
                         if words[0].ends_with("_by_lua_block") {
-                            self.program(line)?;
+                            self.skip_program(line)?;
                             self.directive(&mut all, line, words, None, depth)?;
                             break;
                         }
@@ -153,7 +153,7 @@ impl Parser<'_, '_> {
     }
 
     /// Skips a program in braces; braces within it are balanced.
-    fn program(&mut self, line: usize) -> Result<(), ParseError> {
+    fn skip_program(&mut self, line: usize) -> Result<(), ParseError> {
         let mut open = 1;
         while open > 0 {
             match self.next() {

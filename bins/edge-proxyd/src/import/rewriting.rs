@@ -7,7 +7,7 @@ use super::scope::Scope;
 use super::variables::Variables;
 
 impl Scope {
-    /// Takes a `proxy_redirect` directive.
+    /// Converts a `proxy_redirect` into rules that rewrite Location, or notes why it cannot.
     pub(super) fn proxy_redirect(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
         let rules = self.rewrites_location.get_or_insert_default();
         let arguments: Vec<String> = directive.arguments.iter().map(|text| variables.expand(text)).collect();
@@ -35,7 +35,7 @@ impl Scope {
         }
     }
 
-    /// Takes `proxy_cookie_path` and `proxy_cookie_domain`.
+    /// Converts a `proxy_cookie_path` or `proxy_cookie_domain` into a rule that rewrites cookies, or notes why it cannot.
     pub(super) fn cookie(&mut self, directive: &Directive, notes: &mut Notes) {
         let path = directive.name == "proxy_cookie_path";
         let fine = |text: &String| {

@@ -38,7 +38,7 @@ pub(super) fn connection(
     let _ = writeln!(out, "\" {status} {sent} \"-\" \"-\"");
 }
 
-/// Writes the line up to the quotation mark before the request.
+/// Appends the part of a line before the request, up to its quotation mark.
 fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
     let date = Date::new(time);
     let _ = write!(

@@ -80,7 +80,8 @@ impl ReachedRequests {
     }
 }
 
-/// Runs both sides and compares their answers.
+/// Sends the same requests, at most `most`, to nginx and to edge-proxyd with the imported configuration, and compares the
+/// replies.
 fn run(
     directives: &[Directive],
     options: &Options,

@@ -31,15 +31,15 @@ pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
 fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     for one in all {
         let literals: Vec<String> = match (one.name.as_str(), one.arguments.as_slice()) {
-            ("location", [modifier, expression]) if modifier.starts_with('~') => of_expression(expression),
+            ("location", [modifier, expression]) if modifier.starts_with('~') => paths_of_expression(expression),
             ("location", [_, path] | [path]) => vec![path.clone()],
-            ("rewrite", [expression, ..]) => of_expression(expression),
+            ("rewrite", [expression, ..]) => paths_of_expression(expression),
             ("if", _) => one
                 .arguments
                 .iter()
                 .map(|text| text.trim_matches(['(', ')', '"']).trim_start_matches(['^', '~']))
                 .filter(|text| text.starts_with('/'))
-                .flat_map(of_expression)
+                .flat_map(paths_of_expression)
                 .collect(),
             _ => Vec::new(),
         };
@@ -57,7 +57,7 @@ fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
 }
 
 /// Returns paths that an expression matches or nearly matches.
-fn of_expression(expression: &str) -> Vec<String> {
+fn paths_of_expression(expression: &str) -> Vec<String> {
     let Some(all) = shapes(expression) else {
         let letters = expression.replace("\\.", ".");
         let plain: String = letters.chars().take_while(|c| !"()[]*+?|^$\\".contains(*c)).collect();

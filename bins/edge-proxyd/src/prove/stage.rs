@@ -153,7 +153,7 @@ impl Stage {
     }
 }
 
-/// Returns the path of the socket that stands for another.
+/// Returns the path of the socket in `folder` that stands for the socket at `path`.
 fn socket(folder: &str, path: &str) -> String {
     let letters: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{folder}/sockets/s{letters}")

@@ -24,7 +24,7 @@ const SYSTEM: &[&str] = &[
     "/usr/share",
 ];
 
-/// The needs that come from the environment.
+/// The environment variables that name files which the process needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `CREDENTIALS_DIRECTORY`, where systemd puts secrets.

@@ -78,14 +78,14 @@ pub(crate) struct ControlAnswer {
 
 /// Returns the path of the control socket in the first folder of `RUNTIME_DIRECTORY`, which systemd sets. `None` if that is
 /// not set.
-pub(crate) fn of_environment() -> Option<PathBuf> {
+pub(crate) fn path_from_environment() -> Option<PathBuf> {
     let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(NAME))
 }
 
 /// Returns the path at which a command looks for the socket.
 pub(crate) fn default_path() -> PathBuf {
-    of_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
+    path_from_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
 }
 
 /// The listening Unix socket that commands send requests to.
@@ -186,7 +186,7 @@ pub(crate) fn open(
     inherited: Option<std::os::unix::net::UnixListener>,
     path: Option<PathBuf>,
 ) -> Option<ControlSocket> {
-    let path = path.or_else(of_environment)?;
+    let path = path.or_else(path_from_environment)?;
     match ControlSocket::open(inherited, &path) {
         Ok(socket) => Some(socket),
         Err(why) => {

@@ -15,14 +15,14 @@ const FOLDER: &str = "/var/lib/edge-proxyd";
 const NAME: &str = "maintenance.json";
 
 /// Returns the first folder of `STATE_DIRECTORY`, which systemd sets (`StateDirectory=`). `None` if that is not set.
-pub(crate) fn of_environment() -> Option<PathBuf> {
+pub(crate) fn folder_from_environment() -> Option<PathBuf> {
     let folders = std::env::var("STATE_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the folder in which a command looks for the state of the service.
 pub(crate) fn default_folder() -> PathBuf {
-    of_environment().unwrap_or_else(|| FOLDER.into())
+    folder_from_environment().unwrap_or_else(|| FOLDER.into())
 }
 
 /// The sites under maintenance, and the state folder that keeps them.

@@ -23,7 +23,7 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    /// Connects as the environment specifies.
+    /// Connects to the socket that `NOTIFY_SOCKET` names, if it is set, and reads the interval of the watchdog.
     pub(crate) fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| connect(&name).ok());
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

@@ -108,11 +108,11 @@ impl<'a> SuccessorProcess<'a> {
     }
 }
 
-/// The process that this one takes over from.
+/// The connection to the process that this one takes over from, if there is one.
 pub(crate) struct Predecessor(Option<UnixStream>);
 
 impl Predecessor {
-    /// Connects as the environment specifies. Must be called once.
+    /// Takes the connection that the predecessor passed as a descriptor, if there is one. Must be called once.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
         let stream = fd.map(|fd| take_ownership(fd).map(UnixStream::from)).transpose()?;

@@ -50,7 +50,7 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
     Ok(Done::Fine)
 }
 
-/// Returns the fault of a password's file at which the start ends.
+/// Returns the fault of a password's file for which Forgejo does not start. `None` if there is none.
 fn unread_secret(
     file: &Path,
     ini: &smtp_config::ini::Ini,

@@ -11,7 +11,7 @@ pub(super) const STEPS: &[Step] = &[
         super::options::complete,
     ),
     ("a listener waits for its interface, and survives that it is made anew", interface),
-    ("a peer is trusted by the interface that it comes by, whichever listener it comes to", trusted),
+    ("a peer is trusted by the interface that it comes by, whichever listener it comes to", tailnet_trust),
     ("a listener waits for its address", address),
     ("an application starts when its database's secret comes", late_secret),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
@@ -80,7 +80,7 @@ fn interface(machine: &mut Machine) -> Outcome {
 
 /// Checks the trust by the interface of the tailnet: another machine's report of the client is believed, and that of a sender
 /// who has such an address on another interface is not.
-fn trusted(machine: &mut Machine) -> Outcome {
+fn tailnet_trust(machine: &mut Machine) -> Outcome {
     let log = "/var/log/edge-proxyd/access.log";
     let ask = "curl -sS --fail --max-time 5 -H 'Host: a.test' -H 'X-Forwarded-For: 203.0.113.7'";
     machine.run(&format!("ip netns exec node {ask} http://100.64.0.5/by-tailnet"))?;

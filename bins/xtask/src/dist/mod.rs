@@ -18,7 +18,7 @@ use std::process::Command;
 
 /// Builds for release and packs.
 pub(crate) fn release() -> Outcome {
-    let programs = built()?;
+    let programs = build_static()?;
     for (_, program) in PROGRAMS {
         if !package::is_static(&programs.join(program))? {
             return Err(format!("{program} is not statically linked"));
@@ -37,9 +37,9 @@ pub(crate) fn pack_built(programs: &Path) -> Outcome {
     pack(programs, &target().join("dist"), true, "xz")
 }
 
-/// Returns the folder of static programs: linked with musl if its target is installed, else with the C library of this
-/// machine.
-fn built() -> Result<PathBuf, String> {
+/// Builds the static programs for release, and returns their folder: linked with musl if its target is installed, else with
+/// the C library of this machine.
+fn build_static() -> Result<PathBuf, String> {
     let output = Command::new("rustup").args(["target", "list", "--installed"]).output();
     let targets =
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

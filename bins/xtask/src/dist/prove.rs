@@ -9,7 +9,7 @@ use crate::process::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Tries all artefacts.
+/// Checks the digests of all artefacts, installs each into an empty root, and runs its programs there.
 pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
     let work = build.out.join("proof");
     let _ = std::fs::remove_dir_all(&work);

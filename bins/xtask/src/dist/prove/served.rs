@@ -27,7 +27,7 @@ plain = \"serve\"
 upstream = \"http://by-dns.test:3000\"
 ";
 
-/// Starts the image's program and asks it, in a network of its own.
+/// Starts the image's program in a network of its own, and checks that it serves.
 pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     write(&root.join("etc/edge-proxyd/edge.toml"), CONFIG)?;
     write(&root.join("etc/hosts"), "127.0.0.1 localhost by-hosts\n")?;
