@@ -88,7 +88,9 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Sets the deadline to `duration` from now.
     pub(crate) fn set(&self, duration: Duration) {
-        self.slot.at.set(self.sweep.now.get() + duration.as_millis() as u64 + SWEEP_INTERVAL.as_millis() as u64);
+        self.slot
+            .at
+            .set(self.sweep.now.get() + duration.as_millis() as u64 + SWEEP_INTERVAL.as_millis() as u64);
     }
 
     /// Sets the deadline to `duration` from now unless it is earlier already.

@@ -184,7 +184,10 @@ impl ProxyHandle {
     }
 
     /// Waits until every worker has replied that it is prepared, or one has failed or taken too long.
-    fn wait_until_prepared(&self, replies: &mpsc::Receiver<(usize, io::Result<()>)>) -> Result<(), StartError> {
+    fn wait_until_prepared(
+        &self,
+        replies: &mpsc::Receiver<(usize, io::Result<()>)>,
+    ) -> Result<(), StartError> {
         let mut missing: Vec<usize> = (0..self.workers.len()).collect();
         while let Some(&number) = missing.first() {
             match replies.recv_timeout(START_TIMEOUT) {

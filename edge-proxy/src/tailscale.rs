@@ -87,7 +87,8 @@ impl WhoIs {
         {
             return Some(said.clone());
         }
-        let asked = deadline.within(QUERY_TIMEOUT, self.ask(SocketAddr::new(address, who.port()), deadline)).await;
+        let asked =
+            deadline.within(QUERY_TIMEOUT, self.ask(SocketAddr::new(address, who.port()), deadline)).await;
         let (said, remember) = match asked {
             Some(Ok(said)) => (said, self.tailnet.remember),
             _ => (WhoisResult::Unreachable, PAUSE_AFTER_FAILURE),

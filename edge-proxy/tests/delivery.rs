@@ -230,7 +230,8 @@ fn service(case: Arc<Mutex<Option<Case>>>, received: Sender<Upload>) -> SocketAd
                     if case.slow {
                         std::thread::sleep(Duration::from_millis(150));
                     }
-                    let number = head.split(' ').nth(1).and_then(|path| path.strip_prefix("/up/")).expect("a number");
+                    let number =
+                        head.split(' ').nth(1).and_then(|path| path.strip_prefix("/up/")).expect("a number");
                     let (content, whole) = receive(&mut stream, &head);
                     let _ = received.send(Upload { case: number.into(), content, whole });
                     let _ = stream
@@ -347,5 +348,8 @@ fn whatever_was_read_from_one_side_is_written_to_the_other() {
         }
     }
     // They are exceptions: an end that overtakes the connection to the service.
-    assert!(absent <= 3 + interrupted / 3, "{absent} of {interrupted} interrupted uploads never reached the service");
+    assert!(
+        absent <= 3 + interrupted / 3,
+        "{absent} of {interrupted} interrupted uploads never reached the service"
+    );
 }

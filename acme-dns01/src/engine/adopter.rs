@@ -81,7 +81,7 @@ impl<'e> Adopter<'e> {
         if self.dry {
             return Ok(format!("would be taken from {shown}"));
         }
-        let _lock = self.engine.locked(&spec.id).await?;
+        let _lock = self.engine.wait_for_lock(&spec.id).await?;
         let mut state = State::replay(&store.journal(&spec.id).await?);
         let mut held = found.info.clone();
         held.authority = spec.authorities.first().cloned();

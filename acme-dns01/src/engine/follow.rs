@@ -77,10 +77,8 @@ impl Follower {
             };
             let text = format!("the certificate that another machine installed: {why}");
             self.engine.reporter.event(id, &EngineEvent::Error(text));
-            let pause = self
-                .retries
-                .get(id)
-                .map_or(RETRY_PAUSES.0, |(_, pause)| (*pause * 2).min(RETRY_PAUSES.1));
+            let pause =
+                self.retries.get(id).map_or(RETRY_PAUSES.0, |(_, pause)| (*pause * 2).min(RETRY_PAUSES.1));
             if self.retries.insert(id.clone(), (Instant::now() + pause, pause)).is_none() {
                 self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
             }

@@ -286,7 +286,10 @@ impl<'e> Issuer<'e> {
         let chain = self.chain(&account, None, url).await?;
         let (chain, found) = verify_pair(&chain, &pair_key, &held.names).map_err(loss_error)?;
         if found.serial != held.serial {
-            return Err(loss_error(format!("the CA has another certificate there (serial {})", found.serial)));
+            return Err(loss_error(format!(
+                "the CA has another certificate there (serial {})",
+                found.serial
+            )));
         }
         store.stage(id, &CertificatePair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(id, &held.serial);

@@ -15,7 +15,7 @@ const LOCK_RETRY: Duration = Duration::from_secs(30);
 /// Runs the rounds of a certificate until the engine is stopped.
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
-        engine.ready(&certificate).await;
+        engine.prepare_or_report(&certificate).await;
         let round = engine.round(&certificate, false).await;
         let until = match round.outcome {
             RoundOutcome::Issued => now(),

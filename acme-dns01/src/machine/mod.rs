@@ -238,9 +238,7 @@ impl Machine {
                 self.see_clock(date, now);
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
                 let next = now.after(
-                    retry_after
-                        .unwrap_or(RENEWAL_INFO_INTERVAL)
-                        .clamp(self.spec.timeouts.ari.min(DAY), DAY),
+                    retry_after.unwrap_or(RENEWAL_INFO_INTERVAL).clamp(self.spec.timeouts.ari.min(DAY), DAY),
                 );
                 self.write(Record::Ari(crate::lifetime::Ari { of, info, next }));
                 self.phase = Phase::Idle;

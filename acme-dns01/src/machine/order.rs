@@ -319,8 +319,7 @@ impl Machine {
                 let pending = &mut self.work.pending[0];
                 pending.polls += 1;
                 // It was written down that the CA would be told; the machine may have ended before it was.
-                if pending.polls >= RETRIGGER_AFTER_POLLS
-                    && authorization.challenge_status == Status::Pending
+                if pending.polls >= RETRIGGER_AFTER_POLLS && authorization.challenge_status == Status::Pending
                 {
                     pending.polls = 0;
                     pending.triggered = false;

@@ -197,7 +197,12 @@ impl Settings {
             let login = match (&mail.user, &mail.password) {
                 (Some(user), Some(password)) => Some((user.clone(), read("alert.mail.password", password)?)),
                 (None, None) => None,
-                _ => return Err(value_error("alert.mail", "has one of user and password: write both, or none")),
+                _ => {
+                    return Err(value_error(
+                        "alert.mail",
+                        "has one of user and password: write both, or none",
+                    ));
+                }
             };
             let security = match mail.security {
                 Security::Starttls => MailSecurity::StartTls,
@@ -236,8 +241,10 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
     made.contact.clone_from(&settings.email);
     made.terms_agreed = settings.agree_terms;
     if let Some(eab) = &written.eab {
-        made.external_account =
-            Some(ExternalAccount { key_id: eab.key_id.clone(), key: decode_secret(&key("eab.key"), &eab.key)? });
+        made.external_account = Some(ExternalAccount {
+            key_id: eab.key_id.clone(),
+            key: decode_secret(&key("eab.key"), &eab.key)?,
+        });
     }
     Ok(made)
 }
@@ -255,7 +262,10 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
                     CloudflareAuth::GlobalKey { email: email.clone(), key: read(&key("key"), global)? }
                 }
                 _ => {
-                    return Err(value_error(key("token"), "is missing: write a token, or email and key, not both"));
+                    return Err(value_error(
+                        key("token"),
+                        "is missing: write a token, or email and key, not both",
+                    ));
                 }
             };
             let mut made = Cloudflare::new(http.clone(), auth);
@@ -286,10 +296,13 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
             match (key_name, secret) {
                 (Some(owner), Some(secret)) => {
                     let secret = decode_secret(&key("key"), secret)?;
-                    made = made.tsig(owner, algorithm, &secret).map_err(|why| value_error(key("key"), why))?;
+                    made =
+                        made.tsig(owner, algorithm, &secret).map_err(|why| value_error(key("key"), why))?;
                 }
                 (None, None) => {}
-                _ => return Err(value_error(key("key_name"), "and key belong together: write both, or none")),
+                _ => {
+                    return Err(value_error(key("key_name"), "and key belong together: write both, or none"));
+                }
             }
             Arc::new(made)
         }

@@ -86,7 +86,10 @@ impl Host {
         let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/nonexistent:/bin/false\n");
         let accounts = [("edge-proxy", EDGE), ("dovecot-reader", MEMBER), ("stranger", STRANGER)];
         let names = accounts.map(|(name, _)| name);
-        write("passwd", remove_accounts(&passwd, &names) + &accounts.map(|(name, id)| account(name, id)).concat())?;
+        write(
+            "passwd",
+            remove_accounts(&passwd, &names) + &accounts.map(|(name, id)| account(name, id)).concat(),
+        )?;
         write(
             "group",
             format!("{}acme:x:{ACME_GROUP}:edge-proxy,dovecot-reader\n", remove_accounts(&group, &["acme"])),

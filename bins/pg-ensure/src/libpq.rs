@@ -171,8 +171,9 @@ impl Parameters {
             say("target_session_attrs", &target);
         }
         // What tokio-postgres says of a wrong text does not repeat a password.
-        let mut config: tokio_postgres::Config =
-            text.parse().map_err(|why: tokio_postgres::Error| option_error(cli_support::outcome::chain(&why)))?;
+        let mut config: tokio_postgres::Config = text
+            .parse()
+            .map_err(|why: tokio_postgres::Error| option_error(cli_support::outcome::chain(&why)))?;
         if let Some(password) = password {
             config.password(password);
         }
@@ -345,7 +346,8 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
         set("port", &ports.join(","))?;
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| option_error("expected key=value in the query"))?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| option_error("expected key=value in the query"))?;
         set(if name == "ssl" { "sslmode" } else { name }, if name == "ssl" { "require" } else { value })?;
     }
     Ok(found)

@@ -39,7 +39,8 @@ impl SavedPlan {
             destroy: destroy.iter().map(ToString::to_string).collect(),
             plan: report::plan_json(plan),
         };
-        let text = serde_json::to_string_pretty(&saved).map_err(|why| file_error(path, &why.to_string()))? + "\n";
+        let text =
+            serde_json::to_string_pretty(&saved).map_err(|why| file_error(path, &why.to_string()))? + "\n";
         replace(path, text.as_bytes()).map_err(|why| Failure::because(&why))
     }
 

@@ -88,7 +88,8 @@ impl Matrix {
             write!(out, "<tr><td>{}<td>{}", escape(user), escape(database)).expect("a string takes it");
             for column in 0..self.columns.len() {
                 let cell = self.cell(row, column);
-                write!(out, "<td class=\"{}\">{}", css_class(&cell), escape(&cell)).expect("a string takes it");
+                write!(out, "<td class=\"{}\">{}", css_class(&cell), escape(&cell))
+                    .expect("a string takes it");
             }
             out.push('\n');
         }

@@ -156,8 +156,10 @@ impl Settings {
             settings.maximum_size = held.maximum_size;
             settings
         });
-        faults
-            .check_absolute("incoming.password_file", held.as_ref().and_then(|held| held.password_file.as_deref()));
+        faults.check_absolute(
+            "incoming.password_file",
+            held.as_ref().and_then(|held| held.password_file.as_deref()),
+        );
         for fault in mailer.faults(version) {
             match &fault {
                 // A key of its table has a place of its own.

@@ -35,7 +35,11 @@ pub(crate) fn is_child() -> bool {
 
 /// Runs this program as the owner of a folder until it is done, and returns its exit code. Whenever it asks for that, the
 /// service `stop` is stopped, or `start` started.
-pub(crate) fn run_as_owner(folder: &Path, stop: Option<&str>, start: Option<&str>) -> Result<ExitCode, Failure> {
+pub(crate) fn run_as_owner(
+    folder: &Path,
+    stop: Option<&str>,
+    start: Option<&str>,
+) -> Result<ExitCode, Failure> {
     let failed =
         |why: std::io::Error| Failure::Failed(format!("this program cannot be started again: {why}"));
     let about = std::fs::metadata(folder).map_err(|why| {

@@ -70,13 +70,15 @@ pub(crate) fn check() -> Outcome {
             let file = block.info.split_whitespace().nth(1).unwrap_or_default();
             if let Some((file, program, args)) = FILES.iter().find(|(known, ..)| *known == file) {
                 files += 1;
-                faults
-                    .extend(validate(&work, file, program, args, &block.text).map(|why| format!("{at}: {why}")));
+                faults.extend(
+                    validate(&work, file, program, args, &block.text).map(|why| format!("{at}: {why}")),
+                );
             } else if block.info == "sh" {
                 for line in block.text.lines() {
                     let Some(words) = command(line) else { continue };
                     commands += 1;
-                    faults.extend(command_fault(&words, &mut help)?.map(|why| format!("{at}: {line}: {why}")));
+                    faults
+                        .extend(command_fault(&words, &mut help)?.map(|why| format!("{at}: {line}: {why}")));
                 }
             }
         }
@@ -214,7 +216,10 @@ fn command(line: &str) -> Option<Vec<String>> {
 
 /// Returns what is wrong with a command: a subcommand or an option that the program does not have. `None` if nothing is.
 /// `help` caches the output of `--help`.
-fn command_fault(words: &[String], help: &mut BTreeMap<Vec<String>, String>) -> Result<Option<String>, String> {
+fn command_fault(
+    words: &[String],
+    help: &mut BTreeMap<Vec<String>, String>,
+) -> Result<Option<String>, String> {
     let program = &words[0];
     let sub: Vec<String> =
         words[1..].iter().take_while(|word| !word.starts_with('-')).take(1).cloned().collect();

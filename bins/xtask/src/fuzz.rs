@@ -166,7 +166,8 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
                 format!("FAILED: {why}")
             }
         };
-        let tried = input_count(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
+        let tried =
+            input_count(&target.log()).map(|runs| format!("{runs} inputs tried, ")).unwrap_or_default();
         println!("xtask: {}: {}: {found} ({tried}{inputs} in its corpus)", target.folder, target.name);
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failing inputs are in {}", failed.join(", "))) }

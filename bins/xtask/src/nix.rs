@@ -90,7 +90,8 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
         verify_keys(Path::new(unit))?;
         exposure(Path::new(unit))?;
     }
-    let compared = units.iter().map(|unit| compare_with_debian(Path::new(unit))).collect::<Result<Vec<_>, _>>()?;
+    let compared =
+        units.iter().map(|unit| compare_with_debian(Path::new(unit))).collect::<Result<Vec<_>, _>>()?;
     if compared.iter().filter(|same| **same).count() < DEBIAN.len() {
         return Err("nix: not every unit of the packages was compared with its module".to_owned());
     }

@@ -65,7 +65,14 @@ impl FloodMeter {
     /// Creates a full bucket for this many frames. `now` is in milliseconds since any fixed moment.
     pub const fn new(frames: u32, now: u64) -> Self {
         let most = frames as u64 * FRAME_COST;
-        Self { account: most, most, flooded: false, at: now, sent: 0, reading: ParserState::Skip(PREFACE_LEN) }
+        Self {
+            account: most,
+            most,
+            flooded: false,
+            at: now,
+            sent: 0,
+            reading: ParserState::Skip(PREFACE_LEN),
+        }
     }
 
     /// Returns whether the limit was ever exceeded. The connection must then be closed with ENHANCE_YOUR_CALM.
@@ -150,7 +157,10 @@ impl FloodMeter {
             HEADERS => self.pay(REQUEST_CREDIT),
             RST_STREAM => self.take(RESET_COST),
             // A long one is more work than a short one, such as SETTINGS of very many parameters.
-            _ => self.take(FRAME_COST + (length as u64).saturating_sub(RECEIVED_PER_CREDIT) * FRAME_COST / RECEIVED_PER_CREDIT),
+            _ => self.take(
+                FRAME_COST
+                    + (length as u64).saturating_sub(RECEIVED_PER_CREDIT) * FRAME_COST / RECEIVED_PER_CREDIT,
+            ),
         }
         self.skip(length);
     }

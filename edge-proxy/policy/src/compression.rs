@@ -275,7 +275,11 @@ mod tests {
             ("br;q=0.0001", None),
             ("br; q=0.001", Some(Coding::Brotli)),
         ] {
-            assert_eq!(preferred_coding(&request(&[("accept-encoding", text)]).fields, &all), coding, "{text}");
+            assert_eq!(
+                preferred_coding(&request(&[("accept-encoding", text)]).fields, &all),
+                coding,
+                "{text}"
+            );
         }
     }
 

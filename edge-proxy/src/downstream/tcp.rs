@@ -124,7 +124,10 @@ fn begin(
     inherited: bool,
 ) {
     // It waited in the queue of an inherited socket before that was bound to the interface.
-    if inherited && listener.interface.is_some() && incoming_interface_name(&stream, peer) != listener.interface {
+    if inherited
+        && listener.interface.is_some()
+        && incoming_interface_name(&stream, peer) != listener.interface
+    {
         return worker.turned_away(&ConnectionRejected {
             peer,
             local: address,

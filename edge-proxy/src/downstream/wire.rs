@@ -106,7 +106,8 @@ pub(super) async fn linger(input: &mut ReadBuffer, wire: &mut ClientTransport, d
     deadline.set(LINGER_PAUSE);
     poll_fn(|cx| {
         let read = input.poll_drain(wire, cx, || deadline.set(LINGER_PAUSE));
-        let over = deadline.poll_due(cx).is_ready() || since.elapsed() > LINGER_TIMEOUT || deadline.draining();
+        let over =
+            deadline.poll_due(cx).is_ready() || since.elapsed() > LINGER_TIMEOUT || deadline.draining();
         if over { Poll::Ready(()) } else { read }
     })
     .await;

@@ -79,9 +79,8 @@ impl<'a> Authentication<'_, 'a> {
     }
 
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
-        let refuse = |status, wait, reason| {
-            Err(Box::new(Denial::new(self.context, head, status, Some(wait), reason)))
-        };
+        let refuse =
+            |status, wait, reason| Err(Box::new(Denial::new(self.context, head, status, Some(wait), reason)));
         let ExchangeContext { view, decision, .. } = self.context;
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
@@ -132,13 +131,7 @@ impl<'a> Authentication<'_, 'a> {
                 (forward::AuthAnswer::Allowed { request, .. }, Some((first, _))) if request == *first => {}
                 // The identity depends on how the path is read.
                 (forward::AuthAnswer::Allowed { .. }, Some(_)) => {
-                    return Err(Box::new(Denial::new(
-                        self.context,
-                        head,
-                        400,
-                        None,
-                        Reason::AmbiguousPath,
-                    )));
+                    return Err(Box::new(Denial::new(self.context, head, 400, None, Reason::AmbiguousPath)));
                 }
                 (forward::AuthAnswer::Denied(mut head), _) => {
                     head.body = BodyLength::Exact(content.len() as u64);

@@ -94,7 +94,9 @@ impl SiteLimiter {
         let Some(failures) = &self.failures else { return Ok(()) };
         let user = user_key(user);
         failures.charge(client, &user, WRONG_PASSWORDS_PER_USER)?;
-        failures.charge(client, "", WRONG_PASSWORDS_PER_CLIENT).inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
+        failures
+            .charge(client, "", WRONG_PASSWORDS_PER_CLIENT)
+            .inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
     }
 
     /// Reverts a charge: the password was correct, or was not verified.

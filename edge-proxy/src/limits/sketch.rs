@@ -121,7 +121,10 @@ impl Rates {
 
     fn key(&self, what: impl Hash) -> SketchKey {
         let hash = self.table.key.hash_one((self.scope, what));
-        SketchKey { bucket: hash as usize % (self.table.cells.len() / BUCKET_CELLS), fingerprint: hash >> STATE_BITS }
+        SketchKey {
+            bucket: hash as usize % (self.table.cells.len() / BUCKET_CELLS),
+            fingerprint: hash >> STATE_BITS,
+        }
     }
 
     fn bucket(&self, key: SketchKey) -> &[AtomicU64] {

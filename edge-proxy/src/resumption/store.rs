@@ -155,7 +155,10 @@ impl StoreClient {
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
             // The store may do it yet, which is well: the session is gone then.
             counts.late.fetch_add(1, Relaxed);
-            self.paused.store(self.started.elapsed().saturating_add(PAUSE_AFTER_TIMEOUT).as_millis() as u64, Relaxed);
+            self.paused.store(
+                self.started.elapsed().saturating_add(PAUSE_AFTER_TIMEOUT).as_millis() as u64,
+                Relaxed,
+            );
             return None;
         };
         match answered {

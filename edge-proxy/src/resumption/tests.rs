@@ -14,7 +14,8 @@ fn schedule() -> TicketSchedule {
 
 fn ring(wrapping: &WrappingKey, now: u64) -> (KeyRing, Vec<SealedKey>) {
     let schedule = schedule();
-    let keys: Vec<_> = schedule.required_epochs(now).filter_map(|epoch| wrapping.create_key(&schedule, epoch)).collect();
+    let keys: Vec<_> =
+        schedule.required_epochs(now).filter_map(|epoch| wrapping.create_key(&schedule, epoch)).collect();
     let (ring, all) = KeyRing::default().merge_stored(&schedule, now, wrapping, &keys);
     assert!(all);
     (ring, keys)

@@ -50,8 +50,11 @@ impl RecordBuffer {
         if needed <= self.memory.len() {
             return;
         }
-        let (pool, size) =
-            if needed <= SMALL_SIZE { (&SMALLS, SMALL_SIZE) } else { (&LARGES, needed.next_multiple_of(LARGE_SIZE)) };
+        let (pool, size) = if needed <= SMALL_SIZE {
+            (&SMALLS, SMALL_SIZE)
+        } else {
+            (&LARGES, needed.next_multiple_of(LARGE_SIZE))
+        };
         let mut memory = pool
             .with_borrow_mut(Vec::pop)
             .filter(|memory| memory.len() >= needed)

@@ -377,6 +377,7 @@ fn template(path: &PathMatch) -> String {
 
 /// Returns a text truncated to the longest attribute.
 fn text(text: &str) -> Value {
-    let end = (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end =
+        (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     Value::Text(text[..end].to_owned())
 }

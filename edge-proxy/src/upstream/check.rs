@@ -50,8 +50,14 @@ impl Checks {
                 let tasks = (0..pool.upstream().targets.len()).map(|at| {
                     let delay = phase(self.begun, check.interval);
                     self.begun = self.begun.wrapping_add(1);
-                    let task =
-                        repeat_check(pool.clone(), at, delay, check.clone(), sweep.clone(), self.places.clone());
+                    let task = repeat_check(
+                        pool.clone(),
+                        at,
+                        delay,
+                        check.clone(),
+                        sweep.clone(),
+                        self.places.clone(),
+                    );
                     tokio::task::spawn_local(task).abort_handle()
                 });
                 PoolChecks { tasks: tasks.collect(), _pool: pool.clone() }

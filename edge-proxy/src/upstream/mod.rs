@@ -26,7 +26,7 @@ pub use cause::Cause;
 pub(crate) use check::Checks;
 pub(crate) use error::UpstreamError;
 pub use pem::UpstreamTlsError;
-pub(crate) use pool::{ConnectOptions, TRIM_INTERVAL, Pool, Pools};
+pub(crate) use pool::{ConnectOptions, Pool, Pools, TRIM_INTERVAL};
 pub(crate) use read::read_whole;
 pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};

@@ -140,8 +140,9 @@ impl NameResolver {
         let mut state = self.state();
         if !state.known.contains_key(host) {
             // Names of configurations that are no longer served.
-            let used =
-                |name: &CachedName| name.asked.is_some_and(|at| now.saturating_duration_since(at) < FORGET_AFTER);
+            let used = |name: &CachedName| {
+                name.asked.is_some_and(|at| now.saturating_duration_since(at) < FORGET_AFTER)
+            };
             state.known.retain(|_, name| name.begun.is_some() || used(name));
         }
         let name = state.known.entry(host.to_owned()).or_default();

@@ -146,7 +146,7 @@ impl Pool {
     }
 
     /// Counts a request, which adds to the retry budget.
-    pub(crate) fn count(&self) {
+    pub(crate) fn count_request(&self) {
         let mut budget = self.budget.get();
         budget.request();
         self.budget.set(budget);

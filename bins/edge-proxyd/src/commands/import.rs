@@ -124,7 +124,9 @@ fn read_included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Ve
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|found| matches_pattern(name, found)))
+        .filter(|path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|found| matches_pattern(name, found))
+        })
         .collect();
     found.sort();
     found.iter().map(|path| read(path)).collect()

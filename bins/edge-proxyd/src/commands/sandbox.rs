@@ -39,7 +39,7 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
         });
         let value = json!({
             "mode": match settings.sandbox.mode { Mode::Auto => "auto", Mode::Off => "off", Mode::Require => "require" },
-            "whole": held.as_ref().is_some_and(sandbox::Confinement::whole),
+            "whole": held.as_ref().is_some_and(sandbox::Confinement::is_complete),
             "files": held.as_ref().is_some_and(|held| held.landlock.restricts_files()),
             "ports": held.as_ref().is_some_and(|held| held.landlock.restricts_ports()),
             "signals": held.as_ref().is_some_and(|held| held.landlock.restricts_signals()),

@@ -66,7 +66,10 @@ pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     }
     let table = value.table()?;
     let Some(name) = table.get("cookie") else {
-        table.report_error("cookie", "missing: write the name of the cookie, such as cookie = \"edge-target\"");
+        table.report_error(
+            "cookie",
+            "missing: write the name of the cookie, such as cookie = \"edge-target\"",
+        );
         return None;
     };
     let mut cookie = StickyCookie::new(name.text()?);
@@ -104,7 +107,10 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     } else {
         for key in ["host", "interval", "timeout", "status"] {
             if table.get(key).is_some() {
-                table.report_error(key, "applies to active checks only: add path = \"/healthz\", or leave it out");
+                table.report_error(
+                    key,
+                    "applies to active checks only: add path = \"/healthz\", or leave it out",
+                );
             }
         }
     }

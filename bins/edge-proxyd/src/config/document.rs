@@ -129,7 +129,12 @@ impl<'t> Document<'t> {
             other => other,
         };
         let Some(spans) = places.get(&error.place) else {
-            return self.report_error(0, key, in_backticks(&error.value), format!("{}: {}", error.part, error.fix));
+            return self.report_error(
+                0,
+                key,
+                in_backticks(&error.value),
+                format!("{}: {}", error.part, error.fix),
+            );
         };
         // The path of a route is under one of two keys.
         let written = |name: &&str| spans.keys.contains_key(*name);
@@ -269,7 +274,9 @@ impl<'d, 't> Value<'d, 't> {
     /// Returns the tables of an array of tables, `[[key]]`.
     pub(super) fn tables(&self) -> Vec<Table<'d, 't>> {
         if self.value.as_array().is_none() {
-            self.report_error("expected a list of tables: write the section's name in double brackets, [[name]]");
+            self.report_error(
+                "expected a list of tables: write the section's name in double brackets, [[name]]",
+            );
         }
         self.items().iter().filter_map(Self::table).collect()
     }

@@ -118,7 +118,9 @@ pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateF
             (Some(_), None) => {
                 table.report_error("certificate", "needs `key`: write the path of its private key too");
             }
-            (None, Some(_)) => table.report_error("key", "needs `certificate`: write the path of its chain too"),
+            (None, Some(_)) => {
+                table.report_error("key", "needs `certificate`: write the path of its chain too")
+            }
             (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}
         }
     }
@@ -148,7 +150,10 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site.plain = table.get("plain").and_then(|value| value.one_of(&PLAINS)).unwrap_or_default();
     site.listen = texts(table, "listen");
     if site.listen.is_empty() && table.get("listen").is_some_and(|value| value.value.is_array()) {
-        table.report_error("listen", "is empty: name the listeners that serve the site, or leave it out for all");
+        table.report_error(
+            "listen",
+            "is empty: name the listeners that serve the site, or leave it out for all",
+        );
     }
     site.access = ranges::access(table);
     site.satisfy = satisfy(table);
@@ -199,7 +204,10 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
     let mut route = Route::new(
         path,
         action(table, upstreams).unwrap_or_else(|| {
-            table.report_error("upstream", "missing: a route needs one of upstream, redirect, respond and drop");
+            table.report_error(
+                "upstream",
+                "missing: a route needs one of upstream, redirect, respond and drop",
+            );
             Action::Drop
         }),
     );
@@ -210,7 +218,10 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
         table.get("require_certificate").and_then(|value| value.boolean()).unwrap_or(false);
     route.methods = texts(table, "methods");
     if route.methods.is_empty() && table.get("methods").is_some_and(|value| value.value.is_array()) {
-        table.report_error("methods", "is empty: write the methods that the route takes, or leave it out for all");
+        table.report_error(
+            "methods",
+            "is empty: write the methods that the route takes, or leave it out for all",
+        );
     }
     route.strip_prefix = text("strip_prefix");
     route.add_prefix = text("add_prefix");

@@ -162,7 +162,8 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
 /// Connects with this request in early data, and sends nothing more until told to.
 fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     let config = tls(&lab.root, &[b"http/1.1"], true)?;
-    Tls::new(lab.tls, "early.localhost", &config)?.ask(&get("early.localhost", "/ticket"), is_complete_response)?;
+    Tls::new(lab.tls, "early.localhost", &config)?
+        .ask(&get("early.localhost", "/ticket"), is_complete_response)?;
     let mut client = Tls::new(lab.tls, "early.localhost", &config)?;
     client.tls.early_data().ok_or("the ticket allows no early data")?.write_all(request.as_bytes())?;
     client.flush()?;

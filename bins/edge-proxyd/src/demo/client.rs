@@ -49,7 +49,10 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(to: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Outcome<Self> {
         let name = ServerName::try_from(name.to_owned())?;
-        Ok(Self { tls: ClientConnection::new(config.clone(), name)?, tcp: connect_from(to, [127, 0, 0, 1].into())? })
+        Ok(Self {
+            tls: ClientConnection::new(config.clone(), name)?,
+            tcp: connect_from(to, [127, 0, 0, 1].into())?,
+        })
     }
 
     /// Writes pending TLS records.

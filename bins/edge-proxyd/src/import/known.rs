@@ -23,7 +23,9 @@ pub(super) fn effect(name: &str) -> Effect {
     if let Some((_, why)) = DIFFERENT.iter().find(|(known, _)| known.contains(&name)) {
         return Effect::Different(why);
     }
-    if let Some((_, why)) = LIMITS.iter().find(|(known, _)| known.iter().any(|begin| matches_name(name, begin))) {
+    if let Some((_, why)) =
+        LIMITS.iter().find(|(known, _)| known.iter().any(|begin| matches_name(name, begin)))
+    {
         return Effect::Limits(why);
     }
     if HARMLESS.iter().any(|begin| matches_name(name, begin)) {

@@ -349,7 +349,12 @@ fn forward(
 
 /// Converts the replacement of a location's path `path` by `to`, the path of the address. Fails with the reason if the two do
 /// not correspond.
-fn prefix_replacement(path: &str, to: &str, pass: &Directive, notes: &mut Notes) -> Result<Prefix, &'static str> {
+fn prefix_replacement(
+    path: &str,
+    to: &str,
+    pass: &Directive,
+    notes: &mut Notes,
+) -> Result<Prefix, &'static str> {
     if to.contains(['?', '#', '$', ' ']) || !to.starts_with('/') {
         return Err("a prefix is replaced by something else than a path");
     }

@@ -152,13 +152,16 @@ impl Scope {
             {
                 notes.different(directive, "not a field name of letters, digits and -: left out");
             }
-            "proxy_set_header" | "grpc_set_header" => self.request.push(expand_arguments(directive, variables)),
+            "proxy_set_header" | "grpc_set_header" => {
+                self.request.push(expand_arguments(directive, variables))
+            }
             "add_header" => self.response.push(expand_arguments(directive, variables)),
             "proxy_hide_header" => self.hidden.push(first()),
             "auth_basic" => self.realm = Some(variables.expand(&first())).filter(|realm| realm != "off"),
             "auth_basic_user_file" => self.users = Some(expand_arguments(directive, variables)),
             "auth_request" => {
-                self.auth_request = Some(expand_arguments(directive, variables)).filter(|one| one.first() != "off");
+                self.auth_request =
+                    Some(expand_arguments(directive, variables)).filter(|one| one.first() != "off");
             }
             "allow" | "deny" => self.may(directive, notes),
             "satisfy" => self.satisfy_any = first() == "any",

@@ -31,7 +31,9 @@ pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
 fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     for one in all {
         let literals: Vec<String> = match (one.name.as_str(), one.arguments.as_slice()) {
-            ("location", [modifier, expression]) if modifier.starts_with('~') => paths_of_expression(expression),
+            ("location", [modifier, expression]) if modifier.starts_with('~') => {
+                paths_of_expression(expression)
+            }
             ("location", [_, path] | [path]) => vec![path.clone()],
             ("rewrite", [expression, ..]) => paths_of_expression(expression),
             ("if", _) => one

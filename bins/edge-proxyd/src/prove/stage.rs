@@ -122,7 +122,8 @@ impl Stage {
         write("ca.pem", authority.root())?;
         write("users", USERS)?;
         write("hosts", &hosts)?;
-        let mut directives: Vec<Directive> = directives.iter().filter_map(|one| stage_directive(one, &text)).collect();
+        let mut directives: Vec<Directive> =
+            directives.iter().filter_map(|one| stage_directive(one, &text)).collect();
         modules.place(&mut directives);
         directives.retain(|one| one.name != "stream" || !without_stream);
         shared_ports(&mut directives, &mut Vec::new());
@@ -193,8 +194,10 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
             argument.replace_range(at + 5..end, &staged);
         }
     }
-    found.block =
-        directive.block.as_ref().map(|block| block.iter().filter_map(|one| stage_directive(one, folder)).collect());
+    found.block = directive
+        .block
+        .as_ref()
+        .map(|block| block.iter().filter_map(|one| stage_directive(one, folder)).collect());
     Some(found)
 }
 

@@ -365,7 +365,8 @@ mod tests {
     fn filters_are_made() {
         let architecture = architecture().expect("a filter can be made for the machine that tests run on");
         for programs in [false, true] {
-            let found = compile(refused_calls(programs).expect("rules"), false, architecture).expect("a filter");
+            let found =
+                compile(refused_calls(programs).expect("rules"), false, architecture).expect("a filter");
             // A filter has at most 4096 instructions.
             assert!(found.len() < 4096);
         }

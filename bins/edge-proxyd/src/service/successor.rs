@@ -12,7 +12,11 @@ pub(super) const READY: &str = "EDGE_PROXYD_READY";
 pub(super) const PROGRAM: &str = "EDGE_PROXYD_PROGRAM";
 
 /// Starts this program again with these sockets, and without one variable of this environment.
-pub(super) fn start_successor(sockets: &[OwnedFd], ready: &OwnedFd, without: Option<&str>) -> io::Result<Child> {
+pub(super) fn start_successor(
+    sockets: &[OwnedFd],
+    ready: &OwnedFd,
+    without: Option<&str>,
+) -> io::Result<Child> {
     // Copies that live until the child has them; nothing else is started meanwhile.
     let inherited = |fd: &OwnedFd| -> io::Result<OwnedFd> {
         let copy = socket2::Socket::from(fd.as_fd().try_clone_to_owned()?);

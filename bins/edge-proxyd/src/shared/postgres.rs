@@ -82,8 +82,10 @@ impl Postgres {
              database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
         )?;
         // Every host must have been tried before [`SharedStore::keys`] returns.
-        let share = TOTAL_CONNECT_TIMEOUT / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
-        let limit = config.get_connect_timeout().map_or(HOST_CONNECT_TIMEOUT, |limit| (*limit).min(share)).min(share);
+        let share =
+            TOTAL_CONNECT_TIMEOUT / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let limit =
+            config.get_connect_timeout().map_or(HOST_CONNECT_TIMEOUT, |limit| (*limit).min(share)).min(share);
         config.connect_timeout(limit).tcp_user_timeout(SILENCE_TIMEOUT);
         if config.get_application_name().is_none() {
             config.application_name("edge-proxyd");
@@ -140,7 +142,9 @@ impl Postgres {
         client.execute(END_KEYS, &[]).await.map_err(failed)?;
         let rows = client.query(KEYS, &[]).await.map_err(failed)?;
         for _ in 0..MAX_BATCHES {
-            if client.execute(END, &[&MAX_SESSIONS, &BATCH_SIZE]).await.map_err(failed)? < BATCH_SIZE.cast_unsigned() {
+            if client.execute(END, &[&MAX_SESSIONS, &BATCH_SIZE]).await.map_err(failed)?
+                < BATCH_SIZE.cast_unsigned()
+            {
                 break;
             }
         }

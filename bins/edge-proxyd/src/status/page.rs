@@ -225,7 +225,8 @@ fn listeners(page: &mut String, report: &Report) {
 }
 
 fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
-    let rows: Vec<_> = all.iter().map(|(reason, count)| vec![escape_html(reason), count.to_string()]).collect();
+    let rows: Vec<_> =
+        all.iter().map(|(reason, count)| vec![escape_html(reason), count.to_string()]).collect();
     table(page, title, &["reason", "#count"], &rows);
 }
 

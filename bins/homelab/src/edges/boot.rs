@@ -29,8 +29,9 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
             // Until then both serve their own self-signed certificates.
             until(Duration::from_secs(90), || {
                 let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
-                believed
-                    .map_err(|why| format!("{why}\n{}", [edges.log_lines(0), edges.log_lines(1)].concat().join("\n")))
+                believed.map_err(|why| {
+                    format!("{why}\n{}", [edges.log_lines(0), edges.log_lines(1)].concat().join("\n"))
+                })
             })?;
             NAMES.iter().try_for_each(|name| same_chain(edges, name).map(drop))?;
             let (orders, accounts) =

@@ -102,8 +102,9 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
             ))
         })
     });
-    facts
-        .fact(CHAPTER, "no request is lost, of clients that resume sessions at both edges", || tally?.check_none_lost());
+    facts.fact(CHAPTER, "no request is lost, of clients that resume sessions at both edges", || {
+        tally?.check_none_lost()
+    });
     ensure(promoted, || "without the promoted database there is nothing to share".to_owned())?;
     facts.fact(
         CHAPTER,

@@ -45,8 +45,9 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                     let (orders, began) = (edges.external.orders(), Instant::now());
                     edges.start(killed)?;
                     until(Duration::from_secs(30), || {
-                        let went = client
-                            .run_inside(|| edges.client().ask(address[killed], EARLY, "/who").map_err(said))?;
+                        let went = client.run_inside(|| {
+                            edges.client().ask(address[killed], EARLY, "/who").map_err(said)
+                        })?;
                         ensure(went.status == 200, || format!("{went:?}"))
                     })?;
                     let back = began.elapsed();

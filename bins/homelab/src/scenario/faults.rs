@@ -105,8 +105,9 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
                     edge.kill();
                 }
                 let started = killed.and_then(|()| lab.start_edge(""));
-                let back = started
-                    .and_then(|()| lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(20)));
+                let back = started.and_then(|()| {
+                    lab.wait_for_status("git.example.org", "/who", 200, Duration::from_secs(20))
+                });
                 stop.store(true, Ordering::Relaxed);
                 back.map(|_| began.elapsed())
             })?;

@@ -37,7 +37,8 @@ impl Machine {
         quiet(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
         let machine = Self { folder: folder.to_owned(), root, container: None, internet: None };
         machine.put("srv/packages", packages)?;
-        let files = std::fs::read_dir(machine_files()).map_err(|why| format!("{}: {why}", machine_files().display()))?;
+        let files = std::fs::read_dir(machine_files())
+            .map_err(|why| format!("{}: {why}", machine_files().display()))?;
         for file in files.filter_map(Result::ok) {
             copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
         }

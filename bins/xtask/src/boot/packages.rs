@@ -110,7 +110,10 @@ fn later_state(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)?;
     machine.until(
         20,
-        &format!("{} | grep -E 'a.test.*journal.*of_tomorrow.*install that version'", log_script("edge-proxyd")),
+        &format!(
+            "{} | grep -E 'a.test.*journal.*of_tomorrow.*install that version'",
+            log_script("edge-proxyd")
+        ),
     )?;
     // The other certificate is looked after.
     machine.until(20, "test -e /var/lib/acme/b.test/key.pem")?;

@@ -266,7 +266,11 @@ pub(super) fn strict_request(
     }
     let Some(end) = line(whole, start)? else {
         let first = memchr(b' ', &whole[start..]).map_or(0, |space| whole.len() - start - space);
-        return if first > limits.target + MAX_REQUEST_LINE_OVERHEAD { Err(HeadError::TargetTooLong) } else { more() };
+        return if first > limits.target + MAX_REQUEST_LINE_OVERHEAD {
+            Err(HeadError::TargetTooLong)
+        } else {
+            more()
+        };
     };
     let (target, version) = request_line(&whole[start..end], limits, head)?;
     head.version = version;
@@ -393,7 +397,11 @@ fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
 
 /// Validates Host against the authority of an absolute target (RFC 9112 §3.2), and sets `head.authority`. HTTP/1.0
 /// may omit Host.
-fn set_authority(found: &ControlFields, target: Option<String>, head: &mut RequestHead) -> Result<(), HeadError> {
+fn set_authority(
+    found: &ControlFields,
+    target: Option<String>,
+    head: &mut RequestHead,
+) -> Result<(), HeadError> {
     let required = usize::from(head.version == Version::Http11);
     if found.hosts > 1 || found.hosts < required {
         return Err(HeadError::Host);

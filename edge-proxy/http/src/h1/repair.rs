@@ -78,7 +78,9 @@ pub fn response_line_of(buf: &[u8], why: HeadError) -> usize {
             })
         }),
         HeadError::LineEnd => lines().position(|line| !line.ends_with(b"\r")).map(|at| at + 1),
-        HeadError::ContentLength | HeadError::BothLengths => found(&|line| named(line, &[Name::ContentLength])),
+        HeadError::ContentLength | HeadError::BothLengths => {
+            found(&|line| named(line, &[Name::ContentLength]))
+        }
         HeadError::TransferEncoding => found(&|line| named(line, &[Name::TransferEncoding])),
         HeadError::TooLarge => Some(lines().count()),
         _ => None,

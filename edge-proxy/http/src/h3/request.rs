@@ -3,7 +3,7 @@
 use super::frame::{self, FrameEvent, FrameReader};
 use super::qpack::QpackDecoder;
 use super::{Code, ProtocolError, SectionLimits};
-use crate::section::{SectionError, RequestHeadBuilder, TrailerBuilder};
+use crate::section::{RequestHeadBuilder, SectionError, TrailerBuilder};
 use crate::{BodyLength, Fields, RequestHead, Version};
 
 impl From<SectionError> for ProtocolError {

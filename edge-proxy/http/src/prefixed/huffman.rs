@@ -178,7 +178,8 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     while have > 0 {
         let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
         let (both, first) = (pair >> 24, pair >> 16 & 0xf);
-        let (symbol, len) = if pair == 0 { find_long_code(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
+        let (symbol, len) =
+            if pair == 0 { find_long_code(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
         if len > have {
             // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
             let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;

@@ -82,7 +82,7 @@ pub fn choose(
     key: u64,
     tried: TriedTargets,
 ) -> Option<usize> {
-    use Availability::{Ejected, Trial, Healthy};
+    use Availability::{Ejected, Healthy, Trial};
     let classes =
         [(false, Trial), (false, Healthy), (true, Trial), (true, Healthy), (false, Ejected), (true, Ejected)];
     classes.into_iter().find_map(|(backup, class)| {
@@ -114,7 +114,11 @@ pub fn choose(
 
 /// Returns the index of the target whose turn it is by weighted round robin over the usable targets. The turns of one
 /// target are spread over the round. `None` if no target is usable.
-fn weighted_round_robin(targets: &[Candidate], usable: impl Fn(&usize) -> bool, turn: usize) -> Option<usize> {
+fn weighted_round_robin(
+    targets: &[Candidate],
+    usable: impl Fn(&usize) -> bool,
+    turn: usize,
+) -> Option<usize> {
     let weight = |at: usize| usize::from(targets[at].weight.max(1));
     let round: usize = (0..targets.len()).filter(&usable).map(weight).sum();
     let mut slot = (turn % round.max(1)) * stride(round) % round.max(1);
@@ -147,7 +151,8 @@ fn score(target: &Candidate, key: u64) -> f64 {
 /// healthy nor due for a trial.
 pub fn sticky_target(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
     let usable = |target: &Candidate| {
-        target.identity == identity && matches!(target.availability, Availability::Healthy | Availability::Trial)
+        target.identity == identity
+            && matches!(target.availability, Availability::Healthy | Availability::Trial)
     };
     targets.iter().position(usable).filter(|at| !tried.contains(*at))
 }

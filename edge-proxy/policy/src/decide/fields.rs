@@ -139,8 +139,9 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     if usual && !edited && decision.identities.is_empty() {
         return;
     }
-    let is_edited =
-        |name: &[u8]| edited && edits.into_iter().flatten().any(|edits| edits::is_alias_of_edited(edits, name));
+    let is_edited = |name: &[u8]| {
+        edited && edits.into_iter().flatten().any(|edits| edits::is_alias_of_edited(edits, name))
+    };
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
 

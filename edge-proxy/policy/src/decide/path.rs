@@ -93,8 +93,15 @@ fn is_unambiguous(path: &[u8]) -> bool {
 type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The normalisation steps of backends, besides decoding.
-const STEPS: [PathStep; 7] =
-    [replace_backslashes, remove_parameters, merge_slashes, resolve_dot_segments, cut_at_nul, cut_at_query, trim_end];
+const STEPS: [PathStep; 7] = [
+    replace_backslashes,
+    remove_parameters,
+    merge_slashes,
+    resolve_dot_segments,
+    cut_at_nul,
+    cut_at_query,
+    trim_end,
+];
 
 /// Returns `reading`, or `None` if it equals `path`.
 fn if_changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {

@@ -82,7 +82,7 @@ fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHea
 
 /// Applies the rules in their order and returns the verdict. A rule that refuses the request ends this with its
 /// verdict as the error. Intermediate results are stored in `decision`.
-fn judge<'s>(
+fn evaluate<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
     head: &RequestHead,
@@ -287,7 +287,7 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
 }
 
 /// Returns the verdict for the action of the route, and stores upgrade and content limit in `decision`.
-fn act<'s>(
+fn apply_action<'s>(
     snapshot: &'s Snapshot,
     (index, site): (usize, &'s Site),
     (number, route): (usize, &'s Route),
@@ -386,7 +386,7 @@ const fn refuse<'s>(status: u16, why: Reason) -> Verdict<'s> {
 }
 
 /// Returns the verdict to reject the request: silently, or with this status.
-const fn turned_away<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
+const fn reject<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
     match how {
         Reject::Silent => Verdict::Drop { why },
         Reject::Alert => refuse(status, why),

@@ -40,7 +40,13 @@ pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8])
     let site = &snapshot.config().sites[site];
     let route = &site.routes[found];
     let auth = route.auth.as_ref().or(site.auth.as_ref());
-    Some((&route.access, route.satisfy, auth, (&route.methods, route.require_certificate), access_decision(route)))
+    Some((
+        &route.access,
+        route.satisfy,
+        auth,
+        (&route.methods, route.require_certificate),
+        access_decision(route),
+    ))
 }
 
 /// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
@@ -92,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn strip_prefix() {
+    fn a_prefix_is_stripped_at_a_segment() {
         let stripped = |target: &str, prefix: &str| strip_prefix(target, prefix, false);
         assert_eq!(stripped("/a/b?c", "/a").as_deref(), Some("/b?c"));
         assert_eq!(stripped("/a?c", "/a").as_deref(), Some("/?c"));

@@ -117,7 +117,11 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
         check_custom_header(part, name, trust.ranges.is_empty());
     }
     if let (Some(who), true) = (trust.who.first(), trust.ranges.is_empty()) {
-        part.add_error("trust.who", who.to_string(), "has no effect without `trust.ranges`: add the tailnet's");
+        part.add_error(
+            "trust.who",
+            who.to_string(),
+            "has no effect without `trust.ranges`: add the tailnet's",
+        );
     }
     if let (Some(who), None) = (trust.who.first(), &config.tailnet) {
         part.add_error("trust.who", who.to_string(), "needs identity lookups: add a `tailnet`");
@@ -181,7 +185,11 @@ fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted:
             "has another meaning: write x-forwarded-for, forwarded, x-real-ip, or a field of its own such as CF-Connecting-IP",
         );
     } else if nobody_is_trusted {
-        part.add_error("trust.header", name, "has no effect without `trust.ranges`: add the ranges of the hops");
+        part.add_error(
+            "trust.header",
+            name,
+            "has no effect without `trust.ranges`: add the ranges of the hops",
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use super::HttpConnection;
 use crate::body::{BodyError, BodyPart};
 use crate::buffer::SIZE;
 use crate::deadline::Deadline;
-use crate::downstream::wire::{MAX_DRAIN, LINGER_PAUSE, ACK_TIMEOUT};
+use crate::downstream::wire::{ACK_TIMEOUT, LINGER_PAUSE, MAX_DRAIN};
 use crate::exchange::{Abort, ClientGone, Downstream};
 use crate::splice::SplicePipe;
 use edge_http::h1::{ChunkedDecoder, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
@@ -86,7 +86,9 @@ impl Http1Exchange {
                 ResponseContent::Head => {}
                 // The framing shows that the rest is missing, and a reset could take away what is still on its way.
                 ResponseContent::Framed(ResponseFraming::Length | ResponseFraming::Chunked) => {
-                    let _ = deadline.within(LINGER_PAUSE, poll_fn(|cx| self.client.wire.poll_end_socket(cx))).await;
+                    let _ = deadline
+                        .within(LINGER_PAUSE, poll_fn(|cx| self.client.wire.poll_end_socket(cx)))
+                        .await;
                     self.client.linger(deadline).await;
                 }
                 // Only a reset shows it, after the client's system has what was sent.
@@ -264,7 +266,9 @@ impl Downstream for Http1Exchange {
                     output.append_or_write(wire, [data, b"\r\n", b""]);
                 }
             }
-            ResponseContent::Framed(_) | ResponseContent::Raw => output.append_or_write(wire, [data, b"", b""]),
+            ResponseContent::Framed(_) | ResponseContent::Raw => {
+                output.append_or_write(wire, [data, b"", b""])
+            }
             ResponseContent::Head | ResponseContent::Done => {}
         }
     }

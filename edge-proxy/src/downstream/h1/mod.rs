@@ -52,9 +52,16 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
         match client.next(&worker, &mut head, &deadline).await {
             NextRequest::Request { keep_alive, expects_continue } => {
                 first = false;
-                let done =
-                    serve_request(&worker, &connection, client, &mut head, keep_alive, expects_continue, &deadline)
-                        .await;
+                let done = serve_request(
+                    &worker,
+                    &connection,
+                    client,
+                    &mut head,
+                    keep_alive,
+                    expects_continue,
+                    &deadline,
+                )
+                .await;
                 match done {
                     Some(back) => client = back,
                     None => return,

@@ -89,7 +89,8 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
         }
     }
     let shared = settings.shared.as_ref().and_then(|section| shared::prepare(section).err());
-    let traces = settings.tracing.as_ref().and_then(|traces| traces.read_secrets().err()).map(|why| why.to_string());
+    let traces =
+        settings.tracing.as_ref().and_then(|traces| traces.read_secrets().err()).map(|why| why.to_string());
     for why in shared.into_iter().chain(traces).filter(|why| !is_missing_credentials(why)) {
         findings.error(why);
     }

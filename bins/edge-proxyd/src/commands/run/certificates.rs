@@ -175,7 +175,10 @@ fn tell(refreshed: &RefreshReport) {
 }
 
 /// Returns the names of TLS sites without a certificate, each with its site.
-pub(crate) fn names_without_certificate<'a>(certificates: &Certificates, config: &'a Config) -> Vec<(&'a str, String)> {
+pub(crate) fn names_without_certificate<'a>(
+    certificates: &Certificates,
+    config: &'a Config,
+) -> Vec<(&'a str, String)> {
     if !config.listeners.iter().any(|listener| matches!(listener.kind, ListenerKind::Tls { .. })) {
         return Vec::new();
     }

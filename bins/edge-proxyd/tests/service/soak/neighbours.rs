@@ -76,7 +76,9 @@ pub(super) async fn guesser(lab: Arc<Lab>, from: Ipv4Addr) -> u64 {
     let (mut n, mut right) = (0_u64, 0);
     while !lab.over() {
         n += 1;
-        if let Ok(status) = tokio::time::timeout(REQUEST_TIMEOUT, login(&lab, from, &format!("guess {n}"))).await {
+        if let Ok(status) =
+            tokio::time::timeout(REQUEST_TIMEOUT, login(&lab, from, &format!("guess {n}"))).await
+        {
             right += u64::from(status.is_ok_and(|status| !matches!(status, 401 | 429 | 503)));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -245,8 +245,8 @@ pub(super) async fn websocket(lab: Arc<Lab>, tally: Arc<Tally>) {
             let mut frame = vec![0x81, 0x84, 0, 0, 0, 0];
             frame.extend_from_slice(&n.to_be_bytes());
             stream.write_all(&frame).await?;
-            let got =
-                tokio::time::timeout(REQUEST_TIMEOUT, exactly(&mut stream, &mut waiting, frame.len())).await??;
+            let got = tokio::time::timeout(REQUEST_TIMEOUT, exactly(&mut stream, &mut waiting, frame.len()))
+                .await??;
             if got != frame {
                 return Err("another message came back".into());
             }

@@ -26,7 +26,11 @@ pub(super) fn check<'a>(
         part.add_error("name", &site.name, "duplicate site name: choose another");
     }
     if site.hosts.is_empty() {
-        part.add_error("hosts", "", "empty, so no request would match the site: add a name such as example.org");
+        part.add_error(
+            "hosts",
+            "",
+            "empty, so no request would match the site: add a name such as example.org",
+        );
     }
     for host in &site.hosts {
         let text = host.to_string();
@@ -256,7 +260,11 @@ fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u1
     }
     for status in &page.statuses {
         if !(400..=599).contains(status) {
-            part.add_error("error_page.status", status.to_string(), "not an error status: expected 400 to 599");
+            part.add_error(
+                "error_page.status",
+                status.to_string(),
+                "not an error status: expected 400 to 599",
+            );
         } else if !seen.insert(*status) {
             part.add_error("error_page.status", status.to_string(), "has two pages: remove one of the two");
         }

@@ -127,7 +127,11 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
         part.add_error("health.host", host, "not a valid host: expected one such as example.org");
     }
     if check.interval < Duration::from_millis(100) {
-        part.add_error("health.interval", format!("{:?}", check.interval), "too short: expected at least 100ms");
+        part.add_error(
+            "health.interval",
+            format!("{:?}", check.interval),
+            "too short: expected at least 100ms",
+        );
     }
     if check.timeout.is_zero() || check.timeout > Duration::from_secs(60) {
         part.add_error("health.timeout", format!("{:?}", check.timeout), "out of range: expected 1ms to 60s");
@@ -162,7 +166,11 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
             }
             let name = || split_authority(host).is_some_and(|(_, port, _)| port.is_none());
             if host.parse::<IpAddr>().is_err() && !name() {
-                part.add_error("targets", target.to_string(), "not a valid host: expected a name or an address");
+                part.add_error(
+                    "targets",
+                    target.to_string(),
+                    "not a valid host: expected a name or an address",
+                );
             }
         }
         Target::Unix(path) => {

@@ -36,7 +36,11 @@ impl Http2Connection {
         if self.lost || self.failed.is_some() {
             return;
         }
-        self.discarded.push_back(DiscardedRequest { id, window: slot.receive_window, left: MAX_DISCARDED_BYTES });
+        self.discarded.push_back(DiscardedRequest {
+            id,
+            window: slot.receive_window,
+            left: MAX_DISCARDED_BYTES,
+        });
         if self.discarded.len() > MAX_DISCARDED_REQUESTS
             && let Some(oldest) = self.discarded.pop_front()
         {

@@ -6,7 +6,7 @@ use crate::date;
 use edge_http::h2::frame::{self, FrameHeader};
 use edge_http::h2::{Code, hpack, response};
 use edge_http::priority::Priority;
-use edge_http::section::{SectionError, RequestHeadBuilder, TrailerBuilder};
+use edge_http::section::{RequestHeadBuilder, SectionError, TrailerBuilder};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 

@@ -29,8 +29,7 @@ impl QuicConnection {
         let seconds = now.saturating_duration_since(self.forgiven).as_secs().min(u64::from(u32::MAX)) as u32;
         if seconds > 0 {
             self.forgiven = now;
-            self.aborted =
-                self.aborted.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
+            self.aborted = self.aborted.saturating_sub(seconds.saturating_mul(limits.resets_per_second));
         }
         self.aborted += 1;
         if self.aborted > limits.resets {
@@ -86,7 +85,8 @@ impl QuicConnection {
         match self.moved {
             Some((new, since)) if new == address => {
                 // With a round trip below a second, three probe time-outs are far below `MIGRATION_DELAY`.
-                if now.saturating_duration_since(since) > MIGRATION_DELAY && self.quic.rtt() < Duration::from_secs(1)
+                if now.saturating_duration_since(since) > MIGRATION_DELAY
+                    && self.quic.rtt() < Duration::from_secs(1)
                 {
                     self.peer = address;
                     self.moved = None;

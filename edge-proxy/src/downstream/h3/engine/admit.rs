@@ -7,7 +7,7 @@ use super::super::first_flight::{FilterVerdict, Flow};
 use super::super::paths::ClientPaths;
 use super::super::socket::Datagram;
 use super::super::{DropReason, HelloVerdict, Service};
-use super::{MAX_RECEIVE_BATCHES, Engine, Entry};
+use super::{Engine, Entry, MAX_RECEIVE_BATCHES};
 use edge_http::h3::initial;
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
