@@ -103,7 +103,7 @@ impl WhoIs {
         Some(said)
     }
 
-    /// Queries tailscaled.
+    /// Asks tailscaled who an address belongs to, by its local API.
     async fn ask(&self, who: SocketAddr, deadline: &Deadline) -> Result<WhoisResult, UpstreamError> {
         let mut head = RequestHead::new(Version::Http11);
         // The name that tailscaled wants to be asked by, so that no web page can.

@@ -1,8 +1,9 @@
 //! `cargo xtask prose`: documentation and messages in plain technical English, as CONTRIBUTING.md asks for.
 //!
 //! It counts, in all sources except tests and fuzz targets: doc comments that begin with a relative clause, doc comments of
-//! one or two words except constants of protocols, strings that say "is no …" for "not a valid …", and type names defined in more than one file of a
-//! crate.
+//! one or two words except constants of protocols, functions that return an `Option` without saying when it is `None`, functions
+//! whose documentation does not begin with a verb, strings that say "is no …" for "not a valid …", and type names defined in
+//! more than one file of a crate.
 
 use crate::process::{Outcome, root};
 use crate::source;
@@ -11,6 +12,12 @@ use std::path::Path;
 
 /// The highest share of doc comments that may begin with a relative clause, in percent.
 const MAX_SHARE: f64 = 3.0;
+
+/// The highest share of documented functions whose documentation may begin with something else than a verb, in percent.
+const NOUNS: f64 = 3.0;
+
+/// Words that say when something is absent.
+const CONDITIONS: &[&str] = &["None", "if", "unless", "without", "when", "where", "except", "only", "no"];
 
 /// Words that begin a relative clause.
 const RELATIVE: &[&str] = &["What", "Whether", "How", "Where", "Why", "Who", "Which", "Whom", "Whose"];
@@ -59,11 +66,51 @@ struct Count {
     /// Short documentation of constants, which is not a fault.
     constants: usize,
     messages: Vec<String>,
+    /// The number of documented functions.
+    functions: usize,
+    /// Functions that return an `Option` without saying when it is `None`.
+    absent: Vec<String>,
+    /// Functions whose documentation does not begin with a verb.
+    nouns: Vec<String>,
 }
 
 impl Count {
+    /// Counts the functions of a source with their documentation.
+    fn add_functions(&mut self, file: &str, lines: &[&str]) {
+        let mut text = String::new();
+        for (at, line) in lines.iter().enumerate() {
+            let line = line.trim_start();
+            if line.starts_with("#[cfg(test)]") {
+                // Unit tests end a file.
+                break;
+            }
+            if let Some(more) = line.strip_prefix("///") {
+                text.push_str(more);
+                text.push(' ');
+                continue;
+            }
+            if line.starts_with("#[") {
+                continue;
+            }
+            if is_function(line) && !text.is_empty() {
+                self.functions += 1;
+                let place = || format!("{file}:{}: {line}", at + 1);
+                let words: Vec<&str> =
+                    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+                if returns_option(&lines[at..]) && !words.iter().any(|word| CONDITIONS.contains(word)) {
+                    self.absent.push(place());
+                }
+                if !words.first().is_some_and(|word| is_verb(word)) {
+                    self.nouns.push(place());
+                }
+            }
+            text.clear();
+        }
+    }
+
     fn add(&mut self, file: &str, text: &str) {
         let lines: Vec<&str> = text.lines().collect();
+        self.add_functions(file, &lines);
         for (at, line) in lines.iter().enumerate() {
             let place = || format!("{file}:{}: {}", at + 1, line.trim());
             let Some(doc) = doc(line) else {
@@ -102,7 +149,14 @@ impl Count {
             faults.push("begin these with a noun phrase or a verb in the third person:".to_owned());
             faults.extend(self.relative.iter().cloned());
         }
+        if 100.0 * self.nouns.len() as f64 > NOUNS * self.functions as f64 {
+            faults.push(
+                "begin the documentation of these functions with a verb in the third person:".to_owned(),
+            );
+            faults.extend(self.nouns.iter().cloned());
+        }
         let all = [
+            ("say when these are `None`:", &self.absent[..]),
             ("say more than one or two words here:", &self.short[..]),
             ("write \"not a valid …: expected …\" in these messages:", &self.messages),
             ("these type names are defined in more than one file of their crate:", twice),
@@ -119,11 +173,15 @@ impl std::fmt::Display for Count {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} docs, {} begin with a relative clause ({:.1} %), {} have one or two words, {} messages say \"is no\"",
+            "{} docs, {} begin with a relative clause ({:.1} %), {} have one or two words; of {} functions {} do not begin \
+             with a verb, {} do not say when they return `None`; {} messages say \"is no\"",
             self.docs,
             self.relative.len(),
             self.share(),
             self.short.len() + self.constants,
+            self.functions,
+            self.nouns.len(),
+            self.absent.len(),
             self.messages.len()
         )
     }
@@ -133,6 +191,35 @@ impl std::fmt::Display for Count {
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+}
+
+/// Returns whether a line begins a function.
+fn is_function(line: &str) -> bool {
+    let mut words = line.split_whitespace().filter(|word| {
+        !(word.starts_with("pub")
+            || word.ends_with(')') && !word.contains("fn")
+            || matches!(*word, "const" | "async" | "unsafe"))
+    });
+    words.next() == Some("fn")
+}
+
+/// Returns whether the function whose signature begins `lines` returns an `Option`.
+fn returns_option(lines: &[&str]) -> bool {
+    let mut signature = String::new();
+    for line in lines.iter().take(16) {
+        signature.push_str(line);
+        if line.contains('{') || line.trim_end().ends_with(';') {
+            break;
+        }
+    }
+    signature.contains("-> Option<")
+}
+
+/// Returns whether a word has the form of a verb in the third person.
+fn is_verb(word: &str) -> bool {
+    word.ends_with('s')
+        && word.starts_with(char::is_uppercase)
+        && word.chars().skip(1).all(char::is_lowercase)
 }
 
 /// Returns whether a word is a constant of a protocol or a reference: in backticks or brackets, or without lowercase letters.
@@ -196,6 +283,19 @@ mod tests {
         good.add("a.rs", "/// Returns the length of it.\nfn a() { b(\"not a valid length\") }\n/// STARTTLS.\n\n/// `a` 1.");
         assert_eq!((good.docs, good.constants, good.faults(&[])), (3, 2, Vec::new()));
         assert_eq!(good.faults(&["a: B".to_owned()]).len(), 2);
+    }
+
+    #[test]
+    fn functions_say_what_they_return() {
+        let mut count = Count::default();
+        count.add(
+            "a.rs",
+            "/// Returns the length of it.\n#[must_use]\npub(in crate::a) fn a(\n    b: u8,\n) -> Option<u8> {}\n\
+             /// Returns it, or `None` at the end.\nconst fn b() -> Option<u8> {}\n/// The length of it.\nfn c() -> u8 {}\n\
+             /// The length of it.\nlet fnord = 1;\n#[cfg(test)]\nmod tests {\n/// Another length.\nfn d() {}",
+        );
+        assert_eq!((count.functions, count.absent.len(), count.nouns.len()), (3, 1, 1));
+        assert!(count.absent[0].starts_with("a.rs:3: "), "{:?}", count.absent);
     }
 
     #[test]

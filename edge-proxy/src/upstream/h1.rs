@@ -17,9 +17,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 
-/// The framing of the request's content.
+/// The progress of the request content, by its framing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum RequestContent {
+enum RequestWriteState {
     Length(u64),
     Chunked,
     /// The bytes of a tunnel, after a protocol switch.
@@ -27,8 +27,8 @@ enum RequestContent {
     Done,
 }
 
-/// The delimitation of the response's content.
-enum ResponseContent {
+/// The progress of the response, by the delimitation of its content.
+enum ResponseReadState {
     Head,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -49,8 +49,8 @@ pub(crate) struct Http1Request {
     accept: Option<[u8; 28]>,
     /// The requested protocol.
     upgrade: Option<Box<str>>,
-    sending: RequestContent,
-    receiving: ResponseContent,
+    sending: RequestWriteState,
+    receiving: ResponseReadState,
     /// The number of content bytes at the front of `input`.
     data: usize,
     keep_alive: bool,
@@ -97,10 +97,10 @@ impl Http1Request {
             write_request(output.push(), head, &method, host, upgrade);
         }
         let sending = match head.body {
-            _ if upgrade.is_some() => RequestContent::Done,
-            BodyLength::None => RequestContent::Done,
-            BodyLength::Exact(length) => RequestContent::Length(length),
-            BodyLength::Unknown => RequestContent::Chunked,
+            _ if upgrade.is_some() => RequestWriteState::Done,
+            BodyLength::None => RequestWriteState::Done,
+            BodyLength::Exact(length) => RequestWriteState::Length(length),
+            BodyLength::Unknown => RequestWriteState::Chunked,
         };
         Self {
             wire,
@@ -112,7 +112,7 @@ impl Http1Request {
             accept,
             upgrade: upgrade.map(Into::into),
             sending,
-            receiving: ResponseContent::Head,
+            receiving: ResponseReadState::Head,
             data: 0,
             keep_alive: false,
             tunnel: false,
@@ -138,13 +138,13 @@ impl Http1Request {
                 Poll::Ready(Ok(()))
             }
             // Neither direction of the tunnel is left.
-            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, ResponseContent::Done) => {
+            Poll::Ready(Err(_)) if self.tunnel && matches!(self.receiving, ResponseReadState::Done) => {
                 Poll::Ready(Err(UpstreamError::Broken(Cause::Reset)))
             }
             Poll::Ready(Err(_)) => {
                 // The service may have said something before it closed; reading finds out.
                 self.output.release();
-                self.sending = RequestContent::Done;
+                self.sending = RequestWriteState::Done;
                 self.half_closes = false;
                 self.keep_alive = false;
                 Poll::Ready(Ok(()))
@@ -162,29 +162,29 @@ impl Http1Request {
 
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         match &mut self.sending {
-            RequestContent::Length(left) => {
+            RequestWriteState::Length(left) => {
                 *left = left.saturating_sub(data.len() as u64);
                 self.output.append_or_write(&mut self.wire, [data, b"", b""]);
             }
-            RequestContent::Chunked if !data.is_empty() => {
+            RequestWriteState::Chunked if !data.is_empty() => {
                 write_chunk_head(self.output.push(), data.len());
                 self.output.append_or_write(&mut self.wire, [data, b"\r\n", b""]);
             }
-            RequestContent::Raw => self.output.append_or_write(&mut self.wire, [data, b"", b""]),
-            RequestContent::Chunked | RequestContent::Done => {}
+            RequestWriteState::Raw => self.output.append_or_write(&mut self.wire, [data, b"", b""]),
+            RequestWriteState::Chunked | RequestWriteState::Done => {}
         }
     }
 
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
-            RequestContent::Chunked => write_last_chunk(self.output.push(), trailers),
+            RequestWriteState::Chunked => write_last_chunk(self.output.push(), trailers),
             // Behind what is still to be written.
-            RequestContent::Raw => self.half_closes = true,
+            RequestWriteState::Raw => self.half_closes = true,
             // Fewer bytes than announced cannot be completed; the connection is not used again.
-            RequestContent::Length(1..) => self.keep_alive = false,
-            RequestContent::Length(0) | RequestContent::Done => {}
+            RequestWriteState::Length(1..) => self.keep_alive = false,
+            RequestWriteState::Length(0) | RequestWriteState::Done => {}
         }
-        self.sending = RequestContent::Done;
+        self.sending = RequestWriteState::Done;
     }
 
     /// Reads once. The end of the stream is an error unless it may end the content.
@@ -250,17 +250,17 @@ impl Http1Request {
                 return Err(UpstreamError::Malformed(Cause::Switched));
             }
             self.tunnel = true;
-            self.sending = RequestContent::Raw;
-            self.receiving = ResponseContent::UntilClose;
+            self.sending = RequestWriteState::Raw;
+            self.receiving = ResponseReadState::UntilClose;
             return Ok(());
         }
         self.keep_alive = keep && !self.repaired;
         self.keeps = keep_alive_timeout(&head.fields);
         self.receiving = match framing {
-            ResponseBody::None | ResponseBody::Exact(0) => ResponseContent::Done,
-            ResponseBody::Exact(length) => ResponseContent::Length(length),
-            ResponseBody::Chunked => ResponseContent::Chunked(Box::default()),
-            ResponseBody::UntilClose => ResponseContent::UntilClose,
+            ResponseBody::None | ResponseBody::Exact(0) => ResponseReadState::Done,
+            ResponseBody::Exact(length) => ResponseReadState::Length(length),
+            ResponseBody::Chunked => ResponseReadState::Chunked(Box::default()),
+            ResponseBody::UntilClose => ResponseReadState::UntilClose,
         };
         Ok(())
     }
@@ -271,12 +271,12 @@ impl Http1Request {
                 return Poll::Ready(Ok(BodyPart::Data));
             }
             match &mut self.receiving {
-                ResponseContent::Head | ResponseContent::Done => return Poll::Ready(Ok(BodyPart::End)),
-                ResponseContent::Length(left) => {
+                ResponseReadState::Head | ResponseReadState::Done => return Poll::Ready(Ok(BodyPart::End)),
+                ResponseReadState::Length(left) => {
                     self.data = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.bytes().len());
                 }
-                ResponseContent::UntilClose => self.data = self.input.bytes().len(),
-                ResponseContent::Chunked(chunks) => {
+                ResponseReadState::UntilClose => self.data = self.input.bytes().len(),
+                ResponseReadState::Chunked(chunks) => {
                     let step = chunks
                         .decode(self.input.bytes())
                         .map_err(|_| UpstreamError::Malformed(Cause::MalformedContent))?;
@@ -284,15 +284,15 @@ impl Http1Request {
                     self.data = step.data;
                     if step.ended {
                         self.trailers = chunks.trailers().clone();
-                        self.receiving = ResponseContent::Done;
+                        self.receiving = ResponseReadState::Done;
                     }
                 }
             }
-            if self.data == 0 && !matches!(self.receiving, ResponseContent::Done) {
+            if self.data == 0 && !matches!(self.receiving, ResponseReadState::Done) {
                 match ready!(self.poll_read(cx)) {
-                    Ok(0) if matches!(self.receiving, ResponseContent::UntilClose) => {
+                    Ok(0) if matches!(self.receiving, ResponseReadState::UntilClose) => {
                         self.keep_alive = false;
-                        self.receiving = ResponseContent::Done;
+                        self.receiving = ResponseReadState::Done;
                     }
                     Ok(0) => return Poll::Ready(Err(UpstreamError::Broken(Cause::Closed))),
                     Ok(_) => {}
@@ -321,13 +321,13 @@ impl Http1Request {
     fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
-            ResponseContent::Length(left) => {
+            ResponseReadState::Length(left) => {
                 *left -= n as u64;
                 if *left == 0 {
-                    self.receiving = ResponseContent::Done;
+                    self.receiving = ResponseReadState::Done;
                 }
             }
-            ResponseContent::Chunked(chunks) => chunks.consume(n),
+            ResponseReadState::Chunked(chunks) => chunks.consume(n),
             _ => {}
         }
         if self.input.is_empty() {
@@ -339,8 +339,8 @@ impl Http1Request {
     /// an unencrypted socket are content and nothing else.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
-            ResponseContent::Length(left) => left,
-            ResponseContent::UntilClose => u64::MAX,
+            ResponseReadState::Length(left) => left,
+            ResponseReadState::UntilClose => u64::MAX,
             _ => return None,
         };
         match &self.wire {
@@ -355,16 +355,16 @@ impl Http1Request {
     /// The stream ended before the content.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
-            ResponseContent::Length(left) if n > 0 => {
+            ResponseReadState::Length(left) if n > 0 => {
                 *left = left.saturating_sub(n as u64);
                 if *left == 0 {
-                    self.receiving = ResponseContent::Done;
+                    self.receiving = ResponseReadState::Done;
                 }
             }
-            ResponseContent::UntilClose => {
+            ResponseReadState::UntilClose => {
                 if n == 0 {
                     self.keep_alive = false;
-                    self.receiving = ResponseContent::Done;
+                    self.receiving = ResponseReadState::Done;
                 }
             }
             _ => return Err(UpstreamError::Broken(Cause::Closed)),
@@ -383,8 +383,8 @@ impl Http1Request {
 
     /// Returns the connection to the pool if both messages are complete and no bytes are left over.
     pub(crate) fn finish(self) {
-        let complete = matches!(self.receiving, ResponseContent::Done)
-            && matches!(self.sending, RequestContent::Done | RequestContent::Length(0))
+        let complete = matches!(self.receiving, ResponseReadState::Done)
+            && matches!(self.sending, RequestWriteState::Done | RequestWriteState::Length(0))
             && self.output.len() == 0
             && self.input.is_empty();
         if complete && self.keep_alive && !self.tunnel {

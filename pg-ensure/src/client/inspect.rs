@@ -208,7 +208,7 @@ async fn contents(
                 tables.push(table.as_str());
             }
             GrantTarget::One(Object::Inside(place, Local::LargeObject(oid))) if place == database => {
-                large.push(*oid)
+                large.push(*oid);
             }
             _ => {}
         }

@@ -98,7 +98,7 @@ impl Simulation {
             }],
             Step::Prepare | Step::Check => {
                 vec![|simulation| simulation.staging = NewData::Torn, |simulation| {
-                    simulation.staging = NewData::Empty
+                    simulation.staging = NewData::Empty;
                 }]
             }
             Step::Quiesce => vec![
@@ -112,7 +112,7 @@ impl Simulation {
             ],
             Step::Transfer if self.mode.keeps_the_old() => {
                 vec![|simulation| simulation.staging = NewData::Torn, |simulation| {
-                    simulation.staging = NewData::Whole(simulation.old_has)
+                    simulation.staging = NewData::Whole(simulation.old_has);
                 }]
             }
             Step::Transfer if self.mode == Mode::Link => vec![

@@ -141,7 +141,7 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
         EffectiveTransport::Dummy => out.step("writes the message to its log", origin),
         EffectiveTransport::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
         EffectiveTransport::Unix => {
-            out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin)
+            out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin);
         }
         EffectiveTransport::Network(protocol) => out.step(format!("speaks {protocol}"), origin),
     }

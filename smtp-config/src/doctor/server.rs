@@ -20,7 +20,7 @@ pub(super) async fn examine(
 ) {
     match mailer.transport {
         EffectiveTransport::Dummy => {
-            report.add("transport", Verdict::Note, "dummy: messages go to the log only", "")
+            report.add("transport", Verdict::Note, "dummy: messages go to the log only", "");
         }
         EffectiveTransport::Sendmail => sendmail(report, &mailer.sendmail.0),
         EffectiveTransport::Unix => {

@@ -119,7 +119,7 @@ pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateF
                 table.report_error("certificate", "needs `key`: write the path of its private key too");
             }
             (None, Some(_)) => {
-                table.report_error("key", "needs `certificate`: write the path of its chain too")
+                table.report_error("key", "needs `certificate`: write the path of its chain too");
             }
             (None, None) | (Some(None), Some(_)) | (Some(_), Some(None)) => {}
         }

@@ -153,7 +153,7 @@ impl Scope {
                 notes.different(directive, "not a field name of letters, digits and -: left out");
             }
             "proxy_set_header" | "grpc_set_header" => {
-                self.request.push(expand_arguments(directive, variables))
+                self.request.push(expand_arguments(directive, variables));
             }
             "add_header" => self.response.push(expand_arguments(directive, variables)),
             "proxy_hide_header" => self.hidden.push(first()),

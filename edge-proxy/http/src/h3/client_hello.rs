@@ -57,7 +57,7 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
         match kind {
             41 => {
                 hello.identity =
-                    HelloReader(content).vector16().and_then(|list| HelloReader(list).vector16()).ok()
+                    HelloReader(content).vector16().and_then(|list| HelloReader(list).vector16()).ok();
             }
             43 => {
                 hello.tls13 =

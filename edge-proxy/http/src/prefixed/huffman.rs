@@ -45,7 +45,7 @@ const PAIR_BITS: u32 = 12;
 /// word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
-/// Builds [`PAIRS`].
+/// Builds [`PAIRS`] from the code of RFC 7541, appendix B.
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
     let mut pairs = [0; 1 << PAIR_BITS];
     let mut value = 0usize;

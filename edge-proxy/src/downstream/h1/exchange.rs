@@ -267,7 +267,7 @@ impl Downstream for Http1Exchange {
                 }
             }
             ResponseContent::Framed(_) | ResponseContent::Raw => {
-                output.append_or_write(wire, [data, b"", b""])
+                output.append_or_write(wire, [data, b"", b""]);
             }
             ResponseContent::Head | ResponseContent::Done => {}
         }

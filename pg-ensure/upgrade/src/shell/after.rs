@@ -117,7 +117,7 @@ impl Run<'_> {
             }
             HbaComparison::Same => self.note("pg_hba.conf decides every connection as before"),
             HbaComparison::Changed(example) => {
-                self.note(format!("pg_hba.conf means something else now: {example}"))
+                self.note(format!("pg_hba.conf means something else now: {example}"));
             }
             HbaComparison::Unknown(why) => self.note(format!("pg_hba.conf was not compared: {why}")),
             HbaComparison::Unchecked => {}
