@@ -8,6 +8,7 @@ pub mod control;
 mod error;
 pub mod frame;
 pub mod initial;
+pub mod padding;
 pub mod qpack;
 pub mod request;
 pub mod response;

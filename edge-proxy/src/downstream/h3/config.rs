@@ -1,5 +1,6 @@
 //! The configuration of an engine and of the QUIC connections that it accepts.
 
+use super::packet_keys::UnpaddingConfig;
 use super::{Handover, QuicLimits, congestion, conn};
 use edge_policy::config::Congestion;
 use quinn_proto as quic;
@@ -45,7 +46,7 @@ pub(crate) fn server_config(
         .send_window(conn::SEND_WINDOW.min(limits.send_window))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(limits.idle.try_into().ok());
-    let mut server = quic::ServerConfig::with_crypto(Arc::new(crypto));
+    let mut server = quic::ServerConfig::with_crypto(Arc::new(UnpaddingConfig(Arc::new(crypto))));
     server.transport_config(Arc::new(transport));
     Ok(Arc::new(server))
 }

@@ -16,6 +16,7 @@ mod engine_state;
 mod event;
 mod first_flight;
 mod limits;
+mod packet_keys;
 mod paths;
 mod pending_handshakes;
 mod requests;

@@ -1,0 +1,132 @@
+//! Packet protection that leaves out PADDING, above rustls's.
+//!
+//! quinn-proto takes every byte of padding through the whole of its frame processing: a client that fills the packet of a short
+//! request up to 1,444 bytes makes that more expensive than the request. Once a payload is decrypted, its frames are moved together.
+
+use bytes::BytesMut;
+use edge_http::h3::padding;
+use quinn_proto::crypto::{
+    CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
+    UnsupportedVersion,
+};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{ConnectionId, Side, TransportError};
+use std::any::Any;
+use std::sync::Arc;
+
+/// A configuration whose sessions leave out padding.
+pub(super) struct UnpaddingConfig(pub(super) Arc<dyn ServerConfig>);
+
+impl ServerConfig for UnpaddingConfig {
+    fn initial_keys(&self, version: u32, destination: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
+        self.0.initial_keys(version, destination).map(keys)
+    }
+
+    fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.0.retry_tag(version, original, packet)
+    }
+
+    fn start_session(self: Arc<Self>, version: u32, parameters: &TransportParameters) -> Box<dyn Session> {
+        Box::new(UnpaddingSession(self.0.clone().start_session(version, parameters)))
+    }
+}
+
+/// A session whose keys leave out padding.
+struct UnpaddingSession(Box<dyn Session>);
+
+impl Session for UnpaddingSession {
+    fn initial_keys(&self, destination: &ConnectionId, side: Side) -> Keys {
+        keys(self.0.initial_keys(destination, side))
+    }
+
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        self.0.handshake_data()
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.0.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        let (header, packet) = self.0.early_crypto()?;
+        Some((header, Box::new(UnpaddingKey(packet))))
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.0.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        self.0.read_handshake(bytes)
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        self.0.transport_parameters()
+    }
+
+    fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<Keys> {
+        self.0.write_handshake(out).map(keys)
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        self.0.next_1rtt_keys().map(packet_keys)
+    }
+
+    fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        self.0.is_valid_retry(original, header, payload)
+    }
+
+    fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.0.export_keying_material(out, label, context)
+    }
+}
+
+/// Replaces the key for received packets.
+fn keys(keys: Keys) -> Keys {
+    Keys { header: keys.header, packet: packet_keys(keys.packet) }
+}
+
+/// Replaces the key for received packets.
+fn packet_keys(keys: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
+    KeyPair { local: keys.local, remote: Box::new(UnpaddingKey(keys.remote)) }
+}
+
+/// A key that removes padding from what it decrypts.
+struct UnpaddingKey(Box<dyn PacketKey>);
+
+impl PacketKey for UnpaddingKey {
+    fn encrypt(&self, packet: u64, buffer: &mut [u8], header_len: usize) {
+        self.0.encrypt(packet, buffer, header_len);
+    }
+
+    fn decrypt(&self, packet: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
+        self.0.decrypt(packet, header, payload)?;
+        let len = padding::remove(payload);
+        if len < payload.len() {
+            // A copy, so that stream data which waits to be read holds no more memory than quinn-proto accounts for.
+            *payload = BytesMut::from(&payload[..len]);
+        }
+        Ok(())
+    }
+
+    fn tag_len(&self) -> usize {
+        self.0.tag_len()
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        self.0.confidentiality_limit()
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        self.0.integrity_limit()
+    }
+}
