@@ -278,7 +278,7 @@ mod tests {
         );
         assert_eq!((count.docs, count.relative.len(), count.short.len()), (3, 2, 1));
         assert_eq!(count.short, ["a.rs:3: /// Two words."]);
-        assert_eq!(count.faults(&[]).len(), 5);
+        assert_eq!(count.faults(&[]).len(), 8);
         let mut good = Count::default();
         good.add("a.rs", "/// Returns the length of it.\nfn a() { b(\"not a valid length\") }\n/// STARTTLS.\n\n/// `a` 1.");
         assert_eq!((good.docs, good.constants, good.faults(&[])), (3, 2, Vec::new()));
