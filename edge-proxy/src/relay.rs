@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let (mut to_upstream, mut to_client) = (RelayDirection::with(first), RelayDirection::with(Vec::new()));
     let wanted = view.runtime.snapshot().config().request_id.is_some();
     let unique_id = wanted.then(|| identifier(connection));
-    let reason = match view.runtime.snapshot().upstream_named(upstream) {
+    let reason = match view.runtime.snapshot().tcp_upstream_named(upstream) {
         None => Some(Reason::UpstreamDown),
         Some(at) => {
             let client = connection.proxied.unwrap_or(connection.peer);

@@ -4,7 +4,7 @@ mod check;
 
 pub use check::nearest;
 
-use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Site};
+use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Protocol, Site};
 use crate::decide::route;
 use edge_http::host::HostPattern;
 use std::collections::HashMap;
@@ -140,6 +140,14 @@ impl Snapshot {
     /// Returns the index of the upstream with this name. `None` if there is none.
     pub fn upstream_named(&self, name: &str) -> Option<usize> {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
+    }
+
+    /// Returns the index of the upstream of this name, if it has [`Protocol::Tcp`]: the one that a listener with
+    /// [`Forward`](crate::config::Forward) or a site with [`passthrough`](Site::passthrough) refers to. `None` if there is none.
+    ///
+    /// A connection that began before a reload may refer to a name that is an upstream for HTTP by now.
+    pub fn tcp_upstream_named(&self, name: &str) -> Option<usize> {
+        self.upstream_named(name).filter(|at| self.config.upstreams[*at].protocol == Protocol::Tcp)
     }
 
     /// Returns the names of the fields that carry identities on any site.

@@ -1,64 +1,14 @@
 //! Who may reach a site: listeners, address lists, authentication and methods together, as one decision.
 
-use edge_http::{Method, RequestHead, Version};
-use edge_policy::Reason;
-use edge_policy::auth::basic::users;
+mod common;
+
+use common::{config, facts, head, password, site};
 use edge_policy::config::{
-    Access, Action, Auth, BasicAuth, CertificateMode, ClientCertificates, Config, Listener, PathMatch,
-    PlainHttp, Protocol, Reject, Route, Satisfy, Site, Target, Trust, TrustedHeader, Upstream,
+    Action, ClientCertificates, Config, Listener, PathMatch, PlainHttp, Reject, Route, Site, Trust,
+    TrustedHeader,
 };
 use edge_policy::decide::{RequestContext, Transport, Verdict, decide, hello, request_fields};
-use edge_policy::{CertificateContext, ClientCertificate, Snapshot};
-use proptest::prelude::*;
-
-const LISTENERS: [&str; 2] = ["public", "tailnet"];
-
-fn password() -> Auth {
-    let users =
-        users("ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq").expect("a bcrypt hash");
-    Auth::Basic(BasicAuth { realm: "r".into(), users, user_field: None })
-}
-
-fn facts<'a>(
-    transport: Transport,
-    listener: Option<&'a str>,
-    host: &'a str,
-    peer: &str,
-) -> RequestContext<'a> {
-    let mut context = RequestContext::new(transport, format!("{peer}:40000").parse().expect("an address"));
-    context.listener = listener;
-    context.sni = transport.is_secure().then_some(host);
-    context
-}
-
-fn head(method: &str, host: &str, target: &str) -> RequestHead {
-    let mut head = RequestHead::new(Version::Http11);
-    head.method = Method::parse(method.as_bytes()).expect("a method");
-    (head.authority, head.target) = (host.into(), target.into());
-    head
-}
-
-fn config(sites: Vec<Site>) -> Config {
-    let listeners = LISTENERS.iter().enumerate().flat_map(|(i, name)| {
-        let port = 1000 + i as u16 * 10;
-        [
-            Listener::plain(([127, 0, 0, 1], port).into()).named(*name),
-            Listener::tls(([127, 0, 0, 1], port + 1).into()).http3(true).named(*name),
-        ]
-    });
-    Config {
-        listeners: listeners.collect(),
-        sites,
-        upstreams: vec![Upstream::new("app", Target::Tcp { host: "127.0.0.1".into(), port: 1 })],
-        ..Config::default()
-    }
-}
-
-fn site(name: &str, host: &str) -> Site {
-    let mut site = Site::new(name, vec![host.parse().expect("a host")]).route(Route::forward("app"));
-    site.plain = PlainHttp::Serve;
-    site
-}
+use edge_policy::{Reason, Snapshot};
 
 fn chosen(snapshot: &Snapshot, facts: &RequestContext<'_>, host: &str) -> Option<String> {
     decide(snapshot, facts, &head("GET", host, "/")).site.map(|(_, site)| site.name.clone())
@@ -236,11 +186,9 @@ fn the_clients_address_by_a_field_of_the_owners_choice() {
 #[test]
 fn the_address_list_of_a_site_passed_through_has_no_exceptions() {
     let mut site = Site::new("raw", vec!["raw.example.org".parse().expect("a host")]);
-    site.passthrough = Some("ssh".into());
+    site.passthrough = Some("raw".into());
     site.access.allow = vec!["10.0.0.0/8".parse().expect("a range")];
     let mut config = config(vec![site]);
-    let target = Target::Tcp { host: "127.0.0.1".into(), port: 1 };
-    config.upstreams.push(Upstream { protocol: Protocol::Tcp, ..Upstream::new("ssh", target) });
     // A trusted proxy speaks for others in requests, which are not seen here.
     config.trust.ranges = vec!["192.0.2.0/24".parse().expect("a range")];
     let snapshot = Snapshot::new(config).expect("valid");
@@ -256,179 +204,6 @@ fn the_address_list_of_a_site_passed_through_has_no_exceptions() {
     };
     assert_eq!(hello("10.0.0.1"), Ok(0));
     assert_eq!(hello("192.0.2.1"), Err(Reason::AccessDenied));
-}
-
-/// How far a request comes: refused, let in after authentication, or let in as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Admission {
-    Refused,
-    WithPassword,
-    Free,
-}
-
-fn admission(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> Admission {
-    let snapshot = Snapshot::new(config.clone()).expect("valid");
-    let decision = decide(&snapshot, facts, head);
-    match (decision.verdict, decision.auth) {
-        (Verdict::Forward { .. }, None) => Admission::Free,
-        (Verdict::Forward { .. }, Some(_)) => Admission::WithPassword,
-        _ => Admission::Refused,
-    }
-}
-
-const PEERS: [&str; 3] = ["10.0.0.1", "10.1.0.1", "192.0.2.1"];
-
-fn any_access() -> impl Strategy<Value = Access> {
-    let ranges = || {
-        let range = prop_oneof![Just("10.0.0.0/8"), Just("10.0.0.0/16"), Just("192.0.2.0/24")];
-        proptest::collection::vec(range.prop_map(|text| text.parse().expect("a range")), 0..2)
-    };
-    (ranges(), ranges()).prop_map(|(allow, deny)| Access { allow, deny })
-}
-
-/// An address list, `satisfy` and an authentication of one level, valid together.
-fn any_level() -> impl Strategy<Value = (Access, Satisfy, Option<Auth>)> {
-    let auth = prop_oneof![Just(None), Just(Some(Auth::Open)), Just(Some(password()))];
-    (any_access(), any::<bool>(), auth).prop_map(|(access, any, auth)| {
-        let both = !access.is_open() && matches!(auth, Some(Auth::Basic(_)));
-        (access, if any && both { Satisfy::Any } else { Satisfy::All }, auth)
-    })
-}
-
-fn any_config() -> impl Strategy<Value = Config> {
-    let methods = prop_oneof![Just(vec![]), Just(vec!["GET".to_owned()])];
-    let listen = prop_oneof![Just(vec![]), Just(vec!["tailnet".to_owned()])];
-    let mode = prop_oneof![
-        3 => Just(None), 1 => Just(Some(CertificateMode::Optional)), 1 => Just(Some(CertificateMode::Required)),
-    ];
-    (any_level(), any_level(), methods, listen, mode).prop_map(|(outer, inner, methods, listen, mode)| {
-        let mut site = site("a", "a.example.org");
-        (site.access, site.satisfy, site.auth) = outer;
-        site.listen = listen;
-        ask_for_certificates(&mut site, mode);
-        let mut route = Route::new(PathMatch::Prefix("/in".into()), site.routes[0].action.clone());
-        (route.access, route.satisfy, route.auth) = inner;
-        route.methods = methods;
-        site.routes.push(route);
-        config(vec![site, self::site("all", "*.example.org")])
-    })
-}
-
-fn ask_for_certificates(site: &mut Site, mode: Option<CertificateMode>) {
-    if let Some(mode) = mode {
-        let mut asked = ClientCertificates::required("/ca.pem");
-        asked.mode = mode;
-        (site.client_certificates, site.plain) = (Some(asked), PlainHttp::Refuse);
-    }
-}
-
-/// A restriction that is added to a configuration.
-#[derive(Clone, Copy, Debug)]
-enum Restriction {
-    CertificateOfRoute,
-    CertificateOfSite,
-    DenySite,
-    DenyRoute,
-    Listen,
-    Methods,
-    PasswordOfRoute,
-    PasswordOfSite,
-}
-
-fn restrict(config: &mut Config, restriction: Restriction) {
-    let site = &mut config.sites[0];
-    match restriction {
-        Restriction::CertificateOfSite => match &mut site.client_certificates {
-            None => ask_for_certificates(site, Some(CertificateMode::Required)),
-            Some(asked) => asked.mode = CertificateMode::Required,
-        },
-        Restriction::CertificateOfRoute => {
-            site.routes[1].require_certificate = site.client_certificates.is_some();
-        }
-        Restriction::DenySite => site.access.deny.push("10.0.0.0/16".parse().expect("a range")),
-        Restriction::DenyRoute => site.routes[1].access.deny.push("10.0.0.0/16".parse().expect("a range")),
-        Restriction::Listen => site.listen = vec!["tailnet".into()],
-        Restriction::Methods => site.routes[1].methods = vec!["GET".into()],
-        Restriction::PasswordOfRoute if site.routes[1].auth.is_none() && site.auth.is_none() => {
-            site.routes[1].auth = Some(password());
-        }
-        Restriction::PasswordOfSite if site.auth.is_none() => site.auth = Some(password()),
-        Restriction::PasswordOfRoute | Restriction::PasswordOfSite => {}
-    }
-}
-
-fn any_request()
--> impl Strategy<Value = (Transport, Option<&'static str>, &'static str, &'static str, &'static str)> {
-    (
-        prop_oneof![Just(Transport::Plain), Just(Transport::Tls), Just(Transport::Quic)],
-        prop_oneof![Just(None), Just(Some("public")), Just(Some("tailnet"))],
-        proptest::sample::select(&PEERS[..]),
-        prop_oneof![Just("GET"), Just("POST"), Just("HEAD")],
-        prop_oneof![Just("/"), Just("/in"), Just("/in/x"), Just("/%69n"), Just("//in"), Just("/x/../in")],
-    )
-}
-
-proptest! {
-    #[test]
-    fn a_restriction_lets_nobody_in(
-        config in any_config(),
-        restriction in prop_oneof![
-            Just(Restriction::DenySite), Just(Restriction::DenyRoute), Just(Restriction::Listen),
-            Just(Restriction::Methods), Just(Restriction::PasswordOfRoute), Just(Restriction::PasswordOfSite),
-            Just(Restriction::CertificateOfRoute), Just(Restriction::CertificateOfSite),
-        ],
-        certificate in 0..3_usize,
-        (transport, listener, peer, method, target) in any_request(),
-    ) {
-        let shown = ClientCertificate::new(vec![vec![1]]);
-        let mut facts = facts(transport, listener, "a.example.org", peer);
-        facts.certificate = [
-            CertificateContext::NotAsked, CertificateContext::Absent, CertificateContext::Verified(&shown),
-        ][certificate];
-        let head = head(method, "a.example.org", target);
-        // A path is refused while its readings would be decided differently. A restriction that makes them alike ends that, and each
-        // reading is then decided as the others are.
-        let snapshot = Snapshot::new(config.clone()).expect("valid");
-        prop_assume!(decide(&snapshot, &facts, &head).verdict.reason() != Some(Reason::AmbiguousPath));
-        let before = admission(&config, &facts, &head);
-        let mut restricted = config.clone();
-        restrict(&mut restricted, restriction);
-        // `satisfy = any` may lack its partner no longer, never gain one.
-        prop_assert!(Snapshot::new(restricted.clone()).is_ok());
-        prop_assert!(admission(&restricted, &facts, &head) <= before, "{restriction:?}");
-    }
-
-    #[test]
-    fn any_is_the_union_and_all_the_intersection(
-        access in any_access().prop_filter("a list", |access| !access.is_open()),
-        on_route in any::<bool>(),
-        (transport, _, peer, _, _) in any_request(),
-    ) {
-        let permitted = access.permits(peer.parse().expect("an address"));
-        let decided = |satisfy| {
-            let mut site = site("a", "a.example.org");
-            if on_route {
-                let route = &mut site.routes[0];
-                (route.access, route.satisfy, route.auth) = (access.clone(), satisfy, Some(password()));
-            } else {
-                (site.access, site.satisfy, site.auth) = (access.clone(), satisfy, Some(password()));
-            }
-            let config = config(vec![site]);
-            admission(&config, &facts(transport, None, "a.example.org", peer), &head("GET", "a.example.org", "/"))
-        };
-        prop_assert_eq!(decided(Satisfy::Any), if permitted { Admission::Free } else { Admission::WithPassword });
-        prop_assert_eq!(decided(Satisfy::All), if permitted { Admission::WithPassword } else { Admission::Refused });
-    }
-
-    #[test]
-    fn a_site_is_never_served_by_another_listener(config in any_config(), (transport, listener, peer, method, target) in any_request()) {
-        let snapshot = Snapshot::new(config.clone()).expect("valid");
-        let decision = decide(&snapshot, &facts(transport, listener, "a.example.org", peer), &head(method, "a.example.org", target));
-        if let Some((index, site)) = decision.site {
-            prop_assert!(site.listen.is_empty() || listener.is_some_and(|name| site.listen.iter().any(|bound| bound == name)));
-            prop_assert_eq!(index, 0);
-        }
-    }
 }
 
 #[test]

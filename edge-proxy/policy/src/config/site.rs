@@ -256,7 +256,7 @@ impl Action {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CaseSensitivity {
     /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or an action
-    /// that refuses every request. Many frameworks route other spellings alike. The default.
+    /// that refuses every request. Another spelling that a stricter route has as written, or none, gets 400. The default.
     #[default]
     Guarded,
     /// Letter case always matters.

@@ -139,6 +139,8 @@ pub enum Protocol {
     Http2,
     /// TCP forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
     /// [`passthrough`](crate::config::Site::passthrough).
+    ///
+    /// Such an upstream gets no requests, and one for HTTP gets no such connections. The same address may be a target of both.
     Tcp,
 }
 

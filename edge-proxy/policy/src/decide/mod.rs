@@ -3,6 +3,7 @@
 //! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head, [`request_fields()`]
 //! before forwarding, [`response_fields()`] before the response is sent.
 
+mod ambiguity;
 mod edits;
 mod fields;
 mod hello;

@@ -1,7 +1,7 @@
 //! The decision about one request.
 
 use super::upgrade::{self, Upgrade};
-use super::{Decision, RequestContext, Transport, Verdict, normalized, path, route};
+use super::{Decision, RequestContext, Transport, Verdict, ambiguity, normalized, route};
 use crate::client_address::{self, ClientAddress, Source};
 use crate::config::{
     Access, Action, Auth, Config, ForwardedAs, PlainHttp, Reject, Route, Satisfy, Site, TrustedHeader,
@@ -122,7 +122,8 @@ fn evaluate<'s>(
     let asks = matches!(auth, Some(Auth::Forward(_)));
     // Also where no route is found, so that the answer does not depend on how a path is spelt.
     if snapshot.path_decides_access(index) || asks {
-        decision.readings = readings(snapshot, index, head.target.as_str(), path, asks)?;
+        decision.readings = ambiguity::readings(snapshot, index, (&head.target, path), asks)
+            .map_err(|_| refuse(400, Reason::AmbiguousPath))?;
     }
     let Some((number, route)) = decision.route else {
         // Where an authentication could stand in for the address, none does without a route.
@@ -182,50 +183,6 @@ fn accepts_method(route: &Route, method: &Method) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
     // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
-}
-
-/// The highest number of readings of one path for which the authentication service is queried, with the path itself.
-const MAX_AUTH_READINGS: usize = 4;
-
-/// Returns the other request targets for which the authentication service must be queried. Empty unless `asks`.
-///
-/// # Errors
-/// The path is ambiguous: a reading of it is subject to other access rules, or it has too many readings.
-fn readings<'s>(
-    snapshot: &Snapshot,
-    site: usize,
-    target: &str,
-    path: &str,
-    asks: bool,
-) -> Result<Vec<String>, Verdict<'s>> {
-    let ambiguous = || refuse(400, Reason::AmbiguousPath);
-    let readings = path::readings(path.as_bytes()).map_err(|_| ambiguous())?;
-    let rules = route::access_rules(snapshot, site, path.as_bytes());
-    if readings.iter().any(|reading| route::access_rules(snapshot, site, reading) != rules) {
-        return Err(ambiguous());
-    }
-    // What a handler decides by the path is not known here, so it gets only paths that have one reading.
-    let handled = |path: &[u8]| {
-        let found = route::most_specific(snapshot, site, path);
-        let action = found.map(|found| &snapshot.config().sites[site].routes[found].action);
-        matches!(action, Some(Action::Handle { .. }))
-    };
-    let other = |reading: &Vec<u8>| path::percent_encode(reading) != path;
-    if handled(path.as_bytes()) && readings.iter().any(other) {
-        return Err(ambiguous());
-    }
-    if !asks {
-        return Ok(Vec::new());
-    }
-    let query = route::split(target).1;
-    let mut asked: Vec<String> = Vec::new();
-    for reading in readings {
-        let written = format!("{}{query}", path::percent_encode(&reading));
-        if written != target && !asked.contains(&written) {
-            asked.push(written);
-        }
-    }
-    if asked.len() < MAX_AUTH_READINGS { Ok(asked) } else { Err(ambiguous()) }
 }
 
 /// Returns the index of the request's site and the normalised host.

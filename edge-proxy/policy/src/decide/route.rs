@@ -1,7 +1,7 @@
 //! Matching of paths to routes.
 
 use crate::Snapshot;
-use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy};
+use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy, Site};
 
 /// Returns the index of the most specific route of this site for a path: an exact match, or else the longest prefix.
 /// `None` if no route matches.
@@ -29,31 +29,89 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The access rules of a path: the address lists of its route, the authentication, the methods, the requirement of a client
-/// certificate, and the decision of the route itself ([`access_decision`]). `None` without a route.
-pub(super) type AccessRules<'s> =
-    Option<(&'s Access, Satisfy, Option<&'s Auth>, (&'s [String], bool), Option<u16>)>;
-
-/// Returns the access rules of the route for a path.
-pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> AccessRules<'s> {
-    let found = most_specific(snapshot, site, path)?;
-    let site = &snapshot.config().sites[site];
-    let route = &site.routes[found];
-    let auth = route.auth.as_ref().or(site.auth.as_ref());
-    Some((
-        &route.access,
-        route.satisfy,
-        auth,
-        (&route.methods, route.require_certificate),
-        access_decision(route),
-    ))
+/// The access rules of a route.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct AccessRules<'s> {
+    access: &'s Access,
+    satisfy: Satisfy,
+    /// The authentication in force: the route's own, or else the site's.
+    auth: Option<&'s Auth>,
+    /// True if the address list of the site excuses from the authentication, by `satisfy = any`.
+    is_excused_by_site: bool,
+    methods: &'s [String],
+    requires_certificate: bool,
+    /// The decision of the action itself ([`access_decision`]).
+    decides: Option<u16>,
 }
 
+impl<'s> AccessRules<'s> {
+    fn of(site: &'s Site, route: &'s Route) -> Self {
+        Self {
+            access: &route.access,
+            satisfy: route.satisfy,
+            auth: route.auth.as_ref().or(site.auth.as_ref()),
+            is_excused_by_site: route.auth.is_none() && site.satisfy == Satisfy::Any,
+            methods: &route.methods,
+            requires_certificate: route.require_certificate,
+            decides: access_decision(route),
+        }
+    }
+
+    /// Returns whether these rules keep out whomever the other rules of the same site keep out. Rules that cannot be compared
+    /// do not.
+    fn keeps_out_as(&self, other: &Self) -> bool {
+        let same_lists =
+            self.access == other.access && (self.satisfy == Satisfy::All || self.satisfy == other.satisfy);
+        let asks = other.auth.is_some_and(|auth| *auth != Auth::Open);
+        let same_auth = self.auth == other.auth
+            && self.is_excused_by_site == other.is_excused_by_site
+            && (self.satisfy == Satisfy::All || same_lists);
+        (other.access.is_open() || same_lists)
+            && (!asks || same_auth)
+            && (other.methods.is_empty() || self.methods == other.methods)
+            && (!other.requires_certificate || self.requires_certificate)
+            && other.decides.is_none()
+    }
+}
+
+/// Returns the access rules that apply to a path. `None` without a route.
+pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Option<AccessRules<'s>> {
+    let found = most_specific(snapshot, site, path)?;
+    let site = &snapshot.config().sites[site];
+    Some(AccessRules::of(site, &site.routes[found]))
+}
+
+/// Returns whether a path would be let in by a route only because the route ignores letter case: without it, the next route that
+/// matches keeps out somebody else, or there is none.
+///
+/// Letter case is ignored so that a restriction holds for other spellings, never to replace another one.
+pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> bool {
+    let own = &snapshot.config().sites[site];
+    let routes = snapshot.by_specificity(site).iter().map(|i| &own.routes[*i]);
+    let mut matching = routes.filter(|route| matches(&route.path, path, route.ignores_case()));
+    let Some(mut found) = matching.next() else { return false };
+    while !matches(&found.path, path, false) {
+        // Nobody is let in by a route that refuses every request.
+        if found.refusal_status().is_some() {
+            return false;
+        }
+        let Some(next) = matching.next() else { return true };
+        if !AccessRules::of(own, found).keeps_out_as(&AccessRules::of(own, next)) {
+            return true;
+        }
+        found = next;
+    }
+    false
+}
+
+/// The value of [`access_decision`] for a handler.
+const HANDLED: u16 = 1;
+
 /// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
-/// refuses every request, 0 if it drops them, 1 if a handler decides. `None` if the action does not restrict access.
+/// refuses every request, 0 if it drops them, [`HANDLED`] if a handler decides. `None` if the action does not restrict access.
 pub(crate) const fn access_decision(route: &Route) -> Option<u16> {
     match &route.action {
-        Action::Handle { .. } => Some(1),
+        Action::Handle { .. } => Some(HANDLED),
         _ => route.refusal_status(),
     }
 }
