@@ -5,43 +5,25 @@
 mod common;
 
 use common::Edge;
+use common::memory_store::Memory;
 use common::wire2::{self, Http2};
 use common::wire3::{self, Http3};
 use edge_proxy::config::{
     Action, CertificateMode, ClientCertificates, ErrorPage, PathMatch, Protocol, ProxyOut, Route, Site,
     StickyCookie, Target, Upstream,
 };
-use edge_proxy::{Proxy, SealedKey, SealedSession, Shared, SharedStore, StoreError, StoreFuture};
+use edge_proxy::{Proxy, Shared};
 use quinn::crypto::rustls::QuicClientConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Authority, Origin, answer, tls_client};
 
 /// The configuration of a client with a certificate.
 fn client(root: &str, pair: Option<&(String, String)>, alpn: &[u8]) -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let mut config = match pair {
-        None => builder.with_no_client_auth(),
-        Some((chain, key)) => {
-            let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
-            builder
-                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
-                .unwrap()
-        }
-    };
-    config.alpn_protocols = vec![alpn.to_vec()];
-    config
+    common::client(root, pair, &[alpn], rustls::ALL_VERSIONS)
 }
 
 /// An edge with `a.test` for everybody, and `b.test` with client certificates in this mode.
@@ -276,43 +258,6 @@ fn a_kept_client_moves_when_its_target_fails() {
     assert!(one.text().contains("Cookie: other=1\r\n"), "{}", one.text());
 }
 
-/// A store of shared sessions in memory, which counts what is asked.
-#[derive(Default)]
-struct Memory {
-    keys: Mutex<Vec<SealedKey>>,
-    sessions: Mutex<HashMap<[u8; 32], Vec<u8>>>,
-    asked: Mutex<usize>,
-}
-
-impl SharedStore for Memory {
-    fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>> {
-        Box::pin(async move {
-            let mut keys = self.keys.lock().unwrap();
-            for key in made {
-                if keys.iter().all(|known| known.epoch != key.epoch) {
-                    keys.push(key.clone());
-                }
-            }
-            Ok::<_, StoreError>(keys.clone())
-        })
-    }
-
-    fn put(&self, session: SealedSession) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            *self.asked.lock().unwrap() += 1;
-            self.sessions.lock().unwrap().insert(session.id, session.sealed);
-            Ok(())
-        })
-    }
-
-    fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move {
-            *self.asked.lock().unwrap() += 1;
-            Ok(self.sessions.lock().unwrap().remove(id))
-        })
-    }
-}
-
 fn raw(name: &str, address: SocketAddr, proxy: Option<ProxyOut>) -> Upstream {
     let target = Target::Tcp { host: address.ip().to_string(), port: address.port() };
     Upstream { protocol: Protocol::Tcp, proxy_protocol: proxy, ..Upstream::new(name, target) }
@@ -374,12 +319,12 @@ fn tls_that_passes_through_behind_a_proxy_header_and_beside_shared_sessions() {
     };
     const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 40000 443\r\n";
     for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
-        let before = *store.asked.lock().unwrap();
+        let before = store.asked();
         let (text, got) = get(&behind, "b.test", HEADER).unwrap();
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
         // The inner server resumes its own session; the edge's store has no part in it.
         assert_eq!(got, Some(kind));
-        assert_eq!(*store.asked.lock().unwrap(), before);
+        assert_eq!(store.asked(), before);
     }
     let seen = origin.text();
     assert_eq!(seen.matches("X-Real-IP: 203.0.113.7\r\n").count(), 2, "{seen}");
@@ -387,7 +332,7 @@ fn tls_that_passes_through_behind_a_proxy_header_and_beside_shared_sessions() {
     for _ in 0..2 {
         assert!(get(&here, "a.test", HEADER).unwrap().0.starts_with("HTTP/1.1 200"));
     }
-    assert!(*store.asked.lock().unwrap() > 0);
+    assert!(store.asked() > 0);
     // Without the header nobody who is to send one is passed on, and neither is a name that nobody has.
     let connections = origin.connections();
     assert!(get(&behind, "b.test", b"").is_err());

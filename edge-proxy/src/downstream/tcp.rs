@@ -426,9 +426,11 @@ async fn finish(
 /// Returns the reason for a handshake that failed with this error.
 fn failure(error: &io::Error) -> Reason {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
-            Reason::ClientCertificateRejected
-        }
+        Some(
+            rustls::Error::NoCertificatesPresented
+            | rustls::Error::InvalidCertificate(_)
+            | rustls::Error::InvalidCertRevocationList(_),
+        ) => Reason::ClientCertificateRejected,
         _ => Reason::HandshakeFailed,
     }
 }

@@ -3,8 +3,12 @@
 // Shared by several test programs, none of which uses all of it.
 #![allow(dead_code)]
 
+#[path = "any_name.rs"]
+pub(crate) mod any_name;
 #[path = "link.rs"]
 pub(crate) mod link;
+#[path = "memory_store.rs"]
+pub(crate) mod memory_store;
 #[path = "wire2.rs"]
 pub(crate) mod wire2;
 #[path = "wire3.rs"]
@@ -14,10 +18,12 @@ use edge_http::host::HostPattern;
 use edge_proxy::config::{
     Action, Config, Limits, Listener, PathMatch, PlainHttp, Response, Route, Site, Target, Upstream,
 };
-use edge_proxy::{Certificates, Proxy, ProxyHandle};
+use edge_proxy::{Certificates, Proxy, ProxyHandle, Reason};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::{Authority, tls_client};
 
 pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
@@ -76,6 +82,48 @@ impl Edge {
     pub(crate) fn root(&self) -> &str {
         self.authority.root()
     }
+
+    /// Returns the number of requests that were refused for this reason.
+    pub(crate) fn refused(&self, reason: Reason) -> u64 {
+        let counts = self.proxy.metrics().refused;
+        counts.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+    }
+
+    /// Asserts that this many requests are refused for this reason, soon: a request is counted after its answer.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, reason: Reason, count: u64) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.refused(reason) < count && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(self.refused(reason), count, "{reason}");
+    }
+}
+
+/// The configuration of a client with this certificate and key, or without.
+pub(crate) fn client(
+    root: &str,
+    pair: Option<&(String, String)>,
+    alpn: &[&[u8]],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match pair {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
 }
 
 /// TLS clients for HTTP/1.1.

@@ -103,6 +103,23 @@ pub(crate) fn request(method: &str, authority: &str, path: &str, more: &[Field<'
     headers(&[&usual[..], more].concat())
 }
 
+/// Sends the first flight of a client with this server name. Returns whether any datagram comes back within half a second.
+pub(crate) async fn is_answered(address: SocketAddr, root: &str, name: &str) -> bool {
+    let socket = async || tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (trap, client) = (socket().await, socket().await);
+    let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+    let _connecting = endpoint.connect(trap.local_addr().unwrap(), name).unwrap();
+    let mut datagram = [0; 2000];
+    // A post-quantum ClientHello takes two.
+    for _ in 0..2 {
+        let n = trap.recv(&mut datagram).await.unwrap();
+        client.send_to(&datagram[..n], address).await.unwrap();
+    }
+    tokio::time::timeout(Duration::from_millis(500), client.recv(&mut datagram)).await.is_ok()
+}
+
 /// A client's connection.
 pub(crate) struct Http3 {
     pub(crate) quic: quinn::Connection,

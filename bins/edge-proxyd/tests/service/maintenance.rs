@@ -124,6 +124,46 @@ fn a_site_stays_under_maintenance_over_reload_takeover_and_restart() {
 }
 
 #[test]
+fn a_successor_switches_a_site_back_before_any_restart() {
+    let (manager, state) = manager();
+    let mut service = started(&manager, &state);
+    assert_eq!(run(&manager, &["maintenance", "on", "a.test"]).0, Some(0));
+    assert!(is_away(&manager));
+    assert_eq!(run(&manager, &["reload", "--takeover"]).0, Some(0));
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    ends(&mut service.0);
+    let _ended = Ended(successor);
+    assert!(is_away(&manager));
+    // The switch that it took over is its own: it serves again, and keeps it so.
+    let (code, words) = run(&manager, &["maintenance", "off", "a.test"]);
+    assert_eq!((code, words.trim()), (Some(0), "site `a.test` is in service"));
+    assert!(!is_away(&manager));
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert!(!is_away(&manager));
+    // Another process does not find the switch of before.
+    assert_eq!(run(&manager, &["reload", "--takeover"]).0, Some(0));
+    let last: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    let _ended_too = Ended(last);
+    let until = Instant::now() + Duration::from_secs(20);
+    while runs(successor) {
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!is_away(&manager));
+    let (code, words) = run(&manager, &["maintenance", "off", "a.test"]);
+    assert_eq!((code, words.trim()), (Some(0), "site `a.test` is in service already"));
+}
+
+/// Ends a successor when the test ends.
+struct Ended(u32);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.to_string()).stderr(Stdio::null()).status();
+    }
+}
+
+#[test]
 fn wrong_sites_and_a_missing_state_folder_are_named() {
     let (manager, state) = manager();
     let service = started(&manager, &state);
