@@ -14,12 +14,13 @@ use quinn_proto::{ConnectionId, Side, TransportError};
 use std::any::Any;
 use std::sync::Arc;
 
-/// A configuration whose sessions leave out padding.
+/// A configuration whose sessions leave out padding, Initial packets excepted.
 pub(super) struct UnpaddingConfig(pub(super) Arc<dyn ServerConfig>);
 
 impl ServerConfig for UnpaddingConfig {
     fn initial_keys(&self, version: u32, destination: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
-        self.0.initial_keys(version, destination).map(keys)
+        // quinn-proto counts the bytes of the first packet after its decryption, for the limit before an address is validated.
+        self.0.initial_keys(version, destination)
     }
 
     fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
@@ -36,7 +37,7 @@ struct UnpaddingSession(Box<dyn Session>);
 
 impl Session for UnpaddingSession {
     fn initial_keys(&self, destination: &ConnectionId, side: Side) -> Keys {
-        keys(self.0.initial_keys(destination, side))
+        self.0.initial_keys(destination, side)
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
