@@ -1,51 +1,42 @@
 //! Whatever a configuration file contains, reading it terminates, with settings or with errors that name a line.
 #![no_main]
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused)]
 
+// The modules of the program, which refer to each other by `crate`.
+#[path = "../../src/acme/mod.rs"]
+mod acme;
+#[path = "../../src/allocator.rs"]
+mod allocator;
+#[path = "../../src/authority.rs"]
+mod authority;
+#[path = "../../src/cli.rs"]
+mod cli;
+#[path = "../../src/commands/mod.rs"]
+mod commands;
 #[path = "../../src/config/mod.rs"]
 mod config;
-
-/// The part of the configuration that another crate parses: certificates.
-mod acme {
-    use std::path::Path;
-
-    #[derive(Clone, Debug, PartialEq)]
-    pub struct Section;
-
-    pub fn read(_: &str, _: Option<&Path>) -> Result<Section, String> {
-        Ok(Section)
-    }
-
-    pub fn schema() -> serde_json::Value {
-        serde_json::Value::Bool(true)
-    }
-}
-
-/// The part of the configuration for the log: its formats.
-mod log {
-    /// The formats of log lines.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub enum Format {
-        Combined,
-        #[default]
-        Json,
-        Off,
-    }
-
-    impl Format {
-        pub const fn name(self) -> &'static str {
-            match self {
-                Self::Combined => "combined",
-                Self::Json => "json",
-                Self::Off => "off",
-            }
-        }
-    }
-}
-
-// The section for state shared by edges.
-#[path = "../../src/shared/settings.rs"]
+#[path = "../../src/demo/mod.rs"]
+mod demo;
+#[path = "../../src/import/mod.rs"]
+mod import;
+#[path = "../../src/journal.rs"]
+mod journal;
+#[path = "../../src/log/mod.rs"]
+mod log;
+#[path = "../../src/manual.rs"]
+mod manual;
+#[path = "../../src/prove/mod.rs"]
+mod prove;
+#[path = "../../src/sandbox/mod.rs"]
+mod sandbox;
+#[path = "../../src/service/mod.rs"]
+mod service;
+#[path = "../../src/shared/mod.rs"]
 mod shared;
+#[path = "../../src/status/mod.rs"]
+mod status;
+#[path = "../../src/try_out/mod.rs"]
+mod try_out;
 
 use libfuzzer_sys::fuzz_target;
 
