@@ -11,7 +11,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod files;
 mod name;
+
+pub use files::check_client_certificates;
 
 /// The error of client certificate settings that cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,22 @@ pub enum ClientCertificatesError {
         path: PathBuf,
         /// The error of rustls.
         source: rustls::Error,
+    },
+    /// A certificate in the file of the authorities is not one of an authority: no certificate of a client is verified by it.
+    #[error("{}: the certificate of {subject} is not that of an authority", path.display())]
+    NotAuthority {
+        /// The path of the file.
+        path: PathBuf,
+        /// The subject of the certificate.
+        subject: String,
+    },
+    /// A revocation list has expired: no certificate of a client is accepted any more.
+    #[error("{}: the revocation list of {issuer} has expired", path.display())]
+    Expired {
+        /// The path of the file.
+        path: PathBuf,
+        /// The issuer of the list.
+        issuer: String,
     },
     /// rustls rejected the TLS configuration.
     #[error("TLS cannot be set up")]

@@ -110,7 +110,7 @@ pub use edge_policy::{
 
 pub use builder::{Builder, Proxy};
 pub use certificates::{CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport};
-pub use client_auth::ClientCertificatesError;
+pub use client_auth::{ClientCertificatesError, check_client_certificates};
 pub use error::StartError;
 pub use metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics};
 pub use observe::{

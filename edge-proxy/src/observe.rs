@@ -168,6 +168,8 @@ pub struct ForwardRecord<'a> {
     pub received: u64,
     /// The number of bytes forwarded from the upstream to the client.
     pub sent: u64,
+    /// The number of bytes of both directions that the kernel passed from socket to socket, without a copy in this process.
+    pub spliced: u64,
     /// The time from accepting the connection to its end.
     pub duration: Duration,
     /// The reason the connection ended. `None` if both sides closed it.

@@ -4,6 +4,7 @@ use super::client_auth::ClientAuth;
 use super::downstream::h3;
 use super::error::StartError;
 use super::ktls;
+use super::limits::forward::{ForwardLimiter, ForwardLimiters};
 use super::limits::site::{SiteLimiter, SiteLimiters};
 use super::limits::sketch::{ConnectionPermit, CountMinSketch};
 use super::metrics::counters::{Shard, Shards, SiteShard};
@@ -32,6 +33,7 @@ pub(crate) struct ReloadSurvivors {
     early_quic: Arc<dyn StoresServerSessions>,
     targets: Targets,
     guards: SiteLimiters,
+    forwards: ForwardLimiters,
     clients: Arc<CountMinSketch>,
     pub(crate) shared: Option<Arc<StoreClient>>,
     pub(crate) started: Instant,
@@ -58,6 +60,7 @@ impl ReloadSurvivors {
             early_quic: ServerSessionMemoryCache::new(MAX_SESSIONS),
             targets: Targets::new(observer),
             guards: SiteLimiters::new(workers),
+            forwards: ForwardLimiters::default(),
             clients: CountMinSketch::new(),
             shared,
             started: Instant::now(),
@@ -86,6 +89,8 @@ pub(crate) struct Runtime {
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
     /// The limiters by site, in the order of the configuration.
     pub(crate) guards: Vec<Arc<SiteLimiter>>,
+    /// The limiters of listeners that forward.
+    forwards: Vec<Arc<ForwardLimiter>>,
     /// The number of connections by client.
     clients: Arc<CountMinSketch>,
     pub(crate) counts: Arc<Shards<Shard>>,
@@ -184,7 +189,9 @@ impl Runtime {
             .collect::<Result<_, _>>()?;
         let targets = lasting.targets.of(&snapshot.config().upstreams);
         let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
-        let guards = lasting.guards.of(&snapshot.config().sites, snapshot.config().limits.rate_table);
+        let rate_table = snapshot.config().limits.rate_table;
+        let guards = lasting.guards.of(&snapshot.config().sites, rate_table);
+        let forwards = lasting.forwards.of(&snapshot.config().listeners, rate_table);
         let clients = lasting.clients.clone();
         let (counts, nowhere) = (lasting.counts.clone(), lasting.nowhere.clone());
         Ok(Self {
@@ -196,6 +203,7 @@ impl Runtime {
             upstream_tls,
             targets,
             guards,
+            forwards,
             clients,
             counts,
             nowhere,
@@ -236,6 +244,15 @@ impl Runtime {
     /// Returns whether [`Runtime::hold`] would fail for this client.
     pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
         self.connection_limit(client).is_some_and(|limit| self.clients.of(client) >= limit)
+    }
+
+    /// Returns the limiter of the listeners with this name and upstream. `None` if a reload has removed them.
+    pub(crate) fn forward_limiter(
+        &self,
+        listener: Option<&str>,
+        upstream: &str,
+    ) -> Option<&Arc<ForwardLimiter>> {
+        self.forwards.iter().find(|limiter| limiter.is_of(listener, upstream))
     }
 
     pub(crate) const fn snapshot(&self) -> &Snapshot {

@@ -4,11 +4,12 @@
 mod common;
 
 use common::Edge;
-use edge_proxy::config::{Forward, Listener, Protocol, ProxyOut, Site, Target, Upstream};
+use edge_proxy::config::{ConnectionLimits, Forward, Listener, Protocol, ProxyOut, Site, Target, Upstream};
 use edge_proxy::{ForwardRecord, Observer, Proxy, ProxyHandle, Reason};
 use rustls::pki_types::ServerName;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Authority, Origin, tls_client};
@@ -16,12 +17,14 @@ use testkit::{Authority, Origin, tls_client};
 /// The upstream, bytes received and sent, and the reason.
 type Record = (String, u64, u64, Option<Reason>);
 
+/// The records, and the number of bytes that the kernel passed on.
 #[derive(Default)]
-struct Records(Mutex<Vec<Record>>);
+struct Records(Mutex<Vec<Record>>, AtomicU64);
 
 impl Observer for Records {
     fn forwarded(&self, record: &ForwardRecord<'_>) {
         let one = (record.upstream.to_owned(), record.received, record.sent, record.reason);
+        self.1.fetch_add(record.spliced, Relaxed);
         self.0.lock().unwrap().push(one);
     }
 }
@@ -36,6 +39,11 @@ impl Records {
             assert!(began.elapsed() < Duration::from_secs(20), "no record came");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Returns the number of bytes of all records that the kernel passed on.
+    fn spliced(&self) -> u64 {
+        self.1.load(Relaxed)
     }
 }
 
@@ -98,6 +106,7 @@ fn bytes_pass_both_ways_and_each_direction_ends_by_itself() {
     got.reverse();
     assert!(got == sent);
     assert_eq!(records.wait(), ("ssh".into(), 3_000_000, 3_000_000, None));
+    assert_eq!(records.spliced(), 6_000_000);
 }
 
 #[test]
@@ -111,7 +120,7 @@ fn the_last_bytes_before_a_reset_arrive() {
             drop(stream);
             socket.unwrap();
         });
-        let (proxy, _) = edge(upstream("ssh", service), |_| {});
+        let (proxy, records) = edge(upstream("ssh", service), |_| {});
         let mut stream = connect(proxy.addresses()[0]);
         let mut got = Vec::new();
         match stream.read_to_end(&mut got) {
@@ -119,7 +128,121 @@ fn the_last_bytes_before_a_reset_arrive() {
             Err(why) => assert_eq!(why.kind(), ErrorKind::ConnectionReset),
         }
         assert_eq!(got, b"the last words");
+        drop(stream);
+        records.wait();
+        assert_eq!(records.spliced(), 14);
     }
+}
+
+#[test]
+fn many_bytes_pass_both_ways_at_once() {
+    const LENGTH: usize = 64 << 20;
+    let echo = service(|mut stream| {
+        let mut back = stream.try_clone().unwrap();
+        std::io::copy(&mut stream, &mut back).unwrap();
+        back.shutdown(Shutdown::Write).unwrap();
+    });
+    let (proxy, records) = edge(upstream("ssh", echo), |_| {});
+    // A period that divides no power of two shows pieces in another order.
+    let pattern: Vec<u8> = (0..1_000_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut stream = connect(proxy.addresses()[0]);
+    let mut sending = stream.try_clone().unwrap();
+    let sent = pattern.clone();
+    let writer = std::thread::spawn(move || {
+        let mut left = LENGTH;
+        while left > 0 {
+            let n = sent.len().min(left);
+            sending.write_all(&sent[..n]).unwrap();
+            left -= n;
+        }
+        sending.shutdown(Shutdown::Write).unwrap();
+    });
+    let (mut at, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        let n = stream.read(&mut buffer).unwrap();
+        if n == 0 {
+            break;
+        }
+        let mut got = &buffer[..n];
+        while !got.is_empty() {
+            let expected = &pattern[at % pattern.len()..];
+            let n = expected.len().min(got.len());
+            assert!(got[..n] == expected[..n], "other bytes after {at}");
+            (got, at) = (&got[n..], at + n);
+        }
+    }
+    writer.join().unwrap();
+    assert_eq!(at, LENGTH);
+    assert_eq!(records.wait(), ("ssh".into(), LENGTH as u64, LENGTH as u64, None));
+    assert!(records.spliced() > 0);
+}
+
+/// A service that echoes, before which an edge has these limits. It expects a PROXY header of version 1 from every client.
+fn limited(limits: ConnectionLimits) -> (ProxyHandle, Arc<AtomicUsize>) {
+    let served = Arc::new(AtomicUsize::new(0));
+    let counted = served.clone();
+    let echo = service(move |mut stream| {
+        counted.fetch_add(1, Relaxed);
+        let mut byte = [0];
+        while let Ok(1) = stream.read(&mut byte) {
+            stream.write_all(&byte).unwrap();
+        }
+    });
+    let mut forward = Forward::to("ssh");
+    forward.rate = limits;
+    let mut listener = Listener::tcp(([127, 0, 0, 1], 0).into(), forward);
+    listener.proxy_protocol = vec!["127.0.0.0/8".parse().unwrap()];
+    let proxy =
+        Proxy::builder().workers(2).listener(listener).upstream(upstream("ssh", echo)).start().unwrap();
+    (proxy, served)
+}
+
+/// Connects as this client, and sends a byte. `None` if the connection is closed without a byte.
+fn served(proxy: &ProxyHandle, client: &str) -> Option<TcpStream> {
+    let mut stream = connect(proxy.addresses()[0]);
+    // A connection that is refused may be closed before the byte is written.
+    let _ = write!(stream, "PROXY TCP4 {client} 127.0.0.1 40000 22\r\n");
+    let _ = stream.write_all(b"a");
+    let mut byte = [0];
+    matches!(stream.read(&mut byte), Ok(1)).then_some(stream)
+}
+
+#[test]
+fn a_connection_above_a_limit_is_closed_before_the_service_sees_it() {
+    let limits = ConnectionLimits { client_concurrent: Some(2), concurrent: Some(3), ..Default::default() };
+    let (proxy, seen) = limited(limits);
+    let first = served(&proxy, "192.0.2.1").unwrap();
+    let _second = served(&proxy, "192.0.2.1").unwrap();
+    assert!(served(&proxy, "192.0.2.1").is_none());
+    // The client is that of the PROXY header: all of these come from one peer.
+    let _third = served(&proxy, "192.0.2.2").unwrap();
+    assert!(served(&proxy, "192.0.2.3").is_none());
+    assert_eq!(seen.load(Relaxed), 3);
+    let refused = proxy.metrics().turned_away;
+    let count = |reason| refused.iter().find(|(other, _)| *other == reason).unwrap().1;
+    assert_eq!((count(Reason::TooManyConnectionsOfClient), count(Reason::TooManyConnections)), (1, 1));
+    // An end makes room.
+    drop(first);
+    let began = Instant::now();
+    while served(&proxy, "192.0.2.1").is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the connection that ended still counts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn each_client_has_a_rate_of_connections() {
+    let rate = "2/h".parse::<edge_policy::rate::Rate>().unwrap().with_burst(2);
+    let (proxy, seen) = limited(ConnectionLimits { client: Some(rate), ..Default::default() });
+    for _ in 0..2 {
+        assert!(served(&proxy, "192.0.2.1").is_some());
+    }
+    assert!(served(&proxy, "192.0.2.1").is_none());
+    assert!(served(&proxy, "192.0.2.2").is_some());
+    // A reload forgets nothing.
+    proxy.reload(proxy.config()).unwrap();
+    assert!(served(&proxy, "192.0.2.1").is_none());
+    assert_eq!(seen.load(Relaxed), 3);
 }
 
 /// Makes closing the stream send a reset.
@@ -246,6 +369,9 @@ fn what_does_not_go_together_is_an_error() {
     let fine = site(|_| {}).route(route("http"));
     assert!(errors(Listener::tcp(any, Forward::to("raw")), fine.clone()).is_empty());
     assert!(errors(Listener::tcp(any, Forward::to("http")), fine.clone()).contains("tcp://HOST:PORT"));
+    let mut none = Forward::to("raw");
+    none.rate.concurrent = Some(0);
+    assert!(errors(Listener::tcp(any, none), fine.clone()).contains("would reject every connection"));
     assert!(errors(Listener::tcp(any, Forward::to("rwa")), fine).contains("did you mean `raw`?"));
     assert!(errors(Listener::plain(any), site(|_| {}).route(route("raw"))).contains("http://HOST:PORT"));
     let both = site(|site| site.passthrough = Some("raw".into())).route(route("http"));

@@ -105,13 +105,13 @@ reasons! {
     QuicMalformedHello = "quic-malformed-hello", connection, "the ClientHello of a QUIC connection is malformed";
     QuicOverload = "quic-overload", connection, "too many incomplete QUIC handshakes, or one took too long";
     QuicVersion = "quic-version", connection, "the QUIC version is not supported";
-    RateOfClient = "rate-of-client", request, "the client exceeds its request rate";
+    RateOfClient = "rate-of-client", both, "the client exceeds its rate of requests or of forwarded connections";
     RateOfSite = "rate-of-site", request, "all clients together exceed the request rate of the site";
     RawAddress = "raw-address", both, "the request is for an IP address that no site serves";
     RequestMalformed = "request-malformed", request, "the content of the request is malformed";
     RouteDrops = "route-drops", request, "the route drops all its requests";
     TargetTooLong = "target-too-long", both, "the target is longer than the limit";
-    TooManyConnections = "too-many-connections", connection, "the limit of connections is reached";
+    TooManyConnections = "too-many-connections", connection, "the limit of connections, or of those of a forward, is reached";
     TooManyConnectionsOfClient = "too-many-connections-of-client", connection, "the limit of connections of one client is reached";
     TooManyPasswords = "too-many-passwords", request, "too many passwords are being verified at the same time";
     TooManyRequests = "too-many-requests", request, "the limit of requests in flight to the site is reached";

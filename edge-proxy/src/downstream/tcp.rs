@@ -205,11 +205,10 @@ async fn connection(
         return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
     };
     if let Some(forward) = &listener.forward {
-        if !forward.access.permits(client.to_canonical()) {
-            return turned_away(&worker, &connection, Reason::AccessDenied);
+        if let Err(reason) = Box::pin(relay::forward(&worker, &connection, forward, socket, already)).await {
+            turned_away(&worker, &connection, reason);
         }
-        let idle = forward.idle.unwrap_or(worker.view().runtime.snapshot().config().timeouts.tunnel);
-        return Box::pin(relay::run(&worker, &connection, &forward.upstream, socket, already, idle)).await;
+        return;
     }
     if listener.kind == ListenerKind::Plain {
         if listener.h2c {

@@ -1,6 +1,6 @@
 //! The limits of a site, shared by all workers: its rates and its requests in flight.
 
-use super::sketch::{RateTable, Rates, SharedRate};
+use super::sketch::{RateTable, Rates, SharedRate, SharedTable};
 use crate::metrics::counters::{Shards, SiteShard};
 use edge_policy::config::{Auth, Site};
 use edge_policy::rate::Rate;
@@ -123,20 +123,20 @@ impl Drop for InFlightPermit {
 pub(crate) struct SiteLimiters {
     workers: usize,
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
-    /// The rates of all clients at all sites. `None` while no site needs them.
-    table: Mutex<Option<Arc<RateTable>>>,
+    /// The rates of all clients at all sites, if a site needs them.
+    table: SharedTable,
 }
 
 impl SiteLimiters {
     pub(crate) fn new(workers: usize) -> Self {
-        Self { workers, known: Mutex::default(), table: Mutex::default() }
+        Self { workers, known: Mutex::default(), table: SharedTable::default() }
     }
 
     /// Returns the limiters of these sites, in their order, reusing those whose limits have not changed. `clients` is
     /// the size of the table of rates. Limiters of other sites are discarded.
     pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
         let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
-        let table = self.table(needed, clients);
+        let table = self.table.of(needed, clients);
         let table = table.as_ref();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let guards: Vec<_> = sites
@@ -151,18 +151,6 @@ impl SiteLimiters {
             .collect();
         *known = sites.iter().map(|site| site.name.clone()).zip(guards.iter().cloned()).collect();
         guards
-    }
-
-    /// Returns the table of rates for this many clients. `None` unless it is needed. A table of the same size is
-    /// reused.
-    fn table(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if !needed {
-            *table = None;
-        } else if table.as_ref().is_none_or(|table| table.clients() != clients) {
-            *table = Some(RateTable::new(clients));
-        }
-        table.clone()
     }
 }
 
@@ -181,7 +169,7 @@ mod tests {
         let limiters = SiteLimiters::new(1);
         let sites: Vec<Site> = (0..10_000).map(|number| site(number, Some("1/h"))).collect();
         let first = limiters.of(&sites, 4096);
-        let table = limiters.table.lock().unwrap().clone().unwrap();
+        let table = limiters.table.now().unwrap();
         assert_eq!(table.clients(), 4096);
         assert!(first.iter().zip(&sites).all(|(limiter, site)| limiter.suits(site, Some(&table))));
         // A reload keeps what was counted, and makes nothing anew.
@@ -193,8 +181,8 @@ mod tests {
         assert!(again[8].admit(&sites[8], client).is_ok(), "each site has a rate of its own");
         // Another size is another table; without a limit there is none.
         limiters.of(&sites, 8192);
-        assert_eq!(limiters.table.lock().unwrap().as_ref().unwrap().clients(), 8192);
+        assert_eq!(limiters.table.now().unwrap().clients(), 8192);
         limiters.of(&[site(0, None)], 8192);
-        assert!(limiters.table.lock().unwrap().is_none());
+        assert!(limiters.table.now().is_none());
     }
 }

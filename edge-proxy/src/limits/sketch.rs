@@ -7,9 +7,9 @@
 use edge_policy::rate::Rate;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The number of counters in each of the two rows.
@@ -67,6 +67,29 @@ impl RateTable {
     /// Returns the number of clients that the table was created for.
     pub(crate) const fn clients(&self) -> usize {
         self.clients
+    }
+}
+
+/// The table that several limiters share while one of them needs it. It survives reloads that do not change its size.
+#[derive(Default)]
+pub(crate) struct SharedTable(Mutex<Option<Arc<RateTable>>>);
+
+impl SharedTable {
+    /// Returns the table for so many clients. `None` if it is not needed.
+    pub(crate) fn of(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !needed {
+            *table = None;
+        } else if table.as_ref().is_none_or(|table| table.clients() != clients) {
+            *table = Some(RateTable::new(clients));
+        }
+        table.clone()
+    }
+
+    /// Returns the present table. `None` if none is needed.
+    #[cfg(test)]
+    pub(crate) fn now(&self) -> Option<Arc<RateTable>> {
+        self.0.lock().unwrap().clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Forwarding of TCP connections without interpreting their bytes.
 
 use crate::config::Access;
+use crate::rate::Rate;
 use std::time::Duration;
 
 /// The forwarding of a listener's TCP connections to an upstream, byte for byte: for SSH, databases, mail.
@@ -15,11 +16,32 @@ pub struct Forward {
     /// The time without a byte in either direction after which a connection is closed, 1 ms to 30 days. `None` means
     /// [`Timeouts::tunnel`](crate::config::Timeouts::tunnel).
     pub idle: Option<Duration>,
+    /// The limits of its connections.
+    pub rate: ConnectionLimits,
 }
 
 impl Forward {
-    /// Returns a forward to the upstream of this name without access restrictions.
+    /// Returns a forward to the upstream of this name without access restrictions and limits.
     pub fn to(upstream: impl Into<String>) -> Self {
-        Self { upstream: upstream.into(), access: Access::default(), idle: None }
+        Self {
+            upstream: upstream.into(),
+            access: Access::default(),
+            idle: None,
+            rate: ConnectionLimits::default(),
+        }
     }
+}
+
+/// The limits of forwarded connections. A connection above a limit is closed before the upstream is connected to. `None`, the
+/// default of each, sets no limit.
+///
+/// A client is an IPv4 address or a /64 of IPv6. Listeners of the same name and upstream count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Rate of new connections per client.
+    pub client: Option<Rate>,
+    /// The highest number of open connections per client, at least 1.
+    pub client_concurrent: Option<u32>,
+    /// The highest number of open connections of all clients together, at least 1.
+    pub concurrent: Option<u32>,
 }

@@ -17,7 +17,7 @@ mod upstream;
 pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use client_certificate::{CertificateField, CertificateMode, ClientCertificates};
-pub use forward::Forward;
+pub use forward::{ConnectionLimits, Forward};
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
     Access, Action, CaseSensitivity, ErrorPage, FieldEdits, Maintenance, PathMatch, PlainHttp, Reject,

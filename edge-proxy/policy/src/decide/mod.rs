@@ -1,11 +1,13 @@
 //! Decisions about connections and requests: total functions over plain values, each result with its reason.
 //!
 //! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head, [`request_fields()`]
-//! before forwarding, [`response_fields()`] before the response is sent.
+//! before forwarding, [`response_fields()`] before the response is sent. [`forward()`] is the one decision about a connection that
+//! is forwarded as it comes.
 
 mod ambiguity;
 mod edits;
 mod fields;
+mod forward;
 mod hello;
 mod path;
 mod rejection;
@@ -15,6 +17,7 @@ pub(crate) mod route;
 mod upgrade;
 
 pub use fields::{request_fields, request_trailers, response_fields};
+pub use forward::forward;
 pub use hello::hello;
 pub use path::other_readings;
 pub use rejection::Rejection;

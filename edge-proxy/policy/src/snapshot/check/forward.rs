@@ -1,7 +1,7 @@
 //! Validation of TCP forwarding: listeners with a forward, and sites with TLS passthrough.
 
 use super::{ConfigPart, nearest};
-use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, Site};
+use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
 use std::time::Duration;
 
 /// Checks the combination of a listener's kind and its forward.
@@ -25,6 +25,17 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
             {
                 part.add_error("idle", format!("{idle:?}"), "out of range: write 1 ms to 30 days");
             }
+            let limits = [
+                ("rate.client_concurrent", forward.rate.client_concurrent),
+                ("rate.concurrent", forward.rate.concurrent),
+            ];
+            for (key, _) in limits.iter().filter(|(_, limit)| *limit == Some(0)) {
+                part.add_error(
+                    key,
+                    "0",
+                    "would reject every connection: expected at least 1, or leave it out",
+                );
+            }
         }
         (ListenerKind::Plain | ListenerKind::Tls { .. }, None) => {}
     }
@@ -41,6 +52,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("early_data", site.early_data),
         ("hsts", site.hsts.is_some()),
         ("compression", site.compression.is_some()),
+        ("rate", site.rate != RateLimits::default()),
         ("maintenance", site.maintenance.is_some()),
         ("plain", site.plain == PlainHttp::Serve),
     ];
