@@ -1,8 +1,9 @@
 //! A certificate authority of one's own, for `demo`, `try` and `import --prove`.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber,
 };
 use std::fs;
 use std::io;
@@ -32,12 +33,36 @@ impl Authority {
         &self.root
     }
 
-    /// Writes a key pair of a client with this common name.
-    pub(crate) fn issue_client(&self, folder: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// Writes a key pair of a client with this common name and serial number.
+    pub(crate) fn issue_client(
+        &self,
+        folder: &Path,
+        name: &str,
+        serial: u64,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let mut params = CertificateParams::new(Vec::new())?;
+        params.serial_number = Some(SerialNumber::from(serial));
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(folder, params)
+    }
+
+    /// Returns a revocation list as PEM that has this serial number.
+    pub(crate) fn revoke(&self, serial: u64) -> Result<String, rcgen::Error> {
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer)?.pem()
     }
 
     /// Writes a key pair for these names in the layout of `/var/lib/acme`.

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Run an edge with its own services and certificate authority, and show what it does.
     Demo(demo::DemoArgs),
-    /// Explain how a request would be handled.
+    /// Explain how a request, or a connection that is forwarded, would be handled.
     Explain(Box<ExplainArgs>),
     #[command(flatten)]
     Generate(Generate),
@@ -217,7 +217,8 @@ pub(crate) struct ExplainArgs {
     /// The source address in the connection's PROXY header.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
     pub(crate) proxied: Option<SocketAddr>,
-    /// The name of the listener that accepts the connection. Default: the first of its transport that serves the host.
+    /// The name or the address of the listener that accepts the connection. Default: the first of its transport that serves the
+    /// host. One that forwards TCP needs no URL or host.
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
     /// The interface the connection arrives on.
@@ -236,7 +237,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "SUBJECT", conflicts_with_all = ["plain", "quic"])]
     pub(crate) client_certificate: Option<String>,
     /// The host of the request, optionally with a port.
-    #[arg(long, value_name = "NAME", required_unless_present = "url")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["url", "listener"])]
     pub(crate) host: Option<String>,
     /// The request target: path and query.
     #[arg(long, value_name = "PATH", default_value = "/")]

@@ -84,6 +84,68 @@ fn certificates_are_loaded() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
+/// Every fault of the files that client certificates are verified by has the line that names the file, and the fix.
+#[test]
+fn authorities_and_revocation_lists_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let authority = Authority::named("the authority of clients");
+    authority.write(&folder.join("acme/a.test"), &["a.test"]);
+    let (ca, crl) = (folder.join("clients.pem"), folder.join("revoked.pem"));
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:{}\"\ntls = true\n[certificates]\nfolder = \"{}\"\n\
+         [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://127.0.0.1:1\"\n[site.client_certificates]\nca = {ca:?}\ncrl = {crl:?}\n",
+        free_port(),
+        folder.join("acme").display()
+    );
+    let revocations = authority.revoke(&[7], 2090);
+    let (leaf, _) = authority.issue_client("ann", 1);
+    let root = authority.root();
+    let cases: [(&str, &str, i32, &str, &str); 7] = [
+        ("", &revocations, 10, "cannot be read", "write the path of a PEM file that is there"),
+        ("not PEM", &revocations, 10, "not a valid PEM file with at least one certificate", "openssl x509"),
+        (&leaf, &revocations, 10, "warning: ", "CN=ann,O=Example\\, Ltd. is not that of an authority"),
+        (&leaf, &revocations, 10, "so it verifies no client", "write the file of the authority that issues"),
+        (root, "", 11, "cannot be read", "write the path of a PEM file that is there"),
+        (root, root, 11, "not a valid PEM file with at least one revocation list", "openssl crl"),
+        (
+            root,
+            &authority.revoke(&[7], 2022),
+            11,
+            "warning: ",
+            "has expired, so every client is refused: have",
+        ),
+    ];
+    for (authorities, list, line, fault, fix) in cases {
+        for (path, content) in [(&ca, authorities), (&crl, list)] {
+            let _ = std::fs::remove_file(path);
+            if !content.is_empty() {
+                std::fs::write(path, content).expect("a file");
+            }
+        }
+        let output = check(folder, &text, &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(&format!("edge.toml:{line}:")), "{said}");
+        assert!(said.contains(fault) && said.contains(fix), "{fault} {fix}: {said}");
+        let key = if line == 10 {
+            "site[0].client_certificates.ca = "
+        } else {
+            "site[0].client_certificates.crl = "
+        };
+        assert!(said.contains(key), "{said}");
+        // What keeps `run` from starting is an error, and the rest is a warning.
+        let code = if said.contains("warning: ") { 3 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        let output = check(folder, &text, &["--json"]);
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(value["findings"][0]["place"]["line"], line, "{value}");
+        assert_eq!(check(folder, &text, &["--no-files"]).status.code(), Some(0));
+    }
+    std::fs::write(&crl, &revocations).expect("a file");
+    assert_eq!(check(folder, &text, &[]).status.code(), Some(0));
+}
+
 #[test]
 fn contents_of_another_machine_are_left_out() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -235,3 +235,112 @@ fn output_without_a_reader_ends_the_program_quietly() {
         testkit::assert_ends_quietly_without_a_reader(program, args);
     }
 }
+
+/// What a connection is decides as much as the request: the listener, the certificate, the address beside a password, the method,
+/// and names whose TLS is passed on.
+#[test]
+fn explain_each_axis_of_a_decision() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let users = folder.path().join("users");
+    std::fs::write(&users, "ann:$2y$05$abcdefghijklmnopqrstuuJ6p8XYeKQnRrRrPR8XO0Xg1bQ2w1gXq\n").unwrap();
+    let text = format!(
+        "[[listen]]\nname = 'public'\naddress = '192.0.2.1:443'\ntls = true\n\
+         [[listen]]\nname = 'tailnet'\naddress = '100.64.0.1:443'\ntls = true\n\
+         [certificates]\nfolder = '/var/lib/acme'\n\
+         [[site]]\nhosts = 'inside.test'\nlisten = 'tailnet'\nupstream = 'http://127.0.0.1:1'\n\
+         [[site]]\nhosts = 'proven.test'\nupstream = 'http://127.0.0.1:1'\nclient_certificates = {{ ca = '/ca.pem' }}\n\
+         [[site]]\nhosts = 'any.test'\nupstream = 'http://127.0.0.1:1'\nallow = '10.0.0.0/8'\nsatisfy = 'any'\nauth = {{ users = '{}' }}\n\
+         [[site]]\nhosts = 'read.test'\n[[site.route]]\npath = '/'\nmethods = ['GET']\nupstream = 'http://127.0.0.1:1'\n\
+         [[site]]\nhosts = 'raw.test'\npassthrough = 'tcp://127.0.0.1:2'\n",
+        users.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let at = |args: &str| {
+        let words: Vec<&str> = args.split(' ').collect();
+        explain(config.to_str().unwrap(), &words)
+    };
+    let none = serde_json::Value::Null;
+    // The listener that a site is not at knows no such name.
+    let value = at("--from 192.0.2.9 https://inside.test/ --listener tailnet");
+    assert_eq!((&value["code"], &value["forwarded"]["target"]), (&none, &"/".into()), "{value}");
+    let value = at("--from 192.0.2.9 https://inside.test/ --listener public");
+    assert_eq!((&value["code"], &value["ended"]), (&"unknown-name".into(), &"handshake".into()), "{value}");
+    // A listener without a name is called by its address.
+    assert_eq!(at("--from 192.0.2.9 https://inside.test/ --listener 192.0.2.1:443")["code"], "unknown-name");
+    // The certificate that a site requires.
+    let value = at("--from 192.0.2.9 https://proven.test/");
+    assert_eq!(value["code"], "client-certificate-rejected", "{value}");
+    let value = at("--from 192.0.2.9 https://proven.test/ --client-certificate CN=ann");
+    assert_eq!(
+        (&value["code"], &value["verdict"]["what"]),
+        (&none, &"forwarded to `http://127.0.0.1:1`".into())
+    );
+    assert!(value["forwarded"]["fields"].to_string().contains("Client-Cert"), "{value}");
+    // Inside no password is asked for, and outside one is.
+    assert_eq!(at("--from 10.1.2.3 https://any.test/")["authentication"], none);
+    let value = at("--from 192.0.2.9 https://any.test/");
+    assert_eq!((&value["authentication"]["what"], &value["code"]), (&"a password".into(), &none), "{value}");
+    // Another method.
+    assert_eq!(at("--from 192.0.2.9 https://read.test/")["code"], none);
+    let value = at("--from 192.0.2.9 https://read.test/ --method POST");
+    assert_eq!(
+        (&value["code"], &value["verdict"]["what"]),
+        (&"method-not-allowed".into(), &"refused with 405".into())
+    );
+    // TLS that goes on without being decrypted.
+    let value = at("--from 192.0.2.9 https://raw.test/");
+    assert_eq!(value["handshake"]["what"], "passed through to `tcp://127.0.0.1:2`", "{value}");
+    assert_eq!((&value["ended"], &value["forwarded"]), (&"handshake".into(), &none), "{value}");
+    assert_eq!(at("--from 192.0.2.9 https://read.test/")["handshake"]["what"], "accepted");
+}
+
+#[test]
+fn explain_a_listener_that_forwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let text = "[[listen]]\nname = 'ssh'\naddress = '192.0.2.1:22'\nforward = 'git'\nallow = '10.0.0.0/8'\n\
+                deny = '10.6.6.6'\nproxy_protocol = '100.64.0.1'\nidle = '2h'\nrate = { client = '30/m', concurrent = 9 }\n\
+                [[listen]]\nname = 'web'\naddress = '192.0.2.1:80'\n\
+                [upstream.git]\ntarget = 'tcp://127.0.0.1:2222'\nproxy_protocol = 'v2'\n";
+    std::fs::write(&config, text).unwrap();
+    let at = |args: &str| {
+        let words: Vec<&str> = args.split(' ').collect();
+        explain(config.to_str().unwrap(), &words)
+    };
+    let none = serde_json::Value::Null;
+    let value = at("--from 10.1.2.3 --listener ssh");
+    assert_eq!((&value["verdict"]["what"], &value["code"]), (&"forwarded to `git`".into(), &none), "{value}");
+    assert_eq!(value["forwarded"]["targets"][0], "127.0.0.1:2222");
+    assert_eq!(
+        (&value["forwarded"]["proxy_protocol"], &value["forwarded"]["idle"]),
+        (&"v2".into(), &7200.0.into())
+    );
+    assert_eq!(value["limits"]["what"], "one per 2s, burst 1 of a client, 9 open of all clients");
+    for outside in ["192.0.2.9", "10.6.6.6"] {
+        let value = at(&format!("--from {outside} --listener ssh"));
+        assert_eq!((&value["code"], &value["forwarded"]), (&"access-denied".into(), &none), "{value}");
+    }
+    // The source in the header is the client where the header is read, and nowhere else.
+    let value = at("--from 100.64.0.1 --proxied 10.1.2.3 --listener 192.0.2.1:22");
+    assert_eq!((&value["client"]["what"], &value["code"]), (&"10.1.2.3".into(), &none), "{value}");
+    assert_eq!(at("--from 100.64.0.1 --proxied 192.0.2.9 --listener ssh")["code"], "access-denied");
+    assert_eq!(at("--from 100.64.0.1 --listener ssh")["code"], "proxy-header");
+    let value = at("--from 192.0.2.9 --proxied 10.1.2.3 --listener ssh");
+    assert_eq!((&value["client"]["what"], &value["code"]), (&"192.0.2.9".into(), &"access-denied".into()));
+    let file = config.to_str().unwrap();
+    let output = run(&["explain", "--no-files", "--config", file, "--from", "10.1.2.3", "--listener", "ssh"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("upstream     git at 127.0.0.1:2222, which gets a PROXY header of v2\n"), "{text}");
+    // What does not go together.
+    for (listener, more, said) in
+        [("web", "", "add the URL of the request"), ("ssh", "http://a.test/", "leave out the URL")]
+    {
+        let mut words =
+            vec!["explain", "--no-files", "--config", file, "--from", "10.1.2.3", "--listener", listener];
+        words.extend((!more.is_empty()).then_some(more));
+        let output = run(&words);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(said), "{error}");
+    }
+}

@@ -1,46 +1,18 @@
 //! The command `check`: reads and validates a configuration, and everything that `run` would need to serve it.
 
+mod client_certificates;
 mod files;
+mod findings;
 mod idioms;
 
 use crate::cli::{CheckArgs, Exit};
 use crate::config;
-use cli_support::finding::{self, Finding, Place, Severity};
+use cli_support::finding::{Finding, Severity};
 use cli_support::outcome::{counted, ok};
 use edge_proxy::config::Config;
+use findings::{Findings, place, without_place};
 use serde_json::json;
 use std::path::Path;
-
-/// The findings about a configuration that can be read.
-#[derive(Default)]
-struct Findings {
-    /// Reasons for which `run` would not start.
-    errors: Vec<String>,
-    /// Faults that do not keep the rest from being served.
-    warnings: Vec<String>,
-}
-
-impl Findings {
-    fn error(&mut self, text: impl Into<String>) {
-        self.errors.push(text.into());
-    }
-
-    fn warning(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
-    }
-
-    /// Converts the warnings and errors into findings, which all programs of the workspace print alike.
-    fn to_findings(&self, file: &str) -> finding::Findings {
-        let place = || Place { file: file.to_owned(), ..Place::default() };
-        let errors = self.errors.iter().map(|text| Finding::error("unusable", place(), text));
-        let warnings = self.warnings.iter().map(|text| {
-            let mut finding = Finding::error("degraded", place(), text);
-            finding.severity = Severity::Warning;
-            finding
-        });
-        finding::Findings::new(errors.chain(warnings).collect())
-    }
-}
 
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let (settings, snapshot) = match config::load(&args.config) {
@@ -65,23 +37,28 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     let mut findings = Findings::default();
     idioms::find(&settings.proxy, &mut findings);
     if !args.no_files {
+        client_certificates::find(&settings, &mut findings);
         files::find(&settings, &args.config, &mut findings);
     }
     let config = snapshot.config();
+    let file = args.config.display().to_string();
+    let (errors, warnings) = (findings.with(Severity::Error, &file), findings.with(Severity::Warning, &file));
     if args.json {
-        let file = args.config.display().to_string();
-        let problems: Vec<_> = findings
-            .errors
+        let problems: Vec<_> = errors
             .iter()
-            .map(|message| json!({ "file": file, "line": 0, "column": 0, "message": message }))
+            .map(|error| {
+                let at = &error.place;
+                let message = without_place(error);
+                json!({ "file": at.file, "line": at.line, "column": at.column, "message": message })
+            })
             .collect();
         println!(
             "{}",
             json!({
-                "ok": findings.errors.is_empty(),
+                "ok": errors.is_empty(),
                 "problems": problems,
-                "warnings": findings.warnings,
-                "findings": findings.to_findings(&file).json(),
+                "warnings": warnings.iter().map(without_place).collect::<Vec<_>>(),
+                "findings": findings.of(&file).json(),
                 "listeners": config.listeners.len(),
                 "sites": config.sites.len(),
                 "upstreams": config.upstreams.len(),
@@ -90,21 +67,23 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
             })
         );
     } else {
-        report(&args.config, &findings, config);
+        report(&args.config, (&errors, &warnings), config);
     }
-    match (findings.errors.is_empty(), findings.warnings.is_empty()) {
+    match (errors.is_empty(), warnings.is_empty()) {
         (false, _) => Exit::Wrong,
         (true, false) if !args.errors_only => Exit::Differs,
         _ => Exit::Done,
     }
 }
 
-fn report(file: &Path, findings: &Findings, config: &Config) {
+fn report(file: &Path, (errors, warnings): (&[Finding], &[Finding]), config: &Config) {
     let file = file.display();
-    findings.warnings.iter().for_each(|warning| eprintln!("{file}: warning: {warning}"));
-    findings.errors.iter().for_each(|error| eprintln!("{file}: {error}"));
-    if findings.errors.is_empty() {
-        let warnings = match findings.warnings.len() {
+    for warning in warnings {
+        eprintln!("{}: warning: {}", place(warning), without_place(warning));
+    }
+    errors.iter().for_each(|error| eprintln!("{error}"));
+    if errors.is_empty() {
+        let warnings = match warnings.len() {
             0 => String::new(),
             count => format!("; {}", counted(count, "warning")),
         };

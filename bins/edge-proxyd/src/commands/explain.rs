@@ -1,8 +1,9 @@
-//! The command `explain`: explains how a request would be handled, by running the actual decision functions.
+//! The command `explain`: explains how a request or a forwarded connection would be handled, by running the actual decision functions.
 
 mod answer;
 mod certificate;
 mod connection;
+mod forward;
 mod readings;
 mod report;
 mod request;
@@ -11,6 +12,8 @@ use crate::cli::{Exit, ExplainArgs};
 use crate::config;
 use crate::service::maintenance::{self, Switches};
 use edge_proxy::Snapshot;
+use serde::Serialize;
+use std::fmt;
 
 pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     if let Some(url) = args.url.take()
@@ -35,6 +38,22 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
             snapshot = switched;
         }
     }
+    if let Some(found) = forward::named(&snapshot, args) {
+        if args.host.is_some() {
+            eprintln!(
+                "edge-proxyd explain: the listener forwards TCP as it comes, so that there is no request: leave out the URL or --host"
+            );
+            return Exit::Wrong;
+        }
+        print(&forward::ForwardExplanation::new(&snapshot, args, found), args.json);
+        return Exit::Done;
+    }
+    if args.host.is_none() {
+        eprintln!(
+            "edge-proxyd explain: the listener is for HTTP, or there is none of this name: add the URL of the request, or --host"
+        );
+        return Exit::Wrong;
+    }
     let head = match request::head(args) {
         Ok(head) => head,
         Err(why) => {
@@ -47,12 +66,15 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     } else {
         certificate::CertificateSource::load(&settings)
     };
-    let report = report::Explanation::new(&snapshot, args, head, &certificates);
-    if args.json {
+    print(&report::Explanation::new(&snapshot, args, head, &certificates), args.json);
+    Exit::Done
+}
+
+fn print(report: &(impl Serialize + fmt::Display), as_json: bool) {
+    if as_json {
         // Contains only text and numbers, so serialisation cannot fail.
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
     } else {
         print!("{report}");
     }
-    Exit::Done
 }

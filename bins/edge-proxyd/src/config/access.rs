@@ -1,4 +1,4 @@
-//! Readers for `auth`, `rate`, `hsts` and `compression` of a site.
+//! Readers for `auth`, `rate`, `hsts` and `compression` of a site, and for `rate` of a listener.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -6,7 +6,7 @@ use super::upstream::{REFERRED, upstream_name};
 use edge_policy::auth::basic::users;
 use edge_policy::rate::Rate;
 use edge_proxy::config::{
-    Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits, Site, Upstream,
+    Auth, BasicAuth, Coding, Compression, ConnectionLimits, ForwardAuth, Hsts, RateLimits, Site, Upstream,
 };
 
 /// Well-known authentication services: name, path, fields.
@@ -48,13 +48,21 @@ pub(super) const AUTH: Kind = Kind::Either(&[
 
 const RATE: Kind = Kind::Form(r"^\s*\d+\s*/\s*(s|m|h|d)\s*$");
 const BURST: Kind = Kind::Number(1, 1_000_000);
+const CONCURRENT: Kind = Kind::Number(1, u32::MAX as u64);
 
 pub(super) static RATES: &[Key] = &[
     Key::new("client", RATE),
     Key::new("client_burst", BURST),
     Key::new("site", RATE),
     Key::new("site_burst", BURST),
-    Key::new("concurrent", Kind::Number(1, u32::MAX as u64)),
+    Key::new("concurrent", CONCURRENT),
+];
+
+pub(super) static CONNECTION_LIMITS: &[Key] = &[
+    Key::new("client", RATE),
+    Key::new("client_burst", BURST),
+    Key::new("client_concurrent", CONCURRENT),
+    Key::new("concurrent", CONCURRENT),
 ];
 
 pub(super) static HSTS: &[Key] = &[
@@ -148,28 +156,41 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
 }
 
 fn rates(table: &Table<'_, '_>) -> RateLimits {
-    let rate = |key, burst| {
-        let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
-        let rate: Option<Rate> = table.get(key).and_then(|value| value.parse(form));
-        let burst = table.get(burst).and_then(|value| value.number());
-        match (rate, burst) {
-            (Some(rate), Some(burst)) => Some(rate.with_burst(burst as u32)),
-            (rate, _) => rate,
-        }
-    };
-    let concurrent = table.get("concurrent").and_then(|value| value.number());
     let limits = RateLimits {
-        client: rate("client", "client_burst"),
-        site: rate("site", "site_burst"),
-        concurrent: concurrent.map(|concurrent| concurrent as u32),
+        client: rate(table, "client", "client_burst"),
+        site: rate(table, "site", "site_burst"),
+        concurrent: count(table, "concurrent"),
     };
-    for (key, of) in [("client_burst", "client"), ("site_burst", "site")] {
-        if table.get(key).is_some() && table.get(of).is_none() {
-            table.report_error(key, &format!("has no effect without `{of}`: add it, or leave this out"));
-        }
-    }
     table.finish();
     limits
+}
+
+/// Reads the limits of the connections of a listener that forwards.
+pub(super) fn connection_limits(table: &Table<'_, '_>) -> ConnectionLimits {
+    let limits = ConnectionLimits {
+        client: rate(table, "client", "client_burst"),
+        client_concurrent: count(table, "client_concurrent"),
+        concurrent: count(table, "concurrent"),
+    };
+    table.finish();
+    limits
+}
+
+fn rate(table: &Table<'_, '_>, key: &'static str, burst_key: &'static str) -> Option<Rate> {
+    let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
+    let rate: Option<Rate> = table.get(key).and_then(|value| value.parse(form));
+    let burst = table.get(burst_key);
+    if burst.is_some() && table.get(key).is_none() {
+        table.report_error(burst_key, &format!("has no effect without `{key}`: add it, or leave this out"));
+    }
+    match (rate, burst.and_then(|value| value.number())) {
+        (Some(rate), Some(burst)) => Some(rate.with_burst(burst as u32)),
+        (rate, _) => rate,
+    }
+}
+
+fn count(table: &Table<'_, '_>, key: &'static str) -> Option<u32> {
+    table.get(key).and_then(|value| value.number()).map(|count| count as u32)
 }
 
 fn hsts(table: &Table<'_, '_>) -> Hsts {

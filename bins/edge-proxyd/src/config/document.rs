@@ -1,6 +1,7 @@
 //! The parsed document: every value with its position, every error collected.
 
 use super::keys::{Key, Kind};
+use super::named_file::NamedFile;
 use super::problem::{Problem, position};
 use cli_support::words::nearest;
 use edge_proxy::{ConfigError, ConfigPath};
@@ -19,7 +20,7 @@ pub(super) struct Document<'t> {
     root: Option<Spanned<DeTable<'t>>>,
     problems: RefCell<Vec<Problem>>,
     places: RefCell<HashMap<ConfigPath, Spans>>,
-    pub(super) files: RefCell<Vec<PathBuf>>,
+    files: RefCell<Vec<NamedFile>>,
 }
 
 /// The positions of a part of the configuration: byte offsets of the whole, and of each key.
@@ -103,8 +104,15 @@ impl<'t> Document<'t> {
         self.problems.borrow().is_empty()
     }
 
+    /// Records a file or folder that a value names.
+    pub(super) fn name_file(&self, path: PathBuf, value: &Value<'_, '_>) {
+        let (line, column) = position(self.text, value.span.start);
+        let (key, file) = (value.path.clone(), self.file.clone());
+        self.files.borrow_mut().push(NamedFile { path, key, file, line, column });
+    }
+
     /// Returns the files and folders named so far.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    pub(super) fn files(&self) -> Vec<NamedFile> {
         self.files.borrow().clone()
     }
 

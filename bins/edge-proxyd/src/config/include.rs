@@ -26,7 +26,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
     for value in root.get("include").map(|value| value.list()).unwrap_or_default() {
         let Some(pattern) = value.text() else { continue };
         let pattern = folder.join(pattern);
-        document.files.borrow_mut().push(pattern.clone());
+        document.name_file(pattern.clone(), &value);
         let paths = match matching_files(&pattern) {
             Ok(paths) => paths,
             Err(why) => {
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(names, ["main.test", "a.test", "b.test"]);
         assert_eq!(settings.proxy.upstreams.len(), 2);
         // The sandbox has to let it read what a reload may find there.
-        assert!(settings.files.contains(&sites.join("*.toml")));
+        assert!(settings.files.iter().any(|file| file.path == sites.join("*.toml")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::StatusAddress;
 
+use super::access::{CONNECTION_LIMITS, connection_limits};
 use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
@@ -27,6 +28,7 @@ pub(super) static LISTEN: &[Key] = &[
     Key::new("allow", Kind::List(&Kind::Range)),
     Key::new("deny", Kind::List(&Kind::Range)),
     Key::new("idle", Kind::Duration),
+    Key::new("rate", Kind::Table(CONNECTION_LIMITS)),
 ];
 
 pub(super) static TRUST: &[Key] = &[
@@ -171,7 +173,7 @@ fn interface_index(name: &str) -> std::io::Result<u32> {
 /// HTTP.
 fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forward> {
     let Some(value) = table.get("forward") else {
-        for key in ["allow", "deny", "idle"] {
+        for key in ["allow", "deny", "idle", "rate"] {
             if table.get(key).is_some() {
                 table.report_error(key, "goes with `forward`: for HTTP, write it in a site");
             }
@@ -182,6 +184,7 @@ fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forwa
     let mut forward = Forward::to(tcp_upstream_name(&value, upstreams).unwrap_or_default());
     forward.access = access(table);
     forward.idle = table.get("idle").and_then(|value| value.duration());
+    forward.rate = table.table("rate").map(|table| connection_limits(&table)).unwrap_or_default();
     Some(forward)
 }
 

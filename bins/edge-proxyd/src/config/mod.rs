@@ -13,6 +13,7 @@ mod foreign;
 mod include;
 mod keys;
 mod listen;
+mod named_file;
 mod problem;
 mod ranges;
 mod rewrite;
@@ -24,6 +25,7 @@ mod tracing;
 mod upstream;
 mod value;
 
+pub(crate) use named_file::NamedFile;
 pub(crate) use problem::Problems;
 pub(crate) use sandbox::{Connect, Mode, Sandbox};
 pub(crate) use schema::schema;
@@ -60,7 +62,7 @@ pub(crate) struct Settings {
     /// The state shared with other edges.
     pub(crate) shared: Option<crate::shared::SharedSection>,
     /// The files and folders that the file names, except those of `[acme]`.
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<NamedFile>,
 }
 
 /// The address of the status page, never reachable from other hosts.

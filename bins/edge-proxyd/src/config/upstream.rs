@@ -117,7 +117,7 @@ fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parse(form)).collect();
     for pin in &pins {
         if let Pin::Certificate(path) = pin {
-            value.document.files.borrow_mut().push(path.clone());
+            value.document.name_file(path.clone(), value);
         }
     }
     pins

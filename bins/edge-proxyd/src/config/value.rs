@@ -65,7 +65,7 @@ impl<'d> Value<'d, '_> {
         debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);
         let text = self.text()?;
         if text.starts_with('/') {
-            self.document.files.borrow_mut().push(text.into());
+            self.document.name_file(text.into(), self);
             return Some(text.into());
         }
         self.report_error("expected an absolute path: begin with /");

@@ -11,6 +11,7 @@ use values::WRONG;
 const SECTIONS: &[(&str, &str, &str)] = &[
     ("Top level", "", ""),
     ("[[listen]]", "[[listen]]\n", "listen[0]"),
+    ("[listen.rate]", "[[listen]]\nforward = 'tcp://127.0.0.1:1'\n[listen.rate]\n", "listen[0].rate"),
     ("[trust]", "[trust]\n", "trust"),
     ("[tailnet]", "[tailnet]\n", "tailnet"),
     ("[certificates]", "[certificates]\n", "certificates"),
@@ -166,6 +167,7 @@ fn wrong_values_name_the_fix() {
             }
             "[[listen]]" if *key != "address" => format!("{before}address = '127.0.0.1:80'\n"),
             "[[listen]]" => (*before).to_owned(),
+            "[listen.rate]" => before.replace("[listen.rate]", "address = '127.0.0.1:80'\n[listen.rate]"),
             "[site.client_certificates]" => {
                 let ca = if *key == "ca" { "" } else { "ca = '/ca.pem'\n" };
                 format!("{LISTEN}[[site]]\nhosts = 'a.test'\ndrop = true\n[site.client_certificates]\n{ca}")

@@ -152,6 +152,9 @@ pub(super) fn request(scope: &Scope) -> Edits {
         if certificate_field(value).is_some() && scope.verify_client.is_some() {
             continue;
         }
+        if is_request_id(scope, name, value) {
+            continue;
+        }
         if *value == itself || value == "$remote_user" || copies.contains(name) {
             continue;
         }
@@ -196,6 +199,9 @@ pub(super) fn response(scope: &Scope) -> Edits {
         if CONNECTION.contains(&lower.as_str()) || lower == "alt-svc" || value.is_empty() {
             continue;
         }
+        if is_request_id(scope, name, value) {
+            continue;
+        }
         if value.contains('$') || !is_value(value) {
             let cookie = lower == "set-cookie" && value.starts_with("$upstream_http_");
             let impact = if cookie { Impact::Harmless } else { Impact::Different };
@@ -208,6 +214,31 @@ pub(super) fn response(scope: &Scope) -> Edits {
     edits.remove = scope.hidden.iter().filter(editable).cloned().collect();
     dedup(&mut edits.remove);
     edits
+}
+
+/// Returns the field that carries nginx's identifier of a request to services. `None` if none does.
+pub(super) fn request_id(all: &[&Directive]) -> Option<String> {
+    let is_name = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let known = WRITTEN.contains(&lower.as_str()) || CONNECTION.contains(&lower.as_str());
+        !known && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    all.iter().find_map(|one| {
+        let own = match (one.name.as_str(), one.arguments.as_slice()) {
+            ("proxy_set_header" | "grpc_set_header", [name, value])
+                if value == "$request_id" && is_name(name) =>
+            {
+                Some(name.clone())
+            }
+            _ => None,
+        };
+        own.or_else(|| request_id(&one.inner().iter().collect::<Vec<_>>()))
+    })
+}
+
+/// Returns whether a field is the identifier of a request, under the name that edge-proxyd writes it by.
+fn is_request_id(scope: &Scope, name: &str, value: &str) -> bool {
+    value == "$request_id" && scope.request_id.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Returns whether a server is that of headscale, by its words: its clients switch to protocols of their own.

@@ -2,6 +2,7 @@
 //! written with edge-proxyd's keys. A directive that limits access and has no counterpart lets nobody in; every
 //! difference is a note, in order of harm.
 
+mod access_log;
 mod action;
 mod auth;
 mod certificates;
@@ -15,6 +16,7 @@ mod listen;
 mod location;
 mod names;
 mod notes;
+mod outline;
 mod parse;
 mod passwords;
 mod pattern;
@@ -40,6 +42,7 @@ mod tests;
 
 pub(crate) use fields::serves_headscale;
 pub(crate) use notes::{Impact, Note};
+pub(crate) use outline::{Outline, OutlinedServer};
 pub(crate) use parse::{Directive, ParseError, parse};
 pub(crate) use pattern::{PatternSuffix, Shape, shapes};
 pub(crate) use ranges::net_of;
@@ -53,7 +56,6 @@ use real_ip::RealIp;
 use scope::Scope;
 use server::HttpContext;
 use sites::{Server, Site};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use stream::StreamServer;
 use upstream::{Block, Upstreams};
@@ -70,31 +72,6 @@ pub(crate) struct Import {
     pub(crate) sites: usize,
     /// What of it can be asked for.
     pub(crate) outline: Outline,
-}
-
-/// A server with its hosts and addresses.
-#[derive(Debug)]
-pub(crate) struct OutlinedServer {
-    pub(crate) hosts: Vec<String>,
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) directive: Directive,
-}
-
-/// The parts of a configuration by which its answers are compared.
-#[derive(Debug, Default)]
-pub(crate) struct Outline {
-    /// Addresses, with TLS, and with PROXY headers.
-    pub(crate) listens: Vec<(SocketAddr, bool, bool)>,
-    /// The servers with their hosts and addresses.
-    pub(crate) servers: Vec<OutlinedServer>,
-    /// Every target that requests may be forwarded to, as a URL.
-    pub(crate) targets: Vec<String>,
-    /// The header that carries the client's address.
-    pub(crate) header: Option<String>,
-    /// Addresses with HTTP/3.
-    pub(crate) quic: Vec<SocketAddr>,
-    /// The servers of `stream`, whose hosts are those that names in the handshake decide about.
-    pub(crate) forwards: Vec<OutlinedServer>,
 }
 
 /// What the file itself does not say.
@@ -114,6 +91,10 @@ struct EdgeConfig {
     listens: Vec<Listen>,
     real_ip: RealIp,
     certificates: Option<String>,
+    /// The field of the identifier of a request.
+    request_id: Option<String>,
+    /// The key of the format of all logs, and its value.
+    log_format: Option<(&'static str, String)>,
     sites: Vec<Site>,
     forwarded: Vec<StreamServer>,
     upstreams: Upstreams,
@@ -224,6 +205,13 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
             .flat_map(|one| one.targets.iter().chain(&one.backups))
             .cloned()
             .collect(),
+        groups: edge
+            .upstreams
+            .used
+            .iter()
+            .filter(|one| one.targets.len() > 1)
+            .map(|one| one.targets.clone())
+            .collect(),
         header: Some(edge.real_ip.header().to_owned()).filter(|_| edge.real_ip.is_set()),
         servers: std::mem::take(&mut edge.servers),
         quic: edge.listens.iter().filter(|one| one.quic).map(|one| one.address).collect(),
@@ -267,7 +255,8 @@ fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<
 fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mut Notes) {
     let variables = Variables::read(all);
     let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
-    let mut scope = Scope::default();
+    let mut scope = Scope { request_id: fields::request_id(all), ..Scope::default() };
+    edge.request_id.clone_from(&scope.request_id);
     let mut servers: Vec<Server> = Vec::new();
     for directive in all {
         match (directive.name.as_str(), &directive.block) {
@@ -278,7 +267,13 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
             ("server", Some(block)) => servers.push(server(directive, block, options, notes)),
             ("map" | "geo" | "types", Some(_))
             | (
-                "ssl_certificate" | "ssl_certificate_key" | "error_page" | "proxy_intercept_errors" | "root",
+                "access_log"
+                | "log_format"
+                | "ssl_certificate"
+                | "ssl_certificate_key"
+                | "error_page"
+                | "proxy_intercept_errors"
+                | "root",
                 None,
             ) => {}
             ("limit_req_zone", None) => guards.zone(directive),
@@ -315,6 +310,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     let certificates = Certificates::read(all, &servers, &edge.listens);
     edge.certificates.clone_from(&certificates.folder);
     default_servers(&servers, &edge.listens, notes);
+    edge.log_format = access_log::format(all, servers.iter().map(|server| &server.directive), notes);
     let around = HttpContext { http: all, scope: &scope, real_ip: &edge.real_ip, guards: &guards };
     let upstreams = &mut edge.upstreams;
     let mut convert = |server: &Server, host: &str, listen: &Listen, notes: &mut Notes| {

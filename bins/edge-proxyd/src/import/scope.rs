@@ -56,6 +56,8 @@ pub(super) struct Scope {
     pub(super) cookies: Vec<(&'static str, String, String)>,
     /// The last `limit_req`.
     pub(super) rate: Option<Directive>,
+    /// The field of the identifier of a request, which edge-proxyd writes.
+    pub(super) request_id: Option<String>,
     /// Comments on why nobody is let in: something that limited access has no counterpart.
     pub(super) closed: Vec<String>,
 }
@@ -91,6 +93,7 @@ impl Default for Scope {
             rewrites_location: None,
             cookies: Vec::new(),
             rate: None,
+            request_id: None,
             closed: Vec::new(),
         }
     }

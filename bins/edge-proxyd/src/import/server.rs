@@ -1,5 +1,6 @@
 //! Conversion of a server, for one of its names at one of its listeners.
 
+use super::access_log;
 use super::action::{Action, Handling, refusal};
 use super::auth;
 use super::error_pages::ErrorPageScope;
@@ -31,6 +32,8 @@ pub(super) struct Body {
     /// Keys of the site.
     pub(super) keys: Vec<String>,
     pub(super) routes: Vec<(Paths, PathlessRoute)>,
+    /// The file of its log, if it has one of its own.
+    pub(super) log: Option<String>,
     /// The redirect of every request, if that is all it does.
     pub(super) redirect: Option<String>,
     /// True if it is the files of a server that has not been set up.
@@ -52,7 +55,13 @@ pub(super) fn convert(
     let mut files = None;
     for directive in &phase.settings {
         match directive.name.as_str() {
-            "listen" | "server_name" | "ssl_certificate" | "ssl_certificate_key" | "location" | "ssl" => {}
+            "listen"
+            | "server_name"
+            | "ssl_certificate"
+            | "ssl_certificate_key"
+            | "location"
+            | "ssl"
+            | "access_log" => {}
             "ssl_early_data" => early = directive.first() == "on",
             // Read by the pages of the site.
             "error_page" | "proxy_intercept_errors" => {}
@@ -128,7 +137,7 @@ pub(super) fn convert(
         root: around.guards.root,
     };
     keys.extend(pages.key(notes));
-    Body { keys, routes: rendered, redirect, nothing }
+    Body { keys, routes: rendered, log: access_log::file(block), redirect, nothing }
 }
 
 impl Body {
@@ -141,6 +150,7 @@ impl Body {
         Self {
             keys: Vec::new(),
             routes: vec![(Paths::Begins("/".into()), rendered)],
+            log: None,
             redirect: Some(to.into()),
             nothing: false,
         }

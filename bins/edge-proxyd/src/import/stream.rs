@@ -18,6 +18,8 @@ pub(super) struct StreamServer {
     pub(super) upstream: Option<String>,
     pub(super) lists: Lists,
     pub(super) idle: Option<String>,
+    /// The most connections: the key of `rate`, and their number.
+    pub(super) most: Vec<(&'static str, u32)>,
     /// Hosts and the upstreams that their TLS goes to.
     pub(super) by_name: Vec<(Vec<String>, String)>,
 }
@@ -52,7 +54,11 @@ pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut
             | "proxy_timeout"
             | "variables_hash_max_size"
             | "map_hash_bucket_size"
-            | "map_hash_max_size" => {}
+            | "map_hash_max_size"
+            | "limit_conn"
+            | "limit_conn_zone"
+            | "limit_conn_log_level"
+            | "limit_conn_dry_run" => {}
             _ => notes.different(directive, "not supported for TCP"),
         }
     }
@@ -78,11 +84,14 @@ fn server(
         upstream: None,
         lists: Lists::default(),
         idle: None,
+        most: Vec::new(),
         by_name: Vec::new(),
     };
     let (mut pass, mut preread, mut proxied, mut rules) = (None, false, false, Vec::new());
     let inherited = outer.iter().filter(|one| matches!(one.name.as_str(), "proxy_timeout" | "ssl_preread"));
-    for one in inherited.chain(server.inner()) {
+    let limits = limits(server.inner(), outer);
+    let own = server.inner().iter().filter(|one| one.name != "limit_conn");
+    for one in inherited.chain(own).chain(limits.iter().copied()) {
         match (one.name.as_str(), one.first()) {
             ("listen", first) => {
                 let has = |name: &str| one.arguments.iter().any(|option| option == name);
@@ -110,6 +119,21 @@ fn server(
                 Some(time) if (1..=30 * 86_400_000).contains(&time) => found.idle = Some(duration(time)),
                 _ => notes.different(one, "not a supported duration: write idle by hand"),
             },
+            ("limit_conn", zone) => {
+                let most =
+                    one.arguments.get(1).and_then(|most| most.parse().ok()).filter(|most: &u32| *most > 0);
+                let Some((key, most)) = counted(zone, outer).zip(most) else {
+                    notes.closed(
+                        one,
+                        "connections are not counted by this key, and were limited: its listener is left out",
+                    );
+                    return None;
+                };
+                match found.most.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, known)) => *known = most.min(*known),
+                    None => found.most.push((key, most)),
+                }
+            }
             ("allow" | "deny", range) => {
                 let allows = one.name == "allow";
                 match (range, net_of(range)) {
@@ -132,7 +156,9 @@ fn server(
                 | "preread_timeout"
                 | "resolver"
                 | "resolver_timeout"
-                | "proxy_half_close",
+                | "proxy_half_close"
+                | "limit_conn_log_level"
+                | "limit_conn_dry_run",
                 _,
             ) => {}
             _ => {
@@ -159,6 +185,11 @@ fn server(
             return None;
         }
         return Some(found);
+    }
+    if let Some(limit) = limits.first() {
+        notes
+            .closed(limit, "connections that a name decides about are not limited: its listener is left out");
+        return None;
     }
     let Some((entries, default)) = variables.by_server_name(&address).filter(|_| preread) else {
         notes.closed(&at, "its variable is not known here: its listener is left out");
@@ -198,4 +229,29 @@ fn server(
         );
     }
     (!found.by_name.is_empty()).then_some(found)
+}
+
+/// Returns the limits of connections of a server: its own, or those around it. None of them counts if they are only tried out.
+fn limits<'d>(own: &'d [Directive], outer: &'d [Directive]) -> Vec<&'d Directive> {
+    let nearest = |name: &'static str| -> Vec<&'d Directive> {
+        let of = |block: &'d [Directive]| block.iter().filter(move |one| one.name == name);
+        if of(own).next().is_some() { of(own).collect() } else { of(outer).collect() }
+    };
+    let tried_out = nearest("limit_conn_dry_run").first().is_some_and(|one| one.first() == "on");
+    if tried_out { Vec::new() } else { nearest("limit_conn") }
+}
+
+/// Returns the key of `rate` that counts as this zone does. `None` if there is none.
+fn counted(zone: &str, outer: &[Directive]) -> Option<&'static str> {
+    let is_it = |one: &&Directive| {
+        one.name == "limit_conn_zone"
+            && one.arguments.iter().any(|option| {
+                option.strip_prefix("zone=").and_then(|rest| rest.split(':').next()) == Some(zone)
+            })
+    };
+    match outer.iter().find(is_it)?.first() {
+        "$binary_remote_addr" | "$remote_addr" => Some("client_concurrent"),
+        "$server_addr" | "$server_port" => Some("concurrent"),
+        _ => None,
+    }
 }

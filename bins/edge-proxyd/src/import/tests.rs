@@ -255,7 +255,7 @@ fn sites_for_https_only_are_not_served_in_clear() {
 #[test]
 fn what_services_are_told() {
     let text = "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1; proxy_set_header X-Forwarded-Proto https;\n\
-         proxy_set_header X-User $http_x_user; proxy_set_header X-Made $request_id; proxy_set_header Upgrade \"\"; proxy_set_header X-Gone \"\"; } }\n\
+         proxy_set_header X-User $http_x_user; proxy_set_header X-Made $msec; proxy_set_header Upgrade \"\"; proxy_set_header X-Gone \"\"; } }\n\
          server { listen 80; server_name b.test; location / { return 302 $scheme://other.test/x; } location /y { return 301 $scheme://$host/x; } }\n\
          server { listen 80; server_name c.test; location /jf/ { proxy_pass http://127.0.0.1:2; } location / { proxy_pass http://127.0.0.1:1; } }";
     let found = imported(text);

@@ -2,6 +2,7 @@
 
 use super::notes::Notes;
 use super::parse::Directive;
+use super::quote::quoted;
 use super::scope::Scope;
 use super::times::{duration, milliseconds};
 use edge_http::host::split_authority;
@@ -14,6 +15,8 @@ pub(super) struct Block {
     backups: Vec<String>,
     weights: Vec<(String, u16)>,
     balance: Option<&'static str>,
+    /// The value of `sticky`.
+    sticky: Option<String>,
     health: Vec<(&'static str, String)>,
 }
 
@@ -69,6 +72,15 @@ impl Block {
                     "$remote_addr" | "$binary_remote_addr" => found.balance = Some("hash-client"),
                     _ => notes.different(directive, "targets are hashed by client, host or target only"),
                 },
+                ("sticky", ["cookie", name, options @ ..]) => {
+                    found.sticky = Some(sticky(name, options));
+                    if options.iter().any(|option| option.starts_with("domain=")) {
+                        notes.different(directive, "the cookie is of the host that sets it alone");
+                    }
+                }
+                ("sticky", _) => {
+                    notes.different(directive, "a target is kept by a cookie of its own only: write sticky");
+                }
                 (
                     "keepalive" | "keepalive_requests" | "keepalive_timeout" | "keepalive_time" | "zone"
                     | "random" | "resolver" | "resolver_timeout",
@@ -105,6 +117,8 @@ pub(super) struct Upstream {
     pub(super) backups: Vec<String>,
     pub(super) weights: Vec<(String, u16)>,
     pub(super) balance: Option<&'static str>,
+    /// The value of `sticky`.
+    pub(super) sticky: Option<String>,
     pub(super) health: Vec<(&'static str, String)>,
     pub(super) host: Option<String>,
     /// Keys of `tls`.
@@ -202,12 +216,14 @@ impl Upstreams {
         };
         let (balance, health) =
             block.map_or((None, Vec::new()), |block| (block.balance, block.health.clone()));
+        let sticky = block.and_then(|block| block.sticky.clone());
         let upstream = Upstream {
             name: String::new(),
             targets,
             backups,
             weights,
             balance,
+            sticky,
             health,
             host,
             tls,
@@ -238,6 +254,7 @@ impl Upstreams {
             backups: Vec::new(),
             weights: Vec::new(),
             balance: None,
+            sticky: None,
             health: Vec::new(),
             host: None,
             tls: Vec::new(),
@@ -268,6 +285,16 @@ impl Upstreams {
         upstream.name.clone_from(&name);
         self.used.push(upstream);
         name
+    }
+}
+
+/// Returns the value of `sticky` for a cookie of this name.
+fn sticky(name: &str, options: &[&str]) -> String {
+    let name = quoted(name);
+    let lifetime = options.iter().find_map(|option| milliseconds(option.strip_prefix("expires=")?));
+    match lifetime.filter(|lifetime| *lifetime > 0) {
+        Some(lifetime) => format!("{{ cookie = {name}, lifetime = {} }}", quoted(&duration(lifetime))),
+        None => name,
     }
 }
 

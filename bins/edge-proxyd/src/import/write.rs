@@ -23,6 +23,9 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
     if let Some(port) = https_port(&edge.listens) {
         line(&format!("https_port = {port}"));
     }
+    if let Some(field) = &edge.request_id {
+        line(&format!("request_id = {}", quoted(field)));
+    }
     listeners(&mut line, edge);
     let real_ip = &edge.real_ip;
     if !real_ip.ranges.is_empty() && real_ip.header() != "proxy_protocol" {
@@ -39,6 +42,7 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
     for one in &edge.sites {
         site(&mut line, edge, one, &mut names);
     }
+    log(&mut line, edge, &names);
     for forwarded in &edge.forwarded {
         for (hosts, upstream) in &forwarded.by_name {
             line(&format!("\n[[site]]\nhosts = {}", list(hosts)));
@@ -60,6 +64,17 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
         }
     }
     out
+}
+
+/// Writes the logs of sites. `names` are those of the sites, in their order.
+fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
+    let own = |(site, name): (&Site, &String)| {
+        site.body.log.as_ref().map(|file| format!("{} = {}", quoted(name), quoted(file)))
+    };
+    let sites: Vec<String> = edge.sites.iter().zip(names).filter_map(own).collect();
+    if let (Some((key, format)), false) = (&edge.log_format, sites.is_empty()) {
+        line(&format!("\n[log]\n{key} = {}\nsites = {{ {} }}", quoted(format), sites.join(", ")));
+    }
 }
 
 /// Returns the port of redirects to HTTPS, if it is not the default.
@@ -146,6 +161,11 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
                     addresses(line, &forwarded.lists);
                     if let Some(idle) = &forwarded.idle {
                         line(&format!("idle = {}", quoted(idle)));
+                    }
+                    if !forwarded.most.is_empty() {
+                        let most: Vec<String> =
+                            forwarded.most.iter().map(|(key, most)| format!("{key} = {most}")).collect();
+                        line(&format!("rate = {{ {} }}", most.join(", ")));
                     }
                 }
                 None => {
@@ -246,7 +266,7 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     let is_open = |around: &PathlessRoute| {
         around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
     };
-    // Around every spelling there is the longest of the routes without letters of their own; around some of them are those
+    // HttpContext every spelling there is the longest of the routes without letters of their own; around some of them are those
     // that are the beginning of such a spelling.
     let (mut always, mut sometimes): (Option<(usize, &PathlessRoute)>, Vec<&PathlessRoute>) =
         (None, Vec::new());
@@ -302,6 +322,9 @@ fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
     }
     if let Some(balance) = upstream.balance {
         line(&format!("balance = {}", quoted(balance)));
+    }
+    if let Some(sticky) = &upstream.sticky {
+        line(&format!("sticky = {sticky}"));
     }
     if let Some(host) = &upstream.host {
         line(&format!("host = {}", quoted(host)));

@@ -2,7 +2,8 @@
 
 use super::job::{ClientCertificateKind, LINE, Probe, ReceivedRequest, Reply, Version};
 use super::modern;
-use super::recorder::RECORD;
+use super::recorder::{ANSWER, RECORD};
+use super::stage::PAGE;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -25,6 +26,7 @@ pub(super) struct Clients {
     without: Arc<ClientConfig>,
     known: Arc<ClientConfig>,
     foreign: Arc<ClientConfig>,
+    revoked: Arc<ClientConfig>,
 }
 
 /// Sends a request as the client of a probe, and returns the reply. It is the default if none comes.
@@ -33,6 +35,7 @@ pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
         None => &clients.without,
         Some(ClientCertificateKind::Known) => &clients.known,
         Some(ClientCertificateKind::Foreign) => &clients.foreign,
+        Some(ClientCertificateKind::Revoked) => &clients.revoked,
     };
     let reply = match request.version {
         Version::Http1 => connect(request).and_then(|stream| answer(request, tls, stream)),
@@ -112,7 +115,37 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
             .filter_map(|line| line.split_once(':'))
             .find_map(|(known, value)| known.eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned()))
     };
-    Some(reply_of(head.get(9..12).and_then(|status| status.parse().ok()), field))
+    let cookies = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect();
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    let mut reply = Reply { cookies, ..reply_of(status, field) };
+    if status.is_some_and(|status: u16| status >= 400) && asks_for_an_answer(request) {
+        got.drain(..end + 4);
+        reply.page = page(got, stream);
+    }
+    Some(reply)
+}
+
+fn asks_for_an_answer(request: &Probe) -> bool {
+    request.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(ANSWER))
+}
+
+/// Reads the rest of a response whose connection ends with it. Returns the content if it is an error page of the comparison.
+fn page(mut got: Vec<u8>, mut stream: impl Read) -> Option<String> {
+    let mut buffer = [0; 8192];
+    while got.len() < 65_536 {
+        match stream.read(&mut buffer) {
+            Ok(length) if length > 0 => got.extend(&buffer[..length]),
+            _ => break,
+        }
+    }
+    let text = String::from_utf8_lossy(&got);
+    let begin = text.find(PAGE)?;
+    text[begin..].lines().next().map(str::to_owned)
 }
 
 /// Builds a reply from a status and a function that returns the value of a response field, if there is one.
@@ -121,7 +154,7 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
         status,
         location: field("location"),
         service: field(RECORD).and_then(|hex| decode_recorded(&hex)),
-        unspoken: false,
+        ..Reply::default()
     }
 }
 
@@ -150,8 +183,8 @@ pub(super) fn clients(folder: &Path) -> Option<Clients> {
         let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).ok()?;
         config.clone().with_client_auth_cert(chain, key).ok().map(Arc::new)
     };
-    let (known, foreign) = (showing("known")?, showing("foreign")?);
-    Some(Clients { known, foreign, without: Arc::new(config.with_no_client_auth()) })
+    let (known, foreign, revoked) = (showing("known")?, showing("foreign")?, showing("revoked")?);
+    Some(Clients { known, foreign, revoked, without: Arc::new(config.with_no_client_auth()) })
 }
 
 /// A verifier that accepts every certificate, for peers within a namespace.

@@ -2,6 +2,7 @@
 
 use super::job::{ClientCertificateKind, Probe, Reply, Version};
 use super::paths::place;
+use super::shares::Groups;
 use crate::import::{Directive, Impact, Outline, OutlinedServer};
 use std::net::SocketAddr;
 
@@ -39,6 +40,7 @@ const OWN: &[&str] = &[
     "x-original-method",
     "x-original-uri",
     "x-original-url",
+    "x-prove-answer",
     "x-prove-denied",
     "x-request-id",
     "x-scheme",
@@ -53,8 +55,13 @@ pub(super) fn differences(
     outline: &Outline,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
+    let groups = Groups::of(outline);
+    for (nginx, edge) in groups.differences(theirs, ours) {
+        let request = "the requests of all targets of one upstream".to_owned();
+        found.push(Difference { impact: Impact::Different, place: "upstream".into(), request, nginx, edge });
+    }
     for ((request, nginx), edge) in asked.iter().zip(theirs).zip(ours) {
-        let Some(impact) = impact(request, nginx, edge, outline) else { continue };
+        let Some(impact) = impact(request, nginx, edge, (outline, &groups)) else { continue };
         let server = server(request, outline);
         let one = Difference {
             impact,
@@ -88,8 +95,13 @@ fn is_refusal(answer: &Reply) -> bool {
     answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
 }
 
-/// Returns the harm of a difference. `None` if both answer alike, or as it is documented.
-fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Option<Impact> {
+/// Returns the impact of a difference. `None` if both answer alike, or as it is documented.
+fn impact(
+    request: &Probe,
+    nginx: &Reply,
+    edge: &Reply,
+    (outline, groups): (&Outline, &Groups),
+) -> Option<Impact> {
     // Each speaks what it speaks: HTTP/2 is always on here.
     if nginx.unspoken || edge.unspoken {
         return None;
@@ -100,7 +112,11 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
         return None;
     }
     match (is_refusal(nginx), is_refusal(edge)) {
-        (true, true) => return None,
+        (true, true) => {
+            let same = is_unusual(request, outline)
+                || nginx.page == edge.page && (nginx.page.is_some() || refusals_agree(nginx, edge));
+            return (!same).then_some(Impact::Different);
+        }
         // nginx refuses long content before it looks at the location.
         (true, false) if nginx.status == Some(413) && edge.service.is_none() => return None,
         (true, false) => {
@@ -110,14 +126,7 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
             return Some(if shows { Impact::Open } else { Impact::Different });
         }
         (false, true) => {
-            // Unknown names are dropped, requests for another name than that of the handshake are sent back, and paths
-            // with several readings are refused where one is guarded.
-            let unknown = server(request, outline).is_none() && forward(request, outline).is_none();
-            let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
-            let spelt =
-                request.path.contains('%') || request.path.contains("//") || request.path.contains("/..");
-            let case = request.path.bytes().any(|byte| byte.is_ascii_uppercase());
-            return (!unknown && !other && !spelt && !case).then_some(Impact::Closed);
+            return (!is_unusual(request, outline)).then_some(Impact::Closed);
         }
         (false, false) => {}
     }
@@ -138,26 +147,67 @@ fn impact(request: &Probe, nginx: &Reply, edge: &Reply, outline: &Outline) -> Op
             // WebSocket passes here without being named, and nothing else does.
             let switches = request.fields.iter().any(|(name, _)| name == "Upgrade");
             let upgrade = one.field("upgrade").filter(|_| switches);
-            one.name == other.name
+            groups.are_one(&one.name, &other.name)
+                && nginx.status == edge.status
+                && nginx.cookies == edge.cookies
+                && redirect(request, nginx) == redirect(request, edge)
                 && (upgrade.is_none() || upgrade == other.field("upgrade"))
                 && one.line == other.line
-                && fields
-                    .clone()
-                    .all(|(name, value)| other.field(name) == Some(value.as_str()) || value.is_empty())
+                && fields.clone().all(|(name, value)| {
+                    let ours = other.field(name);
+                    // Each makes identifiers of its own.
+                    let both = is_identifier(value) && ours.is_some_and(is_identifier);
+                    ours == Some(value.as_str()) || value.is_empty() || both
+                })
         }
         (None, None) => {
             let class = |answer: &Reply| {
                 answer.status.map(|status| if status == 200 { status } else { status / 100 })
             };
-            class(nginx) == class(edge) && redirect(request, nginx) == redirect(request, edge)
+            class(nginx) == class(edge)
+                && nginx.page == edge.page
+                && redirect(request, nginx) == redirect(request, edge)
         }
         _ => false,
     };
     (!same).then_some(Impact::Different)
 }
 
-/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules. `None` if the reply is
-/// not one.
+/// Statuses of refusals that differ as it is documented: nginx's, that of edge-proxyd, and why.
+const OTHER_REFUSALS: &[(u16, u16, &str)] = &[
+    (
+        403,
+        401,
+        "a place of `error_page 401` refuses, and here the answer of the authentication service goes on",
+    ),
+    (403, 405, "`limit_except` refuses a method with 403, and `methods` with 405"),
+    (405, 403, "nginx does not take the method for a file, and files are not served here"),
+];
+
+/// Returns whether two refusals have the same status as far as it tells a client what to do: to authenticate, to give up, or to use
+/// another method.
+fn refusals_agree(nginx: &Reply, edge: &Reply) -> bool {
+    let (Some(one), Some(other)) = (nginx.status, edge.status) else { return true };
+    let tells = |status: u16| matches!(status, 401 | 403 | 405);
+    let documented = OTHER_REFUSALS.iter().any(|(nginx, edge, _)| (*nginx, *edge) == (one, other));
+    one == other || documented || !(tells(one) && tells(other))
+}
+
+/// Returns whether a request is one that edge-proxyd treats in its own way: unknown names are dropped, requests for another name
+/// than that of the handshake are sent back, and paths with several readings are refused where one is guarded.
+fn is_unusual(request: &Probe, outline: &Outline) -> bool {
+    let unknown = server(request, outline).is_none() && forward(request, outline).is_none();
+    let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
+    let spelt = request.path.contains('%') || request.path.contains("//") || request.path.contains("/..");
+    unknown || other || spelt || request.path.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// Returns whether a value is an identifier of a request, as both write it.
+fn is_identifier(value: &str) -> bool {
+    value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
 fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     let to = answer.location.as_deref()?;
     let scheme = if request.tls { "https" } else { "http" };
@@ -227,6 +277,7 @@ fn describe_request(request: &Probe) -> String {
         None => {}
         Some(ClientCertificateKind::Known) => text += ", with a client certificate",
         Some(ClientCertificateKind::Foreign) => text += ", with a client certificate of another authority",
+        Some(ClientCertificateKind::Revoked) => text += ", with a client certificate that is revoked",
     }
     for (name, value) in &request.fields {
         text += &format!(", {name}: {value}");
@@ -244,6 +295,12 @@ fn describe_reply(answer: &Reply) -> String {
     let mut text = status.to_string();
     if let Some(to) = &answer.location {
         text += &format!(" to {to}");
+    }
+    for cookie in &answer.cookies {
+        text += &format!(", cookie {cookie}");
+    }
+    if let Some(page) = &answer.page {
+        text += &format!(" with `{page}`");
     }
     if let Some(service) = &answer.service {
         let fields: Vec<String> = service

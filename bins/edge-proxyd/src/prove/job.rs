@@ -50,6 +50,8 @@ pub(super) enum ClientCertificateKind {
     Known,
     /// One of another authority.
     Foreign,
+    /// One of the authority that servers know, which has revoked it.
+    Revoked,
 }
 
 /// A request to send to both servers: the client and listener addresses, the head, and the protocol.
@@ -73,6 +75,10 @@ pub(super) struct Probe {
 pub(super) struct Reply {
     pub(super) status: Option<u16>,
     pub(super) location: Option<String>,
+    /// The values of Set-Cookie, in their order.
+    pub(super) cookies: Vec<String>,
+    /// The content, if it is an error page of the comparison.
+    pub(super) page: Option<String>,
     pub(super) service: Option<ReceivedRequest>,
     /// True if the server does not speak the version.
     pub(super) unspoken: bool,

@@ -10,17 +10,19 @@ mod modules;
 mod paths;
 mod recorder;
 mod requests;
+mod shares;
 mod side;
 mod stage;
 
 pub(crate) use side::side;
 
 use crate::cli::{Exit, ImportArgs};
-use crate::import::{Directive, Impact, Options, import};
+use crate::import::{Directive, Impact, Options, Outline, import};
 use compare::Difference;
 use job::{ClientCertificateKind, Job, Probe, Reply, Version};
 use serde::Serialize;
 use serde_json::json;
+use shares::Groups;
 use stage::Stage;
 use std::io::Write;
 use std::path::Path;
@@ -54,7 +56,7 @@ struct ComparisonResult {
     reached: ReachedRequests,
 }
 
-/// The numbers of requests that reached a service through nginx, by protocol.
+/// The requests that reached a service through nginx, and those that were answered in its place.
 #[derive(Debug, Default, Serialize)]
 struct ReachedRequests {
     http1: usize,
@@ -62,12 +64,29 @@ struct ReachedRequests {
     http3: usize,
     tcp: usize,
     with_certificate: usize,
+    /// Redirects and cookies of a service.
+    redirected: usize,
+    /// Requests to an upstream with several targets.
+    balanced: usize,
+    /// Error pages of the owner.
+    pages: usize,
+    /// Requests with a certificate that is revoked, which reached none.
+    kept_from_revoked: usize,
 }
 
 impl ReachedRequests {
-    fn count(asked: &[Probe], answers: &[Reply]) -> Self {
-        let mut found = Self::default();
-        for (request, _) in asked.iter().zip(answers).filter(|(_, answer)| answer.service.is_some()) {
+    fn of(asked: &[Probe], answers: &[Reply], outline: &Outline) -> Self {
+        let groups = Groups::of(outline);
+        let is_kept = |(request, answer): &(&Probe, &Reply)| {
+            request.certificate == Some(ClientCertificateKind::Revoked) && answer.service.is_none()
+        };
+        let mut found = Self {
+            pages: answers.iter().filter(|answer| answer.page.is_some()).count(),
+            kept_from_revoked: asked.iter().zip(answers).filter(is_kept).count(),
+            ..Self::default()
+        };
+        for (request, answer) in asked.iter().zip(answers) {
+            let Some(service) = &answer.service else { continue };
             *match request.version {
                 Version::Http1 => &mut found.http1,
                 Version::Http2 => &mut found.http2,
@@ -75,6 +94,8 @@ impl ReachedRequests {
                 Version::Text => &mut found.tcp,
             } += 1;
             found.with_certificate += usize::from(request.certificate == Some(ClientCertificateKind::Known));
+            found.redirected += usize::from(answer.location.is_some() && !answer.cookies.is_empty());
+            found.balanced += usize::from(groups.has(&service.name));
         }
         found
     }
@@ -146,7 +167,7 @@ fn run(
         theirs.map_err(|_| "the comparison broke off".to_owned())?.map_err(|why| format!("nginx: {why}"))?;
     let ours = ours.map_err(|why| format!("edge-proxyd: {why}"))?;
     let found = compare::differences(&asked, &theirs, &ours, &staged.outline);
-    let reached = ReachedRequests::count(&asked, &theirs);
+    let reached = ReachedRequests::of(&asked, &theirs, &staged.outline);
     Ok(ComparisonResult {
         reached,
         found,

@@ -85,5 +85,7 @@ fn message(request: &Probe) -> Option<http::Request<()>> {
 fn read<B>(answer: &http::Response<B>) -> Reply {
     let field =
         |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));
-    reply_of(Some(answer.status().as_u16()), field)
+    let cookies = answer.headers().get_all("set-cookie").iter();
+    let cookies = cookies.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
+    Reply { cookies, ..reply_of(Some(answer.status().as_u16()), field) }
 }

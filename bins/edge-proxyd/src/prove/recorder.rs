@@ -18,6 +18,10 @@ pub(super) const RECORD: &str = "x-recorded";
 /// A request with this field is refused by services that authenticate.
 pub(super) const DENIED: &str = "x-prove-denied";
 
+/// A request with this field is answered as its value says: `status 404`, or `redirect` with a target, and the path and the domain
+/// of cookies.
+pub(super) const ANSWER: &str = "x-prove-answer";
+
 /// Starts a recorder. One whose address is taken by the server itself is left out.
 pub(super) fn start(recorder: &Recorder, folder: &Path) {
     let name = recorder.name.clone();
@@ -184,12 +188,30 @@ fn serve(mut stream: impl Read + Write, name: &str) {
         let record = serde_json::json!([name, head]).to_string();
         let hex: String = record.bytes().map(|byte| format!("{byte:02x}")).collect();
         let authenticates = head.lines().next().is_some_and(is_question);
-        let status = if authenticates && field(DENIED).is_some() { "401 Unauthorized" } else { "200 OK" };
+        let asked = field(ANSWER).filter(|_| !authenticates);
+        let status = match asked.as_deref().and_then(|asked| asked.strip_prefix("status ")) {
+            Some(status) => format!("{status} As asked"),
+            None if authenticates && field(DENIED).is_some() => "401 Unauthorized".to_owned(),
+            None if asked.is_some() => "302 Found".to_owned(),
+            None => "200 OK".to_owned(),
+        };
+        let more = asked.as_deref().map(redirect).unwrap_or_default();
         let record = if authenticates { String::new() } else { format!("{RECORD}: {hex}\r\n") };
-        let answer = format!("HTTP/1.1 {status}\r\n{record}Remote-User: eve\r\nContent-Length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 {status}\r\n{record}{more}Remote-User: eve\r\nContent-Length: 0\r\n\r\n");
         if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
             return;
         }
+    }
+}
+
+/// Returns the fields of a redirect with cookies.
+fn redirect(asked: &str) -> String {
+    match asked.split(' ').collect::<Vec<_>>().as_slice() {
+        ["redirect", to, path, domain] => format!(
+            "Location: {to}\r\nSet-Cookie: a=1; Path={path}; HttpOnly\r\nSet-Cookie: b=2; Domain={domain}; Path=/\r\n"
+        ),
+        _ => String::new(),
     }
 }
 

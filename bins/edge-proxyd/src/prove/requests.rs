@@ -2,7 +2,7 @@
 
 use super::job::{ClientCertificateKind, Probe, Version};
 use super::paths::{Sample, limit_of, samples};
-use super::recorder::DENIED;
+use super::recorder::{ANSWER, DENIED};
 use crate::import::{Directive, Outline, OutlinedServer, net_of, serves_headscale};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -123,7 +123,10 @@ fn server_requests(
                 all[1].push(Probe { version: Version::Http3, ..get.clone() });
             }
             if facts.certificates {
-                for shown in [ClientCertificateKind::Known, ClientCertificateKind::Foreign] {
+                let revoked = facts.revocations.then_some(ClientCertificateKind::Revoked);
+                for shown in
+                    [ClientCertificateKind::Known, ClientCertificateKind::Foreign].into_iter().chain(revoked)
+                {
                     all[1].push(Probe { certificate: Some(shown), ..get.clone() });
                     let forged = with(&get, "X-Client-Verified", "SUCCESS");
                     all[2].push(Probe { certificate: Some(shown), version: Version::Http2, ..forged });
@@ -146,6 +149,10 @@ fn server_requests(
             for client in facts.clients.iter().filter(|client| client.is_ipv4() == get.to.is_ipv4()) {
                 all[2].push(Probe { from: *client, ..with(&get, "Authorization", "Basic cHJvdmU6d3Jvbmc=") });
             }
+        }
+        // A page that is asked for itself is refused by both, and is no answer of a service.
+        for answer in facts.answers.iter().filter(|_| !facts.pages.contains(&get.path)) {
+            all[1].push(with(&get, ANSWER, answer));
         }
         for method in ["POST", "DELETE", "PROPFIND"] {
             let post = Probe { method: method.into(), ..get.clone() };
@@ -174,6 +181,11 @@ struct Facts {
     asks: bool,
     passwords: bool,
     certificates: bool,
+    revocations: bool,
+    /// The paths of error pages.
+    pages: Vec<String>,
+    /// What services are asked to answer.
+    answers: Vec<String>,
     /// True if protocols may be switched to, and if headscale's is one of them.
     upgrades: bool,
     tailscale: bool,
@@ -188,6 +200,16 @@ impl Facts {
             match one.name.as_str() {
                 "allow" | "deny" | "set_real_ip_from" => self.client(one.first()),
                 "auth_request" => self.asks |= one.first() != "off",
+                "ssl_crl" => self.revocations = true,
+                "error_page" => {
+                    self.pages.extend(one.arguments.last().cloned());
+                    let named = one.arguments.iter().filter(|code| code.starts_with(['4', '5']));
+                    named
+                        .map(String::as_str)
+                        .chain(["404", "502"])
+                        .for_each(|code| self.answer(format!("status {code}")));
+                }
+                "proxy_redirect" | "proxy_cookie_path" | "proxy_cookie_domain" => self.rewriting(one),
                 "ssl_verify_client" => self.certificates |= one.first() != "off",
                 "proxy_set_header" if one.first().eq_ignore_ascii_case("upgrade") => {
                     self.upgrades |= one.arguments.get(1).is_some_and(|value| value.contains('$'));
@@ -197,6 +219,32 @@ impl Facts {
                 _ => {}
             }
             self.read(one.inner());
+        }
+    }
+
+    /// Asks for redirects and cookies that a directive rewrites, and for others.
+    fn rewriting(&mut self, directive: &Directive) {
+        let from = directive.arguments.first().filter(|from| {
+            // `http://` stands for every Location, which the import leaves to the service, and says so.
+            directive.arguments.len() == 2
+                && *from != "http://"
+                && from.bytes().all(|byte| byte.is_ascii_graphic())
+                && !from.contains(['$', '~'])
+        });
+        let of = |name: &str, usual: &str| {
+            from.filter(|_| directive.name == name)
+                .map_or_else(|| usual.to_owned(), |from| format!("{from}x"))
+        };
+        let (to, path) = (of("proxy_redirect", "/x"), of("proxy_cookie_path", "/x"));
+        let domain =
+            from.filter(|_| directive.name == "proxy_cookie_domain").map_or("internal.test", String::as_str);
+        self.answer(format!("redirect {to} {path} {domain}"));
+        self.answer("redirect https://elsewhere.test/x /elsewhere elsewhere.test".into());
+    }
+
+    fn answer(&mut self, answer: String) {
+        if self.answers.len() < 8 && !self.answers.contains(&answer) {
+            self.answers.push(answer);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::job::{Probe, Recorder};
 use super::modules::Modules;
+use super::shares::host_and_port;
 use crate::authority::Authority;
 use crate::import::{Directive, Outline};
 use std::collections::BTreeMap;
@@ -10,6 +11,12 @@ use std::path::Path;
 
 /// A password file with the user `prove` and the password `prove`, in bcrypt.
 const USERS: &str = "prove:$2y$04$ZeIqkDZkuUPqavW90BkZWewyc8K4uh2FkEZkP/7RMewW09B6RhIfK\n";
+
+/// The serial number of the client certificate that is revoked.
+const REVOKED: u64 = 666;
+
+/// The beginning of the error pages, whose rest is their path.
+pub(super) const PAGE: &str = "The error page of a comparison: ";
 
 /// Directives without which nginx answers the same, and that need files, rights or modules which are not there.
 const DROPPED: &[&str] = &[
@@ -23,7 +30,6 @@ const DROPPED: &[&str] = &[
     "quic_bpf",
     "quic_gso",
     "quic_retry",
-    "ssl_crl",
     "ssl_dhparam",
     "ssl_password_file",
     "ssl_session_ticket_key",
@@ -80,16 +86,7 @@ impl Stage {
                 recorders.push(Recorder { at, name: target.clone() });
                 continue;
             }
-            let Some((scheme, authority)) = target.split_once("://") else { continue };
-            let usual = if matches!(scheme, "https" | "h2") { 443 } else { 80 };
-            let bare = authority.trim_end_matches(|c: char| c.is_ascii_digit());
-            let (host, port) = match bare.strip_suffix(':') {
-                Some(host) if !host.ends_with(':') => {
-                    (host, authority[bare.len()..].parse().unwrap_or(usual))
-                }
-                _ => (authority, usual),
-            };
-            let host = host.trim_matches(['[', ']']);
+            let Some((host, port)) = host_and_port(target) else { continue };
             let count = known.len();
             let address = host.parse::<IpAddr>().unwrap_or_else(|_| {
                 let next = Ipv4Addr::new(127, 77, (count / 250) as u8, (count % 250 + 1) as u8);
@@ -115,15 +112,20 @@ impl Stage {
         std::fs::create_dir_all(folder.join("sockets"))
             .map_err(|why| format!("no folder for sockets: {why}"))?;
         let foreign = Authority::new("Another authority").map_err(|why| why.to_string())?;
-        for (name, authority) in [("known", &authority), ("foreign", &foreign)] {
+        let clients = [("known", &authority, 1), ("foreign", &foreign, 1), ("revoked", &authority, REVOKED)];
+        for (name, authority, serial) in clients {
             let folder = folder.join("clients").join(name);
-            authority.issue_client(&folder, name).map_err(|why| format!("no certificates: {why}"))?;
+            authority.issue_client(&folder, name, serial).map_err(|why| format!("no certificates: {why}"))?;
         }
+        write("revoked.pem", &authority.revoke(REVOKED).map_err(|why| why.to_string())?)?;
         write("ca.pem", authority.root())?;
         write("users", USERS)?;
         write("hosts", &hosts)?;
         let mut directives: Vec<Directive> =
             directives.iter().filter_map(|one| stage_directive(one, &text)).collect();
+        if has_pages(&directives) {
+            pages(&mut directives, folder)?;
+        }
         modules.place(&mut directives);
         directives.retain(|one| one.name != "stream" || !without_stream);
         shared_ports(&mut directives, &mut Vec::new());
@@ -177,6 +179,7 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
         "ssl_client_certificate" | "proxy_ssl_trusted_certificate" => {
             found.arguments = vec![format!("{folder}/ca.pem")];
         }
+        "ssl_crl" => found.arguments = vec![format!("{folder}/revoked.pem")],
         "auth_basic_user_file" => found.arguments = vec![format!("{folder}/users")],
         "resolver" => found.arguments = vec!["127.0.0.53".into(), "ipv6=off".into()],
         "proxy_cache_path" | "fastcgi_cache_path" | "uwsgi_cache_path" => {
@@ -201,8 +204,34 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     Some(found)
 }
 
-/// Adds `reuseport` to the first directive for each address, so that recorders can listen on the same ports at addresses of
-/// their own.
+/// Returns the path of an error page, if it is a file.
+fn page_of(directive: &Directive) -> Option<&str> {
+    let path = directive.arguments.last().filter(|_| directive.name == "error_page")?;
+    (path.starts_with('/') && !path.contains(['$', '?']) && !path.contains("..")).then_some(path)
+}
+
+fn has_pages(all: &[Directive]) -> bool {
+    all.iter().any(|one| page_of(one).is_some() || has_pages(one.inner()))
+}
+
+/// Writes the error pages into a folder, which takes the place of each `root`.
+fn pages(all: &mut [Directive], folder: &Path) -> Result<(), String> {
+    for one in all {
+        if let Some(path) = page_of(one) {
+            let file = folder.join("root").join(path.trim_start_matches('/'));
+            let written = std::fs::create_dir_all(file.parent().unwrap_or(folder))
+                .and_then(|()| std::fs::write(&file, format!("{PAGE}{path}\n")));
+            written.map_err(|why| format!("{}: {why}", file.display()))?;
+        }
+        if one.name == "root" {
+            one.arguments = vec![folder.join("root").display().to_string()];
+        }
+        pages(one.block.as_deref_mut().unwrap_or_default(), folder)?;
+    }
+    Ok(())
+}
+
+/// Lets recorders listen on the ports of the server, at addresses of their own: every address gets `reuseport` once.
 fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     for one in all {
         if one.name == "listen" && !one.first().starts_with("unix:") {

@@ -72,7 +72,7 @@ impl Needs {
         needs.read.extend(SYSTEM.iter().map(PathBuf::from));
         needs.read.insert(folder(file));
         // Files are replaced by new ones of the same name, so access is granted to their folder.
-        needs.read.extend(settings.files.iter().map(|file| folder(file)));
+        needs.read.extend(settings.files.iter().map(|file| folder(&file.path)));
         needs.linked.extend(settings.certificates.clone());
         let named = settings.certificate_files.iter();
         // Those of certbot are links into another folder.

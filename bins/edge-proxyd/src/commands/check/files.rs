@@ -1,7 +1,7 @@
 //! Everything outside the configuration that `run` opens: certificates, secrets, the log, the addresses of listeners, and
 //! the sandbox.
 
-use super::Findings;
+use super::findings::Findings;
 use crate::acme::AcmeSection;
 use crate::commands::run::{CLOCK, names_without_certificate};
 use crate::config::{Mode, Settings};
@@ -97,7 +97,7 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Returns whether this process is the service, or root, so that a missing permission would stop `run` too.
-fn is_service() -> bool {
+pub(super) fn is_service() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() || rustix::process::geteuid().is_root()
 }
 

@@ -1,6 +1,6 @@
 //! Values that are valid here and mean something in other programs, but not the same.
 
-use super::Findings;
+use super::findings::Findings;
 use edge_proxy::config::{Action, Config, ListenerKind, PathMatch};
 
 /// Variables of nginx, and what to write here.

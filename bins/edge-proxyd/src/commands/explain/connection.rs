@@ -68,6 +68,11 @@ pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source:
     }
 }
 
+/// Returns whether a listener has this name or address.
+pub(super) fn is_called(listener: &Listener, name: &str) -> bool {
+    listener.name.as_deref() == Some(name) || listener.address.to_string() == name
+}
+
 /// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that
 /// serves the host, or else the first of the transport. `None` if no listener has the transport or the name.
 pub(super) fn listener<'s>(
@@ -80,7 +85,7 @@ pub(super) fn listener<'s>(
         (ListenerKind::Plain, Transport::Plain)
         | (ListenerKind::Tls { .. }, Transport::Tls)
         | (ListenerKind::Tls { http3: true }, Transport::Quic) => {
-            args.listener.is_none() || listener.name == args.listener
+            args.listener.as_deref().is_none_or(|name| is_called(listener, name))
         }
         _ => false,
     };

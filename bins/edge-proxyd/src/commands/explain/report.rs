@@ -1,6 +1,6 @@
 //! The report of `explain`.
 
-use super::answer::Answer;
+use super::answer::{Answer, line};
 use super::certificate::CertificateSource;
 use super::connection::{handshake, listener, listener_answer};
 use super::readings::{Reading, readings};
@@ -293,13 +293,6 @@ fn early(early: EarlyDataVerdict) -> Answer {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn line(f: &mut fmt::Formatter<'_>, name: &str, answer: Option<&Answer>) -> fmt::Result {
-    match answer {
-        Some(Answer { what, why }) => writeln!(f, "{name:<11}  {what}: {why}"),
-        None => Ok(()),
-    }
 }
 
 impl fmt::Display for Explanation {

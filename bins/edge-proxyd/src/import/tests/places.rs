@@ -1,6 +1,6 @@
 //! Places that are closed with others, and protocols of services.
 
-use super::{APP, imported, refuses, route, site, texts};
+use super::{APP, Impact, imported, noted, refuses, route, site, table, texts};
 
 #[test]
 fn what_only_nginx_itself_may_ask_is_closed_with_what_is_within_it() {
@@ -52,4 +52,94 @@ fn headscale_s_clients_switch_to_protocols_of_their_own() {
     let found = imported(&text);
     assert_eq!(texts(&site(&found, "headscale.test")["upgrade"])[1], "tailscale-control-protocol");
     assert!(!site(&found, "git.test").contains_key("upgrade"), "{}", found.text);
+}
+
+#[test]
+fn limits_of_connections_are_those_of_the_listener() {
+    let found = imported(
+        "stream { limit_conn_zone $binary_remote_addr zone=c:1m; limit_conn_zone $server_addr zone=all:1m;\n\
+         limit_conn_zone $ssl_preread_server_name zone=n:1m; limit_conn c 8;\n\
+         map $ssl_preread_server_name $to { a.test 10.0.0.5:443; }\n\
+         server { listen 1000; proxy_pass 10.0.0.5:22; }\n\
+         server { listen 1001; limit_conn c 4; limit_conn all 64; proxy_pass 10.0.0.5:22; }\n\
+         server { listen 1002; limit_conn_dry_run on; proxy_pass 10.0.0.5:22; }\n\
+         server { listen 1003; limit_conn n 4; proxy_pass 10.0.0.5:22; }\n\
+         server { listen 1004; ssl_preread on; proxy_pass $to; } }",
+    );
+    let listeners = table(&found)["listen"].as_array().expect("listeners").clone();
+    let rates: Vec<_> = listeners.iter().map(|one| one.get("rate").map(ToString::to_string)).collect();
+    assert_eq!(
+        rates,
+        [
+            Some("{ client_concurrent = 8 }".to_owned()),
+            Some("{ client_concurrent = 4, concurrent = 64 }".to_owned()),
+            None
+        ],
+        "{}",
+        found.text
+    );
+    // What cannot be counted is not forwarded at all.
+    assert!(
+        noted(&found, Impact::Closed, "limit_conn n 4") && noted(&found, Impact::Closed, "limit_conn c 8")
+    );
+}
+
+#[test]
+fn a_cookie_keeps_clients_at_their_targets() {
+    let text = |sticky: &str| {
+        format!(
+            "upstream u {{ server 10.0.0.1; server 10.0.0.2; {sticky} }}\n\
+             server {{ listen 80; server_name a.test; location / {{ proxy_pass http://u; }} }}"
+        )
+    };
+    let sticky = |found: &super::Import| table(found)["upstream"]["u"].get("sticky").cloned();
+    let found = imported(&text("sticky cookie srv_id expires=1h path=/;"));
+    let value = sticky(&found).expect("it is written");
+    assert_eq!((value["cookie"].as_str(), value["lifetime"].as_str()), (Some("srv_id"), Some("1h")));
+    let found = imported(&text("sticky cookie srv_id;"));
+    assert_eq!(sticky(&found).as_ref().and_then(toml::Value::as_str), Some("srv_id"));
+    let found = imported(&text("sticky learn create=$upstream_cookie_a lookup=$cookie_a zone=s:1m;"));
+    assert!(sticky(&found).is_none() && noted(&found, Impact::Different, "sticky learn"));
+}
+
+#[test]
+fn the_identifier_of_a_request_has_a_key() {
+    let found = imported(
+        "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1;\n\
+         proxy_set_header X-Trace $request_id; proxy_set_header X-Other $request_id; } }",
+    );
+    assert_eq!(table(&found)["request_id"].as_str(), Some("X-Trace"), "{}", found.text);
+    // There is one such field: another is as any whose value is not known.
+    assert!(!noted(&found, Impact::Different, "proxy_set_header X-Trace"));
+    assert!(noted(&found, Impact::Different, "proxy_set_header X-Other"));
+}
+
+#[test]
+fn servers_have_logs_of_their_own_in_one_format() {
+    let server = |name: &str, log: &str| {
+        format!(
+            "server {{ listen 80; server_name {name}; {log} location / {{ proxy_pass http://127.0.0.1:1; }} }}\n"
+        )
+    };
+    let found = imported(&format!(
+        "log_format short '$remote_addr {{$status}} ' '$pipe';\naccess_log /var/log/nginx/access.log;\n{}{}{}{}",
+        server("a.test", "access_log /var/log/nginx/a.log short buffer=32k;"),
+        server("b.test", "access_log /srv/logs/b.log;"),
+        server("c.test", "access_log off;"),
+        server("d.test", "access_log /var/log/nginx/$host.log short;")
+    ));
+    let log = table(&found)["log"].clone();
+    assert_eq!(log["template"].as_str(), Some("{client} {{{status}}} -"), "{}", found.text);
+    let sites = log["sites"].as_table().expect("a table").clone();
+    assert_eq!(sites.len(), 2, "{}", found.text);
+    assert_eq!(sites["a.test"].as_str(), Some("/var/log/edge-proxyd/a.log"));
+    assert_eq!(sites["b.test"].as_str(), Some("/srv/logs/b.log"));
+    for directive in ["access_log /srv/logs/b.log", "access_log /var/log/nginx/$host.log", "log_format short"]
+    {
+        assert!(noted(&found, Impact::Harmless, directive), "{directive}: {:#?}", found.notes);
+    }
+    // Without a log of its own there is nothing to write, and combined is combined.
+    assert!(!imported(&server("a.test", "access_log off;")).text.contains("[log]"));
+    let found = imported(&server("a.test", "access_log /var/log/nginx/a.log;"));
+    assert_eq!(table(&found)["log"]["format"].as_str(), Some("combined"));
 }

@@ -1,5 +1,6 @@
 //! An imported nginx configuration: real nginx with the original and edge-proxyd with the result respond alike.
 
+mod logs;
 mod proof;
 mod random;
 
@@ -220,7 +221,7 @@ fn differences_are_listed_by_harm_with_their_lines() {
     let text = "server {\n  listen 443 ssl;\n  server_name a.test;\n  \
                 ssl_certificate /etc/letsencrypt/live/a/fullchain.pem;\n  ssl_certificate_key /etc/letsencrypt/live/a/privkey.pem;\n  \
                 root /srv;\n  location ~ \\.php$ {\n    fastcgi_pass x;\n  }\n  location /a {\n    proxy_pass http://127.0.0.1:1;\n    \
-                proxy_set_header X-Id $request_id;\n  }\n  limit_req zone=x;\n  auth_jwt on;\n}\nserver {\n  listen 80;\n  server_name a.test;\n  \
+                proxy_set_header X-Id $msec;\n  }\n  limit_req zone=x;\n  auth_jwt on;\n}\nserver {\n  listen 80;\n  server_name a.test;\n  \
                 return 301 https://$host$request_uri;\n}\n";
     std::fs::write(&file, text).expect("a file");
     let output = import(&file);
@@ -237,7 +238,7 @@ fn differences_are_listed_by_harm_with_their_lines() {
         place("This is now closed:"),
         of(8, "fastcgi_pass x: only HTTP is forwarded"),
         place("This is different:"),
-        of(12, "proxy_set_header X-Id $request_id: its value is not known here"),
+        of(12, "proxy_set_header X-Id $msec: its value is not known here"),
         place("Harmless: "),
     ];
     assert!(order.is_sorted(), "{said}");
