@@ -165,6 +165,15 @@ let
       (meaning (edgeFile vps).value) (builtins.removeAttrs (meaning (read "vps-pacman/edge.toml")) [ "acme" ]);
     assert same "lab-matrix/edge.toml" (meaning (edgeFile matrix).value) (meaning (read "lab-matrix/edge.toml"));
     assert same "id3-eniac/edge.toml" (edgeFile eniac).value (read "id3-eniac/edge.toml");
+    # Forgejo's SSH server is where the edge forwards to, and reads the header that the edge writes.
+    assert same "lab-matrix/forgejo.nix: SSH"
+      (let server = matrix.services.forgejo.settings.server; in
+        { inherit (server) START_SSH_SERVER SSH_SERVER_USE_PROXY_PROTOCOL; to = "tcp://lab-matrix:${toString server.SSH_LISTEN_PORT}"; })
+      {
+        START_SSH_SERVER = true;
+        SSH_SERVER_USE_PROXY_PROTOCOL = (edgeFile vps).value.upstream.forgejo-ssh.proxy_protocol == "v2";
+        to = (edgeFile vps).value.upstream.forgejo-ssh.target;
+      };
     # The manifest is the example's, but for where systemd hands the passwords over.
     assert same "databases.toml"
       (builtins.removeAttrs manifest.value [ "ensure" "database" ])

@@ -6,7 +6,16 @@
   age.secrets.forgejo-smtp.file = ./secrets/forgejo-smtp.age;
 
   services.forgejo.enable = true;
-  services.forgejo.settings.server.DOMAIN = "git.example.org";
+  services.forgejo.settings.server = {
+    DOMAIN = "git.example.org";
+    # Forgejo's own SSH server, to which the edge forwards port 2222. Whoever reaches it says where a client is, by a PROXY header:
+    # it listens on the tailnet alone.
+    START_SSH_SERVER = true;
+    SSH_LISTEN_HOST = "100.64.0.2";
+    SSH_LISTEN_PORT = 2222;
+    SSH_PORT = 2222;
+    SSH_SERVER_USE_PROXY_PROTOCOL = true;
+  };
 
   services.forgejoMailer = {
     enable = true;
