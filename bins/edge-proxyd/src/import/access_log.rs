@@ -39,7 +39,7 @@ const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// The key of the format of all logs, and its value.
-type Format = (&'static str, String);
+type NamedFormat = (&'static str, String);
 
 /// Returns the file of the log of a server. `None` if it has none of its own.
 pub(super) fn file(server: &[Directive]) -> Option<String> {
@@ -60,8 +60,8 @@ pub(super) fn format<'d>(
     http: &[&Directive],
     servers: impl Iterator<Item = &'d Directive>,
     notes: &mut Notes,
-) -> Option<Format> {
-    let mut found: Option<Format> = None;
+) -> Option<NamedFormat> {
+    let mut found: Option<NamedFormat> = None;
     for server in servers {
         let block = server.inner();
         for (at, log) in block.iter().filter(|one| one.name == "access_log").enumerate() {
@@ -92,7 +92,7 @@ pub(super) fn format<'d>(
 }
 
 /// Returns the format that a log refers to.
-fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> Format {
+fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> NamedFormat {
     let combined = || ("format", "combined".to_owned());
     let name = log.arguments.get(1).filter(|name| !name.contains('=')).map_or("combined", String::as_str);
     let Some(format) = http.iter().find(|one| one.name == "log_format" && one.first() == name) else {
