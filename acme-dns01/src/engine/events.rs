@@ -83,6 +83,22 @@ pub enum EngineEvent {
 }
 
 impl EngineEvent {
+    /// Returns whether an event needs attention: a failure, or an alert.
+    #[must_use]
+    pub const fn needs_attention(&self) -> bool {
+        matches!(
+            self,
+            Self::Abandoned(_)
+                | Self::Alert(_)
+                | Self::AlertLost(_)
+                | Self::Error(_)
+                | Self::Failed { .. }
+                | Self::Lost(_)
+                | Self::RolledBack(_)
+                | Self::Undeployed { .. }
+        )
+    }
+
     /// Returns the event of a journal line, if it has one.
     pub(super) fn of(record: &Record) -> Option<Self> {
         Some(match record {

@@ -255,6 +255,7 @@ in
     };
     systemd.services.acme-dns01 = {
       description = "Certificates by ACME DNS-01";
+      documentation = [ "man:acme-dns01(1)" ];
       after = [ "network-online.target" "nss-lookup.target" "time-sync.target" ];
       wants = [ "network-online.target" "time-sync.target" ];
       startLimitIntervalSec = 0;
@@ -263,7 +264,13 @@ in
       serviceConfig = {
         Type = "exec";
         ExecStart = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} run";
-        ExecReload = "/bin/sh -c 'kill -HUP $MAINPID'";
+        # The folder of certificates belongs to this account; what is in it keeps its owners and groups.
+        ExecStartPre = [
+          "+/bin/sh -c 'test -d /var/lib/acme || install -d -m 0755 -o acme -g acme /var/lib/acme; chown acme /var/lib/acme'"
+        ];
+        # Waits for the outcome, and fails if the reload is refused.
+        ExecReload = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} reload";
+        RuntimeDirectory = "acme-dns01";
         Restart = "always";
         RestartSec = "30s";
         TimeoutStopSec = "30s";
@@ -271,8 +278,7 @@ in
         Group = "acme";
         SupplementaryGroups = lib.unique (builtins.filter (group: group != null && group != "acme")
           ([ cfg.group ] ++ map (cert: cert.group) certs));
-        StateDirectory = "acme";
-        StateDirectoryMode = "0755";
+        ReadWritePaths = [ "-/var/lib/acme" ];
         UMask = "0077";
         LoadCredential = map (path: "${hash path}:${path}") files
           ++ builtins.attrValues (builtins.mapAttrs (name: path: "${name}:${path}") cfg.credentials);

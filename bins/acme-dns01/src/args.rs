@@ -35,6 +35,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDRESS:PORT")]
         metrics: Option<std::net::SocketAddr>,
     },
+    /// Have the daemon of the unit read its configuration again, and wait for the outcome: for ExecReload= of the unit.
+    Reload,
     /// Do what is due now, and end: for a timer.
     Once,
     /// Get certificates that are not there yet, or not as they should be.

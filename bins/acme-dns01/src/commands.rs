@@ -5,11 +5,13 @@ use crate::daemon;
 use crate::list::list;
 use crate::load::{ActiveSetup, load, read};
 use crate::manual::MANUAL;
+use crate::reload;
 use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
 use acme_dns01::simulate::{IncidentKind, Scenario, simulate_scenario};
 use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
 use cli_support::finding::{Place, fix};
+use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure, chain, counted, ok};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     if let Command::Shell(generate) = &args.command {
         return generate.outcome(Args::command(), &MANUAL);
+    }
+    if matches!(args.command, Command::Reload) {
+        return reloaded(args);
     }
     if let Command::Simulate { seed, calendar } = &args.command {
         let certificates = read(args)?;
@@ -84,7 +89,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
             );
             Ok(Done::Fine)
         }
-        Command::List => list(&engine, &certificates, now(), args.json).await,
+        Command::List => Ok(list(&engine, &certificates, now(), args.json).await),
         Command::Check { dry } => check(&engine, &certificates, &unknown_groups, *dry, args.json).await,
         Command::Adopt { folder, dry_run } => {
             let found = acme_dns01::adopt::read(folder)
@@ -100,6 +105,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
             report_removal(args.json, "forgotten", name, left)
         }
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
+        Command::Reload => reloaded(args),
         Command::Simulate { seed, calendar } => Ok(simulate(&certificates, calendar, *seed, args.json)),
         Command::Account { command } => {
             match command {
@@ -132,6 +138,15 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
     }
 }
 
+/// Has the daemon read a file again that can be read.
+fn reloaded(args: &Args) -> Result<Done, Failure> {
+    read(args)?;
+    let certificates = reload::ask()?;
+    let words = format!("read again: keeps {}", counted(certificates, "certificate"));
+    say(args.json, &json!({"certificates": certificates}), &words);
+    Ok(Done::Fine)
+}
+
 fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
 }
@@ -154,7 +169,8 @@ fn report_removal(
 /// Removes records of certificates that left the configuration.
 async fn sweep(engine: &Engine, certificates: &[Certificate]) {
     if let Err(error) = engine.sweep(certificates).await {
-        eprintln!("acme-dns01: records of former certificates: {}", chain(&error));
+        let line = format!("records of former certificates: {}", chain(&error));
+        Priority::Warning.print("acme-dns01", line);
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::args::Args;
 use crate::load::{ActiveSetup, load};
 use crate::metrics;
+use crate::reload::Reloads;
+use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +31,7 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
 }
 
 /// Runs the engine and the metrics until SIGTERM or SIGINT. SIGHUP reads the configuration again, and keeps the old one where
-/// the new is wrong.
+/// the new is wrong, which `reload` is told.
 pub(crate) async fn run(
     args: &Args,
     first: ActiveSetup,
@@ -48,7 +50,8 @@ pub(crate) async fn run(
     }
     let mut current = loaded.borrow().clone();
     let mut running = start(&current);
-    say(&format!("keeps {} certificates", current.certificates.len()));
+    say(Priority::Info, &format!("keeps {} certificates", current.certificates.len()));
+    let mut reloads = Reloads::begin(current.certificates.len());
     loop {
         tokio::select! {
             _ = hangup.recv() => match load(args) {
@@ -57,9 +60,13 @@ pub(crate) async fn run(
                     current = next;
                     loaded.send_replace(current.clone());
                     running = start(&current);
-                    say(&format!("read again: keeps {} certificates", current.certificates.len()));
+                    say(Priority::Info, &format!("read again: keeps {} certificates", current.certificates.len()));
+                    reloads.add(current.certificates.len());
                 }
-                Err(why) => say(&format!("still keeps what it kept: {why}")),
+                Err(why) => {
+                    say(Priority::Error, &format!("still keeps what it kept: {why}"));
+                    reloads.add_refused(&why);
+                }
             },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -69,6 +76,6 @@ pub(crate) async fn run(
     Ok(Done::Fine)
 }
 
-fn say(what: &str) {
-    eprintln!("acme-dns01: {what}");
+fn say(priority: Priority, what: &str) {
+    priority.print("acme-dns01", what);
 }

@@ -1,8 +1,9 @@
-//! `list`: what is in place, and what comes next.
+//! `list`: what is in place, and what comes next. A certificate whose part of the store cannot be read is listed with its error, and
+//! keeps no other from being listed.
 
 use acme_dns01::engine::{Certificate, CertificateStatus, Engine};
 use acme_dns01::{Condition, Time, format_duration};
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, chain};
 use cli_support::table::Table;
 use serde_json::{Value, json};
 
@@ -22,20 +23,35 @@ fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
     ("idle", None)
 }
 
-/// Prints the certificates with their state, as a table or as JSON.
-pub(crate) async fn list(
-    engine: &Engine,
-    certificates: &[Certificate],
-    now: Time,
-    as_json: bool,
-) -> Result<Done, Failure> {
+/// Prints the certificates with their state, as a table or as JSON. Returns [`Done::Differences`] if one of them cannot be read.
+pub(crate) async fn list(engine: &Engine, certificates: &[Certificate], now: Time, as_json: bool) -> Done {
     let mut table = Table::new(["name", "names", "status", "left", "renewal", "why then"]);
     let mut lines = Vec::new();
+    let mut done = Done::Fine;
     for certificate in certificates {
-        let found = engine.certificate_status(certificate).await;
-        let status = found.map_err(|error| Failure::Failed(cli_support::outcome::chain(&error)))?;
-        let (spec, state) = (&certificate.spec, &status.state);
+        let spec = &certificate.spec;
         let names: Vec<&str> = spec.names.iter().map(acme_dns01::Name::as_str).collect();
+        let status = match engine.certificate_status(certificate).await {
+            Ok(status) => status,
+            Err(error) => {
+                done = Done::Differences;
+                let message = format!("unreadable: {}", chain(&error));
+                let nothing = || "–".to_owned();
+                lines.push(
+                    json!({"name": spec.id, "names": names, "status": "unreadable", "message": message}),
+                );
+                table.row([
+                    spec.id.clone(),
+                    names.join(" "),
+                    "unreadable".to_owned(),
+                    nothing(),
+                    nothing(),
+                    message,
+                ]);
+                continue;
+            }
+        };
+        let state = &status.state;
         let info = status.stored.info();
         let usable = status.condition.is_usable() || status.condition == Condition::Staging;
         let left = info.filter(|_| usable).map(|info| info.not_after.since(now));
@@ -68,5 +84,5 @@ pub(crate) async fn list(
     } else {
         print!("{table}");
     }
-    Ok(Done::Fine)
+    done
 }

@@ -5,6 +5,7 @@ use acme_dns01::engine::{Certificate, Engine};
 use acme_dns01_config::{Settings, WORDS};
 use cli_support::document::Source;
 use cli_support::finding::Findings;
+use cli_support::journal::Priority;
 use cli_support::outcome::Failure;
 use std::sync::Arc;
 
@@ -43,11 +44,15 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     })?;
     let quiet = args.json || cli_support::verbosity::is_quiet();
     for group in &setup.unknown_groups {
-        eprintln!("acme-dns01: there is no group `{group}`: files keep the group of the account");
+        Priority::Warning.print(
+            "acme-dns01",
+            format_args!("there is no group `{group}`: files keep the group of the account"),
+        );
     }
     let engine = setup.engine.observer(Arc::new(move |id, event| {
         if !quiet {
-            eprintln!("acme-dns01: {id}: {event}");
+            let priority = if event.needs_attention() { Priority::Warning } else { Priority::Info };
+            priority.print("acme-dns01", format_args!("{id}: {event}"));
         }
     }));
     let (certificates, unknown_groups) = (setup.certificates, setup.unknown_groups);

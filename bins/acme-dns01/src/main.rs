@@ -7,6 +7,7 @@ mod list;
 mod load;
 mod manual;
 mod metrics;
+mod reload;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ pub mod diff;
 pub mod document;
 pub mod finding;
 pub mod generate;
+pub mod journal;
 pub mod outcome;
 pub mod pipe;
 pub mod progress;

@@ -1,6 +1,7 @@
 //! The outcome of a run: exit codes and error messages.
 
 use crate::finding::Findings;
+use crate::journal::Priority;
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -65,8 +66,8 @@ impl Failure {
                 println!("{}", serde_json::json!({"error": error, "code": code, "findings": findings}));
             }
             (_, true) => println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()})),
-            (Self::Unusable(findings), false) => eprintln!("{findings}"),
-            (_, false) => eprintln!("{program}: {self}"),
+            (Self::Unusable(findings), false) => Priority::Error.print_plain(findings),
+            (_, false) => eprintln!("{}{program}: {self}", Priority::Error.prefix()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Progress of a long run, on standard error.
 
+use crate::journal::Priority;
 use crate::verbosity;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -61,16 +62,25 @@ impl Progress {
         let seconds = began.elapsed().as_secs_f32();
         match self.shown {
             DisplayMode::Nothing => {}
-            DisplayMode::Plain => eprintln!("{what}: {how} ({seconds:.1} s)"),
+            DisplayMode::Plain => eprintln!("{}{what}: {how} ({seconds:.1} s)", Priority::Info.prefix()),
             DisplayMode::Terminal => eprintln!("\r\x1b[K{what}: {how} ({seconds:.1} s)"),
         }
     }
 
     /// Prints a line of its own, between steps or within one.
     pub fn note(&self, text: &str) {
+        self.line(Priority::Info, text);
+    }
+
+    /// Prints a line that needs attention, which is a warning in the journal.
+    pub fn warning(&self, text: &str) {
+        self.line(Priority::Warning, text);
+    }
+
+    fn line(&self, priority: Priority, text: &str) {
         match self.shown {
             DisplayMode::Nothing => {}
-            DisplayMode::Plain => eprintln!("{text}"),
+            DisplayMode::Plain => eprintln!("{}{text}", priority.prefix()),
             DisplayMode::Terminal => eprintln!("\r\x1b[K{text}"),
         }
     }

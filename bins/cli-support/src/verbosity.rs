@@ -1,5 +1,6 @@
 //! The amount of output on standard error: `--quiet` and `--verbose`.
 
+use crate::journal::Priority;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
@@ -43,6 +44,6 @@ pub fn is_verbose() -> bool {
 /// Prints a note on standard error, unless the process is quiet.
 pub fn note(text: &str) {
     if !is_quiet() {
-        eprintln!("note: {text}");
+        eprintln!("{}note: {text}", Priority::Info.prefix());
     }
 }

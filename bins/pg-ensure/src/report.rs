@@ -79,7 +79,7 @@ impl Observer for ProgressObserver {
             Event::Recovering => self.0.note("the server is in archive recovery; waiting for its end"),
             Event::Planned { plan } => {
                 for blocked in &plan.blocked {
-                    self.0.note(&format!("blocked: {blocked}"));
+                    self.0.warning(&format!("blocked: {blocked}"));
                 }
                 for note in &plan.notes {
                     self.0.note(note);
@@ -94,7 +94,7 @@ impl Observer for ProgressObserver {
             }
             Event::Retrying(why) => {
                 self.0.end("interrupted");
-                self.0.note(&format!("{}; starting again", cli_support::outcome::chain(*why)));
+                self.0.warning(&format!("{}; starting again", cli_support::outcome::chain(*why)));
             }
             Event::Verify => {
                 self.0.end("done");

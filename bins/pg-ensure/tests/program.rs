@@ -1,7 +1,7 @@
 //! Each command of the program, on live servers.
 
 use serde_json::Value;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use testkit::postgres::{Options, Postgres};
@@ -600,4 +600,19 @@ fn output_without_a_reader_ends_the_program_quietly() {
     let program = env!("CARGO_BIN_EXE_pg-ensure");
     testkit::assert_ends_quietly_without_a_reader(program, &["check", &manifest, "--offline"]);
     testkit::assert_ends_quietly_without_a_reader(program, &["completions", "bash"]);
+}
+
+#[test]
+fn errors_have_their_priority_in_the_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = write(folder.path(), "manifest.toml", "nonsense = 1\n");
+    let path = folder.path().join("journal");
+    let journal = std::fs::File::create(&path).expect("a file");
+    let found = journal.metadata().expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pg-ensure"));
+    command.args(["check", "--offline", &manifest]).stderr(journal);
+    command.env("JOURNAL_STREAM", format!("{}:{}", found.dev(), found.ino()));
+    assert_eq!(command.status().expect("the program runs").code(), Some(2));
+    let text = std::fs::read_to_string(&path).expect("a file");
+    assert!(text.starts_with(&format!("<3>{manifest}:1:1: ")), "{text}");
 }

@@ -9,5 +9,6 @@ mod kill;
 mod lab;
 mod list;
 mod packaging;
+mod reload;
 mod rights;
 mod shared;

@@ -32,7 +32,8 @@ fn the_units_expose_little_and_call_what_there_is() {
         let commands: Vec<String> = commands
             .map(|line| line.replace("/etc/acme-dns01.toml", &config.display().to_string()))
             .collect();
-        assert_eq!(commands.len(), 1, "{unit}");
+        // The daemon reads the file itself.
+        assert_eq!(commands.len(), usize::from(unit == "acme-dns01-once.service"), "{unit}");
         for command in commands {
             let status = Command::new(env!("CARGO_BIN_EXE_acme-dns01"))
                 .args(command.split(' '))

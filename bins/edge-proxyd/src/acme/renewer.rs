@@ -3,7 +3,7 @@
 use super::AcmeSection;
 use crate::config::Settings;
 use crate::journal;
-use acme_dns01::engine::{Certificate, Engine, EngineEvent};
+use acme_dns01::engine::{Certificate, Engine};
 use acme_dns01::live::{Check, Greeting};
 use cli_support::outcome::chain;
 use edge_proxy::config::ListenerKind;
@@ -25,7 +25,7 @@ impl CertificateRenewer {
         let setup = section.settings.build().map_err(|why| format!("[acme] {}", chain(&why)))?;
         let engine = setup.engine.observer(Arc::new(|id, event| {
             let line = format_args!("acme: {id}: {event}");
-            if fails(event) { journal::warning(line) } else { journal::info(line) }
+            if event.needs_attention() { journal::warning(line) } else { journal::info(line) }
         }));
         for group in &setup.unknown_groups {
             journal::warning(format_args!(
@@ -85,20 +85,4 @@ impl CertificateRenewer {
         }
         self.engine.run(&certificates).await;
     }
-}
-
-/// Returns whether an event needs attention.
-const fn fails(event: &EngineEvent) -> bool {
-    use EngineEvent::{Abandoned, Alert, AlertLost, Error, Failed, Lost, RolledBack, Undeployed};
-    matches!(
-        event,
-        Abandoned(_)
-            | Alert(_)
-            | AlertLost(_)
-            | Error(_)
-            | Failed { .. }
-            | Lost(_)
-            | RolledBack(_)
-            | Undeployed { .. }
-    )
 }
