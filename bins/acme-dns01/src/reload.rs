@@ -124,7 +124,7 @@ pub(crate) fn ask() -> Result<usize, Failure> {
     }
 }
 
-/// Looks until there is something, at most until a time.
+/// Looks until there is something, at most until a time. Returns `None` if there is nothing by then.
 fn wait<T>(until: Instant, look: impl Fn() -> Option<T>) -> Option<T> {
     loop {
         let found = look();

@@ -2,7 +2,7 @@
 //!
 //! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, a name server
 //! and mail, until its standard input ends. Writes the root of its servers (`roots.pem`) and that of the CA's certificates
-//! (`issuing.pem`) into the folder.
+//! (`issuing.pem`) into the folder. The interface may be taken away and made anew meanwhile.
 
 use crate::external::{ExternalServers, ZONE};
 use crate::front::forward;
@@ -21,24 +21,21 @@ const ACME_DNS: &str = "203.0.113.81:80";
 /// The names of which only the acme-dns writes the challenges.
 const DELEGATED: &str = "_acme-challenge.delegated CNAME registration";
 
+/// The interval at which the interface is looked for.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Serves until standard input ends.
 pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     println!("waiting");
     let began = Instant::now();
-    while !std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|all| all.contains("eth0:")) {
+    while !is_connected() {
         if began.elapsed() > Duration::from_secs(30) {
             return Err("no interface eth0 came within 30 s".to_owned());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
-    let mut script = "ip link set lo up && ip link set eth0 up".to_owned();
-    for address in ADDRESSES {
-        script.push_str(&format!(" && ip addr add {address} dev eth0"));
-    }
-    let status = Command::new("sh").args(["-c", &script]).status().map_err(|why| why.to_string())?;
-    if !status.success() {
-        return Err(format!("{script}: {status}"));
-    }
+    set_addresses()?;
+    std::thread::spawn(keep_addresses);
     let authority = Authority::named("the internet of a test");
     let mail = format!("{MAIL}\n{}\n{DELEGATED}", domain_keys()?);
     let external = ExternalServers::start_here(&authority, &[PACMAN], &mail)?;
@@ -58,4 +55,34 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     println!("ready");
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     Ok(())
+}
+
+fn is_connected() -> bool {
+    std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|all| all.contains("eth0:"))
+}
+
+fn set_addresses() -> Result<(), String> {
+    let mut script = "ip link set lo up && ip link set eth0 up".to_owned();
+    for address in ADDRESSES {
+        script.push_str(&format!(" && ip addr add {address} dev eth0"));
+    }
+    let status = Command::new("sh").args(["-c", &script]).status().map_err(|why| why.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("{script}: {status}")) }
+}
+
+/// Sets the addresses again whenever the interface was made anew, as it is when the machine at its other end is booted again. The
+/// servers keep their sockets.
+fn keep_addresses() {
+    let mut was_connected = true;
+    loop {
+        std::thread::sleep(PAUSE);
+        let connected = is_connected();
+        if connected
+            && !was_connected
+            && let Err(why) = set_addresses()
+        {
+            eprintln!("homelab: {why}");
+        }
+        was_connected = connected;
+    }
 }

@@ -70,6 +70,7 @@ let
       services.forgejo.customDir = mkOption { type = types.str; default = "${folder}/forgejo"; };
       services.forgejo.package = mkOption { type = types.package; default = package "13.0.2"; };
       services.forgejo.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
+      services.postgresql.enable = mkOption { type = types.bool; default = false; };
       services.postgresql.dataDir = mkOption { type = types.str; default = "/var/lib/postgresql/18"; };
       services.postgresql.package = mkOption { type = types.package; };
       services.postgresql.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
@@ -194,6 +195,13 @@ let
         && builtins.elem "postgresql.service" unit.requires && unit.startLimitIntervalSec == 0
         && unit.serviceConfig.RestartMode == "direct")
       "pg-ensure is not ordered before postgresql.target";
+    # The services of the node that have a database there start after it, whatever they say of PostgreSQL themselves.
+    assert ensure
+      (let unit = matrix.systemd.services.pg-ensure; in
+        matrix.services.postgresql.enable
+        && builtins.all (entry: builtins.elem "${entry.name}.service" unit.before && builtins.elem "${entry.name}.service" unit.requiredBy)
+          (read "lab-matrix/databases.toml").ensure)
+      "a service of lab-matrix does not wait for its database";
     assert ensure
       (let unit = vps.systemd.services.edge-proxyd; in
         unit.startLimitIntervalSec == 0 && !(builtins.elem "network-online.target" (unit.after ++ unit.wants)))

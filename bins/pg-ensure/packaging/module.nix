@@ -233,6 +233,7 @@ in
 
       systemd.services.pg-ensure = {
         description = "Roles and databases of PostgreSQL";
+        documentation = [ "man:pg-ensure(1)" ];
         after = [ "postgresql.service" "postgresql-setup.service" ];
         # Services of nixpkgs wait for this target, and so for the manifest.
         before = [ "postgresql.target" ] ++ cfg.requiredBy;

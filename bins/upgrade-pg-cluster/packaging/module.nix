@@ -23,6 +23,7 @@ let
     "--new-data" postgresql.dataDir
   ] ++ cfg.extraArgs);
   common = {
+    documentation = [ "man:upgrade-pg-cluster(1)" "man:pg_upgrade(1)" ];
     serviceConfig = {
       Type = "oneshot";
       User = "postgres";

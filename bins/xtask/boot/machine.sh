@@ -42,6 +42,8 @@ ExecStart=/bin/sh -c 'PGPASSWORD=\$\$(cat /etc/secrets/app-db) psql -h 127.0.0.1
 [Install]
 WantedBy=multi-user.target pg-ensure.service
 END
+# The same, which nothing but the boot starts: a later try of pg-ensure does not pull it in.
+sed 's/^WantedBy=.*/WantedBy=multi-user.target/' /etc/systemd/system/myapp.service > /etc/systemd/system/myapp2.service
 : > /etc/machine-id
-systemctl enable origin.service myapp.service edge-proxyd.service pg-ensure.service > /dev/null 2>&1
+systemctl enable origin.service myapp.service myapp2.service edge-proxyd.service pg-ensure.service > /dev/null 2>&1
 systemctl mask systemd-networkd-wait-online.service > /dev/null 2>&1 || true

@@ -1,4 +1,4 @@
-"""A service behind the edge: /slow sends a byte a second for a minute, everything else is answered at once."""
+"""A service behind the edge: /slow/N sends a byte a second for N seconds, everything else is answered at once."""
 import socket
 import threading
 import time
@@ -14,9 +14,10 @@ def serve(peer):
             if not part:
                 return
             head += part
-        if head.startswith(b"GET /slow"):
-            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\nConnection: close\r\n\r\n")
-            for _ in range(60):
+        if head.startswith(b"GET /slow/"):
+            seconds = int(head[len(b"GET /slow/"):].split(b" ")[0])
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % seconds)
+            for _ in range(seconds):
                 peer.sendall(b".")
                 time.sleep(1)
         else:

@@ -51,10 +51,14 @@ usage: cargo xtask COMMAND
   package       build the programs for release, and a Debian package of each; with --static linked with musl, so that they
                 run on any Linux; with --prove package the debug build, install it into a separate root, verify it there,
                 and purge it
-  boot [--full|--book [--full]|--previous FOLDER]
+  boot [--full] [--book|--previous FOLDER]
                 build the programs, and boot a Debian machine with their packages under systemd, which lives through late
-                interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. Needs
-                root
+                interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. --book
+                follows the pages of examples/book. --previous FOLDER changes to the Debian packages of an earlier version and
+                back. Needs root
+  boot --built [PART|--full|--book|--previous FOLDER]
+                the same with the programs and the root that are there; PART takes the machine only through the steps of the
+                long form that have this in their names
   dist [--debug|--programs FOLDER]
                 build the programs statically for release and write what people install from: an archive, Debian packages,
                 an OCI image, a bill of materials (CycloneDX) and checksums, in target/dist; each is installed into an
@@ -117,14 +121,9 @@ fn main() -> ExitCode {
         (Some("package"), []) => package::release(),
         (Some("package"), ["--static"]) => package::release_static(),
         (Some("package"), ["--prove"]) => package::prove(),
-        (Some("boot"), []) => boot::whole(false),
-        (Some("boot"), ["--full"]) => boot::whole(true),
-        (Some("boot"), ["--previous", folder]) => boot::prove_previous(std::path::Path::new(folder)),
-        (Some("boot"), ["--book"]) => boot::read_book(),
-        (Some("boot"), ["--book", "--full"]) => boot::read_whole_book(),
-        // Nothing is built: for work on the steps themselves.
-        (Some("boot"), ["--built"]) => boot::prove(),
-        (Some("boot"), ["--built", part]) => boot::prove_some(part),
+        (Some("boot"), arguments) if boot::Form::parse(arguments).is_some() => {
+            boot::Form::parse(arguments).map_or(Ok(()), boot::run)
+        }
         (Some("dist"), []) => dist::release(),
         (Some("dist"), ["--debug"]) => dist::debug(),
         (Some("dist"), ["--programs", folder]) => dist::pack_built(std::path::Path::new(folder)),
@@ -133,7 +132,6 @@ fn main() -> ExitCode {
         (Some("book"), []) => book::render(),
         (Some("book"), ["--check"]) => book::check(),
         (Some("flake"), []) => flake::prove(),
-        (Some("boot"), ["--full", "--built"]) => boot::prove_in_full(),
         (Some("nix"), []) => nix::whole(None),
         (Some("nix"), ["--lib", lib]) => nix::whole(Some(lib)),
         (Some("fuzz"), arguments) => fuzz::Session::parse(arguments).and_then(|session| fuzz::run(&session)),

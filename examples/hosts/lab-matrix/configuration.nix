@@ -48,6 +48,8 @@ in
     ensures = map
       (name: { inherit name; passwordFile = "/run/secrets/${name}-db"; })
       [ "vaultwarden" "headscale" "forgejo" ];
+    # They find their database and password when they start, after an outage of PostgreSQL too.
+    requiredBy = [ "vaultwarden.service" "headscale.service" "forgejo.service" ];
     credentials.grafana-db = "/run/secrets/grafana-db";
     settings = {
       role = [ { name = "grafana"; login = true; connection_limit = 5; password = "credential:grafana-db"; } ];
@@ -64,6 +66,7 @@ in
     };
   };
 
+  services.postgresql.enable = true;
   # Upgrades from 17 to 18 when the package changes.
   services.postgresql.package = pkgs.postgresql_18;
   services.upgradePgCluster = {

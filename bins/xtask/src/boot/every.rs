@@ -8,7 +8,8 @@ use crate::process::Outcome;
 
 pub(super) const STEPS: &[Step] = &[
     ("the example with every key is served under the unit", every_key),
-    ("edges share their tickets by PostgreSQL under the unit", shared),
+    ("the same without the keys that run programs, so that files are restricted too", restricted),
+    ("a session of this edge is resumed at another one, by PostgreSQL", shared),
     ("a site stays under maintenance over a restart of the unit", maintenance),
 ];
 
@@ -18,10 +19,30 @@ cd /etc/edge-proxyd
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=api.internal \
     -addext subjectAltName=DNS:api.internal -keyout client.key -out client.pem 2> /dev/null
 for roots in acme-roots.pem otlp-ca.pem database-roots.pem ca.pem; do cp client.pem $roots; done
+mkdir -p home
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=home.example.org \
+    -addext subjectAltName=DNS:home.example.org -keyout home/privkey.pem -out home/fullchain.pem 2> /dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=household \
+    -keyout /srv/household-ca.key -out household-ca.pem 2> /dev/null
+: > /srv/index
+echo 01 > /srv/number
+cat > /srv/ca.conf <<END
+[ca]
+default_ca = own
+[own]
+database = /srv/index
+crlnumber = /srv/number
+default_md = sha256
+default_crl_days = 90
+crl_extensions = extensions
+[extensions]
+authorityKeyIdentifier = keyid
+END
+openssl ca -gencrl -config /srv/ca.conf -cert household-ca.pem -keyfile /srv/household-ca.key -out revoked.pem 2> /dev/null
 head -c 32 /dev/urandom | base64 > shared-secret
 echo 'host=/run/postgresql user=edge-proxy dbname=edge' > database
-chown edge-proxy:acme client.key shared-secret database
-chmod 400 client.key shared-secret database
+chown edge-proxy:acme client.key shared-secret database home/privkey.pem
+chmod 400 client.key shared-secret database home/privkey.pem
 runuser -u postgres -- createuser edge-proxy 2> /dev/null || true
 runuser -u postgres -- createdb --owner=edge-proxy edge 2> /dev/null || true
 mkdir -p /srv/pages /usr/local/bin /run/systemd/system/edge-proxyd.service.d
@@ -37,36 +58,91 @@ chmod +x /usr/local/bin/page-somebody
 systemctl daemon-reload
 ";
 
+/// The answer of the first site of the example, which needs no upstream.
+const ROBOTS: &str = "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt | grep 'User-agent'";
+
 fn every_key(machine: &mut Machine) -> Outcome {
     machine.run(NAMED)?;
     machine.run(
         "zcat -f /usr/share/doc/edge-proxyd/examples/edge.toml* > /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
     )?;
-    let ask =
-        "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt";
-    machine.until(20, &format!("{ask} | grep 'User-agent'"))?;
+    serves_all(machine)?;
+    // A site with certificates of its own files, and one that asks for those of clients.
+    machine.run(
+        "curl -sS --max-time 10 -o /dev/null --cacert /etc/edge-proxyd/home/fullchain.pem --resolve home.example.org:443:127.0.0.1 \
+             https://home.example.org/",
+    )?;
+    machine.run("openssl s_client -connect 127.0.0.1:443 -servername home.example.org < /dev/null 2> /dev/null | grep 'CN *= *household'")?;
+    // A reload of the same reads all of it again.
+    machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
+}
+
+fn serves_all(machine: &Machine) -> Outcome {
+    machine.until(20, ROBOTS)?;
     machine.run("sleep 3; systemctl is-active edge-proxyd; test $(systemctl show --value -p NRestarts edge-proxyd) = 0")?;
     let log = log_script("edge-proxyd");
     machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'"))?;
-    machine.run("grep robots.txt /var/log/edge-proxyd/access.log && curl -sS --fail http://127.0.0.1:9180/metrics | grep -q edge_")?;
-    // A reload of the same reads all of it again.
-    machine.run("edge-proxyd reload && systemctl reload edge-proxyd")?;
-    Ok(())
+    // The log of the site, and not that of all.
+    machine.until(5, "grep robots.txt /var/log/edge-proxyd/git.log")?;
+    machine.run(
+        "test -e /var/log/edge-proxyd/access.log && curl -sS --fail http://127.0.0.1:9180/metrics | grep edge_ > /dev/null",
+    )
+    .map(drop)
 }
 
-/// Checks ticket keys that are shared over PostgreSQL, and that the edge serves while PostgreSQL is away.
+/// Programs that `[acme]` runs would inherit the restrictions, so that Landlock is off with them.
+fn restricted(machine: &mut Machine) -> Outcome {
+    machine.run(&format!("{} | grep 'sandbox: files and ports unrestricted'", log_script("edge-proxyd")))?;
+    machine.run(
+        "sed -i '/^post_run = /d; /^command = /d; /^reload_services = /d' /etc/edge-proxyd/edge.toml; rm /var/log/edge-proxyd/git.log; \
+         systemctl restart edge-proxyd",
+    )?;
+    serves_all(machine)?;
+    machine.run(&format!("{} | grep 'sandbox: Landlock'", log_script("edge-proxyd")))?;
+    machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
+}
+
+/// The other edge is a process of its own with the same certificates, database and secret, as on another machine.
+const OTHER: &str = r#"
+cat > /etc/edge-proxyd/other.toml <<END
+[[listen]]
+address = "127.0.0.1:8444"
+tls = true
+[certificates]
+folder = "/var/lib/acme"
+[shared]
+database = "file:/etc/edge-proxyd/database"
+secret = "file:/etc/edge-proxyd/shared-secret"
+[[site]]
+hosts = ["git.example.org"]
+respond = { status = 200, content_type = "text/plain", body = "the other edge" }
+END
+systemd-run --quiet --unit=other-edge -p User=edge-proxy -p Group=acme edge-proxyd run --config /etc/edge-proxyd/other.toml
+"#;
+/// A session of the first edge, and the handshake at the other one with it.
+const RESUMED: &str = r"
+ask() {
+    (printf 'GET /robots.txt HTTP/1.1\r\nHost: git.example.org\r\nConnection: close\r\n\r\n'; sleep 1) |
+        openssl s_client -connect 127.0.0.1:$1 -servername git.example.org $2 /run/session 2> /dev/null
+}
+ask 443 -sess_out > /dev/null
+ask 8444 -sess_in | grep '^Reused, TLSv1.3'
+";
+
 fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, &format!("{} | grep 'connected to the database'", log_script("edge-proxyd")))?;
     machine.until(
         20,
         "test $(runuser -u postgres -- psql -Atc 'select count(*) from edge_proxy_ticket_key' edge) -ge 1",
     )?;
+    machine.run(OTHER)?;
+    machine.until(30, RESUMED)?;
+    machine.run("systemctl stop other-edge; rm /etc/edge-proxyd/other.toml")?;
     // While PostgreSQL is away the edge serves.
-    let ask = "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt | grep 'User-agent'";
-    machine.run(&format!("systemctl stop postgresql; {ask}; systemctl start postgresql"))?;
+    machine.run(&format!("systemctl stop postgresql; {ROBOTS}; systemctl start postgresql"))?;
     machine.active(30, &["postgresql@17-main", "pg-ensure"])?;
     machine.run(
-        "rm /run/systemd/system/edge-proxyd.service.d/every.conf; systemctl daemon-reload; rm -rf /var/lib/acme/git; \
+        "rm /run/systemd/system/edge-proxyd.service.d/every.conf; systemctl daemon-reload; rm -rf /var/lib/acme/git*; \
          cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
     )?;
     machine.until(20, SERVES)

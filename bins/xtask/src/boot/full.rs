@@ -2,7 +2,7 @@
 
 use super::Step;
 use super::machine::Machine;
-use super::short::{SERVES, under_load};
+use super::short::{SERVES, under_load, under_load_while_killed};
 use crate::process::Outcome;
 
 pub(super) const STEPS: &[Step] = &[
@@ -14,7 +14,15 @@ pub(super) const STEPS: &[Step] = &[
     ("a full disk under the log stops nothing, and is reported", full_disk),
     ("a journal that hangs holds nothing up", hanging_journal),
     ("a folder of certificates that is missing is made, and served from", missing_folder),
-    ("a folder that is mounted or replaced later is served from, without a restart", late_folder),
+    (
+        "a folder that is mounted or replaced later is served from without a restart; the replaced one is not written to before",
+        late_folder,
+    ),
+    ("a store that fails keeps no other site from being served", failing_store),
+    (
+        "a takeover with long requests open leaves the service up, and ends the old process after its grace",
+        long_takeover,
+    ),
     ("an application waits for the fourth try of pg-ensure", fourth_try),
     ("an application comes back by Upholds=, which older versions of systemd need", upheld),
     ("the edge starts when its credential comes, however late", late_credential),
@@ -89,7 +97,7 @@ fn stopped(machine: &mut Machine) -> Outcome {
 }
 
 fn killed(machine: &mut Machine) -> Outcome {
-    under_load(machine, 8, "systemctl kill -s KILL edge-proxyd; sleep 4")?;
+    under_load_while_killed(machine, 8, "systemctl kill -s KILL edge-proxyd; sleep 4")?;
     machine.until(10, SERVES)
 }
 
@@ -97,6 +105,9 @@ fn full_disk(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd; mount -t tmpfs -o size=16k,mode=0777 none /var/log/edge-proxyd; systemctl start edge-proxyd")?;
     under_load(machine, 8, "sleep 1")?;
     machine.until(10, "journalctl -b -u edge-proxyd -p err -o cat | grep 'cannot write the access log'")?;
+    machine.run(
+        "curl -sS --fail --unix-socket /run/edge-proxyd/status.sock http://localhost/metrics | grep -E '^edge_log_lines_lost_total [1-9]'",
+    )?;
     machine
         .run("systemctl stop edge-proxyd; umount /var/log/edge-proxyd; systemctl start edge-proxyd")
         .map(drop)
@@ -144,6 +155,13 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     if machine.run(restarts)? != before {
         return Err("the service was restarted".to_owned());
     }
+    // It is read, but not written: systemd opened the former folder for the unit at its start. The program says what to do.
+    machine.until(
+        60,
+        &format!("{} | grep -E '/var/lib/acme.*Read-only.*needs a restart'", log_script("edge-proxyd")),
+    )?;
+    machine.run("rm -r /var/lib/acme/a.test; systemctl restart edge-proxyd")?;
+    machine.until(20, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
     // A folder of one's own that is not there at the start.
     machine.run(
         "sed -i '/^\\[acme/,/^names/d; s#^folder = .*#folder = \"/srv/late/acme\"#' /etc/edge-proxyd/edge.toml; \
@@ -155,13 +173,70 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
+/// As by a backup that was restored by root: the store of [acme] cannot be used, the certificates of others can.
+fn failing_store(machine: &mut Machine) -> Outcome {
+    machine.run(OF_TODAY)?;
+    machine.run(
+        "printf '[[site]]\\nhosts = [\"b.test\"]\\nupstream = \"http://127.0.0.1:3000\"\\n' >> /etc/edge-proxyd/edge.toml; \
+         systemctl stop edge-proxyd; rm -r /var/lib/acme/a.test; chown -R root:root /var/lib/acme/.acme-dns01; systemctl start edge-proxyd",
+    )?;
+    let other = "curl -sS --max-time 10 --fail --cacert /var/lib/acme/b.test/fullchain.pem --resolve b.test:443:127.0.0.1 https://b.test/";
+    machine.until(20, other)?;
+    machine.run("curl -sS --max-time 10 --fail -H 'Host: a.test' http://127.0.0.1/")?;
+    machine.until(
+        10,
+        &format!(
+            "{} | grep -E 'acme.*Permission denied.*everything else is served'",
+            log_script("edge-proxyd")
+        ),
+    )?;
+    machine.run(
+        "test $(systemctl show --value -p NRestarts edge-proxyd) = 0 && ! test -e /var/lib/acme/a.test",
+    )?;
+    // Put right, it is used without a restart.
+    machine.run("chown -R edge-proxy:acme /var/lib/acme/.acme-dns01")?;
+    machine.until(90, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
+    machine.run("rm -r /var/lib/acme/b.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd")?;
+    machine.until(10, SERVES)
+}
+
+/// One request is shorter than the grace of 30 s, the other is not. systemd kept such a service for one that ends, and killed it.
+fn long_takeover(machine: &mut Machine) -> Outcome {
+    let main = "systemctl show --value -p MainPID edge-proxyd";
+    let before = machine.run(main)?;
+    let ask = |seconds: u32| {
+        format!(
+            "curl -sS --max-time 70 -H 'Host: a.test' -o /run/slow-{seconds} http://127.0.0.1/slow/{seconds} 2> /dev/null & slow{seconds}=$!"
+        )
+    };
+    under_load(
+        machine,
+        48,
+        &format!(
+            "{}\n{}\nsleep 0.5\nsystemctl kill -s USR2 --kill-whom=main edge-proxyd\nwait $slow25\nsleep 20",
+            ask(25),
+            ask(60)
+        ),
+    )?;
+    let sizes = machine.run("stat -c %s /run/slow-25; test $(stat -c %s /run/slow-60) -lt 60 && echo cut")?;
+    let state = machine.run("systemctl show --value -p ActiveState -p SubState edge-proxyd")?;
+    let after = machine.run(main)?;
+    if (sizes.as_str(), state.as_str()) != ("25\ncut", "active\nrunning") || before == after {
+        return Err(format!(
+            "the answers have {sizes:?}, {before} was followed by {after}, the service is {state}"
+        ));
+    }
+    machine.run(&format!("! test -e /proc/{before} && {SERVES}")).map(drop)
+}
+
 fn fourth_try(machine: &mut Machine) -> Outcome {
-    machine
-        .run("systemctl stop myapp pg-ensure; rm /etc/secrets/app-db; systemctl start --no-block myapp")?;
+    machine.run(
+        "systemctl stop myapp myapp2 pg-ensure; rm /etc/secrets/app-db; systemctl start --no-block myapp2",
+    )?;
     machine.until(60, "test $(systemctl show --value -p NRestarts pg-ensure) -ge 3")?;
-    machine.run("! systemctl is-active myapp && ! systemctl is-active pg-ensure")?;
+    machine.run("! systemctl is-active myapp2 && ! systemctl is-active pg-ensure")?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    machine.active(40, &["pg-ensure", "myapp"])
+    machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
 /// Checks the advice of the unit's comment for systemd before 254, which does not know `RestartMode=direct`: `Upholds=`
@@ -169,25 +244,33 @@ fn fourth_try(machine: &mut Machine) -> Outcome {
 fn upheld(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/pg-ensure.service.d; \
-         printf '[Unit]\\nUpholds=myapp.service\\n[Service]\\nRestartMode=normal\\n' > /run/systemd/system/pg-ensure.service.d/older.conf; \
-         systemctl daemon-reload; systemctl stop myapp pg-ensure; rm /etc/secrets/app-db; ! systemctl start myapp && ! systemctl is-active myapp",
+         printf '[Unit]\\nUpholds=myapp2.service\\n[Service]\\nRestartMode=normal\\n' > /run/systemd/system/pg-ensure.service.d/older.conf; \
+         systemctl daemon-reload; systemctl stop myapp myapp2 pg-ensure; rm /etc/secrets/app-db; \
+         ! systemctl start myapp2 && ! systemctl is-active myapp2",
     )?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    machine.active(40, &["pg-ensure", "myapp"])?;
+    machine.active(40, &["pg-ensure", "myapp", "myapp2"])?;
     machine.run("rm -r /run/systemd/system/pg-ensure.service.d; systemctl daemon-reload").map(drop)
 }
 
-/// Checks that the edge starts once a credential is there, after more attempts than systemd's default limit of five in ten
-/// seconds.
+/// Without growing pauses, so that it is more starts than systemd's own limit would allow: five in ten seconds.
 fn late_credential(machine: &mut Machine) -> Outcome {
-    machine.run("mv /etc/edge-proxyd/cloudflare-token /srv/token; systemctl restart edge-proxyd || true")?;
-    machine.until(60, "test $(systemctl show --value -p NRestarts edge-proxyd) -ge 6")?;
+    machine.run(
+        "mkdir -p /run/systemd/system/edge-proxyd.service.d; \
+         printf '[Service]\\nRestartSec=200ms\\nRestartSteps=0\\n' > /run/systemd/system/edge-proxyd.service.d/pauses.conf; \
+         systemctl daemon-reload; mv /etc/edge-proxyd/cloudflare-token /srv/token; systemctl restart edge-proxyd || true",
+    )?;
+    machine.until(20, "test $(systemctl show --value -p NRestarts edge-proxyd) -ge 12")?;
     machine.run("! systemctl is-active edge-proxyd && mv /srv/token /etc/edge-proxyd/cloudflare-token")?;
-    machine.until(40, SERVES)
+    machine.until(20, SERVES)?;
+    machine
+        .run("rm -r /run/systemd/system/edge-proxyd.service.d; systemctl daemon-reload; systemctl restart edge-proxyd")?;
+    machine.until(20, SERVES)
 }
 
 fn rules(machine: &mut Machine) -> Outcome {
     let list = "/etc/postgresql/17/main/pg_hba.conf";
+    machine.run(&format!("cp -a {list} /srv/pg_hba.conf"))?;
     machine.run(
         "printf 'local = \"peer\"\\n[[services]]\\ndatabase = \"app\"\\nrole = \"app\"\\n' > /etc/pg-ensure/hba.toml; \
          mkdir -p /run/systemd/system/pg-ensure.service.d; \
@@ -200,7 +283,12 @@ fn rules(machine: &mut Machine) -> Outcome {
     }
     // The server has read it: nobody else may use the socket.
     machine.until(10, "psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")?;
-    machine.run("systemctl restart myapp && rm -r /run/systemd/system/pg-ensure.service.d && systemctl daemon-reload").map(drop)
+    machine.run(
+        "systemctl restart myapp && rm -r /run/systemd/system/pg-ensure.service.d && systemctl daemon-reload",
+    )?;
+    // Others use databases of their own after this.
+    machine.run(&format!("cp -a /srv/pg_hba.conf {list}; systemctl reload postgresql"))?;
+    machine.until(10, "! psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")
 }
 
 fn late_postgresql(machine: &mut Machine) -> Outcome {

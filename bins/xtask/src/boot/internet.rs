@@ -5,6 +5,10 @@ use crate::process::target;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest time until the connection of a machine that was shut down is gone.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The running servers. They end when this is dropped.
 pub(super) struct Internet {
@@ -24,17 +28,31 @@ impl Internet {
         let internet = Self { child };
         let mut lines = BufReader::new(out).lines();
         hear(&mut lines, "waiting")?;
+        internet.plug(init)?;
+        hear(&mut lines, "ready")?;
+        Ok(internet)
+    }
+
+    /// Connects the machine whose first process has this number: at the start, and again after each boot, since its end of the
+    /// connection ends with it.
+    pub(super) fn plug(&self, init: u32) -> Result<(), String> {
         let script = format!(
             "ip link add eth0 netns {} type veth peer name eth0 netns {init} && \
              nsenter --target {init} --net sh -c 'ip addr add 203.0.113.1/24 dev eth0 && ip link set eth0 up'",
-            internet.child.id()
+            self.child.id()
         );
-        let status = Command::new("sh").args(["-c", &script]).status().map_err(|why| why.to_string())?;
-        if !status.success() {
-            return Err(format!("{script}: {status}"));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let output = Command::new("sh").args(["-c", &script]).output().map_err(|why| why.to_string())?;
+            if output.status.success() {
+                return Ok(());
+            }
+            // The kernel removes the former connection some time after the machine has ended.
+            if Instant::now() > until {
+                return Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim_end()));
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
-        hear(&mut lines, "ready")?;
-        Ok(internet)
     }
 }
 

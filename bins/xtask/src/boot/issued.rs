@@ -1,12 +1,17 @@
 //! Certificates under the units: by each DNS provider, with everything that follows a new certificate.
 
 use super::Step;
+use super::full::{clock, log_script};
 use super::machine::Machine;
+use super::short::SERVES;
 use crate::process::Outcome;
 
 pub(super) const STEPS: &[Step] = &[
     ("certificates by [acme] of edge-proxyd, from each provider", by_edge),
     ("certificates by acme-dns01, from each provider", by_daemon),
+    ("what is due is done by the timer, in the place of the daemon", by_timer),
+    ("a reload of the daemon that is refused fails, and says why", refused),
+    ("the folder keeps its groups, whoever made it, over starts and boots", foreign_group),
     ("the daemon goes on in 2000 and in 2040, and says which certificates are not valid then", clocks),
 ];
 
@@ -87,23 +92,112 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01").map(drop)
 }
 
+/// The configuration without the certificate that cannot be had here.
+const REACHABLE: &str = "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; \
+    head -n -3 /srv/acme-dns01.toml > /etc/acme-dns01.toml; ! grep hosted.example.org /etc/acme-dns01.toml";
+
+fn by_timer(machine: &mut Machine) -> Outcome {
+    machine.run(&format!(
+        "{REACHABLE}; systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded"
+    ))?;
+    machine.run(
+        "cd /run/systemd/system; mkdir -p acme-dns01-once.service.d acme-dns01-once.timer.d; \
+         printf '[Service]\\nLoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token\\nSupplementaryGroups=www-data\\n' \
+             > acme-dns01-once.service.d/boot.conf; \
+         printf '[Timer]\\nRandomizedDelaySec=0\\n' > acme-dns01-once.timer.d/boot.conf; \
+         systemctl daemon-reload; systemctl start acme-dns01; systemctl start acme-dns01-once.timer",
+    )?;
+    // A minute after the boot at the latest; the two exclude each other.
+    let result = "systemctl show --value -p Result -p ExecMainStatus acme-dns01-once | tr '\\n' ' '";
+    machine.until(
+        150,
+        &format!("test $(systemctl show --value -p ExecMainExitTimestampMonotonic acme-dns01-once) -gt 0 && {result} | grep -E '^(success 0|0 success)'"),
+    )?;
+    machine.run("! systemctl is-active acme-dns01")?;
+    for name in NAMES {
+        machine.run(&format!("openssl verify -CAfile /srv/issuing.pem -untrusted /var/lib/acme/{name}.example.org/fullchain.pem /var/lib/acme/{name}.example.org/fullchain.pem"))?;
+    }
+    machine.run("test -e /run/reloaded && systemctl show --value -p NextElapseUSecRealtime acme-dns01-once.timer | grep :")?;
+    machine.run(
+        "systemctl stop acme-dns01-once.timer; cd /run/systemd/system; rm -r acme-dns01-once.service.d acme-dns01-once.timer.d; \
+         systemctl daemon-reload; mv /srv/acme-dns01.toml /etc/acme-dns01.toml; systemctl start acme-dns01 && systemctl is-active acme-dns01",
+    )
+    .map(drop)
+}
+
+fn refused(machine: &mut Machine) -> Outcome {
+    let main = "systemctl show --value -p MainPID acme-dns01";
+    let before = machine.run(main)?;
+    let reload =
+        "if systemctl reload acme-dns01; then exit 1; fi; mv /srv/acme-dns01.toml /etc/acme-dns01.toml";
+    machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
+    // A key that there is not, and a credential that the unit does not have, which only the daemon knows.
+    machine.run(&format!(
+        "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; echo nonsense = 1 >> /etc/acme-dns01.toml; {reload}"
+    ))?;
+    machine.until(5, &format!("{} | grep nonsense", log_script("acme-dns01")))?;
+    machine.run(&format!(
+        "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; sed -i 's/credential:cloudflare/credential:another/' /etc/acme-dns01.toml; {reload}"
+    ))?;
+    machine.until(5, &format!("{} | grep 'another'", log_script("acme-dns01")))?;
+    machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
+    if machine.run(main)? == before { Ok(()) } else { Err("the daemon was restarted".to_owned()) }
+}
+
+/// The folder of a machine on which edge-proxyd was installed first, with a certificate for the group of another program.
+fn foreign_group(machine: &mut Machine) -> Outcome {
+    let rights = "stat -c '%U:%G %a %n' /var/lib/acme /var/lib/acme/knot.example.org/key.pem /var/lib/acme/foreign /var/lib/acme/foreign/key.pem";
+    machine.run(
+        "systemctl stop acme-dns01; systemctl enable acme-dns01; mkdir /var/lib/acme/foreign; echo key > /var/lib/acme/foreign/key.pem; \
+         chown -R root:www-data /var/lib/acme/foreign; chmod 750 /var/lib/acme/foreign; chmod 640 /var/lib/acme/foreign/key.pem; \
+         chown edge-proxy:acme /var/lib/acme; systemctl start acme-dns01",
+    )?;
+    let wanted = "acme:acme 755 /var/lib/acme\nacme:www-data 640 /var/lib/acme/knot.example.org/key.pem\n\
+        root:www-data 750 /var/lib/acme/foreign\nroot:www-data 640 /var/lib/acme/foreign/key.pem";
+    let holds = |machine: &Machine, when: &str| {
+        machine.until(20, "systemctl is-active acme-dns01")?;
+        let found = machine.run(rights)?;
+        if found == wanted { Ok(()) } else { Err(format!("{when}, the rights are {found}")) }
+    };
+    holds(machine, "after a start")?;
+    // The edge obtains none now, and would have a folder of its own.
+    machine.run("cp -a /run/systemd/system/acme-dns01.service.d /run/systemd/system/nginx.service /etc/systemd/system/; chown edge-proxy:acme /var/lib/acme; systemctl disable edge-proxyd")?;
+    machine.reboot()?;
+    holds(machine, "after a boot")?;
+    // It writes there.
+    machine
+        .run("rm -r /var/lib/acme/knot.example.org; systemctl restart acme-dns01; systemctl start nginx")?;
+    machine.until(60, "stat -c '%U:%G' /var/lib/acme/knot.example.org/key.pem | grep acme:www-data")?;
+    machine.run(
+        "rm -r /var/lib/acme/foreign; systemctl disable acme-dns01; systemctl enable edge-proxyd; \
+         mkdir -p /run/systemd/system; mv /etc/systemd/system/acme-dns01.service.d /etc/systemd/system/nginx.service /run/systemd/system/; \
+         systemctl daemon-reload; systemctl stop edge-proxyd; systemctl is-active acme-dns01",
+    )
+    .map(drop)
+}
+
+/// The list of certificates outside the unit, with the credential that it has.
+const LIST: &str = "systemd-run --quiet --wait --pipe -p User=acme -p Group=acme -p SupplementaryGroups=www-data \
+    -p LoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token acme-dns01 --config /etc/acme-dns01.toml list \
+    | grep -E '^cloudflare.example.org .*valid'";
+
 fn clocks(machine: &mut Machine) -> Outcome {
     // The certificates have expired by the one clock and are of the future by the other; so are those of the CA's own server.
     for (year, words) in [(2000, "not valid yet|not valid before"), (2040, "expired")] {
-        machine.run(&super::full::clock("acme-dns01", year))?;
+        machine.run(&clock("acme-dns01", year))?;
         machine.run("systemctl restart acme-dns01")?;
-        let log = super::full::log_script("acme-dns01");
+        let log = log_script("acme-dns01");
         machine
             .until(30, &format!("{log} | grep -E 'acme-v02|directory|certificate' | grep -E '{words}'"))?;
         machine.run(
             "systemctl is-active acme-dns01; test $(systemctl show --value -p NRestarts acme-dns01) = 0",
         )?;
-        machine.run(&format!(
-            "acme-dns01 --config /etc/acme-dns01.toml list || test $? -eq 3; {log} | tail -n 3"
-        ))?;
+        // With the clock of this machine, and the token of the unit, the certificates are in order.
+        machine.run(LIST)?;
     }
     machine.run("rm /run/systemd/system/acme-dns01.service.d/clock.conf; systemctl daemon-reload; systemctl restart acme-dns01")?;
     machine.run("systemctl is-active acme-dns01; systemctl stop acme-dns01; rm -r /run/systemd/system/acme-dns01.service.d; systemctl daemon-reload")?;
     machine.run("rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; chown edge-proxy:acme /var/lib/acme; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl start edge-proxyd")?;
-    machine.until(20, super::short::SERVES)
+    machine.disconnect();
+    machine.until(20, SERVES)
 }

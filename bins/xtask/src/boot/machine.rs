@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// Connects it to the internet, whose names it resolves and whose servers it trusts from then on, until it is shut down.
+    /// Connects it to the internet, whose names it resolves and whose servers it trusts from then on, after reboots too.
     pub(super) fn connect(&mut self) -> Outcome {
         let folder = self.folder.join("internet");
         let init = self.init().ok_or("the machine has no first process")?;
@@ -97,12 +97,25 @@ impl Machine {
             .map(drop)
     }
 
+    /// Ends its connection to the internet, whose servers end.
+    pub(super) fn disconnect(&mut self) {
+        self.internet = None;
+    }
+
+    /// Connects it again after a boot, if it was connected.
+    fn connect_again(&self) -> Outcome {
+        let Some(internet) = &self.internet else { return Ok(()) };
+        internet.plug(self.init().ok_or("the machine has no first process")?)?;
+        self.until(15, "curl -sS --max-time 2 --output /dev/null http://203.0.113.81/")
+    }
+
     /// Shuts it down and boots it again.
     pub(super) fn reboot(&mut self) -> Outcome {
-        // Its connection ends with it.
+        // The connection of this command ends with it.
         let _ = self.output("systemctl poweroff");
         self.wait()?;
-        self.boot()
+        self.boot()?;
+        self.connect_again()
     }
 
     /// Takes its power away and boots it again.
@@ -110,11 +123,11 @@ impl Machine {
         let init = self.init().ok_or("the machine has no first process")?;
         quiet(Command::new("kill").args(["-KILL", &init.to_string()]))?;
         self.wait()?;
-        self.boot()
+        self.boot()?;
+        self.connect_again()
     }
 
     fn wait(&mut self) -> Outcome {
-        self.internet = None;
         let Some(mut container) = self.container.take() else { return Ok(()) };
         let until = Instant::now() + BOOT_TIMEOUT;
         loop {

@@ -10,6 +10,7 @@ mod internet;
 mod issued;
 mod machine;
 mod options;
+mod others;
 mod packages;
 mod pages;
 mod short;
@@ -49,42 +50,65 @@ pub(crate) fn install() -> Outcome {
     std::fs::write(&stamp, PACKAGES).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
-/// Builds the programs and boots them: the short form, or everything.
-pub(crate) fn whole(full: bool) -> Outcome {
-    install()?;
-    step(
-        "boot: building the programs",
-        cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
-    )?;
-    prove()?;
-    if full { prove_in_full() } else { Ok(()) }
+/// The form of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Form<'a> {
+    /// What takes its time, too.
+    full: bool,
+    /// The pages of the book instead.
+    book: bool,
+    /// The folder of the Debian packages of an earlier version. In the long form they stand for the earlier version; otherwise
+    /// nothing else is shown.
+    previous: Option<&'a Path>,
+    /// Nothing is installed and nothing built: for work on the steps.
+    built: bool,
+    /// The steps of the long form that have this in their names, after the first.
+    part: Option<&'a str>,
 }
 
-/// Boots the programs that are already built, in the long form.
-pub(crate) fn prove_in_full() -> Outcome {
-    let steps: Vec<Step> =
-        [full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
-    live_with("boot, in full", MACHINE, &steps, &earlier()?)?;
-    read_whole_book()
+impl<'a> Form<'a> {
+    /// Parses the arguments of the command. Returns `None` for those that are not known, or that exclude each other.
+    pub(crate) fn parse(arguments: &[&'a str]) -> Option<Self> {
+        let mut form = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match *argument {
+                "--full" => form.full = true,
+                "--book" => form.book = true,
+                "--built" => form.built = true,
+                "--previous" => form.previous = Some(Path::new(*arguments.next()?)),
+                part if form.built && form.part.is_none() && !part.starts_with('-') => form.part = Some(part),
+                _ => return None,
+            }
+        }
+        let alone = form.part.is_none() || !(form.full || form.book);
+        (alone && !(form.book && form.previous.is_some())).then_some(form)
+    }
 }
 
-/// Boots the programs that are already built, and runs the steps of the long form that have `part` in their names, after the
-/// first one.
-pub(crate) fn prove_some(part: &str) -> Outcome {
-    let all = [full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS].concat();
-    let steps: Vec<Step> = all
-        .iter()
-        .enumerate()
-        .filter(|(at, (name, _))| *at == 0 || name.contains(part))
-        .map(|(_, step)| *step)
-        .collect();
-    live_with("boot, in part", MACHINE, &steps, &earlier()?)
-}
-
-/// Packages the programs under a lower version, which stands for an earlier one where there are no packages of it. Returns
-/// the packages.
-fn earlier() -> Result<Vec<PathBuf>, String> {
-    crate::package::build_as(&target().join("debug"), &target().join("boot-earlier"), "none", Some("0.0.1-1"))
+/// Installs the root and builds the programs, and boots them in this form.
+pub(crate) fn run(form: Form<'_>) -> Outcome {
+    if !form.built {
+        install()?;
+        step(
+            "boot: building the programs",
+            cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
+        )?;
+    }
+    match form {
+        Form { part: Some(part), previous, .. } => in_part(part, previous),
+        Form { book: true, full: false, .. } => read_book(),
+        Form { book: true, full: true, .. } => live_whole_book(),
+        Form { full: true, previous, .. } => {
+            prove()?;
+            live_with("boot, in full", MACHINE, &long(), &earlier(previous)?)?;
+            live_whole_book()
+        }
+        Form { previous: Some(folder), .. } => {
+            live_with("boot, with an earlier version", MACHINE, packages::PREVIOUS, &earlier(Some(folder))?)
+        }
+        _ => prove(),
+    }
 }
 
 /// Boots the programs that are already built, in the short form.
@@ -92,26 +116,51 @@ pub(crate) fn prove() -> Outcome {
     live("boot", MACHINE, short::STEPS)
 }
 
-/// Boots the programs that are already built with the Debian packages of an earlier version in this folder: each version starts with
-/// the state of the other.
-pub(crate) fn prove_previous(folder: &Path) -> Outcome {
-    let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let previous: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|kind| kind == "deb")).collect();
-    if previous.is_empty() {
-        return Err(format!("{} has no packages", folder.display()));
-    }
-    live_with("boot, with an earlier version", MACHINE, packages::PREVIOUS, &previous)
+/// Returns the steps of the long form.
+fn long() -> Vec<Step> {
+    [full::STEPS, every::STEPS, issued::STEPS, others::STEPS, packages::STEPS, upgrade::STEPS].concat()
 }
 
-/// Follows the pages of the book on a machine that has nothing but the packages.
+/// Takes the machine through the first step of the long form, and those that have this in their names.
+fn in_part(part: &str, previous: Option<&Path>) -> Outcome {
+    let steps = long().into_iter().enumerate();
+    let steps: Vec<Step> =
+        steps.filter(|(at, (name, _))| *at == 0 || name.contains(part)).map(|(_, step)| step).collect();
+    if steps.len() < 2 {
+        let names: Vec<&str> = long().iter().skip(1).map(|(name, _)| *name).collect();
+        return Err(format!("no step has {part:?} in its name; there are:\n{}", names.join("\n")));
+    }
+    live_with("boot, in part", MACHINE, &steps, &earlier(previous)?)
+}
+
+/// Returns the Debian packages of an earlier version in this folder. Without one, the programs at hand are packaged under a lower
+/// version, which shows the change of packages, but not that of the programs.
+fn earlier(folder: Option<&Path>) -> Result<Vec<PathBuf>, String> {
+    let Some(folder) = folder else {
+        let place = target().join("boot-earlier");
+        return crate::package::build_as(&target().join("debug"), &place, "none", Some("0.0.1-1"));
+    };
+    let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "deb")).collect();
+    found.sort();
+    if found.is_empty() {
+        return Err(format!(
+            "{} has no packages: build those of an earlier commit in a worktree of it, by `cargo xtask package`",
+            folder.display()
+        ));
+    }
+    Ok(found)
+}
+
+/// Follows the pages of the first day on a machine that has nothing but the packages.
 pub(crate) fn read_book() -> Outcome {
     live("book", READER, book::STEPS)
 }
 
-/// Follows the book in a machine, with the pages beyond its first chapters.
-pub(crate) fn read_whole_book() -> Outcome {
+/// The same with the pages that follow.
+fn live_whole_book() -> Outcome {
     live("book, in full", READER, &[book::STEPS, pages::STEPS].concat())
 }
 
@@ -122,7 +171,15 @@ const READER: &str = "reader.sh";
 
 /// Returns the steps of all forms.
 fn steps() -> impl Iterator<Item = &'static Step> {
-    let forms = [short::STEPS, full::STEPS, every::STEPS, issued::STEPS, packages::STEPS, upgrade::STEPS];
+    let forms = [
+        short::STEPS,
+        full::STEPS,
+        every::STEPS,
+        issued::STEPS,
+        others::STEPS,
+        packages::STEPS,
+        upgrade::STEPS,
+    ];
     forms.into_iter().flatten()
 }
 
@@ -164,4 +221,36 @@ fn machine_files() -> PathBuf {
 
 fn copy(from: &Path, to: &Path) -> Outcome {
     std::fs::copy(from, to).map(drop).map_err(|why| format!("{}: {why}", from.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_and_their_forms() {
+        let parse = |arguments: &[&'static str]| Form::parse(arguments);
+        assert_eq!(parse(&[]), Some(Form::default()));
+        assert_eq!(parse(&["--full"]), Some(Form { full: true, ..Form::default() }));
+        let folder = Some(Path::new("debs"));
+        let previous = Form { previous: folder, ..Form::default() };
+        assert_eq!(parse(&["--previous", "debs"]), Some(previous));
+        assert_eq!(parse(&["--full", "--previous", "debs"]), Some(Form { full: true, ..previous }));
+        let part = Form { built: true, part: Some("killed"), ..Form::default() };
+        assert_eq!(parse(&["--built", "killed"]), Some(part));
+        assert_eq!(
+            parse(&["--book", "--full", "--built"]),
+            Some(Form { book: true, full: true, built: true, ..Form::default() })
+        );
+        for wrong in [
+            &["killed"] as &[_],
+            &["--previous"],
+            &["--ful"],
+            &["--book", "--previous", "debs"],
+            &["--built", "a", "b"],
+            &["--full", "--built", "a"],
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -102,6 +102,8 @@ chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live 
 
 fn from_certbot(machine: &mut Machine) -> Outcome {
     machine.run(LETSENCRYPT)?;
+    // An imported configuration has no status page, which the page about renewals asks.
+    machine.run("printf '\\n[status]\\naddress = \"unix:/run/edge-proxyd/status.sock\"\\n' >> /etc/edge-proxyd/edge.toml")?;
     machine.run(&format!("printf '[Timer]\\nOnCalendar=daily\\n' > /etc/systemd/system/certbot.timer; {STAND_IN}/certbot.service; systemctl daemon-reload"))?;
     // The edge serves what another program obtains; the folder is that program's.
     machine.run(

@@ -13,10 +13,16 @@ pub(super) const STEPS: &[Step] = &[
     ("a listener waits for its interface, and survives that it is made anew", interface),
     ("a peer is trusted by the interface that it comes by, whichever listener it comes to", tailnet_trust),
     ("a listener waits for its address", address),
-    ("an application starts when its database's secret comes", late_secret),
+    (
+        "an application starts when its database's secret comes, also one that only the boot starts",
+        late_secret,
+    ),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
     ("a reload of pg-ensure has the credentials of the unit", reload_pg_ensure),
-    ("a restart refuses nobody, and takes seconds with a long request open", restart),
+    (
+        "a restart refuses nobody, keeps the sockets of TCP and UDP, and takes seconds with a long request open",
+        restart,
+    ),
     ("a takeover refuses nobody, and the service goes on", takeover),
     ("a reload that is refused fails, and one that needs a new process gets it", reload),
     ("an update of the package is in force at once", update),
@@ -35,12 +41,33 @@ pub(super) fn under_load(machine: &Machine, seconds: u32, script: &str) -> Resul
 
 /// Runs a script while connections to an address are made for so many seconds. Fails if one was refused or cut.
 fn under_load_at(machine: &Machine, address: &str, seconds: u32, script: &str) -> Result<String, String> {
+    counted(machine, address, seconds, script, &[0])
+}
+
+/// The same while the process is killed once. The one request that is in flight then may be cut off; none may be refused.
+pub(super) fn under_load_while_killed(
+    machine: &Machine,
+    seconds: u32,
+    script: &str,
+) -> Result<String, String> {
+    counted(machine, "127.0.0.1", seconds, script, &[0, 1])
+}
+
+/// The same with one of these numbers of connections that may be cut off.
+fn counted(
+    machine: &Machine,
+    address: &str,
+    seconds: u32,
+    script: &str,
+    cut: &[u32],
+) -> Result<String, String> {
     let load = format!(
         "python3 /srv/load.py {seconds} {address} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
     );
     let text = machine.run(&load)?;
     let said = text.lines().last().unwrap_or_default();
-    if !said.contains(" refused=0 cut=0 ") || said.starts_with("served=0 ") {
+    let few = cut.iter().any(|cut| said.contains(&format!(" refused=0 cut={cut} ")));
+    if !few || said.starts_with("served=0 ") {
         return Err(format!("{script}: {text}"));
     }
     Ok(text)
@@ -105,9 +132,12 @@ fn address(machine: &mut Machine) -> Outcome {
 
 fn late_secret(machine: &mut Machine) -> Outcome {
     machine.active(30, &["postgresql@17-main"])?;
-    machine.run("! systemctl is-active myapp && ! systemctl is-active pg-ensure")?;
+    machine.run(
+        "! systemctl is-active myapp && ! systemctl is-active myapp2 && ! systemctl is-active pg-ensure",
+    )?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    machine.active(40, &["pg-ensure", "myapp"])
+    // By RestartMode=direct: without it the start of the second was cancelled at the first failure.
+    machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
 fn postgresql_again(machine: &mut Machine) -> Outcome {
@@ -130,14 +160,25 @@ fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     machine.run(plan).map(drop)
 }
 
+/// The sockets of port 443 by their inodes, which another socket would not have.
+const SOCKETS: &str = "ss -Hltuen 'sport = :443' | sed -n 's/.*\\(ino:[0-9]*\\).*/\\1/p' | sort";
+
 fn restart(machine: &mut Machine) -> Outcome {
-    let long = "curl -sS -H 'Host: a.test' http://127.0.0.1/slow > /dev/null 2>&1 & sleep 0.5";
+    http3(machine)?;
+    let sockets = machine.run(SOCKETS)?;
+    let long = "curl -sS -H 'Host: a.test' http://127.0.0.1/slow/60 > /dev/null 2>&1 & sleep 0.5";
     under_load(
         machine,
         9,
         &format!("{long}\nSECONDS=0; systemctl restart edge-proxyd; test $SECONDS -le 8"),
     )?;
-    machine.run(SERVES).map(drop)
+    machine.run(SERVES)?;
+    http3(machine)?;
+    let after = machine.run(SOCKETS)?;
+    if sockets.lines().count() < 4 || after != sockets {
+        return Err(format!("the sockets of port 443 were {sockets}, and are {after}"));
+    }
+    Ok(())
 }
 
 const MAIN: &str = "systemctl show --value -p MainPID edge-proxyd";
@@ -194,6 +235,19 @@ fn rotation(machine: &mut Machine) -> Outcome {
 
 fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
+    // The other programs too.
+    for (unit, command) in [
+        ("wrong-acme", "acme-dns01 --config /run/wrong.toml list"),
+        ("wrong-ensure", "pg-ensure check --offline /run/wrong.toml"),
+    ] {
+        machine.run(&format!(
+            "echo nonsense = 1 > /run/wrong.toml; if systemd-run --wait --quiet --unit={unit} {command}; then exit 1; fi"
+        ))?;
+        machine.until(
+            5,
+            &format!("journalctl -b -u {unit} -p err -o cat | grep '^/run/wrong.toml.*nonsense'"),
+        )?;
+    }
     machine.run("journalctl -b -u edge-proxyd -p info -o cat | grep 'listening on'")?;
     machine.run("! journalctl -b -u edge-proxyd -p warning -o cat | grep 'listening on 0'").map(drop)
 }

@@ -5,7 +5,10 @@ use super::machine::{Machine, quiet};
 use crate::process::{Outcome, tools_folder};
 use std::process::Command;
 
-pub(super) const STEPS: &[Step] = &[("PostgreSQL is upgraded by the unit, with its sandbox", upgrade)];
+pub(super) const STEPS: &[Step] = &[
+    ("PostgreSQL is upgraded by the unit, with its sandbox", upgrade),
+    ("what is left of the upgrade is done by the second unit, beside the new server", finish),
+];
 
 /// A cluster apart from Debian's own, whose minor version may be newer than any 18 here.
 const OLD: &str = "/var/lib/postgresql/apart/17/main";
@@ -54,4 +57,24 @@ fn upgrade(machine: &mut Machine) -> Outcome {
     let count =
         as_owner(machine, &serving(18, NEW, "psql -h /run/cluster -Atc 'select count(*) from kept'"))?;
     if count == "1000" { Ok(()) } else { Err(format!("the new cluster has {count:?} rows")) }
+}
+
+fn finish(machine: &mut Machine) -> Outcome {
+    machine.run(
+        "mkdir -p /run/systemd/system/upgrade-pg-cluster-finish@17-18.service.d; \
+         printf '[Service]\\nExecStart=\\nExecStart=@/usr/bin/upgrade-pg-cluster upgrade-pg-cluster-17-18 run --no-start \
+         --base /var/lib/postgresql/apart --old-bin /opt/postgresql-17/bin --new-bin /opt/postgresql-18/bin\\n' \
+             > /run/systemd/system/upgrade-pg-cluster-finish@17-18.service.d/boot.conf; systemctl daemon-reload",
+    )?;
+    let journal = "/var/lib/postgresql/apart/upgrade-17-18/journal.json";
+    machine.run(&format!("! grep '\"extensions\"' {journal}"))?;
+    as_owner(
+        machine,
+        &format!(
+            "/opt/postgresql-18/bin/pg_ctl -D {NEW} -w -l /run/cluster/log -o '-k /run/cluster -h \"\"' start > /dev/null"
+        ),
+    )?;
+    machine.run("systemctl start upgrade-pg-cluster-finish@17-18")?;
+    machine.run(&format!("grep '\"extensions\"' {journal}"))?;
+    as_owner(machine, &format!("/opt/postgresql-18/bin/pg_ctl -D {NEW} -w stop > /dev/null")).map(drop)
 }
