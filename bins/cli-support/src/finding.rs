@@ -56,6 +56,20 @@ impl Finding {
         Self { code, severity: Severity::Error, place, value: None, message, fix }
     }
 
+    /// Sets the severity.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Sets the fix, where it is not a part of the message.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
     /// Sets the value as it is written in the file.
     #[must_use]
     pub fn value(mut self, value: Option<String>) -> Self {

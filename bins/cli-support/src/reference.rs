@@ -60,19 +60,101 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
 
 /// Returns the keys in the tables below a heading of a Markdown reference, such as `## [[role]]`, sorted.
 pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
+    let firsts = rows(markdown, heading).into_iter().filter_map(|row| row.into_iter().next());
+    let mut keys: Vec<String> = firsts
+        .flat_map(|first| first.split(", ").map(|key| key.replace('`', "")).collect::<Vec<_>>())
+        .collect();
+    keys.sort();
+    keys
+}
+
+/// Returns the rows of the tables below a heading whose first cell is a key.
+fn rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
     let wanted = heading.replace('`', "");
     let mut inside = false;
-    let mut keys = Vec::new();
+    let mut rows = Vec::new();
     for line in markdown.lines() {
         if line.starts_with('#') {
             inside = line.trim_start_matches('#').trim().replace('`', "") == wanted;
         } else if inside && line.starts_with("| `") {
-            let first = cells(line).into_iter().next().unwrap_or_default();
-            keys.extend(first.split(", ").map(|key| key.replace('`', "")));
+            rows.push(cells(line));
         }
     }
-    keys.sort();
-    keys
+    rows
+}
+
+/// The comparison of documented defaults with those of a reader.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The keys whose default is written as a value, or as none, and is the one that the reader has.
+    pub same: Vec<String>,
+    /// The keys that are documented as required, without which the reader refuses the file and names them.
+    pub required: Vec<String>,
+    /// What is not as documented.
+    pub faults: Vec<String>,
+}
+
+/// Compares the defaults that the tables below a heading of a reference document with those of a reader. `before` is the file up to
+/// the keys of the table, `required` are lines of the table without which nothing is read, `read` returns the value that a file
+/// means. A default that is a value in code has to mean the same as the key's absence, and so has an empty list or table where
+/// the default is `none`. Defaults in words are not compared.
+pub fn defaults<T: PartialEq>(
+    markdown: &str,
+    heading: &str,
+    (before, required): (&str, &[&str]),
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Defaults {
+    let mut found = Defaults::default();
+    let base = format!("{before}{}\n", required.join("\n"));
+    let absent = match read(&base) {
+        Ok(absent) => absent,
+        Err(why) => {
+            found.faults.push(format!("{heading}: {base}: {why}"));
+            return found;
+        }
+    };
+    for row in rows(markdown, heading) {
+        let (key, default) = (row[0].replace('`', ""), row.get(2).map_or("", String::as_str));
+        if default == "required" {
+            let others: Vec<&str> = required
+                .iter()
+                .copied()
+                .filter(|line| line.split(' ').next() != Some(key.as_str()))
+                .collect();
+            match read(&format!("{before}{}\n", others.join("\n"))) {
+                Err(why) if why.contains(&key) && others.len() < required.len() => found.required.push(key),
+                Err(why) => {
+                    found.faults.push(format!("{heading}: {key} is required, but its absence says: {why}"))
+                }
+                Ok(_) => found.faults.push(format!("{heading}: {key} is not required")),
+            }
+            continue;
+        }
+        let values = written(default);
+        let meant: Vec<Result<T, String>> =
+            values.iter().map(|value| read(&format!("{base}{key} = {value}\n"))).collect();
+        if meant.iter().any(|value| value.as_ref().is_ok_and(|value| *value == absent)) {
+            found.same.push(key);
+        } else if meant.iter().any(Result::is_ok) || (default != "none" && !values.is_empty()) {
+            found.faults.push(format!("{heading}: {key}: its absence does not mean {default}"));
+        }
+    }
+    found
+}
+
+/// Returns the ways to write a default: as a plain value, a text, or a list. None for one in words.
+fn written(default: &str) -> Vec<String> {
+    if default == "none" {
+        return vec!["[]".to_owned(), "{}".to_owned()];
+    }
+    let parts: Vec<&str> = default.split('`').collect();
+    // Code and nothing else, but for commas.
+    let codes: Vec<&str> = parts.iter().skip(1).step_by(2).copied().collect();
+    if codes.is_empty() || parts.iter().step_by(2).any(|words| !matches!(words.trim(), "" | ",")) {
+        return Vec::new();
+    }
+    let texts: Vec<String> = codes.iter().map(|code| format!("\"{code}\"")).collect();
+    vec![codes[0].to_owned(), texts[0].clone(), format!("[{}]", texts.join(", "))]
 }
 
 /// Returns the keys that a reader knows for a table, from its answer to one that no table has. The text is the file up to the
@@ -144,5 +226,40 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    }
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(default)]
+    struct Read {
+        name: String,
+        kind: Option<String>,
+        list: Vec<String>,
+        on: bool,
+    }
+
+    #[test]
+    fn defaults_are_compared_with_the_reader() {
+        let read = |text: &str| {
+            let mut read: Read = toml::from_str(text).map_err(|why| why.to_string())?;
+            if read.name.is_empty() {
+                return Err("name is missing".to_owned());
+            }
+            read.kind.get_or_insert("plain".to_owned());
+            Ok(read)
+        };
+        let table = |kind: &str, on: &str, list: &str| {
+            format!(
+                "## T\n| `name` | A. | required |\n| `kind` | B. | {kind} |\n| `on` | C. | {on} |\n| `list` | D. | {list} |\n"
+            )
+        };
+        let compare = |text: &str| defaults(text, "T", ("", &["name = 'a'"]), read);
+        let right = compare(&table("`plain`", "`false`", "none"));
+        assert_eq!((right.same.join(" "), right.required.join(" ")), ("kind on list".into(), "name".into()));
+        assert_eq!(right.faults, Vec::<String>::new());
+        assert_eq!(compare(&table("`other`", "`true`", "`a`, `b`")).faults.len(), 3);
+        // Words are not compared.
+        assert_eq!(compare(&table("as by `name`", "on", "all")).same, Vec::<String>::new());
+        let wrong = compare(&table("required", "required", "none")).faults;
+        assert_eq!(wrong, ["T: kind is not required", "T: on is not required"]);
     }
 }

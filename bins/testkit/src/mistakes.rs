@@ -36,8 +36,8 @@ pub const fn usage(args: &'static [&'static str], value: &'static str, fix: &'st
 /// Runs a program on each mistake. `FILE` in the arguments stands for the file.
 ///
 /// # Panics
-/// An answer lacks the file, the line, the value or the fix, a mistake of the table lacks one of them, or the exit code is none of
-/// 2 and 3.
+/// An answer lacks the file, the line, the column, the value or the fix, for programs or for people, a mistake of the table lacks one
+/// of them, or the exit code is none of 2 and 3.
 pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -84,9 +84,12 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
     std::fs::write(path, mistake.text).map_err(|why| why.to_string())?;
     let given = if mistake.text.is_empty() { mistake.args } else { args };
     let file = path.display().to_string();
-    let mut command = Command::new(program);
-    command.args(given.iter().map(|arg| if *arg == "FILE" { file.as_str() } else { arg }));
-    let output = command.arg("--json").output().map_err(|why| why.to_string())?;
+    let command = || {
+        let mut command = Command::new(program);
+        command.args(given.iter().map(|arg| if *arg == "FILE" { file.as_str() } else { arg }));
+        command
+    };
+    let output = command().arg("--json").output().map_err(|why| why.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let code = output.status.code();
     if !matches!(code, Some(2 | 3)) {
@@ -95,8 +98,9 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
     }
     let answer: Value = serde_json::from_str(&said).map_err(|why| format!("{why}: {said}"))?;
     let findings = answer["findings"].as_array().ok_or(format!("no findings: {said}"))?;
+    findings.iter().try_for_each(crate::findings::shape)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let found = findings.iter().any(|finding| {
+    let found = findings.iter().find(|finding| {
         let place = &finding["place"];
         let at = if mistake.line == 0 { "command line".to_owned() } else { file.clone() };
         let named =
@@ -111,5 +115,54 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
             && finding["severity"].is_string()
     });
     let wanted = format!("line {}, {:?}, fix {:?}", mistake.line, mistake.value, mistake.fix);
-    if found { Ok(()) } else { Err(format!("no answer with {wanted}: {findings:#?}")) }
+    let found = found.ok_or_else(|| format!("no answer with {wanted}: {findings:#?}"))?;
+    let plain = command().output().map_err(|why| why.to_string())?;
+    if plain.status.code() != code {
+        return Err(format!("exit code {code:?} with --json, {:?} without", plain.status.code()));
+    }
+    let said = String::from_utf8_lossy(&[plain.stdout, plain.stderr].concat()).into_owned();
+    for_people(&said, &file, mistake, found)
+}
+
+/// Compares the answer for people with a finding of the answer for programs: a line begins with file, line and column, as editors
+/// read them, and has the fix. The parser of the command line has words of its own for its fixes.
+fn for_people(said: &str, file: &str, mistake: &Mistake, finding: &Value) -> Result<(), String> {
+    let (place, fix) = (&finding["place"], finding["fix"].as_str().unwrap_or_default());
+    if mistake.line == 0 {
+        let key = place["key"].as_str().unwrap_or_default();
+        let names = said.contains(key) && (said.contains(mistake.value) || said.contains(fix));
+        return if names {
+            Ok(())
+        } else {
+            Err(format!("neither {:?} nor {fix:?} in: {said}", mistake.value))
+        };
+    }
+    let column = place["column"].as_u64().filter(|column| *column > 0);
+    let column = column.ok_or_else(|| format!("no column: {finding}"))?;
+    let begin = format!("{file}:{}:{column}: ", mistake.line);
+    // A message may have several lines.
+    let found = said
+        .match_indices(&begin)
+        .any(|(at, _)| (at == 0 || said[..at].ends_with('\n')) && said[at..].contains(fix));
+    if found { Ok(()) } else { Err(format!("no line begins with {begin} and has {fix:?}: {said}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_answer_for_people_has_place_and_fix() {
+        let mistake = file(2, "a\nb = 1\n", "1", "write 2");
+        let finding = json!({"place": {"file": "f", "line": 2, "column": 5, "key": "b"}, "fix": "write 2"});
+        let said = |text: &str| for_people(text, "f", &mistake, &finding).is_ok();
+        assert!(said("x\nf:2:5: b = 1: wrong: write 2\n"));
+        // Another column, no fix, and not at the beginning of a line.
+        assert!(!said("f:2:4: b = 1: wrong: write 2\n"));
+        assert!(!said("f:2:5: b = 1: wrong\n"));
+        assert!(!said("error: f:2:5: b = 1: wrong: write 2\n"));
+        let nowhere = json!({"place": {"file": "f", "line": 2, "column": 0}, "fix": "write 2"});
+        assert!(for_people("f:2:0: write 2\n", "f", &mistake, &nowhere).is_err());
+    }
 }
