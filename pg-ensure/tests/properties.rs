@@ -252,10 +252,19 @@ fn valid(mut wish: DesiredState) -> DesiredState {
 #[test]
 fn names_with_a_line_end_are_blocked_from_19_on() {
     let mut wish = DesiredState::new();
-    wish.role(name("a\nb"), pg_ensure::Role::new()).database(name("c\r"), desired::Database::new());
+    wish.role(name("a\nb"), pg_ensure::Role::new()).role(name("good"), pg_ensure::Role::new());
+    wish.database(name("c\r"), desired::Database::new());
     for (major, blocked) in [(18, 0), (19, 2)] {
         let plan = diff(&empty(major), &wish, &Consent::none());
         assert_eq!(plan.blocked.len(), blocked, "{major}: {:?}", plan.blocked);
+        // The rest is done.
+        assert_eq!(plan.steps.len(), 3 - blocked, "{major}: {}", plan.script());
+        for held in &plan.blocked {
+            assert!(matches!(held.why, pg_ensure::Obstacle::Refused(_)), "{held}");
+            let said = held.to_string();
+            assert!(said.contains("from PostgreSQL 19 on: rename it"), "{said}");
+            assert!(["\"a\\nb\"", "\"c\\r\""].iter().any(|name| said.contains(name)), "{said}");
+        }
     }
 }
 

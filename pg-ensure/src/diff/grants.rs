@@ -25,15 +25,21 @@ impl Planner<'_> {
         let desired = self.desired;
         let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
         let mut named: BTreeSet<(&Object, &Grantee)> = BTreeSet::new();
+        // Columns come last: what is revoked on a table is gone from its columns too.
+        let mut columns = Vec::new();
         for grant in here() {
             if let GrantTarget::One(object) = &grant.on {
                 named.insert((object, &grant.to));
-                self.grant(object, grant);
+                if object.kind() == ObjectKind::Column {
+                    columns.push((object, grant));
+                } else {
+                    self.grant(object, grant);
+                }
             }
         }
         for grant in here() {
             let GrantTarget::AllIn { schema, kind, .. } = &grant.on else { continue };
-            let Some(inside) = self.inside(database) else { return };
+            let Some(inside) = self.inside(database) else { break };
             let what = format!("privileges of {} on {}", grant.to, grant.on);
             let there = inside.schemas.contains_key(schema);
             if self.opaque.contains(database) {
@@ -44,13 +50,16 @@ impl Planner<'_> {
             if !there {
                 continue;
             }
-            let Some(inside) = self.inside(database) else { return };
+            let Some(inside) = self.inside(database) else { break };
             let all =
                 inside.objects.keys().filter(|local| local.kind() == *kind && local.schema() == Some(schema));
             let all: Vec<Object> = all.map(|local| Object::Inside(database.clone(), local.clone())).collect();
             for object in all.iter().filter(|object| !named.contains(&(*object, &grant.to))) {
                 self.grant(object, grant);
             }
+        }
+        for (object, grant) in columns {
+            self.grant(object, grant);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::current::{Contents, CurrentState, DatabaseState, StoredPassword};
 use crate::inside::{ClusterContext, InsideChange};
 use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
+use crate::owned::Owned;
 use crate::plan::{Change, Commented, INITIALIZED};
 
 /// Applies one change to the modelled state. Executes no SQL.
@@ -105,6 +106,15 @@ pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedC
             {
                 state.parameters.remove(name);
             }
+            if let Object::Inside(database, Local::Table(schema, table)) = on {
+                for column in columns(contents_of(state, database)?, schema, table) {
+                    if *option_only {
+                        column.acl.revoke_option(from, &grantor, *privileges, &owner);
+                    } else {
+                        column.acl.revoke(from, &grantor, *privileges, &owner);
+                    }
+                }
+            }
             Ok(())
         }
         Change::CreateDatabase(new) => databases::create(state, new),
@@ -182,6 +192,18 @@ fn acl<'a>(state: &'a mut CurrentState, on: &Object) -> Result<Option<(Name, &'a
             Ok(Some((found.owner.clone(), &mut found.acl)))
         }
     }
+}
+
+/// Returns the columns of a table whose privileges are known. What is revoked on a table is revoked on each of them too.
+fn columns<'a>(
+    contents: &'a mut Contents,
+    schema: &'a Name,
+    table: &'a Name,
+) -> impl Iterator<Item = &'a mut Owned> {
+    contents.objects.iter_mut().filter_map(move |(local, owned)| match local {
+        Local::Column(of, among, _) if of == schema && among == table => Some(owned),
+        _ => None,
+    })
 }
 
 fn comment(state: &mut CurrentState, on: &Commented, text: Option<&Text>) -> Result<(), RejectedChange> {
