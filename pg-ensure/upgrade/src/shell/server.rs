@@ -11,7 +11,7 @@ use super::tools::{command, name, output, tail};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The port of a private server, which is part of its socket's name.
@@ -58,7 +58,8 @@ impl ServerAddress {
         self.ask_with(bin, id, database, &format!("SET jit = off;\n{sql}"), "")
     }
 
-    /// Executes SQL by `psql` as [`ask`](Self::ask) does, with more connection parameters and without the prepended SET.
+    /// Executes SQL by `psql` as [`ask`](Self::ask) does, with more connection parameters and without the prepended SET. A database
+    /// whose encoding cannot be converted, such as MULE_INTERNAL, answers in its own.
     pub(super) fn ask_with(
         &self,
         bin: &Path,
@@ -68,28 +69,43 @@ impl ServerAddress {
         more: &str,
     ) -> Result<String, UpgradeError> {
         let mut psql = command(bin, "psql", id);
-        psql.args(["-X", "-q", "-A", "-t", "-w", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d"]);
-        psql.arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "UTF8");
-        psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let run = |source| UpgradeError::Run { program: "psql".to_owned(), source };
-        let mut child = psql.spawn().map_err(run)?;
-        let mut input = child.stdin.take().expect("it is piped");
-        let sql = sql.to_owned();
-        let writer = std::thread::spawn(move || {
-            // A psql that ends early says why itself.
-            let _ = input.write_all(sql.as_bytes());
-        });
-        let output = child.wait_with_output().map_err(run)?;
-        let _ = writer.join();
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        psql.arg("-d").arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "UTF8");
+        match execute(psql, database, sql) {
+            Err(UpgradeError::Program { words, .. }) if words.contains("conversion between UTF8 and ") => {
+                let mut psql = command(bin, "psql", id);
+                psql.arg("-d").arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "SQL_ASCII");
+                execute(psql, database, sql)
+            }
+            outcome => outcome,
         }
-        Err(UpgradeError::Program {
-            program: format!("psql in {database}"),
-            status: output.status.to_string(),
-            words: tail(&String::from_utf8_lossy(&output.stderr), 4),
-        })
     }
+}
+
+/// Executes SQL by a `psql` with its connection. Returns the rows, with columns separated by tabs and rows by line ends.
+///
+/// # Errors
+/// `psql` cannot be run, or fails.
+fn execute(mut psql: Command, database: &str, sql: &str) -> Result<String, UpgradeError> {
+    psql.args(["-X", "-q", "-A", "-t", "-w", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+    psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = |source| UpgradeError::Run { program: "psql".to_owned(), source };
+    let mut child = psql.spawn().map_err(run)?;
+    let mut input = child.stdin.take().expect("it is piped");
+    let sql = sql.to_owned();
+    let writer = std::thread::spawn(move || {
+        // A psql that ends early says why itself.
+        let _ = input.write_all(sql.as_bytes());
+    });
+    let output = child.wait_with_output().map_err(run)?;
+    let _ = writer.join();
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(UpgradeError::Program {
+        program: format!("psql in {database}"),
+        status: output.status.to_string(),
+        words: tail(&String::from_utf8_lossy(&output.stderr), 4),
+    })
 }
 
 /// The content of `postmaster.pid`: process, port, socket folder (empty without one), listen address, and whether the server is
