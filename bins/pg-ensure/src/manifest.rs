@@ -78,7 +78,50 @@ pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
 #[cfg(test)]
 mod reference_tests {
     use super::*;
-    use cli_support::reference::{keys, known_keys};
+    use cli_support::reference::{defaults, keys, known_keys};
+
+    /// Keys that each table needs, in the manifest that declares what they refer to.
+    const REQUIRED: &[(&str, &[&str])] = &[
+        ("[[ensure]]", &["name = 'x'"]),
+        ("[[role]]", &["name = 'x'"]),
+        ("[[membership]]", &["role = 'a'", "member = 'b'"]),
+        ("[[database]]", &["name = 'x'"]),
+        ("[[database.extension]]", &["name = 'x'"]),
+        ("[[database.publication]]", &["name = 'x'"]),
+        ("[[database.schema]]", &["name = 'x'"]),
+        ("[[grant]]", &["to = 'a'", "on = 'database'", "name = 'd'", "privileges = ['CONNECT']"]),
+        (
+            "[[default_privileges]]",
+            &[
+                "database = 'd'",
+                "creator = 'a'",
+                "on = 'tables'",
+                "to = 'b'",
+                "schema = 's'",
+                "privileges = ['SELECT']",
+            ],
+        ),
+    ];
+
+    #[test]
+    fn the_documented_defaults_are_those_of_the_manifest() {
+        let text = include_str!("../MANIFEST.md");
+        let read = |text: &str| {
+            let manifest = Manifest::read("m", text, Format::Toml).map_err(|why| why.to_string())?;
+            manifest.resolve(&mut |_| Ok("secret".to_owned().into())).map_err(|why| why.to_string())
+        };
+        let (mut same, mut required) = (0, 0);
+        for (heading, lines) in REQUIRED {
+            let before = format!("external = ['a', 'b']\n[[database]]\nname = 'd'\n{heading}\n");
+            let found = defaults(text, heading, (&before, lines), read);
+            assert_eq!(found.faults, Vec::<String>::new(), "{heading}");
+            same += found.same.len();
+            required += found.required.len();
+        }
+        let top = defaults(text, "Top level", ("", &[]), read);
+        assert_eq!(top.faults, Vec::<String>::new());
+        assert!(same >= 22 && required >= 14, "{same} defaults and {required} required keys are compared");
+    }
 
     #[test]
     fn the_reference_has_the_keys_that_are_read_and_no_others() {

@@ -1,10 +1,11 @@
 //! The display of plans and runs.
 
+use cli_support::finding::{self, Finding, Findings, Severity};
 use cli_support::progress::Progress;
 use cli_support::table::Table;
 use pg_ensure::client::{Event, Observer};
 use pg_ensure::plan::ExecutionScope;
-use pg_ensure::{Plan, Step};
+use pg_ensure::{Obstacle, Plan, Step};
 use serde_json::{Value, json};
 
 pub(crate) fn plan_json(plan: &Plan) -> Value {
@@ -16,7 +17,35 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
             json!({"what": blocked.what, "why": blocked.why.to_string()})
         }).collect::<Vec<_>>(),
         "notes": plan.notes,
+        "findings": findings(plan).json(),
     })
+}
+
+/// Returns what is blocked, and the notes, in the form that all programs of the family have. They are about objects of the server.
+fn findings(plan: &Plan) -> Findings {
+    let at = |key: &str| finding::Place { key: key.to_owned(), ..finding::Place::default() };
+    let blocked = plan.blocked.iter().map(|blocked| {
+        Finding::error(code(&blocked.why), at(&blocked.what), blocked.to_string())
+            .fix(blocked.why.to_string())
+    });
+    let notes =
+        plan.notes.iter().map(|note| Finding::error("note", at("server"), note).severity(Severity::Note));
+    Findings::new(blocked.chain(notes).collect())
+}
+
+/// Returns the stable name of an obstacle.
+fn code(why: &Obstacle) -> &'static str {
+    match why {
+        Obstacle::NotNamed(_) => "destructive",
+        Obstacle::NotPermitted(_) => "not-permitted",
+        Obstacle::Missing(_) => "missing",
+        Obstacle::Immutable(_) => "immutable",
+        Obstacle::InUse(_) => "in-use",
+        Obstacle::Unsupported(_) => "unsupported",
+        Obstacle::Refused(_) => "refused",
+        Obstacle::Unplanned => "unplanned",
+        _ => "blocked",
+    }
 }
 
 pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {

@@ -1,5 +1,8 @@
 //! Each command of the program, on live servers.
 
+mod logged;
+mod secrets;
+
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -133,6 +136,13 @@ fn what_is_absent_goes_only_when_it_is_named() {
         "[[role]]\nname = \"old\"\nabsent = true\n[[ensure]]\nname = \"new\"\n",
     );
     expect(&["plan", &manifest, "--connect", &to], 3, &["blocked: DROP ROLE \"old\"", "role=old"]);
+    for command in ["plan", "check"] {
+        let answer = expect(&[command, &manifest, "--connect", &to, "--json"], 3, &["\"blocked\":[{"]);
+        let found = testkit::findings(&serde_json::from_str(&answer).expect("JSON"));
+        assert_eq!((&found[0]["code"], &found[0]["severity"]), (&"destructive".into(), &"error".into()));
+        assert_eq!(found[0]["place"]["key"], "DROP ROLE \"old\"");
+        assert!(found[0]["fix"].as_str().is_some_and(|fix| fix.contains("--destroy role=old")), "{found:?}");
+    }
     // The rest is done, and the run says that it is not all.
     expect(&["apply", &manifest, "--connect", &to], 1, &["incomplete: 2 steps", "role=old"]);
     expect(&["apply", &manifest, "--connect", &to, "--destroy", "role=old"], 0, &["applied: 1 steps"]);
@@ -252,7 +262,13 @@ fn tls_is_used_as_asked_and_a_login_over_it_tells() {
         format!("host={host} port={} user=admin dbname=postgres {rest}", postgres.port())
     };
     let run = |to: &str, code: i32, words: &[&str]| {
-        expect(&["apply", &manifest, "--connect", to, "--password", &admin, "--timeout", "1"], code, words)
+        // A refusal is tried again until the time is over; what succeeds may take its time on a busy machine.
+        let timeout = if code == 0 { "60" } else { "1" };
+        expect(
+            &["apply", &manifest, "--connect", to, "--password", &admin, "--timeout", timeout],
+            code,
+            words,
+        )
     };
     run(&to("localhost", "sslmode=disable"), 1, &["no encryption"]);
     run(&to("localhost", &format!("sslmode=verify-full sslrootcert={other}")), 1, &["cannot connect"]);
@@ -264,6 +280,57 @@ fn tls_is_used_as_asked_and_a_login_over_it_tells() {
     write(folder.path(), "secret", "two\n");
     run(&to("127.0.0.1", "sslmode=prefer"), 0, &["applied: 1 steps"]);
     run(&to("127.0.0.1", ""), 0, &["unchanged"]);
+}
+
+/// `sslcert` and `sslkey` are what a rule with the method `cert` asks for.
+#[test]
+fn a_client_certificate_logs_in() {
+    let (authority, folder) = (testkit::Authority::new(), tempfile::tempdir().expect("a folder"));
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    let roots = write(folder.path(), "ca.pem", authority.root());
+    std::fs::set_permissions(&roots, std::fs::Permissions::from_mode(0o644)).expect("permissions");
+    let mut options = Options::new(15);
+    options.tls = true;
+    options.settings = format!("ssl_ca_file = '{roots}'\n");
+    options.hba = "local all postgres trust\nhostssl all admin 127.0.0.1/32 cert\n".to_owned();
+    let postgres = Postgres::start(&options);
+    postgres.session().query("CREATE ROLE admin SUPERUSER LOGIN").expect("a role");
+    let manifest = write(folder.path(), "m.toml", "[[ensure]]\nname = \"app\"\n");
+    let client = |name: &str, by: &testkit::Authority| {
+        let (chain, key) = by.issue_client(name, 7);
+        let chain = write(folder.path(), &format!("{name}.crt"), &chain);
+        (chain, write(folder.path(), &format!("{name}.key"), &key))
+    };
+    let plan = |rest: &str, code: i32, words: &[&str]| {
+        let to = format!(
+            "host=127.0.0.1 port={} user=admin dbname=postgres sslmode=require {rest}",
+            postgres.port()
+        );
+        let output = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+            .args(["plan", &manifest, "--connect", &to, "--timeout", "1"])
+            // Where libpq would look for a certificate.
+            .env("HOME", folder.path())
+            .output()
+            .expect("the program runs");
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{rest}: {said}");
+        words.iter().for_each(|word| assert!(said.contains(word), "{rest}: {word}: {said}"));
+    };
+    let (certificate, key) = client("admin", &authority);
+    plan(&format!("sslcert={certificate} sslkey={key}"), 3, &["CREATE ROLE \"app\""]);
+    plan("", 1, &["cannot connect", "valid client certificate"]);
+    plan(&format!("sslcert={certificate}"), 2, &["admin.crt: sslkey is missing for it"]);
+    let (other, other_key) = client("other", &authority);
+    plan(&format!("sslcert={other} sslkey={other_key}"), 1, &["cannot connect", "admin"]);
+    let (strange, strange_key) = client("admin", &testkit::Authority::named("another authority"));
+    plan(&format!("sslcert={strange} sslkey={strange_key}"), 1, &["cannot connect"]);
+    // In the place where libpq looks for them.
+    let (certificate, key) = client("admin", &authority);
+    let home = folder.path().join(".postgresql");
+    std::fs::create_dir(&home).expect("a folder");
+    std::fs::copy(certificate, home.join("postgresql.crt")).expect("a copy");
+    std::fs::copy(key, home.join("postgresql.key")).expect("a copy");
+    plan("", 3, &["CREATE ROLE \"app\""]);
 }
 
 /// Killed at whatever step it is, another run makes everything true.
@@ -615,4 +682,32 @@ fn errors_have_their_priority_in_the_journal() {
     assert_eq!(command.status().expect("the program runs").code(), Some(2));
     let text = std::fs::read_to_string(&path).expect("a file");
     assert!(text.starts_with(&format!("<3>{manifest}:1:1: ")), "{text}");
+}
+
+/// Progress: each step with `--verbose`, the whole without it, nothing with `--quiet`. Results are the same.
+#[test]
+fn progress_is_as_loud_as_asked() {
+    let postgres = Postgres::start(&Options::new(17));
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = connect(&postgres);
+    for (name, option, shown, hidden) in [
+        ("plain", &[][..], &["2 steps: done (", "verifying: done ("][..], &["1 of 2: "][..]),
+        ("loud", &["--verbose"], &["2 steps: 1 of 2: ", "2 steps: done ("], &[]),
+        ("still", &["--quiet"], &[], &["steps", "verifying"]),
+        ("short", &["-q"], &[], &["steps", "verifying"]),
+        ("machine", &["--json"], &[], &["steps", "verifying"]),
+    ] {
+        let manifest = write(folder.path(), "m.toml", &format!("[[ensure]]\nname = \"{name}\"\n"));
+        let output = run(&[&["apply", &manifest, "--connect", &to][..], option].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(out.contains("applied"), "{out}");
+        for words in shown {
+            assert!(err.contains(words), "{option:?} does not show {words:?}: {err}");
+        }
+        for words in hidden {
+            assert!(!err.contains(words), "{option:?} shows {words:?}: {err}");
+        }
+        assert!(!shown.is_empty() || err.is_empty(), "{option:?}: {err}");
+    }
 }
