@@ -113,16 +113,86 @@ fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
 #[cfg(test)]
 mod reference_tests {
     use super::*;
-    use cli_support::reference::{keys, known_keys};
+    use cli_support::reference::{defaults, keys, known_keys};
+    use pg_hba::{Attempt, EmptyEnvironment, Replication};
+
+    const TEXT: &str = include_str!("../POLICY.md");
+    /// The heading of the table of decisions.
+    const WHO: &str = "## Who may log in";
+
+    fn read(text: &str) -> Result<Policy, String> {
+        let source = Source::parse("", text, WORDS).map_err(|why| why.to_string())?;
+        let spec: PolicySpec = source.deserialize().map_err(|why| why.to_string())?;
+        spec.to_policy(&Server::new(Version::V18)).map_err(|why| why.to_string())
+    }
 
     #[test]
     fn the_reference_has_the_keys_that_are_read_and_no_others() {
-        let text = include_str!("../POLICY.md");
         for (heading, before) in
             [("Top level", ""), ("[[services]]", "[[services]]\n"), ("[[replication]]", "[[replication]]\n")]
         {
-            assert_eq!(keys(text, heading), known_keys::<PolicySpec>(before), "{heading}");
+            assert_eq!(keys(TEXT, heading), known_keys::<PolicySpec>(before), "{heading}");
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("## ")).count(), 3);
+        assert_eq!(TEXT.lines().filter(|line| line.starts_with("## ")).count(), 4);
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_of_a_policy() {
+        let top = defaults(TEXT, "Top level", ("", &[]), read);
+        assert_eq!(top.faults, Vec::<String>::new());
+        assert_eq!(top.same.len(), keys(TEXT, "Top level").len(), "each of them is compared: {:?}", top.same);
+        assert_eq!(read(""), Ok(Policy::new()));
+        for (heading, required) in [
+            ("[[services]]", &["database = 'a'", "role = 'a'"][..]),
+            ("[[replication]]", &["role = 'a'"][..]),
+        ] {
+            let found = defaults(TEXT, heading, (&format!("{heading}\n"), required), read);
+            assert_eq!((found.faults, found.required.len()), (Vec::new(), required.len()), "{heading}");
+        }
+    }
+
+    /// The meaning of `strict` names each key that it sets, and its value.
+    #[test]
+    fn strict_is_what_its_meaning_says() {
+        let row = TEXT.lines().find(|line| line.starts_with("| `strict`")).expect("a row");
+        let words: Vec<&str> = row.split('`').skip(3).step_by(2).collect();
+        let lines: String =
+            words.chunks_exact(2).map(|pair| format!("{} = \"{}\"\n", pair[0], pair[1])).collect();
+        assert_eq!(read(&lines), read("strict = true"), "{lines}");
+        assert_eq!(read(&lines), Ok(Policy::strict()));
+    }
+
+    /// The table of the reference, from the decisions of the policies themselves.
+    #[test]
+    fn the_table_of_decisions_is_that_of_the_policies() {
+        let tailnet = "100.64.1.2".parse().expect("an address");
+        let (loopback, elsewhere) =
+            ("127.0.0.1".parse().expect("an address"), "203.0.113.9".parse().expect("an address"));
+        let replicating = |attempt: Attempt| attempt.replicating(Replication::Physical);
+        let rows = [
+            ("the superuser over the socket, replication too", Attempt::local("forgejo", "postgres")),
+            ("a service's role, to its database, over the socket", Attempt::local("forgejo", "forgejo")),
+            ("the same over loopback TCP", Attempt::tcp("forgejo", "forgejo", loopback)),
+            ("anybody else over the socket", Attempt::local("forgejo", "other")),
+            ("anybody else over loopback TCP", Attempt::tcp("forgejo", "other", loopback)),
+            ("from the tailnet, with TLS", Attempt::tls("forgejo", "other", tailnet)),
+            ("from the tailnet, without TLS", Attempt::tcp("forgejo", "other", tailnet)),
+            ("from the tailnet, as a privileged role", Attempt::tls("forgejo", "backup", tailnet)),
+            ("from the tailnet, as the superuser", Attempt::tls("forgejo", "postgres", tailnet)),
+            ("from elsewhere, with TLS", Attempt::tls("forgejo", "other", elsewhere)),
+            ("from elsewhere, without TLS", Attempt::tcp("forgejo", "other", elsewhere)),
+            ("replication by others", replicating(Attempt::tls("", "other", tailnet))),
+        ];
+        let of = |policy: Policy| policy.service("forgejo", "forgejo").privileged("backup");
+        let (plain, strict) = (of(Policy::new()), of(Policy::strict()));
+        let mut table = String::from("| connection | default | strict |\n|-|-|-|\n");
+        for (name, attempt) in &rows {
+            let by = |policy: &Policy| policy.decide(attempt, &EmptyEnvironment).method;
+            table.push_str(&format!("| {name} | `{}` | `{}` |\n", by(&plain), by(&strict)));
+        }
+        let replicates = replicating(Attempt::local("", "postgres"));
+        assert_eq!(plain.decide(&replicates, &EmptyEnvironment), plain.decide(&rows[0].1, &EmptyEnvironment));
+        let written = TEXT.split_once(WHO).expect("the heading").1;
+        assert!(written.ends_with(&format!("\n\n{table}")), "expected:\n{table}\nfound:{written}");
     }
 }

@@ -1,8 +1,9 @@
 //! `hosts`: a pg_hosts.conf checked, and the entry for a client shown.
 
 use crate::files::{self, FileSystem};
+use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::{Done, Failure, ok};
-use pg_hba::{Host, Hosts};
+use pg_hba::{Host, Hosts, HostsError};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -17,9 +18,10 @@ pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Resul
             if as_json {
                 let list: Vec<Value> =
                     errors.iter().map(|why| json!({"line": why.line, "reason": why.reason})).collect();
-                println!("{}", json!({"hosts": null, "errors": list}));
+                let findings = Findings::new(errors.iter().map(|why| finding(path, why)).collect());
+                println!("{}", json!({"hosts": null, "errors": list, "findings": findings.json()}));
             } else {
-                errors.iter().for_each(|why| println!("{}:{}: {}", path.display(), why.line, why.reason));
+                errors.iter().for_each(|why| println!("{}", finding(path, why)));
             }
             return Ok(Done::Differences);
         }
@@ -28,7 +30,7 @@ pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Resul
     if as_json {
         let list: Vec<Value> = hosts.hosts().iter().map(host).collect();
         let decided = decision.map(|(_, found)| found.map(host));
-        println!("{}", json!({"hosts": list, "errors": [], "entry": decided}));
+        println!("{}", json!({"hosts": list, "errors": [], "findings": [], "entry": decided}));
     } else if let Some((name, found)) = decision {
         let who =
             name.map_or_else(|| "a client without a name".to_owned(), |name| format!("a client of {name}"));
@@ -45,6 +47,13 @@ pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Resul
     }
     let refused = decision.is_some_and(|(_, found)| found.is_none() && !hosts.hosts().is_empty());
     Ok(if refused { Done::Differences } else { Done::Fine })
+}
+
+/// Returns a refused line in the form that all programs of the family have.
+fn finding(path: &Path, why: &HostsError) -> Finding {
+    let line = why.line as usize;
+    let place = Place { file: path.display().to_string(), line, column: line.min(1), key: String::new() };
+    Finding::error("refused", place, &why.reason)
 }
 
 fn host(host: &Host) -> Value {

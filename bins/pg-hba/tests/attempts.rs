@@ -102,6 +102,9 @@ const FILES: &[&str] = &[
 
 #[test]
 fn real_connections_are_decided_alike() {
+    if !testkit::needs_root("pg-hba-cli: real_connections_are_decided_alike") {
+        return;
+    }
     let namespaces = [
         Namespace::new(1, "100.64.77.1", "100.64.77.2", 30),
         Namespace::new(2, "10.99.3.1", "10.99.3.2", 30),

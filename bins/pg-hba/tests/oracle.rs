@@ -16,6 +16,8 @@ const GENERATED: usize = 2_100;
 #[test]
 fn files_after_real_ones_are_read_as_the_server_reads_them() {
     let files = real::files();
+    let distinct: std::collections::BTreeSet<&String> = files.iter().collect();
+    assert_eq!(distinct.len(), files.len(), "each file is another");
     assert!(files.len() >= 300, "{} files", files.len());
     for major in [15, 17, 18] {
         let (rows, refused) = compare(major, &files);
@@ -653,6 +655,16 @@ fn hand_written() -> Vec<String> {
         ",local all all trust\n",
         "local all, trust\n",
         "local all,\n",
+        // The server reads C strings.
+        "\0\n",
+        "local all all trust\0 lost\n",
+        "local a\0b all trust\nlocal all all peer\n",
+        "local all all trust\n\0",
+        "# comment\0 lost\nlocal all all trust\n",
+        "local all all \"tr\0ust\"\nlocal b b peer\n",
+        "local all all trust\\\0\nlocal b b peer\n",
+        "local all all trust\0\r\nlocal b b peer\r\nlocal c c trust\r\n",
+        "include good.inc\0 lost\nlocal all all peer\n",
     ] {
         files.push(text.to_owned());
     }

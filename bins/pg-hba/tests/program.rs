@@ -272,7 +272,10 @@ fn rules_are_structured_and_pg_ident_is_read() {
     ask("bob@example.com", "bob", 0, &["may be bob"]);
     ask("bob@example.com", "eve", 3, &["may not be eve"]);
     let bad = write(folder.path(), "bad.conf", "m root\n");
-    expect(&["ident", &bad, "--json"], 3, &["\"errors\":[{"]);
+    expect(&["ident", &bad], 3, &["bad.conf:1:7: missing entry at end of line"]);
+    let answer = expect(&["ident", &bad, "--json"], 3, &["\"errors\":[{"]);
+    let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
+    assert_eq!((&found[0]["place"]["file"], &found[0]["code"]), (&bad.as_str().into(), &"refused".into()));
     // A network of a policy has no bits below its prefix, as everywhere in this family.
     let bits = write(folder.path(), "bits.toml", "tailnet_ranges = [\"100.64.0.1/10\"]\n");
     expect(&["render", "--policy", &bits], 2, &["100.64.0.1/10", "write 100.64.0.0/10"]);
@@ -299,5 +302,44 @@ fn what_19_announces_is_known() {
     expect(&["hosts", &hosts, "--no-sni"], 0, &["line 2", "old.crt"]);
     expect(&["hosts", &hosts, "--sni", "other"], 3, &["no entry"]);
     let wrong = write(folder.path(), "wrong.conf", "* a b\n* a b\n");
-    expect(&["hosts", &wrong], 3, &["wrong.conf:2: * has an entry already"]);
+    expect(&["hosts", &wrong], 3, &["wrong.conf:2:1: * has an entry already"]);
+    let answer = expect(&["hosts", &wrong, "--json"], 3, &["\"errors\":[{\"line\":2,"]);
+    let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
+    assert_eq!((&found[0]["place"]["file"], &found[0]["place"]["line"]), (&wrong.as_str().into(), &2.into()));
+}
+
+/// HBA006 says what a server does, by the passwords that it has stored: each role here has the method that libpq insists on.
+#[test]
+fn md5_is_scram_for_those_who_have_a_verifier() {
+    for major in [17, 18] {
+        let mut options = Options::new(major);
+        options.hba = "local all postgres trust\nlocal all all md5\n".to_owned();
+        let postgres = Postgres::start(&options);
+        let session = postgres.session();
+        session.query("CREATE ROLE verifier LOGIN PASSWORD 'pw'").expect("a role");
+        session.query("SET password_encryption = 'md5'").expect("a setting");
+        session.query("CREATE ROLE hash LOGIN PASSWORD 'pw'").expect("a role");
+        let logs_in = |user: &str, method: &str| {
+            let to = format!(
+                "host={} port={} user={user} dbname=postgres password=pw require_auth={method}",
+                postgres.socket_folder().display(),
+                postgres.port()
+            );
+            let psql =
+                Command::new(postgres.programs().join("psql")).args(["-XAtqc", "SELECT 1", &to]).output();
+            psql.expect("psql runs").status.success()
+        };
+        assert!(logs_in("verifier", "scram-sha-256") && !logs_in("verifier", "md5"), "{major}");
+        assert!(logs_in("hash", "md5") && !logs_in("hash", "scram-sha-256"), "{major}");
+        let file = postgres.hba_path().display().to_string();
+        let said = expect(&["check", &file, "--pg", &major.to_string()], 3, &[":2:1: "]);
+        for words in [
+            "HBA006",
+            "with a stored MD5 hash the client can answer with the hash itself",
+            "with a stored SCRAM verifier the server uses SCRAM-SHA-256 all the same",
+            "store SCRAM verifiers and write scram-sha-256",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
 }
