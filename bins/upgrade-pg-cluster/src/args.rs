@@ -278,12 +278,6 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_holds_together() {
-        Args::command().debug_assert();
-    }
 
     #[test]
     fn ages() {

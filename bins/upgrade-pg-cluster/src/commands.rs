@@ -2,6 +2,7 @@
 
 use crate::account::{self, START, STOP};
 use crate::args::{Action, Args, Command};
+use crate::concern::Line;
 use crate::hba::RuleComparison;
 use crate::manual::MANUAL;
 use crate::progress::LineObserver;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 /// Runs the command; `called` is the name that the program was called by.
 pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if let Some(Command::Shell(generate)) = &args.command {
-        return generate.outcome(Args::command(), &MANUAL).map(Into::into);
+        return generate.outcome(Line::command(), &MANUAL).map(Into::into);
     }
     if let Some(Command::Gc { older_than, backups, dry_run }) = &args.command {
         if account::is_root() {

@@ -3,6 +3,7 @@
 mod account;
 mod args;
 mod commands;
+mod concern;
 mod hba;
 mod manual;
 mod progress;
@@ -16,8 +17,11 @@ const NAME: &str = "upgrade-pg-cluster";
 fn main() -> ExitCode {
     cli_support::pipe::exit_on_broken_pipe();
     let called = std::env::args().next().unwrap_or_default();
-    let args: args::Args = cli_support::usage::parse(NAME);
+    let concern::Line { args, unused } = cli_support::usage::parse(NAME);
     args.verbosity.apply();
+    if !account::is_child() {
+        unused.iter().for_each(|unused| cli_support::verbosity::note(unused));
+    }
     match commands::run(&args, &called) {
         Ok(code) => code,
         Err(failure) => failure.exit(NAME, args.json),

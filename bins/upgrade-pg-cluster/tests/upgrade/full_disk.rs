@@ -16,6 +16,9 @@ fn fill_up(folder: &Path) {
 
 #[test]
 fn a_full_disk_at_each_writing_step() {
+    if !testkit::needs_root("upgrade-pg-cluster: a_full_disk_at_each_writing_step") {
+        return;
+    }
     let mounted = LoopMount::memory(600);
     let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
     lab.start_old();
@@ -45,6 +48,15 @@ fn a_full_disk_at_each_writing_step() {
             "{step}: {}",
             ended.out
         );
+        // With the way on, and the one back or why there is none.
+        let back = if lab.new_data().exists() {
+            "no rollback: "
+        } else {
+            "`upgrade-pg-cluster rollback` returns to the old cluster"
+        };
+        for way in ["`upgrade-pg-cluster run` resumes; ", back] {
+            assert!(ended.out.contains(way), "{step}: {way}: {}", ended.out);
+        }
         failed.push(step);
         // Until the switch, the old folder is there and whole.
         assert!(lab.old().join("global/pg_control").exists());
@@ -57,6 +69,9 @@ fn a_full_disk_at_each_writing_step() {
 /// What does not fit is said before anything is written.
 #[test]
 fn a_disk_that_is_too_small_is_found_before() {
+    if !testkit::needs_root("upgrade-pg-cluster: a_disk_that_is_too_small_is_found_before") {
+        return;
+    }
     let mounted = LoopMount::memory(150);
     let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
     let ended = lab.run(&["plan", "--json"]).expect(3);

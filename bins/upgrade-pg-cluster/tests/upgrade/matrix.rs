@@ -89,6 +89,9 @@ fn copy_file_range_with_checksums_and_the_builtin_locale() {
 
 #[test]
 fn clone_with_and_without_checksums() {
+    if !testkit::needs_root("upgrade-pg-cluster: clone_with_and_without_checksums") {
+        return;
+    }
     for (from, checksums) in [("15", true), ("17", false)] {
         let mounted = LoopMount::reflinks();
         let lab = upgraded(&made(from, "18", checksums), "clone", "", false, Some(&mounted.path));

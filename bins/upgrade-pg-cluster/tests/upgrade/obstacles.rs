@@ -132,8 +132,60 @@ fn slots_whose_changes_nobody_has_read() {
     let found = findings(&plan, "blocker");
     assert_eq!(codes(&found), ["logical-slots"], "{found:?}");
     assert!(found[0].2.ends_with("SELECT pg_drop_replication_slot('unread')"), "{found:?}");
+    // A rehearsal finds it too, although no slot is in its copy, and leaves nothing.
+    let rehearsed = lab.run(&["rehearse", "--json"]).expect(1).json();
+    let shown = testkit::findings(&rehearsed);
+    let found = findings(&rehearsed, "blocker");
+    assert_eq!(codes(&found), ["logical-slots"], "{shown:?}");
+    assert!(found[0].2.ends_with("SELECT pg_drop_replication_slot('unread')"), "{found:?}");
+    assert!(lab.live(&lab.old()) && !lab.work().exists() && !lab.new_data().exists());
     feed(&lab, "postgres", "SELECT pg_drop_replication_slot('unread')");
     lab.run(&["plan", "--json", "--stop"]).expect(0);
+    let passed = lab.run(&["rehearse", "--json"]).expect(0).json();
+    testkit::findings(&passed);
+}
+
+/// Extensions of an older version than the new server has are brought to that by their own scripts. One that a script cannot change
+/// stays as it is, which is said.
+#[test]
+fn extensions_are_updated() {
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
+    lab.start_old();
+    feed(&lab, "postgres", "CREATE DATABASE app; CREATE DATABASE shut;");
+    for database in ["app", "shut"] {
+        feed(
+            &lab,
+            database,
+            "CREATE EXTENSION hstore VERSION '1.4'; CREATE TABLE t AS SELECT 'a=>1'::hstore AS h;",
+        );
+    }
+    feed(
+        &lab,
+        "shut",
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not in this database'; END $$;
+         CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('ALTER EXTENSION') EXECUTE FUNCTION refuse();",
+    );
+    let version = "SELECT extversion FROM pg_extension WHERE extname = 'hstore'";
+    // What the script from 1.7 to 1.8 brings.
+    let subscripts = "SELECT count(*) FROM pg_proc WHERE proname = 'hstore_subscript_handler'";
+    assert_eq!((lab.ask("app", version), lab.ask("app", subscripts)), ("1.4".to_owned(), "0".to_owned()));
+    let latest = lab.ask("app", "SELECT default_version FROM pg_available_extensions WHERE name = 'hstore'");
+    assert_ne!(latest, "1.4");
+    let record = lab.run(&["run", "--stop", "--json"]).expect(0).json();
+    let latest_of_new =
+        lab.ask("app", "SELECT default_version FROM pg_available_extensions WHERE name = 'hstore'");
+    assert_eq!(
+        (lab.ask("app", version), lab.ask("app", subscripts)),
+        (latest_of_new.clone(), "1".to_owned())
+    );
+    assert_eq!(lab.ask("app", "SELECT h['a'] FROM t"), "1");
+    assert_eq!((lab.ask("shut", version), lab.ask("shut", subscripts)), ("1.4".to_owned(), "0".to_owned()));
+    let notes = record["history"].to_string();
+    assert!(notes.contains(&format!("app: hstore 1.4 is now {latest_of_new}")), "{notes}");
+    let left = record["left"].to_string();
+    let stays = format!("shut: hstore stays at 1.4, not {latest_of_new}: ");
+    assert!(left.contains(&stays) && left.contains("not in this database"), "{left}");
+    lab.run(&["report"]).expect(0).says(&stays);
 }
 
 /// Columns that use ICU, where the database does not, and programs without it.
@@ -225,7 +277,8 @@ fn the_next_version() {
         &lab,
         "postgres",
         "CREATE EXTENSION btree_gist; CREATE TABLE t (x inet); CREATE INDEX ON t USING gist (x gist_inet_ops);
-         ALTER ROLE postgres SET escape_string_warning = off; SET password_encryption = 'md5'; CREATE ROLE old PASSWORD 'x';",
+         ALTER ROLE postgres SET escape_string_warning = off; SET password_encryption = 'md5'; CREATE ROLE old PASSWORD 'x';
+         CREATE ROLE \"a\nb\"; CREATE DATABASE mule TEMPLATE template0 ENCODING 'MULE_INTERNAL' LC_COLLATE 'C' LC_CTYPE 'C';",
     );
     let rules = lab.old().join("pg_hba.conf");
     let text = fs::read_to_string(&rules).expect("initdb made it");
@@ -236,9 +289,12 @@ fn the_next_version() {
     let found = crate::lab::ProgramOutput::of(check.arg("--base").arg(&lab.base)).expect(3).json();
     let mut blockers = findings(&found, "blocker");
     blockers.sort_unstable();
-    assert_eq!(codes(&blockers), ["btree-gist", "hba", "stored-setting"], "{found}");
-    assert!(blockers[1].1.contains("no radius"), "{blockers:?}");
-    assert!(blockers[2].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
+    testkit::findings(&found);
+    assert_eq!(codes(&blockers), ["btree-gist", "encoding", "hba", "names", "stored-setting"], "{found}");
+    assert!(blockers[1].1.contains("MULE_INTERNAL: mule"), "{blockers:?}");
+    assert!(blockers[2].1.contains("no radius"), "{blockers:?}");
+    assert!(blockers[3].1.contains("a\nb") && blockers[3].2 == "rename them", "{blockers:?}");
+    assert!(blockers[4].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
     assert_eq!(codes(&findings(&found, "consent")), ["untested-version"]);
     assert!(codes(&findings(&found, "warning")).contains(&"md5"), "{found}");
 }

@@ -153,6 +153,9 @@ fn a_rehearsal_that_is_killed_is_cleared_by_the_next() {
 
 #[test]
 fn room_is_asked_for_first_and_another_folder_can_be_named() {
+    if !testkit::needs_root("upgrade-pg-cluster: room_is_asked_for_first_and_another_folder_can_be_named") {
+        return;
+    }
     let mounted = LoopMount::memory(300);
     own(&mounted.path);
     let lab = Lab::within(&ClusterOptions::new("17", "18"), &mounted.path);
