@@ -91,6 +91,9 @@ fn no_secret(shown: &str) {
 
 #[tokio::test]
 async fn postfix_is_examined_and_takes_forgejo_s_message() {
+    if !testkit::needs_root("smtp-config: postfix_is_examined_and_takes_forgejo_s_message") {
+        return;
+    }
     let world = World::new();
     let postfix = Postfix::start(&world.pair, USER, PASSWORD);
     let options = world.options();
@@ -167,6 +170,9 @@ async fn postfix_is_examined_and_takes_forgejo_s_message() {
 
 #[tokio::test]
 async fn a_stripped_starttls_leaks_and_tls_from_the_first_byte_does_not() {
+    if !testkit::needs_root("smtp-config: a_stripped_starttls_leaks_and_tls_from_the_first_byte_does_not") {
+        return;
+    }
     let world = World::new();
     let postfix = Postfix::start(&world.pair, USER, PASSWORD);
     let options = world.options();

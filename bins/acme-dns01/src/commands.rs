@@ -241,7 +241,7 @@ fn findings(findings: &[Finding], as_json: bool) -> Done {
                     "severity": severity, "place": place, "fix": fix(&found.message)})
             })
             .collect();
-        println!("{}", Value::from(lines));
+        println!("{}", json!({"findings": lines}));
     } else {
         for Finding { about, fine, message, .. } in findings {
             let mark = if *fine { "ok    " } else { "WRONG " };

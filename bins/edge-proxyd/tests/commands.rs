@@ -29,9 +29,11 @@ fn check_accepts_the_hosts() {
 
 #[test]
 fn check_refuses_what_is_not_there() {
-    let output = run(&["check", "--config", "/nonexistent/edge.toml"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"));
+    for options in [&[][..], &["--no-files"]] {
+        let output = run(&[&["check", "--config", "/nonexistent/edge.toml"], options].concat());
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"), "{options:?}");
+    }
     assert_eq!(run(&["check"]).status.code(), Some(2));
 }
 
@@ -226,6 +228,31 @@ fn every_block_of_the_migration_guide_is_valid() {
         let output = run(&["check", "--no-files", "--config", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// What `check` warns of, and what `import` does not take over, are findings in the form of the family.
+#[test]
+fn warnings_and_notes_are_findings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    std::fs::write(&path, "[[listen]]\naddress = \"127.0.0.1:8080\"\n").unwrap();
+    let output = run(&["check", "--no-files", "--json", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let found = testkit::findings(&serde_json::from_slice(&output.stdout).unwrap());
+    assert_eq!((&found[0]["code"], &found[0]["severity"]), (&"degraded".into(), &"warning".into()));
+    let path = folder.path().join("nginx.conf");
+    let text = "events {}\nhttp {\n  server {\n    listen 80;\n    server_name a.test;\n    auth_jwt on;\n    location / { return 200; }\n  }\n}\n";
+    std::fs::write(&path, text).unwrap();
+    let output = run(&["import", path.to_str().unwrap(), "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = testkit::findings(&answer);
+    let notes = answer["not_taken_over"].as_array().unwrap();
+    assert_eq!(found.len(), notes.len(), "{answer}");
+    let of_line = |line: u64| {
+        found.iter().find(|found| found["place"]["line"] == line).unwrap_or_else(|| panic!("{answer}"))
+    };
+    assert!(of_line(6)["place"]["key"].as_str().unwrap().contains("auth_jwt"), "{answer}");
+    assert_eq!(of_line(6)["severity"], "warning", "{answer}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::files;
+use cli_support::finding::{Finding, Findings, Place, Severity};
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::progress::Progress;
 use cli_support::table::Table;
@@ -9,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use smtp_config::doctor::{self, Options, Replay, Verdict};
+use smtp_config::doctor::{self, Check, Options, Replay, Verdict};
 use smtp_config::ini::Ini;
 use smtp_config::{
     Change, EffectiveIncoming, EffectiveMailer, INCOMING, Message, Password, SECTION, Version, date, edit,
@@ -174,7 +175,8 @@ pub(crate) fn doctor(
                 })
             })
             .collect();
-        println!("{}", json!({"checks": list}));
+        let findings = Findings::new(checks.iter().filter_map(finding).collect());
+        println!("{}", json!({"checks": list, "findings": findings.json()}));
     } else {
         let mut table = Table::new(["VERDICT", "CHECK", "OF", "MS", "FOUND"]);
         for check in checks {
@@ -186,6 +188,18 @@ pub(crate) fn doctor(
         print!("{table}");
     }
     Ok(if worst > Some(Verdict::Skipped) { Done::Differences } else { Done::Fine })
+}
+
+/// Returns a check in the form that findings of all programs of the family have. `None` for one that passed or was not run.
+fn finding(check: &Check) -> Option<Finding> {
+    let severity = match check.verdict {
+        Verdict::Note => Severity::Note,
+        Verdict::Warning => Severity::Warning,
+        Verdict::Fail => Severity::Error,
+        Verdict::Pass | Verdict::Skipped => return None,
+    };
+    let place = Place { key: check.about.clone(), ..Place::default() };
+    Some(Finding::error(check.name, place, &check.detail).severity(severity).fix(&check.fix))
 }
 
 pub(crate) fn as_forgejo(
@@ -207,9 +221,19 @@ pub(crate) fn as_forgejo(
                 replay.steps.iter().map(|step| json!({"does": step.does, "outcome": step.outcome})).collect();
             json!({"steps": steps, "leaks": replay.leaks, "hangs": replay.hangs, "sends": replay.sends})
         };
+        let place = Place { key: subject.mailer.shown_host().to_owned(), ..Place::default() };
+        let code = match () {
+            () if leaks => Some("leaks"),
+            () if plain.hangs => Some("hangs"),
+            () if !plain.sends => Some("unsent"),
+            () => None,
+        };
+        let finding = code.map(|code| Finding::error(code, place, conclusion(&plain, &stripped)));
+        let findings = Findings::new(finding.into_iter().collect());
         println!(
             "{}",
-            json!({"forgejo": version.0, "server": shown(&plain), "stripped": shown(&stripped), "leaks": leaks})
+            json!({"forgejo": version.0, "server": shown(&plain), "stripped": shown(&stripped), "leaks": leaks,
+                "findings": findings.json()})
         );
     } else {
         for (title, replay) in

@@ -328,3 +328,48 @@ impl Secret {
         }
     }
 }
+
+#[cfg(test)]
+mod reference_tests {
+    use super::*;
+    use cli_support::reference::defaults;
+    use smtp_config::ini::Ini;
+    use smtp_config::{Change, edit, effective, effective_incoming};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    /// Returns what Forgejo reads of the settings of a file.
+    fn read(text: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+        let path = folder.path().join("mailer.toml");
+        std::fs::write(&path, text).map_err(|why| why.to_string())?;
+        let line: Line = clap::Parser::parse_from(["x", "--settings", &path.display().to_string()]);
+        let resolved = line.settings.resolve(Version::NEWEST, None).map_err(|why| why.to_string())?;
+        let pairs = resolved.mailer.settings();
+        let changes: Vec<Change> =
+            pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+        let text = edit("", &changes).map_err(|why| why.to_string())?;
+        let ini = Ini::parse(&text).map_err(|why| why.to_string())?;
+        let mailer = effective(&ini, Version::NEWEST).map_err(|why| why.to_string())?;
+        let incoming = effective_incoming(&ini, Version::NEWEST).map_err(|why| why.to_string())?;
+        Ok(format!("{mailer:?} {incoming:?}"))
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_that_forgejo_reads() {
+        let text = include_str!("../SETTINGS.md");
+        let from = "from = 'a@example.org'";
+        let top = defaults(text, "Top level", ("", &[from]), read);
+        assert_eq!((top.faults, top.required), (Vec::new(), vec!["from".to_owned()]));
+        assert_eq!(top.same, ["preset", "sendmail_args", "plain_text", "headers"]);
+        let before = format!("{from}\n[incoming]\n");
+        let required = ["reply_to = 'a+%{token}@example.org'", "host = 'imap.example.org'", "username = 'u'"];
+        let incoming = defaults(text, "[incoming]", (&before, &required), read);
+        assert_eq!((incoming.faults, incoming.required.len()), (Vec::new(), 3));
+        assert_eq!(incoming.same, ["tls", "mailbox", "delete_handled"]);
+    }
+}

@@ -48,7 +48,8 @@ fn render_check_and_explain() {
     );
     let place = format!("{bad}:3:1: error[protocol-unknown]: PROTOCOL = SMTPS: not a protocol of Forgejo");
     expect(&["check", &bad], 3, &[&place, "write smtps"]);
-    expect(&["check", &bad, "--json"], 3, &["\"code\":\"protocol-unknown\""]);
+    let answer = expect(&["check", &bad, "--json"], 3, &["\"code\":\"protocol-unknown\""]);
+    testkit::findings(&serde_json::from_str(&answer).expect("JSON"));
     let enabled = write(
         folder.path(),
         "enabled.ini",
@@ -335,12 +336,10 @@ fn apply_unsets_what_the_settings_no_longer_say() {
 
 #[test]
 fn a_password_fits_the_one_who_reads_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let about = std::fs::metadata(folder.path()).expect("a folder");
-    if std::os::unix::fs::MetadataExt::uid(&about) != 0 {
-        // Only root can give files to others; CI runs as root.
+    if !testkit::needs_root("smtp-config-cli: a_password_fits_the_one_who_reads_it") {
         return;
     }
+    let folder = tempfile::tempdir().expect("a folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
     let ini = write(folder.path(), "app.ini", "RUN_USER = daemon\n[server]\nDOMAIN = x\n", 0o600);
     let secret = write(folder.path(), "secret", "plainplain\n", 0o400);
@@ -470,4 +469,25 @@ fn a_large_file_is_edited_in_a_time_that_grows_with_its_size() {
     let (small, large) = (timed(&file(1)), timed(&file(5)));
     // Quadratic work would take 25 times as long; a debug build on a busy machine is far slower than a release.
     assert!(large < small * 15, "1 MB took {small:?}, 5 MB {large:?}");
+}
+
+/// Notes are on standard error, and not there with `--quiet`; the result is the same.
+#[test]
+fn notes_are_left_out_where_that_is_asked_for() {
+    let render = ["render", "--from", "a@b", "--host", "mail.example.org", "--port", "465"];
+    let said = |option: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_smtp-config")).args(render).args(option).output();
+        let output = output.expect("the program runs");
+        assert!(output.status.success(), "{option:?}");
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (out, err) = said(&[]);
+    assert!(out.contains("SMTP_ADDR") && err.contains("note: the protocol follows port 465"), "{out}{err}");
+    for option in ["--quiet", "-q"] {
+        assert_eq!(said(&[option]), (out.clone(), String::new()));
+    }
+    assert_eq!(said(&["--verbose"]), (out, err));
 }

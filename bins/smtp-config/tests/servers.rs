@@ -31,6 +31,9 @@ fn write(folder: &Path, name: &str, text: &str, mode: u32) -> String {
 
 #[test]
 fn three_lines_point_forgejo_at_a_server_of_ones_own() {
+    if !testkit::needs_root("smtp-config-cli: three_lines_point_forgejo_at_a_server_of_ones_own") {
+        return;
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new();
     let pair = CertificateFiles::write(folder.path(), "mail", &authority.issue(&["localhost"]));
@@ -91,7 +94,12 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
     for version in ["7", "11", "15", "16", "17"] {
         let leak = [&starttls[..], &["--as-forgejo", version]].concat();
         run(&leak, 3, &["the eavesdropper has the password, in clear", "take smtps on port 465"]);
-        run(&[&leak[..], &["--json"]].concat(), 3, &["\"leaks\":true"]);
+        let answer = run(&[&leak[..], &["--json"]].concat(), 3, &["\"leaks\":true"]);
+        let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
+        assert_eq!(
+            (&found[0]["code"], &found[0]["fix"]),
+            (&"leaks".into(), &"take smtps on port 465.".into())
+        );
     }
 
     run(
@@ -131,12 +139,26 @@ fn three_lines_point_forgejo_at_a_server_of_ones_own() {
         3,
         &["other.example.org", "skipped"],
     );
+    let answer = run(
+        &[&["doctor"], &wire[..], &["--no-dns", "--no-ports", "--json"]].concat(),
+        3,
+        &["\"verdict\":\"fail\""],
+    );
+    let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
+    let misnamed = |found: &serde_json::Value| {
+        found["severity"] == "error"
+            && found["message"].as_str().is_some_and(|text| text.contains("other.example.org"))
+    };
+    assert!(found.iter().any(misnamed), "{found:?}");
     run(&[&["send-test"], &wire[..], &["--to", "a@example.org"]].concat(), 1, &["other.example.org"]);
     assert!(!other.log().contains("sasl_username"), "{}", other.log());
 }
 
 #[test]
 fn the_default_provider_is_reached_with_nothing_but_an_account() {
+    if !testkit::needs_root("smtp-config-cli: the_default_provider_is_reached_with_nothing_but_an_account") {
+        return;
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new();
     let pair = CertificateFiles::write(folder.path(), "mail", &authority.issue(&["in-v3.mailjet.com"]));

@@ -2,7 +2,7 @@
 //! the use of early data, authentication, and the choice of a target, each with its reason.
 //!
 //! There is no I/O, no clock and no randomness here: facts come in as arguments. A server that acts on the decisions is the crate
-//! [`edge-proxy`](https://docs.rs/edge-proxy), and `edge-proxyd explain` prints them.
+//! `edge-proxy`, and `edge-proxyd explain` prints them.
 //!
 //! # Example
 //!

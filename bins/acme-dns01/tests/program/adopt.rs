@@ -67,6 +67,7 @@ fn adopted(lab: &Lab, folder: &str) {
     let orders = lab.pebble.logged("POST /order-plz");
     let dry = lab.run(&["adopt", &folder, "--dry-run"]).ends(0);
     assert!(dry.out.contains("would be taken from"), "{}", dry.out);
+    testkit::findings(&lab.run(&["adopt", &folder, "--dry-run", "--json"]).ends(0).json());
     assert_eq!(lab.run(&["list", "--json"]).ends(0).json()[0]["status"], "missing");
     let done = lab.run(&["adopt", &folder]).ends(0);
     assert!(done.out.contains("certificate site: taken from"), "{}", done.out);

@@ -13,7 +13,8 @@ fn every_command_in_turn() {
     let checked = lab.run(&["check"]).ends(0);
     assert!(checked.out.contains("ok ") && !checked.out.contains("WRONG"), "{}", checked.out);
     assert_eq!(lab.pebble.logged("/order-plz"), 0, "it orders nothing: {}", lab.pebble.log());
-    assert!(lab.run(&["--json", "check"]).ends(0).json().as_array().is_some_and(|found| !found.is_empty()));
+    let found = testkit::findings(&lab.run(&["--json", "check"]).ends(0).json());
+    assert!(found.iter().all(|found| found["fine"] == true && found["severity"] == "note"), "{found:?}");
     lab.run(&["issue", "--dry-run"]).ends(0);
 
     let before = lab.run(&["list"]).ends(0);
@@ -218,6 +219,9 @@ fn what_is_in_place_is_shown_and_replaced() {
 #[test]
 fn groups_are_checked_and_enforced() {
     use std::os::unix::fs::MetadataExt;
+    if !testkit::needs_root("acme-dns01-cli: groups_are_checked_and_enforced") {
+        return;
+    }
     let lab = Lab::start();
     lab.run(&["once"]).ends(0);
     let group = || lab.path("acme/site/key.pem").metadata().expect("a file").gid();
@@ -290,4 +294,6 @@ fn check_finds_what_an_order_would_meet() {
     lab.secret("tsig", "c29tZXRoaW5nIGVsc2UgZW50aXJlbHksIG9mIDMyIGI=");
     let key = lab.run_with(&[], &["check"]).ends(3);
     assert!(key.out.contains("WRONG"), "{}", key.out);
+    let found = testkit::findings(&lab.run(&["check", "--json"]).ends(3).json());
+    assert!(found.iter().any(|found| found["severity"] == "error" && found["fine"] == false), "{found:?}");
 }

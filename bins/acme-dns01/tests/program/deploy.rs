@@ -108,6 +108,11 @@ fn serial(lab: &Lab) -> String {
 
 #[test]
 fn nginx_as_a_member_of_the_group_is_reloaded_or_the_old_pair_is_back() {
+    if !testkit::needs_root(
+        "acme-dns01-cli: nginx_as_a_member_of_the_group_is_reloaded_or_the_old_pair_is_back",
+    ) {
+        return;
+    }
     let lab = Lab::start();
     lab.run(&["once"]).ends(0);
     let site = lab.path("acme/site");
@@ -171,6 +176,9 @@ fn nginx_as_a_member_of_the_group_is_reloaded_or_the_old_pair_is_back() {
 
 #[test]
 fn postfix_is_reloaded_and_read_by_starttls() {
+    if !testkit::needs_root("acme-dns01-cli: postfix_is_reloaded_and_read_by_starttls") {
+        return;
+    }
     let lab = Lab::start();
     lab.run(&["once"]).ends(0);
     let site = lab.path("acme/site");

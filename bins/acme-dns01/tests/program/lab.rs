@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,8 +10,14 @@ use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::{KnotServer, Pebble, PebbleVersion};
 
-/// A group that nobody else is in.
+/// A group that nobody else is in, which root can give files to.
 pub(crate) const GROUP: u32 = 48_213;
+
+/// The group of the configuration: an ordinary user's is its own, since it may give files to no other.
+fn group() -> u32 {
+    let own = std::fs::metadata("/proc/self").expect("Linux");
+    if own.uid() == 0 { GROUP } else { own.gid() }
+}
 
 pub(crate) struct Lab {
     pub(crate) knot: KnotServer,
@@ -82,7 +88,7 @@ impl Lab {
         let dns = self.knot.address();
         format!(
             r#"folder = "{home}/{folder}"
-group = "{GROUP}"
+group = "{group}"
 email = "admin@example.test"
 {first}[dns]
 resolvers = "{dns}"
@@ -102,6 +108,7 @@ names = ["a.example.test", "*.a.example.test"]
 authority = "pebble"
 settle = 0
 {more}"#,
+            group = group(),
             port = dns.port(),
             directory = self.directory,
         )

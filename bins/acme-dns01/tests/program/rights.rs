@@ -8,6 +8,11 @@ const ACCOUNT: u32 = 48_215;
 
 #[test]
 fn fault_21_a_folder_that_may_not_be_written_is_named_and_keeps_its_certificate() {
+    if !testkit::needs_root(
+        "acme-dns01-cli: fault_21_a_folder_that_may_not_be_written_is_named_and_keeps_its_certificate",
+    ) {
+        return;
+    }
     let lab = Lab::start();
     lab.run(&["once"]).ends(0);
     for path in ["acme", "tsig"] {

@@ -20,7 +20,8 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
         Err(mut problems) => {
             if args.no_files {
                 // Contents that are part of the configuration, such as pages and passwords, are on another machine.
-                problems.list.retain(|problem| !problem.message.contains("(os error "));
+                // The configuration itself has to be here; its fault has no line.
+                problems.list.retain(|problem| problem.line == 0 || !problem.message.contains("(os error "));
             }
             if problems.list.is_empty() {
                 if args.json {

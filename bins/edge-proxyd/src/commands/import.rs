@@ -3,6 +3,7 @@
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Impact, Import, Note, Options, ParseError, import, parse, whole};
 use crate::prove;
+use cli_support::finding::{Finding, Findings, Place, Severity};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,11 +68,25 @@ fn as_json(import: &Import) -> serde_json::Value {
             "what": note.what,
         })
     };
+    let findings = Findings::new(import.notes.iter().map(finding).collect());
     json!({
+        "findings": findings.json(),
         "config": import.text,
         "sites": import.sites,
         "not_taken_over": import.notes.iter().map(note).collect::<Vec<_>>(),
     })
+}
+
+/// Returns a note in the form that all programs of the family have.
+fn finding(note: &Note) -> Finding {
+    let place = Place {
+        file: note.file.clone(),
+        line: note.line,
+        column: note.line.min(1),
+        key: note.directive.clone(),
+    };
+    let severity = if note.impact == Impact::Harmless { Severity::Note } else { Severity::Warning };
+    Finding::error(note.impact.word(), place, &note.what).severity(severity)
 }
 
 /// Prints the notes in order of harm. Harmless ones are counted, or listed with `all`.
