@@ -2,17 +2,21 @@
 
 use crate::host::Host;
 
-/// Returns the folder of PostgreSQL's programs on the hosts, for a major version.
+/// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools, or its copy where other accounts
+/// cannot enter that.
 pub(crate) fn programs(major: u32) -> String {
     // The 17 with ICU comes from a suite with newer fixes than those of the 18; pg_upgrade refuses that combination.
-    if major == 17 { "/opt/postgresql-17/bin".to_owned() } else { format!("/opt/postgresql-{major}-icu/bin") }
+    let version = if major == 17 { "17".to_owned() } else { format!("{major}-icu") };
+    let readable = testkit::postgres::programs(&version);
+    let is_copy = !testkit::tools().canonicalize().is_ok_and(|tools| readable.starts_with(tools));
+    if is_copy { readable.display().to_string() } else { format!("/opt/postgresql-{version}/bin") }
 }
 
-/// Wraps a command to run as the PostgreSQL account. It may enter folders of root, where the tools may be.
+/// Wraps a command to run as the PostgreSQL account.
 pub(crate) fn as_account(command: &str) -> String {
     format!(
-        "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all,+dac_read_search \
-         --ambient-caps=-all,+dac_read_search env CREDENTIALS_DIRECTORY=/run/credentials/pg-ensure.service {command}"
+        "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all --ambient-caps=-all \
+         env CREDENTIALS_DIRECTORY=/run/credentials/pg-ensure.service {command}"
     )
 }
 
