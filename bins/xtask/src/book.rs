@@ -1,8 +1,8 @@
 //! The book in examples/book: its links exist, its files are valid for their programs, its commands have only options that the
 //! programs have; and mdBook renders it.
 
-use crate::links;
 use crate::process::{Outcome, root, step, target, tools_folder};
+use crate::{family, links};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,9 +29,6 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ("mailer.toml", "smtp-config", &["render", "--settings", "FILE"]),
 ];
 
-const PROGRAMS: &[&str] =
-    &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
-
 fn folder() -> PathBuf {
     root().join("examples/book")
 }
@@ -49,17 +46,18 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-/// Checks the book with the programs of the debug build, and the links of the workspace's other documents.
+/// Checks the book with the programs of the debug build, and the links of the documents of the workspace and its packages.
 pub(crate) fn check() -> Outcome {
     let work = target().join("book-test");
     let _ = std::fs::remove_dir_all(&work);
     std::fs::create_dir_all(&work).map_err(|why| format!("{}: {why}", work.display()))?;
     let mut faults = Vec::new();
-    for document in links::documents(&root())?.iter().chain(&links::documents(&folder())?) {
-        faults.extend(links::broken(document)?);
+    let documents = [links::documents(&root())?, links::documents(&folder())?, links::of_packages(&root())?];
+    for document in documents.concat() {
+        faults.extend(links::broken(&document)?);
     }
     faults.extend(check_summary()?);
-    faults.extend(family()?);
+    faults.extend(family::faults(&page("references.md")?)?);
     let (mut files, mut commands) = (0, 0);
     let mut help = BTreeMap::new();
     for page in links::documents(&folder())? {
@@ -136,20 +134,6 @@ pub(crate) fn render() -> Outcome {
     Ok(())
 }
 
-/// Returns a message for each program whose `--help` lacks the parts that all programs have.
-fn family() -> Result<Vec<String>, String> {
-    let mut faults = Vec::new();
-    for program in PROGRAMS {
-        let output = Command::new(target().join("debug").join(program)).arg("--help").output();
-        let output = output.map_err(|why| format!("{program}: {why}: build the programs first"))?;
-        let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-        let wanted = ["Exit codes: 0 done, 1 failed, 2 unusable input or usage, 3", " completions ", " man "];
-        let missing = wanted.iter().filter(|part| !text.contains(**part));
-        faults.extend(missing.map(|part| format!("{program} --help does not have {part:?}")));
-    }
-    Ok(faults)
-}
-
 /// Returns a message for each page that is missing in SUMMARY.md.
 fn check_summary() -> Result<Vec<String>, String> {
     let summary = folder().join("SUMMARY.md");
@@ -211,7 +195,7 @@ fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("sudo ").trim_start_matches("-u postgres ");
     let line = line.split(" > ").next()?.split(" | ").next()?;
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
+    family::PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
 }
 
 /// Returns what is wrong with a command: a subcommand or an option that the program does not have. `None` if nothing is.

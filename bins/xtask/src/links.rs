@@ -1,9 +1,34 @@
-//! Links of Markdown documents: every relative one has to exist.
+//! Links of Markdown documents: every relative one has to exist, and none may lead to a registry's page of a package of this
+//! workspace, which need not be there.
 
+use crate::registry::{LIBRARIES, PROGRAMS, folder};
 use std::path::{Path, PathBuf};
 
-/// Returns the relative links of a document, without their anchors, outside of code.
+/// The addresses below which registries have pages of packages.
+const REGISTRIES: &[&str] = &["https://docs.rs/crate/", "https://docs.rs/", "https://crates.io/crates/"];
+
+/// Returns the relative links of a document, without their anchors, outside of code. Links to items, which rustdoc checks, are not
+/// among them.
 pub(crate) fn relative(text: &str) -> Vec<String> {
+    let is_relative = |link: &String| {
+        !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:") && !link.contains('@')
+    };
+    let links = all(text).into_iter().map(|link| link.split('#').next().unwrap_or_default().to_owned());
+    links.filter(is_relative).collect()
+}
+
+/// Returns the links of a document to registries' pages of packages of this workspace.
+fn published(text: &str) -> Vec<String> {
+    let is_ours = |link: &String| {
+        let rest = REGISTRIES.iter().find_map(|registry| link.strip_prefix(registry));
+        let name = rest.and_then(|rest| rest.split(['/', '#']).next()).unwrap_or_default();
+        LIBRARIES.iter().chain(PROGRAMS).any(|package| *package == name)
+    };
+    all(text).into_iter().filter(is_ours).collect()
+}
+
+/// Returns the links of a document, outside of code.
+fn all(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut code = false;
     for line in text.lines() {
@@ -13,15 +38,17 @@ pub(crate) fn relative(text: &str) -> Vec<String> {
         if code || line.starts_with("    ") {
             continue;
         }
-        for rest in line.split("](").skip(1) {
-            let link = rest.split(')').next().unwrap_or_default();
-            let link = link.split('#').next().unwrap_or_default();
-            if !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:") {
-                found.push(link.to_owned());
-            }
-        }
+        found.extend(
+            line.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or_default().to_owned()),
+        );
     }
     found
+}
+
+/// Returns the documents beside the packages of the workspace.
+pub(crate) fn of_packages(root: &Path) -> Result<Vec<PathBuf>, String> {
+    let folders = LIBRARIES.iter().chain(PROGRAMS).map(|package| documents(&root.join(folder(package))));
+    Ok(folders.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Returns the links of a document that lead nowhere.
@@ -29,7 +56,10 @@ pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(document).map_err(|why| format!("{}: {why}", document.display()))?;
     let folder = document.parent().unwrap_or(Path::new("."));
     let links = relative(&text).into_iter().filter(|link| !folder.join(link).exists());
-    Ok(links.map(|link| format!("{}: {link} does not exist", document.display())).collect())
+    let missing = links.map(|link| format!("{}: {link} does not exist", document.display()));
+    let published = published(&text).into_iter();
+    let published = published.map(|link| format!("{}: {link}: write a relative link", document.display()));
+    Ok(missing.chain(published).collect())
 }
 
 /// Returns the Markdown documents of a folder, without folders below it.
@@ -52,5 +82,18 @@ mod tests {
     fn links_are_found_outside_of_code() {
         let text = "[a](b.md#c) and [d](https://e) ![f](g.png)\n```\n[h](i.md)\n```\n    [j](k.md)\n[l](#m)";
         assert_eq!(relative(text), ["b.md", "g.png"]);
+        assert_eq!(relative("[a](mod@b) [c](#d)"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn pages_of_our_own_packages_are_found() {
+        let text = "[a](https://docs.rs/pg-hba/latest/x) [b](https://docs.rs/crate/pg-ensure) [c](https://docs.rs/pg-hbas) \
+                    [d](https://crates.io/crates/edge-proxyd#e) [f](https://crates.io/crates/http)";
+        let ours = [
+            "https://docs.rs/pg-hba/latest/x",
+            "https://docs.rs/crate/pg-ensure",
+            "https://crates.io/crates/edge-proxyd#e",
+        ];
+        assert_eq!(published(text), ours);
     }
 }

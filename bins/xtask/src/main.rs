@@ -9,6 +9,7 @@ mod clients;
 mod conformance;
 mod cycles;
 mod dist;
+mod family;
 mod flake;
 mod full;
 mod fuzz;

@@ -75,8 +75,8 @@ pub(crate) fn test() -> Outcome {
     for scenario in scenarios {
         scenario.end()?;
     }
+    left_out.report()?;
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
-    left_out.report();
     Ok(())
 }
 
@@ -101,10 +101,39 @@ impl SkippedChecks {
         self.is_root
     }
 
-    /// Prints the names of the checks that were left out. Continuous integration runs as root, which leaves out none.
-    fn report(&self) {
-        if !self.names.is_empty() {
-            println!("xtask: {} checks need root: {}", self.names.len(), self.names.join(", "));
+    /// Prints the names of the checks that were left out.
+    ///
+    /// # Errors
+    /// If root left out any: continuous integration runs as root, where each of them has to run.
+    fn report(&self) -> Outcome {
+        let names = self.names.join(", ");
+        match (self.names.len(), self.is_root) {
+            (0, _) => Ok(()),
+            (count, true) => Err(format!("root left out {count} checks: {names}")),
+            (count, false) => {
+                println!("xtask: {count} checks need root: {names}");
+                Ok(())
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_may_leave_out_nothing_and_others_only_what_needs_root() {
+        let of = |is_root, names: &[&str]| SkippedChecks {
+            is_root,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let mut root = of(true, &[]);
+        assert!(root.may("boot"));
+        assert_eq!(root.report(), Ok(()));
+        assert_eq!(of(true, &["a", "b"]).report(), Err("root left out 2 checks: a, b".to_owned()));
+        let mut other = of(false, &["a"]);
+        assert!(!other.may("boot"));
+        assert_eq!((other.names.join(" "), other.report()), ("a boot".to_owned(), Ok(())));
     }
 }

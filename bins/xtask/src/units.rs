@@ -7,11 +7,16 @@ use std::process::Command;
 /// Settings that systemd 254 added. Older versions ignore them, with a warning.
 const SINCE_254: &[&str] = &["RestartMaxDelaySec=", "RestartMode=", "RestartSteps="];
 
-/// Verifies the installed units: their programs exist and their settings are known.
+/// Verifies the units that packages installed into a root, and returns the services among them.
 pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
-    let folder = system.join("usr/lib/systemd/system");
-    let units = std::fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let units: Vec<PathBuf> = units.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    verify_in(&system.join("usr/lib/systemd/system"))
+}
+
+/// Verifies the units of a folder: their settings are known. Returns the services among them.
+pub(crate) fn verify_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let units = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let units = units.filter_map(Result::ok).map(|entry| entry.path());
+    let units: Vec<PathBuf> = units.filter(|path| path.is_file()).collect();
     for unit in &units {
         let output = Command::new("systemd-analyze")
             .arg("verify")

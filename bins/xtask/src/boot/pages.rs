@@ -3,12 +3,15 @@
 
 use super::Step;
 use super::book::{follow, result, served};
-use super::machine::Machine;
+use super::machine::{Machine, quiet};
 use crate::book::page;
-use crate::process::Outcome;
+use crate::process::{Outcome, tools_folder};
+use std::path::Path;
+use std::process::Command;
 
 pub(super) const STEPS: &[Step] = &[
     ("Back up and restore: the edge and the node come back on an empty machine", backup),
+    ("PostgreSQL from 17 to 18, and the same after a boot", postgresql),
     ("Move from nginx", from_nginx),
     ("Move from lego or certbot, and when a certificate does not renew", from_certbot),
 ];
@@ -56,6 +59,64 @@ fn backup(machine: &mut Machine) -> Outcome {
     // The table of before is there.
     machine.run(&format!("{ROW} 'drop table once'"))?;
     result(machine)
+}
+
+/// The programs of 18 as the package has them, and the empty cluster that it makes. They bring their libraries.
+const EIGHTEEN: &str = "chown -R root: /opt/postgresql-18; ln -s /opt/postgresql-18/usr/lib/postgresql/18 /usr/lib/postgresql/18; \
+    pg_createcluster 18 main > /dev/null; cat /etc/postgresql/18/main/postgresql.conf | grep '^port = 5433'";
+
+fn postgresql(machine: &mut Machine) -> Outcome {
+    let place = machine.root().join("opt/postgresql-18");
+    quiet(Command::new("cp").arg("-a").arg(tools_folder().join("postgresql-18-icu")).arg(&place))?;
+    at_home(&place, "/opt/postgresql-18")?;
+    machine.run(EIGHTEEN)?;
+    machine.run(&format!("{ROW} 'create table old (a int); insert into old values (17)'"))?;
+    // What an administrator adds.
+    machine.run("echo 'work_mem = 7MB' > /etc/postgresql/17/main/conf.d/own.conf; chown postgres: /etc/postgresql/17/main/conf.d/own.conf")?;
+    follow(machine, &page("postgresql-17-to-18.md")?)?;
+    let served = |machine: &Machine| -> Outcome {
+        let answer = machine.run(&format!(
+            "{ROW} \"select current_setting('server_version_num')::int / 10000, a, current_setting('work_mem'), current_setting('cluster_name') from old\""
+        ))?;
+        if answer == "18|17|7MB|18/main" { Ok(()) } else { Err(format!("the new server answers {answer}")) }
+    };
+    served(machine)?;
+    machine.run("pg_lsclusters -h | grep -E '^17 +main +5432 +down' && pg_lsclusters -h | grep -E '^18 +main +5432 +online'")?;
+    // What came before lives with it, also after a boot: roles, passwords, rules, units.
+    machine.run("systemctl restart pg-ensure")?;
+    machine.reboot()?;
+    machine.active(60, &["postgresql@18-main", "pg-ensure", "edge-proxyd", "services"])?;
+    machine.run("! systemctl is-active postgresql@17-main")?;
+    served(machine)?;
+    machine.run(&format!("{ROW} 'drop table old'")).map(drop)
+}
+
+/// Makes unpacked programs find their libraries at the place on the machine where they are.
+fn at_home(folder: &Path, place: &str) -> Outcome {
+    let libraries = format!("{place}/usr/lib/x86_64-linux-gnu");
+    let bin = folder.join("usr/lib/postgresql/18/bin");
+    let programs = std::fs::read_dir(&bin).map_err(|why| format!("{}: {why}", bin.display()))?;
+    for program in programs.filter_map(Result::ok).map(|entry| entry.path()) {
+        let print = Command::new("patchelf").arg("--print-interpreter").arg(&program).output();
+        let print = print.map_err(|why| format!("patchelf: {why}"))?;
+        let interpreter = String::from_utf8_lossy(&print.stdout).trim().to_owned();
+        // Scripts have none.
+        let Some((_, below)) =
+            interpreter.split_once("postgresql-18-icu/").filter(|_| print.status.success())
+        else {
+            continue;
+        };
+        let mut patch = Command::new("patchelf");
+        patch.args([
+            "--set-interpreter",
+            &format!("{place}/{below}"),
+            "--force-rpath",
+            "--set-rpath",
+            &libraries,
+        ]);
+        quiet(patch.arg(&program))?;
+    }
+    Ok(())
 }
 
 /// The configuration of the two sites as nginx has it.

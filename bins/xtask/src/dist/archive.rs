@@ -4,6 +4,12 @@ use super::files::{Build, NAME, PROGRAMS, copy, run, sources, tar};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The folder that the archive is unpacked into.
+pub(super) const PREFIX: &str = "/usr/local";
+
+/// The unit whose commands have the path of Debian's package.
+const UNIT: &str = "bins/edge-proxyd/packaging/edge-proxyd.service";
+
 /// The files beside the programs, and their places.
 const FILES: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "share/doc/LICENSE-APACHE"),
@@ -12,8 +18,11 @@ const FILES: &[(&str, &str)] = &[
     ("bins/acme-dns01/CONFIG.md", "share/doc/acme-dns01.md"),
     ("bins/edge-proxyd/CONFIG.md", "share/doc/edge-proxyd.md"),
     ("bins/edge-proxyd/edge.toml", "share/examples/edge.toml"),
-    ("bins/edge-proxyd/packaging/edge-proxyd.service", "lib/systemd/system/edge-proxyd.service"),
+    (UNIT, "lib/systemd/system/edge-proxyd.service"),
     ("bins/edge-proxyd/packaging/edge-proxyd.socket", "lib/systemd/system/edge-proxyd.socket"),
+    ("bins/packaging/deb/edge-proxyd/preset", "lib/systemd/system-preset/80-edge-proxyd.preset"),
+    ("bins/packaging/deb/edge-proxyd/sysusers.conf", "lib/sysusers.d/edge-proxyd.conf"),
+    ("bins/packaging/deb/edge-proxyd/tmpfiles.conf", "lib/tmpfiles.d/edge-proxyd.conf"),
     ("bins/pg-ensure/MANIFEST.md", "share/doc/pg-ensure.md"),
     ("bins/pg-hba/POLICY.md", "share/doc/pg-hba.md"),
     ("bins/smtp-config/SETTINGS.md", "share/doc/smtp-config.md"),
@@ -46,11 +55,43 @@ pub(super) fn write(build: &Build, sbom: &Path) -> Result<PathBuf, String> {
         std::fs::rename(page.path(), tree.join("share/man/man5").join(page.file_name())).map_err(said)?;
     }
     for (source, place) in FILES {
-        copy(&sources().join(source), &tree.join(place), 0o644)?;
+        let source = sources().join(source);
+        if place.ends_with(".service") {
+            let unit =
+                std::fs::read_to_string(&source).map_err(|why| format!("{}: {why}", source.display()))?;
+            super::files::write(&tree.join(place), &below_prefix(&unit))?;
+        } else {
+            copy(&source, &tree.join(place), 0o644)?;
+        }
     }
     copy(sbom, &tree.join("share/doc/sbom.cdx.json"), 0o644)?;
     let archive = build.out.join(format!("{name}.tar.gz"));
     tar(&work, &archive, Some("--gzip"))?;
     std::fs::remove_dir_all(&work).map_err(said)?;
     Ok(archive)
+}
+
+/// Returns a unit whose commands of the archive's programs have the paths that they are unpacked to. Those of the system stay.
+fn below_prefix(unit: &str) -> String {
+    let mut text = String::new();
+    for line in unit.lines() {
+        let moved = PROGRAMS.iter().fold(line.to_owned(), |line, (_, program)| {
+            line.replace(&format!("/usr/bin/{program} "), &format!("{PREFIX}/bin/{program} "))
+        });
+        text.extend([if line.starts_with("Exec") { &moved } else { line }, "\n"]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_a_unit_have_the_paths_of_the_archive() {
+        let unit = "Documentation=/usr/bin/edge-proxyd \nExecStartPre=-+/usr/bin/systemd-tmpfiles --create\n\
+                    ExecStart=/usr/bin/edge-proxyd run\n";
+        let expected = unit.replace("ExecStart=/usr/bin/", "ExecStart=/usr/local/bin/");
+        assert_eq!(below_prefix(unit), expected);
+    }
 }

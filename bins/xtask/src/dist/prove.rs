@@ -1,9 +1,11 @@
 //! The proof of artefacts: each is installed into an empty root, and its programs run there.
 
 mod served;
+mod unit;
 
 pub(crate) use served::within;
 
+use super::archive::PREFIX;
 use super::files::{Build, NAME, PROGRAMS, run, sha256};
 use crate::process::Outcome;
 use std::path::{Path, PathBuf};
@@ -19,22 +21,25 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
         let root = work.join(&name);
         std::fs::create_dir_all(&root).map_err(|why| format!("{}: {why}", root.display()))?;
         if name.ends_with(".tar.gz") {
+            let place = root.join(PREFIX.trim_start_matches('/'));
+            std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
             run(Command::new("tar")
                 .arg("-xf")
                 .arg(artefact)
                 .arg("--strip-components=2")
                 .arg("-C")
-                .arg(&root))?;
+                .arg(&place))?;
             for (_, program) in PROGRAMS {
-                runs(build, &root, &format!("bin/{program}"))?;
+                runs(build, &root, &format!("{PREFIX}/bin/{program}"))?;
             }
+            unit::prove(&root)?;
         } else if name.ends_with(".deb") {
             run(Command::new("dpkg-deb").arg("--extract").arg(artefact).arg(&root))?;
             let program = name.split('_').next().unwrap_or_default();
-            runs(build, &root, &format!("usr/bin/{program}"))?;
+            runs(build, &root, &format!("/usr/bin/{program}"))?;
         } else if name.ends_with(".oci.tar") {
             unpack_image(artefact, &root)?;
-            runs(build, &root, "usr/bin/edge-proxyd")?;
+            runs(build, &root, "/usr/bin/edge-proxyd")?;
             served::prove(build, &root)?;
         } else if name.starts_with(NAME) {
             let text = std::fs::read_to_string(artefact).map_err(|why| format!("{name}: {why}"))?;
@@ -51,10 +56,10 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
 /// Runs a program in a root that has nothing else.
 fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
     if !build.fixed {
-        libraries(&root.join(program), root)?;
+        libraries(&root.join(program.trim_start_matches('/')), root)?;
     }
     for argument in ["--version", "--help"] {
-        run(&mut inside(root, &format!("/{program}"), &[argument], false))?;
+        run(&mut inside(root, program, &[argument], false))?;
     }
     Ok(())
 }
