@@ -124,7 +124,7 @@ pub fn defaults<T: PartialEq>(
             match read(&format!("{before}{}\n", others.join("\n"))) {
                 Err(why) if why.contains(&key) && others.len() < required.len() => found.required.push(key),
                 Err(why) => {
-                    found.faults.push(format!("{heading}: {key} is required, but its absence says: {why}"))
+                    found.faults.push(format!("{heading}: {key} is required, but its absence says: {why}"));
                 }
                 Ok(_) => found.faults.push(format!("{heading}: {key} is not required")),
             }
