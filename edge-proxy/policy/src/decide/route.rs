@@ -38,6 +38,8 @@ pub(super) struct AccessRules<'s> {
     auth: Option<&'s Auth>,
     /// True if the address list of the site excuses from the authentication, by `satisfy = any`.
     is_excused_by_site: bool,
+    /// True if authentication may stand in for an address list of the site or the route, by `satisfy = any`.
+    may_stand_in: bool,
     methods: &'s [String],
     requires_certificate: bool,
     /// The decision of the action itself ([`access_decision`]).
@@ -51,6 +53,9 @@ impl<'s> AccessRules<'s> {
             satisfy: route.satisfy,
             auth: route.auth.as_ref().or(site.auth.as_ref()),
             is_excused_by_site: route.auth.is_none() && site.satisfy == Satisfy::Any,
+            may_stand_in: [(&site.access, site.satisfy), (&route.access, route.satisfy)]
+                .into_iter()
+                .any(|(access, satisfy)| satisfy == Satisfy::Any && !access.is_open()),
             methods: &route.methods,
             requires_certificate: route.require_certificate,
             decides: access_decision(route),
@@ -62,12 +67,13 @@ impl<'s> AccessRules<'s> {
     fn keeps_out_as(&self, other: &Self) -> bool {
         let same_lists =
             self.access == other.access && (self.satisfy == Satisfy::All || self.satisfy == other.satisfy);
-        let asks = other.auth.is_some_and(|auth| *auth != Auth::Open);
+        let asks = |rules: &Self| rules.auth.is_some_and(|auth| *auth != Auth::Open);
         let same_auth = self.auth == other.auth
             && self.is_excused_by_site == other.is_excused_by_site
             && (self.satisfy == Satisfy::All || same_lists);
         (other.access.is_open() || same_lists)
-            && (!asks || same_auth)
+            // Without authentication nothing stands in for a list, which then refuses for good.
+            && if asks(other) { same_auth } else { !(other.may_stand_in && asks(self)) }
             && (other.methods.is_empty() || self.methods == other.methods)
             && (!other.requires_certificate || self.requires_certificate)
             && other.decides.is_none()

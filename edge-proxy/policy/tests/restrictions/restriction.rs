@@ -75,7 +75,11 @@ pub(crate) fn restrict(config: &mut Config, restriction: Restriction) {
         Restriction::AllOfSite => site.satisfy = Satisfy::All,
         Restriction::AllowRoute if route.access.allow.is_empty() => route.access.allow.push(range()),
         Restriction::AllowSite if site.access.allow.is_empty() => site.access.allow.push(range()),
-        Restriction::AuthOfRoute(auth) if !asks(route.auth.as_ref().or(site.auth.as_ref())) => {
+        // With `satisfy = any` a list would gain the partner that it lacked.
+        Restriction::AuthOfRoute(auth)
+            if !asks(route.auth.as_ref().or(site.auth.as_ref()))
+                && [site.satisfy, route.satisfy] == [Satisfy::All; 2] =>
+        {
             route.auth = Some(auth);
         }
         Restriction::AuthOfSite(auth) if !asks(site.auth.as_ref()) => site.auth = Some(auth),
@@ -117,7 +121,9 @@ pub(crate) fn add_route(site: &mut Site, path: PathMatch, case: CaseSensitivity)
                 || matches!(&path, PathMatch::Exact(path) | PathMatch::Prefix(path) if path == prefix)
         }
     };
-    if site.routes.iter().any(|route| route.path == path) {
+    // What begins with `/in` would take over what a route has below `/in`, and more paths with it.
+    let takes_over = |route: &Route| matches!((&route.path, &path), (PathMatch::Prefix(prefix), PathMatch::Begins(begin)) if prefix == begin);
+    if site.routes.iter().any(|route| route.path == path || takes_over(route)) {
         return;
     }
     // The most specific one is the last.

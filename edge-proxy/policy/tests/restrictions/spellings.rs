@@ -71,6 +71,14 @@ fn s14_letter_case_relaxes_no_rule() {
     });
     let head = head("GET", "a.example.org", "/IN");
     assert!(matches!(decide(&closed, &facts, &head).verdict, Verdict::Respond(_)));
+    // An open route whose site excuses by address refuses everybody else, for whom nothing stands in: not even a password.
+    let stands_in = with_an_exception(|site| {
+        (site.satisfy, site.access.allow) = (Satisfy::Any, vec!["10.0.0.0/8".parse().expect("a range")]);
+        site.routes[0].auth = Some(Auth::Open);
+        (site.routes[1].auth, site.routes[1].methods) = (None, vec!["GET".into()]);
+    });
+    assert_eq!(at(&stands_in, "/in"), (Admission::Authenticated, None));
+    assert_eq!(at(&stands_in, "/IN"), (Admission::Refused, Some(Reason::AmbiguousPath)));
     // A spelling that no route has is not one of the routes.
     let alone = with_an_exception(|site| {
         site.routes[1].methods = vec!["GET".into()];
