@@ -76,6 +76,39 @@ struct CertificateRules {
     mode: CertificateMode,
 }
 
+impl CertificateRules {
+    /// Reads the files of the settings.
+    fn read(asked: &ClientCertificates) -> Result<Self, ClientCertificatesError> {
+        Ok(Self {
+            authorities: read(&asked.ca)?,
+            revoked: asked.crl.as_deref().map(read).transpose()?,
+            mode: asked.mode,
+        })
+    }
+
+    /// Creates the verifier of client certificates. `asked` are the settings that the rules were read from.
+    fn verifier(
+        &self,
+        asked: &ClientCertificates,
+    ) -> Result<Arc<dyn ClientCertVerifier>, ClientCertificatesError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in authorities(&asked.ca, &self.authorities)? {
+            roots
+                .add(certificate)
+                .map_err(|source| ClientCertificatesError::Authority { path: asked.ca.clone(), source })?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if let (Some(path), Some(pem)) = (&asked.crl, &self.revoked) {
+            builder = builder.with_crls(revocation_lists(path, pem)?).enforce_revocation_expiration();
+        }
+        if self.mode == CertificateMode::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        Ok(builder.build()?)
+    }
+}
+
 /// The client certificate settings of one site, with its TLS configuration.
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
@@ -91,26 +124,8 @@ impl ClientAuth {
         base: &ServerConfig,
         server: impl FnOnce(Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, rustls::Error>,
     ) -> Result<Self, ClientCertificatesError> {
-        let rules = CertificateRules {
-            authorities: read(&asked.ca)?,
-            revoked: asked.crl.as_deref().map(read).transpose()?,
-            mode: asked.mode,
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in authorities(&asked.ca, &rules.authorities)? {
-            roots
-                .add(certificate)
-                .map_err(|source| ClientCertificatesError::Authority { path: asked.ca.clone(), source })?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        if let (Some(path), Some(pem)) = (&asked.crl, &rules.revoked) {
-            builder = builder.with_crls(revocation_lists(path, pem)?).enforce_revocation_expiration();
-        }
-        if asked.mode == CertificateMode::Optional {
-            builder = builder.allow_unauthenticated();
-        }
-        let mut tls = server(builder.build()?)?;
+        let rules = CertificateRules::read(asked)?;
+        let mut tls = server(rules.verifier(asked)?)?;
         tls.alpn_protocols.clone_from(&base.alpn_protocols);
         tls.key_log = base.key_log.clone();
         tls.enable_secret_extraction = base.enable_secret_extraction;

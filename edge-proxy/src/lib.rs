@@ -123,4 +123,4 @@ pub use resumption::{
     StoreFuture,
 };
 pub use tls::TlsParameters;
-pub use upstream::{Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError};
+pub use upstream::{Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError, check_upstream_tls};

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod import;
 mod journal;
+mod key_fault;
 mod log;
 mod manual;
 mod prove;

@@ -1,6 +1,6 @@
 //! The check of the files that client certificates are verified by.
 
-use super::{ClientCertificatesError, authorities, name, read, revocation_lists};
+use super::{CertificateRules, ClientCertificatesError, authorities, name, read, revocation_lists};
 use edge_policy::config::ClientCertificates;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,15 @@ pub fn check_client_certificates(
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let mut found = of_authorities(asked).unwrap_or_else(|why| vec![why]);
     found.extend(of_revocations(asked, now).unwrap_or_else(|why| vec![why]));
+    let is_usable = |fault: &ClientCertificatesError| {
+        matches!(
+            fault,
+            ClientCertificatesError::NotAuthority { .. } | ClientCertificatesError::Expired { .. }
+        )
+    };
+    if found.iter().all(is_usable) {
+        found.extend(CertificateRules::read(asked).and_then(|rules| rules.verifier(asked)).err());
+    }
     found
 }
 

@@ -32,6 +32,7 @@ pub use target::TargetStatus;
 pub(crate) use target::{SharedTarget, Targets};
 pub use target_event::{TargetChange, TargetEvent};
 pub(crate) use tls::ClientTls;
+pub use tls::check_upstream_tls;
 pub(crate) use wire::UpstreamTransport;
 
 use crate::body::BodyPart;

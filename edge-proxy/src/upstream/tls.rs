@@ -35,6 +35,14 @@ impl ClientTls {
     }
 }
 
+/// Reads and verifies the files of TLS settings as a start does, without connecting.
+///
+/// # Errors
+/// [`UpstreamTlsError`], with which [`Builder::start`](crate::Builder::start) and a reload would fail.
+pub fn check_upstream_tls(tls: &UpstreamTls) -> Result<(), UpstreamTlsError> {
+    client_config(tls).map(drop)
+}
+
 fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;

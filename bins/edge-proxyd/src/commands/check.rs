@@ -4,6 +4,8 @@ mod client_certificates;
 mod files;
 mod findings;
 mod idioms;
+mod start;
+mod upstream_tls;
 
 use crate::cli::{CheckArgs, Exit};
 use crate::config;
@@ -15,7 +17,10 @@ use serde_json::json;
 use std::path::Path;
 
 pub(crate) fn run(args: &CheckArgs) -> Exit {
-    let (settings, snapshot) = match config::load(&args.config) {
+    let file = args.config.display().to_string();
+    let loaded = config::text(&args.config)
+        .and_then(|text| config::read(&file, &text).map(|(settings, snapshot)| (settings, snapshot, text)));
+    let (settings, snapshot, text) = match loaded {
         Ok(loaded) => loaded,
         Err(mut problems) => {
             if args.no_files {
@@ -39,10 +44,11 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     idioms::find(&settings.proxy, &mut findings);
     if !args.no_files {
         client_certificates::find(&settings, &mut findings);
+        upstream_tls::find(&settings, &mut findings);
+        start::find(&settings, (&file, &text), &mut findings);
         files::find(&settings, &args.config, &mut findings);
     }
     let config = snapshot.config();
-    let file = args.config.display().to_string();
     let (errors, warnings) = (findings.with(Severity::Error, &file), findings.with(Severity::Warning, &file));
     if args.json {
         let problems: Vec<_> = errors

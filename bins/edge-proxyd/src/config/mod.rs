@@ -76,11 +76,12 @@ pub(crate) enum StatusAddress {
 
 /// Reads and validates a file.
 pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
-    let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => read(&name, &text),
-        Err(why) => Err(Problems::unreadable(&name, &why)),
-    }
+    text(path).and_then(|text| read(&path.display().to_string(), &text))
+}
+
+/// Returns the text of a file.
+pub(crate) fn text(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|why| Problems::unreadable(&path.display().to_string(), &why))
 }
 
 /// Reads and validates the text of a file, and the files that it includes.

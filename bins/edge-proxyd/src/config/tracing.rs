@@ -3,11 +3,12 @@
 use super::document::{Table, Value};
 use super::keys::{Key, Kind};
 use super::upstream::{TARGET, TLS, upstream_by_address};
+use crate::key_fault::KeyFault;
 use cli_support::secret::{Reference, ReferenceError};
 use edge_http::grammar::{is_field_value, is_target, is_token};
 use edge_http::trace_context::Sampler;
 use edge_proxy::config::Tracing;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,18 +41,19 @@ impl Traces {
     /// Reads the secrets and returns the complete settings.
     ///
     /// # Errors
-    /// A message without the secret.
-    pub(crate) fn read_secrets(&self) -> Result<Tracing, String> {
+    /// The fault of the first key that has one.
+    pub(crate) fn read_secrets(&self) -> Result<Tracing, KeyFault> {
         let mut tracing = self.tracing.clone();
         for (name, reference) in &self.fields {
-            let failed = |why: &dyn std::fmt::Display| format!("[tracing] headers.{name}: {why}");
-            let secret = reference.read().map_err(|why| failed(&why))?;
-            if !is_field_value(secret.expose_secret().as_bytes()) {
-                return Err(failed(&"contains control characters, which a header must not have"));
-            }
+            let secret = read_field(name, reference)?;
             tracing.fields.push((name.clone(), secret.expose_secret().to_owned()));
         }
         Ok(tracing)
+    }
+
+    /// Reads the secrets and returns the fault of each that cannot be used.
+    pub(crate) fn faults(&self) -> Vec<KeyFault> {
+        self.fields.iter().filter_map(|(name, reference)| read_field(name, reference).err()).collect()
     }
 
     /// Returns the files that hold the secrets.
@@ -63,6 +65,18 @@ impl Traces {
         };
         self.fields.iter().flat_map(|(_, reference)| paths(reference)).collect()
     }
+}
+
+/// Reads the secret value of a field.
+fn read_field(name: &str, reference: &Reference) -> Result<SecretString, KeyFault> {
+    let key = || format!("headers.{name}");
+    let secret = reference.read().map_err(|why| KeyFault::of_secret("tracing", key(), &why))?;
+    if !is_field_value(secret.expose_secret().as_bytes()) {
+        let why =
+            "contains control characters, which a header must not have: write the secret on one line of text";
+        return Err(KeyFault::new("tracing", key(), why));
+    }
+    Ok(secret)
 }
 
 pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {

@@ -7,22 +7,44 @@ mod settings;
 pub(crate) use settings::SharedSection;
 
 use crate::journal;
+use crate::key_fault::KeyFault;
 use edge_proxy::{Shared, SharedEvent};
 use postgres::Postgres;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+
+/// The name of the section.
+const SECTION: &str = "shared";
 
 /// Reads the secrets of the section, without connecting.
 ///
 /// # Errors
-/// A message with the key.
-pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, String> {
-    let database = section.database.read().map_err(|why| format!("[shared] database: {}", words(&why)))?;
-    let store = Postgres::new(database.expose_secret(), section.roots.as_deref())
-        .map_err(|why| format!("[shared] {why}"))?;
-    let secret = section.secret.read().map_err(|why| format!("[shared] secret: {}", words(&why)))?;
+/// The fault of the first key that has one.
+pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, KeyFault> {
+    with_database(section, read_database(section)?.expose_secret())
+}
+
+/// Reads the secrets of the section, without connecting, and returns the faults of its keys: that of the database, and the first of
+/// the others.
+pub(crate) fn faults(section: &SharedSection) -> Vec<KeyFault> {
+    let (database, of_database) = match read_database(section) {
+        Ok(database) => (database, None),
+        Err(why) => ("host=/run/postgresql".into(), Some(why)),
+    };
+    of_database.into_iter().chain(with_database(section, database.expose_secret()).err()).collect()
+}
+
+/// Reads the connection string of the database.
+fn read_database(section: &SharedSection) -> Result<SecretString, KeyFault> {
+    section.database.read().map_err(|why| KeyFault::of_secret(SECTION, "database", &why))
+}
+
+/// Reads the other secrets and files of the section.
+fn with_database(section: &SharedSection, database: &str) -> Result<Shared, KeyFault> {
+    let store = Postgres::new(database, section.roots.as_deref())?;
+    let secret = section.secret.read().map_err(|why| KeyFault::of_secret(SECTION, "secret", &why))?;
     let shared = Shared::new(Arc::new(store), secret.expose_secret().trim().as_bytes());
-    let shared = shared.map_err(|why| format!("[shared] secret = \"{}\": {why}", section.secret))?;
+    let shared = shared.map_err(|why| KeyFault::new(SECTION, "secret", why).value(&section.secret))?;
     Ok(shared.schedule(section.schedule).wait(section.wait))
 }
 
@@ -39,8 +61,4 @@ pub(crate) fn tell(event: &SharedEvent) {
         ),
         _ => {}
     }
-}
-
-fn words(why: &dyn std::error::Error) -> String {
-    why.source().map_or_else(|| why.to_string(), |below| format!("{why}: {below}"))
 }

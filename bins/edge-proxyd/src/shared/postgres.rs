@@ -4,6 +4,7 @@
 //! Sessions are in an unlogged table, which keeps them single-use beyond one server: a replica never has them, a
 //! promoted one starts without any, and a crash loses them all, so no used session can come back.
 
+use crate::key_fault::KeyFault;
 use acme_dns01::store::{Database, Encryption};
 use edge_proxy::{SealedKey, SealedSession, SharedStore, StoreError, StoreFuture};
 use std::fmt::Display;
@@ -67,20 +68,24 @@ impl Postgres {
     /// Creates a store in this database from a libpq connection string, without connecting.
     ///
     /// # Errors
-    /// A message with the key.
-    pub(super) fn new(text: &str, roots: Option<&Path>) -> Result<Self, String> {
+    /// The fault of a key.
+    pub(super) fn new(text: &str, roots: Option<&Path>) -> Result<Self, KeyFault> {
+        let of_database = |why| KeyFault::new("shared", "database", why);
         // The cause is left out: it may contain the password.
         let mut config: Config = text.trim().parse().map_err(|_| {
-            "database: not a valid libpq connection string: expected host=… dbname=… user=… password=…"
-                .to_owned()
+            of_database("not a valid libpq connection string: expected host=… dbname=… user=… password=…")
         })?;
-        let wrong =
-            |path: &Path, why: &dyn Display| format!("database_roots = \"{}\": {why}", path.display());
+        let wrong = |path: &Path, why: &dyn Display| {
+            let fix = "write the path of the authorities of the database in PEM";
+            KeyFault::new("shared", "database_roots", format_args!("{why}: {fix}")).value(path.display())
+        };
         let pem = roots.map(|path| std::fs::read_to_string(path).map_err(|why| wrong(path, &why)));
-        let encryption = Encryption::of(&config, pem.transpose()?).ok_or(
-            "database: the server is remote and the connection would not be encrypted: write sslmode=require, with \
-             database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
-        )?;
+        let encryption = Encryption::of(&config, pem.transpose()?).ok_or_else(|| {
+            of_database(
+                "the server is remote and the connection would not be encrypted: write sslmode=require, with \
+                 database_roots for a CA of your own, or sslmode=disable for a network that is encrypted itself",
+            )
+        })?;
         // Every host must have been tried before [`SharedStore::keys`] returns.
         let share =
             TOTAL_CONNECT_TIMEOUT / u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
@@ -231,7 +236,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        Postgres::new(text, None).err().expect("it is wrong")
+        Postgres::new(text, None).err().expect("it is wrong").to_string()
     }
 
     #[test]

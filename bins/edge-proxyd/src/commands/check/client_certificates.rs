@@ -42,6 +42,18 @@ pub(super) fn find(settings: &Settings, findings: &mut Findings) {
                     );
                     (path, Severity::Warning, text)
                 }
+                Fault::Authority { path, source } => {
+                    let text = format!(
+                        "a certificate in it cannot be used as an authority ({source}): write the file of the authority that issues to clients"
+                    );
+                    (path, Severity::Error, text)
+                }
+                Fault::Verifier(why) => {
+                    let text = format!(
+                        "cannot be used ({why}): have the authority issue a complete list of version 2 (RFC 5280)"
+                    );
+                    (asked.crl.as_ref().unwrap_or(&asked.ca), Severity::Error, text)
+                }
                 // Of other kinds there are none before a server is built.
                 _ => continue,
             };

@@ -1,12 +1,11 @@
-//! Everything outside the configuration that `run` opens: certificates, secrets, the log, the addresses of listeners, and
-//! the sandbox.
+//! Certificates and their secrets, the addresses of listeners, and the sandbox.
 
 use super::findings::Findings;
 use crate::acme::AcmeSection;
 use crate::commands::run::{CLOCK, names_without_certificate};
 use crate::config::{Mode, Settings};
 use crate::sandbox::{self, Environment, Needs};
-use crate::shared;
+use cli_support::finding::Severity;
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use edge_proxy::config::{Listener, ListenerKind};
@@ -18,7 +17,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     certificates(settings, findings);
     secrets(settings, findings);
-    log(settings, findings);
     for listener in &settings.proxy.listeners {
         address(listener, findings);
     }
@@ -74,7 +72,7 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Returns whether an error is only the lack of `$CREDENTIALS_DIRECTORY`, which systemd sets for the service.
-fn is_missing_credentials(why: &str) -> bool {
+pub(super) fn is_missing_credentials(why: &str) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
 }
 
@@ -88,12 +86,6 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
             }
         }
     }
-    let shared = settings.shared.as_ref().and_then(|section| shared::prepare(section).err());
-    let traces =
-        settings.tracing.as_ref().and_then(|traces| traces.read_secrets().err()).map(|why| why.to_string());
-    for why in shared.into_iter().chain(traces).filter(|why| !is_missing_credentials(why)) {
-        findings.error(why);
-    }
 }
 
 /// Returns whether this process is the service, or root, so that a missing permission would stop `run` too.
@@ -101,27 +93,12 @@ pub(super) fn is_service() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() || rustix::process::geteuid().is_root()
 }
 
-fn denied(why: &io::Error, text: String, findings: &mut Findings) {
-    if why.kind() == io::ErrorKind::PermissionDenied && !is_service() {
-        findings.warning(format!("{text} (by this user; the service may be allowed to)"));
+/// Returns the weight of a fault and its text. What is only denied to this user is a warning, unless it is the service.
+pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
+    if denied && !is_service() {
+        (Severity::Warning, format!("{text} (by this user; the service may be allowed to)"))
     } else {
-        findings.error(text);
-    }
-}
-
-fn log(settings: &Settings, findings: &mut Findings) {
-    let Some(path) = &settings.log.file else { return };
-    let opened = std::fs::OpenOptions::new().append(true).open(path).map(drop);
-    let tried = match opened {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            // A file without a name, which is gone when it is closed.
-            tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
-        }
-        tried => tried,
-    };
-    if let Err(why) = tried {
-        denied(&why, format!("cannot open the access log {}: {why}", path.display()), findings);
+        (Severity::Error, text)
     }
 }
 
@@ -143,7 +120,10 @@ fn address(listener: &Listener, findings: &mut Findings) {
             _ if listener.interface.is_some() && why.kind() != io::ErrorKind::PermissionDenied => {
                 findings.warning(format!("{text}: served as soon as its interface has it"));
             }
-            _ => denied(&why, text, findings),
+            kind => match weigh(kind == io::ErrorKind::PermissionDenied, text) {
+                (Severity::Error, text) => findings.error(text),
+                (_, text) => findings.warning(text),
+            },
         }
         return;
     }

@@ -1,7 +1,9 @@
 //! The findings of `check` about a configuration that can be read.
 
-use crate::config::NamedFile;
+use crate::config::{NamedFile, Settings};
+use cli_support::document::Source;
 use cli_support::finding::{self, Finding, Place, Severity};
+use std::path::Path;
 
 /// The findings about a configuration that can be read.
 #[derive(Default)]
@@ -33,6 +35,32 @@ impl Findings {
             Severity::Note | Severity::Warning => warning(place, text),
         };
         self.push(finding.value(Some(format!("{:?}", named.path.display().to_string()))));
+    }
+
+    /// Adds a fault of the file at this path that a key names.
+    pub(super) fn of_key(
+        &mut self,
+        settings: &Settings,
+        (key, path): (&str, &Path),
+        severity: Severity,
+        text: &str,
+    ) {
+        let is_it = |named: &&NamedFile| named.key == key && named.path == path;
+        match settings.files.iter().find(is_it) {
+            Some(named) => self.of_file(named, severity, text),
+            None if severity == Severity::Error => self.error(format!("{key}: {text}")),
+            None => self.warning(format!("{key}: {text}")),
+        }
+    }
+
+    /// Adds a fault in the value of a key of the main file.
+    pub(super) fn at_key(&mut self, source: &Source<'_>, key: &str, severity: Severity, text: &str) {
+        let Finding { place, value, message, .. } = source.fault_at(key, text);
+        let finding = match severity {
+            Severity::Error => Finding::error("unusable", place, message),
+            Severity::Note | Severity::Warning => warning(place, message),
+        };
+        self.push(finding.value(value));
     }
 
     fn push(&mut self, finding: Finding) {
@@ -71,7 +99,8 @@ pub(super) fn without_place(finding: &Finding) -> String {
     let key = &finding.place.key;
     match (&finding.value, key.is_empty()) {
         (Some(value), false) => format!("{key} = {value}: {}", finding.message),
-        _ => finding.message.clone(),
+        (None, false) => format!("{key}: {}", finding.message),
+        (_, true) => finding.message.clone(),
     }
 }
 

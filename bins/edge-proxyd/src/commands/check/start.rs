@@ -1,0 +1,170 @@
+//! What keeps `run` from starting besides the files of certificates, the listeners and the sandbox: the logs, the address of the
+//! status page, and the secrets of `[shared]` and `[tracing]`; and the store of `[acme]`, without which it starts, but renews
+//! nothing. Each is tried by the functions that `run` calls, or without leaving anything behind.
+
+use super::files::{is_missing_credentials, weigh};
+use super::findings::Findings;
+use crate::config::{Settings, StatusAddress, Traces};
+use crate::key_fault::KeyFault;
+use crate::shared;
+use cli_support::document::Source;
+use cli_support::finding::Severity;
+use cli_support::words::Words;
+use edge_proxy::config::Config;
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// Finds what keeps `run` from starting. `file` and `text` are the name and the text of the main file, which is valid.
+pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &mut Findings) {
+    let Ok(source) = Source::parse(file, text, Words::default()) else { return };
+    logs(settings, findings);
+    status(settings, &source, findings);
+    secrets(settings, &source, findings);
+    store(settings, &source, findings);
+}
+
+/// Tries to append to the log, and to those of sites.
+fn logs(settings: &Settings, findings: &mut Findings) {
+    let all = settings.log.file.iter().map(|file| ("log.file".to_owned(), file));
+    let sites = settings.log.sites.iter().map(|(site, file)| (format!("log.sites.{site}"), file));
+    for (key, path) in all.chain(sites) {
+        let tried = match OpenOptions::new().append(true).open(path).map(drop) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => make_nameless_file(folder_of(path)),
+            tried => tried,
+        };
+        if let Err(why) = tried {
+            let text = format!("cannot open the access log: {why}: {}", advice(&why));
+            let (severity, text) = weigh(why.kind() == io::ErrorKind::PermissionDenied, text);
+            findings.of_key(settings, (&key, path), severity, &text);
+        }
+    }
+}
+
+/// Tries the address of the status page. One in use is most likely that of the process that serves already.
+fn status(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
+    let fault = match &settings.status {
+        None => return,
+        Some(StatusAddress::Loopback(address)) => fault_of_address(*address, &settings.proxy),
+        Some(StatusAddress::Unix(path)) => fault_of_socket(path),
+    };
+    if let Some(StatusFault { text, denied }) = fault {
+        let (severity, text) = weigh(denied, text);
+        findings.at_key(source, "status.address", severity, &text);
+    }
+}
+
+/// The fault of the address of the status page.
+struct StatusFault {
+    text: String,
+    /// True if it may be only this user's.
+    denied: bool,
+}
+
+impl StatusFault {
+    fn of_error(why: &io::Error, fix: &str) -> Self {
+        let text = format!("cannot listen for the status page: {why}: {fix}");
+        Self { text, denied: why.kind() == io::ErrorKind::PermissionDenied }
+    }
+
+    const fn new(text: String) -> Self {
+        Self { text, denied: false }
+    }
+}
+
+/// Returns the fault of a loopback address for the status page. `None` if there is none, or another program listens there.
+fn fault_of_address(address: SocketAddr, proxy: &Config) -> Option<StatusFault> {
+    let takes = |other: SocketAddr| {
+        let all = other.ip().is_unspecified() && other.is_ipv4() == address.is_ipv4();
+        address.port() != 0 && other.port() == address.port() && (all || other.ip() == address.ip())
+    };
+    if let Some(listener) = proxy.listeners.iter().find(|listener| takes(listener.address)) {
+        return Some(StatusFault::new(format!(
+            "the listener at {} has this port: write another",
+            listener.address
+        )));
+    }
+    let why = TcpListener::bind(address).err()?;
+    (why.kind() != io::ErrorKind::AddrInUse).then(|| StatusFault::of_error(&why, "write another"))
+}
+
+/// Returns the fault of a path for the socket of the status page. `None` if there is none, or another program listens there.
+fn fault_of_socket(path: &Path) -> Option<StatusFault> {
+    if let Err(why) = std::os::unix::net::SocketAddr::from_pathname(path) {
+        return Some(StatusFault::of_error(&why, "write a shorter path"));
+    }
+    let there = std::fs::symlink_metadata(path);
+    if there.as_ref().is_ok_and(|found| !found.file_type().is_socket()) {
+        let text = "this file is there and is not a socket: remove it, or write another path";
+        return Some(StatusFault::new(text.to_owned()));
+    }
+    if there.is_ok() && UnixStream::connect(path).is_ok() {
+        return None;
+    }
+    let folder = folder_of(path);
+    // systemd makes such a folder when it starts the service, and removes it with it.
+    if folder.starts_with("/run") && !folder.exists() && std::env::var_os("INVOCATION_ID").is_none() {
+        return None;
+    }
+    make_nameless_file(folder).err().map(|why| StatusFault::of_error(&why, advice(&why)))
+}
+
+/// Reads the secrets without which `run` does not start.
+fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
+    let shared = settings.shared.iter().flat_map(shared::faults);
+    let traces = settings.tracing.iter().flat_map(Traces::faults);
+    for fault in shared.chain(traces) {
+        let KeyFault { why, denied, .. } = &fault;
+        if !is_missing_credentials(why) {
+            let (severity, text) = weigh(*denied, why.clone());
+            findings.at_key(source, &fault.path(), severity, &text);
+        }
+    }
+}
+
+/// Tries to write where `[acme]` keeps certificates, accounts and journals.
+fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
+    let Some(acme) = &settings.acme else { return };
+    let folder = acme.folder();
+    let own = folder.join(".acme-dns01");
+    // What is not there yet is made in the nearest folder that is.
+    let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned();
+    let parts = ["accounts", "certificates", "locks"].map(|part| own.join(part));
+    let parts = std::iter::once(own).chain(parts).filter(|part| part.exists());
+    let fault = |part: PathBuf| make_nameless_file(&part).err().map(|why| (part, why));
+    let Some((part, why)) = std::iter::once(nearest).chain(parts).find_map(fault) else { return };
+    let fix = match why.kind() {
+        io::ErrorKind::NotADirectory => "it is a folder",
+        io::ErrorKind::ReadOnlyFilesystem => "it is in ReadWritePaths= of the unit",
+        _ => "it and what is in it belong to the account of the service (chown -R)",
+    };
+    let text = format!("cannot write to {}: {why}: nothing is renewed until {fix}", part.display());
+    let (_, text) = weigh(why.kind() == io::ErrorKind::PermissionDenied, text);
+    let key = if settings.certificates.is_some() { "certificates.folder" } else { "acme.folder" };
+    findings.at_key(source, key, Severity::Warning, &text);
+}
+
+/// Makes a file without a name in a folder, which is gone when it is closed.
+fn make_nameless_file(folder: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(folder).map(drop)
+}
+
+/// Returns the folder of a file.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Returns the fix of an error of making a file.
+fn advice(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::IsADirectory => "write the path of a file, not of a folder",
+        io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => "make its folder",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "write a path in a folder that the unit may write to, or add the folder to ReadWritePaths= of the unit"
+        }
+        _ => "let the service write there",
+    }
+}
