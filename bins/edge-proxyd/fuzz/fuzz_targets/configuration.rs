@@ -21,6 +21,8 @@ mod demo;
 mod import;
 #[path = "../../src/journal.rs"]
 mod journal;
+#[path = "../../src/key_fault.rs"]
+mod key_fault;
 #[path = "../../src/log/mod.rs"]
 mod log;
 #[path = "../../src/manual.rs"]
