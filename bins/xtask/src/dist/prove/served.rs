@@ -35,9 +35,11 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     if !build.fixed {
         libraries(&root.join("usr/bin/edge-proxyd"), root)?;
     }
-    let own = std::env::current_exe().map_err(|why| why.to_string())?;
+    // A copy of the program as it runs: a build meanwhile may have replaced the file that it was started from.
+    let own = root.with_extension("xtask");
+    std::fs::copy("/proc/self/exe", &own).map_err(|why| format!("{}: {why}", own.display()))?;
     let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--fork", "--kill-child"]).arg(own).arg("image-inside");
+    command.args(["--map-root-user", "--net", "--fork", "--kill-child"]).arg(&own).arg("image-inside");
     run(command.env(ROOT, root)).map(drop)
 }
 
