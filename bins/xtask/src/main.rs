@@ -75,7 +75,9 @@ usage: cargo xtask COMMAND
   network [-- --quick|--only ROW]
                 measure edge-proxyd beside nginx and Caddy over links with delay, loss, queues and changes of address; without
                 arguments everything, written into edge-proxy/NETWORK.md. Needs root
-  conformance   run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md
+  conformance [--quick]
+                run third-party conformance suites against edge-proxyd and nginx; writes edge-proxy/CONFORMANCE.md. --quick runs
+                what the tests run, with the debug build
                 (the former name, judges, still works)
   screenshots [--again|--status]
                 render the pictures in the documentation with Chromium: from a quick scenario and an edge in good health, from the
@@ -141,6 +143,7 @@ fn main() -> ExitCode {
         (Some("screenshots"), []) => screenshots::take(true),
         (Some("screenshots"), ["--again"]) => screenshots::take(false),
         (Some("screenshots"), ["--status"]) => screenshots::of_status(),
+        (Some("conformance"), ["--quick"]) => conformance::quick(),
         (Some("conformance"), []) => tools::install().and_then(|()| conformance::all()),
         (Some("judges"), []) => {
             eprintln!("xtask: judges is deprecated: use conformance");
