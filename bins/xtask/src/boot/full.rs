@@ -173,7 +173,7 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// As by a backup that was restored by root: the store of [acme] cannot be used, the certificates of others can.
+/// As by a backup that was restored by root: the store of `[acme]` cannot be used, the certificates of others can.
 fn failing_store(machine: &mut Machine) -> Outcome {
     machine.run(OF_TODAY)?;
     machine.run(
