@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use testkit::cloudflare::TOKEN;
 use testkit::mail::{CertificateFiles, Postfix};
@@ -31,6 +31,8 @@ pub(crate) struct Lab {
     pub(crate) stalwart: Postfix,
     pub(crate) mailjet: Postfix,
     pub(crate) edge: Mutex<Option<Running>>,
+    /// Held for writing while Vaultwarden's database is away, and for reading by checks that need its site meanwhile.
+    pub(crate) vault_outage: RwLock<()>,
     services: Mutex<Vec<Running>>,
 }
 
@@ -73,6 +75,7 @@ impl Lab {
             stalwart,
             mailjet,
             edge: Mutex::default(),
+            vault_outage: RwLock::default(),
             services: Mutex::default(),
         };
         lab.secrets().map_err(|why| format!("secrets: {why}"))?;

@@ -1,8 +1,8 @@
 //! The home lab: `bins/homelab`, with the programs that it runs.
 
-use crate::process::{Outcome, cargo, step, target};
+use crate::process::{Outcome, cargo, step, target, with_second_try};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ pub(crate) fn whole(arguments: &[&str]) -> Outcome {
 /// A scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends.
 pub(crate) struct Scenario {
     name: &'static str,
+    command: Command,
     child: Child,
     said: PathBuf,
     began: Instant,
@@ -36,15 +37,27 @@ impl Scenario {
     pub(crate) fn spawn(name: &'static str, mut command: Command) -> Result<Self, String> {
         println!("xtask: {name}: in the background …");
         let said = target().join(format!("{name}.log"));
-        let file = File::create(&said).map_err(|why| format!("{}: {why}", said.display()))?;
-        let errors = file.try_clone().map_err(|why| format!("{}: {why}", said.display()))?;
-        command.stdin(Stdio::null()).stdout(file).stderr(errors);
-        let child = command.spawn().map_err(|why| format!("{command:?}: {why}"))?;
-        Ok(Self { name, child, said, began: Instant::now() })
+        let child = start(&mut command, &said)?;
+        Ok(Self { name, command, child, said, began: Instant::now() })
     }
 
-    /// Waits for the end of the scenario, prints its output, and fails if it failed.
+    /// Waits for the end of the scenario and prints its output. If it failed beside the other steps, it is run once more.
+    ///
+    /// # Errors
+    /// The second failure.
     pub(crate) fn end(mut self) -> Outcome {
+        let mut is_first = true;
+        with_second_try(self.name, || {
+            if !std::mem::take(&mut is_first) {
+                self.child = start(&mut self.command, &self.said)?;
+                self.began = Instant::now();
+            }
+            self.wait()
+        })
+    }
+
+    /// Waits for the end of this run and prints its output.
+    fn wait(&mut self) -> Outcome {
         let name = self.name;
         let status = self.child.wait().map_err(|why| format!("{name}: {why}"))?;
         print!("{}", std::fs::read_to_string(&self.said).unwrap_or_default());
@@ -62,6 +75,14 @@ impl Drop for Scenario {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a command with its output in this file.
+fn start(command: &mut Command, said: &Path) -> Result<Child, String> {
+    let file = File::create(said).map_err(|why| format!("{}: {why}", said.display()))?;
+    let errors = file.try_clone().map_err(|why| format!("{}: {why}", said.display()))?;
+    command.stdin(Stdio::null()).stdout(file).stderr(errors);
+    command.spawn().map_err(|why| format!("{command:?}: {why}"))
 }
 
 fn program() -> PathBuf {

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
-use crate::process::{Outcome, cargo, is_root, step};
+use crate::process::{Outcome, cargo, is_root, step, with_second_try};
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
     nix, package, prose, purity, registry, surface, testing, tools,
@@ -56,14 +56,14 @@ pub(crate) fn test() -> Outcome {
     }
     dist::debug()?;
     if left_out.may("boot") {
-        boot::prove()?;
+        with_second_try("boot", boot::prove)?;
     }
     if left_out.may("boot --book") {
-        boot::read_book()?;
+        with_second_try("boot --book", boot::read_book)?;
     }
     nix::prove(None)?;
     flake::prove()?;
-    conformance::quick()?;
+    with_second_try("conformance --quick", conformance::quick)?;
     surface::run(false)?;
     step(
         "documentation",

@@ -1,7 +1,7 @@
 //! The tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that measure
 //! run alone, after the others.
 
-use crate::process::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, root, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -102,19 +102,30 @@ pub(crate) fn run() -> Outcome {
         programs.into_iter().partition(|program| ALONE.iter().any(|which| program.is(*which)));
     let turn = |program: &Program| FIRST.iter().position(|which| program.is(*which)).unwrap_or(FIRST.len());
     together.sort_by_key(turn);
-    let mut failed = concurrently(&together);
+    let again = concurrently(&together);
+    let on_its_own =
+        |program: &Program| step(&format!("tests of {}", program.label()), program.command());
+    // What failed beside others gets a second try on its own, since its time limits are met there.
+    let mut failed: Vec<String> = again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
     failed.extend(
-        alone
-            .iter()
-            .filter_map(|program| step(&format!("tests of {}", program.label()), program.command()).err()),
+        alone.iter().filter_map(|program| with_second_try(&program.label(), || on_its_own(program)).err()),
     );
     let examples = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
     failed.extend(step("tests in the documentation", examples).err());
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
-/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order, and returns what failed.
-fn concurrently(programs: &[Program]) -> Vec<String> {
+/// Runs a program that failed once more, and returns the failure of this run.
+fn second_try(program: &Program, run: impl Fn(&Program) -> Outcome) -> Option<String> {
+    let failure = run(program).err();
+    if failure.is_none() {
+        println!("xtask: tests of {}: passed at the second try only", program.label());
+    }
+    failure
+}
+
+/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order, and returns those that failed.
+fn concurrently(programs: &[Program]) -> Vec<Program> {
     let (waiting, failed) = (Mutex::new(programs.iter()), Mutex::new(Vec::new()));
     let next = || waiting.lock().expect("nobody panics with it").next();
     std::thread::scope(|scope| {
@@ -122,7 +133,8 @@ fn concurrently(programs: &[Program]) -> Vec<String> {
             scope.spawn(|| {
                 while let Some(program) = next() {
                     if let Err(why) = run_captured(program) {
-                        failed.lock().expect("nobody panics with it").push(why);
+                        println!("xtask: {why}");
+                        failed.lock().expect("nobody panics with it").push(program.clone());
                     }
                 }
             });

@@ -74,6 +74,8 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             lab.sql("postgres", "SELECT string_agg(type || database::text || user_name::text || coalesce(address, '') || auth_method, '|' ORDER BY line_number) FROM pg_hba_file_rules")
         };
         let old_rules = rules();
+        // Other chapters ask the same site meanwhile.
+        let outage = lab.vault_outage.write();
         let upgraded = before
             && facts.fact(CHAPTER, "one command, upgrade-pg-cluster-17-18: PostgreSQL 18 runs", || {
                 program("run --stop")?;
@@ -98,6 +100,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
                 asked.longest.as_secs_f64()
             ))
         });
+        drop(outage);
         stop.store(true, Ordering::Relaxed);
         facts.fact(CHAPTER, "every confirmed row exists exactly once", || {
             let asked = asked.lock().expect("no panic");
