@@ -33,8 +33,11 @@ pub(crate) fn test() -> Outcome {
     let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
     plain.args(purity::PURE.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
     step("clippy: the cores without features", plain)?;
-    // Clippy has checked the benchmarks; they are built only to measure.
-    step("build", cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]))?;
+    // Clippy has checked the benchmarks; they are built only to measure. The programs are built together with the tests: alone they
+    // would need a hundred crates a second time, without the features that the tests' dependencies ask for.
+    let programs_and_tests =
+        ["build", "--workspace", "--bins", "--tests", "--examples", "--all-features", "--locked"];
+    step("build", cargo(&programs_and_tests))?;
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
     book::render()?;
     testing::run()?;

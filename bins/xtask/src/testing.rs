@@ -103,10 +103,10 @@ pub(crate) fn run() -> Outcome {
     let turn = |program: &Program| FIRST.iter().position(|which| program.is(*which)).unwrap_or(FIRST.len());
     together.sort_by_key(turn);
     let again = concurrently(&together);
-    let on_its_own =
-        |program: &Program| step(&format!("tests of {}", program.label()), program.command());
+    let on_its_own = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
     // What failed beside others gets a second try on its own, since its time limits are met there.
-    let mut failed: Vec<String> = again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
+    let mut failed: Vec<String> =
+        again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
     failed.extend(
         alone.iter().filter_map(|program| with_second_try(&program.label(), || on_its_own(program)).err()),
     );
