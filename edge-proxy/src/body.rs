@@ -3,7 +3,7 @@
 /// The next part of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyPart {
-    /// Content is available by `chunk()`.
+    /// Content has arrived; `chunk()` returns it.
     Data,
     /// The content has ended; `trailers()` returns the trailers, which may be empty. Further polls return this again.
     End,
@@ -12,8 +12,9 @@ pub(crate) enum BodyPart {
 /// The reason the content of a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// The client closed the connection or reset the stream.
+    /// The client closed the connection or reset the stream before the content was complete.
     Lost,
-    /// The framing is malformed, or the length differs from the declared one. The request must not be completed upstream.
+    /// The framing is malformed, or the length differs from the declared one. The request must not be completed
+    /// upstream.
     Malformed,
 }

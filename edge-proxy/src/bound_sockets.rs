@@ -9,18 +9,22 @@ use edge_policy::config::{Listener, ListenerKind};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-/// Newly opened sockets.
+/// The sockets of several listeners, as returned by [`open`].
 pub(super) struct OpenListeners {
-    /// The sockets by listener, then by worker in reverse order. Empty for a listener that waits for its interface.
+    /// For each listener, the sockets of its workers, the last worker first: `pop` returns those of the next worker.
+    /// Empty for a listener that waits for its interface or address.
     pub(super) sockets: Vec<Vec<Sockets>>,
-    /// The addresses by listener.
+    /// The address of each listener, in the same order. A configured port 0 is replaced by the port that was chosen.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Duplicates of the sockets, by listener.
+    /// Duplicates of the sockets of each listener, in the same order.
     pub(super) retained: Vec<RetainedSockets>,
 }
 
-/// Opens the sockets of these listeners for each worker, or takes inherited ones. A listener whose interface or
-/// address is missing gets none yet.
+/// Opens the sockets of these listeners for each of `workers` workers, or uses duplicates of `inherited` ones bound to
+/// the same address. A listener whose interface or address does not exist yet gets no sockets, which is not an error.
+///
+/// # Errors
+/// [`StartError::Listen`] for the first listener whose sockets cannot be opened or duplicated.
 pub(super) fn open(
     listeners: &[Listener],
     workers: usize,
@@ -52,8 +56,8 @@ pub(super) fn open(
     Ok(open)
 }
 
-/// Distributes the sockets of a listener to the workers. Workers take from the end, so that the first worker gets the first
-/// socket.
+/// Returns one [`Sockets`] per worker from the opened sockets of a listener, the last worker first: workers pop from
+/// the end. With HTTP/3, each has a UDP socket and the channels by which workers hand packets over.
 pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: usize) -> Vec<Sockets> {
     let listen::OpenSockets { address, tcp, udp, inherited } = found;
     let http3 = listener.kind == (ListenerKind::Tls { http3: true });
@@ -67,27 +71,34 @@ pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: u
     sockets
 }
 
-/// The retained sockets of one listener.
+/// The sockets of one listener that the process keeps besides those of the workers, to hand them to a successor.
 pub(super) struct RetainedSockets {
     pub(super) listener: Listener,
     pub(super) address: SocketAddr,
     /// The index of the interface that the sockets are bound to. `None` while the listener waits for its interface.
     pub(super) index: Option<u32>,
-    /// Inherited sockets that wait for the interface.
+    /// Duplicates of inherited sockets with the listener's address, for when its interface or address appears. Empty if
+    /// the listener was opened at the start.
     pub(super) spare: InheritedSockets,
-    /// The TCP sockets by worker. `None` once the worker has ended, so that the kernel gives it no more connections.
+    /// The TCP sockets by worker; empty while the listener waits. An entry is `None` once its worker has ended, so that
+    /// the kernel assigns it no more connections.
     tcp: Vec<Option<TcpListener>>,
     udp: Vec<Option<UdpSocket>>,
 }
 
 impl RetainedSockets {
-    /// Creates the entry of a listener that waits for its interface or address, without sockets.
+    /// Creates the entry of a listener that waits for its interface or address: it has no sockets, the configured
+    /// address, and `spare` as inherited sockets.
     fn waiting(listener: Listener, spare: InheritedSockets) -> Self {
         let address = listener.address;
         Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
     }
 
-    /// Retains duplicates of newly opened sockets.
+    /// Replaces the retained sockets by duplicates of `sockets`, which are in reverse order of workers, and stores
+    /// their address and the index of their interface.
+    ///
+    /// # Errors
+    /// The error of duplicating a descriptor.
     pub(super) fn keep(&mut self, sockets: &[Sockets], index: Option<u32>) -> io::Result<()> {
         // Workers take from the end.
         let tcp = sockets.iter().rev().map(|sockets| sockets.tcp.try_clone().map(Some));
@@ -99,28 +110,29 @@ impl RetainedSockets {
         Ok(())
     }
 
-    /// Returns whether the listener is served.
+    /// Returns whether the listener has sockets: false while it waits for its interface or address.
     pub(super) const fn is_serving(&self) -> bool {
         !self.tcp.is_empty()
     }
 
-    /// Closes the sockets because the interface is gone.
+    /// Closes all retained sockets and clears the interface's index, because the interface is gone or was replaced.
     pub(super) fn close(&mut self) {
         (self.tcp, self.udp, self.index) = (Vec::new(), Vec::new(), None);
     }
 
-    /// Closes the sockets of a worker that has ended.
+    /// Closes the retained TCP and UDP socket of the worker with this index, which has ended. No effect if there is
+    /// none.
     pub(super) fn release(&mut self, worker: usize) {
         self.tcp.get_mut(worker).map(Option::take);
         self.udp.get_mut(worker).map(Option::take);
     }
 
-    /// Iterates over the retained TCP sockets.
+    /// Iterates over the retained TCP sockets, without those of workers that have ended.
     pub(super) fn tcp(&self) -> impl Iterator<Item = &TcpListener> {
         self.tcp.iter().flatten()
     }
 
-    /// Iterates over the retained UDP sockets.
+    /// Iterates over the retained UDP sockets, without those of workers that have ended. Empty without HTTP/3.
     pub(super) fn udp(&self) -> impl Iterator<Item = &UdpSocket> {
         self.udp.iter().flatten()
     }

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The size of a buffer in bytes: the largest head, or four TLS records.
+/// The size of a read buffer in bytes: the largest request head, or four TLS records.
 pub(crate) const SIZE: usize = 64 * 1024;
-/// The number of buffers that are drained before other tasks run.
+/// The number of reads in one call of [`ReadBuffer::poll_drain`] after which other tasks run.
 const MAX_DRAINS: usize = 16;
-/// The number of free buffers that a worker keeps: 4 MiB.
+/// The highest number of free buffers that a worker keeps for reuse, of each kind. 64 read buffers are 4 MiB.
 const MAX_FREE_BUFFERS: usize = 64;
 
 thread_local! {
@@ -20,12 +20,14 @@ thread_local! {
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a buffer of [`SIZE`] bytes, from the free list if there is one.
+/// Returns a buffer of [`SIZE`] bytes from the thread's free list, or a new one if the list is empty. Its content is
+/// arbitrary.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
 }
 
-/// Returns a buffer to the free list.
+/// Returns a buffer to the thread's free list. It is freed instead if the list is full, its size is not [`SIZE`], or
+/// the thread is ending.
 fn recycle(memory: Box<[u8]>) {
     // A thread that ends has no use for it.
     let _ = POOL.try_with(|pool| {
@@ -36,7 +38,7 @@ fn recycle(memory: Box<[u8]>) {
     });
 }
 
-/// A buffer that is returned to the free list when dropped.
+/// A read buffer that is returned to the free list of the thread that drops it.
 struct PooledBuffer(Box<[u8]>);
 
 impl AsRef<[u8]> for PooledBuffer {
@@ -51,7 +53,7 @@ impl Drop for PooledBuffer {
     }
 }
 
-/// Input that is not consumed yet.
+/// Bytes that were read and are not consumed yet. Memory is taken from the free list only while there is input.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
     memory: Option<Box<[u8]>>,
@@ -72,8 +74,8 @@ impl ReadBuffer {
         self.start == self.end
     }
 
-    /// Moves the input into an allocation of its own size and returns the buffer, for input whose rest may take long
-    /// to arrive.
+    /// Copies the input into an allocation of exactly its length and returns the whole buffer to the free list, for
+    /// input whose rest may take long to arrive. Does nothing if more than half a buffer is filled.
     pub(crate) fn park(&mut self) {
         if self.end - self.start > SIZE / 2 {
             return;
@@ -87,7 +89,8 @@ impl ReadBuffer {
         }
     }
 
-    /// Appends bytes that were read elsewhere. They must fit.
+    /// Stores `bytes`, which were read elsewhere, as the input. The buffer must be empty. Bytes beyond [`SIZE`] are
+    /// discarded.
     pub(crate) fn preset(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             let memory = self.memory.get_or_insert_with(whole);
@@ -97,7 +100,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Returns whether no more bytes fit before some are consumed.
+    /// Returns whether [`SIZE`] bytes wait to be consumed, so that no more fit.
     pub(crate) fn is_full(&self) -> bool {
         self.end - self.start >= SIZE
     }
@@ -111,8 +114,11 @@ impl ReadBuffer {
         }
     }
 
-    /// Consumes the first `n` bytes and returns them. Large parts are returned with the buffer that they are in; small ones are
-    /// copied, so that they do not keep a buffer.
+    /// Consumes the first `n` bytes and returns them. All of the input is returned without a copy, in its buffer, if it
+    /// is at least half a buffer; anything else is copied, so that small parts do not occupy a buffer.
+    ///
+    /// # Panics
+    /// If `n` exceeds the length of the input and the input is not empty.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         if n == self.end - self.start
             && n >= SIZE / 2
@@ -127,7 +133,7 @@ impl ReadBuffer {
         bytes
     }
 
-    /// Returns the buffer if it is empty.
+    /// Returns the memory to the free list if no input is left. Does nothing otherwise.
     pub(crate) fn release(&mut self) {
         if self.is_empty()
             && let Some(memory) = self.memory.take()
@@ -138,8 +144,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Reads and discards input until the client closes. Closing with unread input would reset the connection before the client
-    /// reads the last response (RFC 9112 §9.6). Calls `came` for each read, and yields to other tasks in between.
+    /// Reads and discards input until the client closes or reading fails. Closing with unread input would reset the
+    /// connection before the client reads the last response (RFC 9112 §9.6). Calls `came` for each successful read, and
+    /// yields to other tasks after [`MAX_DRAINS`] reads.
     pub(crate) fn poll_drain(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -159,7 +166,8 @@ impl ReadBuffer {
         Poll::Pending
     }
 
-    /// Reads once. `Ok(0)` is the end of the stream. No buffer is held while no input is available.
+    /// Reads once and appends to the input. Returns the number of bytes; `Ok(0)` is the end of the stream, and also the
+    /// result for a full buffer. If nothing is available and there is no input, the memory returns to the free list.
     pub(crate) fn poll_fill(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -200,17 +208,17 @@ impl Drop for ReadBuffer {
     }
 }
 
-/// The minimum length of bytes that are written directly, without a copy into the buffer.
+/// The total length in bytes from which parts are written directly, without a copy into the buffer.
 const MIN_DIRECT_WRITE: usize = 8 * 1024;
 
-/// A sink that accepts bytes without blocking.
+/// A sink that accepts as much as it can without blocking.
 pub(crate) trait ImmediateWrite {
-    /// Writes as many of these bytes as are accepted now and returns their number. After an error returns 0; the error is
-    /// reported by the next write.
+    /// Writes as many bytes of these parts, in their order, as are accepted now, and returns their number. Returns 0
+    /// after an error, which the next ordinary write reports.
     fn put(&mut self, parts: &[&[u8]]) -> usize;
 }
 
-/// Output that is not written yet.
+/// Output that is not written yet. Memory is taken from a free list of the thread while there is output.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
@@ -218,7 +226,8 @@ pub(crate) struct WriteBuffer {
 }
 
 impl WriteBuffer {
-    /// Returns the vector to append output to.
+    /// Returns the vector that output is appended to. Its beginning may be bytes that are written already, so it must
+    /// not be changed otherwise.
     pub(crate) fn push(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(4096));
@@ -226,8 +235,8 @@ impl WriteBuffer {
         &mut self.bytes
     }
 
-    /// Appends bytes to the output. Large parts are written to `wire` directly, after the pending output; the rest is
-    /// buffered.
+    /// Appends three parts to the output. If they are at least 8 KiB together, the pending output and then the parts
+    /// are first written to `wire` as far as it accepts them now, and only the rest is buffered.
     pub(crate) fn append_or_write(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= MIN_DIRECT_WRITE {
@@ -249,12 +258,15 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns the number of pending bytes.
+    /// Returns the number of bytes that are not written yet.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written
     }
 
-    /// Writes all pending output.
+    /// Writes all pending output, then returns the memory to the free list. Completes only when nothing is pending.
+    ///
+    /// # Errors
+    /// The error of `io`, or `WriteZero` if it accepts no bytes.
     pub(crate) fn poll_write(
         &mut self,
         io: &mut (impl AsyncWrite + Unpin),
@@ -277,8 +289,8 @@ impl WriteBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Removes the written bytes from the buffer once they are many, so that it does not grow while a client never
-    /// accepts all of it.
+    /// Removes the written bytes from the vector once they are at least 32 KiB, so that it does not grow while a client
+    /// never accepts all of the output.
     fn compact(&mut self) {
         if self.written >= SIZE / 2 {
             self.bytes.drain(..self.written);
@@ -286,7 +298,8 @@ impl WriteBuffer {
         }
     }
 
-    /// Discards the pending output.
+    /// Discards the pending output and returns the memory to the free list, or frees it if it is larger than 256 KiB or
+    /// the list is full.
     pub(crate) fn release(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.written = 0;

@@ -56,7 +56,8 @@ impl Proxy {
 }
 
 impl Builder {
-    /// Sets the configuration. Replaces listeners, sites and upstreams that were added before.
+    /// Sets the configuration. It replaces everything configured before, including listeners, sites and upstreams that
+    /// were added.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -133,11 +134,13 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners. With [`Builder::shared`],
-    /// waits up to 2 s for the first keys. Blocks: in an asynchronous runtime, call it by `spawn_blocking`.
+    /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners, or fails after
+    /// 10 s. A listener whose interface or address does not exist yet is not an error: it is served once both exist,
+    /// and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for the first keys. Blocks: in
+    /// an asynchronous runtime, call it by `spawn_blocking`.
     ///
     /// # Errors
-    /// [`StartError`] if the configuration is invalid or cannot be applied. Nothing runs then.
+    /// [`StartError`] if the configuration is invalid or cannot be applied, or an address is in use. Nothing runs then.
     pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
@@ -148,7 +151,7 @@ impl Builder {
             .map_err(|(address, source)| StartError::Listen { address, source })?;
         let OpenListeners { sockets, addresses, retained: held } =
             open(&listeners, self.workers, &mut self.inherited)?;
-        // Copies of those that were taken are in nobody's way any more.
+        // Inherited sockets that no listener uses are closed; those of waiting listeners are retained as duplicates.
         self.inherited = InheritedSockets::default();
         let waiting = held.iter().filter(|held| !held.is_serving());
         let waiting: Vec<_> = waiting.map(|held| (held.address, held.listener.interface.clone())).collect();
@@ -193,7 +196,11 @@ impl Builder {
     }
 }
 
-/// Starts the thread of a worker, at first without listeners.
+/// Starts the thread of worker `number`, without listeners. A worker that ends by an error or a panic is recorded in
+/// `state`, which closes its retained sockets, and reported to the observer.
+///
+/// # Errors
+/// [`StartError::Thread`] if the thread cannot be started.
 fn start_worker(
     number: usize,
     runtime: Arc<Runtime>,
@@ -206,7 +213,7 @@ fn start_worker(
         let run = || lifecycle::run(number, runtime, (observer.clone(), traces), receiver);
         let ended = catch_unwind(AssertUnwindSafe(run));
         if let Err(error) = ended.unwrap_or_else(|_| Err(io::Error::other("the worker panicked"))) {
-            // Its sockets would go on to be given connections, which nobody accepts.
+            // Otherwise the kernel would still assign connections to its sockets, which nobody accepts.
             state.lock().unwrap_or_else(PoisonError::into_inner).fail(number, &error);
             observer.worker_failed(&WorkerFailure { worker: number, quic: None, error: &error });
         }

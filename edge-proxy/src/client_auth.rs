@@ -63,12 +63,13 @@ pub enum ClientCertificatesError {
     /// rustls rejected the TLS configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// The certificate authorities or the revocation lists were rejected by the verifier.
+    /// The verifier rejected the certificate authorities or the revocation lists.
     #[error("the authorities or the revocation lists cannot be used")]
     Verifier(#[from] VerifierBuilderError),
 }
 
-/// The rules that a certificate was verified under: the content of the files, so that a changed file changes the rules.
+/// The rules that a certificate was verified under: the content of the files and the mode. Two rules are equal if these
+/// are equal, so a changed file changes the rules.
 #[derive(Debug, PartialEq, Eq)]
 struct CertificateRules {
     authorities: Vec<u8>,
@@ -77,7 +78,10 @@ struct CertificateRules {
 }
 
 impl CertificateRules {
-    /// Reads the files of the settings.
+    /// Reads the files of the settings without parsing them.
+    ///
+    /// # Errors
+    /// [`ClientCertificatesError::File`].
     fn read(asked: &ClientCertificates) -> Result<Self, ClientCertificatesError> {
         Ok(Self {
             authorities: read(&asked.ca)?,
@@ -86,7 +90,12 @@ impl CertificateRules {
         })
     }
 
-    /// Creates the verifier of client certificates. `asked` are the settings that the rules were read from.
+    /// Creates the verifier of client certificates. It rejects certificates if a revocation list has expired, and
+    /// accepts a client without a certificate in the optional mode. `asked` are the settings that the rules were read
+    /// from; their paths are named in errors.
+    ///
+    /// # Errors
+    /// [`ClientCertificatesError`] if a file has no valid objects, or the authorities or lists are rejected.
     fn verifier(
         &self,
         asked: &ClientCertificates,
@@ -117,8 +126,11 @@ pub(crate) struct ClientAuth {
 }
 
 impl ClientAuth {
-    /// Reads the files, and derives a TLS configuration from `base` that requests certificates and does not resume sessions.
-    /// `server` creates a configuration with a verifier.
+    /// Reads the files, and creates a TLS configuration that requests certificates and never resumes sessions. `server`
+    /// creates a configuration with a verifier; ALPN, key log and secret extraction are copied from `base`.
+    ///
+    /// # Errors
+    /// [`ClientCertificatesError`] if a file cannot be read or used.
     pub(crate) fn new(
         asked: &ClientCertificates,
         base: &ServerConfig,
@@ -135,14 +147,14 @@ impl ClientAuth {
         Ok(Self { rules: Arc::new(rules), tls: Arc::new(tls) })
     }
 
-    /// Returns the client certificate of a handshake under this configuration. The chain is empty if the client sent
-    /// none.
+    /// Returns the client certificate of a handshake under this configuration, with the rules it was verified under.
+    /// `chain` begins with the client's certificate and is empty if the client sent none.
     pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
         ProvenCertificate { rules: self.rules.clone(), certificate: client_certificate(chain) }
     }
 }
 
-/// The certificate that the client of a connection proved, with the rules that it was verified under.
+/// The verified client certificate of a connection, or that none was sent, with the rules of that handshake.
 #[derive(Debug)]
 pub(crate) struct ProvenCertificate {
     rules: Arc<CertificateRules>,
@@ -150,8 +162,9 @@ pub(crate) struct ProvenCertificate {
 }
 
 impl ProvenCertificate {
-    /// Returns the certificate as the context of a request. A certificate verified under other rules than `in_force`
-    /// counts as not requested.
+    /// Returns the certificate as the context of a request. `in_force` are the site's present settings. If they are
+    /// `None`, or their rules differ from those of the handshake, the result is `NotAsked`; else `Absent` if the client
+    /// sent none.
     pub(crate) fn under(&self, in_force: Option<&ClientAuth>) -> CertificateContext<'_> {
         match in_force {
             Some(auth) if Arc::ptr_eq(&auth.rules, &self.rules) || *auth.rules == *self.rules => {
@@ -162,16 +175,19 @@ impl ProvenCertificate {
     }
 }
 
+/// Reads a file; the error names its path.
 fn read(path: &Path) -> Result<Vec<u8>, ClientCertificatesError> {
     std::fs::read(path).map_err(|source| ClientCertificatesError::File { path: path.into(), source })
 }
 
+/// Parses the certificates of a PEM file. `path` is named in the error. A file without any is an error.
 fn authorities(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientCertificatesError> {
     let wrong = || ClientCertificatesError::Pem { path: path.into(), expected: "at least one certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| wrong())?;
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
+/// Parses the revocation lists of a PEM file. `path` is named in the error. A file without any is an error.
 fn revocation_lists(
     path: &Path,
     pem: &[u8],
@@ -183,8 +199,10 @@ fn revocation_lists(
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
-/// Extracts the parts of a verified chain that request fields may contain. `None` if the chain is empty. Names stay
-/// empty if the certificate cannot be parsed.
+/// Returns the parts of a verified chain that policies and request fields use: the chain in DER, the SHA-256
+/// fingerprint in lower-case hexadecimal, subject and issuer by RFC 4514, the first common name, and the serial number
+/// in upper-case hexadecimal. `None` if the chain is empty. The names and the number stay empty if the certificate
+/// cannot be parsed.
 fn client_certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
     let leaf = chain.first()?;
     let mut certificate = ClientCertificate::new(chain.iter().map(|one| one.to_vec()).collect());

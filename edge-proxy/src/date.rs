@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    /// The text of the Date field, and the second since 1970 that it is for. It is formatted once a second.
+    /// The last text of the Date field and its second since 1970. The text is formatted at most once per second and
+    /// thread.
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Adds the current Date unless the field is present.
+/// Appends a Date field with the current time (RFC 9110 §5.6.7) unless the fields have one.
 pub(super) fn add(fields: &mut Fields) {
     if !fields.contains(Name::Date) {
         add_at(SystemTime::now(), fields);
     }
 }
 
+/// Appends a Date field for the time `now`, without a check for one that is present.
 fn add_at(now: SystemTime, fields: &mut Fields) {
     let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     LAST.with_borrow_mut(|(last, text)| {

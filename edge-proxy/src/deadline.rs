@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 /// The interval at which deadlines are checked.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The value of a deadline that is not set.
 const NEVER: u64 = u64::MAX;
 
-/// The time of a deadline and its waiting task.
+/// The time of a deadline, and the task to wake when it has passed.
 struct DeadlineCell {
-    /// The time of the deadline in milliseconds since the worker's start.
+    /// The deadline in milliseconds since the worker's start. [`NEVER`] if it is not set.
     at: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// The clock of a worker and all its deadlines.
+/// The clock of a worker, with a resolution of 250 ms, and the list of its deadlines.
 pub(crate) struct DeadlineSweeper {
     start: Instant,
     now: Cell<u64>,
@@ -36,7 +37,7 @@ impl DeadlineSweeper {
         })
     }
 
-    /// Checks the deadlines as long as the worker lives.
+    /// Updates the clock every 250 ms and wakes the tasks whose deadline has passed. Never completes.
     pub(crate) async fn run(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -48,17 +49,19 @@ impl DeadlineSweeper {
         }
     }
 
-    /// Starts draining: idle connections end.
+    /// Marks the worker as draining and wakes the tasks of all deadlines, so that idle connections end.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.wake(|_| true);
     }
 
-    /// Returns whether the worker accepts no new requests.
+    /// Returns whether the worker is draining: it accepts no new requests.
     pub(crate) fn draining(&self) -> bool {
         self.draining.get()
     }
 
+    /// Wakes the tasks of all deadlines whose time in milliseconds satisfies `due`, and removes deadlines that were
+    /// dropped.
     fn wake(&self, due: impl Fn(u64) -> bool) {
         self.slots.borrow_mut().retain(|slot| {
             let Some(slot) = slot.upgrade() else { return false };
@@ -86,7 +89,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Sets the deadline to `duration` from now.
+    /// Sets the deadline to `duration` from now, rounded up by the interval of the sweep, so that it is never early.
     pub(crate) fn set(&self, duration: Duration) {
         self.slot
             .at
@@ -100,12 +103,13 @@ impl Deadline {
         self.slot.at.set(before.min(self.slot.at.get()));
     }
 
-    /// Clears the deadline.
+    /// Clears the deadline: it never passes.
     pub(crate) fn clear(&self) {
         self.slot.at.set(NEVER);
     }
 
-    /// Completes when the deadline has passed. Otherwise the task is woken then, or when the worker begins to drain.
+    /// Completes if the deadline has passed. Otherwise registers the task, which is woken when the deadline passes and
+    /// when the worker begins to drain; only the last task that polled is woken.
     pub(crate) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.slot.at.get() <= self.sweep.now.get() {
             return Poll::Ready(());
@@ -118,8 +122,9 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// Runs `future` until it completes, or `duration` or the previously set deadline has passed; `None` if one has.
-    /// The previous deadline is restored afterwards, so that limits can be nested.
+    /// Runs `future` until it completes, or until `duration` or the deadline that was set before has passed. Returns
+    /// `None` if the time passed first. The previous deadline is restored afterwards, so that time limits can be
+    /// nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
         let outer = self.slot.at.get();
         self.sooner(duration);
@@ -133,6 +138,7 @@ impl Deadline {
         outcome
     }
 
+    /// Returns whether the worker of this deadline is draining.
     pub(crate) fn draining(&self) -> bool {
         self.sweep.draining()
     }

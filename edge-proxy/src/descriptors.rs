@@ -2,19 +2,22 @@
 
 use std::os::fd::RawFd;
 
-/// The divisor of the share of descriptors reserved for upstreams, health checks, the status page and the log.
+/// The divisor of the limit of descriptors: a fourth of them is reserved for upstreams, health checks, the status page
+/// and the log.
 const RESERVED_DIVISOR: u64 = 4;
-/// The minimum number of reserved descriptors.
+/// The minimum number of reserved descriptors, also where a fourth is less.
 const MIN_RESERVED: u64 = 16;
 
-/// Returns the descriptor number from which on descriptors are reserved. The kernel assigns the lowest free number, so a client
-/// connection with a number at or above it shows that nearly all are in use.
+/// Returns the first descriptor number that is reserved, from the soft limit of open files (`RLIMIT_NOFILE`). The
+/// kernel assigns the lowest free number, so a client connection with a number at or above this one shows that nearly
+/// all are in use. `RawFd::MAX` without a limit.
 pub(crate) fn ceiling() -> RawFd {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     below(limit)
 }
 
-/// Returns the [`ceiling`] for a limit of descriptors. `None` means no limit.
+/// Returns the [`ceiling`] for a limit of descriptors: the limit less a fourth of it, but at least 16. `None` means no
+/// limit.
 fn below(limit: Option<u64>) -> RawFd {
     let Some(limit) = limit else { return RawFd::MAX };
     let kept = (limit / RESERVED_DIVISOR).max(MIN_RESERVED);

@@ -13,7 +13,7 @@ pub enum StartError {
     /// The configuration is invalid.
     #[error("the configuration is not valid")]
     Config(#[source] ConfigErrors),
-    /// Binding a listener's address failed, or another process listens on it.
+    /// A listener's sockets cannot be opened, or another process listens on its address.
     #[error("cannot listen on {address}{}", bind_advice(*address, source))]
     Listen {
         /// The address of the listener.
@@ -65,7 +65,8 @@ pub enum StartError {
     },
 }
 
-/// Returns advice on a bind error, to be appended to its message.
+/// Returns advice on a bind error, to be appended to its message: for a privileged port, an address in use, or an
+/// address that no interface has. Empty for other errors.
 fn bind_advice(address: SocketAddr, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {

@@ -1,9 +1,9 @@
-//! Hashing of stream identifiers, and wakers.
+//! A hasher of stream identifiers, and the storing of wakers.
 
 use std::hash::Hasher;
 use std::task::Waker;
 
-/// Stores a waker in `place`. It is cloned only if the stored one is of another task.
+/// Stores a clone of `waker` in `place`. A stored waker of the same task is left as it is.
 pub(crate) fn remember(place: &mut Option<Waker>, waker: &Waker) {
     match place {
         Some(known) if known.will_wake(waker) => {}
@@ -11,7 +11,8 @@ pub(crate) fn remember(place: &mut Option<Waker>, waker: &Waker) {
     }
 }
 
-/// A hasher of stream identifiers. They are consecutive, so a client cannot make them collide.
+/// A fast hasher of stream identifiers, without a random key. Identifiers are consecutive, so a client cannot choose
+/// ones that collide.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 

@@ -19,13 +19,14 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The interval at which interfaces are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The thread that watches interfaces. Dropping it ends the thread.
+/// The thread that watches interfaces. Dropping it stops the thread and waits for its end.
 pub(super) struct WatcherThread {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The state of the watching thread.
+/// The data of the watching thread: the state of the proxy, the command channels of the workers by their index, and the
+/// observer.
 pub(super) struct InterfaceWatcher {
     pub(super) state: Arc<Mutex<ProxyState>>,
     pub(super) workers: Vec<UnboundedSender<Command>>,
@@ -33,7 +34,10 @@ pub(super) struct InterfaceWatcher {
 }
 
 impl WatcherThread {
-    /// Starts a thread that checks the interfaces at an interval.
+    /// Starts a thread that checks the interfaces now and every 500 ms until this handle is dropped.
+    ///
+    /// # Errors
+    /// The error of starting the thread.
     pub(super) fn start(watched: InterfaceWatcher) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = ended.clone();
@@ -60,8 +64,9 @@ impl Drop for WatcherThread {
 }
 
 impl InterfaceWatcher {
-    /// Checks once: opens listeners whose interface or address has appeared, and closes those whose interface is gone
-    /// or was replaced.
+    /// Checks all listeners once: opens those whose interface or address has appeared, reopens those whose interface
+    /// has another index, and closes those whose interface is gone. A listener without an interface stays open when its
+    /// address disappears. Each change is reported to the observer once.
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ProxyState { listeners, addresses, held, .. } = &mut *state;
@@ -69,7 +74,7 @@ impl InterfaceWatcher {
             let was = held.is_serving();
             let interface = held.listener.interface.clone();
             let index = interface.as_deref().and_then(sys::interface_index);
-            // A socket without an interface is not deaf when its address goes, and comes back.
+            // A socket that is not bound to an interface receives again when its address comes back.
             if was && (interface.is_none() || index.is_some() && index == held.index) {
                 continue;
             }
@@ -87,7 +92,7 @@ impl InterfaceWatcher {
             {
                 addresses[at] = held.address;
             }
-            // Once each way.
+            // Each change is reported once.
             if why.is_none() || was {
                 let address = held.address;
                 let interface = interface.as_deref();
@@ -96,7 +101,11 @@ impl InterfaceWatcher {
         }
     }
 
-    /// Opens the sockets and sends them to the workers.
+    /// Opens the sockets of a listener, retains duplicates, and sends them to the workers. Prefers inherited sockets;
+    /// opens new ones if those cannot be used. `index` is the index of the interface.
+    ///
+    /// # Errors
+    /// The error of opening; the retained sockets are unchanged then.
     fn open(&self, held: &mut RetainedSockets, index: Option<u32>) -> std::io::Result<()> {
         let workers = self.workers.len();
         // Those that somebody else opened can still be bound where they never were.
@@ -112,7 +121,7 @@ impl InterfaceWatcher {
         Ok(())
     }
 
-    /// Sends each worker its sockets, or `None` if there are none.
+    /// Sends each worker its sockets of the listener, or with `None` the command to stop serving it.
     fn tell(&self, held: &RetainedSockets, sockets: Option<Vec<Sockets>>) {
         let mut sockets = sockets.unwrap_or_default();
         for commands in &self.workers {

@@ -33,15 +33,17 @@ pub(crate) struct Sockets {
 
 /// A command to a worker.
 pub(crate) enum Command {
-    /// Opens these listeners for a configuration and replies with the result. Nothing is accepted yet.
+    /// Opens these listeners for a configuration without accepting connections. The reply is the worker's index and the
+    /// result.
     Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
-    /// Serves the prepared configuration, and closes these listeners.
+    /// Serves the prepared configuration and its listeners, and closes `closed`. No effect if nothing is prepared.
     Commit { closed: Vec<Listener> },
-    /// Discards the prepared configuration.
+    /// Discards the prepared configuration and closes its listeners.
     Abandon,
-    /// Serves a listener on these sockets, or on none, in place of its previous sockets.
+    /// Serves a listener on these sockets in place of its previous ones, or closes it if there are none.
     Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
-    /// Stops accepting connections, finishes requests in flight, and ends after this time at the latest.
+    /// Stops accepting connections, finishes requests in flight, and ends the worker when there are none, or after this
+    /// duration.
     Drain(Duration),
 }
 
@@ -57,14 +59,14 @@ struct PreparedListener {
     engine: Option<(h3::EngineControl, EngineTask)>,
 }
 
-/// The tasks of one listener.
+/// The running tasks of one listener: the accept loop, and the QUIC engine if it has HTTP/3.
 struct ActiveListener {
     accepting: AbortHandle,
     engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
 }
 
 impl ActiveListener {
-    /// Stops accepting connections. Open QUIC connections have 30 s to finish.
+    /// Stops accepting connections at once. Open QUIC connections have 30 s to finish; TCP connections continue.
     fn end(&self) {
         self.accepting.abort();
         if let Some((engine, _)) = &self.engine {
@@ -73,8 +75,11 @@ impl ActiveListener {
     }
 }
 
-/// Runs a worker on this thread until it is drained. It has no listeners before the first [`Command::Commit`]. The first worker
-/// performs the health checks for all.
+/// Runs a worker on this thread until it is drained or its command channel is closed. It has no listeners before the
+/// first [`Command::Commit`]. The worker with index 0 performs the active health checks for all.
+///
+/// # Errors
+/// The error of creating the asynchronous runtime.
 pub(crate) fn run(
     number: usize,
     runtime: Arc<Runtime>,
@@ -147,7 +152,7 @@ pub(crate) fn run(
     })
 }
 
-/// Closes unneeded idle upstream connections at an interval, until the worker ends.
+/// Closes idle upstream connections that are no longer needed, every [`TRIM_INTERVAL`]. Never completes.
 async fn trim(worker: Rc<Worker>) {
     let mut periods = tokio::time::interval(TRIM_INTERVAL);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -157,9 +162,12 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Opens a listener for a configuration without accepting connections.
+/// Registers the sockets of a listener and creates its QUIC engine if it has HTTP/3, without accepting connections.
+///
+/// # Errors
+/// The error of registering a socket, or of opening the engine.
 fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Result<PreparedListener> {
-    // What replaces it is unsafe, for types whose descriptor may change or be closed under it. A listener's does not.
+    // Its replacement is unsafe, because the descriptor of a type may change or be closed. That of a listener does not.
     #[allow(deprecated)]
     let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
     let (listener, address, inherited) = (Rc::new(sockets.listener), sockets.address, sockets.inherited);
@@ -181,7 +189,8 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 }
 
 impl PreparedListener {
-    /// Starts accepting connections.
+    /// Starts the tasks that accept TCP connections and run the QUIC engine. An engine that fails is reported to the
+    /// observer, while TCP is still served.
     fn start(self, worker: &Rc<Worker>) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
         let accepting = tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp, inherited))
@@ -200,7 +209,8 @@ impl PreparedListener {
     }
 }
 
-/// Finishes the requests in flight.
+/// Stops accepting connections and waits until the worker has no requests or connections and its QUIC engines have
+/// ended, or until `within` has passed. Checks every 20 ms.
 async fn drain(worker: &Rc<Worker>, listening: Vec<(Rc<Listener>, ActiveListener)>, within: Duration) {
     let until = Instant::now() + within;
     let mut engines = Vec::new();

@@ -7,21 +7,23 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// The length of the accept queue.
+/// The length of the accept queue in connections, which the kernel caps by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// The size of the kernel buffers of a QUIC socket in bytes. The kernel may give less.
+/// The size requested for each of the two kernel buffers of a QUIC socket in bytes. The kernel may give less.
 const UDP_BUFFER: usize = 2 * 1024 * 1024;
-/// The number of attempts to find a port that is free for both TCP and UDP.
+/// The number of attempts to find a port that is free for both TCP and UDP, when port 0 is configured.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Creates a socket that shares its port with those of other workers (`SO_REUSEPORT`).
+/// Creates an unbound socket as [`exclusive_socket`] does, but one that shares its port with those of other workers
+/// (`SO_REUSEPORT`).
 fn shared_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = exclusive_socket(listener, kind, protocol)?;
     socket.set_reuse_port(true)?;
     Ok(socket)
 }
 
-/// Creates a socket that does not share its port.
+/// Creates an unbound, non-blocking socket of the listener's address family that does not share its port. It is
+/// confined to the listener's interface, if one is configured, and IPv6 sockets accept IPv6 only.
 fn exclusive_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let address = listener.address;
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
@@ -36,25 +38,26 @@ fn exclusive_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::
     Ok(socket)
 }
 
-/// Enables TCP keep-alive, so that a vanished peer is detected within two minutes, however long tunnels may be idle.
+/// Enables TCP keep-alive: probes after 60 s, then every 15 s, and the connection fails after 4 of them, so that a
+/// vanished peer is detected within two minutes, however long tunnels may be idle. Errors are ignored.
 pub(crate) fn keep_alive(socket: &SockRef<'_>) {
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    // Where it cannot be had, the limits of time hold alone.
+    // Without keep-alive, the timeouts still apply.
     let _ = socket.set_tcp_keepalive(&probes);
 }
 
-/// Disables Nagle's algorithm, since heads and small content are written at once, and enables keep-alive. Accepted
-/// sockets inherit both.
+/// Disables Nagle's algorithm on a listening socket, since heads and small content are written at once, and enables
+/// keep-alive. Accepted sockets inherit both. Errors are ignored.
 fn set_tcp_options(listening: BorrowedFd<'_>) {
-    // Without it, responses are only later.
+    // Without it, responses are only delayed.
     let _ = SockRef::from(&listening).set_tcp_nodelay(true);
     keep_alive(&SockRef::from(&listening));
 }
 
-/// Inherited sockets: from a service manager, or from a predecessor of this process.
+/// Sockets inherited from a service manager or from a predecessor of this process.
 #[derive(Debug, Default)]
 pub(crate) struct InheritedSockets {
     pub(crate) tcp: Vec<TcpListener>,
@@ -62,7 +65,7 @@ pub(crate) struct InheritedSockets {
 }
 
 impl InheritedSockets {
-    /// Returns the highest number of sockets of one address.
+    /// Returns the highest number of TCP sockets with one address. 0 without TCP sockets.
     pub(crate) fn max_per_address(&self) -> usize {
         let same = |address: SocketAddr| {
             self.tcp.iter().filter(|socket| socket.local_addr().is_ok_and(|found| found == address)).count()
@@ -70,7 +73,10 @@ impl InheritedSockets {
         self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
     }
 
-    /// Returns duplicates of the sockets with this address.
+    /// Returns duplicates of the TCP and UDP sockets with exactly this address and port.
+    ///
+    /// # Errors
+    /// The error of duplicating a descriptor.
     pub(crate) fn of(&self, address: SocketAddr) -> io::Result<Self> {
         let same = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == address);
         let tcp = self.tcp.iter().filter(|socket| same(socket.local_addr())).map(TcpListener::try_clone);
@@ -86,7 +92,8 @@ impl InheritedSockets {
         })
     }
 
-    /// Takes the sockets with this address out of `sockets`. Port 0 stands for any port.
+    /// Removes the sockets with this address from `sockets` and returns them. For port 0, all sockets of that IP
+    /// address match. `of` returns the address of a socket.
     fn take<S>(
         sockets: &mut Vec<S>,
         address: SocketAddr,
@@ -101,7 +108,8 @@ impl InheritedSockets {
         mine
     }
 
-    /// Distributes sockets to the workers. If there are fewer sockets than workers, they are duplicated by `again`.
+    /// Returns at least one socket per worker. If there are fewer sockets than workers, they are duplicated by `again`,
+    /// in turn. `found` must not be empty.
     fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
         let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
         let more: Vec<S> = more.collect::<io::Result<_>>()?;
@@ -109,11 +117,12 @@ impl InheritedSockets {
     }
 }
 
-/// Checks that no other program listens on these addresses. Sockets that share a port (SO_REUSEPORT) would hide that:
-/// each program would get a part of the connections. Addresses with inherited sockets are not checked.
+/// Checks that no other process listens on these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
+/// each process would get a part of the connections. Not checked are port 0, addresses with inherited sockets, and
+/// listeners whose interface or address does not exist yet.
 ///
 /// # Errors
-/// The first address that is in use, with the error.
+/// The first address that cannot be bound, with the error.
 pub(crate) fn probe(
     listeners: &[Listener],
     inherited: &InheritedSockets,
@@ -143,17 +152,21 @@ pub(crate) fn probe(
     Ok(())
 }
 
-/// The sockets of one listener.
+/// The sockets of one listener: one TCP socket per worker, and one UDP socket per worker with HTTP/3.
 pub(crate) struct OpenSockets {
     /// The address, with the port that was chosen for port 0.
     pub(crate) address: SocketAddr,
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) udp: Vec<UdpSocket>,
-    /// True if another process opened the sockets, possibly for another interface.
+    /// True if the TCP sockets were inherited, so that another process may have bound them to another interface.
     pub(crate) inherited: bool,
 }
 
-/// Opens the sockets of a listener, or takes the inherited ones.
+/// Opens the sockets of a listener for `workers` workers, or takes those of `inherited` with its address. For port 0,
+/// up to 16 ports are tried until one is free for both TCP and UDP.
+///
+/// # Errors
+/// The error of creating, binding or configuring a socket.
 pub(crate) fn open(
     listener: &Listener,
     workers: usize,
@@ -178,7 +191,8 @@ pub(crate) fn open(
     }
 }
 
-/// Returns whether an error means that the listener's address or interface does not exist yet.
+/// Returns whether an error of [`open`] means that the listener's address or interface does not exist yet, rather than
+/// a failure. A missing device counts only if the listener names an interface.
 pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     match why.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => true,
@@ -187,7 +201,12 @@ pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     }
 }
 
-/// Binds an inherited socket to the listener's interface.
+/// Binds an inherited socket to the listener's interface. Does nothing if the listener has none, or the socket is bound
+/// to it already.
+///
+/// # Errors
+/// An error that names the setting of the unit if the socket is bound to another interface and the process may not
+/// change that; else the error of the system call.
 fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     let Some(interface) = &listener.interface else { return Ok(()) };
     if socket.device().is_ok_and(|bound| bound.as_deref() == Some(interface.as_bytes())) {
@@ -202,20 +221,21 @@ fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     })
 }
 
-/// Returns whether the interface that a socket is bound to no longer exists.
+/// Returns whether the interface that a socket is bound to no longer exists, so that the socket receives nothing.
 fn is_deaf(socket: &SockRef<'_>) -> bool {
     socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
 }
 
-/// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones. Returns the address with
-/// its actual port, the sockets, and whether they were inherited.
+/// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones of its address, except those
+/// bound to an interface that no longer exists. Returns the address with its actual port, the sockets, and true if they
+/// were inherited.
 fn tcp(
     listener: &Listener,
     workers: usize,
     inherited: &mut InheritedSockets,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>, bool)> {
     let found = InheritedSockets::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
-    // A predecessor may not have seen yet that the interface was made anew.
+    // A predecessor may not have noticed yet that the interface was created anew.
     let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if let Some(first) = found.first() {
         let address = first.local_addr()?;
@@ -242,8 +262,8 @@ fn tcp(
     Ok((address, sockets, false))
 }
 
-/// Opens the UDP sockets of one listener, one for each worker, at `address`, or takes the inherited ones. Empty if
-/// the listener has no HTTP/3.
+/// Opens the UDP sockets of one listener, one for each worker, at `address`, or takes the inherited ones of that
+/// address, except those bound to an interface that no longer exists. Empty if the listener has no HTTP/3.
 fn udp(
     listener: &Listener,
     address: SocketAddr,

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// several threads at once. They must not block: increment a counter, or append to a buffer. The default implementations do
 /// nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// Receives the record of a request that has ended: served, refused or aborted.
+    /// Receives the record of a request that has ended: served, refused, dropped or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
     /// Receives the record of a TCP connection forwarded byte for byte that has ended or could not be forwarded.
@@ -28,21 +28,24 @@ pub trait Observer: Send + Sync + 'static {
     /// Receives that a listener of a worker stops accepting connections, or accepts them again.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
-    /// Receives that a listener stops being served because its interface or address is missing, or that it is served.
-    /// Not called on a worker's thread.
+    /// Receives that a listener is not served because its interface or address is missing or its sockets cannot be
+    /// opened, or that it is served again. Not called on a worker's thread.
     fn listener(&self, _event: &ListenerEvent<'_>) {}
 
     /// Receives that a target of an upstream becomes unavailable, or is available again.
     fn target(&self, _event: &TargetEvent<'_>) {}
 
-    /// Receives that the store of shared state becomes unreachable, or is reached. Not called on a worker's thread.
+    /// Receives that the store of shared state became unreachable, or is reached again. Not called on a worker's
+    /// thread.
     fn shared(&self, _event: &SharedEvent) {}
 
-    /// Receives the failure of a worker, or of the QUIC socket of one of its listeners. The other workers continue.
+    /// Receives the failure of a worker, or of the QUIC socket of one of its listeners. The other workers, and TCP on
+    /// that listener, continue.
     fn worker_failed(&self, _failure: &WorkerFailure<'_>) {}
 }
 
-/// A change in whether connections are accepted on a listener. In the meantime, connections wait in the kernel's queue.
+/// A change in whether a worker accepts connections on a listener. While it does not, connections wait in the kernel's
+/// queue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent<'a> {
@@ -53,7 +56,7 @@ pub enum AcceptEvent<'a> {
         /// The error, as the system reports it.
         why: &'a io::Error,
     },
-    /// Clients use as many descriptors as they may. The rest are reserved for upstreams, health checks, the status page and the
+    /// Clients use all file descriptors that are not reserved for upstreams, health checks, the status page and the
     /// log.
     OutOfDescriptors {
         /// The listener's address.
@@ -88,7 +91,7 @@ pub struct NoopObserver;
 
 impl Observer for NoopObserver {}
 
-/// The record of a completed request.
+/// The record of a request that has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
@@ -98,7 +101,7 @@ pub struct AccessRecord<'a> {
     pub peer: SocketAddr,
     /// The HTTP version of the request.
     pub version: Version,
-    /// The version and cipher suite of TLS. `None` over plain HTTP.
+    /// The version and cipher suite of TLS. `None` without TLS.
     pub tls: Option<TlsParameters>,
     /// The method of the request.
     pub method: &'a Method,
@@ -110,17 +113,17 @@ pub struct AccessRecord<'a> {
     pub site: Option<&'a str>,
     /// The name of the upstream. `None` if the request was not forwarded.
     pub upstream: Option<&'a str>,
-    /// The status sent to the client. `None` if the client received no response.
+    /// The status of the final response sent to the client. `None` if the client received none.
     pub status: Option<u16>,
-    /// The number of content bytes received from the client.
+    /// The number of content bytes received from the client, without framing.
     pub received: u64,
-    /// The number of content bytes sent to the client.
+    /// The number of content bytes sent to the client, without framing.
     pub sent: u64,
     /// The time from the complete request head to the end of the response.
     pub duration: Duration,
     /// The reason of a refusal or abort. `None` for a request that was served.
     pub reason: Option<Reason>,
-    /// The failure of the upstream as text: the target and the cause. `None` without a failure.
+    /// The failure of the upstream as text: the target and the cause. `None` if no attempt failed.
     pub error: Option<&'a str>,
     /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
@@ -132,7 +135,7 @@ pub struct AccessRecord<'a> {
     pub head: &'a RequestHead,
 }
 
-/// A change in whether a listener is served.
+/// The event that a listener is served, or is no longer or not yet served.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
     /// The address of the listener.
@@ -149,7 +152,7 @@ pub struct ListenerEvent<'a> {
 pub struct ForwardRecord<'a> {
     /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The client address: the peer, or the source in its PROXY header.
+    /// The client address: the source in the connection's PROXY header, or else the peer.
     pub client: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
@@ -162,7 +165,7 @@ pub struct ForwardRecord<'a> {
     /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY header, or a
     /// random one.
     pub unique_id: Option<&'a str>,
-    /// The name of the upstream.
+    /// The name of the upstream, also if no connection to it could be established.
     pub upstream: &'a str,
     /// The number of bytes forwarded from the client to the upstream.
     pub received: u64,
@@ -186,7 +189,7 @@ pub struct ConnectionRejected<'a> {
     pub local: SocketAddr,
     /// The server name in the ClientHello. `None` if none was read.
     pub sni: Option<&'a str>,
-    /// True if the connection arrived over QUIC.
+    /// True if the client used QUIC, false for TCP.
     pub quic: bool,
     /// The reason for the rejection.
     pub reason: Reason,

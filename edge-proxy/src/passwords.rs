@@ -17,27 +17,30 @@ use tokio::sync::oneshot;
 
 /// The time for which a correct password is not verified again.
 const CACHE_TTL: Duration = Duration::from_secs(300);
-/// The number of passwords that may wait for a thread, each of which takes about a tenth of a second. Clients whose
-/// password was correct before have as many places again.
+/// The highest number of passwords that wait for or are in verification, each of which takes about a tenth of a second.
+/// For clients whose password was verified before, the limit is twice as high.
 const MAX_WAITING: usize = 64;
-/// The highest number of passwords of one client that wait for a thread.
+/// The highest number of passwords of one client that wait for or are in verification.
 const MAX_WAITING_PER_CLIENT: usize = 4;
-/// The highest number of threads.
+/// The highest number of threads that verify passwords; there is at most one per CPU.
 const MAX_THREADS: usize = 4;
 
-/// The result of a password check.
+/// The result of the verification of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordVerdict {
     Right,
     Wrong,
-    /// Too many passwords are being verified.
+    /// Nothing was verified, because too many passwords wait or no thread runs.
     Busy,
-    /// The client sent too many wrong passwords. Nothing was verified. Contains the time to wait.
+    /// Nothing was verified, because the client or its user name has failed too often. Contains the time until the next
+    /// attempt is allowed.
     TooOften(Duration),
 }
 
-/// Verifies credentials against the users. A wrong password counts against `client` in `guard`. Above its limit
-/// nothing is verified, unless the cache shows that the same client had this password right before.
+/// Verifies credentials against the users. A password that was verified for this client less than 300 s ago is right
+/// without a check. Others are first charged to `client` and the user name in `guard`, if there is one; a right
+/// password, or one that could not be verified, is not charged in the end. Above the limit nothing is verified, except
+/// for a client that had this password right before. An unknown user takes as long as a known one.
 pub(crate) async fn verify(
     users: &[User],
     given: &Credentials,
@@ -83,12 +86,13 @@ const BUCKETS: usize = 1 << 10;
 /// The number of cells in a bucket.
 const BUCKET_CELLS: usize = 8;
 
-/// The correct passwords of the last minutes, as keyed hashes of user, password and client. The key is random and
-/// ends with the process, so no password can be derived from the cache.
+/// Recently verified passwords, as HMAC-SHA256 tags of client, user, password and hash. The key is random and ends with
+/// the process, so no password can be derived from the cache.
 struct PasswordCache {
     key: hmac::Key,
     epoch: Instant,
-    /// A part of the tag, and the time of the last correct verification in milliseconds, at least 1.
+    /// A part of the tag, and the time of the last verification in milliseconds since `epoch`, at least 1; 0 marks a
+    /// free cell. [`BUCKET_CELLS`] cells form a bucket.
     cells: Box<[(AtomicU64, AtomicU64)]>,
 }
 
@@ -103,7 +107,7 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     }
 });
 
-/// The keyed hash of a password, split into its bucket and the rest.
+/// The keyed hash of a client's credentials: the index of its bucket, and the 64 bits that are compared.
 #[derive(Clone, Copy)]
 struct Tag {
     bucket: usize,
@@ -120,7 +124,8 @@ impl PasswordCache {
         users.get(number.checked_rem(users.len())?)
     }
 
-    /// Returns the keyed hash of the credentials of a client and of the hash they are verified against.
+    /// Returns the keyed hash of the client's address or prefix, its credentials, and the hash that they are verified
+    /// against.
     fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&client_key(client).to_be_bytes());
@@ -135,15 +140,18 @@ impl PasswordCache {
         Tag { bucket: number(0) as usize % BUCKETS, tag: number(8) }
     }
 
+    /// Returns the time since the cache was created in milliseconds, plus 1.
     fn now(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64 + 1
     }
 
+    /// Returns the cells of the tag's bucket.
     fn cells(&self, tag: Tag) -> &[(AtomicU64, AtomicU64)] {
         &self.cells[tag.bucket * BUCKET_CELLS..][..BUCKET_CELLS]
     }
 
-    /// Returns the time since the password was verified. `None` if it is not cached.
+    /// Returns the time since the password of this tag was last verified, however long ago. `None` if the cache does
+    /// not have it.
     fn since(&self, tag: Tag) -> Option<Duration> {
         self.cells(tag).iter().find_map(|(known, at)| {
             let at = at.load(Acquire);
@@ -152,7 +160,8 @@ impl PasswordCache {
         })
     }
 
-    /// Stores a correct password. Replaces the oldest entry of the bucket.
+    /// Stores a correct password with the present time. Replaces the oldest entry of its bucket if it is not stored
+    /// yet.
     fn keep(&self, tag: Tag) {
         let cells = self.cells(tag);
         let own = cells.iter().find(|(known, _)| known.load(Acquire) == tag.tag);
@@ -166,7 +175,7 @@ impl PasswordCache {
     }
 }
 
-/// The number of passwords that wait for a thread, by client.
+/// The number of passwords that wait for or are in verification, by client.
 static WAIT: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
 
 /// Locks the count of waiting passwords.
@@ -174,11 +183,12 @@ fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
     WAIT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A slot in the queue of waiting passwords.
+/// A counted place in the queue of passwords. Contains the key of the client; dropping it frees the place.
 struct QueueSlot(u64);
 
 impl QueueSlot {
-    /// Takes a slot. `None` if the client or all clients together have too many.
+    /// Takes a place for this client. `right_before` doubles the limit of all clients together. `None` if the client
+    /// has four already, or all clients together have too many.
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
         let client = client_key(client);
         let mut waiting = wait();
@@ -202,7 +212,7 @@ impl Drop for QueueSlot {
     }
 }
 
-/// A password to verify. The slot is released when it is verified, even if the client has gone.
+/// A password to verify. The place is freed when the verification ends, even if the client has gone.
 struct Job {
     hash: String,
     password: Vec<u8>,
@@ -210,7 +220,8 @@ struct Job {
     place: QueueSlot,
 }
 
-/// Verifies a password against a hash on a thread of the pool. `None` if there is no thread.
+/// Verifies a password against a hash on a thread of the pool, and returns whether it matches. `None` if the pool has
+/// no thread.
 async fn verify_on_pool(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let job = Job { hash, password, answer, place };
@@ -233,19 +244,21 @@ static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     Mutex::new(sender)
 });
 
-/// Verifies the next password of the queue. `None` if the queue is closed.
+/// Waits for the next password of the queue, verifies it unless nobody waits for the result, and sends the result.
+/// `None` if the queue is closed.
 fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
     let Job { hash, password, answer, place } = job;
     if !answer.is_closed() {
-        // Whoever does not wait any more has gone away.
+        // Sending fails if the request was aborted in the meantime.
         let _ = answer.send(matches(&hash, &password));
     }
     drop(place);
     Some(())
 }
 
-/// Returns whether the password matches a hash of Argon2 or bcrypt. This is slow by design.
+/// Returns whether the password matches a hash of Argon2 (PHC format) or bcrypt. False for a malformed hash. Slow by
+/// design.
 fn matches(hash: &str, password: &[u8]) -> bool {
     if hash.starts_with("$argon2") {
         let argon2 = argon2::Argon2::default();

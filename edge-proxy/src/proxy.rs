@@ -1,4 +1,4 @@
-//! A running proxy: reload, status and metrics, shutdown.
+//! The handle of a running proxy: reload, status, metrics and shutdown.
 
 use super::bound_sockets::{OpenListeners, RetainedSockets, open};
 use super::error::StartError;
@@ -42,13 +42,13 @@ pub struct ListenerStatus {
     pub serving: bool,
 }
 
-/// The thread of a worker, and its command channel.
+/// The thread of a worker and the sender of its commands.
 pub(super) struct WorkerHandle {
     pub(super) commands: UnboundedSender<Command>,
     pub(super) thread: JoinHandle<()>,
 }
 
-/// The time limit for workers to open their listeners.
+/// The longest time that a reply of a worker is awaited when listeners are opened.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The handle of a running proxy. Dropping it closes all connections and blocks until the workers have ended;
@@ -86,7 +86,7 @@ impl ProxyHandle {
         self.workers.len()
     }
 
-    /// Returns the status of each listener, in the order of the configuration.
+    /// Returns the status of each listener of the configuration in effect, in its order.
     pub fn listeners(&self) -> Vec<ListenerStatus> {
         let state = self.state();
         let status = |held: &RetainedSockets| ListenerStatus {
@@ -112,7 +112,7 @@ impl ProxyHandle {
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
-    /// Returns the current values of all metrics. Counters begin at the start of the proxy.
+    /// Returns the current values of all metrics. Counters begin at the start of the proxy and survive reloads.
     pub fn metrics(&self) -> Metrics {
         let runtime = self.state().runtime.clone();
         let config = runtime.snapshot().config();
@@ -135,7 +135,7 @@ impl ProxyHandle {
         self.state().runtime.snapshot().config().clone()
     }
 
-    /// Returns the state of each target of each upstream, in the order of the configuration.
+    /// Returns the state of each target of each upstream, in the order of the configuration in effect.
     pub fn targets(&self) -> Vec<TargetStatus> {
         let runtime = self.state().runtime.clone();
         let upstreams = runtime.snapshot().config().upstreams.iter();
@@ -154,8 +154,12 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Prepares `runtime` with these sockets on every worker, then commits it on all of them. If one worker cannot
-    /// prepare, all discard it. `closed` are the listeners that are no longer served.
+    /// Prepares `runtime` on every worker with its sockets, the last element of each list in `sockets`, then commits it
+    /// on all of them. If one worker cannot prepare, all discard it. `closed` are the listeners that are no longer
+    /// served.
+    ///
+    /// # Errors
+    /// [`StartError::Worker`] with the first worker that failed or did not reply.
     pub(super) fn serve(
         &self,
         runtime: &Arc<Runtime>,
@@ -183,7 +187,10 @@ impl ProxyHandle {
         prepared
     }
 
-    /// Waits until every worker has replied that it is prepared, or one has failed or taken too long.
+    /// Waits until every worker has replied that it is prepared.
+    ///
+    /// # Errors
+    /// [`StartError::Worker`] if one has failed or ended, or if no reply arrives for 10 s.
     fn wait_until_prepared(
         &self,
         replies: &mpsc::Receiver<(usize, io::Result<()>)>,
@@ -212,9 +219,10 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Replaces the configuration; returns when every worker was told to serve it. Requests in flight finish under the old one,
-    /// and open connections stay open. Listeners present in both configurations are not touched. Concurrent calls are executed
-    /// one after the other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
+    /// Replaces the configuration; returns when every worker was told to serve it. Requests in flight finish under the
+    /// old one, and open connections stay open, except QUIC connections of removed listeners, which have 30 s to
+    /// finish. Listeners present in both configurations are not touched. Concurrent calls are executed one after the
+    /// other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
     ///
     /// # Errors
     /// [`StartError`] if the configuration is invalid or cannot be applied. The old one then stays in effect.
@@ -249,8 +257,8 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has passed. The rest
-    /// are then aborted. Pending spans are then exported, for at least half a second if necessary.
+    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has passed,
+    /// when the rest are aborted. Then exports pending spans for the rest of that time, at least half a second.
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;

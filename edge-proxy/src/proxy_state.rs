@@ -7,25 +7,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The state that a reload replaces.
+/// The state of a proxy that changes at run time: by a reload, by the interface watch, and when a worker fails.
 pub(super) struct ProxyState {
     pub(super) listeners: Vec<Listener>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) runtime: Arc<Runtime>,
-    /// The sockets of all workers, so that they can be handed to a successor.
+    /// The sockets of all listeners and workers, retained so that they can be handed to a successor.
     pub(super) held: Vec<RetainedSockets>,
-    /// The workers that have failed, with the error.
+    /// The index of each worker that has failed, with its error as text.
     pub(super) failures: Vec<(usize, String)>,
 }
 
 impl ProxyState {
-    /// Records the failure of a worker and closes its sockets.
+    /// Records the failure of the worker with this index and closes its retained sockets.
     pub(super) fn fail(&mut self, worker: usize, error: &io::Error) {
         self.failures.push((worker, error.to_string()));
         self.held.iter_mut().for_each(|held| held.release(worker));
     }
 
-    /// Returns the error that ended a worker.
+    /// Returns the recorded error of the worker with this index, or "the worker has ended" if none is recorded.
     pub(super) fn failure_of(&self, worker: usize) -> io::Error {
         let found = self.failures.iter().find(|(number, _)| *number == worker);
         io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())

@@ -25,10 +25,12 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Relays the connection of a client of a listener that forwards. `first` was read from the client already.
+/// Relays the connection of a client of a forwarding listener, if its address is allowed and its limits are not
+/// reached. Returns when the connection has ended. `first` was read from the client already and is sent to the upstream
+/// first. The idle timeout is that of the listener, or else the one for tunnels.
 ///
 /// # Errors
-/// The reason the client may not connect. Nothing was sent to anybody then.
+/// The reason the client may not connect. Nothing was sent to the client or the upstream then.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -46,8 +48,9 @@ pub(crate) async fn forward(
     Ok(())
 }
 
-/// Relays a client's connection to the upstream of this name until both directions have ended. `first` was read from the client
-/// already. `idle` is the time without a byte in either direction after which the connection ends.
+/// Relays a client's connection to the upstream of this name until both directions have ended, and then reports its
+/// record to the observer. `first` was read from the client already. The connection ends after `idle` without a byte in
+/// either direction. If it ends for a reason other than that, the client's connection is reset.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -116,14 +119,16 @@ pub(crate) async fn run(
     });
 }
 
-/// Returns the identifier of a connection: that of its PROXY header, if it is text, or a random one.
+/// Returns the identifier of a connection: that of its PROXY header if it consists of visible ASCII characters, or else
+/// a random one.
 fn identifier(connection: &Connection) -> String {
     let told = connection.proxy_extensions.as_deref().and_then(|told| told.unique_id.clone());
     let told = told.and_then(|id| String::from_utf8(id).ok());
     told.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or_else(request_id::random)
 }
 
-/// Returns the hash key of a client for [`Balance::Hash`](edge_policy::config::Balance::Hash).
+/// Returns the hash key of a client's IP address for [`Balance::Hash`](edge_policy::config::Balance::Hash). IPv4-mapped
+/// addresses count as IPv4.
 fn key(client: SocketAddr) -> u64 {
     match client.ip().to_canonical() {
         IpAddr::V4(address) => hash(&address.octets()),
@@ -131,7 +136,8 @@ fn key(client: SocketAddr) -> u64 {
     }
 }
 
-/// Copies in both directions. Returns the reason the connection ended. `None` if both sides closed it.
+/// Copies in both directions until both have ended, one side can no longer be written to, or no byte moved for `idle`.
+/// Returns the reason of an abnormal end; `None` if both sides closed the connection.
 async fn between(
     client: &mut Socket,
     service: &mut UpstreamTransport,
@@ -151,13 +157,13 @@ async fn between(
             deadline.set(idle);
         }
         match (up, down) {
-            // Nobody is left to write to: what the other direction still has is delivered first.
+            // The destination is gone: the remaining bytes of the other direction are delivered first.
             (Poll::Ready(Err(DestinationClosed)), Poll::Ready(_)) => {
                 Poll::Ready(Some(Reason::UpstreamBrokeOff))
             }
             (Poll::Ready(_), Poll::Ready(Err(DestinationClosed))) => Poll::Ready(Some(Reason::ClientLost)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(None),
-            // The client is gone, so that nothing of the service's can arrive any more.
+            // The client is gone, so nothing from the service can be delivered any more.
             (Poll::Pending, Poll::Ready(Err(DestinationClosed))) => Poll::Ready(Some(Reason::ClientLost)),
             _ => deadline.poll_due(cx).map(|()| Some(Reason::ForwardIdle)),
         }

@@ -1,4 +1,5 @@
-//! A configuration ready to be served: the snapshot, TLS for both sides, and the Alt-Svc value.
+//! A configuration ready to be served: the snapshot, the TLS configurations of both sides, the limiters, and the
+//! Alt-Svc value.
 
 use super::client_auth::ClientAuth;
 use super::downstream::h3;
@@ -21,12 +22,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The highest number of early data bytes on one TCP connection: one request.
+/// The highest number of early data bytes on one TCP connection, which suffices for one request.
 const MAX_EARLY_DATA: u32 = 16 * 1024;
-/// The highest number of sessions that can be resumed with early data. Each is used once.
+/// The highest number of sessions in memory that can be resumed with early data, for TCP and for QUIC each. Each is
+/// used once.
 const MAX_SESSIONS: usize = 32 * 1024;
 
-/// The state that survives a reload, so that tickets and sessions of clients stay valid.
+/// The state that survives a reload: tickets and sessions, the health of targets, limiters, counters and the connection
+/// to the shared store.
 pub(crate) struct ReloadSurvivors {
     tickets: Arc<dyn ProducesTickets>,
     early_tcp: Arc<dyn StoresServerSessions>,
@@ -43,6 +46,11 @@ pub(crate) struct ReloadSurvivors {
 }
 
 impl ReloadSurvivors {
+    /// Creates the state of a proxy with this number of workers. With `shared`, tickets and the TCP sessions for early
+    /// data are shared with other edges; sessions of QUIC always stay in this process.
+    ///
+    /// # Errors
+    /// [`rustls::Error`] if no ticket key can be generated.
     pub(crate) fn new(
         workers: usize,
         shared: Option<Arc<StoreClient>>,
@@ -70,40 +78,46 @@ impl ReloadSurvivors {
     }
 }
 
-/// An error for a client that has reached its connection limit.
+/// The error for a client that has reached its connection limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooManyConnections;
 
 /// A configuration ready to serve, shared by all workers.
 pub(crate) struct Runtime {
     snapshot: Snapshot,
-    /// The TLS configuration of sites without early data: resumption by tickets.
+    /// The TLS configuration of sites without early data: sessions are resumed by tickets.
     pub(crate) tls: Arc<ServerConfig>,
     /// The TLS configuration of sites with early data: stored, single-use sessions (RFC 8446 §8.1).
     pub(crate) early_tls: Arc<ServerConfig>,
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
-    /// The client certificate settings by site, in the order of the configuration.
+    /// The client certificate settings of each site, in the order of the configuration. `None` for a site that requests
+    /// none.
     pub(crate) client_auth: Vec<Option<ClientAuth>>,
     pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
-    /// The targets by upstream, in the order of the configuration.
+    /// The targets of each upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
-    /// The limiters by site, in the order of the configuration.
+    /// The limiter of each site, in the order of the configuration.
     pub(crate) guards: Vec<Arc<SiteLimiter>>,
-    /// The limiters of listeners that forward.
+    /// The limiters of the listeners that forward TCP connections.
     forwards: Vec<Arc<ForwardLimiter>>,
     /// The number of connections by client.
     clients: Arc<CountMinSketch>,
     pub(crate) counts: Arc<Shards<Shard>>,
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
     alt_svc: Option<String>,
-    /// The state shared with other edges, if any.
+    /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
-    /// The kernel's TLS capabilities, if kernel TLS is enabled.
+    /// The kernel's TLS capabilities. `None` if kernel TLS is disabled or the kernel does not support it.
     pub(crate) kernel_tls: Option<ktls::KernelTlsSupport>,
 }
 
 impl Runtime {
-    /// Creates a runtime. `addresses` are the addresses of the configuration's listeners, in their order.
+    /// Creates a runtime: builds the TLS configurations, reads the files of client and upstream certificates, and takes
+    /// the limiters and targets from `lasting`. `addresses` are the bound addresses of the configuration's listeners,
+    /// in their order.
+    ///
+    /// # Errors
+    /// [`StartError`] if a part of the configuration cannot be applied.
     pub(crate) fn new(
         snapshot: Snapshot,
         certificates: &Arc<dyn ResolvesServerCert>,
@@ -124,7 +138,7 @@ impl Runtime {
             KernelTls::Auto { .. } => ktls::probe(),
             KernelTls::Off => None,
         };
-        // rustls is followed by a record layer that has to know its keys.
+        // The record layer that takes over from rustls needs its keys.
         tls.key_log = Arc::new(super::tls::SecretCapture);
         tls.enable_secret_extraction = true;
         let client_auth = client_auth(&snapshot, &tls, certificates)?;
@@ -149,7 +163,7 @@ impl Runtime {
         early_tls.send_half_rtt_data = true;
 
         let config = snapshot.config();
-        // The port that was given, where any was asked for.
+        // The bound port, since port 0 may be configured.
         let http3 = config
             .listeners
             .iter()
@@ -173,7 +187,7 @@ impl Runtime {
                 )
             }
         };
-        // What clients outside connect to, where that is another port.
+        // Clients may connect to another port, which is forwarded to this one.
         let alt_svc = http3.map(|port| format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(port)));
         let upstream_tls = config
             .upstreams
@@ -213,7 +227,8 @@ impl Runtime {
         })
     }
 
-    /// Returns the number of content bytes after which a response may be spliced. `None` disables splicing.
+    /// Returns the number of content bytes after which a response may be spliced. `None` if splicing is disabled:
+    /// kernel TLS is disabled or not supported.
     pub(crate) const fn splice_after(&self) -> Option<u64> {
         match (self.kernel_tls, self.snapshot.config().kernel_tls) {
             (Some(_), KernelTls::Auto { after }) => Some(after),
@@ -221,8 +236,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the connection limit of this peer. `None` if its connections are not counted: there is no limit, or it
-    /// is a trusted proxy, whose connections carry many clients.
+    /// Returns the limit of concurrent connections of this peer. `None` if its connections are not counted: there is no
+    /// limit, or the peer is a trusted proxy, whose connections carry many clients.
     fn connection_limit(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
@@ -230,10 +245,11 @@ impl Runtime {
         (limit > 0 && !hop).then_some(limit)
     }
 
-    /// Counts a connection of this client until the permit is dropped. `None` if its connections are not counted.
+    /// Counts a connection of this client until the returned permit is dropped. `Ok(None)` if its connections are not
+    /// counted.
     ///
     /// # Errors
-    /// The client has reached its limit.
+    /// [`TooManyConnections`] if the client has reached its limit.
     pub(crate) fn hold(&self, client: IpAddr) -> Result<Option<ConnectionPermit>, TooManyConnections> {
         match self.connection_limit(client) {
             None => Ok(None),
@@ -241,12 +257,14 @@ impl Runtime {
         }
     }
 
-    /// Returns whether [`Runtime::hold`] would fail for this client.
+    /// Returns whether this client has reached its connection limit, so that [`Runtime::hold`] would fail. Counts
+    /// nothing.
     pub(crate) fn is_full_for(&self, client: IpAddr) -> bool {
         self.connection_limit(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }
 
-    /// Returns the limiter of the listeners with this name and upstream. `None` if a reload has removed them.
+    /// Returns the limiter of the forwarding listeners with this name and upstream. `None` if there is none, as after a
+    /// reload that removed them.
     pub(crate) fn forward_limiter(
         &self,
         listener: Option<&str>,
@@ -264,7 +282,11 @@ impl Runtime {
     }
 }
 
-/// Creates the client certificate settings of each site.
+/// Creates the client certificate settings of each site, in the order of the configuration. `None` for a site without
+/// them.
+///
+/// # Errors
+/// [`StartError::ClientCertificates`] with the name of the first site whose settings cannot be applied.
 fn client_auth(
     snapshot: &Snapshot,
     base: &ServerConfig,
@@ -283,7 +305,8 @@ fn client_auth(
     snapshot.config().sites.iter().map(of).collect()
 }
 
-/// Returns the limits of the HTTP/3 engine for a configuration.
+/// Returns the limits of the HTTP/3 engine from the configuration's limits and timeouts; others have their defaults.
+/// The limit of a field section is that of the header fields and of the request target together.
 pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits {
     let mut limits =
         h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };

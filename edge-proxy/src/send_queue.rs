@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// The streams that wait to send, by urgency and then by the order in which they were added.
+/// The queue of streams that wait to send: ordered by urgency, the most urgent (0) first, and among equals by the order
+/// in which they were added.
 #[derive(Debug)]
 pub(crate) struct SendQueue<K> {
     queue: VecDeque<(K, u8)>,
@@ -15,12 +16,13 @@ impl<K> Default for SendQueue<K> {
 }
 
 impl<K: Copy + PartialEq> SendQueue<K> {
-    /// Appends a stream behind those of equal urgency. 0 is the most urgent (RFC 9218 §4.1).
+    /// Adds a stream behind the waiting ones of the same urgency. 0 is the most urgent (RFC 9218 §4.1).
     pub(crate) fn push(&mut self, stream: K, urgency: u8) {
         self.queue.push_back((stream, urgency));
     }
 
-    /// Puts back a stream that [`SendQueue::pop`] returned and that could not send.
+    /// Puts a stream that [`SendQueue::pop`] returned and that could not send back in front of those of the same
+    /// urgency.
     pub(crate) fn push_front(&mut self, stream: K, urgency: u8) {
         self.queue.push_front((stream, urgency));
     }
@@ -31,12 +33,13 @@ impl<K: Copy + PartialEq> SendQueue<K> {
         self.queue.remove(at)
     }
 
-    /// Changes the urgency of a waiting stream. It keeps its position relative to others.
+    /// Changes the urgency of a waiting stream, whose position among streams of the new urgency is by the time it was
+    /// added. No effect if it does not wait.
     pub(crate) fn set_urgency(&mut self, stream: K, urgency: u8) {
         self.queue.iter_mut().filter(|(waiting, _)| *waiting == stream).for_each(|(_, of)| *of = urgency);
     }
 
-    /// Returns the number of waiting streams of the same urgency as the first.
+    /// Returns the number of waiting streams that have the urgency of the most urgent one. 0 if none waits.
     pub(crate) fn equals(&self) -> usize {
         let first = self.queue.iter().map(|(_, urgency)| *urgency).min();
         self.queue.iter().filter(|(_, urgency)| Some(*urgency) == first).count()

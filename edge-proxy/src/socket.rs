@@ -12,14 +12,15 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
 pub(crate) enum Socket {
-    /// A newly accepted connection that is not registered with the runtime until it has to wait. A client that is
-    /// rejected for its first bytes thereby costs only accept, read and close. `None` if registration failed.
+    /// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is
+    /// rejected for its first bytes thereby costs only accept, read and close. `None` after registration failed.
     Fresh(Option<std::net::TcpStream>),
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Runs an operation on a socket that is not registered. `None` if it would block. A missing socket is an error.
+/// Runs a system call on a socket that is not registered with the runtime, again if it is interrupted. `None` if it
+/// would block. `NotConnected` if `stream` is `None`.
 fn at_once<T>(
     stream: &Option<std::net::TcpStream>,
     mut call: impl FnMut(&std::net::TcpStream) -> io::Result<T>,
@@ -40,7 +41,10 @@ impl Socket {
         Self::Fresh(Some(stream))
     }
 
-    /// Registers the socket with the runtime, so that readiness can be awaited.
+    /// Registers a newly accepted socket with the runtime, so that readiness can be awaited. Does nothing for others.
+    ///
+    /// # Errors
+    /// The error of the registration; the connection is closed then.
     pub(crate) fn register(&mut self) -> io::Result<()> {
         if let Self::Fresh(stream) = self {
             let stream = stream.take().ok_or(io::ErrorKind::NotConnected)?;
@@ -49,7 +53,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Returns the local address of the connection. `None` for a Unix socket, or if the kernel does not know it.
+    /// Returns the local address of the connection. `None` for a Unix socket, or if the system call fails.
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self {
             Self::Fresh(stream) => stream.as_ref()?.local_addr().ok(),
@@ -58,7 +62,8 @@ impl Socket {
         }
     }
 
-    /// Makes closing the socket send a reset, so that the peer recognises the truncated response.
+    /// Sets SO_LINGER to 0, so that closing the socket sends a TCP reset, by which the peer recognises a truncated
+    /// response. No effect on Unix sockets.
     pub(crate) fn reset_on_close(&self) {
         let option = Some(std::time::Duration::ZERO);
         // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
@@ -69,7 +74,8 @@ impl Socket {
         };
     }
 
-    /// Completes when the peer has acknowledged all output, or the connection is gone.
+    /// Completes when the peer has acknowledged all output, or the state of the queue cannot be read any more. Checks
+    /// every 10 ms. Completes at once for a Unix socket.
     pub(crate) async fn wait_acknowledged(&self) {
         let queued = || match self {
             Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
@@ -81,9 +87,10 @@ impl Socket {
         }
     }
 
-    /// Makes the kernel acknowledge received data at once instead of with the next output.
+    /// Makes the kernel acknowledge received data at once instead of with the next output (TCP_QUICKACK). No effect on
+    /// Unix sockets.
     pub(crate) fn acknowledge(&self) {
-        // If it fails, the acknowledgement comes when the system thinks fit.
+        // If it fails, the kernel delays the acknowledgement.
         let _ = match self {
             Self::Fresh(Some(stream)) => socket2::SockRef::from(stream).set_tcp_quickack(true),
             Self::Tcp(stream) => socket2::SockRef::from(stream).set_tcp_quickack(true),
@@ -91,9 +98,10 @@ impl Socket {
         };
     }
 
-    /// Limits the unsent bytes in the kernel's send queue, so that later output is sent soon.
+    /// Limits the unsent bytes in the kernel's send queue (TCP_NOTSENT_LOWAT), so that more urgent output is not queued
+    /// behind them. No effect on Unix sockets.
     pub(crate) fn limit_unsent(&self, bytes: u32) {
-        // Where it cannot be had, more waits in the kernel.
+        // Without the option, more bytes wait in the kernel.
         let _ = match self {
             Self::Fresh(Some(stream)) => socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes),
             Self::Tcp(stream) => socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes),
@@ -101,7 +109,10 @@ impl Socket {
         };
     }
 
-    /// Writes as many bytes as are accepted without blocking.
+    /// Writes as many bytes as are accepted without blocking and returns their number.
+    ///
+    /// # Errors
+    /// The error of the write. If nothing is accepted, `WouldBlock`, or `Ok(0)` for a socket that is not registered.
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Fresh(stream) => at_once(stream, |mut stream| stream.write_vectored(bufs)).unwrap_or(Ok(0)),
@@ -110,8 +121,10 @@ impl Socket {
         }
     }
 
-    /// Runs the system call `call` when the socket is ready for `interest`. Fails with `Unsupported` if the socket is
-    /// not registered.
+    /// Runs the system call `call` when the socket is ready for `interest`, again whenever it would block.
+    ///
+    /// # Errors
+    /// `Unsupported` if the socket is not registered with the runtime; else the error of the call.
     pub(crate) fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -143,6 +156,7 @@ impl Socket {
         }
     }
 
+    /// Writes to a socket that is not registered. If that would block, registers it and waits.
     fn poll_write_fresh(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Self::Fresh(stream) = self
             && let Some(done) = at_once(stream, |mut stream| match bufs {
@@ -208,7 +222,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Does nothing, since sockets do not buffer here.
+    /// Completes at once, since sockets do not buffer output in this process.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -9,15 +9,17 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 
-/// The capacity of a pipe in bytes, where the system permits it.
+/// The requested capacity of a pipe in bytes, and the highest number of bytes of one move. A pipe is smaller where the
+/// user's limit for pipes is reached.
 const PIPE_SIZE: usize = 256 * 1024;
-/// The number of empty pipes that a worker keeps.
+/// The highest number of empty pipes that a worker keeps for reuse.
 const MAX_POOLED_PIPES: usize = 16;
 
 thread_local! {
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The two ends of a non-blocking pipe.
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
@@ -32,13 +34,17 @@ impl Pipe {
     }
 }
 
-/// A pipe and its content.
+/// A pipe with the count of the bytes in it. An empty one is kept for reuse when it is dropped.
 pub(crate) struct SplicePipe {
     pipe: Option<Pipe>,
     held: usize,
 }
 
 impl SplicePipe {
+    /// Takes an empty pipe of the worker's, or opens a new one.
+    ///
+    /// # Errors
+    /// The error of opening a pipe.
     pub(crate) fn new() -> io::Result<Self> {
         let pooled = POOL.with_borrow_mut(Vec::pop);
         Ok(Self { pipe: Some(pooled.map_or_else(Pipe::new, Ok)?), held: 0 })
@@ -49,8 +55,8 @@ impl SplicePipe {
         self.held
     }
 
-    /// Moves at most `most` bytes from a socket into the pipe. Returns their number; 0 is the end of the stream. The
-    /// pipe must be empty: otherwise the cause of blocking would be unknown.
+    /// Moves at most `most` bytes from a socket into the pipe as soon as the socket is readable. Returns their number;
+    /// 0 is the end of the stream. The pipe must be empty: otherwise the cause of blocking would be unknown.
     pub(crate) fn poll_in(
         &mut self,
         cx: &mut Context<'_>,
@@ -68,7 +74,11 @@ impl SplicePipe {
         Poll::Ready(Ok(n))
     }
 
-    /// Moves as many bytes as possible from the pipe to a socket. Returns their number.
+    /// Moves bytes from the pipe, which must not be empty, to a socket as soon as that is writable. Returns their
+    /// number, which may be less than the pipe has.
+    ///
+    /// # Errors
+    /// The error of the system call, or `WriteZero` if the socket accepts nothing.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
         let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let moved = |socket: BorrowedFd<'_>| {

@@ -23,11 +23,11 @@ const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 
 /// The size of the largest `tls12_crypto_info_*` in bytes.
 const MAX_CRYPTO_INFO: usize = 56;
-/// The size of the record sequence number at the end of such a structure, in bytes.
+/// The size in bytes of the record sequence number at the end of `tls12_crypto_info_*`.
 const SEQUENCE: usize = 8;
 
-/// Returns the kernel's structure `tls12_crypto_info_*` for the keys and the next record's number, and its length in
-/// bytes. TLS 1.3 uses the same structure.
+/// Returns the kernel's structure `tls12_crypto_info_*` (linux/tls.h) for these traffic keys, and its length in bytes.
+/// `sequence` is the number of the next record. TLS 1.3 uses the same structures.
 fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MAX_CRYPTO_INFO]>, usize) {
     let (kind, salt) = match keys.cipher() {
         Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
@@ -51,12 +51,15 @@ fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MAX_CRYPTO_
     (bytes, length)
 }
 
-/// Converts the result of a system call: -1 is the last error.
+/// Converts the result of a system call: 0 is success, anything else fails with the thread's `errno`.
 fn done(returned: libc::c_int) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Attaches the TLS upper-layer protocol to a socket. It works as before until keys are set.
+/// Attaches the kernel's TLS upper-layer protocol to a TCP socket (TCP_ULP). Data passes unchanged until keys are set.
+///
+/// # Errors
+/// The error of the system call, for example if the kernel has no TLS module.
 pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     let name = b"tls";
     // SAFETY: the option's value is a name of this length, which the kernel copies.
@@ -71,7 +74,11 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// Makes the kernel encrypt all further output with these keys. `sequence` is the number of the next record.
+/// Sets the keys with which the kernel encrypts all further output of a socket that [`attach`] was called for.
+/// `sequence` is the number of the next record.
+///
+/// # Errors
+/// The error of the system call.
 pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64) -> io::Result<()> {
     let (info, length) = crypto_info(keys, sequence);
     // SAFETY: the option's value is a structure of this length, which the kernel copies.
@@ -86,7 +93,11 @@ pub(super) fn encrypt(socket: BorrowedFd<'_>, keys: &TrafficKeys, sequence: u64)
     })
 }
 
-/// Returns the sequence number of the next record that the kernel writes.
+/// Returns the sequence number of the next record that the kernel writes. `keys` are those in use, which determine the
+/// size of the structure.
+///
+/// # Errors
+/// The error of the system call.
 pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result<u64> {
     let (mut info, length) = crypto_info(keys, 0);
     let mut found = length as libc::socklen_t;
@@ -99,9 +110,13 @@ pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result
     Ok(u64::from_be_bytes(number))
 }
 
-/// Writes a record of another type than application data.
+/// Writes a record of the content type `kind` that contains `content` without blocking, on a socket whose output the
+/// kernel encrypts. Returns the number of bytes written.
+///
+/// # Errors
+/// The error of the system call, `WouldBlock` if the send queue is full.
 pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> io::Result<usize> {
-    /// Aligned as the header needs it.
+    /// A buffer for one control message, aligned as its header requires.
     #[repr(C, align(8))]
     struct Control([u8; 64]);
     let mut control = Control([0; 64]);
@@ -132,8 +147,12 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
 /// bytes and 2 of 8 precede it.
 const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
 
-/// Returns the number of bytes ever put into the socket's send queue, from a fixed start. While acknowledgements
-/// arrive it may be too low, but never too high.
+/// Returns the total number of bytes written to a TCP socket since a fixed start: those acknowledged, and those in the
+/// send queue. While acknowledgements arrive it may be too low, but never too high.
+///
+/// # Errors
+/// `NotConnected` if the connection is closed, `Unsupported` if the kernel does not report the count, or the error of a
+/// system call.
 pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u64; BYTES_ACKED + 1];
     let mut length = size_of_val(&info) as libc::socklen_t;
@@ -158,7 +177,10 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
 }
 
-/// Returns the number of bytes in the send queue that the peer has not acknowledged.
+/// Returns the number of bytes in the send queue that the peer has not acknowledged (SIOCOUTQ).
+///
+/// # Errors
+/// The error of the system call.
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut waiting: libc::c_int = 0;
     // SAFETY: the kernel writes one int.
@@ -185,17 +207,17 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
 }
 
-/// The socket option of ip(7), which libc does not define.
+/// The option IP_PKTOPTIONS of linux/in.h, which libc does not define.
 const IP_PKTOPTIONS: libc::c_int = 9;
-/// The socket option of ipv6(7), which libc does not define.
+/// The option IPV6_2292PKTOPTIONS of linux/in6.h, which libc does not define.
 const IPV6_2292PKTOPTIONS: libc::c_int = 6;
 
-/// The index of the loopback interface in every network namespace. A packet from the address that it is for was sent
-/// by this machine and arrived on it, although the kernel reports the interface with that address.
+/// The index of the loopback interface in every network namespace. A packet whose source is the address it is sent to
+/// comes from this machine over loopback, although the kernel reports the interface that has the address.
 pub(super) const LOOPBACK: u32 = 1;
 
-/// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it. `None` if the
-/// kernel has no record.
+/// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it. `v6` is true for an
+/// IPv6 socket. `None` if the kernel has no record or a system call fails.
 pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
     let (level, wish, question) = if v6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)

@@ -22,22 +22,26 @@ use std::time::{Duration, Instant};
 
 /// The time limit of a query. tailscaled answers from memory.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time without queries after a failed one.
+/// The time for which a failed query is cached: the address counts as unreachable without another query.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// The capacity of a worker's cache.
+/// The highest number of addresses in a worker's cache. Further results are not cached until entries expire.
 const MAX_CACHED: usize = 4096;
-/// The longest response that is read, in bytes.
+/// The highest number of bytes of a response of tailscaled that are read.
 const MAX_RESPONSE: usize = 256 * 1024;
 
-/// The response of tailscaled, or the failure to get one.
+/// The result of a query to tailscaled for the identity of an address.
 #[derive(Clone)]
 pub(crate) enum WhoisResult {
+    /// The address belongs to this node.
     Known(Rc<Node>),
+    /// No node has the address.
     Nobody,
+    /// tailscaled did not answer in time, or its response was an error or malformed.
     Unreachable,
 }
 
 impl WhoisResult {
+    /// Returns the identity for the policy's decision.
     pub(crate) fn identity(&self) -> TailnetIdentity<'_> {
         match self {
             Self::Known(node) => TailnetIdentity::Known(node),
@@ -47,7 +51,7 @@ impl WhoisResult {
     }
 }
 
-/// A worker's client of tailscaled, with a cache.
+/// A worker's client of the local tailscaled, with a cache by IP address.
 pub(crate) struct WhoIs {
     tailnet: Tailnet,
     pool: Pool,
@@ -69,13 +73,13 @@ impl WhoIs {
         }
     }
 
-    /// Returns whether this client uses the socket and settings of this configuration.
+    /// Returns whether this client was created for equal settings, so that it can be kept across a reload.
     pub(crate) fn serves(&self, tailnet: &Tailnet) -> bool {
         self.tailnet == *tailnet
     }
 
-    /// Looks up the identity of an address, in the cache or at tailscaled. `None` if the address is outside the
-    /// tailnet's ranges.
+    /// Returns the identity of an address, from the cache or by a query of at most 2 s. A result is cached for the
+    /// configured time, a failure for 1 s. `None` if the address is outside the tailnet's ranges.
     pub(crate) async fn look_up(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
@@ -103,10 +107,14 @@ impl WhoIs {
         Some(said)
     }
 
-    /// Asks tailscaled who an address belongs to, by its local API.
+    /// Queries tailscaled's local API (`/localapi/v0/whois`) for the node of an address. Retries once on a new
+    /// connection if a reused one was closed.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if the query fails, the status is neither 200 nor 404, or the content is malformed.
     async fn ask(&self, who: SocketAddr, deadline: &Deadline) -> Result<WhoisResult, UpstreamError> {
         let mut head = RequestHead::new(Version::Http11);
-        // The name that tailscaled wants to be asked by, so that no web page can.
+        // tailscaled accepts requests for this name only, so that no web page can send them.
         head.authority = "local-tailscaled.sock".into();
         head.target = format!("/localapi/v0/whois?addr={}", query_value(who));
         let mut options = ConnectOptions {
@@ -149,7 +157,7 @@ impl WhoIs {
     }
 }
 
-/// Formats an address and port for a query string; brackets are percent-encoded.
+/// Formats an address and port for a query string: the brackets of an IPv6 address are percent-encoded.
 fn query_value(who: SocketAddr) -> String {
     who.to_string().replace('[', "%5B").replace(']', "%5D")
 }
@@ -184,8 +192,9 @@ struct WhoisUser {
     picture: String,
 }
 
-/// Parses the content of a whois response. `None` if it is not such JSON; [`WhoisResult::Nobody`] if it names no
-/// node.
+/// Parses the JSON content of a whois response. `None` if it is malformed. [`WhoisResult::Nobody`] if it has no node.
+/// The node's name is its short one, without the tailnet's domain. A node with tags, or whose login is empty, has no
+/// user.
 fn parse_whois(content: &[u8]) -> Option<WhoisResult> {
     let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
     let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };

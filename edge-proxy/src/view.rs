@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A configuration with the connection pools of one worker. Immutable; a reload replaces it.
+/// A configuration as one worker serves it: with the worker's connection pools, one per upstream, and its client of
+/// tailscaled. A reload creates a new view.
 pub(crate) struct View {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) pools: Pools,
@@ -15,6 +16,8 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Creates the view of a runtime, and sets the worker's budget of upstream buffers. Pools, and the client of
+    /// tailscaled, are taken over from the view `before` if their settings are unchanged.
     pub(crate) fn new(runtime: Arc<Runtime>, before: Option<&Self>) -> Rc<Self> {
         let config = runtime.snapshot().config();
         set_budget(config.limits.upstream_buffer);
@@ -41,7 +44,7 @@ impl View {
         Rc::new(Self { runtime, pools, whois })
     }
 
-    /// Returns the Alt-Svc value that is sent to clients on TLS. `None` without HTTP/3.
+    /// Returns the value of the Alt-Svc field for responses over TLS. `None` if no listener has HTTP/3.
     pub(crate) fn alt_svc(&self) -> Option<&str> {
         self.runtime.alt_svc()
     }

@@ -1,4 +1,5 @@
-//! A worker: a thread with its own runtime, sockets and connections. Serving a request takes no lock.
+//! The state of a worker: a thread with its own asynchronous runtime, sockets and connections. Serving a request takes
+//! no lock.
 
 use super::deadline::DeadlineSweeper;
 use super::metrics::counters::Shard;
@@ -12,7 +13,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The state of a worker.
+/// The state that the connections of a worker share: the configuration in effect, the clock, the observer and the
+/// counters.
 pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     sweep: Rc<DeadlineSweeper>,
@@ -28,12 +30,12 @@ impl Worker {
         Self { view, sweep: DeadlineSweeper::new(), observer, connections, number, tracer }
     }
 
-    /// Serves further requests by this view.
+    /// Replaces the view that new requests and connections are served by.
     pub(crate) fn set_view(&self, view: Rc<View>) {
         *self.view.borrow_mut() = view;
     }
 
-    /// Returns whether no client's TCP connection is open.
+    /// Returns whether the worker has no client connection over TCP. QUIC connections are not counted.
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.get() == 0
     }
@@ -51,28 +53,28 @@ impl Worker {
         &self.tracer
     }
 
-    /// Calls a function with the counters of this worker.
+    /// Calls a function with this worker's counters and returns its result.
     pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
         use_them(self.view.borrow().runtime.counts.of(self.number))
     }
 
-    /// Reports that accepting on a listener paused or continued.
+    /// Reports to the observer that accepting on a listener paused or continued.
     pub(crate) fn accepting(&self, event: &AcceptEvent<'_>) {
         self.observer.accepting(event);
     }
 
-    /// Counts and reports a rejected connection.
+    /// Counts a rejected connection or request by its reason, and reports it to the observer.
     pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
         self.with_counts(|counts| counts.turned_away(record.reason));
         self.observer.turned_away(record);
     }
 
-    /// Reports the failure of a listener's QUIC engine.
+    /// Reports to the observer that the QUIC engine of the listener with this address has failed.
     pub(crate) fn quic_failed(&self, listener: SocketAddr, error: &io::Error) {
         self.observer.worker_failed(&WorkerFailure { worker: self.number, quic: Some(listener), error });
     }
 
-    /// Reports the end of a forwarded TCP connection.
+    /// Reports the end of a forwarded TCP connection to the observer, and counts its reason if it has one.
     pub(crate) fn forwarded(&self, record: &ForwardRecord<'_>) {
         if let Some(reason) = record.reason {
             self.with_counts(|counts| counts.refused(reason));
@@ -80,7 +82,8 @@ impl Worker {
         self.observer.forwarded(record);
     }
 
-    /// Counts and reports a completed request. `site` is its index in the view's configuration.
+    /// Counts a request that has ended, for its site and for its reason if it has one, and reports it to the observer.
+    /// `site` is the site's index in the view's configuration; `None` counts it as for no site.
     pub(crate) fn access(&self, view: &View, site: Option<usize>, record: &AccessRecord<'_>) {
         let shards = site.map_or(&view.runtime.nowhere, |site| &view.runtime.guards[site].counts);
         let version = match record.version {
@@ -97,7 +100,8 @@ impl Worker {
         self.observer.access(record);
     }
 
-    /// Counts a connection until the guard is dropped. `None` if the limit is reached.
+    /// Counts a TCP connection until the returned guard is dropped. `None` if the worker has reached the configured
+    /// limit of connections.
     pub(crate) fn admit(self: &Rc<Self>) -> Option<ConnectionGuard> {
         let limit = self.view.borrow().runtime.snapshot().config().limits.connections;
         if self.connections.get() >= limit {
@@ -112,7 +116,7 @@ impl Worker {
     }
 }
 
-/// A connection that counts towards the worker's limit.
+/// An open TCP connection that counts towards the worker's limit until this is dropped.
 pub(crate) struct ConnectionGuard(Rc<Worker>);
 
 impl Drop for ConnectionGuard {

@@ -1,10 +1,11 @@
-//! Errors of certificates, and advice about permissions.
+//! Errors of certificates, and advice on missing permissions.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The error of a certificate that is not used. The certificate that was in use before stays.
+/// The reason a pair of certificate and key, or a folder of them, is not used. Certificates that were loaded before
+/// stay in use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -24,12 +25,13 @@ pub enum CertificateError {
         /// The error of the system call.
         source: io::Error,
     },
-    /// The permission bits of the key file give access to other users.
+    /// Users other than the key file's owner and group have access to it: one of the lowest three permission bits is
+    /// set.
     #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
     Readable {
         /// The path of the key file.
         path: PathBuf,
-        /// The permission bits of the file.
+        /// The permission bits of the file, with set-user-ID, set-group-ID and sticky.
         mode: u32,
     },
     /// A file contains no valid certificate or private key in PEM.
@@ -37,7 +39,7 @@ pub enum CertificateError {
     Pem {
         /// The path of the file.
         path: PathBuf,
-        /// The error of the parser.
+        /// The error of the parser as text.
         why: String,
     },
     /// The private key does not belong to the certificate, or is of an unsupported kind.
@@ -50,13 +52,14 @@ pub enum CertificateError {
     },
 }
 
-/// Returns the advice for a file or folder that must not be read, from its mode and group, with a blank before it.
-/// Empty for any other error.
+/// Returns advice for a file that the process may not read, in parentheses and after a space: the command that permits
+/// it, from the mode and group of the file or of the nearest folder whose metadata can be read. Empty for any other
+/// error.
 fn permission_advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    // A file that cannot be looked at is in a folder that cannot be entered.
+    // If the metadata of the file cannot be read, a folder above it cannot be entered.
     let readable = |path: &Path| std::fs::metadata(path).map(|found| (path.to_owned(), found)).ok();
     let Some((path, found)) = path.ancestors().find_map(readable) else { return String::new() };
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
@@ -70,7 +73,7 @@ struct Group<'a> {
     name: Option<&'a str>,
 }
 
-/// Returns the name of a group in the text of `/etc/group`. `None` if it is not listed.
+/// Returns the name of the group with this ID in `groups`, the text of `/etc/group`. `None` if it is not listed.
 fn group_name(groups: &str, id: u32) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut parts = line.split(':');
@@ -79,7 +82,9 @@ fn group_name(groups: &str, id: u32) -> Option<&str> {
     })
 }
 
-/// Returns the command that lets the service read a file or enter a folder, without giving it the group of root.
+/// Returns the state of a file or folder and the command that lets the service read or enter it: `chmod` for its group,
+/// `usermod` if the group has access already, or `chgrp` first if the group is root's, which no service should get.
+/// `mode` are its permission bits.
 fn fix(path: &Path, mode: u32, folder: bool, group: &Group<'_>) -> String {
     let path = path.display();
     let (needed, bits) = if folder { (0o050, "g+rx") } else { (0o040, "g+r") };

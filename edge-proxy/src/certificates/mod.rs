@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// The loaded certificates.
+/// The loaded certificates, by path and by name. Immutable; a refresh replaces it.
 #[derive(Default)]
 struct NameIndex {
     pairs: HashMap<PathBuf, Pair>,
-    /// The certificates by name or `*.` pattern, for several kinds of key.
+    /// The certificates by DNS name or `*.` pattern. A name has several if their keys are of several kinds.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// The pairs that cannot be used, with the version that was reported.
+    /// The pairs that cannot be used, by path, with the version of their files whose error was reported.
     refused: HashMap<PathBuf, Stamps>,
 }
 
@@ -35,11 +35,11 @@ pub struct Certificates {
     folder: Option<PathBuf>,
     files: Mutex<Vec<CertificateFiles>>,
     index: RwLock<Arc<NameIndex>>,
-    /// The end of the last refresh, and its duration.
+    /// The end of the last refresh and its duration. `None` before the first.
     looked: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// The divisor of a core: refreshes may take this fraction of one.
+/// The share of one core that refreshes may take, as its divisor: a hundredth.
 const REFRESH_LOAD_DIVISOR: u32 = 100;
 
 impl fmt::Debug for Certificates {
@@ -52,9 +52,9 @@ impl fmt::Debug for Certificates {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {
-    /// The paths of pairs that are new or were replaced.
+    /// The paths of pairs that were loaded for the first time or replaced: a subfolder, or the file of a certificate.
     pub swapped: Vec<PathBuf>,
-    /// The errors of pairs that cannot be used. Each version of a pair is reported once.
+    /// The errors of new or changed pairs that cannot be used. Each version of a pair is reported once.
     pub problems: Vec<CertificateError>,
 }
 
@@ -66,7 +66,7 @@ impl Certificates {
         Arc::new(Self { folder, files: Mutex::new(files), index, looked })
     }
 
-    /// Reads a folder.
+    /// Creates the certificates of a folder and reads them.
     ///
     /// # Errors
     /// [`CertificateError::Folder`] if the folder itself cannot be read. Errors of pairs are in the report.
@@ -74,7 +74,7 @@ impl Certificates {
         Self::open(Some(folder.into()), Vec::new())
     }
 
-    /// Reads a folder, if given, and individual files.
+    /// Creates the certificates of a folder, if given, and of individual files, and reads them.
     ///
     /// # Errors
     /// [`CertificateError::Folder`] if the folder itself cannot be read. Errors of pairs are in the report.
@@ -92,8 +92,8 @@ impl Certificates {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
-    /// Reads changed files, unless the last refresh was so recent that another would take more than a hundredth of a core. The
-    /// report is empty then.
+    /// Reads changed files as [`Certificates::refresh`], unless the time since the last refresh is less than 100 times
+    /// its duration. The report is empty then. Refreshes thereby take at most a hundredth of a core.
     ///
     /// # Errors
     /// As [`Certificates::refresh`].
@@ -105,11 +105,12 @@ impl Certificates {
         }
     }
 
-    /// Reads a folder now, and again after each `interval` on a separate thread until the certificates are dropped. `report` is
-    /// called with the result of the first refresh, and with later ones that have changes, problems or errors.
+    /// Creates the certificates of a folder, reads them, and starts a thread that calls
+    /// [`Certificates::refresh_if_due`] after each `interval` until the certificates are dropped. `report` is called
+    /// with the result of the first reading, and of later ones that have changes, problems or errors.
     ///
     /// # Errors
-    /// [`CertificateError::Folder`] if the folder itself cannot be read now, or the thread cannot be started.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read now, or if the thread cannot be started.
     pub fn watch(
         folder: impl Into<PathBuf>,
         interval: Duration,
@@ -136,10 +137,12 @@ impl Certificates {
         Ok(found)
     }
 
-    /// Reads the pairs that changed since the last refresh. Blocks on file I/O.
+    /// Reads the pairs whose files changed since the last refresh, and removes those that no longer exist. A pair that
+    /// cannot be used any more leaves its previous certificate in place. Blocks on file I/O.
     ///
     /// # Errors
-    /// [`CertificateError::Folder`] if the folder itself cannot be read. Nothing changes then. Errors of pairs are in the report.
+    /// [`CertificateError::Folder`] if the folder itself cannot be read. Nothing changes then. Errors of pairs are in
+    /// the report.
     pub fn refresh(&self) -> Result<RefreshReport, CertificateError> {
         let began = Instant::now();
         let before = self.index();
@@ -165,7 +168,7 @@ impl Certificates {
                 continue;
             }
             if stamp == [None, None] && old.is_none() && !named {
-                // A folder of something else, such as accounts.
+                // The subfolder has no certificate, such as one of ACME accounts.
                 continue;
             }
             match pair::read(&place, stamp) {
@@ -185,7 +188,7 @@ impl Certificates {
             && refused == before.refused;
         if !refreshed.swapped.is_empty() || !same {
             let mut names: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
-            // A name of which a pair is named by itself has no other.
+            // Individual files take precedence: the folder's certificates are not used for their names.
             for named in [true, false] {
                 let before = names.clone();
                 for (_, pair) in pairs.iter().filter(|(path, _)| by_name.contains(*path) == named) {
@@ -201,7 +204,11 @@ impl Certificates {
         Ok(refreshed)
     }
 
-    /// Returns the locations of all pairs, and whether each was given individually.
+    /// Returns the locations of all pairs: first the individual files, each with `true`, then those found in the
+    /// folder, each with `false`.
+    ///
+    /// # Errors
+    /// [`CertificateError::Folder`] if the folder cannot be read.
     fn places(&self) -> Result<Vec<(PairLocation, bool)>, CertificateError> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let place = |files: CertificateFiles| (PairLocation { path: files.certificate.clone(), files }, true);
@@ -221,7 +228,8 @@ impl Certificates {
         names
     }
 
-    /// Returns the details of each certificate in use, sorted by path.
+    /// Returns the details of each certificate in use, sorted by path. Certificates that cannot be parsed for that are
+    /// left out.
     pub fn list(&self) -> Vec<CertificateInfo> {
         let index = self.index();
         let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
@@ -229,15 +237,19 @@ impl Certificates {
         all
     }
 
-    /// Returns whether there is a certificate for this name, also by a wildcard. The name must be in lower case.
+    /// Returns whether there is a certificate for this name, exactly or by a wildcard for its first label. The name
+    /// must be in lower case. Validity periods are not considered.
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
     }
 
+    /// Returns the current index.
     fn index(&self) -> Arc<NameIndex> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns the certificates for a name in lower case: those for the exact name, or else those of the wildcard for
+    /// its first label. Empty if there are none.
     fn candidates(&self, name: &str) -> Vec<Arc<CertifiedKey>> {
         let index = self.index();
         let exact = index.names.get(name);
@@ -252,9 +264,9 @@ impl Certificates {
 pub struct CertificateInfo {
     /// The path of its folder, or of the certificate file if given individually.
     pub folder: PathBuf,
-    /// The DNS names in the certificate.
+    /// The DNS names in the certificate, in lower case.
     pub names: Vec<String>,
-    /// The serial number in hexadecimal.
+    /// The serial number in lower-case hexadecimal.
     pub serial: String,
     /// The beginning of the validity, in seconds since 1970.
     pub not_before: i64,
@@ -262,6 +274,8 @@ pub struct CertificateInfo {
     pub not_after: i64,
 }
 
+/// Returns the details of a loaded pair that is reported under the path `folder`. `None` if its certificate cannot be
+/// parsed.
 fn info(folder: &Path, pair: &Pair) -> Option<CertificateInfo> {
     let leaf = pair.key.cert.first()?;
     let (_, leaf) = x509_parser::parse_x509_certificate(leaf).ok()?;

@@ -1,4 +1,4 @@
-//! Pairs of a certificate chain and its private key: discovery and reading.
+//! Pairs of a certificate chain and its private key: how they are found in a folder, and read.
 
 use super::error::CertificateError;
 use rustls::pki_types::pem::PemObject;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The files of one certificate.
+/// The paths of the two files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
     /// A PEM file with the certificate chain, the end-entity certificate first.
@@ -20,14 +20,19 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// The location of a pair: its files, and the path that it is reported under.
+/// The location of a pair: its files, and the path that it is reported under, which is a subfolder or the certificate
+/// file.
 pub(super) struct PairLocation {
     pub(super) path: PathBuf,
     pub(super) files: CertificateFiles,
 }
 
-/// Returns the locations of the pairs in a folder: a subfolder each, as in `/var/lib/acme` and
-/// `/etc/letsencrypt/live`, or two files `NAME.crt` and `NAME.key`, as lego writes them.
+/// Returns the locations of the pairs in a folder: each subfolder, as in `/var/lib/acme` and `/etc/letsencrypt/live`,
+/// also if it has no certificate, and each pair of files `NAME.crt` and `NAME.key`, as lego writes them. Names that
+/// begin with a dot, and `*.issuer.crt`, are left out.
+///
+/// # Errors
+/// The error of reading the folder.
 pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
     let mut places = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -56,10 +61,12 @@ pub(super) fn places(folder: &Path) -> io::Result<Vec<PairLocation>> {
 
 /// The modification time, size and inode of a file, which identify its version.
 type Stamp = (SystemTime, u64, u64);
-/// The versions of the chain and of the key. `None` for a file that does not exist.
+/// The versions of the certificate file and of the key file, in this order. `None` for a file whose metadata cannot be
+/// read.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
-/// One loaded pair.
+/// One loaded pair: the version of its files, the DNS names of the certificate in lower case, and the chain with the
+/// key.
 #[derive(Clone)]
 pub(super) struct Pair {
     pub(super) stamp: Stamps,
@@ -72,12 +79,18 @@ pub(super) fn stamps(files: &CertificateFiles) -> Stamps {
     [stamp(&files.certificate), stamp(&files.key)]
 }
 
+/// Returns the version of a file. `None` if its metadata cannot be read.
 fn stamp(path: &Path) -> Option<Stamp> {
     let found = std::fs::metadata(path).ok()?;
     Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
-/// Reads and validates a pair.
+/// Reads a pair and checks that the key belongs to the certificate. `stamp` is stored as its version. Validity periods
+/// are not checked.
+///
+/// # Errors
+/// [`CertificateError`] if a file cannot be read or parsed, other users have access to the key, or the two do not
+/// match.
 pub(super) fn read(place: &PairLocation, stamp: Stamps) -> Result<Pair, CertificateError> {
     let PairLocation { path, files: CertificateFiles { certificate: chain_path, key: key_path } } = place;
     let read = |path: &Path| {

@@ -4,11 +4,11 @@ use super::{CertificateRules, ClientCertificatesError, authorities, name, read, 
 use edge_policy::config::ClientCertificates;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Returns the faults of the files that client certificates are verified by, as of this time. Of a file that cannot be used at all,
-/// that is the only one.
+/// Reads the files that client certificates are verified by, and returns their faults at the time `now`. Empty if there
+/// are none. If a file cannot be read or parsed, that is its only fault.
 ///
-/// [`NotAuthority`](ClientCertificatesError::NotAuthority) and [`Expired`](ClientCertificatesError::Expired) do not keep the proxy
-/// from serving; the site then accepts no certificate.
+/// [`NotAuthority`](ClientCertificatesError::NotAuthority) and [`Expired`](ClientCertificatesError::Expired) do not
+/// keep the proxy from serving; certificates that depend on them are then rejected.
 pub fn check_client_certificates(
     asked: &ClientCertificates,
     now: SystemTime,
@@ -28,6 +28,11 @@ pub fn check_client_certificates(
     found
 }
 
+/// Returns the certificates in the file of the authorities that are not certificates of an authority, as faults. Those
+/// before X.509 version 3, which do not state that, are accepted.
+///
+/// # Errors
+/// The fault that keeps the file from being read or parsed.
 fn of_authorities(
     asked: &ClientCertificates,
 ) -> Result<Vec<ClientCertificatesError>, ClientCertificatesError> {
@@ -37,7 +42,7 @@ fn of_authorities(
     let mut found = Vec::new();
     for certificate in authorities(path, &read(path)?)? {
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| damaged())?;
-        // Before version 3, certificates do not say what they are of.
+        // Before version 3, certificates do not state whether they belong to an authority.
         let says = parsed.version() == x509_parser::x509::X509Version::V3;
         if says && !parsed.is_ca() {
             let subject = name::rfc_4514(parsed.subject());
@@ -47,6 +52,11 @@ fn of_authorities(
     Ok(found)
 }
 
+/// Returns the revocation lists that have expired at `now`, in seconds since 1970, as faults. Empty if no file is
+/// configured.
+///
+/// # Errors
+/// The fault that keeps the file from being read or parsed.
 fn of_revocations(
     asked: &ClientCertificates,
     now: i64,

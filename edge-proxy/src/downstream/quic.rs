@@ -17,7 +17,8 @@ use edge_policy::decide::{self, Rejection, Transport};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The service of one listener on one worker.
+/// The service behind the HTTP/3 engine of one listener on one worker: it decides about connections and serves
+/// requests.
 pub(crate) struct H3Service {
     worker: Rc<Worker>,
     interface: Option<Rc<str>>,
@@ -26,7 +27,8 @@ pub(crate) struct H3Service {
 }
 
 impl H3Service {
-    /// Creates the service. `interface` is the one that the socket is bound to.
+    /// Creates the service. `interface` is the one that the socket is bound to, `None` if it is bound to none.
+    /// `address` is the bound address.
     pub(crate) fn new(
         worker: Rc<Worker>,
         listener: &Listener,
@@ -41,12 +43,14 @@ impl H3Service {
         }
     }
 
-    /// Decides by the server name alone, since the source of a first flight is not validated.
+    /// Returns the index of the site for this server name, or the rejection. The client's address is not considered,
+    /// since the source of a first flight is not validated.
     fn decide(&self, sni: Option<&str>) -> Result<usize, Rejection> {
         let view = self.worker.view();
         decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)
     }
 
+    /// Counts and reports a rejected QUIC connection or request.
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }
@@ -63,7 +67,7 @@ impl Service for H3Service {
             self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
             return HelloVerdict::Silent;
         }
-        // Address lists are asked at each request instead.
+        // Address lists are applied to each request instead.
         match self.decide(sni.as_deref()) {
             Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
@@ -122,7 +126,7 @@ impl Service for H3Service {
         let connection = if conn.peer == peer && same {
             conn.clone()
         } else {
-            // By several interfaces it came by none that is known.
+            // The interface is unknown if the request arrived by several.
             let interface = if same { conn.interface.clone() } else { None };
             Rc::new(Connection { peer, interface, ..(**conn).clone() })
         };

@@ -32,16 +32,18 @@ use tokio::io::unix::AsyncFd;
 /// The TLS alert for a server name that is not served (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;
 
-/// The number of connections that are accepted in succession before connected clients are served.
+/// The number of connections that are accepted in succession before other tasks of the worker run.
 const MAX_ACCEPTS: usize = 32;
 
-/// The time without errors after which accepting counts as recovered.
+/// The time without a failure to accept after which the recovery is reported.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
-/// The interval at which a paused listener checks whether it can accept again.
+/// The pause after a failure to accept, and the interval at which a listener without free descriptors checks for some.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Accepts connections until aborted, or until the runtime ends.
+/// Accepts connections on a listening socket and spawns a task for each. Pauses, and reports that, while accepting
+/// fails or only reserved descriptors are left. Ends when the task is aborted, or readiness can no longer be awaited.
+/// `inherited` is true for a socket that another process may have bound to another interface.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -81,14 +83,17 @@ pub(crate) async fn run(
     }
 }
 
-/// A period in which accepting fails. The first error is reported, and the recovery.
+/// The state of a period in which accepting fails: only its first failure and the recovery are reported.
 struct AcceptFailureState<'a> {
     worker: &'a Worker,
     local: SocketAddr,
+    /// The time of the last failure. `None` after the recovery was reported.
     last: Option<Instant>,
 }
 
 impl AcceptFailureState<'_> {
+    /// Spawns the task that serves an accepted connection. Rejects the connection if the worker's limit is reached, or
+    /// if it arrived by another interface on an inherited socket.
     fn begin(&mut self, event: &AcceptEvent<'_>) {
         self.worker.with_counts(|counts| counts.accept_waits.add(1));
         if self.last.replace(Instant::now()).is_none() {
@@ -96,6 +101,7 @@ impl AcceptFailureState<'_> {
         }
     }
 
+    /// Reports the recovery if the last failure is more than 10 s ago.
     fn end(&mut self) {
         if self.last.take_if(|last| last.elapsed() > RECOVERED_AFTER).is_some() {
             self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
@@ -103,12 +109,16 @@ impl AcceptFailureState<'_> {
     }
 }
 
-/// Returns whether the next descriptor is not reserved, that is, whether its number is below `ceiling`.
+/// Returns whether the next descriptor number is below `ceiling`, the first reserved one. Tests it by duplicating the
+/// listening socket.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
 
-/// Accepts a connection and makes it non-blocking.
+/// Accepts a connection as a non-blocking socket and returns it with the peer's address.
+///
+/// # Errors
+/// The error of the system call. `ConnectionAborted` if the peer's address is not an IP address.
 fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = SockRef::from(tcp).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
     let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
@@ -123,7 +133,7 @@ fn begin(
     peer: SocketAddr,
     inherited: bool,
 ) {
-    // It waited in the queue of an inherited socket before that was bound to the interface.
+    // The connection may have entered the queue before the inherited socket was bound to the interface.
     if inherited
         && listener.interface.is_some()
         && incoming_interface_name(&stream, peer) != listener.interface
@@ -152,8 +162,8 @@ fn begin(
     });
 }
 
-/// Returns the name of the interface that a connection arrived on, as the kernel recorded it. `None` if that is
-/// unknown.
+/// Returns the name of the interface that a connection arrived on, as the kernel recorded it: loopback if the peer has
+/// the local address. `None` if it is unknown.
 fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
     let index = match stream.local_addr() {
         Ok(local) if local.ip() == peer.ip() => sys::LOOPBACK,
@@ -162,7 +172,8 @@ fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<Strin
     sys::interface_name(index)
 }
 
-/// Serves a connection, from its PROXY header on.
+/// Serves an accepted connection: reads its PROXY header if the peer may send one, applies the limit of the client,
+/// then forwards it or serves TLS, HTTP/1 or HTTP/2 as the listener is configured. Returns when it has ended.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -173,7 +184,7 @@ async fn connection(
     let trust = worker.view().runtime.snapshot().config().trust.interface.is_some();
     let interface = if trust { incoming_interface_name(&stream, peer) } else { None };
     let mut socket = Socket::accepted(stream);
-    // Only a listener on all addresses does not know at which of them the client came.
+    // Only for a listener on all addresses, the kernel must be asked which one the client connected to.
     let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
     let mut connection = Connection {
         transport: Transport::Plain,
@@ -235,6 +246,7 @@ async fn connection(
     }
 }
 
+/// Counts and reports a rejected TCP connection.
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
@@ -246,7 +258,8 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
 }
 
 /// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4). The bytes read for that are
-/// in `already`. `None` if the client closed, or paused for the idle timeout, before that was decided.
+/// appended to `already`. `None` if the client closed the connection, reading failed, or the idle timeout passed before
+/// that was decided.
 async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
     let deadline = worker.sweep().deadline();
     let limit = worker.view().runtime.snapshot().config().timeouts.idle;
@@ -267,7 +280,8 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
     deadline.within(limit, read).await.flatten()
 }
 
-/// Returns the negotiated application protocol. `None` if there is none yet, or it is neither HTTP/2 nor HTTP/1.1.
+/// Returns the negotiated application protocol, `h2` or `http/1.1`. `None` if none is negotiated or known yet, or it is
+/// another one.
 fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     match tls.alpn_protocol()? {
         b"h2" => Some("h2"),
@@ -276,7 +290,12 @@ fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     }
 }
 
-/// Reads the PROXY header. Returns it with its extensions. Bytes behind it stay in `already`.
+/// Reads the PROXY header, of version 1 or 2, and returns it with the extensions of version 2. Bytes behind it stay in
+/// `already`.
+///
+/// # Errors
+/// `InvalidData` if the header is malformed, `UnexpectedEof` if the connection ends before it is complete, or the error
+/// of reading.
 async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<(ProxyHeader, Extensions)> {
     loop {
         match proxy_protocol::parse(already) {
@@ -294,8 +313,9 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Performs the handshake, at least until early data can be read. Returns the stream, and whether HTTP/2 was
-/// negotiated. `None` if the connection was rejected, or was relayed to a passthrough upstream.
+/// Reads the ClientHello, decides about its site, and performs the handshake, for HTTP/1.1 with early data only until
+/// that can be read. Returns the stream, and true if HTTP/2 was negotiated. Fills in what the handshake determines in
+/// `connection`. `None` if the connection was rejected and reported, or was relayed to a passthrough upstream.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,
@@ -309,7 +329,7 @@ async fn handshake(
     ahead.preset(already);
     let sharing = view.runtime.shared.as_deref();
     let mut hello = Vec::new();
-    // Where TLS of some site is passed through, its server gets the ClientHello as it came.
+    // If TLS of some site is passed through, its server gets the ClientHello unchanged.
     let passes_through = view.runtime.snapshot().passes_through();
     let copy = (sharing.is_some() || passes_through).then_some(&mut hello);
     let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
@@ -381,7 +401,7 @@ async fn handshake(
     let mut stream = TlsStream::accepted(tls, socket, ahead, view.runtime.kernel_tls);
     if !takes_early || http2 {
         finish(worker, connection, &mut stream, &deadline, limit).await?;
-        // After a HelloRetryRequest they are known only now.
+        // After a HelloRetryRequest, the parameters are known only now.
         connection.tls = connection.tls.or_else(|| stream.tls().and_then(|tls| TlsParameters::of(tls)));
         connection.alpn = connection.alpn.or_else(|| stream.tls().and_then(|tls| alpn(tls)));
     }
@@ -392,8 +412,8 @@ async fn handshake(
     Some((stream, http2))
 }
 
-/// Completes the handshake within `limit` and counts it. `None` if it failed; the connection is then reported as
-/// rejected.
+/// Completes the handshake within `limit`, and counts it and whether it resumed a session. `None` if it failed or took
+/// too long; the connection is then reported as rejected.
 async fn finish(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -422,7 +442,8 @@ async fn finish(
     }
 }
 
-/// Returns the reason for a handshake that failed with this error.
+/// Returns the reason for a handshake that failed with this error: a rejected client certificate, or a failed
+/// handshake.
 fn failure(error: &io::Error) -> Reason {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(

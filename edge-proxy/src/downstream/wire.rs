@@ -1,4 +1,4 @@
-//! The transport of TCP clients.
+//! The transport of a TCP client, with or without TLS, and how it is closed.
 
 use crate::buffer::{ImmediateWrite, ReadBuffer};
 use crate::deadline::Deadline;
@@ -13,13 +13,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The highest number of bytes of unread content that are discarded so that the connection can be reused.
+/// The highest number of bytes of unread request content that are discarded so that a connection can be reused.
 pub(super) const MAX_DRAIN: usize = 256 * 1024;
-/// The time limit for discarding unread content, and the longest pause of a client while its connection is closed.
+/// The time limit for discarding unread content, and the longest pause between reads of a client whose connection is
+/// being closed.
 pub(super) const LINGER_PAUSE: Duration = Duration::from_secs(5);
-/// The longest time for which a client may continue to send after its response.
+/// The longest time for which input is read and discarded after the last response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time for a client to acknowledge the output before a reset.
+/// The longest time that the client's acknowledgement of the output is awaited before a reset.
 pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.
@@ -29,11 +30,13 @@ pub(crate) enum ClientTransport {
 }
 
 impl ClientTransport {
-    /// Returns whether the handshake is incomplete. Everything read until then is early data.
+    /// Returns whether the TLS handshake is incomplete; everything that was read until then is early data. False
+    /// without TLS.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_handshaking())
     }
 
+    /// Completes the TLS handshake. Completes at once without TLS.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -41,7 +44,7 @@ impl ClientTransport {
         }
     }
 
-    /// Returns the number of accepted bytes that are not written yet.
+    /// Returns the number of bytes that were accepted for writing and are not written to the socket yet. 0 without TLS.
     pub(super) fn waiting(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
@@ -49,7 +52,8 @@ impl ClientTransport {
         }
     }
 
-    /// Shuts down the sending side of the socket without a close_notify.
+    /// Shuts down the sending side of the socket. With TLS, no close_notify alert is sent before, so the client sees a
+    /// truncation.
     pub(super) fn poll_end_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
@@ -64,7 +68,8 @@ impl ClientTransport {
         }
     }
 
-    /// Completes when all written output would arrive even if the connection were closed.
+    /// Completes when all output is in the socket's send queue, so that it arrives even if the connection is closed.
+    /// Completes at once without TLS.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -74,7 +79,8 @@ impl ClientTransport {
 }
 
 impl ClientTransport {
-    /// Hands encryption over to the kernel and returns whether it encrypts. Always false without TLS.
+    /// Hands the encryption of output over to the kernel. Returns true if the kernel encrypts from now on or did
+    /// already. Always false without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -82,12 +88,16 @@ impl ClientTransport {
         }
     }
 
-    /// Returns whether the connection uses TLS and the kernel encrypts it already, or may if `wanted`.
+    /// Returns whether the kernel encrypts this connection already, or the connection uses TLS and `wanted` is true.
     pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }
 
-    /// Sends the content of a pipe. Must be called only after [`ClientTransport::enter_kernel`] returned true.
+    /// Moves content from a pipe to the socket and returns the number of bytes. Must be called only after
+    /// [`ClientTransport::enter_kernel`] returned true.
+    ///
+    /// # Errors
+    /// `Unsupported` without TLS, or the error of the connection.
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,7 +110,8 @@ impl ClientTransport {
     }
 }
 
-/// Reads and discards what a client sends while its connection is closed.
+/// Reads and discards input until the client closes the connection, sends nothing for [`LINGER_PAUSE`], has sent for
+/// [`LINGER_TIMEOUT`], or the worker drains. Clears the deadline.
 pub(super) async fn linger(input: &mut ReadBuffer, wire: &mut ClientTransport, deadline: &Deadline) {
     let since = Instant::now();
     deadline.set(LINGER_PAUSE);

@@ -7,7 +7,7 @@ use edge_http::{RequestHead, ResponseHead};
 use edge_policy::Reason;
 use std::time::Duration;
 
-/// A refusal by admission or authentication: the response to send instead of acting on the request.
+/// The response to a request that admission or authentication refuses, and the reason to log.
 pub(super) struct Denial {
     pub(super) head: ResponseHead,
     pub(super) content: Vec<u8>,
@@ -15,7 +15,8 @@ pub(super) struct Denial {
 }
 
 impl Denial {
-    /// Creates the refusal of a request. `wait` is sent as Retry-After, rounded up to seconds.
+    /// Creates the refusal of a request with the error response of its site for `status`. `wait` is sent as
+    /// Retry-After, rounded up to whole seconds.
     pub(super) fn new(
         context: &ExchangeContext<'_>,
         request: &RequestHead,
@@ -32,7 +33,11 @@ impl Denial {
     }
 }
 
-/// Admits the request, or refuses it because of a rate or the number of requests in flight.
+/// Admits a request: counts it for the rates and the concurrency limit of its site until the returned permit is
+/// dropped. `Ok(None)` for a request of no site.
+///
+/// # Errors
+/// The refusal: 429 if the client's rate is exceeded, 503 if the site's rate or concurrency is.
 pub(super) fn admit(
     context: &ExchangeContext<'_>,
     request: &RequestHead,

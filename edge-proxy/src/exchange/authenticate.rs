@@ -14,23 +14,25 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The longest content of a denial by the service that is sent to the client, in bytes.
+/// The highest number of bytes of the content that the authentication service may return. A longer response is an
+/// error.
 const MAX_DENIAL_CONTENT: usize = 256 * 1024;
 
 /// The result of a successful authentication.
 #[derive(Default)]
 pub(super) enum AuthIdentity<'a> {
-    /// No authentication was required.
+    /// No authentication is required.
     #[default]
     Unasked,
-    /// A user name that was authenticated by a password.
+    /// The settings, and the user name that was authenticated by a password.
     Basic(&'a BasicAuth, String),
-    /// The response of the authentication service: fields for the request and for the response.
+    /// The settings, and the fields of the authentication service's response: those for the request to the upstream,
+    /// then those for the response to the client.
     Forward(&'a ForwardAuth, Fields, Fields),
 }
 
 impl AuthIdentity<'_> {
-    /// Returns the user name, if the request was authenticated by a password.
+    /// Returns the name of a user who was authenticated by a password. `None` otherwise.
     pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Basic(_, user) => Some(user),
@@ -38,7 +40,8 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Sets the identity fields of the upstream's request.
+    /// Sets the identity fields in the request to the upstream, and removes those that the client sent. After a
+    /// password, Authorization is removed, too.
     pub(super) fn set_request_fields(&self, fields: &mut Fields) {
         match self {
             Self::Unasked => {}
@@ -53,7 +56,7 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Adds the fields that the authentication service returned to the response.
+    /// Appends the fields to the response that the authentication service returned for it.
     pub(super) fn add_response_fields(&self, fields: &mut Fields) {
         if let Self::Forward(_, _, said) = self {
             said.iter().for_each(|field| fields.push(field.name, field.value));
@@ -69,7 +72,10 @@ pub(super) struct Authentication<'c, 'a> {
 }
 
 impl<'a> Authentication<'_, 'a> {
-    /// Authenticates the request as the site or the route requires.
+    /// Authenticates the request by the method that the decision names, and returns the identity.
+    ///
+    /// # Errors
+    /// The refusal to send to the client.
     pub(super) async fn identify(&self, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         match self.context.decision.auth {
             None | Some(Auth::Open) => Ok(AuthIdentity::Unasked),
@@ -78,6 +84,10 @@ impl<'a> Authentication<'_, 'a> {
         }
     }
 
+    /// Authenticates by the password in the request.
+    ///
+    /// # Errors
+    /// 401 without a correct password, 429 after too many wrong ones, 503 while too many are being verified.
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let refuse =
             |status, wait, reason| Err(Box::new(Denial::new(self.context, head, status, Some(wait), reason)));
@@ -100,6 +110,11 @@ impl<'a> Authentication<'_, 'a> {
         Err(Box::new(Denial { head: response, content, reason: Reason::PasswordAskedFor }))
     }
 
+    /// Authenticates by a subrequest to the authentication service, one for each reading of an ambiguous path.
+    ///
+    /// # Errors
+    /// The service's response if it denies one of them; 503 if it cannot be reached; 400 if it returns different
+    /// identities.
     async fn forward(
         &self,
         auth: &'a ForwardAuth,
@@ -144,7 +159,11 @@ impl<'a> Authentication<'_, 'a> {
         Ok(AuthIdentity::Forward(auth, request, response))
     }
 
-    /// Sends the subrequest and reads its response, with at most [`MAX_DENIAL_CONTENT`] bytes of content.
+    /// Sends the subrequest to the authentication service and reads its response, again on a new connection if a reused
+    /// one was closed.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if there is no response in time, or its content exceeds [`MAX_DENIAL_CONTENT`].
     async fn ask(
         &self,
         auth: &ForwardAuth,

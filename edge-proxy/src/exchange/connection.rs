@@ -1,4 +1,4 @@
-//! The connection of a client, from the view of its requests.
+//! The client's connection, as the requests on it need it.
 
 use crate::client_auth::ProvenCertificate;
 use crate::runtime::Runtime;
@@ -10,29 +10,36 @@ use edge_policy::tailnet::Identities;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The properties of a client's connection that hold for all its requests.
+/// The properties of a client's connection that are the same for all its requests.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
+    /// The address of the peer.
     pub(crate) peer: SocketAddr,
+    /// The local address that the client connected to.
     pub(crate) local: SocketAddr,
+    /// The source address in the connection's PROXY header. `None` if there was none.
     pub(crate) proxied: Option<SocketAddr>,
     /// The description of the connection in its PROXY header. `None` if there was none.
     pub(crate) proxy_extensions: Option<Rc<Extensions>>,
+    /// The name of the interface that the connection arrived on. `None` if it is not known, or not needed by the
+    /// configuration.
     pub(crate) interface: Option<Rc<str>>,
-    /// The name of the listener that accepted the connection.
+    /// The name of the listener that accepted the connection. `None` if the listener has no name.
     pub(crate) listener: Option<Rc<str>>,
+    /// The normalised server name in the ClientHello. `None` without one or without TLS.
     pub(crate) sni: Option<Box<str>>,
-    /// The application protocol that was negotiated by ALPN.
+    /// The application protocol that was negotiated by ALPN. `None` if none was.
     pub(crate) alpn: Option<&'static str>,
-    /// The version and cipher suite of TLS, once negotiated.
+    /// The version and cipher suite of TLS, once negotiated. `None` without TLS.
     pub(crate) tls: Option<TlsParameters>,
     /// The client certificate. `None` if the handshake requested none.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,
 }
 
 impl Connection {
-    /// Returns the context of a request on this connection.
+    /// Returns the context of a request on this connection for the policy. `early` is true if the request is early data
+    /// and the handshake is incomplete.
     pub(crate) fn facts<'f>(
         &'f self,
         runtime: &Runtime,
@@ -50,8 +57,8 @@ impl Connection {
         facts
     }
 
-    /// Returns the client certificate as the context of a request, under the rules of the site that the handshake was
-    /// for.
+    /// Returns the client certificate as the context of a request, under the rules in effect of the site that the
+    /// handshake was for. `NotAsked` if the handshake requested none, or those rules have changed since.
     pub(crate) fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
         let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {
             return CertificateContext::NotAsked;

@@ -10,12 +10,12 @@ use edge_policy::config::{Timeouts, Upstream};
 use edge_policy::decide::{Decision, RequestContext};
 use edge_policy::tailnet::Identities;
 
-/// The context that admission, authentication and forwarding of one request share.
+/// The context of a request, shared by its admission, authentication and forwarding.
 #[derive(Clone, Copy)]
 pub(super) struct ExchangeContext<'a> {
     pub(super) view: &'a View,
     pub(super) connection: &'a Connection,
-    /// The identifier of the request. `None` unless the configuration has a field for it.
+    /// The identifier of the request. `None` unless the configuration has a field or identifier setting for it.
     pub(super) request_id: Option<&'a str>,
     /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,
@@ -26,6 +26,8 @@ pub(super) struct ExchangeContext<'a> {
 }
 
 impl ExchangeContext<'_> {
+    /// Returns the context of the request for the policy. `early` is true if it is early data and the handshake is
+    /// incomplete.
     pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
         self.connection.facts(&self.view.runtime, early, self.identities)
     }

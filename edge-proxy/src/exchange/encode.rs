@@ -3,11 +3,12 @@
 use edge_policy::config::Coding;
 use std::io::{self, Write};
 
-/// A compressor and its output.
+/// A compressor, with the output that is not sent yet.
 pub(super) struct Encoder {
     inner: Compressor,
-    /// True if content was written since the last flush.
+    /// True if content was written since the last flush, so that the compressor may hold some back.
     dirty: bool,
+    /// True if the end of the content was encoded.
     finished: bool,
     /// The number of bytes of the output that were sent.
     sent: usize,
@@ -22,6 +23,9 @@ enum Compressor {
 
 impl Encoder {
     /// Creates an encoder of this coding at a fast level, since content is compressed for every response.
+    ///
+    /// # Errors
+    /// The error of creating a zstd compressor.
     pub(super) fn new(coding: Coding) -> io::Result<Self> {
         let inner = match coding {
             Coding::Brotli => {
@@ -55,17 +59,20 @@ impl Encoder {
         }
     }
 
-    /// Returns whether all content is encoded and sent.
+    /// Returns whether nothing was written since the last flush. Output may still have to be sent.
     pub(super) const fn is_clean(&self) -> bool {
         !self.dirty
     }
 
-    /// Returns whether the end of the encoded content is sent.
+    /// Returns whether [`Encoder::finish`] was called. Output may still have to be sent.
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Encodes a part of the content. The encoder may hold it back.
+    /// Compresses a part of the content. The compressor may hold its output back until [`Encoder::flush`].
+    ///
+    /// # Errors
+    /// The error of the compressor.
     pub(super) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.dirty = true;
         match &mut self.inner {
@@ -77,7 +84,10 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes everything that is held back, so that the client does not wait for it.
+    /// Moves everything that the compressor holds back to the output, so that the client does not wait for it.
+    ///
+    /// # Errors
+    /// The error of the compressor.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Compressor::Brotli(encoder) => encoder.flush(),
@@ -89,7 +99,10 @@ impl Encoder {
         Ok(())
     }
 
-    /// Ends the content and encodes what is held back.
+    /// Ends the content: the rest and the end of the coding are moved to the output.
+    ///
+    /// # Errors
+    /// The error of the compressor.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Compressor::Brotli(encoder) => {
@@ -106,6 +119,7 @@ impl Encoder {
         Ok(())
     }
 
+    /// Moves the compressor's output to the bytes that are to be sent.
     fn collect(&mut self) {
         let made = match &mut self.inner {
             Compressor::Brotli(encoder) => encoder.get_mut(),

@@ -19,7 +19,8 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the failure of an upstream as text, with the target where it is known. Never `None`.
+/// Returns the failure of an upstream as text, with the target if `at`, its index, is known. Always `Some`, as the
+/// outcome stores it.
 fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
     let cause = why.cause().map(|cause| cause.to_string());
     let target = at.and_then(|at| upstream.targets.get(at));
@@ -30,21 +31,23 @@ fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Opt
     })
 }
 
-/// The response fields that are kept when an error page replaces the content.
+/// The fields of an upstream's response that are kept when an error page replaces it.
 const KEPT_FIELDS: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
 
-/// A request that is forwarded to an upstream.
+/// The forwarding of one request to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
     pub(super) context: &'c ExchangeContext<'a>,
     /// The index of the upstream in the configuration.
     pub(super) upstream: usize,
     pub(super) identity: AuthIdentity<'a>,
-    /// The handler that edits the response.
+    /// The handler of the route, which edits the response. `None` if the route has none.
     pub(super) handler: Option<&'a HandlerRef>,
 }
 
 impl Forwarding<'_, '_> {
-    /// Forwards the request and its response. `head` is changed to the one that is sent.
+    /// Forwards the request to a target of the upstream, and the response to the client. Retries at other targets as
+    /// the upstream's settings permit, if the client has received nothing. `head` is changed to the one that is sent to
+    /// the upstream.
     pub(super) async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
         let upgrade = self.context.decision.upgrade;
         let idempotent = head.method.is_idempotent();
@@ -98,7 +101,7 @@ impl Forwarding<'_, '_> {
                     return ended;
                 }
             };
-            // What is tried next if this fails: not the same.
+            // If this target fails, it is not tried again.
             let mut others = tried;
             others.add(flight.at);
             let repeatable = idempotent && upgrade.is_none() && attempts > 0;
@@ -139,7 +142,7 @@ impl Forwarding<'_, '_> {
                 })
             })
             .await;
-            // Its last limit is none of what follows.
+            // The deadline of this attempt does not apply to the next.
             self.context.deadline.clear();
             let to = (pool.upstream(), flight.at);
             let fault = outcome.err().map(Failure::reason);
@@ -212,14 +215,14 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the error page that replaces an upstream's response with this status. `None` if the response is
-    /// forwarded.
+    /// Returns the site's error page that replaces responses of upstreams with this status. `None` if there is none,
+    /// and the response is forwarded.
     fn intercepting_page(&self, status: u16) -> Option<&ErrorPage> {
         self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
     }
 
-    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT_FIELDS`]. `None`
-    /// if the response is forwarded.
+    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT_FIELDS`].
+    /// `None` if no page replaces it.
     fn intercepting_head(&self, response: &ResponseHead) -> Option<ResponseHead> {
         let mut head = page_head(self.intercepting_page(response.status)?, response.status);
         for field in response.fields.iter() {
@@ -230,17 +233,18 @@ impl Forwarding<'_, '_> {
         Some(head)
     }
 
-    /// Passes the response to the handler of the route, which may edit it.
+    /// Calls the handler of the route, which may edit the response. Does nothing if the route has none.
     ///
     /// # Errors
-    /// The handler panicked.
+    /// [`UpstreamError::Handler`] if the handler panicked.
     fn handle(&self, response: &mut ResponseHead, request: &RequestHead) -> Result<(), UpstreamError> {
         let Some(handler) = self.handler else { return Ok(()) };
         let edit = || handler.get().response(&mut HandlerResponse::new(response, request));
         catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
     }
 
-    /// Chooses the coding of the response and rewrites its head accordingly. `None` if it is not compressed.
+    /// Chooses the content coding of the response, and rewrites the response head accordingly. `request` is the head as
+    /// the client sent it; `None` if the site does not compress. Returns `None` if the response is not compressed.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
         let chosen = compression::choose(self.context.decision.compression(), request, response);
@@ -253,7 +257,8 @@ impl Forwarding<'_, '_> {
         chosen.ok()
     }
 
-    /// Returns the hash key of the request for [`Balance::Hash`]; 0 for other balances.
+    /// Returns the hash key of the request for [`Balance::Hash`], by client address, host or target; 0 for other
+    /// balances.
     fn key(&self, balance: Balance, head: &RequestHead) -> u64 {
         let Balance::Hash(key) = balance else { return 0 };
         match key {
@@ -266,14 +271,16 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the maintenance response for a failure. `None` unless no connection to the upstream could be made and
-    /// the site has one.
+    /// Returns the site's maintenance response if no connection to the upstream could be made. `None` for other
+    /// failures, or if the site has none.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
         let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
     }
 
-    /// Sends the response for a failure, or aborts if a response has begun.
+    /// Sends the error response for a failure, or the maintenance response, or aborts the exchange if a response has
+    /// begun or the client cannot receive one. `answered` is true if a final head was sent. Returns the outcome with
+    /// the failure's reason.
     async fn failed<D: Downstream>(
         &self,
         why: Failure,

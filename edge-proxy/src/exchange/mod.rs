@@ -1,8 +1,8 @@
-//! A request and its response, independent of the HTTP versions on either side.
+//! One request with its response, independent of the HTTP versions on either side.
 //!
 //! [`Downstream`] is the interface of the client's connection, [`Upstream`](upstream) that of the upstream's. The pump
-//! between them knows nothing of versions: it polls both sides, moves content from one to the other, never holds more
-//! than a buffer, and never reads what the other side cannot accept.
+//! between them does not depend on versions: it polls both sides, moves content from one to the other, stores at most
+//! one buffer of it, and never reads what the other side cannot accept.
 
 mod admit;
 mod authenticate;

@@ -5,19 +5,24 @@ use edge_policy::Reason;
 
 /// The outcome of an exchange, for logging and counting.
 pub(super) struct Outcome {
+    /// The status sent to the client. `None` if it received no response.
     pub(super) status: Option<u16>,
+    /// The number of content bytes received from the client.
     pub(super) received: u64,
+    /// The number of content bytes sent to the client.
     pub(super) sent: u64,
+    /// The index of the upstream in the configuration. `None` if the request was not forwarded.
     pub(super) upstream: Option<usize>,
+    /// The reason of a refusal or failure. `None` for a request that was served.
     pub(super) reason: Option<Reason>,
-    /// The number of content bytes that were spliced and encrypted by the kernel.
+    /// The number of content bytes that were spliced to a socket, without a copy in this process.
     pub(super) spliced: u64,
     /// The failure of the upstream as text. `None` without a failure.
     pub(super) error: Option<String>,
 }
 
 impl Outcome {
-    /// Creates the outcome of a response with this status.
+    /// Creates the outcome of a response with this status, without content and without a reason.
     pub(super) const fn with_status(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -37,7 +42,7 @@ impl Outcome {
     }
 }
 
-/// A failure while content was moved.
+/// The reason an exchange was not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The client closed the connection or reset the stream.

@@ -1,4 +1,4 @@
-//! Forwarding of content in both directions at once, with no more content held than one buffer.
+//! The forwarding of content in both directions at once, with at most one buffer of content stored.
 
 mod ending;
 
@@ -17,68 +17,82 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The minimum length of content that is spliced, in bytes.
+/// The minimum number of remaining content bytes for which splicing is begun.
 const MIN_SPLICE_LEN: u64 = 64 * 1024;
-/// The longest silence of one direction of a tunnel after the other has ended.
+/// The longest time without data from the client of a tunnel after the upstream has ended its direction.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
-/// The number of bytes of compressed content that are collected before they are sent.
+/// The number of bytes of compressed content that are collected before they are sent, unless the upstream pauses.
 const ENCODED_WRITE_SIZE: usize = 8 * 1024;
 
-/// A function that edits a response head before it is sent, and returns the coding of the content. The second
-/// argument is true if the exchange could still be retried.
+/// A function that edits a response head before it is sent, and returns the coding to compress the content with, `None`
+/// for no compression. The second argument is true if the exchange could still be retried. Its error discards the
+/// response.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
 /// The state of an exchange that moves content in both directions.
 pub(super) struct Pump<'a> {
     pub(super) up: UpstreamExchange,
     pub(super) head: ResponseHead,
+    /// The highest number of request content bytes. `None` without a limit.
     pub(super) limit: Option<u64>,
     pub(super) timeouts: &'a Timeouts,
+    /// The number of content bytes received from the client.
     pub(super) received: u64,
+    /// The number of content bytes sent to the client.
     pub(super) sent: u64,
     /// True once the final head was sent to the client.
     pub(super) answered: bool,
     /// True if request content was forwarded, so that the request cannot be sent again.
     pub(super) consumed: bool,
+    /// True if the request is complete, or the upstream accepts no more of it.
     pub(super) request_done: bool,
-    /// True if nothing is written to the upstream before the end of the request. The request announced content of
-    /// length 0, so it would be complete for the upstream before the client ended it (attack S8).
+    /// True if nothing is written to the upstream before the end of the request: it declared content of length 0, so it
+    /// would be complete for the upstream before the client has ended it.
     pub(super) held: bool,
     /// The decision by which the request's trailers are filtered; without it none are forwarded.
     decision: Option<&'a Decision<'a>>,
+    /// True if the response was read completely from the upstream and passed to the client's side.
     pub(super) response_done: bool,
     /// The number of interim responses received.
     interim: u32,
+    /// True if the response has no content.
     bodiless: bool,
+    /// True after a switch to another protocol.
     pub(super) tunnel: bool,
+    /// True if the deadline was set.
     armed: bool,
-    /// True if content is pending that the client does not accept.
+    /// True if output is pending that the client does not accept.
     client_waits: bool,
-    /// The value of [`Downstream::progress`] when the deadline for the client was set.
+    /// The value of [`Downstream::progress`] when the deadline for the client was set. `None` unless the exchange
+    /// waited for its turn.
     progress: Option<u64>,
+    /// The compressor of the response. `None` if it is not compressed.
     pub(super) encoder: Option<Encoder>,
-    /// The number of content bytes after which splicing starts. `None` disables it.
+    /// The number of content bytes after which splicing begins. `None` disables it.
     splice_after: Option<u64>,
+    /// The pipe of a spliced response. `None` before splicing.
     splice_pipe: Option<SplicePipe>,
     /// The number of content bytes that were spliced.
     pub(super) spliced: u64,
-    /// The state of the end after a side is gone. `None` while both are connected.
+    /// The state of the end after a side has closed. `None` while both are connected.
     ending: Option<Ending>,
     /// The delay before a reset that could discard sent content.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
-/// The result of a step of spliced content.
+/// The result of a step of splicing.
 enum SpliceStep {
     /// The content cannot be spliced and has to be copied.
     Unavailable,
     /// Content was moved, or its end was read.
     Progress,
-    /// The upstream or the client is waited for.
+    /// Nothing moved: the upstream has no content, or the client accepts none.
     Pending,
 }
 
 impl<'a> Pump<'a> {
+    /// Creates the pump of an exchange with an upstream. `limit` is the highest number of request content bytes;
+    /// `has_body` is true if the request has content.
     pub(super) fn new(
         up: UpstreamExchange,
         timeouts: &'a Timeouts,
@@ -113,7 +127,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Sets the number of content bytes after which a response is spliced. `None` disables splicing.
+    /// Sets the number of content bytes after which a response may be spliced. `None` disables splicing.
     pub(super) const fn splice_after(mut self, bytes: Option<u64>) -> Self {
         self.splice_after = bytes;
         self
@@ -125,8 +139,8 @@ impl<'a> Pump<'a> {
         self
     }
 
-    /// Holds the request back until its end if `empty` is true: it announces content of length 0, and its end has not
-    /// arrived.
+    /// Holds the request back until its end if `empty` is true: it declares content of length 0. No effect if its end
+    /// is known already.
     pub(super) const fn hold_empty_request(mut self, empty: bool) -> Self {
         self.held = empty && !self.request_done;
         self
@@ -138,10 +152,14 @@ impl<'a> Pump<'a> {
         !self.answered && !self.consumed
     }
 
-    /// Moves data in both directions. Completes when the response is complete and written.
+    /// Moves data in both directions. Completes when the response is complete and written, or a tunnel has ended in
+    /// both directions.
     ///
-    /// `edit` is called with each head before it is sent to the client, and with whether the exchange could still be
-    /// retried. Its error discards the response.
+    /// `edit` is called with each response head before it is sent to the client, also of interim responses, and with
+    /// true if the exchange could still be retried. Its error discards the response.
+    ///
+    /// # Errors
+    /// [`Failure`] of the client or the upstream, also if a deadline passes.
     pub(super) fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -222,23 +240,25 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Returns whether the client accepted bytes of its connection since the deadline was set, while this exchange
-    /// waited for its turn behind others of the same connection, and stores the new count. The client is not too slow
-    /// then.
+    /// Returns whether the client's connection accepted bytes since the deadline was set, while this exchange waited
+    /// for its turn behind others. The client is not too slow then. Stores the new count.
     fn take_client_progress<D: Downstream>(&mut self, down: &D) -> bool {
         let now = down.progress();
         let before = std::mem::replace(&mut self.progress, now);
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
-    /// Returns whether both messages are complete. The rest of a request whose response is complete is left to the
-    /// transport; a tunnel continues until both directions have ended.
+    /// Returns whether the response is complete, and for a tunnel the request, too. The rest of a request whose
+    /// response is complete is left to the transport.
     const fn is_complete(&self) -> bool {
         self.response_done && (self.request_done || !self.tunnel)
     }
 
-    /// Moves available request content from the client to the upstream. Returns whether anything was moved or the end
+    /// Moves available request content from the client to the upstream. Returns true if anything was moved or the end
     /// was reached.
+    ///
+    /// # Errors
+    /// The content exceeds the limit, or the request is malformed.
     pub(super) fn request_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -293,8 +313,11 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Moves available heads and content of the response from the upstream to the client. Returns whether anything
-    /// but an interim response was moved, which extends the deadline.
+    /// Moves available heads and content of the response from the upstream to the client. Returns true if a final head
+    /// or content was moved; interim responses do not extend the deadline.
+    ///
+    /// # Errors
+    /// The client is gone, the upstream failed, or `edit` discarded the response.
     fn response_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -389,8 +412,12 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Splices response content from the upstream's socket to the client's. From `after` sent bytes on, the client's
-    /// transport is asked to prepare for it. [`SpliceStep::Unavailable`] if the content has to be copied.
+    /// Splices response content from the upstream's socket to the client's. Begins only with at least
+    /// [`MIN_SPLICE_LEN`] bytes left, and if the client's transport is ready for it, which is asked to prepare once
+    /// `after` bytes were sent. [`SpliceStep::Unavailable`] if the content has to be copied.
+    ///
+    /// # Errors
+    /// The failure of the client or of the upstream.
     fn splice_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -450,8 +477,11 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Compresses response content. Encoded bytes that are ready are sent, at most `room` of them, before more
-    /// content is read. Returns whether anything was done.
+    /// Compresses response content: sends at most `room` compressed bytes if enough are ready, or else reads and
+    /// compresses more. Returns false if the upstream has to be waited for.
+    ///
+    /// # Errors
+    /// The compressor failed.
     fn encoded_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -461,7 +491,7 @@ impl<'a> Pump<'a> {
         let Some(encoder) = &mut self.encoder else { return Ok(false) };
         // Compressing into memory does not fail.
         let failed = |why: std::io::Error| Failure::Upstream(UpstreamError::Broken(Cause::of(&why)));
-        // Pieces worth sending, or all that is available.
+        // Enough to be worth a write, or all that is available.
         if encoder.ready().len() >= ENCODED_WRITE_SIZE || encoder.is_clean() && !encoder.ready().is_empty() {
             let n = encoder.ready().len().min(room);
             down.send_data(&encoder.ready()[..n]);
@@ -492,8 +522,11 @@ impl<'a> Pump<'a> {
         Ok(true)
     }
 
-    /// Edits the head that the upstream sent and sends it to the client: an interim response, the final head, or a
-    /// switch to a tunnel.
+    /// Passes a response head of the upstream to `edit`, and then sends it to the client: an interim response, the
+    /// final head, or the acceptance of a tunnel.
+    ///
+    /// # Errors
+    /// There are too many interim responses, `edit` discarded the response, or the compressor cannot be created.
     pub(super) fn head_arrived<D: Downstream>(
         &mut self,
         down: &mut D,
@@ -517,7 +550,7 @@ impl<'a> Pump<'a> {
             down.send_interim(&self.head);
         } else {
             self.answered = true;
-            // Without memory for it the head would promise too much: the exchange ends.
+            // Without a compressor, the content would not match the head: the exchange ends.
             self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == edge_http::BodyLength::None;

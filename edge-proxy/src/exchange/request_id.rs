@@ -5,10 +5,11 @@ use edge_http::encoding::hexadecimal;
 use edge_http::{Fields, RequestHead};
 use edge_policy::decide::Decision;
 
-/// The longest identifier that is kept, in bytes.
+/// The longest identifier that is accepted from a trusted proxy, in bytes.
 const MAX_LEN: usize = 128;
 
-/// Returns the identifier in the field `name` if a trusted proxy sent a valid one, else a random one.
+/// Returns the identifier of a request: the valid one in the field `name` if a trusted proxy sent the request, or else
+/// a random one.
 pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
     let told = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
     if let Some(told) = told.and_then(valid_id) {
@@ -25,14 +26,16 @@ pub(crate) fn random() -> String {
     hexadecimal(&random)
 }
 
-/// Returns a received identifier. `None` unless it consists of 1 to 128 letters, digits and characters of `-_.:+/=`.
+/// Returns the identifier that was received. `None` unless it consists of 1 to 128 ASCII letters, digits and characters
+/// of `-_.:+/=`.
 fn valid_id(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
     (!text.is_empty() && text.len() <= MAX_LEN && told.iter().all(fine)).then_some(text)
 }
 
-/// Sets the identifier field of a request or a response, if one is configured.
+/// Replaces the identifier field in a request or a response by that of this request. No effect unless the configuration
+/// names a field.
 pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
     let name = context.view.runtime.snapshot().config().request_id.as_deref();
     if let (Some(name), Some(id)) = (name, context.request_id) {

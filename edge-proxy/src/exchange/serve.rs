@@ -1,4 +1,4 @@
-//! Serving of one request: decide, authenticate, forward or respond, log.
+//! The serving of one request: decide, authenticate, forward or respond, and log.
 
 use super::admit::{Denial, admit};
 use super::authenticate::{AuthIdentity, Authentication};
@@ -26,8 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Serves one request, from the decision to the access record. Large states are boxed, because the future is moved
-/// when a request begins.
+/// Serves one request: looks up identities, decides, admits, authenticates, forwards or responds, and then reports the
+/// access record. Large states are boxed, because the future is moved when a request begins.
 pub(crate) async fn serve<D: Downstream>(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -131,7 +131,8 @@ pub(crate) async fn serve<D: Downstream>(
     }
 }
 
-/// Looks up the tailnet identities of the hops in the header, as far as they are in trusted ranges.
+/// Looks up the tailnet identities of the hops in the forwarding fields of the request, one after another, as far as
+/// the rules for trusted proxies need them. Empty if the rules name no identities.
 async fn hops(
     view: &View,
     connection: &Connection,
@@ -151,13 +152,14 @@ async fn hops(
             return known;
         };
         drop(hops);
-        // The port does not matter for an address of the tailnet. Of others nothing is known.
+        // The port does not matter for an address of the tailnet. Other addresses have no identity.
         let said = whois.look_up(SocketAddr::new(hop, 0), deadline).await;
         known.push((hop, said.unwrap_or(WhoisResult::Nobody)));
     }
 }
 
-/// Sends the response of a denial.
+/// Sends the response of a refusal by admission or authentication, with the site's response fields. Returns the outcome
+/// with its reason.
 async fn deny<D: Downstream>(
     context: &ExchangeContext<'_>,
     denial: Denial,
@@ -169,7 +171,8 @@ async fn deny<D: Downstream>(
     answer(context, down, &head.method, response, &content).await.with_reason(reason)
 }
 
-/// Carries out the verdict: forwards the request or sends a response.
+/// Carries out the verdict: drops the request, forwards it, calls its handler, or sends a response. `waited` is the
+/// result of waiting for the handshake: `None` if that took too long.
 async fn act<D: Downstream>(
     context: &ExchangeContext<'_>,
     waited: Option<Result<(), ClientGone>>,
@@ -249,9 +252,9 @@ async fn act<D: Downstream>(
     }
 }
 
-/// Waits at most `limit` for the frame by which HTTP/2 or HTTP/3 ends a request without content, and sets `head.body`
-/// if it arrives. Only for safe methods, which seldom have content. Early data, retries and the upstream's framing
-/// depend on it.
+/// Waits at most `limit` for the end of an HTTP/2 or HTTP/3 request with a safe method and unknown length, and sets
+/// `head.body` to none if it ends without content and trailers. Early data, retries and the framing to the upstream
+/// depend on that.
 async fn settle_length<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,

@@ -13,43 +13,49 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Sleep, sleep};
 
-/// The number of records after which the kernel's sequence number is read. At most an eighth of the records that a
-/// key may encrypt.
+/// The highest number of records after which the kernel's sequence number is read again. It is read earlier if an
+/// eighth of the records that a key may encrypt is less.
 const SEQUENCE_CHECK_RECORDS: u64 = 1 << 21;
-/// The highest number of records that one call can create: the pages of a pipe.
+/// The highest number of records that one system call can create: the number of pages of a pipe.
 const MAX_RECORDS_PER_CALL: u64 = 256;
-/// The interval at which the kernel is asked whether its records are sent.
+/// The interval at which it is checked whether the kernel has passed all records to TCP.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The state of a connection that the kernel encrypts.
+/// The state of a connection whose output the kernel encrypts.
 pub(crate) struct Kernel {
     support: KernelTlsSupport,
     secret: Secret,
     keys: TrafficKeys,
-    /// True if a KeyUpdate must be sent before further content.
+    /// True if a KeyUpdate must be sent before further content: the client requested it, or the key's limit of records
+    /// is near.
     owes_keys: bool,
-    /// The number of bytes ever put into TCP's send queue when the kernel took over.
+    /// The total number of bytes that were in TCP's send queue so far when the kernel took over.
     base: u64,
-    /// The number of content bytes in records since then.
+    /// The number of bytes in records since then, without the overhead of encryption.
     content: u64,
     /// The sequence number of the current key's first record.
     first: u64,
-    /// The number of records encrypted under earlier keys.
+    /// The number of records since then that were encrypted under earlier keys.
     before: u64,
-    /// An upper bound of the records since the sequence number was last read.
+    /// An upper bound of the number of records since the kernel's sequence number was last read.
     unasked: u64,
-    /// The alert to send for an error of the client.
+    /// The fatal alert to send instead of close_notify, for an error of the client.
     alert: Option<[u8; 2]>,
-    /// True if close_notify was sent.
+    /// True if close_notify or the alert was sent.
     ended: bool,
-    /// The number of content bytes known to be in TCP's send queue.
+    /// The value of `content` up to which all records are known to be in TCP's send queue.
     drained: u64,
+    /// The timer until the next check whether the records are sent.
     nap: Option<Pin<Box<Sleep>>>,
 }
 
 impl Kernel {
-    /// Makes the kernel encrypt the output of a socket with these keys. All earlier records must be written;
-    /// `sequence` is the number of the next one.
+    /// Makes the kernel encrypt all further output of a TCP socket with these keys. All earlier records must be
+    /// written; `sequence` is the number of the next one. `secret` is the traffic secret of the keys.
+    ///
+    /// # Errors
+    /// The error of a system call, for example if the kernel does not support the cipher. The connection can be used as
+    /// before then.
     pub(crate) fn take_over(
         io: &Socket,
         support: KernelTlsSupport,
@@ -78,21 +84,23 @@ impl Kernel {
         })
     }
 
-    /// Schedules a KeyUpdate that the client requested.
+    /// Schedules a KeyUpdate before the next content, because the client requested one.
     pub(crate) fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// Schedules a fatal alert for an error of the client.
+    /// Schedules a fatal alert for an error of the client, unless another one is scheduled.
+    /// [`Kernel::poll_close_notify`] sends it.
     pub(crate) fn schedule_alert(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
 
-    /// Writes everything that is due before more content: a KeyUpdate or an alert.
+    /// Sends a KeyUpdate if one is due and changes the kernel's keys. Must be called before content is written.
+    /// Completes at once after an alert was scheduled or the end was sent.
     ///
     /// # Errors
-    /// New keys are due and this kernel cannot change them. The connection must then be reset: more records would
-    /// exceed the key's limit, and a silent end would be a truncation.
+    /// New keys are due and this kernel cannot change them, or a system call failed. The connection must then be reset:
+    /// more records would exceed the key's limit, and a silent end would be a truncation.
     pub(crate) fn poll_settle(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if self.alert.is_some() || self.ended {
             return Poll::Ready(Ok(()));
@@ -100,7 +108,7 @@ impl Kernel {
         let most = self.keys.cipher().max_records().min(self.support.records);
         if self.unasked >= SEQUENCE_CHECK_RECORDS.min(most / 8) {
             self.unasked = 0;
-            // So many more may come before the kernel is asked again.
+            // The rest may be used before the sequence number is read again.
             self.owes_keys |= sys::sequence(socket(io)?, &self.keys)? >= most / 8 * 6;
         }
         if !self.owes_keys {
@@ -128,18 +136,21 @@ impl Kernel {
     /// Checks that content may be written.
     ///
     /// # Errors
-    /// An alert is due or was written, or the end was.
+    /// `BrokenPipe` if an alert is scheduled, or the end was sent.
     pub(crate) fn may_write(&self) -> io::Result<()> {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// Counts content bytes that a call wrote.
+    /// Counts content bytes that one call wrote, and the most records they can be in.
     pub(crate) fn count_written(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += MAX_RECORDS_PER_CALL.min(bytes as u64);
     }
 
-    /// Writes a record of type `kind` that is not content.
+    /// Writes a record of the content type `kind` that contains `content`, as soon as the socket accepts it.
+    ///
+    /// # Errors
+    /// The error of the system call.
     fn poll_control(
         &mut self,
         cx: &mut Context<'_>,
@@ -154,7 +165,10 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends close_notify once, or the scheduled alert in its place.
+    /// Sends close_notify, or the scheduled alert in its place. No effect if that was done before.
+    ///
+    /// # Errors
+    /// The error of the system call.
     pub(crate) fn poll_close_notify(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         if !self.ended {
             let close_notify = [1, 0];
@@ -164,8 +178,11 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Completes when all written records are in TCP's send queue. The kernel discards records that it holds back
-    /// when the socket is closed, but sends those in the queue.
+    /// Completes when all written records are in TCP's send queue, checked every 5 ms. When the socket is closed, the
+    /// kernel discards records that are not in the queue, but sends those that are.
+    ///
+    /// # Errors
+    /// The error of a system call.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &Socket) -> Poll<io::Result<()>> {
         while self.drained < self.content {
             let socket = socket(io)?;
@@ -182,7 +199,7 @@ impl Kernel {
     }
 }
 
-/// Returns the descriptor of a TCP socket, the only kind with kernel TLS.
+/// Returns the descriptor of a registered TCP socket, the only kind with kernel TLS. `Unsupported` for others.
 fn socket(io: &Socket) -> io::Result<BorrowedFd<'_>> {
     match io {
         Socket::Tcp(stream) => Ok(stream.as_fd()),

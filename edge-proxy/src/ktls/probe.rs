@@ -1,4 +1,4 @@
-//! The capabilities of this kernel, probed once at start.
+//! The probe of the kernel's TLS capabilities.
 
 use crate::sys;
 use crate::tls13::record::ALERT;
@@ -8,26 +8,32 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-/// The kernel TLS capabilities of the running kernel.
+/// The TLS capabilities of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KernelTlsSupport {
     /// True if keys can be updated (Linux 6.14 and later).
     pub(crate) rekeys: bool,
-    /// The highest number of records encrypted under one key, in addition to the limit of its cipher.
+    /// The highest number of records encrypted under one key, if the limit of its cipher is not lower.
     pub(crate) records: u64,
 }
 
-/// Probes kernel TLS on a loopback connection. `None` if the kernel has none: no CONFIG_TLS, or the module `tls` is not loaded.
+/// Probes kernel TLS on a loopback connection. `None` if the kernel has none: it lacks CONFIG_TLS, or the module `tls`
+/// is not loaded. If the connection is not possible, as in a sandbox, only the presence of kernel TLS is checked, and
+/// key updates count as unsupported.
 pub(crate) fn probe() -> Option<KernelTlsSupport> {
     match pair() {
         Ok((stream, peer)) => try_out(&stream, peer).ok(),
-        // A sandbox may forbid this connection. Then only the presence of kernel TLS is checked, and no keys are
+        // A sandbox may forbid this connection. Then only the presence of kernel TLS is checked, and keys are not
         // changed.
         Err(_) => has_tls().then_some(KernelTlsSupport { rekeys: false, records: u64::MAX }),
     }
 }
 
-/// Creates a connection to this process. The kernel chooses the port without bind(2), which a sandbox may forbid.
+/// Creates a TCP connection of this process to itself on loopback, and returns both ends. The kernel chooses the port
+/// without bind(2), which a sandbox may forbid.
+///
+/// # Errors
+/// The error of a system call, or `AddrInUse` if another process connected first.
 fn pair() -> io::Result<(Socket, Socket)> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.listen(1)?;
@@ -35,7 +41,7 @@ fn pair() -> io::Result<(Socket, Socket)> {
     let stream = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     stream.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
     let (peer, from) = listener.accept()?;
-    // Until now it could be reached by others too.
+    // Until now, another process could connect, too.
     let own = stream.local_addr()?;
     if from.as_socket() == own.as_socket() {
         Ok((stream, peer))
@@ -44,13 +50,18 @@ fn pair() -> io::Result<(Socket, Socket)> {
     }
 }
 
-/// Returns whether the kernel has TLS, judged by its error for an unconnected socket.
+/// Returns whether the kernel has TLS, by its error for a socket that is not connected.
 pub(super) fn has_tls() -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     let attached = socket.and_then(|socket| sys::attach(socket.as_fd()));
     attached.is_err_and(|why| why.kind() == io::ErrorKind::NotConnected)
 }
 
+/// Sends a record by kernel TLS on a connection, checks the kernel's sequence number and TCP's count of bytes, and
+/// tries to change the keys.
+///
+/// # Errors
+/// The kernel does not support what is needed.
 fn try_out(stream: &Socket, peer: Socket) -> io::Result<KernelTlsSupport> {
     let socket = stream.as_fd();
     sys::attach(socket)?;
@@ -59,7 +70,7 @@ fn try_out(stream: &Socket, peer: Socket) -> io::Result<KernelTlsSupport> {
         Secret::new(&[0; 32]).and_then(|secret| secret.keys(cipher)).ok_or(io::ErrorKind::Unsupported)?;
     let first = 7;
     sys::encrypt(socket, &keys, first)?;
-    // What is counted on later: the kernel tells where it is, and so does TCP.
+    // The sending side depends on both counts: the kernel's sequence number and TCP's queued bytes.
     let before = sys::queued(socket)?;
     sys::send_control(socket, ALERT, &[1, 0])?;
     let told = sys::sequence(socket, &keys)? == first + 1 && sys::queued(socket)? >= before;

@@ -7,18 +7,20 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The limiter of the listeners with one name and upstream.
+/// The limiter of the forwarding listeners with one name and upstream.
 pub(crate) struct ForwardLimiter {
     listener: Option<String>,
     upstream: String,
-    /// The rates of clients. `None` without a limit.
+    /// The rates of clients. `None` if no forwarding listener limits a rate.
     rates: Option<Rates>,
     /// The number of open connections by client. Not created before the first limit.
     clients: OnceLock<Arc<CountMinSketch>>,
+    /// The number of open connections, counted only while their number is limited.
     open: AtomicU32,
 }
 
 impl ForwardLimiter {
+    /// Creates a limiter whose rates are in this table, if there is one.
     fn new(listener: Option<&str>, upstream: &str, table: Option<&Arc<RateTable>>) -> Self {
         let scope = format!("{} {upstream}", listener.unwrap_or_default());
         Self {
@@ -35,7 +37,7 @@ impl ForwardLimiter {
         self.listener.as_deref() == listener && self.upstream == upstream
     }
 
-    /// Returns whether the limiter counts in this table.
+    /// Returns whether the limiter's rates are in this table, or both have none, so that it can be kept by a reload.
     fn suits(&self, table: Option<&Arc<RateTable>>) -> bool {
         match (&self.rates, table) {
             (Some(rates), Some(table)) => rates.are_in(table),
@@ -43,7 +45,11 @@ impl ForwardLimiter {
         }
     }
 
-    /// Counts a connection of this client until the permit is dropped, or returns the limit that it exceeds.
+    /// Applies the limits to a connection of this client: its rate, its number of connections, and the number of all.
+    /// The connection is counted until the returned permit is dropped.
+    ///
+    /// # Errors
+    /// The reason of the limit that is exceeded.
     pub(crate) fn admit(
         self: &Arc<Self>,
         limits: &ConnectionLimits,
@@ -62,7 +68,7 @@ impl ForwardLimiter {
         let mut permit = ForwardPermit { limiter: None, _of_client: of_client };
         if let Some(limit) = limits.concurrent {
             let before = self.open.fetch_add(1, Relaxed);
-            // Dropping what is refused takes it back.
+            // If the connection is refused, dropping the permit reverts the count.
             permit.limiter = Some(self.clone());
             if before >= limit {
                 return Err(Reason::TooManyConnections);
@@ -72,7 +78,7 @@ impl ForwardLimiter {
     }
 }
 
-/// A forwarded connection that counts until dropped.
+/// A forwarded connection that counts towards the limits until this is dropped.
 pub(crate) struct ForwardPermit {
     limiter: Option<Arc<ForwardLimiter>>,
     _of_client: Option<ConnectionPermit>,
@@ -86,7 +92,7 @@ impl Drop for ForwardPermit {
     }
 }
 
-/// The limiters of all forwards. Their state survives reloads.
+/// The limiters of all forwarding listeners. Their state survives reloads.
 #[derive(Default)]
 pub(crate) struct ForwardLimiters {
     known: Mutex<Vec<Arc<ForwardLimiter>>>,
@@ -94,7 +100,8 @@ pub(crate) struct ForwardLimiters {
 }
 
 impl ForwardLimiters {
-    /// Returns the limiters of these listeners. All others are discarded.
+    /// Returns one limiter for each name and upstream of these listeners that forward, and keeps the state of known
+    /// ones. `clients` is the size of the table of rates. All other limiters are discarded.
     pub(crate) fn of(&self, listeners: &[Listener], clients: usize) -> Vec<Arc<ForwardLimiter>> {
         let forwards =
             || listeners.iter().filter_map(|one| Some((one.name.as_deref(), one.forward.as_ref()?)));

@@ -1,4 +1,4 @@
-//! Rates and counters of clients and sites, shared by all workers without a lock.
+//! The rates and counters of clients and sites, shared by all workers. Counting takes no lock.
 
 pub(crate) mod forward;
 pub(crate) mod site;

@@ -1,4 +1,4 @@
-//! The limits of a site, shared by all workers: its rates and its requests in flight.
+//! The limits of a site, shared by all workers: rates of requests and of wrong passwords, and requests in flight.
 
 use super::sketch::{RateTable, Rates, SharedRate, SharedTable};
 use crate::metrics::counters::{Shards, SiteShard};
@@ -10,28 +10,30 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The limit of wrong passwords of one client for one user name, per hour and as a burst.
+/// The limit of wrong passwords of one client for one user name: 120 per hour, 20 at once.
 const WRONG_PASSWORDS_PER_USER: Rate = Rate::per_hour(120, 20);
-/// The limit of wrong passwords of one client for all names.
+/// The limit of wrong passwords of one client for all user names: 600 per hour, 100 at once.
 const WRONG_PASSWORDS_PER_CLIENT: Rate = Rate::per_hour(600, 100);
 
-/// Returns the key by which wrong passwords for a user name are counted. It never equals the key of all names.
+/// Returns the key that wrong passwords for a user name are counted by. It never equals the empty key, which counts all
+/// names.
 fn user_key(user: &str) -> String {
     format!("user:{user}")
 }
 
-/// The limiter of one site.
+/// The limiter of one site, with the site's counters.
 pub(crate) struct SiteLimiter {
-    /// The rates of clients. `None` without a limit.
+    /// The rates of requests by client. `None` if the site has no such limit.
     clients: Option<Rates>,
     site: SharedRate,
-    /// The rates of wrong passwords by client. `None` without Basic authentication.
+    /// The rates of wrong passwords by client. `None` if the site has no Basic authentication.
     failures: Option<Rates>,
+    /// The number of requests in flight, counted only while it is limited.
     under_way: AtomicU32,
     pub(crate) counts: Arc<Shards<SiteShard>>,
 }
 
-/// The reason a request is not admitted.
+/// The limit of a site that a request exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitExceeded {
     /// The client exceeds its rate. Contains the time to wait.
@@ -42,14 +44,15 @@ pub(crate) enum LimitExceeded {
     Concurrent,
 }
 
-/// Returns whether a site uses Basic authentication, so that wrong passwords are counted.
+/// Returns whether a site or one of its routes uses Basic authentication, so that wrong passwords are counted.
 fn has_passwords(site: &Site) -> bool {
     let basic = |auth: &Option<Auth>| matches!(auth, Some(Auth::Basic(_)));
     basic(&site.auth) || site.routes.iter().any(|route| basic(&route.auth))
 }
 
 impl SiteLimiter {
-    /// Creates a limiter that counts in this table, which exists if any site needs it.
+    /// Creates a limiter whose rates are in this table, which must exist if the site needs it. `counts` are the site's
+    /// counters.
     fn new(site: &Site, table: Option<&Arc<RateTable>>, counts: Arc<Shards<SiteShard>>) -> Self {
         let rates =
             |needed: bool, kind| table.filter(|_| needed).map(|table| Rates::of(table, &site.name, kind));
@@ -62,7 +65,8 @@ impl SiteLimiter {
         }
     }
 
-    /// Returns whether the limiter fits the current limits of the site and this table.
+    /// Returns whether the limiter has the rates that the site needs, in this table, so that it can be kept by a
+    /// reload.
     fn suits(&self, site: &Site, table: Option<&Arc<RateTable>>) -> bool {
         let same = |rates: &Rates| table.is_some_and(|table| rates.are_in(table));
         self.clients.is_some() == site.rate.client.is_some()
@@ -70,7 +74,11 @@ impl SiteLimiter {
             && self.clients.iter().chain(&self.failures).all(same)
     }
 
-    /// Admits a request, or returns the limit that it exceeds.
+    /// Applies the limits of `site` to a request: the client's rate, the site's rate, and the number in flight. The
+    /// request counts as in flight until the returned permit is dropped.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
     pub(crate) fn admit(
         self: &Arc<Self>,
         site: &Site,
@@ -88,8 +96,12 @@ impl SiteLimiter {
         if before < limit { Ok(held) } else { Err(LimitExceeded::Concurrent) }
     }
 
-    /// Counts a password as wrong before it is verified: for the client and the user name, and for the client alone, so that many
-    /// names do not evade the limit. [`SiteLimiter::give_back`] reverts it.
+    /// Counts a wrong password before it is verified: for the client and the user name, and for the client alone, so
+    /// that many names do not evade the limit. [`SiteLimiter::give_back`] reverts it. No effect without Basic
+    /// authentication.
+    ///
+    /// # Errors
+    /// The time to wait if a limit is exceeded. Nothing is counted then.
     pub(crate) fn charge(&self, client: IpAddr, user: &str) -> Result<(), Duration> {
         let Some(failures) = &self.failures else { return Ok(()) };
         let user = user_key(user);
@@ -99,7 +111,7 @@ impl SiteLimiter {
             .inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
     }
 
-    /// Reverts a charge: the password was correct, or was not verified.
+    /// Reverts [`SiteLimiter::charge`], because the password was correct or was not verified.
     pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
         if let Some(failures) = &self.failures {
             failures.give_back(client, &user_key(user), WRONG_PASSWORDS_PER_USER);
@@ -108,7 +120,7 @@ impl SiteLimiter {
     }
 }
 
-/// A request that counts as in flight until dropped.
+/// A request that counts as in flight until this is dropped. `None` if requests in flight are not limited.
 pub(crate) struct InFlightPermit(Option<Arc<SiteLimiter>>);
 
 impl Drop for InFlightPermit {
@@ -123,7 +135,7 @@ impl Drop for InFlightPermit {
 pub(crate) struct SiteLimiters {
     workers: usize,
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
-    /// The rates of all clients at all sites, if a site needs them.
+    /// The table of the rates of all clients at all sites, present while a site needs it.
     table: SharedTable,
 }
 

@@ -1,8 +1,8 @@
 //! Counters per client address, in memory of fixed size that all workers share without a lock.
 //!
-//! Rates are in cells that are tagged with their owner. Connections of an address have two counters, chosen by a keyed hash. Two
-//! addresses that share one counter seldom share the other, so the smaller count is used. Without the key nobody can choose
-//! addresses that collide.
+//! Rates are in cells that are tagged with a fingerprint of their client. Connections of a client are counted by two
+//! counters, chosen by a keyed hash. Two clients that share one counter seldom share the other, so the smaller count is
+//! used. Without the key, nobody can choose addresses that collide.
 
 use edge_policy::rate::Rate;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -12,15 +12,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The number of counters in each of the two rows.
+/// The number of counters in each of the two rows of a sketch.
 const ROW_LEN: usize = 1 << 15;
 
-/// The keyed hashes of the two rows of a sketch.
+/// The keyed hash that chooses the two counters of a client.
 struct RowHasher {
     key: RandomState,
 }
 
 impl RowHasher {
+    /// Returns the indexes of the client's counters, one in each row.
     fn of(&self, client: IpAddr) -> (usize, usize) {
         let hash = self.key.hash_one(client_key(client));
         (hash as usize % ROW_LEN, ROW_LEN + (hash >> 32) as usize % ROW_LEN)
@@ -29,22 +30,22 @@ impl RowHasher {
 
 /// The number of cells in a bucket of the table of rates.
 const BUCKET_CELLS: usize = 8;
-/// The bits of a cell for the state of the rate, in microseconds: 48 bits last for nine years. The upper 16 bits are the
-/// fingerprint of the owner.
+/// The number of bits of a cell for the state of its rate, in microseconds since the table was created: 48 bits last
+/// for nine years. The upper 16 bits are the fingerprint of the client.
 const STATE_BITS: u32 = 48;
+/// The mask of the state in a cell.
 const STATE: u64 = (1 << STATE_BITS) - 1;
-/// The factor by which the rate of a /48 of IPv6 exceeds that of one client. A /48 may belong to one customer or to
-/// many.
+/// The factor by which the rate of an IPv6 /48 exceeds that of one client. A /48 may belong to one customer or to many.
 const NETWORK_FACTOR: u32 = 64;
 
-/// The rates of clients at one site, in the table of all sites. A client that is not in the table begins with a fresh
-/// rate, in place of the entry whose rate would be fresh soonest.
+/// The rates of clients for one kind of event at one site, in the table of all sites. A client that is not in the table
+/// begins with an unused rate, and takes the cell in its bucket whose rate becomes unused soonest.
 pub(crate) struct Rates {
     table: Arc<RateTable>,
     scope: u64,
 }
 
-/// The cells of the rates of all sites.
+/// The table of the rates of clients at all sites.
 pub(crate) struct RateTable {
     epoch: Instant,
     key: RandomState,
@@ -53,7 +54,7 @@ pub(crate) struct RateTable {
 }
 
 impl RateTable {
-    /// Creates a table for this many clients, 8 bytes each.
+    /// Creates a table for this many clients, rounded up to whole buckets. It occupies 8 bytes per client.
     pub(crate) fn new(clients: usize) -> Arc<Self> {
         let cells = clients.max(1).next_multiple_of(BUCKET_CELLS);
         Arc::new(Self {
@@ -70,12 +71,13 @@ impl RateTable {
     }
 }
 
-/// The table that several limiters share while one of them needs it. It survives reloads that do not change its size.
+/// A table that several limiters share while one of them needs it. Reloads that do not change its size keep it.
 #[derive(Default)]
 pub(crate) struct SharedTable(Mutex<Option<Arc<RateTable>>>);
 
 impl SharedTable {
-    /// Returns the table for so many clients. `None` if it is not needed.
+    /// Returns the table for this many clients; creates it if it has another size or does not exist. If it is not
+    /// needed, discards it and returns `None`.
     pub(crate) fn of(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !needed {
@@ -93,7 +95,7 @@ impl SharedTable {
     }
 }
 
-/// The key of a rate, as a keyed hash.
+/// The keyed hash of a rate's client and scope: the bucket of its cell, and the fingerprint that identifies the cell.
 #[derive(Clone, Copy)]
 struct SketchKey {
     bucket: usize,
@@ -101,34 +103,41 @@ struct SketchKey {
 }
 
 impl Rates {
-    /// Creates the rates of this kind at a site in a table.
+    /// Creates the rates of one kind of event at a site. `kind` separates, for example, requests from passwords.
     pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
         Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
     }
 
-    /// Returns whether these rates are kept in this table.
+    /// Returns whether these rates are in this table.
     pub(crate) fn are_in(&self, table: &Arc<RateTable>) -> bool {
         Arc::ptr_eq(&self.table, table)
     }
 
-    /// Counts an event of a client, or returns the time to wait. IPv6 addresses count by their /64, and together with others by
-    /// their /48.
+    /// Counts an event of a client. An IPv6 client is a /64; its events also count for its /48, whose rate is 64 times
+    /// as high.
+    ///
+    /// # Errors
+    /// The time to wait if a rate is exceeded.
     pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
         let own = self.key(client_key(client));
         if let IpAddr::V6(address) = client {
-            // Who has used up its own rate takes nothing from its neighbours.
+            // A client that has used up its own rate takes nothing from the other clients of its network.
             self.step(own, rate, false)?;
             self.step(self.key((address.to_bits() >> 80, 48)), rate.times(NETWORK_FACTOR), true)?;
         }
         self.step(own, rate, true)
     }
 
-    /// Counts an event of this client and name, or returns the time to wait.
+    /// Counts an event of this client and name.
+    ///
+    /// # Errors
+    /// The time to wait if the rate is exceeded.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
         self.step(self.key((client_key(client), name)), rate, true)
     }
 
-    /// Reverts an event counted by [`Rates::charge`].
+    /// Reverts an event that [`Rates::charge`] counted with the same arguments. No effect if its cell was replaced in
+    /// the meantime.
     pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
         let key = self.key((client_key(client), name));
         for cell in self.bucket(key) {
@@ -142,6 +151,7 @@ impl Rates {
         }
     }
 
+    /// Returns the key of `what`, such as a client, in the scope of these rates.
     fn key(&self, what: impl Hash) -> SketchKey {
         let hash = self.table.key.hash_one((self.scope, what));
         SketchKey {
@@ -150,14 +160,17 @@ impl Rates {
         }
     }
 
+    /// Returns the cells of a key's bucket.
     fn bucket(&self, key: SketchKey) -> &[AtomicU64] {
         &self.table.cells[key.bucket * BUCKET_CELLS..][..BUCKET_CELLS]
     }
 
-    /// Returns the time to wait as the error if an event now exceeds the rate. Otherwise the event is counted if
-    /// `counts`.
+    /// Applies the rate of one key to an event now. The event is counted only if `counts` is true.
+    ///
+    /// # Errors
+    /// The time to wait if the event exceeds the rate.
     fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
-        // In whole microseconds, so that as many come at once as the burst says.
+        // In whole microseconds, so that rounding does not reduce the burst.
         let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
         let bucket = self.bucket(key);
         loop {
@@ -183,7 +196,8 @@ impl Rates {
     }
 }
 
-/// Returns the unit by which clients are counted: an IPv4 address, or the /64 of an IPv6 address.
+/// Returns the number that a client is counted by: its IPv4 address, or the /64 prefix of its IPv6 address. The two
+/// kinds do not overlap.
 pub(crate) const fn client_key(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,
@@ -192,7 +206,7 @@ pub(crate) const fn client_key(client: IpAddr) -> u64 {
     }
 }
 
-/// The state of one rate of all clients together.
+/// The state of a rate that all clients share.
 pub(crate) struct SharedRate {
     epoch: Instant,
     state: AtomicU64,
@@ -203,7 +217,10 @@ impl SharedRate {
         Self { epoch: Instant::now(), state: AtomicU64::new(0) }
     }
 
-    /// Counts an event, or returns the time to wait.
+    /// Counts an event.
+    ///
+    /// # Errors
+    /// The time to wait if the rate is exceeded.
     pub(crate) fn admit(&self, rate: Rate) -> Result<(), Duration> {
         let now = self.epoch.elapsed().as_nanos() as u64;
         let mut state = self.state.load(Relaxed);
@@ -217,7 +234,7 @@ impl SharedRate {
     }
 }
 
-/// The number of connections of each client, in a count-min sketch.
+/// The number of open connections of each client, in a count-min sketch: an estimate that is never too low.
 pub(crate) struct CountMinSketch {
     places: RowHasher,
     counts: Box<[AtomicU32]>,
@@ -231,13 +248,14 @@ impl CountMinSketch {
         })
     }
 
-    /// Returns the number of connections of a client.
+    /// Returns the number of connections of a client, which may be too high but not too low.
     pub(crate) fn of(&self, client: IpAddr) -> u32 {
         let (a, b) = self.places.of(client);
         self.counts[a].load(Relaxed).min(self.counts[b].load(Relaxed))
     }
 
-    /// Counts a connection of a client until the permit is dropped. `None` if the limit is reached.
+    /// Counts a connection of a client until the returned permit is dropped. `None` if the client has `limit`
+    /// connections already.
     pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
         let (a, b) = self.places.of(client);
         let before = [a, b].map(|at| self.counts[at].fetch_add(1, Relaxed));

@@ -1,4 +1,5 @@
-//! Counters while serving. Each worker writes its own, so counting is a load and a store; a reader adds up all workers.
+//! The counters that are written while serving. Each worker writes its own, so counting is a load and a store; a reader
+//! adds up those of all workers.
 
 use edge_policy::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,7 +11,7 @@ pub(super) const BOUNDS: [u64; 12] = [
     10_000_000,
 ];
 
-/// A counter that one worker writes and others read.
+/// A counter that one worker writes and other threads read.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -28,23 +29,30 @@ impl Counter {
     }
 }
 
-/// The connection counters of one worker, on separate cache lines.
+/// The counters of one worker that belong to no site, on cache lines of their own.
 #[repr(align(128))]
 pub(crate) struct Shard {
+    /// The number of TCP connections accepted.
     pub(crate) tcp: Counter,
+    /// The number of TCP connections that are open.
     pub(crate) tcp_open: Counter,
     /// The number of times that accepting paused, for lack of descriptors or after an error.
     pub(crate) accept_waits: Counter,
+    /// The number of QUIC connections accepted.
     pub(crate) quic: Counter,
+    /// The number of QUIC connections that are open.
     pub(crate) quic_open: Counter,
+    /// The number of TLS handshakes completed on TCP.
     pub(crate) handshakes: Counter,
+    /// The number of those that resumed a session.
     pub(crate) resumed: Counter,
-    /// The number of responses and tunnels that the kernel encrypted.
+    /// The number of responses and tunnels whose content was spliced and encrypted by the kernel.
     pub(crate) kernel_tls: Counter,
+    /// The number of content bytes spliced and encrypted by the kernel.
     pub(crate) kernel_tls_bytes: Counter,
-    /// The rejected connections, by reason.
+    /// The number of rejected connections by reason.
     pub(super) turned_away: [Counter; Reason::ALL.len()],
-    /// The requests that did not end by the upstream's own response, by reason.
+    /// The number of requests and forwarded connections that ended for a reason, by reason.
     pub(super) refused: [Counter; Reason::ALL.len()],
 }
 
@@ -80,20 +88,22 @@ impl Shard {
 #[repr(align(128))]
 #[derive(Default)]
 pub(crate) struct SiteShard {
-    /// The requests by the class of their status: none, then 1xx to 5xx.
+    /// The number of requests by the class of their status: without a response at index 0, then 1xx to 5xx.
     pub(super) statuses: [Counter; 6],
-    /// The requests by version: HTTP/1.0, 1.1, 2, 3.
+    /// The number of requests by version: HTTP/1.0, 1.1, 2, 3.
     pub(super) versions: [Counter; 4],
     pub(super) early: Counter,
     pub(super) received: Counter,
     pub(super) sent: Counter,
+    /// The number of requests by duration: one bucket for each of [`BOUNDS`], and one above them. Not cumulative.
     pub(super) buckets: [Counter; BOUNDS.len() + 1],
+    /// The sum of the durations of requests in microseconds.
     pub(super) microseconds: Counter,
 }
 
 impl SiteShard {
-    /// Counts a request that ended: its status, HTTP version (as an index), use of early data, content bytes and
-    /// duration.
+    /// Counts a request that ended. `version` is the index in `versions`, `early` is true for a request in early data,
+    /// and the pair is the content bytes received from and sent to the client. A status of 600 or more counts as 5xx.
     pub(crate) fn request(
         &self,
         status: Option<u16>,
@@ -113,7 +123,7 @@ impl SiteShard {
     }
 }
 
-/// One shard for each worker.
+/// The counters of all workers, by the worker's index.
 pub(crate) struct Shards<T>(Box<[T]>);
 
 impl<T: Default> Shards<T> {

@@ -9,7 +9,8 @@ use counters::{BOUNDS, Shard, Shards, SiteShard};
 use edge_policy::Reason;
 use std::time::Duration;
 
-/// The metrics of a proxy. Counters begin at its start and are monotonic; those of a site survive reloads that keep its name.
+/// The metrics of a proxy. Counters begin at its start and are monotonic; those of a site survive reloads that keep the
+/// site's name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -33,10 +34,11 @@ pub struct Metrics {
     pub kernel_tls: u64,
     /// The number of content bytes spliced and encrypted by the kernel.
     pub kernel_tls_bytes: u64,
-    /// The number of rejected connections by reason. Contains every reason of connections, also with 0.
+    /// The number of rejected connections, and of requests rejected for their heads, by reason. Contains every reason
+    /// of connections, also with 0.
     pub turned_away: Vec<(Reason, u64)>,
-    /// The number of requests by reason that ended without the upstream's own complete response. Contains every reason of
-    /// requests, also with 0.
+    /// The number of requests that ended without the upstream's own complete response, by reason. Contains every reason
+    /// of requests, also with 0.
     pub refused: Vec<(Reason, u64)>,
     /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests of no
     /// site.
@@ -49,19 +51,19 @@ pub struct Metrics {
     pub spans: Option<SpanMetrics>,
 }
 
-/// The number of spans by the result of their export.
+/// The number of trace spans by the result of their export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpanMetrics {
     /// Spans that the collector accepted.
     pub exported: u64,
-    /// Spans that did not fit into the queue.
+    /// Spans that were discarded because the queue was full.
     pub dropped: u64,
-    /// Spans that the collector rejected, or did not accept within five minutes or before the end.
+    /// Spans that the collector rejected, or did not accept within five minutes or before the proxy ended.
     pub failed: u64,
 }
 
-/// The metrics of one site. Counters begin at the start of the proxy.
+/// The metrics of one site. Counters begin at the start of the proxy, or when the site is added.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteMetrics {
@@ -81,7 +83,7 @@ pub struct SiteMetrics {
     pub durations: Histogram,
 }
 
-/// A histogram of durations.
+/// A histogram of the durations of requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
@@ -98,6 +100,7 @@ impl SiteMetrics {
         self.statuses.iter().sum()
     }
 
+    /// Returns the sums over all workers for the site with this name.
     pub(crate) fn of(name: &str, shards: &Shards<SiteShard>) -> Self {
         let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         Self {
@@ -124,7 +127,8 @@ impl Histogram {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns the upper bound, in seconds, of the bucket that contains the quantile `share`, 0 to 1. `None` without durations.
+    /// Returns the upper bound, in seconds, of the bucket that contains the quantile `share`, from 0 to 1; infinite for
+    /// the last bucket. `None` if the histogram is empty.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         let wanted = (count as f64 * share).ceil().max(1.0) as u64;
@@ -136,7 +140,8 @@ impl Histogram {
         bound.filter(|_| count > 0).map(|(bound, _)| *bound)
     }
 
-    /// Returns the difference to an earlier reading of the same histogram.
+    /// Returns the durations that were added after `before`, an earlier reading of the same histogram. Differences
+    /// below 0 become 0.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let earlier = |at: usize| before.buckets.get(at).map_or(0, |(_, count)| *count);
@@ -150,7 +155,8 @@ impl Histogram {
     }
 }
 
-/// Returns the sum over all workers for each of the reasons for which `reasons` is true.
+/// Returns the sums over all workers by reason, for every reason with a count, and for those for which `reasons`
+/// returns true also with 0.
 fn by_reason(
     shards: &Shards<Shard>,
     reasons: impl Fn(Reason) -> bool,
@@ -161,7 +167,8 @@ fn by_reason(
     all.filter(|(reason, count)| *count > 0 || reasons(*reason)).collect()
 }
 
-/// Reads all metrics while serving continues. The values are not a consistent snapshot.
+/// Returns the current values of all metrics except `shared` and `spans`, which are `None`. Serving continues, so the
+/// values are not a consistent snapshot.
 pub(crate) fn read(
     uptime: Duration,
     shards: &Shards<Shard>,

@@ -4,19 +4,21 @@ use super::Metrics;
 use edge_policy::balance::health::Availability;
 use std::fmt::Write;
 
-/// A metric family, whose samples are appended to the text.
+/// A metric family of the text format, whose samples are appended to the text.
 struct Family<'t> {
     text: &'t mut String,
     name: &'static str,
 }
 
 impl<'t> Family<'t> {
+    /// Appends the HELP and TYPE lines of a family.
     fn new(text: &'t mut String, name: &'static str, kind: &str, help: &str) -> Self {
         // Writing to memory does not fail.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         Self { text, name }
     }
 
+    /// Appends a sample: the family's name with `suffix`, labels whose values are escaped, and the value.
     fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         self.text.push_str(self.name);
         self.text.push_str(suffix);
@@ -95,6 +97,7 @@ impl Metrics {
         std::mem::take(text)
     }
 
+    /// Appends the metrics of the sites.
     fn sites(&self, text: &mut String) {
         let mut family =
             Family::new(text, "edge_requests_total", "counter", "Requests, by the class of their status.");
@@ -138,6 +141,7 @@ impl Metrics {
         }
     }
 
+    /// Appends the metrics of the state shared with other edges, if there is any.
     fn shared(&self, text: &mut String) {
         let Some(shared) = &self.shared else { return };
         let help = "Whether the store of shared state answered when it was asked last: 1 or 0.";
@@ -163,6 +167,7 @@ impl Metrics {
         }
     }
 
+    /// Appends the metrics of the upstreams' targets.
     fn upstreams(&self, text: &mut String) {
         let mut family = Family::new(
             text,

@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The size of the buffer in bytes.
+/// The size of the buffer of a direction that copies, in bytes.
 const BUFFER_SIZE: usize = 32 * 1024;
 
-/// A side of a relay.
+/// One side of a relay.
 pub(super) trait RelayEnd: AsyncRead + AsyncWrite {
-    /// Returns the socket if the bytes on it are those that are relayed. `None` if they are encrypted, or the runtime does not know
-    /// the socket.
+    /// Returns the socket if its bytes are those that are relayed, so that they can be spliced. `None` if they are
+    /// encrypted, or the socket is not registered with the runtime.
     fn plain(&self) -> Option<&Socket>;
 }
 
@@ -33,15 +33,15 @@ impl RelayEnd for UpstreamTransport {
     }
 }
 
-/// An error for a destination that is closed.
+/// The error for a destination that is closed or failed, so that nothing can be written to it.
 #[derive(Debug)]
 pub(super) struct DestinationClosed;
 
-/// How splicing stopped.
+/// The reason that splicing stopped.
 enum SpliceEnd {
-    /// The source has ended, and all of its bytes were written.
+    /// The source has ended or failed, and all of its bytes were written.
     Ended,
-    /// The kernel does not splice these sockets. Nothing was lost.
+    /// The kernel does not splice these sockets, or there is no pipe. No bytes were lost.
     Refused,
 }
 
@@ -56,11 +56,12 @@ pub(super) struct RelayDirection {
     ended: bool,
     /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed.
     finished: Option<bool>,
-    /// False if the kernel has refused to splice.
+    /// True unless the kernel has refused to splice.
     splices: bool,
-    /// The pipe with bytes that are not written yet. `None` if all are: an idle connection holds no descriptors of pipes.
+    /// The pipe with bytes that are not written yet. `None` if all are, so that an idle connection occupies no
+    /// descriptors for it.
     pipe: Option<SplicePipe>,
-    /// The number of bytes read and written, to detect progress.
+    /// The number of bytes read plus that of bytes written, by which progress is detected.
     pub(super) moved: u64,
     /// The number of bytes written.
     pub(super) written: u64,
@@ -84,7 +85,11 @@ impl RelayDirection {
         }
     }
 
-    /// Passes on available bytes. Completes once the end was forwarded.
+    /// Moves available bytes from `from` to `to`. Completes once the source has ended and its end was forwarded by
+    /// shutting down the sending side of `to`.
+    ///
+    /// # Errors
+    /// [`DestinationClosed`], also in later calls.
     pub(super) fn poll<R: RelayEnd, W: RelayEnd>(
         &mut self,
         cx: &mut Context<'_>,
@@ -102,6 +107,7 @@ impl RelayDirection {
         Poll::Ready(outcome)
     }
 
+    /// Moves bytes as [`RelayDirection::poll`], which stores the result.
     fn pass<R: RelayEnd, W: RelayEnd>(
         &mut self,
         cx: &mut Context<'_>,
@@ -141,7 +147,7 @@ impl RelayDirection {
             self.buffer.truncate(n);
             match read {
                 Poll::Ready(Ok(())) if n > 0 => self.moved += n as u64,
-                // A reset is an end too: everything before it was read and has been written.
+                // A reset is an end, too: everything before it was read and has been written.
                 Poll::Ready(_) => self.ended = true,
                 Poll::Pending => {
                     return match ready!(to.as_mut().poll_flush(cx)) {
@@ -153,7 +159,10 @@ impl RelayDirection {
         }
     }
 
-    /// Passes bytes from socket to socket until the source has ended. Ready also if the kernel refuses.
+    /// Splices bytes from socket to socket until the source has ended or the kernel refuses.
+    ///
+    /// # Errors
+    /// [`DestinationClosed`].
     fn splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,14 +190,14 @@ impl RelayDirection {
             match ready!(pipe.poll_in(cx, from, usize::MAX)) {
                 Ok(n @ 1..) => self.moved += n as u64,
                 Err(why) if is_refusal(&why) => return Poll::Ready(Ok(SpliceEnd::Refused)),
-                // A reset is an end too, as above.
+                // A reset is an end, too, as above.
                 Ok(0) | Err(_) => return Poll::Ready(Ok(SpliceEnd::Ended)),
             }
         }
     }
 }
 
-/// Returns whether splicing failed because the kernel or the sandbox does not permit it with these sockets.
+/// Returns whether this error means that the kernel or the sandbox does not permit splicing with these sockets.
 fn is_refusal(why: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(why.kind(), InvalidInput | PermissionDenied | Unsupported)

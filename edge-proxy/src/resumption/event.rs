@@ -1,15 +1,15 @@
-//! Events of the store for shared state.
+//! Events of the store of shared state.
 
 use super::StoreError;
 
-/// A change in the state of the store.
+/// A change in the state of the store that edges share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SharedEvent {
-    /// The store does not respond. Sessions of other edges are not resumed until it does.
+    /// The store does not respond, for this reason. Until it does, sessions of other edges are not resumed.
     Away(StoreError),
     /// The store responds, for the first time or again.
     Reached,
-    /// The store contains keys that were sealed under another secret: not all edges have the same one.
+    /// The store contains keys that were sealed under another secret: the edges do not all have the same secret.
     OtherSecret,
 }

@@ -1,14 +1,14 @@
-//! Session identities that edges recognise without querying the store.
+//! Session identities that every edge recognises without querying the store.
 
 use super::session_claim::IDENTITY;
 use aws_lc_rs::{hkdf, hmac};
 use rustls::crypto::{GetRandomFailed, SecureRandom};
 use zeroize::Zeroizing;
 
-/// The number of random bytes of an identity. The rest is a MAC under the edges' secret.
+/// The number of random bytes at the beginning of an identity. The rest is a MAC under the edges' secret.
 const RANDOM_LEN: usize = 24;
 
-/// The MAC key of identities, derived from the edges' secret (RFC 5869) and the same at every edge.
+/// The MAC key of identities, derived from the edges' secret by HKDF (RFC 5869), so that it is the same at every edge.
 #[derive(Clone)]
 pub(super) struct IdentityMac(hmac::Key);
 
@@ -22,7 +22,7 @@ impl IdentityMac {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
     }
 
-    /// Returns the MAC of the random part, truncated to the rest of an identity.
+    /// Returns the MAC of an identity's random part, truncated to 8 bytes.
     fn tag(&self, random: &[u8]) -> [u8; IDENTITY - RANDOM_LEN] {
         let tag = hmac::sign(&self.0, random);
         let mut mac = [0; IDENTITY - RANDOM_LEN];
@@ -30,16 +30,16 @@ impl IdentityMac {
         mac
     }
 
-    /// Returns whether an edge with the same secret created the identity. A forgery succeeds with a probability of
-    /// 2^-64.
+    /// Returns whether the identity was created by an edge with the same secret. A forged one is accepted with a
+    /// probability of 2^-64. Takes constant time.
     pub(super) fn is_ours(&self, identity: &[u8; IDENTITY]) -> bool {
         let (random, mac) = identity.split_at(RANDOM_LEN);
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(random), mac).is_ok()
     }
 }
 
-/// A source of random bytes for rustls, which takes identities from it as 32 bytes at once. Every request of 32 bytes therefore
-/// returns 192 random bits and a MAC that is indistinguishable from random.
+/// A source of random bytes for rustls, which takes session identities from it as 32 bytes at once. A request for 32
+/// bytes therefore returns 24 random bytes and a MAC of 8 bytes, which is indistinguishable from random.
 pub(super) struct IdentityRandom {
     mac: IdentityMac,
     random: &'static dyn SecureRandom,

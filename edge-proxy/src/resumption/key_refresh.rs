@@ -1,4 +1,4 @@
-//! The thread that queries the store, so that workers do not.
+//! The thread that queries the store, so that workers do not wait for it.
 
 use super::store::{self, StoreClient, StoreRequest};
 use super::{Shared, SharedEvent, SharedStore, StoreError};
@@ -12,26 +12,30 @@ use std::time::Duration;
 use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Semaphore, mpsc};
 
-/// The highest number of waiting queries. Further ones are rejected at once.
+/// The highest number of queries that wait in the queue. Further ones fail at once.
 const MAX_WAITING_QUERIES: usize = 1024;
 /// The highest number of concurrent queries.
 const MAX_RUNNING_QUERIES: usize = 256;
-/// The time limit of every query to the store, even if no one waits for the result any more.
+/// The time limit of every query to the store, whether or not its result is awaited.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time before a failed store is queried again.
+/// The time after which a store that failed is queried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time that the start waits for the first keys, so that the first tickets are shared already.
+/// The longest time for which the start of the proxy waits for the first keys, so that the first tickets are sealed
+/// with shared keys.
 const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Starts the thread that queries the store, and waits up to 2 s for the first keys. The thread ends when the
+/// Starts the thread that queries the store, and waits up to 2 s for its first response. The thread ends after the
 /// returned client is dropped.
+///
+/// # Errors
+/// The error of starting the thread or its runtime.
 pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<Arc<StoreClient>> {
     let (wishes, receiver) = mpsc::channel(MAX_WAITING_QUERIES);
     let link = Arc::new(StoreClient::new(shared.schedule, shared.wait, &shared.mac, wishes));
     let owed = link.requests();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, first) = sync_channel(1);
-    // The thread must not keep the link alive by whose end it ends.
+    // The thread ends when the client is dropped, so it must not keep it alive.
     let weak = Arc::downgrade(&link);
     std::thread::Builder::new().name("edge-shared".into()).spawn(move || {
         tokio.block_on(async {
@@ -42,12 +46,13 @@ pub(crate) fn start(shared: Shared, observer: Arc<dyn Observer>) -> io::Result<A
             serve(store, weak, receiver).await;
         });
     })?;
-    // Whether it came or not: it is asked again and again.
+    // Without a response in time, the keys are loaded later.
     let _ = first.recv_timeout(FIRST_KEYS_TIMEOUT);
     Ok(link)
 }
 
-/// Queues the deletions of sessions that are due, at an interval, until the client is dropped.
+/// Queues the deletions of sessions that are due, every 250 ms, until the client is dropped. A deletion that does not
+/// fit into the queue is scheduled again.
 async fn delete_due_sessions(link: Weak<StoreClient>, requests: WeakSender<StoreRequest>) {
     loop {
         tokio::time::sleep(RETRY_INTERVAL / 4).await;
@@ -60,7 +65,8 @@ async fn delete_due_sessions(link: Weak<StoreClient>, requests: WeakSender<Store
     }
 }
 
-/// Executes the queries to the store until the client is dropped.
+/// Executes the queries in the queue, at most [`MAX_RUNNING_QUERIES`] at once, until the client is dropped. A failed
+/// query makes the task of the keys query the store soon.
 async fn serve(
     store: Arc<dyn SharedStore>,
     link: Weak<StoreClient>,
@@ -94,7 +100,7 @@ async fn serve(
                         link.failed.notify_one();
                         link.used.schedule_deletion(id, link.clock(), link.clock() + store::DELETION_DELAY);
                     }
-                    // No one may wait for it any more; the session is taken anyway.
+                    // The handshake may no longer wait for the result; the session was taken anyway.
                     let _ = answer.send(taken);
                 }
             }
@@ -103,25 +109,28 @@ async fn serve(
     }
 }
 
-/// Waits for a response of the store, up to the time limit.
+/// Waits for a response of the store.
+///
+/// # Errors
+/// The error of the store, or one that it did not respond within [`QUERY_TIMEOUT`].
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError("the store does not answer in time".into()));
     tokio::time::timeout(QUERY_TIMEOUT, answer).await.unwrap_or_else(late)
 }
 
-/// The task that refreshes the keys.
+/// The task that keeps the ticket keys up to date.
 struct KeyRefresher {
     shared: Shared,
     observer: Arc<dyn Observer>,
-    /// The last reported state of the store.
+    /// The result of the last query. `None` before the first.
     state: Option<Result<(), StoreError>>,
-    /// True if keys under another secret were reported.
+    /// True if keys under another secret were reported and are still in the store.
     other: bool,
 }
 
 impl KeyRefresher {
-    /// Refreshes the keys at the schedule's interval, and soon after a failure, until the client is dropped. `ready`
-    /// is dropped after the first attempt.
+    /// Refreshes the keys at the schedule's interval, and after at most 1 s if a query failed, until the client is
+    /// dropped. Drops `ready` after the first attempt.
     async fn run(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {
@@ -142,7 +151,8 @@ impl KeyRefresher {
         }
     }
 
-    /// Creates missing keys, loads those of the store, and reports changes of its state to the observer.
+    /// Creates the keys of epochs that have none, stores them, loads those of the store into the client, and reports to
+    /// the observer when the store becomes unreachable or reachable, or contains keys under another secret.
     async fn refresh(&mut self, link: &StoreClient) {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());

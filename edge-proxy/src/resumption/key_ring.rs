@@ -1,4 +1,4 @@
-//! The keys: those that seal tickets and sessions, and the one that seals those keys.
+//! The ticket keys, which seal tickets and sessions, and the wrapping key, which seals those keys in the store.
 
 use super::SealedKey;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
@@ -11,10 +11,12 @@ use zeroize::Zeroizing;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// The purpose of sealed data, so that one kind is never accepted as another.
+/// The purpose of sealed data, which is authenticated so that one kind is never accepted as another.
 #[derive(Clone, Copy)]
 pub(super) enum SealedKind<'a> {
+    /// A session ticket.
     Ticket,
+    /// A stored session. Contains its key in the store.
     Session(&'a [u8; 32]),
 }
 
@@ -28,14 +30,17 @@ impl SealedKind<'_> {
     }
 }
 
+/// An AES-256-GCM key.
 struct Key(RandomizedNonceKey);
 
 impl Key {
+    /// Creates a key. `None` if the library fails.
     fn new(bytes: &[u8; 32]) -> Option<Self> {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).ok().map(Self)
     }
 
-    /// Encrypts `plain`. Returns the nonce and the ciphertext behind it, or `None` if the library fails.
+    /// Encrypts `plain` with the associated data `aad`. Returns the random nonce followed by the ciphertext and the
+    /// tag. `None` if the library fails.
     fn seal(&self, aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut text = Vec::with_capacity(plain.len() + TAG);
         text.extend_from_slice(plain);
@@ -43,6 +48,7 @@ impl Key {
         Some([nonce.as_ref().as_slice(), &text].concat())
     }
 
+    /// Decrypts the output of [`Key::seal`]. `None` if it is too short or not authentic.
     fn open(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE>()?;
         let mut text = text.to_vec();
@@ -52,13 +58,14 @@ impl Key {
     }
 }
 
-/// The ticket keys by epoch.
+/// The ticket keys by epoch, each with its form in the store.
 #[derive(Default)]
 pub(super) struct KeyRing {
     keys: BTreeMap<u64, (Vec<u8>, Arc<Key>)>,
 }
 
 impl KeyRing {
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -68,7 +75,8 @@ impl KeyRing {
         self.keys.contains_key(&epoch)
     }
 
-    /// Seals data with the key of the current epoch. `None` if the key is missing or the library fails.
+    /// Seals data with the key of the epoch of `now`, in seconds since 1970. Returns the epoch followed by the sealed
+    /// data. `None` if the key is missing or the library fails.
     pub(super) fn seal(
         &self,
         schedule: &TicketSchedule,
@@ -81,6 +89,8 @@ impl KeyRing {
         Some([epoch.to_be_bytes().as_slice(), &sealed].concat())
     }
 
+    /// Opens the output of [`KeyRing::seal`]. `None` if it is not authentic, its key is missing, or the key is no
+    /// longer valid at `now`.
     pub(super) fn open(
         &self,
         schedule: &TicketSchedule,
@@ -95,9 +105,9 @@ impl KeyRing {
         key.open(&what.aad(), sealed)
     }
 
-    /// Returns this ring without the keys that have ended, and with those in `found`, the keys in the store. Keys of
-    /// this ring that are not in `found` stay, because an edge whose clock is ahead may have deleted them. Also
-    /// returns whether all in `found` could be opened.
+    /// Returns a ring of the keys that are valid at `now`: those of this ring, and those in `found`, the keys in the
+    /// store. Keys that are not in `found` stay, because an edge whose clock is ahead may have deleted them. The second
+    /// value is true if all valid keys in `found` could be opened.
     pub(super) fn merge_stored(
         &self,
         schedule: &TicketSchedule,
@@ -121,11 +131,12 @@ impl KeyRing {
     }
 }
 
-/// The key that seals the keys in the store: derived from the edges' secret (RFC 5869), and useless without the content
-/// of the store.
+/// The key that seals ticket keys in the store: derived from the edges' secret by HKDF (RFC 5869), and useless without
+/// the content of the store.
 pub(super) struct WrappingKey(Key);
 
 impl WrappingKey {
+    /// Derives the key from the edges' secret.
     pub(super) fn new(secret: &[u8]) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
@@ -135,11 +146,12 @@ impl WrappingKey {
         Self(Key::new(&bytes).expect("AES-256 takes 32 bytes"))
     }
 
+    /// Returns the associated data that binds a sealed key to its epoch.
     fn aad(epoch: u64) -> Vec<u8> {
         [b"edge-proxy key 1".as_slice(), &epoch.to_be_bytes()].concat()
     }
 
-    /// Creates a random key for an epoch, sealed for the store. `None` if the library fails.
+    /// Creates a random ticket key for an epoch, sealed for the store. `None` if the library fails.
     pub(super) fn create_key(&self, schedule: &TicketSchedule, epoch: u64) -> Option<SealedKey> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).ok()?;
@@ -147,6 +159,7 @@ impl WrappingKey {
         Some(SealedKey { epoch, ends: schedule.end(epoch), sealed })
     }
 
+    /// Opens a ticket key of the store. `None` if it was sealed under another secret.
     fn open(&self, key: &SealedKey) -> Option<Key> {
         let bytes = Zeroizing::new(self.0.open(&Self::aad(key.epoch), &key.sealed)?);
         Key::new(bytes.as_slice().try_into().ok()?)

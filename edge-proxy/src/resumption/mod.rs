@@ -1,11 +1,12 @@
-//! State shared by several edges, so that a client can resume its session at another edge, and so that early data is accepted
-//! once by all of them together.
+//! State shared by several edges, so that a client can resume its session at any of them, and so that all of them
+//! together accept early data of a session once.
 //!
 //! - **Tickets** (sites without early data) are sealed by keys that all edges have ([`TicketSchedule`]).
-//! - **Sessions** (sites with early data) are in the store, sealed by the same keys, each under the hash of its identity, which
-//!   is the ticket. Resuming a session takes it: the store deletes it and returns whether it existed. These are the single-use
-//!   tickets of RFC 8446 §8.1 across all edges; rustls adds the freshness check of §8.3. If a session cannot be taken, the
-//!   handshake is a full one, and the client sends its request again after it.
+//! - **Sessions** (sites with early data) are in the store, sealed by the same keys. The key of a session in the store
+//!   is the hash of its identity, which the client has as its ticket. Resuming a session takes it: the store deletes it
+//!   and returns whether it existed. These are the single-use tickets of RFC 8446 §8.1 across all edges; rustls adds
+//!   the freshness check of §8.3. If a session cannot be taken, the handshake is a full one, and the client sends its
+//!   request again after it.
 //!
 //! The store is queried after the ClientHello was read and before rustls processes it, for a bounded time.
 
@@ -38,17 +39,17 @@ use std::time::Duration;
 /// The future of a store's response.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The failure of a store as text without secrets.
+/// The failure of a store as text, which must not contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// A ticket key of one epoch as stored: sealed under a key derived from the edges' secret.
+/// A ticket key of one epoch as it is stored: sealed under a key that is derived from the edges' secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey {
     /// The epoch of the key ([`TicketSchedule::sealing_epoch`]).
     pub epoch: u64,
-    /// The time at which the key must be deleted, in seconds since 1970.
+    /// The time from which on the key is expired and must be deleted, in seconds since 1970.
     pub ends: u64,
     /// The sealed key, opaque to the store.
     pub sealed: Vec<u8>,
@@ -63,12 +64,12 @@ impl fmt::Debug for SealedKey {
     }
 }
 
-/// A single-use session as stored: sealed by a ticket key of the edges.
+/// A single-use session as it is stored: sealed by a ticket key of the edges.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedSession {
     /// The key of the session in the store: the SHA-256 of the identity that the client sends.
     pub id: [u8; 32],
-    /// The time for which the store keeps the session.
+    /// The time after which the store may delete the session.
     pub lifetime: Duration,
     /// The sealed session, opaque to the store.
     pub sealed: Vec<u8>,
@@ -80,12 +81,12 @@ impl fmt::Debug for SealedSession {
     }
 }
 
-/// A store for the state that several edges share.
+/// A store of the state that several edges share.
 ///
-/// The methods are called on one thread, inside a tokio runtime with time and I/O enabled. Calls may overlap. The future of a
-/// call that takes longer than 5 s is dropped.
+/// The methods are called on one thread, inside a tokio runtime with time and I/O enabled. Calls may overlap. The
+/// future of a call that takes longer than 5 s is dropped.
 pub trait SharedStore: Send + Sync + 'static {
-    /// Stores each of the keys in `made` unless one of its epoch exists, deletes expired keys, and returns all that remain.
+    /// Stores each key in `made` whose epoch has no key yet, deletes expired keys, and returns all keys that remain.
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
     /// Stores a session, at most once: an attempt with an unknown outcome must not be repeated. A session may be lost at any
@@ -101,7 +102,7 @@ pub trait SharedStore: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SharedError {
-    /// The secret has fewer than 32 bytes. Contains its length.
+    /// The secret is shorter than 32 bytes. Contains its length in bytes.
     #[error("the secret has {0} bytes, and less than {least} are guessed: openssl rand -base64 32 makes one", least = MIN_SECRET_LEN)]
     Secret(usize),
 }
@@ -127,8 +128,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Creates settings with this store. `secret` is the same at all edges: random, at least 32 bytes. Keys in the store are
-    /// sealed under it.
+    /// Creates settings with this store and the defaults. `secret` must be random and the same at all edges, at least
+    /// 32 bytes. Keys in the store are sealed under it.
     ///
     /// # Errors
     /// [`SharedError::Secret`] if `secret` has fewer than 32 bytes.
@@ -147,15 +148,16 @@ impl Shared {
         })
     }
 
-    /// Sets the rotation of ticket keys and the lifetime of tickets, the same at all edges. Default: [`TicketSchedule::default`].
+    /// Sets the rotation of ticket keys and the lifetime of tickets, which must be the same at all edges. Default:
+    /// [`TicketSchedule::default`].
     #[must_use]
     pub const fn schedule(mut self, schedule: TicketSchedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Sets the longest time for which a handshake waits for the store. Default: 200 ms. After that it continues as a full
-    /// handshake.
+    /// Sets the longest time for which a handshake waits for the store, after which it continues as a full handshake.
+    /// Default: 200 ms.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -163,28 +165,29 @@ impl Shared {
     }
 }
 
-/// The metrics of shared state. Counters begin at the start of the proxy.
+/// The metrics of the state shared with other edges. Counters begin at the start of the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedMetrics {
     /// True if the last query to the store succeeded.
     pub reached: bool,
-    /// The number of ticket keys that are known now.
+    /// The number of ticket keys that are known at present.
     pub keys: u64,
-    /// The number of sessions stored.
+    /// The number of sessions that were stored.
     pub kept: u64,
-    /// The number of sessions not stored, because the store failed or was too slow.
+    /// The number of sessions that were not stored, because the store failed or was too slow.
     pub lost: u64,
     /// The number of sessions taken from the store for resumption.
     pub taken: u64,
-    /// The number of sessions not found in the store: already used, expired, or never stored.
+    /// The number of sessions that were not in the store (already used, expired, or never stored) or could not be
+    /// opened.
     pub missing: u64,
-    /// The number of handshakes that waited for the store in vain.
+    /// The number of handshakes for which the store did not respond in time.
     pub late: u64,
-    /// The number of handshakes for which the store could not be queried.
+    /// The number of handshakes for which the store could not be queried, or failed.
     pub unavailable: u64,
-    /// The number of handshakes for which the store was not queried: the identity is not of an edge, or was used at this one
-    /// before.
+    /// The number of handshakes for which the store was not queried, because the identity was not created by an edge,
+    /// or was used at this edge before.
     pub refused: u64,
 }
 

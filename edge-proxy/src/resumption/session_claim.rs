@@ -1,10 +1,10 @@
-//! A session taken from the store for one handshake.
+//! The passing of a session that was taken from the store to the handshake that resumes it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// The length of an identity that rustls creates for a stored session.
+/// The length in bytes of the identity that rustls creates for a stored session.
 pub(super) const IDENTITY: usize = 32;
 
 thread_local! {
@@ -24,14 +24,16 @@ impl SessionClaim {
     }
 }
 
-/// Takes the session claimed for the handshake on this thread. `None` if there is none or it has another identity.
+/// Returns the session that is available to the handshake on this thread, once. `None` if there is none or it has
+/// another identity.
 pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
     CLAIM
         .with_borrow_mut(|claim| claim.take_if(|claim| claim.identity == identity))
         .map(|mut claim| std::mem::take(&mut *claim.session))
 }
 
-/// Runs `handshake` with this session available to rustls. It is discarded afterwards if rustls did not take it.
+/// Calls `handshake` with this session available to rustls on this thread, and returns its result. A session that
+/// rustls did not take is discarded.
 pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce() -> T) -> T {
     struct ClearOnDrop;
     impl Drop for ClearOnDrop {
@@ -47,7 +49,7 @@ pub(crate) fn with_claim<T>(claim: Option<SessionClaim>, handshake: impl FnOnce(
     handshake()
 }
 
-/// Returns the key of a session in the store: the hash of its identity, from which the identity cannot be computed.
+/// Returns the key of a session in the store: the SHA-256 of its identity, from which the identity cannot be computed.
 pub(super) fn session_id(identity: &[u8; IDENTITY]) -> [u8; 32] {
     digest(&SHA256, identity).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

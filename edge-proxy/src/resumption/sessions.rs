@@ -1,4 +1,4 @@
-//! Sessions that one handshake of all edges can resume.
+//! The session storage of rustls above the store, so that one handshake of all edges can resume a session.
 
 use super::session_claim::{IDENTITY, session_id, take_claimed};
 use super::store::StoreClient;
@@ -9,18 +9,19 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The parts of a ClientHello that matter for sessions.
+/// The parts of a ClientHello that determine which session it can resume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OfferedSession {
-    /// True if it offers TLS 1.3.
+    /// True if the client offers TLS 1.3.
     pub(crate) tls13: bool,
-    /// The identity of the first session offered, the only one that can have early data.
+    /// The identity of the first session that is offered, the only one that can have early data. `None` without one, or
+    /// if it has another length than 32 bytes.
     pub(crate) identity: Option<[u8; IDENTITY]>,
 }
 
 impl OfferedSession {
-    /// Creates the offer in a ClientHello that rustls has accepted, from the plaintext records that contain it. Empty
-    /// if they cannot be parsed.
+    /// Parses the offer from the plaintext records of a ClientHello that rustls has accepted. Empty if they cannot be
+    /// parsed.
     pub(crate) fn of(records: &[u8]) -> Self {
         let mut message = Vec::with_capacity(records.len());
         let mut rest = records;
@@ -43,7 +44,8 @@ impl From<&ClientHello<'_>> for OfferedSession {
     }
 }
 
-/// The session storage of rustls: it stores sessions, and returns the one claimed for the current handshake.
+/// The session storage of rustls: it queues sessions for the store, and returns the one claimed for the current
+/// handshake.
 pub(crate) struct Sessions(Arc<StoreClient>);
 
 impl Sessions {

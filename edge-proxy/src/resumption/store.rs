@@ -1,4 +1,4 @@
-//! The workers' side of the store: the current keys, and a channel for queries.
+//! The client of the store that workers use: the current keys, and a queue of queries.
 
 use super::identity::{IdentityMac, IdentityRandom};
 use super::key_ring::{KeyRing, SealedKind};
@@ -12,20 +12,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// The time for which the store is not queried after a query took too long.
+/// The time for which handshakes do not query the store after it did not respond in time.
 const PAUSE_AFTER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The delay before a scheduled deletion is attempted, in milliseconds.
+/// The delay before the next attempt to delete a session, in milliseconds.
 pub(super) const DELETION_DELAY: u64 = 1500;
 
-/// The sender of the stored session to the handshake that waits for it.
+/// The sender of the store's response to the handshake that waits for it: the sealed session, `None` if the store has
+/// none.
 pub(super) type ClaimSender = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
 /// A query to the store.
 pub(super) enum StoreRequest {
+    /// Store this session.
     Put(SealedSession),
+    /// Take the session with this key and send it to a handshake.
     Take([u8; 32], ClaimSender),
-    /// Deletes the session with this key. Contains the time since which that is attempted.
+    /// Delete the session with this key. Contains the time since which that is attempted, in milliseconds since the
+    /// start.
     Forget([u8; 32], u64),
 }
 
@@ -36,16 +40,18 @@ pub(crate) struct StoreClient {
     ring: RwLock<Arc<KeyRing>>,
     wishes: mpsc::Sender<StoreRequest>,
     started: Instant,
-    /// The time until which the store is not queried, in milliseconds since the start.
+    /// The time until which handshakes do not query the store, in milliseconds since the start.
     paused: AtomicU64,
-    /// Notified when a worker finds the store unavailable.
+    /// Notified when a query fails.
     pub(super) failed: Arc<Notify>,
     pub(super) counts: StoreCounters,
-    /// The source of identities. It is never freed, since rustls requires `'static`.
+    /// The source of random bytes that creates identities. It is never freed, since rustls requires `'static`.
     random: &'static IdentityRandom,
+    /// The sessions that were used at this edge, and those to be deleted.
     pub(super) used: UsedSessions,
 }
 
+/// The counters of [`SharedMetrics`], with the same names.
 #[derive(Default)]
 pub(super) struct StoreCounters {
     pub(super) reached: AtomicBool,
@@ -89,7 +95,7 @@ impl StoreClient {
         self.random
     }
 
-    /// Returns a weak sender of queries to the store.
+    /// Returns a sender of queries that does not keep the queue open.
     pub(super) fn requests(&self) -> mpsc::WeakSender<StoreRequest> {
         self.wishes.downgrade()
     }
@@ -111,16 +117,18 @@ impl StoreClient {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 
+    /// Seals data with the current key. `None` if there is none.
     pub(super) fn seal(&self, what: SealedKind<'_>, plain: &[u8]) -> Option<Vec<u8>> {
         self.ring().seal(&self.schedule, now(), what, plain)
     }
 
+    /// Opens sealed data. `None` if it is not authentic, or its key is missing or expired.
     pub(super) fn open(&self, what: SealedKind<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
         self.ring().open(&self.schedule, now(), what, sealed)
     }
 
-    /// Queues a session for storing and returns true. Returns false, and counts a loss, if the store is unavailable
-    /// or the queue is full.
+    /// Queues a session for storing and returns true. Returns false, and counts a loss, if the last query for keys
+    /// failed or the queue is full.
     pub(super) fn put(&self, session: SealedSession) -> bool {
         if !self.counts.reached.load(Relaxed) || self.wishes.try_send(StoreRequest::Put(session)).is_err() {
             return self.count_lost();
@@ -134,9 +142,9 @@ impl StoreClient {
         false
     }
 
-    /// Takes the session of this identity from the store, so that no other edge can. `None` if the identity is not of
-    /// an edge or was used here before, or if the store does not have the session or does not respond within the time
-    /// limit.
+    /// Takes the session of this identity from the store, so that no other edge can. Every identity is taken at most
+    /// once at this edge. `None` if no edge created the identity or it was used here before, or if the store does not
+    /// have the session, cannot be queried, or does not respond in time; the session is then deleted later.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;
@@ -153,7 +161,7 @@ impl StoreClient {
             return None;
         }
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
-            // The store may do it yet, which is well: the session is gone then.
+            // The query may still be executed, which deletes the session as well.
             counts.late.fetch_add(1, Relaxed);
             self.paused.store(
                 self.started.elapsed().saturating_add(PAUSE_AFTER_TIMEOUT).as_millis() as u64,
@@ -170,7 +178,7 @@ impl StoreClient {
             }
             Ok(Ok(None)) => {
                 counts.missing.fetch_add(1, Relaxed);
-                // It may be on its way to the store.
+                // The session may not have reached the store yet.
                 self.used.schedule_deletion(id, since, since + DELETION_DELAY);
                 None
             }

@@ -6,7 +6,8 @@ use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::Arc;
 
-/// A ticketer that seals with the current shared key, or with a key of this edge alone while there is none.
+/// The ticketer of rustls: seals with the current shared key, or with a key of this edge alone while there is none, and
+/// opens both.
 pub(crate) struct Tickets {
     link: Arc<StoreClient>,
     own: Arc<dyn ProducesTickets>,

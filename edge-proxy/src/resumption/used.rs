@@ -1,24 +1,26 @@
-//! Sessions that were shown here once, and those that the store still has to forget.
+//! The sessions that were used at this edge, and those that the store still has to delete.
 //!
-//! A first flight that was recorded must not be acted upon again. Where the store was not asked about its session (it was away, or
-//! slow), the handshake is a full one, and the session could be taken later by whoever recorded the flight. So this edge never takes
-//! it, and the store is told to delete it as soon as it answers.
+//! A first flight that was recorded must not be acted upon again. If the store could not be queried about its session,
+//! because it was unreachable or slow, the handshake is a full one, and whoever recorded the flight could make another
+//! edge take the session later. This edge therefore never takes it again, and the store deletes it as soon as it
+//! responds.
 
 use super::session_claim::IDENTITY;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The highest number of identities that are remembered, and of deletions that are scheduled.
+/// The highest number of identities that are remembered, and of deletions that are scheduled. The oldest identity is
+/// forgotten for a new one.
 const MAX_REMEMBERED: usize = 64 * 1024;
 
-/// The time for which a deletion is retried, in milliseconds. It is longer than early data of a session is accepted
+/// The time after which a deletion is given up, in milliseconds. It is longer than early data of a session is accepted
 /// (RFC 8446 §8.3).
 const DELETION_TIMEOUT: u64 = 120_000;
 
-/// An identity of a session, or its key in the store.
+/// The identity of a session, or its key in the store.
 type Id = [u8; IDENTITY];
 
-/// A session to be deleted in the store.
+/// A session to be deleted from the store: its key, and the times of the first attempt and of the next one.
 struct PendingDeletion {
     id: Id,
     since: u64,
@@ -32,7 +34,7 @@ struct UsedState {
     owed: VecDeque<PendingDeletion>,
 }
 
-/// The identities that were used at this edge. Times are in milliseconds since its start.
+/// The identities that were used at this edge, and the pending deletions. Times are in milliseconds since the start.
 #[derive(Default)]
 pub(super) struct UsedSessions(Mutex<UsedState>);
 
@@ -41,7 +43,7 @@ impl UsedSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a client used this identity and returns true, or returns false if it was used before.
+    /// Records that a client used this identity. Returns false if it was used before.
     pub(super) fn record_use(&self, identity: &Id) -> bool {
         let mut state = self.state();
         if !state.shown.insert(*identity) {
@@ -56,7 +58,8 @@ impl UsedSessions {
         true
     }
 
-    /// Schedules the deletion of a session in the store, from `due` on. Ignored if too many are scheduled.
+    /// Schedules the deletion of a session from the store, from the time `due` on. No effect if [`MAX_REMEMBERED`] are
+    /// scheduled.
     pub(super) fn schedule_deletion(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MAX_REMEMBERED {
@@ -64,8 +67,9 @@ impl UsedSessions {
         }
     }
 
-    /// Takes at most `most` deletions that are due, each with the time of its first attempt. A failed one is put back
-    /// by [`UsedSessions::reschedule`].
+    /// Takes at most `most` deletions that are due at `now`, each as the session's key and the time since which the
+    /// deletion is attempted. Those older than [`DELETION_TIMEOUT`] are discarded. A failed one is put back by
+    /// [`UsedSessions::reschedule`].
     pub(super) fn take_due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
         let mut state = self.state();
         let mut due = Vec::new();

@@ -1,4 +1,4 @@
-//! A datagram with the interface that the kernel names (ip(7), ipv6(7)).
+//! The receiving of datagrams with the interface that they arrived on (ip(7), ipv6(7)).
 
 use super::{LOOPBACK, done};
 use std::io;
@@ -6,27 +6,28 @@ use std::mem::zeroed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The metadata of datagrams of one sender that the kernel received together.
+/// The metadata of the datagrams of one sender that one system call received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DatagramNote {
-    /// The number of bytes of all datagrams.
+    /// The total length of the datagrams in bytes.
     pub(crate) length: usize,
-    /// The number of bytes of each datagram but the last.
+    /// The length of each datagram in bytes; the last one may be shorter.
     pub(crate) stride: usize,
     pub(crate) remote: SocketAddr,
-    /// The local address that they were sent to.
+    /// The local address that they were sent to. `None` if the kernel did not report it.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The index of the interface that they arrived on.
+    /// The index of the interface that they arrived on; loopback if they were sent from the address that they were sent
+    /// to. `None` if the kernel did not report it.
     pub(crate) interface: Option<u32>,
-    /// The ECN codepoint, two bits.
+    /// The ECN codepoint: the two lowest bits of the traffic class.
     pub(crate) ecn: u8,
 }
 
-/// Receives the datagrams of one sender that the kernel has merged into `buffer`. The options for packet information,
-/// ECN and GRO must be set on the socket.
+/// Receives the datagrams of one sender, which the kernel may have merged, into `buffer`, and returns their metadata.
+/// The options for packet information, ECN and GRO must be set on the socket.
 ///
 /// # Errors
-/// Those of recvmsg(2), such as `WouldBlock`.
+/// Those of recvmsg(2), such as `WouldBlock`; `InvalidData` if the sender has no IP address.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<DatagramNote> {
     // Control messages, which are aligned as a size is.
     let mut control = [0usize; 32];
@@ -86,7 +87,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
     Ok(note)
 }
 
-/// Converts an address that the kernel wrote. `None` unless it is of IPv4 or IPv6.
+/// Converts an address that the kernel wrote. `None` unless its family is IPv4 or IPv6.
 fn socket_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     let place: *const libc::sockaddr_storage = name;
     match libc::c_int::from(name.ss_family) {

@@ -1,4 +1,4 @@
-//! Reading of the ClientHello before any response is sent.
+//! The reading of the ClientHello before any response is sent.
 
 use crate::buffer::ReadBuffer;
 use crate::socket::Socket;
@@ -6,28 +6,29 @@ use rustls::server::{Accepted, Acceptor};
 use std::future::poll_fn;
 use tokio::io::AsyncWriteExt;
 
-/// The length of a record header in bytes.
+/// The length of a record's header in bytes.
 const HEAD: usize = 5;
-/// The longest record payload in any version, in bytes (RFC 5246 §6.2.3).
+/// The longest record payload of any TLS version, in bytes (RFC 5246 §6.2.3).
 const MAX_BODY: usize = (1 << 14) + 2048;
-/// The content type of a ClientHello's record (RFC 8446 §5.1).
+/// The content type of handshake records (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// The first bytes of a connection.
+/// The result of reading the first bytes of a connection.
 pub(crate) enum Hello {
     /// A complete ClientHello.
     Accepted(Box<Accepted>),
-    /// Anything else: plain HTTP, other bytes, a malformed ClientHello, or nothing.
+    /// The bytes are not TLS or a malformed ClientHello, or the connection ended before the ClientHello was complete.
     NotTls,
 }
 
-/// An error for bytes that cannot begin a TLS record.
+/// The error for bytes that cannot begin a TLS record.
 pub(super) struct NotTlsRecord;
 
-/// Returns the length in bytes of the record at the front, its header included. `None` if the header is incomplete.
+/// Returns the length in bytes of the TLS record at the beginning of `bytes`, its header included. `None` if the header
+/// is incomplete. The record itself may be incomplete.
 ///
 /// # Errors
-/// The bytes cannot begin a handshake record.
+/// [`NotTlsRecord`] if the content type or the major version is unknown, or the length exceeds the maximum.
 pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord> {
     let kind = bytes.first().is_none_or(|kind| (20..=24).contains(kind));
     let version = bytes.get(1).is_none_or(|major| *major == 3);
@@ -41,8 +42,8 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord>
     }
 }
 
-/// Reads until the ClientHello is complete, without writing. Bytes behind its last record stay in `ahead`. Its
-/// records are also appended to `copy`.
+/// Reads until the ClientHello is complete, without writing anything. Bytes behind its last record stay in `ahead`. Its
+/// records are also appended to `copy`, if given.
 pub(crate) async fn read_hello(
     io: &mut Socket,
     ahead: &mut ReadBuffer,
@@ -74,7 +75,7 @@ pub(crate) async fn read_hello(
             copy.extend_from_slice(record);
         }
         while !record.is_empty() {
-            // It takes a part at a time, and a whole record before it has to look at it.
+            // The acceptor takes a part at a time, and has room for a whole record.
             if !matches!(acceptor.read_tls(&mut record), Ok(1..)) {
                 return Hello::NotTls;
             }
@@ -88,7 +89,8 @@ pub(crate) async fn read_hello(
     }
 }
 
-/// Sends a fatal alert in cleartext. 112 is `unrecognized_name` (RFC 6066 §3).
+/// Sends a fatal alert in plaintext. `description` is the code of RFC 8446 §6, such as 112, `unrecognized_name`. Errors
+/// are ignored.
 pub(crate) async fn send_alert(io: &mut Socket, description: u8) {
     // Whether it arrives does not matter; the connection is closed next.
     let _ = io.write_all(&[21, 3, 3, 0, 2, 2, description]).await;

@@ -1,5 +1,5 @@
-//! TLS on TCP with rustls driven directly, so that the ClientHello is read before a byte is sent, and early data is
-//! distinguished. After a TLS 1.3 handshake, the record layer of this crate takes over.
+//! TLS on TCP. rustls is driven directly, so that the ClientHello is read before anything is sent, and early data is
+//! distinguished. After a TLS 1.3 handshake of a client, the record layer of this crate takes over.
 
 mod accept;
 mod parameters;

@@ -1,4 +1,4 @@
-//! The negotiated version and cipher suite of a TLS connection, by the names of the standards.
+//! The negotiated version and cipher suite of a TLS connection by their standard names.
 
 use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
@@ -8,7 +8,8 @@ use rustls::{CipherSuite, CommonState, ProtocolVersion};
 pub struct TlsParameters {
     /// The version in the notation of OpenSSL: `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
-    /// The IANA name of the cipher suite, such as `TLS_AES_128_GCM_SHA256`. `None` over QUIC, where it is not known.
+    /// The IANA name of the cipher suite, such as `TLS_AES_128_GCM_SHA256`. `None` over QUIC, where it is not known,
+    /// and for suites without a known name.
     pub cipher: Option<&'static str>,
 }
 
@@ -16,7 +17,8 @@ impl TlsParameters {
     /// The parameters of every QUIC connection (RFC 9001 §4.2).
     pub(crate) const QUIC: Self = Self { version: "TLSv1.3", cipher: None };
 
-    /// Returns the parameters of a connection. `None` until they are negotiated.
+    /// Returns the parameters of a connection. `None` until they are negotiated, or for another version than TLS 1.2 or
+    /// 1.3.
     pub(crate) fn of(tls: &CommonState) -> Option<Self> {
         let version = match tls.protocol_version()? {
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
@@ -27,8 +29,8 @@ impl TlsParameters {
     }
 }
 
-/// Returns the IANA name of a cipher suite, without the prefix by which rustls names those of TLS 1.3. `None` if
-/// rustls has no name for it.
+/// Returns the IANA name of a cipher suite, without the prefix `TLS13` that rustls uses. `None` if rustls has no name
+/// for it.
 fn name(suite: CipherSuite) -> Option<&'static str> {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),

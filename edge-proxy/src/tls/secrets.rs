@@ -4,7 +4,7 @@ use crate::tls13::Secret;
 use rustls::KeyLog;
 use std::cell::RefCell;
 
-/// The traffic secrets of both sides, `None` until they are derived.
+/// The traffic secrets of both sides of a TLS 1.3 connection.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficSecrets {
     pub(super) client: Secret,
@@ -16,8 +16,9 @@ thread_local! {
     static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
 }
 
-/// A key log that captures the traffic secrets from rustls. A handshake step is a call on the worker's thread, so the last
-/// secrets belong to the connection of the last call: [`take_secrets`] must be called directly after it.
+/// A key log that stores the traffic secrets that rustls derives, one of each side per thread. A handshake step is a
+/// call on the worker's thread, so they belong to the connection of the last call: [`take_secrets`] must be called
+/// directly after it.
 #[derive(Debug)]
 pub(crate) struct SecretCapture;
 
@@ -32,7 +33,7 @@ impl KeyLog for SecretCapture {
     }
 }
 
-/// Takes the traffic secrets, if the last call to rustls derived them.
+/// Takes the traffic secrets that the last call to rustls derived. `None` unless it derived both.
 pub(crate) fn take_secrets() -> Option<TrafficSecrets> {
     let (client, server) = (CLIENT.take(), SERVER.take());
     Some(TrafficSecrets { client: client?, server: server? })

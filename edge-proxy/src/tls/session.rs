@@ -1,4 +1,4 @@
-//! A TLS 1.3 connection after its handshake by rustls, whose records are read and written here.
+//! A TLS 1.3 connection of a client after its handshake by rustls: records are encrypted and decrypted without rustls.
 
 use super::secrets::TrafficSecrets;
 use crate::buffer::ReadBuffer;
@@ -12,36 +12,37 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, ReadBuf};
 
-/// The highest number of content bytes that one call accepts: one read from an upstream, and its frame headers.
+/// The highest number of content bytes that one write accepts: one read from an upstream, and its frame headers.
 pub(super) const MAX_ACCEPTED: usize = 68 * 1024;
-/// The highest number of slices that one call accepts.
+/// The highest number of slices that one write accepts.
 const MAX_SLICES: usize = 16;
 
-/// The encrypting side: this process or the kernel.
+/// The part that encrypts: this process or the kernel.
 enum Sender {
     Own(RecordSealer),
     Kernel(Box<Kernel>),
 }
 
-/// A TLS 1.3 connection after its handshake, whose records are processed without rustls.
+/// A TLS 1.3 connection after its handshake, whose records are processed by this crate.
 pub(super) struct Tls13Session {
     opening: RecordOpener,
     sender: Sender,
     out: RecordBuffer,
-    /// The number of decrypted content bytes at the front of the input.
+    /// The number of decrypted content bytes at the beginning of the input.
     plain: usize,
-    /// The number of bytes of the same record behind that content.
+    /// The number of bytes of the same record behind that content, which are skipped.
     behind: usize,
     /// True if the client has sent close_notify.
     ended: bool,
     /// True if this side has sent close_notify or a fatal alert.
     closed: bool,
+    /// The error of the peer's input, once one was found.
     failed: Option<RecordError>,
 }
 
 impl Tls13Session {
-    /// Creates a session that continues after rustls. `out` is pending output of rustls. `None` if the cipher suite is not
-    /// supported here.
+    /// Creates a session that continues a connection of rustls with its traffic secrets, keys and sequence numbers.
+    /// `out` is output of rustls that is not written yet. `None` if the cipher suite is not supported here.
     pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: RecordBuffer) -> Option<Self> {
         let (received, reads) = &extracted.rx;
         let (sent, writes) = &extracted.tx;
@@ -57,7 +58,7 @@ impl Tls13Session {
         })
     }
 
-    /// Returns whether the kernel encrypts.
+    /// Returns whether the kernel encrypts the output.
     pub(super) const fn is_kernels(&self) -> bool {
         matches!(self.sender, Sender::Kernel(_))
     }
@@ -70,13 +71,14 @@ impl Tls13Session {
         }
     }
 
-    /// Hands the sending side over to the kernel, if all output is written. Returns whether the kernel sends from now on.
+    /// Hands the encryption over to the kernel, if all output is written and the kernel supports it. Returns whether
+    /// the kernel encrypts from now on, or did already.
     pub(super) fn enter_kernel(&mut self, io: &Socket, support: KernelTlsSupport) -> bool {
         if let Sender::Own(sealing) = &self.sender
             && self.out.is_empty()
             && !self.closed
             && let Some((secret, keys, sequence)) = sealing.export()
-            // Where it fails (a suite that this kernel has not) nothing of the connection has changed.
+            // If it fails, as for a suite that the kernel does not support, the connection is unchanged.
             && let Ok(kernel) = Kernel::take_over(io, support, secret, keys, sequence)
         {
             self.sender = Sender::Kernel(Box::new(kernel));
@@ -84,7 +86,10 @@ impl Tls13Session {
         self.is_kernels()
     }
 
-    /// Writes pending records. If the kernel encrypts, only those that are due besides content.
+    /// Writes all pending records to the socket. If the kernel encrypts, only sends a KeyUpdate that is due.
+    ///
+    /// # Errors
+    /// The error of the socket, or that the kernel cannot change keys.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_settle(cx, io),
@@ -92,7 +97,10 @@ impl Tls13Session {
         }
     }
 
-    /// Completes when all written output would arrive even if the connection were closed.
+    /// Completes when all output is in TCP's send queue, so that it arrives even if the connection is closed.
+    ///
+    /// # Errors
+    /// The error of the socket.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => kernel.poll_drained(cx, io),
@@ -100,8 +108,13 @@ impl Tls13Session {
         }
     }
 
-    /// Decrypts as many records as are available and fit, or waits for one. With `merges`, responses to the client's
-    /// control messages are sent with later content.
+    /// Decrypts as many records as are available and fit into `buf`, or waits for one. An end without content is the
+    /// peer's close_notify. If `merges` is true, responses to the client's control messages are sent with later
+    /// content.
+    ///
+    /// # Errors
+    /// `InvalidData` for an invalid record, after an alert was sent; `UnexpectedEof` if the connection ends without
+    /// close_notify; else the error of the socket.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -162,8 +175,11 @@ impl Tls13Session {
         Poll::Ready(Ok(()))
     }
 
-    /// Decrypts the next record: into the destination if there is room, else in place. `None` if it is incomplete, or
-    /// better left for the next call.
+    /// Decrypts the next record: to the end of `buf` if there is room, else in place. `None` if it is incomplete, or
+    /// does not fit behind content in `buf`. `before` is the length of `buf` at the beginning of the call.
+    ///
+    /// # Errors
+    /// [`RecordError`] of the record.
     fn open(
         &mut self,
         ahead: &mut ReadBuffer,
@@ -193,7 +209,7 @@ impl Tls13Session {
         Ok(Some(heard))
     }
 
-    /// Handles a record without content: a requested KeyUpdate, or the end of the peer's output.
+    /// Handles a record without content: a KeyUpdate that requests one in return, or the end of the peer's output.
     fn on_record(&mut self, heard: ReceivedRecord) {
         match heard {
             ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
@@ -205,7 +221,8 @@ impl Tls13Session {
         }
     }
 
-    /// Ends the session for an error and tries once to send its alert. Returns the error to report.
+    /// Ends the session for an error in the input, and tries once to send its alert, if the error has one. Returns the
+    /// error to report.
     fn fail(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
@@ -225,8 +242,11 @@ impl Tls13Session {
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
-    /// Encrypts content and writes it. Returns the number of bytes accepted. Nothing is accepted while output is
-    /// pending, except output that may wait by `merges`.
+    /// Encrypts content and writes it. Returns the number of bytes accepted, at most [`MAX_ACCEPTED`] unless the kernel
+    /// encrypts. Accepts nothing while output is pending, unless `merges` is true.
+    ///
+    /// # Errors
+    /// `BrokenPipe` after the end was sent; else the error of the socket or the record layer.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -263,8 +283,8 @@ impl Tls13Session {
         Poll::Ready(Ok(taken))
     }
 
-    /// Encrypts content behind the pending output and returns its length. 0 if the kernel encrypts, the output is
-    /// closed, or the content is too long.
+    /// Encrypts content behind the pending output, without writing it, and returns its length. Returns 0 if the kernel
+    /// encrypts, the end was sent, or the content is too long.
     pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();
@@ -285,7 +305,11 @@ impl Tls13Session {
         self.out.len()
     }
 
-    /// Sends close_notify and shuts down the sending side.
+    /// Sends close_notify unless an end was sent, waits until the output is written, and shuts down the sending side of
+    /// the socket.
+    ///
+    /// # Errors
+    /// The error of the socket.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => {

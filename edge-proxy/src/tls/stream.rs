@@ -1,8 +1,8 @@
-//! A TLS connection over a socket, on either side.
+//! A TLS connection over a socket, as client or server.
 //!
-//! rustls performs the handshake. On the server side of TLS 1.3 the own record layer ([`Tls13Session`]) then takes
-//! over: content is encrypted from its place into the write buffer and decrypted to its destination, and no state of
-//! rustls remains. TLS 1.2 and connections to upstreams stay with rustls.
+//! rustls performs the handshake. For accepted TLS 1.3 connections, the record layer of this crate ([`Tls13Session`])
+//! then takes over: content is encrypted from its place into the write buffer and decrypted to its destination, and no
+//! state of rustls remains. TLS 1.2 and connections to upstreams stay with rustls.
 
 use super::accept;
 use super::secrets::{TrafficSecrets, take_secrets};
@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// An adapter from a socket to `std::io`, for the duration of one call.
+/// An adapter from an asynchronous socket to `std::io::Write` for one call: a pending write is `WouldBlock`.
 struct SyncIo<'a, 'b> {
     io: &'a mut Socket,
     cx: &'a mut Context<'b>,
@@ -60,12 +60,15 @@ impl Write for RecordBuffer {
 
 /// The operations that differ between client and server connections.
 pub(crate) trait ConnectionSide: Sized {
-    /// Reads accepted early data, if any is left.
+    /// Reads accepted early data into `buf` and returns the number of bytes. 0 if none is left, and always for clients.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
 
-    /// Returns the traffic keys, to continue without rustls.
+    /// Returns the traffic keys and sequence numbers, with which the connection is continued without rustls.
+    ///
+    /// # Errors
+    /// The error of rustls, for example if the handshake is not complete.
     fn extract(self) -> Result<ExtractedSecrets, rustls::Error>;
 }
 
@@ -88,11 +91,11 @@ impl ConnectionSide for ClientConnection {
     }
 }
 
-/// The implementation of the record layer.
+/// The record layer of a stream: that of rustls or of this crate.
 enum Session<C> {
     Rustls(Box<C>),
     Own(Box<Tls13Session>),
-    /// No record layer: the handover from rustls failed.
+    /// None: the handover from rustls failed, and the stream cannot be used.
     Broken,
 }
 
@@ -100,17 +103,19 @@ enum Session<C> {
 pub(crate) struct TlsStream<C> {
     session: Session<C>,
     io: Socket,
+    /// True if rustls was told to send close_notify.
     closed: bool,
-    /// True if output may wait to be merged with the next output.
+    /// True if pending output may wait to be sent with the next output.
     merges: bool,
-    /// True if the handshake is complete but its last message is not written yet.
+    /// True if the handshake is complete and nothing was written since.
     owes: bool,
-    /// Bytes that were read but not consumed.
+    /// Bytes that were read from the socket and not consumed.
     ahead: ReadBuffer,
-    /// True if rustls buffers nothing, so that the record layer of this crate can take over.
+    /// True if rustls buffers no input, so that the record layer of this crate can take over.
     follows: bool,
+    /// The traffic secrets, once derived and until the handover.
     said: Option<TrafficSecrets>,
-    /// The kernel's TLS capabilities, if the kernel may encrypt.
+    /// The kernel's TLS capabilities. `None` if the kernel may not encrypt.
     support: Option<KernelTlsSupport>,
 }
 
@@ -119,6 +124,7 @@ where
     C: DerefMut<Target = ConnectionCommon<D>> + ConnectionSide + Unpin,
     D: SideData,
 {
+    /// Creates a stream whose record layer stays that of rustls.
     pub(crate) fn new(tls: C, io: Socket) -> Self {
         Self {
             session: Session::Rustls(Box::new(tls)),
@@ -133,14 +139,14 @@ where
         }
     }
 
-    /// Creates a stream from a newly accepted connection with the bytes read after the ClientHello. The kernel may encrypt if
-    /// `support` is given.
+    /// Creates the stream of an accepted connection, whose ClientHello rustls has processed just before on this thread.
+    /// `ahead` are the bytes read after the ClientHello. The kernel may encrypt if `support` is given.
     pub(crate) fn accepted(tls: C, io: Socket, ahead: ReadBuffer, support: Option<KernelTlsSupport>) -> Self {
         Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
 
-    /// Hands the sending side over to the kernel, if possible and all output is written. Returns whether the kernel sends from
-    /// now on.
+    /// Hands the encryption of output over to the kernel, if that is possible and all output is written. Returns
+    /// whether the kernel encrypts from now on, or did already.
     pub(crate) fn enter_kernel(&mut self) -> bool {
         match (&mut self.session, self.support) {
             (Session::Own(own), Some(support)) => {
@@ -150,7 +156,7 @@ where
         }
     }
 
-    /// Returns the number of accepted bytes that are not written yet.
+    /// Returns the number of encrypted bytes that are not written to the socket yet. 0 with the record layer of rustls.
     pub(crate) fn waiting(&self) -> usize {
         match &self.session {
             Session::Own(own) => own.waiting(),
@@ -158,12 +164,15 @@ where
         }
     }
 
-    /// Returns whether the kernel encrypts.
+    /// Returns whether the kernel encrypts the output.
     pub(crate) fn is_kernels(&self) -> bool {
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
-    /// Sends the content of a pipe. Must be called only while the kernel encrypts.
+    /// Moves content from a pipe to the socket, where the kernel encrypts it, and returns the number of bytes.
+    ///
+    /// # Errors
+    /// `Unsupported` if the kernel does not encrypt; else the error of the socket.
     pub(crate) fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,
@@ -183,7 +192,10 @@ where
         Poll::Ready(Ok(n))
     }
 
-    /// Completes when all written output would arrive even if the connection were closed.
+    /// Completes when all output is in TCP's send queue, so that it arrives even if the connection is closed.
+    ///
+    /// # Errors
+    /// The error of the socket.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.session {
             Session::Own(own) => own.poll_drained(cx, &mut self.io),
@@ -191,7 +203,7 @@ where
         }
     }
 
-    /// Returns the rustls connection. `None` once the stream encrypts records itself, after the handshake.
+    /// Returns the rustls connection. `None` once the record layer of this crate has taken over.
     pub(crate) fn tls(&self) -> Option<&C> {
         match &self.session {
             Session::Rustls(tls) => Some(tls),
@@ -199,6 +211,7 @@ where
         }
     }
 
+    /// Returns whether the handshake is incomplete.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls().is_some_and(|tls| tls.is_handshaking())
     }
@@ -211,7 +224,11 @@ where
         &self.io
     }
 
-    /// Completes when the handshake is complete. Early data and content received meanwhile are kept.
+    /// Completes when the handshake is complete. Early data and content that arrive in the meantime can be read later.
+    /// The last messages of this side may still be unwritten.
+    ///
+    /// # Errors
+    /// `InvalidData` if the handshake fails, `UnexpectedEof` if the connection ends; else the error of the socket.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begins = self.is_handshaking();
         while self.is_handshaking() {
@@ -230,7 +247,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Replaces rustls, which has no unread input, by the record layer of this crate. Returns whether that succeeded.
+    /// Replaces rustls by the record layer of this crate, if the handshake of TLS 1.3 is complete and rustls has no
+    /// unread input. Returns whether that was done.
+    ///
+    /// # Errors
+    /// The keys cannot be extracted. The stream is broken then.
     fn hand_over(&mut self) -> io::Result<bool> {
         let Session::Rustls(tls) = &mut self.session else { return Ok(false) };
         let complete = !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
@@ -251,7 +272,11 @@ where
         Ok(true)
     }
 
-    /// Passes input to rustls. While the record layer may take over, exactly one record, so that rustls retains nothing.
+    /// Reads input, passes it to rustls, and returns the number of bytes; 0 is the end. While the record layer of this
+    /// crate may take over, passes exactly one record, so that rustls buffers nothing.
+    ///
+    /// # Errors
+    /// `InvalidData` with the error of rustls, whose alert is written if possible; else the error of the socket.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let follows = self.follows && (self.said.is_some() || self.is_handshaking());
         let given = ready!(self.poll_ahead(cx, follows))?;
@@ -270,15 +295,18 @@ where
             self.ahead.release();
         }
         if let Err(why) = fed {
-            // The alert that says why is worth one try.
+            // One attempt to write the alert.
             let _ = self.poll_write_tls(cx);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
         Poll::Ready(Ok(given))
     }
 
-    /// Reads until a record is complete, or any bytes if record boundaries do not matter. Returns how many bytes to
-    /// pass to rustls; 0 is the end.
+    /// Reads until a record is complete if `follows` is true, else until any bytes are available. Returns the number of
+    /// bytes to pass to rustls; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The error of the socket.
     fn poll_ahead(&mut self, cx: &mut Context<'_>, follows: bool) -> Poll<io::Result<usize>> {
         loop {
             let held = self.ahead.bytes();
@@ -288,7 +316,7 @@ where
             match accept::record_length(held) {
                 Ok(Some(length)) if length <= held.len() => return Poll::Ready(Ok(length)),
                 Ok(_) => {}
-                // rustls says what is wrong with it.
+                // rustls reports what is wrong with the record.
                 Err(_) => return Poll::Ready(Ok(held.len())),
             }
             let filled = self.ahead.poll_fill(&mut self.io, cx);
@@ -301,7 +329,10 @@ where
         }
     }
 
-    /// Writes pending records. If the kernel encrypts, only those that are due besides content.
+    /// Writes all pending records to the socket. If the kernel encrypts, only sends a KeyUpdate that is due.
+    ///
+    /// # Errors
+    /// The error of the socket; `BrokenPipe` if the stream is broken.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match &mut self.session {
             Session::Rustls(tls) => tls,
@@ -319,6 +350,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    /// Reads decrypted content or early data into `buf`. The record layer of this crate may take over before.
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let tls = match &mut self.session {
@@ -359,6 +391,7 @@ where
         }
     }
 
+    /// Encrypts and writes content, and returns the number of bytes accepted.
     fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let merges = std::mem::take(&mut self.merges);
         self.owes = false;
@@ -382,14 +415,17 @@ impl<C> ImmediateWrite for TlsStream<C> {
     fn put(&mut self, parts: &[&[u8]]) -> usize {
         match &mut self.session {
             Session::Own(own) => own.put(parts),
-            // It has its own buffer, which must be waited for.
+            // rustls has its own buffer, which must be waited for.
             _ => 0,
         }
     }
 }
 
-/// Passes these bytes to rustls: all of them if the record layer may follow, else as many as it accepts. Returns how
-/// many it did not accept.
+/// Passes up to `left` bytes of `ahead` to rustls and processes them: all if `follows` is true, else as many as rustls
+/// accepts. Returns the number of bytes that it did not accept.
+///
+/// # Errors
+/// The error of rustls.
 fn feed<D: SideData>(
     tls: &mut ConnectionCommon<D>,
     ahead: &mut ReadBuffer,
@@ -398,7 +434,7 @@ fn feed<D: SideData>(
 ) -> Result<usize, rustls::Error> {
     loop {
         let before = left;
-        // It takes 4 KiB at a time, up to what a record needs, and more when that is processed.
+        // rustls takes 4 KiB at a time, up to a whole record, and more when that is processed.
         while left > 0
             && (follows || left == before || tls.wants_read())
             && let Ok(n @ 1..) = tls.read_tls(&mut &ahead.bytes()[..left])

@@ -1,4 +1,4 @@
-//! Traffic secrets of TLS 1.3 and the keys derived from them (RFC 8446 §7.2, §7.3).
+//! Traffic secrets of TLS 1.3, and the keys that are derived from them (RFC 8446 §7.2, §7.3).
 
 use aws_lc_rs::{aead, hkdf};
 use rustls::ConnectionTrafficSecrets;
@@ -15,7 +15,7 @@ pub(crate) enum Cipher {
 
 impl Cipher {
     /// Returns the highest number of records that one key may encrypt: 2^24 with AES-GCM, for which RFC 8446 §5.5
-    /// allows 2^24.5 of full size.
+    /// permits 2^24.5 of full size; unlimited with ChaCha20-Poly1305.
     pub(crate) const fn max_records(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
@@ -23,6 +23,7 @@ impl Cipher {
         }
     }
 
+    /// Returns the length of a key in bytes.
     const fn key_length(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,
@@ -30,6 +31,7 @@ impl Cipher {
         }
     }
 
+    /// Returns the HKDF with the hash of the cipher suite.
     fn hash(self) -> hkdf::Algorithm {
         match self {
             Self::Aes256Gcm => hkdf::HKDF_SHA384,
@@ -37,6 +39,7 @@ impl Cipher {
         }
     }
 
+    /// Returns the AEAD algorithm of aws-lc.
     pub(crate) fn algorithm(self) -> &'static aead::Algorithm {
         match self {
             Self::Aes128Gcm => &aead::AES_128_GCM,
@@ -46,7 +49,7 @@ impl Cipher {
     }
 }
 
-/// The output length of HKDF.
+/// The output length of HKDF in bytes.
 struct Length(usize);
 
 impl hkdf::KeyType for Length {
@@ -69,14 +72,15 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
+    /// Stores a secret. `None` if it is longer than 48 bytes.
     pub(crate) fn new(secret: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 48]);
         bytes.get_mut(..secret.len())?.copy_from_slice(secret);
         Some(Self { bytes, length: secret.len() })
     }
 
-    /// Fills `out` by HKDF-Expand-Label with an empty context (RFC 8446 §7.1). `None` if the secret is of another
-    /// hash, or a length is out of range.
+    /// Fills `out` by HKDF-Expand-Label with this label and an empty context (RFC 8446 §7.1). `None` if the secret does
+    /// not have the hash length of the cipher suite, or a length is out of range.
     fn hkdf_expand_label(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
         let hash = cipher.hash();
         if self.length != hash.hmac_algorithm().digest_algorithm().output_len() {
@@ -89,14 +93,16 @@ impl Secret {
         secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
     }
 
-    /// Returns the secret after a KeyUpdate (RFC 8446 §7.2). `None` if the secret is of another hash.
+    /// Returns the secret after a KeyUpdate (RFC 8446 §7.2). `None` if the secret does not have the hash length of the
+    /// cipher suite.
     pub(crate) fn updated(&self, cipher: Cipher) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 48]);
         self.hkdf_expand_label(cipher, b"traffic upd", &mut bytes[..self.length])?;
         Some(Self { bytes, length: self.length })
     }
 
-    /// Derives the key and the initialization vector. `None` if the secret is of another suite.
+    /// Derives the key and the initialisation vector of records. `None` if the secret does not have the hash length of
+    /// the cipher suite.
     pub(crate) fn keys(&self, cipher: Cipher) -> Option<TrafficKeys> {
         let mut keys = TrafficKeys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
         self.hkdf_expand_label(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
@@ -105,7 +111,7 @@ impl Secret {
     }
 }
 
-/// The keys that encrypt records.
+/// The key and the initialisation vector that encrypt records of one direction.
 pub(crate) struct TrafficKeys {
     cipher: Cipher,
     key: Zeroizing<[u8; 32]>,
@@ -125,7 +131,8 @@ impl TrafficKeys {
         &self.iv
     }
 
-    /// Creates the keys from those that rustls extracted. `None` for an AEAD that is not in [`Cipher`].
+    /// Converts the keys that rustls extracted. `None` for an AEAD that is not in [`Cipher`], or a key of another
+    /// length.
     pub(crate) fn from_rustls(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         let (cipher, key, iv) = match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),

@@ -1,4 +1,4 @@
-//! The record layer of TLS 1.3 after the handshake, one direction at a time (RFC 8446 §5), without input or output.
+//! The record layer of TLS 1.3 after the handshake (RFC 8446 §5), one direction at a time and without I/O.
 
 use super::keys::{Cipher, Secret, TrafficKeys};
 use super::sealed::RecordBuffer;
@@ -11,21 +11,21 @@ pub(crate) const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 /// The content type of application data.
 pub(crate) const APPLICATION_DATA: u8 = 23;
-/// The header of a `key_update` message, without its one byte of content (RFC 8446 §4.6.3).
+/// The message header of a KeyUpdate, whose content is one byte (RFC 8446 §4.6.3).
 pub(crate) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 /// The length of a record's header in bytes.
 pub(crate) const HEAD: usize = 5;
 const TAG: usize = 16;
-/// The overhead of encryption per record: header, type and tag.
+/// The number of bytes that encryption adds to each record: header, content type and tag.
 pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;
 /// The highest number of content bytes in a record (RFC 8446 §5.1).
 pub(crate) const MAX_CONTENT: usize = 1 << 14;
-/// The highest number of bytes behind a record's header (RFC 8446 §5.2).
+/// The highest number of bytes behind a record's header, which includes type, padding and tag (RFC 8446 §5.2).
 const MAX_BODY: usize = MAX_CONTENT + 256;
-/// The highest number of successive records without content. More would cost work without any use.
+/// The highest number of successive records without content. More end the connection, since they only cost work.
 const MAX_EMPTY_RECORDS: u8 = 32;
 
-/// The error that ends a connection, as its alert (RFC 8446 §6).
+/// The error of an invalid record, by the alert that reports it (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
     /// The alert `unexpected_message`.
@@ -38,14 +38,14 @@ pub(crate) enum RecordError {
     Illegal,
     /// The alert `decode_error`.
     Decode,
-    /// The alert `internal_error`: the secret of the keys is unknown.
+    /// The alert `internal_error`: the keys cannot be updated, because their secret is unknown.
     Internal,
     /// The peer sent this alert. No alert is sent in response.
     Alerted(u8),
 }
 
 impl RecordError {
-    /// Returns the fatal alert to send. `None` if the peer sent one.
+    /// Returns the fatal alert to send: its level and its description. `None` if the peer sent one.
     pub(crate) const fn alert(self) -> Option<[u8; 2]> {
         let description = match self {
             Self::Unexpected => 10,
@@ -76,12 +76,12 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-/// Returns the length in bytes of the record at the front of `bytes`, its header included. `None` if the header is
-/// incomplete.
+/// Returns the length in bytes of the record at the beginning of `bytes`, its header included. `None` if the header is
+/// incomplete. The record itself may be incomplete.
 ///
 /// # Errors
-/// The header is not that of an encrypted record of TLS 1.3, whose type is always application data, or its length is
-/// too large.
+/// [`RecordError::Unexpected`] if the type is not application data, which all encrypted records have;
+/// [`RecordError::Overflow`] if the record is too long.
 pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     let Some([kind, _, _, high, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
     if *kind != APPLICATION_DATA {
@@ -93,7 +93,7 @@ pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     }
 }
 
-/// The traffic keys of one direction, and the number of its next record.
+/// The traffic secret and keys of one direction, and the number of its next record.
 struct Direction {
     cipher: Cipher,
     key: aead::LessSafeKey,
@@ -114,7 +114,7 @@ impl Direction {
         })
     }
 
-    /// Returns the nonce of the next record (RFC 8446 §5.3) and increments the sequence number.
+    /// Returns the nonce of the next record (RFC 8446 §5.3), and increments the sequence number.
     fn nonce(&mut self) -> aead::Nonce {
         let mut nonce = self.iv;
         nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
@@ -122,12 +122,16 @@ impl Direction {
         aead::Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Derives the current keys from the secret. `None` if the secret belongs to another connection.
+    /// Derives the current keys from the secret. `None` if they are not the keys in use: the secret belongs to another
+    /// connection.
     fn keys(&self) -> Option<TrafficKeys> {
         self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
     }
 
-    /// Replaces secret and keys by the next ones (RFC 8446 §7.2).
+    /// Replaces the secret and the keys by the next ones (RFC 8446 §7.2). Sequence numbers begin at 0 again.
+    ///
+    /// # Errors
+    /// [`RecordError::Internal`] if the secret does not belong to the keys.
     fn advance_keys(&mut self) -> Result<(), RecordError> {
         self.keys().ok_or(RecordError::Internal)?;
         let next = self.secret.updated(self.cipher).ok_or(RecordError::Internal)?;
@@ -137,12 +141,12 @@ impl Direction {
     }
 }
 
-/// The content of a received record.
+/// The meaning of a record that was decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceivedRecord {
     /// This many bytes of content, at least one.
     Content(usize),
-    /// No content, and nothing to be done.
+    /// No content, and nothing is to be done.
     Nothing,
     /// A KeyUpdate of the peer that requests one in return.
     AsksForKeys,
@@ -153,19 +157,25 @@ pub(crate) enum ReceivedRecord {
 /// The receiving side of the record layer: decrypts records.
 pub(crate) struct RecordOpener {
     direction: Direction,
+    /// The number of successive records without content.
     fruitless: u8,
     /// The received part of a handshake message that spans records.
     message: [u8; KEY_UPDATE.len() + 1],
+    /// The length of the part in `message`.
     filled: usize,
 }
 
 impl RecordOpener {
+    /// Creates the receiving side. `sequence` is the number of the next record. `None` if the library rejects the key.
     pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, fruitless: 0, message: [0; 5], filled: 0 })
     }
 
-    /// Decrypts a complete record in place. Its content is then behind the header.
+    /// Decrypts a complete record in place. Its content then begins behind the header.
+    ///
+    /// # Errors
+    /// [`RecordError`] if it is not authentic or not permitted.
     pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<ReceivedRecord, RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Decode)?;
         let nonce = self.direction.nonce();
@@ -178,7 +188,11 @@ impl RecordOpener {
         self.take_content(kind, &inner[..length])
     }
 
-    /// Decrypts a complete record to the beginning of `out`. `None`, without effect, if `out` is too short.
+    /// Decrypts a complete record to the beginning of `out`. Returns `None`, without any effect, if `out` is too short
+    /// or the record has no tag.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the record is not authentic or not permitted.
     pub(crate) fn open_to(
         &mut self,
         record: &[u8],
@@ -193,7 +207,10 @@ impl RecordOpener {
         Some(inner.and_then(|(kind, length)| self.take_content(kind, &out[..length])))
     }
 
-    /// Handles the content of a decrypted record by its type.
+    /// Handles the content of a decrypted record by its type, `kind`.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the record is not permitted, too many without content follow each other, or it is an alert.
     fn take_content(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
         // No other type may come in the middle of a message (RFC 8446 §5.1).
         if self.filled > 0 && kind != HANDSHAKE {
@@ -209,7 +226,7 @@ impl RecordOpener {
         }
         match (kind, content) {
             (APPLICATION_DATA, []) => Ok(ReceivedRecord::Nothing),
-            // close_notify; and user_canceled, after which that comes (RFC 8446 §6.1). The level says nothing any more.
+            // close_notify, and user_canceled, which precedes it (RFC 8446 §6.1). The level has no meaning in TLS 1.3.
             (ALERT, [_, 0]) => Ok(ReceivedRecord::End),
             (ALERT, [_, 90]) => Ok(ReceivedRecord::Nothing),
             (ALERT, [_, description]) => Err(RecordError::Alerted(*description)),
@@ -219,10 +236,14 @@ impl RecordOpener {
         }
     }
 
-    /// Takes a part of a handshake message, which can only be a KeyUpdate of the client (RFC 8446 §4.6.3).
+    /// Handles a part of a handshake message, which can only be a KeyUpdate (RFC 8446 §4.6.3). When it is complete, the
+    /// receiving keys are updated.
+    ///
+    /// # Errors
+    /// [`RecordError`] for any other message, or bytes behind it.
     fn take_key_update(&mut self, piece: &[u8]) -> Result<ReceivedRecord, RecordError> {
         let filled = self.filled + piece.len();
-        // New keys begin with a record: nothing is behind the message.
+        // New keys begin with a new record, so nothing may follow the message.
         self.message.get_mut(self.filled..filled).ok_or(RecordError::Unexpected)?.copy_from_slice(piece);
         self.filled = filled;
         let known = filled.min(KEY_UPDATE.len());
@@ -247,8 +268,10 @@ impl RecordOpener {
     }
 }
 
-/// Returns the content type and the content's length of a decrypted record, without its padding of zeros (RFC 8446
-/// §5.4).
+/// Returns the content type and the content's length of a decrypted record, without its padding (RFC 8446 §5.4).
+///
+/// # Errors
+/// [`RecordError::Overflow`] if the content is too long, [`RecordError::Unexpected`] if it consists of zeros only.
 fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     if inner.len() > MAX_CONTENT + 1 {
         return Err(RecordError::Overflow);
@@ -260,9 +283,9 @@ fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
 /// The sending side of the record layer: encrypts records.
 pub(crate) struct RecordSealer {
     direction: Direction,
-    /// True if the peer requested new keys, which are sent before further content.
+    /// True if a KeyUpdate is to be sent before further content, because the peer requested it.
     owes_keys: bool,
-    /// The highest number of records that one key encrypts.
+    /// The highest number of records that one key may encrypt.
     records: u64,
 }
 
@@ -272,25 +295,29 @@ impl RecordSealer {
         Some(Self { direction, owes_keys: false, records: keys.cipher().max_records() })
     }
 
-    /// Schedules a KeyUpdate before the next content. Several requests cause one.
+    /// Schedules one KeyUpdate before the next content, however often it is called before.
     pub(crate) const fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// Returns the state for another sender: the secret, its keys, and the number of the next record. `None` if new
-    /// keys are due, or the secret belongs to another connection.
+    /// Returns the state for another sender: the secret, its keys, and the number of the next record. `None` if a
+    /// KeyUpdate is due, or the secret does not belong to the keys.
     pub(crate) fn export(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
 
-    /// Returns the maximum length of the records for this many content bytes, with a KeyUpdate before them.
+    /// Returns the maximum total length of the records for this many content bytes, with a KeyUpdate before them.
     pub(crate) const fn max_sealed_len(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
         content + content.div_ceil(MAX_CONTENT) * OVERHEAD + update
     }
 
-    /// Appends the content as records, as few as possible, after a KeyUpdate if one is due.
+    /// Appends the content of `parts` to `out` as records, as few as possible. A KeyUpdate precedes them if one is due,
+    /// or if the limit of records is reached.
+    ///
+    /// # Errors
+    /// [`RecordError::Internal`] if the keys cannot be updated or encryption fails.
     pub(crate) fn content(&mut self, mut parts: &[&[u8]], out: &mut RecordBuffer) -> Result<(), RecordError> {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut begun = 0;
@@ -312,7 +339,7 @@ impl RecordSealer {
                 }
                 continue;
             }
-            // Pieces of several parts are put together where the record will be.
+            // Content of several parts is copied to the place of the record, and encrypted there.
             let record = out.claim(length + OVERHEAD);
             let mut filled = HEAD;
             while let [part, rest @ ..] = parts
@@ -331,7 +358,10 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Appends a record of type `kind`.
+    /// Appends one record of the content type `kind` to `out`. `content` must fit into one record.
+    ///
+    /// # Errors
+    /// [`RecordError::Internal`] if encryption fails.
     pub(crate) fn record(
         &mut self,
         kind: u8,
@@ -343,8 +373,11 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Encrypts a record into `record`, which has its final length. Without `content`, the plaintext is already in
-    /// its place there.
+    /// Encrypts a record of the content type `kind` into `record`, which has its final length. If `content` is `None`,
+    /// the plaintext is already in its place there.
+    ///
+    /// # Errors
+    /// [`RecordError::Internal`] if the length is out of range or encryption fails.
     fn seal(&mut self, kind: u8, content: Option<&[u8]>, record: &mut [u8]) -> Result<(), RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Internal)?;
         let [high, low] = u16::try_from(body.len()).map_err(|_| RecordError::Internal)?.to_be_bytes();

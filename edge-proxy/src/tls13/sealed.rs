@@ -1,4 +1,5 @@
-//! Records that are to be written: memory of the worker's, held only while something waits.
+//! The buffer of encrypted records that are to be written. Its memory belongs to the worker and is in use only while
+//! bytes are pending.
 
 use crate::socket::Socket;
 use std::cell::RefCell;
@@ -9,11 +10,11 @@ use tokio::io::AsyncWrite;
 
 /// The size of a small buffer in bytes, enough for one record and tickets.
 const SMALL_SIZE: usize = 20 * 1024;
-/// The size of a large buffer in bytes, enough for the content of one call.
+/// The size of a large buffer in bytes, enough for the content of one write. Larger buffers are multiples of it.
 const LARGE_SIZE: usize = 72 * 1024;
-/// The number of small buffers that a worker keeps for reuse.
+/// The highest number of small buffers that a worker keeps for reuse.
 const MAX_POOLED_SMALL: usize = 64;
-/// The number of large buffers that a worker keeps for reuse.
+/// The highest number of large buffers that a worker keeps for reuse.
 const MAX_POOLED_LARGE: usize = 32;
 
 thread_local! {
@@ -21,7 +22,7 @@ thread_local! {
     static LARGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encrypted bytes that are pending. Memory is held only while there are any.
+/// Encrypted bytes that are not written yet. Memory is in use only while there are any.
 #[derive(Default)]
 pub(crate) struct RecordBuffer {
     memory: Vec<u8>,
@@ -44,7 +45,8 @@ impl RecordBuffer {
         &self.memory[self.start..self.end]
     }
 
-    /// Reserves space for this many bytes, so that the buffer does not move while they are appended.
+    /// Reserves space for this many bytes behind the pending ones, so that the buffer does not move while they are
+    /// appended.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         let needed = self.end + bytes;
         if needed <= self.memory.len() {
@@ -65,14 +67,14 @@ impl RecordBuffer {
         (self.memory, self.start, self.end) = (memory, 0, end);
     }
 
-    /// Returns `bytes` bytes behind the pending ones, to be written to. They become pending by
-    /// [`RecordBuffer::commit`].
+    /// Returns `bytes` bytes of arbitrary content behind the pending ones, to be overwritten. [`RecordBuffer::commit`]
+    /// makes them pending.
     pub(crate) fn claim(&mut self, bytes: usize) -> &mut [u8] {
         self.reserve(bytes);
         &mut self.memory[self.end..self.end + bytes]
     }
 
-    /// Appends the first `bytes` bytes of [`RecordBuffer::claim`] to the pending ones.
+    /// Makes the first `bytes` bytes of [`RecordBuffer::claim`] pending.
     pub(crate) fn commit(&mut self, bytes: usize) {
         self.end += bytes;
         debug_assert!(self.end <= self.memory.len());
@@ -84,7 +86,10 @@ impl RecordBuffer {
         self.commit(bytes.len());
     }
 
-    /// Writes all pending bytes.
+    /// Writes all pending bytes and then releases the memory. Completes only when nothing is pending.
+    ///
+    /// # Errors
+    /// The error of the socket, or `WriteZero` if it accepts nothing.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         while self.start < self.end {
             let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.memory[self.start..self.end]))?;
@@ -97,6 +102,8 @@ impl RecordBuffer {
         Poll::Ready(Ok(()))
     }
 
+    /// Discards the pending bytes and returns the memory to the worker's pool, or frees it if it has another size or
+    /// the pool is full.
     fn release(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         (self.start, self.end) = (0, 0);

@@ -1,6 +1,6 @@
-//! Export of spans to the collector on a separate thread, as OTLP over HTTP
-//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). A batch is retried with backoff if the collector is overloaded or
-//! unreachable, and dropped if it is rejected.
+//! The export of spans to the collector on a separate thread, as OTLP over HTTP
+//! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). A batch is sent again with backoff if the collector is
+//! overloaded or unreachable, and discarded if it is rejected.
 
 use super::Trace;
 use super::on::{SpanCounters, SpanQueue, TraceSink};
@@ -28,14 +28,14 @@ use tokio::time::Instant;
 
 /// The highest number of spans in a batch.
 const MAX_BATCH: usize = 512;
-/// The first and the longest delay before a batch is sent again.
+/// The first and the longest delay before a batch is sent again. The delay doubles from one to the other.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The time after which a batch that the collector has not accepted is dropped.
+/// The time after which a batch that the collector has not accepted is discarded.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
-/// The longest response that is read, in bytes.
+/// The highest number of bytes of the content of a response.
 const MAX_RESPONSE: usize = 64 * 1024;
 
-/// The handle of the exporting thread.
+/// The handle of the exporting thread. Dropping it ends the thread at once, without its pending spans.
 pub(crate) struct Exporter {
     counts: Arc<SpanCounters>,
     stop: watch::Sender<Option<Instant>>,
@@ -43,7 +43,12 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Starts the exporter. It runs until all workers are gone.
+    /// Starts the exporting thread. Returns its handle, and the queue for the workers. The thread ends when all workers
+    /// have ended.
+    ///
+    /// # Errors
+    /// [`StartError`] if the settings are invalid, TLS to the collector cannot be set up, or the thread cannot be
+    /// started.
     pub(crate) fn start(tracing: Tracing) -> Result<(Self, TraceSink), StartError> {
         check(&tracing).map_err(|why| StartError::Tracing { why })?;
         let upstream = &tracing.collector;
@@ -92,7 +97,8 @@ impl Exporter {
         self.counts.metrics()
     }
 
-    /// Exports the pending spans for at most `within`, and waits for the thread. All workers must have ended.
+    /// Exports the pending spans for at most `within`, and waits for the end of the thread. All workers must have
+    /// ended.
     pub(crate) fn end(&mut self, within: Duration) {
         self.stop.send_replace(Some(Instant::now() + within));
         if let Some(thread) = self.thread.take() {
@@ -108,7 +114,10 @@ impl Drop for Exporter {
     }
 }
 
-/// Checks that the settings form a valid HTTP request.
+/// Checks that the collector has one target and that path and fields form a valid HTTP request.
+///
+/// # Errors
+/// The fault as text.
 fn check(tracing: &Tracing) -> Result<(), String> {
     if tracing.collector.targets.len() != 1 {
         return Err("the collector has one target, neither none nor several".into());
@@ -142,7 +151,8 @@ struct ExporterState {
 }
 
 impl ExporterState {
-    /// Exports until the queue is empty, or until the deadline set at shutdown.
+    /// Exports until the queue is closed and empty, or until the time that is set in `deadline` at shutdown. Counts the
+    /// spans that remain as failed.
     async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         let counts = self.counts.clone();
         let mut sending = std::pin::pin!(self.run());
@@ -162,6 +172,7 @@ impl ExporterState {
         counts.failed.fetch_add(read(&counts.queued).saturating_sub(settled), Relaxed);
     }
 
+    /// Exports batch after batch until the queue is closed and empty.
     async fn run(&mut self) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
@@ -176,7 +187,8 @@ impl ExporterState {
         }
     }
 
-    /// Waits for a full batch, or for the interval after its first span. Returns whether more spans can come.
+    /// Waits for spans, and collects them into `batch` until it is full or the configured interval since the first has
+    /// passed. Returns false if the queue is closed: no more spans can come.
     async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
         if self.spans.recv_many(batch, MAX_BATCH).await == 0 {
             return false;
@@ -193,7 +205,8 @@ impl ExporterState {
         true
     }
 
-    /// Sends a batch, with retries while they may succeed.
+    /// Sends a batch, again while that may succeed, for at most [`DELIVERY_TIMEOUT`]. Counts its spans as exported or
+    /// failed.
     async fn deliver(&mut self, batch: &[Span]) {
         let message = otlp::request(&self.tracing.service, batch);
         let count = batch.len() as u64;
@@ -208,12 +221,12 @@ impl ExporterState {
                     self.counts.failed.fetch_add(rejected, Relaxed);
                     return;
                 }
-                // Those that OTLP calls retryable.
+                // The statuses that OTLP defines as retryable.
                 Ok(CollectorResponse { status: 429 | 502 | 503 | 504, again, .. }) => again,
                 Ok(_) => break,
                 Err(_) => None,
             };
-            // Between the half and the whole, so that many proxies do not come at once.
+            // Between half of the delay and the whole, so that many proxies do not retry at once.
             let spread = wait / 2 + wait.mul_f64((self.random.next() >> 11) as f64 / (1u64 << 54) as f64);
             let spread = asked.map_or(spread, |asked| asked.clamp(spread, DELIVERY_TIMEOUT));
             if Instant::now() + spread > give_up {
@@ -221,7 +234,7 @@ impl ExporterState {
             }
             let mut stopped = self.stopped.clone();
             if stopped.borrow_and_update().is_some() {
-                // The time that is left is for trying.
+                // During a shutdown, the remaining time is used for quick retries.
                 tokio::time::sleep(BACK_OFF.0 / 5).await;
             } else {
                 // Interrupted or timed out: it is retried.
@@ -232,7 +245,10 @@ impl ExporterState {
         self.counts.failed.fetch_add(count, Relaxed);
     }
 
-    /// Sends a batch, again on a new connection if an idle one had been closed.
+    /// Sends a batch and reads the response; sends it again on a new connection if a reused one was closed.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if there is no response.
     async fn post(&self, message: &[u8]) -> Result<CollectorResponse, UpstreamError> {
         let collector = &self.tracing.collector;
         let mut head = RequestHead::new(Version::Http11);
@@ -270,6 +286,9 @@ impl ExporterState {
     }
 
     /// Sends a batch once and reads the response.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if there is no response; `Stale` if a reused connection was closed.
     async fn post_once(
         &self,
         head: &RequestHead,
@@ -303,7 +322,7 @@ impl ExporterState {
 /// The response of the collector to a batch.
 struct CollectorResponse {
     status: u16,
-    /// The delay in Retry-After. `None` if the response has none.
+    /// The delay in Retry-After. `None` if the response has none in seconds.
     again: Option<Duration>,
     content: Vec<u8>,
 }

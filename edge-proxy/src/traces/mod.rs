@@ -1,7 +1,7 @@
 //! Tracing: a span for each request and for each upstream attempt, in the OpenTelemetry model.
 //!
-//! Workers put spans into a queue of fixed size; a separate thread exports them. An unsampled request costs an identifier and the
-//! trace field of the upstream request.
+//! Workers put spans into a queue of fixed size; a separate thread exports them. A request that is not sampled costs an
+//! identifier and the trace field of the upstream request.
 
 #[cfg(feature = "opentelemetry")]
 mod exporter;

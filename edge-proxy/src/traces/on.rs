@@ -19,26 +19,27 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
-/// The longest attribute taken from a client, in bytes.
+/// The highest number of bytes of a client's text in an attribute; the rest is cut off.
 const MAX_ATTRIBUTE_LEN: usize = 1024;
 
-/// Counters of spans, by result.
+/// The counters of spans.
 #[derive(Default)]
 pub(crate) struct SpanCounters {
-    /// Spans put into the queue.
+    /// Spans that were put into the queue.
     pub(super) queued: AtomicU64,
+    /// Spans that the collector accepted.
     pub(super) exported: AtomicU64,
-    /// Spans dropped because the queue was full.
+    /// Spans that were discarded because the queue was full.
     pub(super) dropped: AtomicU64,
     /// Spans that the collector did not accept.
     pub(super) failed: AtomicU64,
 }
 
-/// The trace state shared by all workers. Empty if tracing is off.
+/// The queue of spans that all workers share. `None` if tracing is disabled.
 #[derive(Clone, Default)]
 pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 
-/// The queue between workers and the exporter.
+/// The sending end of the queue between workers and the exporter, with the sampling rule and the counters.
 #[derive(Clone)]
 pub(super) struct SpanQueue {
     pub(super) sampling: Sampler,
@@ -57,7 +58,7 @@ impl SpanCounters {
     }
 }
 
-/// The tracer of a worker.
+/// The tracer of a worker: the queue and a source of identifiers. `None` if tracing is disabled.
 #[derive(Default)]
 pub(crate) struct Tracer(Option<(SpanQueue, Random)>);
 
@@ -66,7 +67,8 @@ impl Tracer {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }
 
-    /// Starts the trace of a request with this decision. Trace fields are trusted only from trusted proxies.
+    /// Begins the trace of a request that was received at `began`. The trace context in its fields is continued only if
+    /// a trusted proxy sent the request. Collects the attributes of the span if the request is sampled.
     pub(crate) fn begin(
         &self,
         decision: &Decision<'_>,
@@ -118,7 +120,7 @@ impl Tracer {
                 name,
                 attributes,
                 began,
-                // A clock that stands before 1970 makes spans of that year.
+                // A clock before 1970 counts as 1970.
                 since: (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64)
                     .saturating_sub(began.elapsed().as_nanos() as u64),
                 attempts: RefCell::default(),
@@ -129,34 +131,39 @@ impl Tracer {
     }
 }
 
-/// The trace of one request. On the heap, so that unsampled requests are not larger.
+/// The trace of one request. `None` if tracing is disabled. Its state is on the heap, so that futures are not larger
+/// without tracing.
 pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 
+/// The state of a request's trace: the identifiers, and the received trace state that is forwarded.
 struct ActiveTrace<'t> {
     sink: &'t SpanQueue,
     random: &'t Random,
     context: TraceContext,
     state: Vec<u8>,
-    /// The state of a sampled request.
+    /// The spans and attributes so far. `None` if the request is not sampled.
     kept: Option<SampledRequest>,
-    /// The current attempt, and its start.
+    /// The span of the present attempt and its start. `None` between attempts, and if the request is not sampled.
     attempt: Cell<Option<(SpanId, Instant)>>,
 }
 
+/// The data of a sampled request's spans.
 struct SampledRequest {
     parent: Option<SpanId>,
     name: String,
     attributes: Vec<(&'static str, Value)>,
     began: Instant,
-    /// The start time in nanoseconds since 1970.
+    /// The start time of the request in nanoseconds since 1970.
     since: u64,
-    /// The attempts, each with whether it was sent.
+    /// The spans of the attempts. The second value is true if the request was sent, false if no connection was
+    /// established.
     attempts: RefCell<Vec<(Span, bool)>>,
-    /// The time at which the last failed connection attempt ended.
+    /// The time at which the last failed connection attempt ended. `None` if none has failed since the last attempt.
     missed: Cell<Option<Instant>>,
 }
 
 impl SampledRequest {
+    /// Returns an instant in nanoseconds since 1970.
     fn at(&self, instant: Instant) -> u64 {
         self.since + instant.duration_since(self.began).as_nanos() as u64
     }
@@ -166,7 +173,7 @@ impl Trace<'_> {
     /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(None);
 
-    /// Sets the trace fields of a request that is about to be sent.
+    /// Begins an attempt: sets the trace fields of the request that is about to be sent, with a new span as the parent.
     pub(crate) fn attempt(&self, head: &mut RequestHead) {
         let Some(begun) = &self.0 else { return };
         let span = SpanId::of(begun.random.next());
@@ -180,7 +187,8 @@ impl Trace<'_> {
         begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
     }
 
-    /// Records the end of an attempt with its HTTP version and status, 0 without a response. `fault` is the reason of a failure.
+    /// Records the end of an attempt at a target, given by the upstream and its index. `version` is the HTTP version,
+    /// `status` is 0 without a response, `fault` is the reason of a failure.
     pub(crate) fn attempted(
         &self,
         to: (&Upstream, usize),
@@ -201,7 +209,8 @@ impl Trace<'_> {
         self.0.as_ref().and_then(|begun| begun.kept.as_ref()).map(|_| Instant::now())
     }
 
-    /// Records a failed connection attempt that began at `since`.
+    /// Records a failed connection attempt that began at `since`. No effect if `since` is `None`, as for requests that
+    /// are not sampled.
     pub(crate) fn missed(
         &self,
         upstream: &Upstream,
@@ -219,7 +228,8 @@ impl Trace<'_> {
         }
     }
 
-    /// Records the end of the request.
+    /// Records the end of the request: puts its span and those of its attempts into the queue if it is sampled. Spans
+    /// that do not fit are counted as dropped.
     pub(crate) fn finish(self, record: &AccessRecord<'_>) {
         let Some(begun) = self.0 else { return };
         let ActiveTrace { sink, context, state, kept: Some(kept), .. } = *begun else { return };
@@ -263,7 +273,8 @@ impl Trace<'_> {
 }
 
 impl ActiveTrace<'_> {
-    /// Adds the span of an attempt. `sent` is the HTTP version and status, `None` if nothing was sent.
+    /// Adds the span of an attempt that began at the given instant. `sent` is the HTTP version and the status; `None`
+    /// if no connection was established. No effect if the request is not sampled.
     fn tried(
         &self,
         (span, since): (SpanId, Instant),
@@ -324,18 +335,20 @@ impl ActiveTrace<'_> {
     }
 }
 
-/// The reason of a failure by the response's status, for which spans have the status as their error.
+/// The reason of a failure by the response's status. The error attribute of its spans is the status.
 const STATUS: Reason = UpstreamError::Status(0).reason();
 
+/// Returns the value of `error.type`: the reason, or else the status. `None` without both.
 fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
     reason.map(|reason| Value::Word(reason.as_str())).or(status.map(|status| Value::Text(status.to_string())))
 }
 
-/// Returns the method as an attribute: a known one, or `_OTHER`.
+/// Returns the method as the name of a span begins: a known one, or `HTTP`.
 fn verb(method: &Method) -> &str {
     if matches!(method, Method::Other(_)) { "HTTP" } else { method.as_str() }
 }
 
+/// Returns the method as an attribute: a known one, or `_OTHER`.
 fn method(method: &Method) -> (&'static str, Value) {
     let word = match method {
         Method::Connect => "CONNECT",
@@ -352,6 +365,7 @@ fn method(method: &Method) -> (&'static str, Value) {
     ("http.request.method", Value::Word(word))
 }
 
+/// Returns the HTTP version as an attribute value.
 const fn version(version: Version) -> Value {
     Value::Word(match version {
         Version::Http10 => "1.0",
@@ -361,12 +375,12 @@ const fn version(version: Version) -> Value {
     })
 }
 
-/// Returns the path without the query.
+/// Returns the path of a request target, without query and fragment.
 fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or(target)
 }
 
-/// Returns the pattern of a route as a span attribute, which has few values whatever clients request.
+/// Returns the pattern of a route as text. It has few values, whatever clients request.
 fn template(path: &PathMatch) -> String {
     match path {
         PathMatch::Begins(begin) => format!("{begin}*"),
@@ -375,7 +389,7 @@ fn template(path: &PathMatch) -> String {
     }
 }
 
-/// Returns a text truncated to the longest attribute.
+/// Returns a text as an attribute value, cut off at [`MAX_ATTRIBUTE_LEN`].
 fn text(text: &str) -> Value {
     let end =
         (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! OTLP encoding of spans: the protobuf message `ExportTraceServiceRequest` (opentelemetry-proto 1.x,
-//! `opentelemetry/proto/collector/trace/v1`), and its response.
+//! The OTLP encoding of spans as the protobuf message `ExportTraceServiceRequest` (opentelemetry-proto 1.x,
+//! `opentelemetry/proto/collector/trace/v1`), and the decoding of the response.
 
 use edge_http::trace_context::{SpanId, TraceContext};
 
@@ -10,7 +10,7 @@ pub(super) enum Kind {
     Client = 3,
 }
 
-/// The value of an attribute.
+/// The value of an attribute: an integer or a string.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Number(i64),
@@ -23,20 +23,22 @@ pub(super) enum Value {
 pub(super) struct Span {
     /// The trace ID, the span ID, and the flags.
     pub(super) context: TraceContext,
-    /// The parent span, and whether it is in another service.
+    /// The parent span; the second value is true if it belongs to another service. `None` for a root span.
     pub(super) parent: Option<(SpanId, bool)>,
+    /// The W3C trace state. Empty if there is none.
     pub(super) state: String,
     pub(super) kind: Kind,
     pub(super) name: String,
     /// The start time in nanoseconds since 1970.
     pub(super) start: u64,
+    /// The end time in nanoseconds since 1970.
     pub(super) end: u64,
     pub(super) attributes: Vec<(&'static str, Value)>,
     /// True if the status is ERROR (`Status.StatusCode`).
     pub(super) failed: bool,
 }
 
-/// Encodes an export request with these spans of one service.
+/// Encodes an export request with these spans of the service with this name.
 pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 512 + 256);
     nested(&mut out, 1, |out| {
@@ -59,6 +61,7 @@ pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     out
 }
 
+/// Encodes a `Span`.
 fn span(out: &mut Vec<u8>, span: &Span) {
     bytes(out, 1, &span.context.trace.bytes());
     bytes(out, 2, &span.context.span.bytes());
@@ -84,7 +87,7 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     out.extend_from_slice(&flags.to_le_bytes());
 }
 
-/// Encodes a `KeyValue`.
+/// Encodes a `KeyValue` as the field with this number.
 fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &Value) {
     nested(out, field, |out| {
         bytes(out, 1, key.as_bytes());
@@ -96,6 +99,7 @@ fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &Value) {
     });
 }
 
+/// Appends an integer as a varint.
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -104,27 +108,31 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends the tag of a field: its number and wire type.
 fn tag(out: &mut Vec<u8>, field: u32, wire: u32) {
     varint(out, u64::from(field << 3 | wire));
 }
 
+/// Appends a varint field.
 fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     tag(out, field, 0);
     varint(out, value);
 }
 
+/// Appends a field of 8 bytes.
 fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
     tag(out, field, 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+/// Appends a length-delimited field.
 fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     tag(out, field, 2);
     varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
-/// Encodes a nested message: its content is written first, then its length is inserted before it.
+/// Appends a field with a nested message, which `content` writes. The length is inserted before it afterwards.
 fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, 2);
     let at = out.len();
@@ -144,13 +152,14 @@ pub(super) fn rejected(response: &[u8]) -> u64 {
     }
 }
 
+/// The value of a field: bytes, or a varint.
 enum ProtoField<'m> {
     Bytes(&'m [u8]),
     Number(u64),
 }
 
-/// Returns the value of the last field with this number, as protobuf requires of parsers. `None` if there is none, or
-/// the message is malformed.
+/// Returns the value of the last field with the number `wanted`; the last one counts in protobuf. `None` if there is
+/// none, or the message is malformed.
 fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     let mut found = None;
     while !message.is_empty() {
@@ -172,12 +181,14 @@ fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     found
 }
 
+/// Removes `length` bytes from the front of the message and returns them. `None` if it is shorter.
 fn skip<'m>(message: &mut &'m [u8], length: usize) -> Option<&'m [u8]> {
     let (value, rest) = message.split_at_checked(length)?;
     *message = rest;
     Some(value)
 }
 
+/// Removes a varint from the front of the message and returns it. `None` if it is incomplete or too long.
 fn read_varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..70).step_by(7) {

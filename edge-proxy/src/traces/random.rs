@@ -1,12 +1,12 @@
-//! Random numbers for identifiers: fast, different in every worker, and not cryptographically secure.
+//! Random numbers for identifiers: fast, different for every worker, and not cryptographically secure.
 
 use std::cell::Cell;
 
-/// xoshiro256++ (Blackman and Vigna, 2019).
+/// A generator of random numbers: xoshiro256++ (Blackman and Vigna, 2019).
 pub(super) struct Random(Cell<[u64; 4]>);
 
 impl Random {
-    /// Creates a generator seeded from the system's randomness.
+    /// Creates a generator with a seed from the system. If that fails, the sequence is the same at every start.
     pub(super) fn new() -> Self {
         let mut seed = [0; 32];
         // Without randomness the identifiers repeat those of an earlier start, which is only confusing.
@@ -17,6 +17,7 @@ impl Random {
         Self(Cell::new(std::array::from_fn(|at| words.next().unwrap_or_default() | u64::from(at == 0))))
     }
 
+    /// Returns the next 64 random bits.
     pub(super) fn next(&self) -> u64 {
         let mut state = self.0.get();
         let next = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);

@@ -1,8 +1,8 @@
-//! Bytes of HTTP/2 responses that a worker buffers for slow clients.
+//! The budget of a worker for content of HTTP/2 responses that is buffered for slow clients.
 //!
-//! An upstream sends as much of each response as its stream's window allows, whether or not the client reads. The windows shrink
-//! as the number of streams grows, so that all together stay within a budget. If more is buffered nevertheless, the responses
-//! whose clients have read nothing for the longest time are given up.
+//! An upstream sends as much of each response as its stream's window permits, whether or not the client reads. The
+//! windows shrink as the number of streams grows, so that all together stay within a budget. If more is buffered
+//! nevertheless, the responses whose clients have read nothing for the longest time are given up.
 
 use h2::FlowControl;
 use std::cell::{Cell, RefCell};
@@ -16,9 +16,9 @@ const MAX_WINDOW: usize = 256 * 1024;
 /// The smallest window of a stream in bytes.
 const MIN_WINDOW: usize = 16 * 1024;
 
-/// Returns the window of a new stream among this many streams within a budget. It is halved whenever all windows
-/// together could fill a quarter of the budget. Earlier streams keep their windows, so four halvings fill at most the
-/// budget.
+/// Returns the window in bytes of a new stream among this many streams within a budget: the largest one, halved until
+/// the windows of all streams would fill at most a quarter of the budget, but not below the smallest one. Earlier
+/// streams keep their larger windows; even after four halvings, all windows together fill at most the budget.
 const fn window_of(budget: usize, streams: usize) -> usize {
     let mut window = MAX_WINDOW;
     while window > MIN_WINDOW && window.saturating_mul(streams) > budget / 4 {
@@ -27,25 +27,29 @@ const fn window_of(budget: usize, streams: usize) -> usize {
     window
 }
 
+/// A buffered response: the flow control that knows its buffered bytes, and the state shared with its exchange.
 struct ShareEntry {
     flow: FlowControl,
     state: Rc<ShareState>,
 }
 
+/// The state of a buffered response.
 struct ShareState {
     /// The time at which the client last read anything.
     taken: Cell<Instant>,
+    /// True if the response is to be aborted.
     given_up: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// The buffered responses of a worker.
+/// The budget of a worker, and its buffered responses.
 struct BufferBudget {
     budget: Cell<usize>,
     entries: RefCell<HashMap<u64, ShareEntry>>,
     next: Cell<u64>,
-    /// The number of bytes held at the last check, and received since.
+    /// The number of buffered bytes at the last check.
     held: Cell<usize>,
+    /// The number of bytes received since the last check.
     since: Cell<usize>,
 }
 
@@ -64,13 +68,13 @@ pub(crate) fn set_budget(bytes: usize) {
     BUDGET.with(|shares| shares.budget.set(bytes));
 }
 
-/// Returns the window of a new stream of this worker.
+/// Returns the window in bytes of a new stream of this worker.
 pub(super) fn window() -> u32 {
     BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len()) as u32)
 }
 
-/// Counts bytes received from an upstream. Above the budget, gives up the buffered responses whose clients have read
-/// nothing for the longest time.
+/// Counts `n` bytes received from an upstream. If more may be buffered than the budget, gives up the responses whose
+/// clients have read nothing for the longest time.
 pub(super) fn received(n: usize) {
     BUDGET.with(|shares| {
         shares.since.set(shares.since.get() + n);
@@ -81,6 +85,8 @@ pub(super) fn received(n: usize) {
 }
 
 impl BufferBudget {
+    /// Adds up the buffered bytes. If they exceed the budget, gives up responses, those that were not read for the
+    /// longest time first, until seven eighths of the budget are left.
     fn enforce(&self) {
         let entries = self.entries.borrow();
         let mut holding: Vec<(Instant, usize, &Rc<ShareState>)> = entries
@@ -92,7 +98,7 @@ impl BufferBudget {
         let mut held: usize = holding.iter().map(|(_, used, _)| used).sum();
         if held > self.budget.get() {
             holding.sort_unstable_by_key(|(taken, ..)| *taken);
-            // Some more than is needed, so that it is not looked at again for each packet.
+            // More than necessary, so that the check is not repeated for each packet.
             let enough = self.budget.get() / 8 * 7;
             for (_, used, state) in holding {
                 if held <= enough {
@@ -110,13 +116,14 @@ impl BufferBudget {
     }
 }
 
-/// The share of one response in the buffered bytes.
+/// One response in the budget. Dropping it removes the response.
 pub(super) struct BufferedShare {
     number: u64,
     state: Rc<ShareState>,
 }
 
 impl BufferedShare {
+    /// Adds a response with this flow control to the budget.
     pub(super) fn new(flow: FlowControl) -> Self {
         let state = Rc::new(ShareState {
             taken: Cell::new(Instant::now()),
@@ -137,7 +144,7 @@ impl BufferedShare {
         self.state.taken.set(Instant::now());
     }
 
-    /// Returns whether the response is given up. Otherwise the task is woken when it is.
+    /// Returns whether the response is given up. If not, the task is woken when it is.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         if !self.state.given_up.get() {
             *self.state.waker.borrow_mut() = Some(cx.waker().clone());

@@ -15,7 +15,8 @@ pub enum Cause {
     ConnectTimedOut,
     /// The process lacks the permission to connect (`EACCES`, `EPERM`).
     Denied,
-    /// The target sent no head, or no further content, within [`Timeouts::response`](crate::config::Timeouts::response).
+    /// The target sent no head, or no further content, within
+    /// [`Timeouts::response`](crate::config::Timeouts::response), or did not respond to a health check in time.
     Silent,
     /// An HTTP/2 protocol error, or a stream reset by the target.
     Http2,
@@ -27,15 +28,15 @@ pub enum Cause {
     MalformedContent,
     /// The host name of the target has no address.
     NoAddress,
-    /// The Unix socket does not exist.
+    /// The Unix socket of the target does not exist.
     NoSocket,
     /// The target does not speak TLS.
     NotTls,
     /// The connection was refused: nothing listens on the port.
     Refused,
-    /// This system is out of descriptors, memory or ports. Not counted as a failure of the target.
+    /// This system is out of file descriptors, memory or local ports. Not counted as a failure of the target.
     Resources,
-    /// The target reset the connection.
+    /// The target reset the connection, or it was closed while data was written.
     Reset,
     /// The response has this status, which `retry.statuses` or the health check treats as a failure.
     Status(u16),
@@ -55,9 +56,9 @@ pub enum Cause {
     TlsName,
     /// The target's certificate is not valid yet.
     TlsNotYetValid,
-    /// The target's certificate matches none of the pins.
+    /// The target's certificate and its key match none of the pins.
     TlsPin,
-    /// The issuer of the target's certificate is not trusted.
+    /// The issuer of the target's certificate is not trusted, or its signature does not match.
     TlsUnknownIssuer,
     /// The target supports neither TLS 1.2 nor TLS 1.3.
     TlsVersion,
@@ -66,7 +67,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns the cause of an error while a connection is established or used.
+    /// Returns the cause of a system error, or of the TLS error in it, while a connection is established or used.
     pub(crate) fn of(why: &io::Error) -> Self {
         if let Some(tls) = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>()) {
             return Self::of_tls(tls);
@@ -88,6 +89,7 @@ impl Cause {
         }
     }
 
+    /// Returns the cause of an error of rustls.
     fn of_tls(why: &rustls::Error) -> Self {
         match why {
             rustls::Error::InvalidCertificate(why) => match why {
@@ -98,7 +100,7 @@ impl Cause {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     Self::TlsName
                 }
-                // An authority of the same name as the one that is believed, with another key.
+                // A bad signature is that of an authority with the name of a trusted one and another key.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::TlsUnknownIssuer,
                 CertificateError::ApplicationVerificationFailure => Self::TlsPin,
                 CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {

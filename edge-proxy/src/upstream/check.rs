@@ -1,4 +1,4 @@
-//! Active health checks: requests of the proxy to each target at an interval, by one worker for all.
+//! Active health checks: requests that the proxy sends to each target at an interval. One worker sends them for all.
 
 use super::pool::{ConnectOptions, Pool};
 use super::{Cause, UpstreamError};
@@ -17,18 +17,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// The highest number of concurrent checks. Others wait, so that requests have descriptors and time.
+/// The highest number of concurrent checks. Further ones wait, so that requests of clients have descriptors and time.
 const MAX_CONCURRENT: usize = 256;
 
-/// The checks of the pools in use. Dropping it ends them.
+/// The running checks of the pools in use. Dropping it ends them.
 pub(crate) struct Checks {
     running: HashMap<*const Pool, PoolChecks>,
     places: Rc<Semaphore>,
-    /// The number of checks started so far.
+    /// The number of checks that were started so far.
     begun: u32,
 }
 
-/// The checks of one pool. Holds the pool, so that no other pool can have its address.
+/// The checks of one pool. Owns the pool, so that no other pool can have its address in memory, which is the key.
 struct PoolChecks {
     _pool: Rc<Pool>,
     tasks: Vec<AbortHandle>,
@@ -41,7 +41,8 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Checks the targets of these pools where configured, and no others. Checks of unchanged pools continue.
+    /// Starts checks for the targets of these pools whose upstreams configure them, and ends those of all other pools.
+    /// Checks of unchanged pools continue.
     pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<DeadlineSweeper>) {
         let mut before = std::mem::take(&mut self.running);
         for pool in pools {
@@ -73,14 +74,15 @@ impl Drop for PoolChecks {
     }
 }
 
-/// Returns the initial delay of the check with this number: multiples of the golden ratio, which spread any number of checks
+/// Returns the initial delay of the check with this number. Multiples of the golden ratio spread any number of checks
 /// evenly over the interval.
 fn phase(number: u32, interval: Duration) -> Duration {
     const RATIO: u32 = 0x9e37_79b9;
     interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
 }
 
-/// Checks a target at the interval, after an initial delay, and applies the results to its health.
+/// Checks the target with the index `at` after an initial delay and then at the interval, and applies the results to
+/// its health. A check that fails for lack of resources of this system has no result. Never completes.
 async fn repeat_check(
     pool: Rc<Pool>,
     at: usize,
@@ -94,12 +96,12 @@ async fn repeat_check(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // It is never closed.
+        // The semaphore is never closed.
         let _place = places.acquire().await;
         let checked = tokio::time::timeout(check.timeout, check_once(&pool, at, &check, &sweep)).await;
         let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
             Ok(()) => (Event::CheckedUp, None),
-            // That it could not be made here says nothing about the target.
+            // A check that this system has no resources for gives no information about the target.
             Err(Cause::Resources) => continue,
             Err(cause) => (Event::CheckedDown, Some(cause)),
         };
@@ -107,10 +109,10 @@ async fn repeat_check(
     }
 }
 
-/// Performs one check.
+/// Performs one check on a new connection: the status of the response must be in the configured range.
 ///
 /// # Errors
-/// The target is not healthy, with the cause.
+/// The cause for which the target is not healthy.
 async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSweeper>) -> Result<(), Cause> {
     let mut head = RequestHead::new(Version::Http11);
     head.target.clone_from(&check.path);
@@ -127,7 +129,7 @@ async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSw
         extensions: Extensions::NONE,
         deadline: &deadline,
         connect: check.timeout,
-        // A connection of its own: whether one can be made is part of the question.
+        // A new connection, since the check includes that one can be established.
         fresh: true,
         upgrade: None,
         sticky: None,
@@ -140,7 +142,7 @@ async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSw
     let mut answer = ResponseHead::default();
     loop {
         let asked = poll_fn(|cx| {
-            // What cannot be written shows when nothing can be read.
+            // A failed write is detected by the following read.
             let _ = exchange.poll_flush(cx);
             exchange.poll_head(cx, &mut answer)
         });

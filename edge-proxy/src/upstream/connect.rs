@@ -1,4 +1,4 @@
-//! Establishing a connection to a target: name resolution, socket, PROXY header, TLS.
+//! The establishment of a connection to a target: name resolution, socket, PROXY header, TLS.
 
 use super::names::addresses;
 use super::wire::UpstreamTransport;
@@ -18,16 +18,22 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// The PROXY header to send first, and its addresses.
+/// The PROXY header to send at the beginning of a connection.
 pub(crate) struct OutgoingProxyHeader<'a> {
     pub(crate) version: ProxyOut,
-    /// The description of the client's connection, for version 2.
+    /// The description of the client's connection. Sent in version 2 only.
     pub(crate) extensions: &'a Extensions,
+    /// The source address: that of the client.
     pub(crate) client: SocketAddr,
+    /// The destination address: the one that the client connected to.
     pub(crate) local: SocketAddr,
 }
 
-/// Establishes a connection. `tls` is the configuration and the server name to verify.
+/// Establishes a connection to a target: resolves its name, connects, sends the PROXY header, and performs the TLS
+/// handshake. `tls` is the configuration and the server name to verify; `None` for a plain connection.
+///
+/// # Errors
+/// [`UpstreamError::Connect`] with the cause.
 pub(crate) async fn dial(
     target: &Target,
     tls: Option<(&Arc<ClientConfig>, ServerName<'static>)>,

@@ -1,4 +1,4 @@
-//! Failures of upstreams.
+//! The errors of an exchange with an upstream.
 
 use super::Cause;
 use edge_policy::Reason;
@@ -6,9 +6,10 @@ use edge_policy::Reason;
 /// The failure of an exchange with an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
-    /// No connection could be established. Nothing was sent.
+    /// No connection could be established. No part of the request was sent.
     Connect(Cause),
-    /// An idle connection was closed before a byte of the response: the request may or may not have been processed.
+    /// A reused connection was closed before a byte of the response, or the upstream refused the stream. The request
+    /// may or may not have been processed.
     Stale,
     /// The handler of the route panicked. Not a failure of the upstream.
     Handler,
@@ -16,9 +17,9 @@ pub(crate) enum UpstreamError {
     Broken(Cause),
     /// The response was not HTTP, or violated its own framing.
     Malformed(Cause),
-    /// No target is available: all are down or were tried.
+    /// No target is available: all are down or were tried before.
     NoTarget,
-    /// The response has a status that counts as a failure, and was not forwarded.
+    /// The response has this status, which counts as a failure, and was not forwarded.
     Status(u16),
     /// The upstream did not respond in time.
     TimedOut,
@@ -39,7 +40,7 @@ impl UpstreamError {
         }
     }
 
-    /// Returns the cause in detail. `None` if the error has none.
+    /// Returns the cause in detail. `None` for errors that no target caused.
     pub(crate) const fn cause(self) -> Option<Cause> {
         match self {
             Self::Connect(cause) | Self::Broken(cause) | Self::Malformed(cause) => Some(cause),

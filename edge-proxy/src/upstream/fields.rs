@@ -1,9 +1,9 @@
-//! Conversion of fields between the `h2` crate and this one.
+//! The conversion of fields between the `h2` crate and this one.
 
 use edge_http::{Fields, Name};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Appends all fields.
+/// Appends all fields of `from` to `to`, except Content-Length and Transfer-Encoding.
 pub(super) fn copy_fields(from: &HeaderMap, to: &mut Fields) {
     for (name, value) in from {
         if !matches!(Name::of(name.as_str().as_bytes()), Name::ContentLength | Name::TransferEncoding) {
@@ -12,7 +12,8 @@ pub(super) fn copy_fields(from: &HeaderMap, to: &mut Fields) {
     }
 }
 
-/// Returns the fields for HTTP/2, without connection-specific ones. `TE` is `trailers`.
+/// Returns the fields for HTTP/2, without connection-specific ones (RFC 9113 §8.2.2) and without those that are invalid
+/// for the `http` crate.
 pub(super) fn to_header_map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields.iter() {

@@ -17,21 +17,25 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 
-/// The progress of the request content, by its framing.
+/// The state of the request's content, by its framing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestWriteState {
+    /// The number of bytes that are still to be sent.
     Length(u64),
     Chunked,
     /// The bytes of a tunnel, after a protocol switch.
     Raw,
+    /// The request is complete, or nothing more of it can be sent.
     Done,
 }
 
-/// The progress of the response, by the delimitation of its content.
+/// The state of the response: its head is expected, or its content, which ends in this way.
 enum ResponseReadState {
     Head,
+    /// The number of content bytes that have not been consumed.
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
+    /// The content ends with the connection.
     UntilClose,
     Done,
 }
@@ -40,6 +44,7 @@ enum ResponseReadState {
 pub(crate) struct Http1Request {
     wire: UpstreamTransport,
     check_in: CheckIn,
+    /// True if the connection was used for an exchange before.
     reused: bool,
     input: ReadBuffer,
     output: WriteBuffer,
@@ -47,28 +52,33 @@ pub(crate) struct Http1Request {
     /// The Sec-WebSocket-Accept that must confirm the upgrade. `None` unless the handshake was converted from an
     /// extended CONNECT.
     accept: Option<[u8; 28]>,
-    /// The requested protocol.
+    /// The protocol that the request asks to switch to.
     upgrade: Option<Box<str>>,
     sending: RequestWriteState,
     receiving: ResponseReadState,
-    /// The number of content bytes at the front of `input`.
+    /// The number of content bytes at the beginning of `input` that can be read.
     data: usize,
+    /// True if the connection can be reused after this exchange.
     keep_alive: bool,
+    /// True after a switch to the requested protocol.
     tunnel: bool,
-    /// True if the sending direction of the tunnel ends once the output is written.
+    /// True if the sending direction of the tunnel is to be shut down once the output is written.
     half_closes: bool,
+    /// True if any bytes of a response have arrived.
     answered: bool,
     trailers: Fields,
     limits: HeadLimits,
-    /// The time for which the service keeps an idle connection, by its Keep-Alive field.
+    /// The idle timeout that the upstream announced by its Keep-Alive field. `None` if it did not.
     keeps: Option<Duration>,
-    /// True if a head had to be repaired. The connection is then not reused, since it is unknown how the service
+    /// True if a malformed head was repaired. The connection is then not reused, since it is unknown how the service
     /// delimits requests.
     repaired: bool,
 }
 
 impl Http1Request {
-    /// Starts an exchange with the request's head, which is written by the first poll.
+    /// Begins an exchange: buffers the request's head, which the first poll writes. `check_in` is the place that the
+    /// connection is returned to, `reused` is true if it was used before, `host` is the value of Host, and `upgrade`
+    /// the protocol to switch to. An extended CONNECT is converted to a WebSocket handshake of HTTP/1.1.
     pub(crate) fn begin(
         wire: UpstreamTransport,
         check_in: CheckIn,
@@ -125,10 +135,13 @@ impl Http1Request {
         }
     }
 
+    /// Returns the error for a broken connection: `Stale` if it was reused and nothing of a response has arrived.
     fn broken(&self, cause: Cause) -> UpstreamError {
         if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken(cause) }
     }
 
+    /// Writes the buffered output. An error of writing only ends the request, since the upstream may have responded
+    /// before; reading finds that out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         match self.output.poll_write(&mut self.wire, cx) {
             Poll::Ready(Ok(())) if self.half_closes => {
@@ -153,6 +166,7 @@ impl Http1Request {
         }
     }
 
+    /// Completes with the number of content bytes that the buffer accepts, at least one.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         if self.output.len() >= SIZE / 2 {
             ready!(self.poll_flush(cx))?;
@@ -160,6 +174,7 @@ impl Http1Request {
         Poll::Ready(Ok(SIZE - self.output.len().min(SIZE - 1)))
     }
 
+    /// Buffers or writes request content with its framing. Ignored once the request has ended.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         match &mut self.sending {
             RequestWriteState::Length(left) => {
@@ -175,6 +190,8 @@ impl Http1Request {
         }
     }
 
+    /// Ends the request, with trailers if its content is chunked. For a tunnel, its sending direction is shut down
+    /// after the output.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
             RequestWriteState::Chunked => write_last_chunk(self.output.push(), trailers),
@@ -187,7 +204,10 @@ impl Http1Request {
         self.sending = RequestWriteState::Done;
     }
 
-    /// Reads once. The end of the stream is an error unless it may end the content.
+    /// Reads once. Returns the number of bytes; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `Malformed` for invalid TLS records, else that the connection broke.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         match ready!(self.input.poll_fill(&mut self.wire, cx)) {
             Ok(n) => {
@@ -201,6 +221,10 @@ impl Http1Request {
         }
     }
 
+    /// Reads the next response head, interim or final, into `head`.
+    ///
+    /// # Errors
+    /// The head is malformed, the connection broke, or it switched to a protocol that was not requested.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -228,6 +252,10 @@ impl Http1Request {
         }
     }
 
+    /// Applies a response head that was read: its framing, keep-alive, or the switch to the requested protocol.
+    ///
+    /// # Errors
+    /// `Malformed` if it switches to a protocol that was not requested.
     fn found(
         &mut self,
         head: &mut ResponseHead,
@@ -265,6 +293,10 @@ impl Http1Request {
         Ok(())
     }
 
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed.
+    ///
+    /// # Errors
+    /// The framing is malformed, or the connection ended before the content.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         loop {
             if self.data > 0 {
@@ -318,6 +350,7 @@ impl Http1Request {
         bytes
     }
 
+    /// Updates the state for `n` consumed content bytes.
     fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
@@ -335,8 +368,8 @@ impl Http1Request {
         }
     }
 
-    /// Returns the socket and the highest number of content bytes that follow on it. `None` unless the next bytes of
-    /// an unencrypted socket are content and nothing else.
+    /// Returns the socket, and the highest number of content bytes that follow on it, which can be spliced. `None`
+    /// unless the next bytes of an unencrypted socket are content without framing.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
             ResponseReadState::Length(left) => left,
@@ -349,10 +382,11 @@ impl Http1Request {
         }
     }
 
-    /// Counts content bytes that were read from the socket of [`Self::splice_source`]. 0 is the end of the stream.
+    /// Counts `n` content bytes that were spliced from the socket of [`Self::splice_source`]. 0 is the end of the
+    /// stream.
     ///
     /// # Errors
-    /// The stream ended before the content.
+    /// `Broken` if the stream ended before the declared content.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
             ResponseReadState::Length(left) if n > 0 => {
@@ -381,7 +415,8 @@ impl Http1Request {
         self.upgrade.as_deref().filter(|_| self.tunnel)
     }
 
-    /// Returns the connection to the pool if both messages are complete and no bytes are left over.
+    /// Ends the exchange. The connection is returned to the pool if both messages are complete, it can be kept alive,
+    /// and no bytes are left over; else it is closed.
     pub(crate) fn finish(self) {
         let complete = matches!(self.receiving, ResponseReadState::Done)
             && matches!(self.sending, RequestWriteState::Done | RequestWriteState::Length(0))

@@ -1,4 +1,4 @@
-//! An exchange as a stream of an HTTP/2 upstream connection.
+//! An exchange with an upstream over a stream of an HTTP/2 connection.
 
 use super::buffer_budget::BufferedShare;
 use super::fields::{copy_fields, to_header_map};
@@ -13,23 +13,32 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// An exchange on a stream of an HTTP/2 upstream connection.
+/// An exchange on a stream of an HTTP/2 upstream connection. Dropping it before the request is complete resets the
+/// stream.
 pub(crate) struct Http2Request {
     response: Option<ResponseFuture>,
     send: SendStream<Bytes>,
     receive: Option<RecvStream>,
     chunk: Bytes,
     trailers: Fields,
-    /// True if another exchange used the connection before, so that a failure may be unrelated to this one.
+    /// True if another exchange used the connection before, so that a failure may have nothing to do with this request.
     reused: bool,
+    /// True if the final response head has arrived.
     answered: bool,
+    /// True if the request is complete.
     sent_end: bool,
-    /// The share in the bytes that this worker buffers for clients.
+    /// The response in the worker's budget of buffered bytes, while it has content.
     share: Option<BufferedShare>,
     stream: StreamPermit,
 }
 
 impl Http2Request {
+    /// Opens a stream with the request's head. `host` is the authority, `reused` is true if the connection was used
+    /// before, `secure` is true for TLS. A gRPC request gets `TE: trailers`.
+    ///
+    /// # Errors
+    /// `Stale` if a reused connection accepts no stream, `Connect` if a new one does not, `Malformed` if the head
+    /// cannot be sent over HTTP/2.
     pub(super) async fn begin(
         client: &MultiplexedConnection,
         head: &RequestHead,
@@ -86,6 +95,8 @@ impl Http2Request {
         })
     }
 
+    /// Returns the error for a failure of the stream: `Stale` if the upstream did not process the request, or a reused
+    /// connection failed before the response.
     fn classify(&self, why: &h2::Error) -> UpstreamError {
         if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM)
             || (self.reused && !self.answered)
@@ -101,6 +112,8 @@ impl Http2Request {
         }
     }
 
+    /// Completes with the number of content bytes that the upstream's window accepts, at least one; `usize::MAX` once
+    /// it accepts no more, so that content is discarded.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         if self.send.capacity() > 0 {
             return Poll::Ready(Ok(self.send.capacity()));
@@ -115,15 +128,18 @@ impl Http2Request {
         }
     }
 
+    /// Sends a copy of this request content.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         self.send_bytes(Bytes::copy_from_slice(data));
     }
 
+    /// Sends request content. Errors are reported with the response.
     pub(crate) fn send_bytes(&mut self, data: Bytes) {
         // An error here comes back from the response too.
         let _ = self.send.send_data(data, false);
     }
 
+    /// Ends the request, with trailers if they are given and not empty. No effect when repeated.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         if self.sent_end {
             return;
@@ -135,10 +151,15 @@ impl Http2Request {
         };
     }
 
+    /// Completes at once: the connection's task writes the output.
     pub(crate) fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads the next response head, interim or final, into `head`.
+    ///
+    /// # Errors
+    /// The failure of the stream or the connection.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -176,6 +197,10 @@ impl Http2Request {
         Poll::Ready(Ok(()))
     }
 
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed.
+    ///
+    /// # Errors
+    /// The failure of the stream or the connection.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         while self.chunk.is_empty() {
             let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(BodyPart::End)) };
@@ -208,7 +233,7 @@ impl Http2Request {
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         let bytes = self.chunk.split_to(n);
         if let Some(receive) = &mut self.receive {
-            // It fails only when the stream is gone, which the next poll says.
+            // This fails only if the stream has ended, which the next poll reports.
             let _ = receive.flow_control().release_capacity(n);
         }
         if let Some(share) = &self.share {
@@ -225,7 +250,7 @@ impl Http2Request {
         None
     }
 
-    /// Returns whether the response is given up because its client reads nothing. Otherwise the task is woken when it is.
+    /// Returns whether the response is given up because its client reads nothing. If not, the task is woken when it is.
     pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
     }

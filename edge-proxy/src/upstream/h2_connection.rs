@@ -1,8 +1,9 @@
 //! An HTTP/2 connection to an upstream, shared by many exchanges.
 //!
-//! No client can slow down another: the connection's window is far above the sum of its streams' windows, so a stream whose
-//! client does not read blocks no other. The buffered bytes are bounded for the whole worker ([`super::held`]). A silent
-//! connection is checked by a PING, and abandoned if there is no response.
+//! No client can slow down another: the connection's window is far above the sum of its streams' windows, so a stream
+//! whose client does not read blocks no other. The buffered bytes are limited for the whole worker
+//! ([`buffer_budget`](super::buffer_budget)). A silent connection is checked by a PING, and closed if there is no
+//! response.
 
 use super::Cause;
 use super::UpstreamError;
@@ -20,41 +21,48 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The receive window of a connection: more than that of all its streams together.
+/// The receive window of a connection in bytes: more than that of all its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// The interval at which a connection is checked.
+/// The interval at which it is checked whether bytes arrive on a connection.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The time without received bytes after which a connection with requests is checked by a PING.
+/// The time without received bytes after which a connection with open streams is checked by a PING.
 const PING_AFTER: Duration = Duration::from_secs(2);
-/// The time limit for the response to that PING.
+/// The time limit for the response to such a PING.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time without received bytes after which an aborted request counts against the connection.
+/// The time without received bytes after which an aborted request is taken as a sign that the connection is dead.
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 
-/// The state shared by the holders of a connection.
+/// The state that the users of a connection and its task share.
 struct ConnectionState {
+    /// The number of open streams.
     streams: Cell<usize>,
+    /// The time at which bytes were last received.
     last_read: Cell<Instant>,
+    /// The time at which the last stream ended, or the connection was opened.
     last_used: Cell<Instant>,
+    /// True if the connection gets no more requests.
     retired: Cell<bool>,
 }
 
-/// A connection that streams can be opened on.
+/// A handle of a connection, on which streams can be opened.
 #[derive(Clone)]
 pub(super) struct MultiplexedConnection {
     send: SendRequest<Bytes>,
     state: Rc<ConnectionState>,
 }
 
-/// An open stream in the count of its connection.
+/// A stream that counts as open until this is dropped.
 pub(super) struct StreamPermit {
     state: Rc<ConnectionState>,
     began: Instant,
 }
 
 impl MultiplexedConnection {
-    /// Opens an HTTP/2 connection on a transport and spawns the task that drives it. The connection lives as long as
-    /// a clone or a stream of it. `head` is the largest header list in bytes that is accepted.
+    /// Opens an HTTP/2 connection on a transport and spawns the task that drives it. The connection is open as long as
+    /// a clone of the handle or a stream exists. `head` is the largest header list in bytes that is accepted.
+    ///
+    /// # Errors
+    /// `Connect` if the HTTP/2 preface cannot be exchanged.
     pub(super) async fn connect(wire: UpstreamTransport, head: usize) -> Result<Self, UpstreamError> {
         let now = Instant::now();
         let state = Rc::new(ConnectionState {
@@ -78,17 +86,18 @@ impl MultiplexedConnection {
         Ok(Self { send, state })
     }
 
-    /// Returns whether a stream can be opened at once, as far as is known.
+    /// Returns whether a stream can probably be opened at once: the connection is not retired, and the limit of streams
+    /// as known is not reached.
     pub(super) fn has_room(&self) -> bool {
         !self.state.retired.get() && self.state.streams.get() < self.send.current_max_send_streams()
     }
 
-    /// Returns whether the connection gets no more requests.
+    /// Returns whether the connection gets no more requests, because it ended, failed or was retired.
     pub(super) fn is_retired(&self) -> bool {
         self.state.retired.get()
     }
 
-    /// Returns the time since its last stream ended, or since it was opened. `None` while streams are open.
+    /// Returns the time since the last stream ended, or since the connection was opened. `None` while streams are open.
     pub(super) fn idle(&self) -> Option<Duration> {
         (self.state.streams.get() == 0).then(|| self.state.last_used.get().elapsed())
     }
@@ -104,15 +113,18 @@ impl MultiplexedConnection {
         StreamPermit { state: self.state.clone(), began: Instant::now() }
     }
 
-    /// Waits until a stream can be opened.
+    /// Waits until a stream can be opened, and returns the handle to open it with.
+    ///
+    /// # Errors
+    /// The error that ended the connection.
     pub(super) async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
         self.send.clone().ready().await
     }
 }
 
 impl StreamPermit {
-    /// Records that the request ends without a response. If nothing was received on the connection since it began,
-    /// for at least [`SUSPECT_AFTER`], the connection is taken for dead and gets no more requests.
+    /// Records that the request ends without a response. If nothing was received on the connection since the request
+    /// began, and that was at least [`SUSPECT_AFTER`] ago, the connection is retired.
     pub(super) fn abandon(&self) {
         if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT_AFTER {
             self.state.retired.set(true);
@@ -127,8 +139,8 @@ impl Drop for StreamPermit {
     }
 }
 
-/// Drives a connection until it ends or does not answer a PING, and then retires it. Errors are reported by its
-/// streams.
+/// Drives a connection until it ends, or does not respond to a PING in time, and then retires it. Adjusts the window of
+/// streams to the worker's budget. Errors are reported by the streams.
 async fn drive(
     mut connection: Connection<MeteredTransport, Bytes>,
     state: Rc<ConnectionState>,
@@ -158,7 +170,7 @@ async fn drive(
         {
             asked = None;
         }
-        // Refused while the service has not acknowledged the one before: then it is said later.
+        // This fails while the upstream has not acknowledged the previous setting, and is then repeated.
         let wanted = buffer_budget::window();
         if wanted != window && connection.set_initial_window_size(wanted).is_ok() {
             window = wanted;
@@ -169,7 +181,7 @@ async fn drive(
     state.retired.set(true);
 }
 
-/// A transport that records the time of the last read, and counts received bytes in the worker's buffer budget.
+/// A transport that records the time of the last read, and counts received bytes for the worker's budget of buffers.
 struct MeteredTransport {
     wire: UpstreamTransport,
     state: Rc<ConnectionState>,

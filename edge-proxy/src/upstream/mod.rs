@@ -1,4 +1,4 @@
-//! Connections to upstreams: opened, kept idle, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
+//! Connections to upstreams: opened, reused, and used for one exchange at a time (HTTP/1.1) or for many (HTTP/2).
 
 mod buffer_budget;
 mod cause;
@@ -41,7 +41,7 @@ use bytes::Bytes;
 use edge_http::{Fields, ResponseHead};
 use std::task::{Context, Poll};
 
-/// The highest number of interim responses (1xx) to one request. Above it, the response is an error.
+/// The highest number of interim responses (1xx) to one request. More are an error.
 pub(crate) const INTERIM: u32 = 16;
 
 /// An exchange with an upstream.
@@ -60,7 +60,7 @@ macro_rules! each {
 }
 
 impl UpstreamExchange {
-    /// Returns the HTTP version in the notation of OpenTelemetry.
+    /// Returns the HTTP version in the notation of OpenTelemetry: `1.1` or `2`.
     pub(crate) const fn version(&self) -> &'static str {
         match self {
             Self::H1(_) => "1.1",
@@ -68,13 +68,13 @@ impl UpstreamExchange {
         }
     }
 
-    /// Returns the number of bytes of the request's content that are accepted now.
+    /// Completes with the number of bytes of the request's content that are accepted now, at least one.
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         each!(self, exchange => exchange.poll_capacity(cx))
     }
 
-    /// Returns whether content is best passed as reference-counted bytes: HTTP/2 keeps it until the window opens,
-    /// HTTP/1.1 copies it.
+    /// Returns whether content is best passed as reference-counted bytes: true for HTTP/2, which stores it until the
+    /// window opens; HTTP/1.1 copies it.
     pub(crate) const fn takes_bytes(&self) -> bool {
         matches!(self, Self::H2(_))
     }
@@ -92,16 +92,17 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.send_data(data));
     }
 
-    /// Ends the request.
+    /// Ends the request, with trailers if given.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         each!(self, exchange => exchange.send_end(trailers));
     }
 
+    /// Writes buffered output of HTTP/1.1. Completes at once for HTTP/2, whose connection writes by itself.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         each!(self, exchange => exchange.poll_flush(cx))
     }
 
-    /// Polls for the next response head, interim or final.
+    /// Reads the next response head, interim or final, into `head`.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,15 +111,17 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_head(cx, head))
     }
 
-    /// Polls for the next part of the response content.
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until `chunk()` is consumed.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         each!(self, exchange => exchange.poll_body(cx))
     }
 
+    /// Returns the available content. Empty unless `poll_body` returned `BodyPart::Data`.
     pub(crate) fn chunk(&self) -> &[u8] {
         each!(self, exchange => exchange.chunk())
     }
 
+    /// Consumes the first `n` bytes of `chunk()`.
     pub(crate) fn consume(&mut self, n: usize) {
         each!(self, exchange => exchange.consume(n));
     }
@@ -128,8 +131,8 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.take(n))
     }
 
-    /// Returns the socket and the highest number of content bytes that follow on it. `None` unless the next bytes of
-    /// an unencrypted socket are content and nothing else.
+    /// Returns the socket, and the highest number of content bytes that follow on it, which can be spliced. `None`
+    /// unless the next bytes of an unencrypted socket are content without framing. Always `None` for HTTP/2.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         match self {
             Self::H1(exchange) => exchange.splice_source(),
@@ -137,10 +140,11 @@ impl UpstreamExchange {
         }
     }
 
-    /// Counts content bytes that were read from the socket of [`Self::splice_source`]. 0 is the end of the stream.
+    /// Counts `n` content bytes that were spliced from the socket of [`Self::splice_source`]. 0 is the end of the
+    /// stream.
     ///
     /// # Errors
-    /// The stream ended before the content.
+    /// `Broken` if the stream ended before the declared content.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
             Self::H1(exchange) => exchange.count_spliced(n),
@@ -148,17 +152,18 @@ impl UpstreamExchange {
         }
     }
 
+    /// Returns the response's trailers. Valid after `BodyPart::End`; empty if there are none.
     pub(crate) fn trailers(&self) -> &Fields {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// Returns the protocol that the final head switched to, after which content is raw. `None` if it switched to
-    /// none.
+    /// Returns the protocol that the response switched to, after which content is raw. `None` if it did not switch.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         each!(self, exchange => exchange.tunnel())
     }
 
-    /// Returns whether the response is given up because its client reads nothing. Otherwise the task is woken when it is.
+    /// Returns whether the response is given up because its client reads nothing. If not, the task is woken when it is.
+    /// Always false for HTTP/1.1.
     pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         match self {
             Self::H1(_) => false,
@@ -166,7 +171,7 @@ impl UpstreamExchange {
         }
     }
 
-    /// Completes the exchange, so that its connection can be reused.
+    /// Ends the exchange. An HTTP/1.1 connection is returned to its pool if both messages are complete.
     pub(crate) fn finish(self) {
         match self {
             Self::H1(exchange) => exchange.finish(),

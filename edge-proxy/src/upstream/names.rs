@@ -1,8 +1,8 @@
-//! Addresses of the upstreams' hosts: resolved on separate threads, one lookup per name at a time, and cached.
+//! The addresses of the upstreams' hosts: resolved on separate threads, with one lookup per name at a time, and cached.
 //!
 //! The system's resolver may take ten seconds to fail, so an exchange with a known address does not wait for it: cached
-//! addresses are used during a new lookup. Names that never resolved may not occupy all threads, so they delay no other
-//! name.
+//! addresses are used during a new lookup. Names that failed last or never resolved may not occupy all threads, so they
+//! delay no other name.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,24 +13,26 @@ use tokio::sync::oneshot;
 
 /// The time for which addresses are used without a new lookup.
 const FRESH_FOR: Duration = Duration::from_secs(10);
-/// The age from which addresses are used only if no newer ones arrive soon: they may have changed owners.
+/// The age from which addresses are used only if no newer ones arrive within [`REFRESH_WAIT`]: they may belong to
+/// another host by now.
 const STALE_AFTER: Duration = Duration::from_secs(60);
-/// The time for which an old address waits for a newer answer.
+/// The time for which an exchange with old addresses waits for a new lookup.
 const REFRESH_WAIT: Duration = Duration::from_millis(300);
 /// The time for which a failed lookup is not repeated.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(3);
-/// The time after which an unused name is forgotten.
+/// The time after which a name that was not used is removed from the cache.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// The highest number of concurrent lookups.
 const MAX_THREADS: usize = 32;
-/// The limit of concurrent lookups of names that failed last, or never resolved.
+/// The highest number of concurrent lookups of names that failed last, or never resolved.
 const MAX_DOUBTFUL: usize = 24;
 
 static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
     NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 });
 
-/// Resolves the addresses of a host, in the order of the resolver. `None` if it has none.
+/// Returns the addresses of a host, from the cache or the system's resolver, in the resolver's order. An IP address is
+/// returned as it is. `None` if the lookup fails or finds none.
 pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
     match host.parse() {
         Ok(address) => Some(vec![address]),
@@ -38,18 +40,20 @@ pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
     }
 }
 
+/// A function that resolves a name and blocks.
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// The resolver of a process, with its cache.
+/// A resolver with its cache; the process has one.
 struct NameResolver {
     look_up: Box<LookUp>,
     state: Mutex<ResolverState>,
 }
 
+/// The cache, the queues of names that wait for a thread, and the numbers of running threads.
 #[derive(Default)]
 struct ResolverState {
     known: HashMap<String, CachedName>,
-    /// The names that wait for a thread and resolved last time. `doubtful` has all others.
+    /// The names that wait for a thread and resolved last time. All other waiting names are in `doubtful`.
     good: VecDeque<String>,
     doubtful: VecDeque<String>,
     threads: usize,
@@ -60,30 +64,33 @@ struct ResolverState {
 #[derive(Default)]
 struct CachedName {
     addresses: Vec<IpAddr>,
+    /// The time of the last successful lookup.
     answered: Option<Instant>,
     /// The time of the last failed lookup.
     failed: Option<Instant>,
-    /// The start of a lookup in progress.
+    /// The start of a lookup that waits or runs. `None` without one.
     begun: Option<Instant>,
+    /// The time at which the name was last used.
     asked: Option<Instant>,
+    /// The exchanges to notify when the lookup ends.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// The decision about the addresses of a name.
+/// The decision whether the cached addresses of a name are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
     /// The cached addresses are used.
     Use,
-    /// The cached addresses are used, unless newer ones arrive before this time.
+    /// The cached addresses are used from this time on, unless newer ones arrive before.
     UseFrom(Instant),
-    /// There are no addresses before the lookup ends.
+    /// There are no addresses; the exchange waits for the lookup.
     Wait,
-    /// There are no addresses, because the lookup failed.
+    /// There are no addresses, and the last lookup failed a short time ago.
     Fail,
 }
 
 impl CachedName {
-    /// Returns the resolution at `now`, and whether a lookup has to start.
+    /// Returns the decision for a use of the name at `now`, and true if a lookup must be started.
     fn step(&self, now: Instant) -> (Resolution, bool) {
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let failed_lately = since(self.failed).is_some_and(|age| age < RETRY_AFTER_FAILURE);
@@ -97,7 +104,7 @@ impl CachedName {
         }
     }
 
-    /// Returns whether the name failed last, or was never resolved.
+    /// Returns whether the last lookup of the name failed, or the name never resolved.
     fn is_doubtful(&self) -> bool {
         self.answered.is_none() || self.failed.is_some()
     }
@@ -112,6 +119,7 @@ impl NameResolver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the addresses of a host. `None` if the lookup fails or finds none.
     async fn addresses(self: &Arc<Self>, host: &str) -> Option<Vec<IpAddr>> {
         loop {
             let now = Instant::now();
@@ -133,8 +141,8 @@ impl NameResolver {
         }
     }
 
-    /// Returns the resolution of a name now, and a receiver that completes when the lookup ends. Starts a lookup if
-    /// one is due.
+    /// Returns the decision for a use of the name at `now`, and a receiver that completes when its lookup ends. Queues
+    /// a lookup if one is due.
     fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Resolution, oneshot::Receiver<()>) {
         let (sender, ended) = oneshot::channel();
         let mut state = self.state();
@@ -160,20 +168,20 @@ impl NameResolver {
         (step, ended)
     }
 
-    /// Starts a thread if a name waits and the limits allow one.
+    /// Starts a thread for a waiting name, if the limits permit. If none can be started, the lookup fails.
     fn hire(self: &Arc<Self>, state: &mut ResolverState) {
         let Some((host, doubtful)) = state.take() else { return };
         let names = self.clone();
         let thread = std::thread::Builder::new().name("resolve".into());
         let first = host.clone();
         if thread.spawn(move || names.work(first, doubtful)).is_err() {
-            // Out of threads: waiting exchanges are told, and later ones try again.
+            // Without a thread, the waiting exchanges fail, and later ones try again.
             state.release(doubtful);
             state.end(&host, Err(io::ErrorKind::OutOfMemory.into()), Instant::now());
         }
     }
 
-    /// Resolves a name, then the names that wait, until none is left.
+    /// Resolves a name, and then other waiting names, until none is left.
     fn work(&self, mut host: String, mut doubtful: bool) {
         loop {
             let found = (self.look_up)(&host);
@@ -189,8 +197,8 @@ impl NameResolver {
 }
 
 impl ResolverState {
-    /// Takes a waiting name that may be resolved now and counts the thread. Also returns whether the name is
-    /// doubtful. `None` if no name waits or all threads are busy.
+    /// Removes a waiting name that may be resolved now from its queue, and counts a thread for it. Returns the name,
+    /// and true if it is doubtful. `None` if no name waits or all threads are in use.
     fn take(&mut self) -> Option<(String, bool)> {
         if self.threads >= MAX_THREADS {
             return None;
@@ -205,12 +213,13 @@ impl ResolverState {
         Some((host, doubtful))
     }
 
+    /// Uncounts a thread that resolved a name; `doubtful` is as [`ResolverState::take`] returned.
     fn release(&mut self, doubtful: bool) {
         self.threads -= 1;
         self.doubtful_threads -= usize::from(doubtful);
     }
 
-    /// Stores the result of a lookup, and wakes the exchanges that wait for it.
+    /// Stores the result of a lookup, and notifies the exchanges that wait for it. A failure keeps the addresses.
     fn end(&mut self, host: &str, found: io::Result<Vec<IpAddr>>, now: Instant) {
         let Some(name) = self.known.get_mut(host) else { return };
         name.begun = None;
@@ -220,7 +229,7 @@ impl ResolverState {
                 name.answered = Some(now);
                 name.failed = None;
             }
-            // The last answer stays: a resolver that fails says nothing about the address.
+            // The last addresses stay: a failing resolver gives no information about them.
             _ => name.failed = Some(now),
         }
         for waiting in name.waiting.drain(..) {

@@ -1,4 +1,4 @@
-//! Reading of certificates for TLS to upstreams, and its errors.
+//! The reading of certificates for TLS to upstreams, and its errors.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +16,7 @@ pub enum UpstreamTlsError {
         /// The error of the parser or the system.
         why: String,
     },
-    /// Only one of `certificate` and `key` is set.
+    /// One of `certificate` and `key` is set without the other.
     #[error("`certificate` and `key` go together")]
     Half,
     /// rustls rejected the content of the files.
@@ -29,6 +29,10 @@ pub enum UpstreamTlsError {
     NoRoots,
 }
 
+/// Reads the certificates of a PEM file.
+///
+/// # Errors
+/// [`UpstreamTlsError::File`] if the file cannot be read or parsed, or contains none.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
     let problem = |why: String| UpstreamTlsError::File { path: path.into(), why };
     let found: Vec<_> = CertificateDer::pem_file_iter(path)

@@ -1,7 +1,7 @@
-//! Verification of pinned server certificates and keys.
+//! The verification of server certificates by pins.
 //!
-//! A pin replaces verification of the issuer, the name and the validity period, so self-signed certificates, certificates without
-//! a name and those with CA:TRUE are accepted. Possession of the private key is verified as usual.
+//! A pin replaces the verification of issuer, name and validity period, so self-signed certificates, certificates
+//! without a name and those with CA:TRUE are accepted. The possession of the private key is verified as usual.
 
 use super::pem::{UpstreamTlsError, certificates};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,16 +13,21 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// A certificate verifier that accepts only pinned certificates.
+/// A certificate verifier that accepts pinned certificates, and certificates with pinned keys, only.
 #[derive(Debug)]
 pub(super) struct PinVerifier {
     certificates: Vec<CertificateDer<'static>>,
+    /// The SHA-256 hashes of pinned keys (SubjectPublicKeyInfo).
     keys: Vec<[u8; 32]>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PinVerifier {
-    /// Creates a verifier for these pins, and reads their files.
+    /// Creates a verifier for these pins, and reads the files of pinned certificates. All certificates of a file are
+    /// pinned.
+    ///
+    /// # Errors
+    /// [`UpstreamTlsError::File`].
     pub(super) fn new(pins: &[Pin], algorithms: WebPkiSupportedAlgorithms) -> Result<Self, UpstreamTlsError> {
         let mut verifier = Self { certificates: Vec::new(), keys: Vec::new(), algorithms };
         for pin in pins {
@@ -36,6 +41,9 @@ impl PinVerifier {
 }
 
 /// Returns the SubjectPublicKeyInfo of a certificate in DER.
+///
+/// # Errors
+/// `BadEncoding` if the certificate cannot be parsed.
 fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Result<&'a [u8], Error> {
     let parsed = x509_parser::parse_x509_certificate(certificate);
     let (_, certificate) = parsed.map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
@@ -76,7 +84,7 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // By the key alone: whatever else is in the certificate, the pin answers for it.
+        // By the key alone, since the pin vouches for the rest of the certificate.
         let key = SubjectPublicKeyInfoDer::from(public_key(certificate)?);
         verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
     }

@@ -1,4 +1,4 @@
-//! The connection pool of one worker for one upstream, last in first out.
+//! The connection pool of one worker for one upstream. The connection that became idle last is reused first.
 
 use super::connect::{OutgoingProxyHeader, dial};
 use super::h2_connection::MultiplexedConnection;
@@ -23,49 +23,55 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The connections of one worker to one upstream.
+/// The connections of one worker to the targets of one upstream, with the worker's retry budget.
 pub(crate) struct Pool {
     upstream: Upstream,
     tls: Option<Arc<ClientTls>>,
     targets: Vec<Rc<TargetPool>>,
+    /// The number of exchanges begun so far, for round robin.
     next: Cell<usize>,
     head_limits: HeadLimits,
     budget: Cell<Budget>,
 }
 
-/// The number of retries that the budget of one worker allows before there were any requests.
+/// The number of retries that a worker's budget permits before there were any requests.
 const RETRY_RESERVE: u16 = 10;
 
-/// The interval at which unneeded connections are closed.
+/// The interval at which idle connections that are not needed are closed.
 pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
 
-/// The options of an exchange with an upstream, and the addresses for the PROXY header.
+/// The options of an exchange with an upstream, and the data of the PROXY header.
 pub(crate) struct ConnectOptions<'a> {
+    /// The client's address.
     pub(crate) client: SocketAddr,
+    /// The address that the client connected to.
     pub(crate) local: SocketAddr,
     /// The extensions of the PROXY header.
     pub(crate) extensions: &'a Extensions,
-    /// The deadline for a new connection.
+    /// The deadline object that enforces `connect`.
     pub(crate) deadline: &'a Deadline,
+    /// The time limit for a new connection.
     pub(crate) connect: Duration,
-    /// True if only a new connection may be used.
+    /// True if no connection that was used before may be used.
     pub(crate) fresh: bool,
-    /// The requested protocol. The exchange then uses a connection of its own.
+    /// The protocol to switch to. The exchange then uses a new connection over HTTP/1.1.
     pub(crate) upgrade: Option<&'a str>,
-    /// The identity of the target that the client is bound to.
+    /// The identity of the target in the client's sticky cookie.
     pub(crate) sticky: Option<u64>,
-    /// The index of the target that failed last.
+    /// Set to the index of the target that no connection could be established to last.
     pub(crate) missed: Cell<Option<usize>>,
-    /// True if the upstream's configured host is sent, if it has one.
+    /// True if the upstream's configured host is sent, if it has one, instead of the authority of the request.
     pub(crate) host: bool,
     /// The trace that records failed connection attempts.
     pub(crate) trace: &'a Trace<'a>,
 }
 
 impl Pool {
+    /// Creates the pool of an upstream whose targets have this shared state. `tls` is the TLS configuration, `None` for
+    /// plain connections.
     pub(crate) fn new(
         upstream: Upstream,
         targets: &[Arc<SharedTarget>],
@@ -84,12 +90,13 @@ impl Pool {
         &self.upstream
     }
 
+    /// Returns the shared state of the target with this index.
     pub(super) fn shared(&self, at: usize) -> &SharedTarget {
         &self.targets[at].shared
     }
 
-    /// Takes one retry from the budget and returns true, or returns false if the budget is empty or no other target
-    /// is left.
+    /// Takes one retry from the budget. Returns false, and takes none, if there is only one target, all targets were
+    /// tried or are unavailable, or the budget is empty.
     pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
         let allowed = self.targets.len() > 1 && self.choose(0, 0, None, tried).is_some() && budget.take();
@@ -97,7 +104,8 @@ impl Pool {
         allowed
     }
 
-    /// Selects a target: the one that the client is bound to, or else by the balance. `None` if no target is usable.
+    /// Returns the index of the target to use: the one with the identity `sticky` if it is usable, or else one by the
+    /// balance. `turn` is the number for round robin, `key` that for hashing. `None` if no target is usable.
     fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
@@ -118,17 +126,18 @@ impl Pool {
         }
     }
 
-    /// Returns the identity of a target, for the sticky cookie.
+    /// Returns the identity of the target with this index for the sticky cookie.
     pub(crate) fn identity(&self, at: usize) -> u64 {
         self.targets[at].shared.candidate().identity
     }
 
-    /// Closes unneeded connections. Called once per [period](TRIM_INTERVAL).
+    /// Closes idle connections that are not needed. Must be called once per [`TRIM_INTERVAL`].
     pub(crate) fn trim(&self) {
         self.targets.iter().for_each(|target| target.trim());
     }
 
-    /// Returns whether this pool serves that upstream, so that a reload can keep it.
+    /// Returns whether this pool was created for an equal upstream, the same TLS configuration and equal limits, so
+    /// that a reload can keep it.
     pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientTls>>, limits: &Limits) -> bool {
         self.upstream == *upstream
             && self.head_limits == head_limits(limits)
@@ -139,21 +148,25 @@ impl Pool {
             }
     }
 
-    /// Returns the Host for a request to this authority: the upstream's own if it has one and `options.host` is set,
-    /// or else the authority.
+    /// Returns the value of Host for a request to this authority: the upstream's own if it has one and `options.host`
+    /// is true, or else the authority.
     fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
         self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
     }
 
-    /// Counts a request, which adds to the retry budget.
+    /// Counts a request of a client, which adds to the retry budget.
     pub(crate) fn count_request(&self) {
         let mut budget = self.budget.get();
         budget.request();
         self.budget.set(budget);
     }
 
-    /// Starts an exchange with the target selected by `key`. While no connection can be established, other targets
-    /// are tried, since nothing was sent. Failed targets are added to `tried`.
+    /// Begins an exchange with a target that is not in `tried`. If no connection to it can be established, other
+    /// targets are tried, since nothing was sent. Failed targets are added to `tried` and to the trace. Returns the
+    /// exchange, and the guard that counts it as in flight.
+    ///
+    /// # Errors
+    /// The error of the last target, `NoTarget` if none is available, or `Stale` if a reused connection was closed.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
@@ -188,8 +201,11 @@ impl Pool {
         Err(last)
     }
 
-    /// Establishes a separate connection to the target selected by `key`, for bytes that are not HTTP. While none can
-    /// be established, other targets are tried.
+    /// Establishes a new connection for bytes that are not HTTP. If that fails, other targets are tried. `key` is the
+    /// number for hashing. Returns the connection, and the guard that counts it as in flight.
+    ///
+    /// # Errors
+    /// The error of the last target, or `NoTarget` if none is available.
     pub(crate) async fn connect(
         &self,
         options: &ConnectOptions<'_>,
@@ -217,7 +233,11 @@ impl Pool {
         Err(last)
     }
 
-    /// Starts an exchange with this target.
+    /// Begins an exchange with the target with the index `at`, on an idle connection or a new one. Requests with a
+    /// protocol switch, and those with a PROXY header, get new connections.
+    ///
+    /// # Errors
+    /// No connection can be established, or the request cannot be sent.
     pub(super) async fn begin_at(
         &self,
         at: usize,
@@ -250,7 +270,7 @@ impl Pool {
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
-    /// Returns the PROXY header of a connection. `None` if the upstream does not use one.
+    /// Returns the PROXY header for a new connection. `None` if the upstream does not get one.
     fn outgoing_proxy_header<'o>(&self, options: &ConnectOptions<'o>) -> Option<OutgoingProxyHeader<'o>> {
         self.upstream.proxy_protocol.map(|version| OutgoingProxyHeader {
             version,
@@ -260,14 +280,18 @@ impl Pool {
         })
     }
 
-    /// Returns the host of `host` as the server name to verify, if the name is that of each request
-    /// ([`HOST_OF_REQUEST`]). `None` if it is configured for the upstream.
+    /// Returns the host in `host` as the server name to verify, if the upstream verifies the name of each request
+    /// ([`HOST_OF_REQUEST`]). `None` otherwise.
     fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
         let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
         (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))
     }
 
-    /// Starts an exchange on the first HTTP/2 connection that has room, or on a new one.
+    /// Begins an exchange on the first HTTP/2 connection to the target that has room, or on a new one. Exchanges that
+    /// need a connection while one is being established wait for it.
+    ///
+    /// # Errors
+    /// No connection can be established in time, or the request cannot be sent over HTTP/2.
     async fn begin_http2(
         &self,
         target: &TargetPool,
@@ -288,7 +312,7 @@ impl Pool {
                 if !target.dialling.get() {
                     break;
                 }
-                // Many requests at once make one connection, not one each.
+                // Concurrent requests share one new connection instead of one each.
                 target.dialled.notified().await;
                 if target.dial_failed.get() {
                     return Err(UpstreamError::Connect(Cause::Http2));
@@ -299,7 +323,7 @@ impl Pool {
             match options.deadline.within(options.connect, begun).await {
                 Some(Ok(exchange)) => return Ok(UpstreamExchange::H2(Box::new(exchange))),
                 Some(Err(why @ UpstreamError::Malformed(_))) => return Err(why),
-                // It ended, or takes no stream although it should.
+                // The connection ended, or accepts no stream although it should.
                 _ => client.retire(),
             }
         }
@@ -319,6 +343,11 @@ impl Pool {
         Ok(UpstreamExchange::H2(Box::new(exchange)))
     }
 
+    /// Establishes a connection to a target within the time limit. `name` is the server name to verify instead of the
+    /// configured one, or of the target's host.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Connect`].
     async fn dial(
         &self,
         pool: &TargetPool,
@@ -347,7 +376,7 @@ impl Pool {
     }
 }
 
-/// Returns the limits of response heads.
+/// Returns the limits of response heads in the configuration.
 const fn head_limits(limits: &Limits) -> HeadLimits {
     HeadLimits { bytes: limits.response_header_bytes, fields: limits.response_header_fields, target: 0 }
 }

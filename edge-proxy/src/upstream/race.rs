@@ -1,5 +1,5 @@
-//! Connecting to a host with several addresses (RFC 8305): an unresponsive address delays the connection by 250 ms, not by the
-//! whole connect timeout.
+//! Connecting to a host with several addresses (RFC 8305): an address that does not respond delays the connection by
+//! 250 ms, not by the whole connect timeout.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The delay between connection attempts while none has succeeded (RFC 8305 §5).
+/// The delay before the next address is tried while no attempt has succeeded (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 thread_local! {
@@ -19,7 +19,10 @@ thread_local! {
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
 }
 
-/// Connects to the first of the host's addresses that accepts.
+/// Connects to the first of the host's addresses that accepts, and remembers that address on this thread.
+///
+/// # Errors
+/// The error of the last attempt if all fail.
 pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io::Result<TcpStream> {
     if let [only] = addresses[..] {
         return TcpStream::connect((only, port)).await;
@@ -55,11 +58,11 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-/// Starts one attempt after another, each when the previous one has failed or [`ATTEMPT_DELAY`] has passed. Returns
-/// the first that succeeds, with its address.
+/// Starts one attempt after another, each when one has failed or [`ATTEMPT_DELAY`] has passed. Earlier attempts
+/// continue. Returns the first that succeeds, with its address.
 ///
 /// # Errors
-/// All attempts failed: the error of the last.
+/// The error of the last attempt if all fail; `AddrNotAvailable` without addresses.
 async fn first<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,

@@ -1,4 +1,4 @@
-//! Reading of a whole response, for requests of the proxy itself.
+//! The reading of a whole response, for requests of the proxy itself.
 
 use super::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use crate::body::BodyPart;
@@ -6,7 +6,11 @@ use edge_http::ResponseHead;
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Reads a whole response, with at most `longest` bytes of content.
+/// Sends the buffered request and reads the whole response. Returns the final head and the content.
+///
+/// # Errors
+/// [`UpstreamError`] of the exchange; `Malformed` if the content has more than `longest` bytes, there are too many
+/// interim responses, or the protocol is switched.
 pub(crate) async fn read_whole(
     exchange: &mut UpstreamExchange,
     longest: usize,

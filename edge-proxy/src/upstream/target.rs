@@ -1,4 +1,4 @@
-//! A target of an upstream, shared by all workers: its health and counters. Lock-free except for the last failure.
+//! A target of an upstream, shared by all workers: its health and counters. Only the last failure is behind a lock.
 
 use super::target_event::{TargetChange, TargetEvent};
 use super::{Cause, UpstreamError};
@@ -14,19 +14,21 @@ use std::time::{Duration, Instant};
 /// The state of a target, shared by all workers.
 pub(crate) struct SharedTarget {
     pub(crate) target: Target,
+    /// The hash of the target's address, for rendezvous hashing and the sticky cookie.
     identity: u64,
     epoch: Instant,
+    /// The state of [`Health`] as bits. 0 for a target without recent failures.
     health: AtomicU64,
     in_flight: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
     upstream: String,
     observer: Arc<dyn Observer>,
-    /// The last failure. Locked only when a failure occurs and when the status is read.
+    /// The cause of the last failure and its time. Locked only when a failure occurs and when the status is read.
     last: Mutex<Option<(Cause, Instant)>>,
 }
 
-/// The status of a target, for monitoring.
+/// The status of one target, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TargetStatus {
@@ -36,13 +38,14 @@ pub struct TargetStatus {
     pub target: Target,
     /// The availability of the target.
     pub availability: Availability,
-    /// The number of requests in flight.
+    /// The number of requests and forwarded connections in flight.
     pub in_flight: u32,
-    /// The number of requests sent to the target since the start.
+    /// The number of requests and forwarded connections that were started at the target, with retries and failed
+    /// connection attempts, since the start.
     pub requests: u64,
-    /// The number of failed requests since the start, including failed connection attempts.
+    /// The number of failed requests since the start, with failed connection attempts, without failed health checks.
     pub failures: u64,
-    /// The cause of the last failure and the time since then. `None` without one.
+    /// The cause of the last failure, also of a health check, and the time since then. `None` if there was none.
     pub last_failure: Option<(Cause, Duration)>,
 }
 
@@ -62,10 +65,12 @@ impl SharedTarget {
         }
     }
 
+    /// Returns the time in milliseconds since the start of the proxy.
     fn now(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
 
+    /// Returns the availability of the target at present.
     fn availability(&self) -> Availability {
         match self.health.load(Relaxed) {
             // Nothing ever failed, or all is forgotten: no clock is asked.
@@ -74,7 +79,7 @@ impl SharedTarget {
         }
     }
 
-    /// Returns the state of the target for the selection.
+    /// Returns the state of the target for the balance, without weight and backup.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
             availability: self.availability(),
@@ -84,8 +89,8 @@ impl SharedTarget {
         }
     }
 
-    /// Applies an event to the health of the target and reports a change of its availability. `cause` is that of a
-    /// failure.
+    /// Applies an event to the health of the target, counts a failure, and reports a change of the availability to the
+    /// observer. `cause` is that of a failure.
     pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
@@ -98,7 +103,7 @@ impl SharedTarget {
         }
         let now = self.now();
         let step = |bits| Some(Health::from_bits(bits).after(event, now, rules).to_bits());
-        // The closure always gives a value. Whoever made a change says so.
+        // The closure always returns a value. The thread that made a change reports it.
         if let Ok(before) = self.health.fetch_update(Relaxed, Relaxed, step) {
             let before = Health::from_bits(before);
             if let Some(change) = before.change_to(before.after(event, now, rules), rules) {
@@ -131,7 +136,7 @@ impl SharedTarget {
     }
 }
 
-/// A request in flight at a target. Dropping it decrements the number of requests in flight.
+/// A request in flight at a target. Dropping it decrements the target's number of requests in flight.
 pub(crate) struct InFlightGuard {
     target: Arc<SharedTarget>,
     rules: Rules,
@@ -140,6 +145,7 @@ pub(crate) struct InFlightGuard {
 }
 
 impl InFlightGuard {
+    /// Counts a request at a target. If the target is ejected and its trial is due, this request becomes the trial.
     pub(super) fn new(target: Arc<SharedTarget>, rules: Rules, at: usize) -> Self {
         target.in_flight.fetch_add(1, Relaxed);
         target.requests.fetch_add(1, Relaxed);
@@ -149,17 +155,20 @@ impl InFlightGuard {
         Self { target, rules, at }
     }
 
+    /// Records that the request succeeded.
     pub(crate) fn succeeded(&self) {
         self.target.tell(Event::Succeeded, &self.rules, None);
     }
 
+    /// Records that the request failed for this cause.
     pub(crate) fn failed(&self, cause: Option<Cause>) {
         self.target.tell(Event::Failed, &self.rules, cause);
     }
 
-    /// Records that the request ended by this error, which may count as a failure of the target.
+    /// Records that the request ended by this error. A stale connection and a handler that panicked do not count as
+    /// failures of the target.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
-        // A connection that was kept too long says nothing about the service, nor does a handler.
+        // Neither a stale connection nor a handler is a failure of the target.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler) {
             self.failed(why.cause());
         }
@@ -172,7 +181,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// All targets of a process. The state of a target survives reloads that keep it.
+/// The targets of a process, by upstream and address. The state of a target survives reloads that keep it.
 pub(crate) struct Targets {
     epoch: Instant,
     observer: Arc<dyn Observer>,
@@ -180,13 +189,13 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Creates an empty set whose changes are reported to this observer.
+    /// Creates an empty set. Changes of its targets are reported to this observer.
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
         Self { epoch: Instant::now(), observer, known: Mutex::default() }
     }
 
-    /// Returns the targets of these upstreams, in their order, with the state of those that exist already. Other
-    /// targets are discarded.
+    /// Returns the targets of each of these upstreams, in their order. Targets that exist already keep their state; all
+    /// others are discarded.
     pub(crate) fn of(&self, upstreams: &[Upstream]) -> Vec<Vec<Arc<SharedTarget>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::new();

@@ -1,10 +1,10 @@
-//! Events of targets for the observer.
+//! The event of a target whose availability changes.
 
 use super::Cause;
 use edge_policy::config::Target;
 use std::time::Duration;
 
-/// A change in the availability of a target.
+/// The event that the availability of a target has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetEvent<'a> {
     /// The name of the upstream.
@@ -13,18 +13,18 @@ pub struct TargetEvent<'a> {
     pub target: &'a Target,
     /// The change of the target.
     pub change: TargetChange,
-    /// The cause of the failure that led to the change. `None` without a failure.
+    /// The cause of the failure that led to the change. `None` if no failure did.
     pub cause: Option<Cause>,
 }
 
-/// A change in the availability of a target.
+/// The kind of a change in the availability of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetChange {
-    /// The target is ejected for this duration after consecutive failures. It receives requests only if no other target is
-    /// available.
+    /// The target is ejected for this duration after consecutive failures of requests. It receives requests only if no
+    /// other target is available.
     Ejected(Duration),
-    /// The target is down after failed active health checks. It receives no requests until they succeed.
+    /// The target is down after failed active health checks. It receives no requests until checks succeed again.
     Down,
-    /// The target is in normal use again.
+    /// The target is healthy again.
     Back,
 }

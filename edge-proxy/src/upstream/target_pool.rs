@@ -1,4 +1,5 @@
-//! The connections of one worker to one target. As many idle ones are kept as were in use at once recently, last in first out.
+//! The connections of one worker to one target. As many idle ones are kept as were in use at the same time recently;
+//! the one that became idle last is reused first.
 
 use super::h2_connection::MultiplexedConnection;
 use super::target::SharedTarget;
@@ -9,19 +10,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The margin before the idle timeout that an upstream announces, since its clock started earlier.
+/// The time by which a connection is given up before the idle timeout that an upstream announced ends, since the
+/// upstream's timer started earlier.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
-/// A connection that can be reused.
+/// A connection that is not in use and can be reused.
 struct IdleConnection {
     wire: UpstreamTransport,
     /// The time until which the connection may be used.
     until: Instant,
-    /// The verified server name, if it is that of each request.
+    /// The server name that was verified, if the upstream verifies that of each request. `None` otherwise.
     name: Option<Box<str>>,
 }
 
-/// The highest number of connections in use at the same time, over the current period and the three before it.
+/// The number of connections in use, and its highest value in the current period and the three before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct ConnectionPeak {
     in_use: usize,
@@ -29,6 +31,7 @@ struct ConnectionPeak {
 }
 
 impl ConnectionPeak {
+    /// Counts a connection as in use.
     fn begin(&mut self) {
         self.in_use += 1;
         self.peaks[0] = self.peaks[0].max(self.in_use);
@@ -38,39 +41,45 @@ impl ConnectionPeak {
         self.in_use = self.in_use.saturating_sub(1);
     }
 
+    /// Returns the highest number of connections in use in the four periods.
     fn peak(&self) -> usize {
         self.peaks.into_iter().max().unwrap_or(0)
     }
 
-    /// Returns the number of connections that may be idle in addition to those in use.
+    /// Returns the number of connections that may be idle: those by which the peak exceeds the number in use, at most
+    /// `limit`.
     fn spare(&self, limit: usize) -> usize {
         self.peak().saturating_sub(self.in_use).min(limit)
     }
 
-    /// Begins the next period.
+    /// Begins the next period; the oldest one is dropped.
     fn begin_period(&mut self) {
         self.peaks.rotate_right(1);
         self.peaks[0] = self.in_use;
     }
 }
 
-/// The connections of one worker to one target.
+/// The idle and the HTTP/2 connections of one worker to one target.
 pub(super) struct TargetPool {
     pub(super) shared: Arc<SharedTarget>,
     idle: RefCell<Vec<IdleConnection>>,
-    /// HTTP/2 connections by the verified server name, if it is that of each request. The first of a name is used while it has
-    /// room.
+    /// The HTTP/2 connections, each with the server name that was verified if the upstream verifies that of each
+    /// request. The first of a name is used while it has room.
     multiplexed: RefCell<Vec<(Option<Box<str>>, MultiplexedConnection)>>,
-    /// True while an HTTP/2 connection is being established. Waiting exchanges are notified of the result.
+    /// True while an HTTP/2 connection is being established. Exchanges that wait for it are notified by `dialled`.
     pub(super) dialling: Cell<bool>,
     pub(super) dialled: Notify,
+    /// True if the last attempt to establish an HTTP/2 connection failed, or is not complete.
     pub(super) dial_failed: Cell<bool>,
     demand: Cell<ConnectionPeak>,
+    /// The highest number of idle connections.
     limit: usize,
+    /// The time after which an idle connection is closed.
     keep: Duration,
 }
 
 impl TargetPool {
+    /// Creates an empty pool for at most `limit` idle connections, which are closed after `keep`.
     pub(super) fn new(shared: Arc<SharedTarget>, limit: usize, keep: Duration) -> Rc<Self> {
         Rc::new(Self {
             shared,
@@ -85,8 +94,8 @@ impl TargetPool {
         })
     }
 
-    /// Returns the first HTTP/2 connection with this verified server name that has room, and discards those that
-    /// cannot be used. `None` if there is none.
+    /// Returns the first HTTP/2 connection with this verified server name that has room. `None` if there is none.
+    /// Removes connections that are retired, or idle for too long; one without a name stays however long it is idle.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         let mut known = self.multiplexed.borrow_mut();
         let mut first = true;
@@ -100,8 +109,8 @@ impl TargetPool {
         usable.map(|(_, client)| client.clone())
     }
 
-    /// Takes the connection with this verified server name that became idle last and is still usable; discards those
-    /// that are not. `None` if there is none. Without a name any connection is taken.
+    /// Removes and returns the idle connection with this verified server name that became idle last and is still
+    /// usable; `name` is `None` if any may be used. Closes those found that are not usable. `None` if there is none.
     pub(super) fn take(&self, name: Option<&str>) -> Option<UpstreamTransport> {
         loop {
             let mut all = self.idle.borrow_mut();
@@ -119,13 +128,14 @@ impl TargetPool {
         }
     }
 
+    /// Applies a change to the count of connections in use.
     fn change(&self, change: impl FnOnce(&mut ConnectionPeak)) {
         let mut demand = self.demand.get();
         change(&mut demand);
         self.demand.set(demand);
     }
 
-    /// Ends a period, and closes connections that are not needed, expired, or closed by the upstream.
+    /// Ends a period, and closes idle connections that are not needed, have expired, or were closed by the upstream.
     pub(super) fn trim(&self) {
         self.change(ConnectionPeak::begin_period);
         let mut idle = self.idle.borrow_mut();
@@ -143,7 +153,8 @@ impl TargetPool {
     }
 }
 
-/// The establishment of an HTTP/2 connection. Dropping the guard notifies the exchanges that wait for it.
+/// The establishment of an HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait for the
+/// connection; it has failed unless [`DialGuard::succeeded`] was called.
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {
@@ -153,6 +164,7 @@ impl<'a> DialGuard<'a> {
         Self(target)
     }
 
+    /// Adds the established connection to the pool, and notifies the exchanges that wait for it.
     pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection) {
         self.0.multiplexed.borrow_mut().push((name.map(Into::into), connection));
         self.0.dial_failed.set(false);
@@ -166,7 +178,8 @@ impl Drop for DialGuard<'_> {
     }
 }
 
-/// The pool to return a connection to after its exchange, if it can be reused. Until dropped, the connection is in use.
+/// A connection in use, with the pool to return it to. `None` if it cannot be reused. Dropping it counts the connection
+/// as no longer in use.
 pub(crate) struct CheckIn {
     pool: Option<Rc<TargetPool>>,
     name: Option<Box<str>>,
@@ -180,7 +193,8 @@ impl CheckIn {
         Self { pool, name: name.map(Into::into) }
     }
 
-    /// Returns the connection to the pool. `timeout` is the idle timeout that the upstream announced.
+    /// Returns the connection to the pool, or closes it if enough are idle or it may not be reused. `timeout` is the
+    /// idle timeout that the upstream announced.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
         pool.change(ConnectionPeak::end);
@@ -192,7 +206,8 @@ impl CheckIn {
     }
 }
 
-/// Returns the time for which a connection may be reused, given the announced idle timeout: half of a short one.
+/// Returns the time for which a connection may be reused, given the announced idle timeout: 1 s less, but at least half
+/// of it.
 fn usable(timeout: Duration) -> Duration {
     timeout.saturating_sub(TIMEOUT_MARGIN).max(timeout / 2)
 }

@@ -1,4 +1,4 @@
-//! The client side of TLS to an upstream. Verification cannot be turned off.
+//! The client side of TLS to an upstream. Verification cannot be disabled.
 
 use super::pem::{UpstreamTlsError, certificates};
 use super::pin::PinVerifier;
@@ -8,18 +8,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
-/// TLS to one upstream.
+/// The TLS configurations for one upstream.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    /// The configuration for requests.
+    /// The configuration for requests, with ALPN `h2` or `http/1.1`.
     pub(crate) requests: Arc<ClientConfig>,
-    /// For connections that are to be switched to another protocol, which HTTP/1.1 does.
+    /// The configuration for connections that are to be switched to another protocol, with ALPN `http/1.1`.
     pub(crate) switches: Arc<ClientConfig>,
 }
 
 impl ClientTls {
-    /// Reads the files and creates the TLS configurations of an upstream. With `http2`, requests negotiate HTTP/2 by
-    /// ALPN; upgrades always use HTTP/1.1.
+    /// Reads the files and creates the TLS configurations of an upstream. If `http2` is true, requests negotiate HTTP/2
+    /// by ALPN; protocol switches always use HTTP/1.1.
+    ///
+    /// # Errors
+    /// [`UpstreamTlsError`].
     pub(crate) fn new(tls: &UpstreamTls, http2: bool) -> Result<Self, UpstreamTlsError> {
         let mut config = client_config(tls)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -35,7 +38,7 @@ impl ClientTls {
     }
 }
 
-/// Reads and verifies the files of TLS settings as a start does, without connecting.
+/// Reads and checks the files of an upstream's TLS settings as at a start, without connecting.
 ///
 /// # Errors
 /// [`UpstreamTlsError`], with which [`Builder::start`](crate::Builder::start) and a reload would fail.
@@ -43,6 +46,11 @@ pub fn check_upstream_tls(tls: &UpstreamTls) -> Result<(), UpstreamTlsError> {
     client_config(tls).map(drop)
 }
 
+/// Reads the files and creates a TLS configuration without ALPN, which verifies servers by pins or by root
+/// certificates.
+///
+/// # Errors
+/// [`UpstreamTlsError`].
 fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
@@ -65,6 +73,9 @@ fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
 }
 
 /// Returns the trusted root certificates: those in the configured file, or else those of the system.
+///
+/// # Errors
+/// [`UpstreamTlsError::NoRoots`] if the system has none; [`UpstreamTlsError`] if the file cannot be used.
 fn roots(tls: &UpstreamTls) -> Result<RootCertStore, UpstreamTlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &tls.ca {

@@ -1,4 +1,4 @@
-//! The transport to an upstream.
+//! The transport of a connection to an upstream.
 
 use crate::buffer::ImmediateWrite;
 use crate::socket::Socket;
@@ -16,7 +16,7 @@ pub(crate) enum UpstreamTransport {
 }
 
 impl UpstreamTransport {
-    /// Returns whether an idle connection is still usable: nothing was received, and it is open. No system call is made
+    /// Returns whether an idle connection is still usable: it is open, and nothing was received. Makes no system call
     /// if the runtime has no readiness event.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0u8; 1];

@@ -14,16 +14,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The delimitation of the request's content.
+/// The state of the request's content: how its end is found, or that it has ended.
 enum RequestContent {
+    /// The number of bytes that have not been consumed.
     Length(u64),
     Chunked(ChunkedDecoder),
+    /// All bytes until the end of the connection: a tunnel.
     Raw,
+    /// The content is complete, or the request has none.
     Done,
+    /// The chunked coding is malformed.
     Failed,
 }
 
-/// The framing of the response's content.
+/// The state of the response: its head is not sent, its content is being sent with this framing or as a tunnel, or it
+/// is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ResponseContent {
     Head,
@@ -32,20 +37,25 @@ enum ResponseContent {
     Done,
 }
 
-/// An exchange on an HTTP/1.1 connection.
+/// One request with its response on a client's HTTP/1 connection.
 pub(super) struct Http1Exchange {
     client: HttpConnection,
     method: Method,
     version: Version,
+    /// True if a further request may follow on the connection.
     keep_alive: bool,
-    /// True if the client waits for 100 (Continue) and has not received it.
+    /// True if the client waits for a 100 (Continue) response before it sends content, and has not received one.
     waits: bool,
     receiving: RequestContent,
     sending: ResponseContent,
+    /// The number of content bytes at the beginning of the input that can be read.
     data: usize,
     trailers: Fields,
+    /// True if the response was aborted before it was complete.
     aborted: bool,
+    /// True if this side's end of a tunnel is to be sent or was.
     half_closed: bool,
+    /// True if the client closed or reset the connection.
     lost: bool,
 }
 
@@ -78,9 +88,12 @@ impl Http1Exchange {
         }
     }
 
-    /// Returns the connection, ready for the next request. `None` if it must be closed.
+    /// Ends the exchange and returns the connection, ready for the next request. `None` if it was closed: the response
+    /// was aborted, or the connection cannot be reused. Unread request content of at most [`MAX_DRAIN`] bytes is
+    /// discarded for that. An aborted response ends so that the client recognises the truncation: by its framing, or by
+    /// a reset.
     pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
-        // What the kernel sends and cannot go on with is reset at once: it may not have sent all that it took.
+        // A connection that the kernel encrypts is reset at once: the kernel may not have sent all that it accepted.
         if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
             match self.sending {
                 ResponseContent::Head => {}
@@ -91,7 +104,7 @@ impl Http1Exchange {
                         .await;
                     self.client.linger(deadline).await;
                 }
-                // Only a reset shows it, after the client's system has what was sent.
+                // Only a reset shows the truncation. It is sent after the client's system has acknowledged the output.
                 _ => {
                     deadline.within(ACK_TIMEOUT, self.client.wire.socket().wait_acknowledged()).await;
                     self.client.wire.socket().reset_on_close();
@@ -117,12 +130,14 @@ impl Http1Exchange {
         None
     }
 
-    /// Returns whether more content is declared than is discarded to reuse a connection.
+    /// Returns whether the declared rest of the request's content is longer than [`MAX_DRAIN`], so that it is not
+    /// discarded. False for chunked content.
     const fn leaves_much(&self) -> bool {
         matches!(self.receiving, RequestContent::Length(left) if left > MAX_DRAIN as u64)
     }
 
-    /// Discards content. Returns whether all of it has arrived.
+    /// Discards request content. Completes with true when all of it has arrived, with false if it fails or exceeds
+    /// [`MAX_DRAIN`].
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut thrown = 0;
         loop {

@@ -22,26 +22,30 @@ use std::time::Duration;
 use stranger::is_met_with_silence;
 use tokio::io::AsyncWriteExt;
 
-/// The state of a connection between requests.
+/// A client's connection between requests, with the buffered input and output.
 struct HttpConnection {
     wire: ClientTransport,
     input: ReadBuffer,
     output: WriteBuffer,
 }
 
-/// The result of waiting for a request.
+/// The result of waiting for the next request of a connection.
 enum NextRequest {
     Request {
         keep_alive: bool,
         expects_continue: bool,
     },
+    /// The head is malformed or too large.
     Bad(h1::HeadError),
-    /// The head was not completed in time.
+    /// The header timeout passed before the head that had begun was complete.
     Slow,
+    /// The client closed the connection, sent nothing for the idle timeout, or the worker drains.
     End,
 }
 
-/// Serves the connection until it ends. `already` was read from the socket before.
+/// Serves HTTP/1 requests on the connection one after another, until it ends. `already` was read from the socket
+/// before. A malformed head is answered with an error and ends the connection; as the first on a plain connection it
+/// may be met with silence.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
     let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
@@ -89,8 +93,8 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
-/// Serves one request. Returns the connection if a further request may follow on it, else `None`. The state of the
-/// exchange is on the heap, so that an idle connection is small.
+/// Serves one request whose head was read into `head`, which is left empty. Returns the connection if a further request
+/// may follow on it, else `None`. The state of the exchange is on the heap, so that an idle connection is small.
 async fn serve_request(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -107,6 +111,7 @@ async fn serve_request(
     exchange.into_client(deadline).await
 }
 
+/// Counts and reports a request that was rejected for its head.
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
@@ -117,6 +122,7 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
+/// Returns the reason that is reported for a malformed head.
 const fn reason(why: h1::HeadError) -> Reason {
     match why {
         h1::HeadError::NotHttp => Reason::NotHttp,
@@ -134,7 +140,8 @@ const fn reason(why: h1::HeadError) -> Reason {
     }
 }
 
-/// Responds to a malformed request and closes the connection.
+/// Responds to a malformed request with this status and an error page, then closes the connection, within
+/// [`LINGER_PAUSE`] until the response is written and then as [`linger`] does.
 async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     let (media, body) = error_body::of(status, &edge_http::Fields::new());
     let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };
@@ -164,7 +171,8 @@ impl HttpConnection {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }
 
-    /// Reads until a request head is complete.
+    /// Reads until a request head is complete, which is stored in `head`. The idle timeout applies until the first
+    /// byte, then the header timeout until the head is complete.
     async fn next(
         &mut self,
         worker: &Rc<Worker>,

@@ -4,15 +4,17 @@ use edge_http::host::normalize;
 use edge_policy::Snapshot;
 use edge_policy::config::{PlainHttp, Reject};
 
-/// The highest number of bytes of a head that are searched.
+/// The number of bytes of a head that are searched for a Host field.
 const MAX_SEARCHED: usize = 64 * 1024;
 
-/// Returns whether a malformed head on a plain listener gets no response: rejections are silent, and the head names no site that
-/// is served there. A scanner thereby learns nothing.
+/// Returns whether a malformed head gets no response: the configured rejection is silent, and the head names no site
+/// that is served on this plain listener. A scanner thereby learns nothing.
 pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     snapshot.config().reject == Reject::Silent && !names_a_site(snapshot, listener, head)
 }
 
+/// Returns whether a line of the malformed head, after the first and up to an empty one, could be a Host field with the
+/// name of a site that is served on this listener without TLS.
 fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     let lines = head[..head.len().min(MAX_SEARCHED)].split(|byte| *byte == b'\n').skip(1);
     let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(possible_host);
@@ -22,8 +24,8 @@ fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> boo
     })
 }
 
-/// Returns the host in a line that a server could take for a Host field. `None` if the name before the colon is
-/// another, or the value is not UTF-8.
+/// Returns the host in a line that a server could take for a Host field, without userinfo and port. `None` if the name
+/// before the colon is another, or the value is not UTF-8.
 fn possible_host(line: &[u8]) -> Option<&str> {
     let at = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());

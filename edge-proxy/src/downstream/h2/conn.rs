@@ -1,4 +1,4 @@
-//! The state of an HTTP/2 connection: input, output, and the streams of tasks.
+//! The state of a client's HTTP/2 connection, without I/O: input, output, and the streams.
 
 mod discard;
 mod frames;
@@ -22,17 +22,19 @@ use std::time::Instant;
 
 /// The largest flow-control window (RFC 9113 §6.9.1).
 const MAX_WINDOW: i64 = (1 << 31) - 1;
-/// The number of bytes of pending output from which no more input is read. Content takes at most half of it; heads of a client
-/// that sends requests without reading responses fill the rest.
+/// The number of bytes of pending output from which no more input is read. Content fills at most half of it; the rest
+/// is for response heads and replies to frames, for a client that sends requests without reading responses.
 const MAX_PENDING_OUTPUT: usize = 2 * SIZE;
-/// The number of bytes that a response may buffer in its turn while others wait.
+/// The least number of bytes that a stream may send in its turn while others wait.
 const TURN_BYTES: usize = 16 * 1024;
-/// The number of reset streams that are remembered, for frames that the client sent before it received the reset.
+/// The number of streams that this side has reset and that are remembered, for frames that the client sent before it
+/// received the reset.
 const MAX_REMEMBERED_RESETS: usize = 128;
-/// The number of aborted requests that are tolerated per second.
+/// The number of aborted requests per second by which the count of them decreases.
 const ABORTS_PER_SECOND: u32 = 20;
 
-/// The limits for one client.
+/// The limits of one connection: concurrent streams, aborted requests beyond the tolerated rate, and the size of field
+/// sections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http2Limits {
     pub(super) streams: u32,
@@ -50,15 +52,16 @@ pub(super) struct PendingRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GoAway {
     No,
-    /// Sent without a limit; a PING determines whether the client has received it.
+    /// Sent with the highest stream ID, so without a limit. A PING determines whether the client has received it.
     Asked,
-    /// Sent with the last stream.
+    /// Sent again with the last accepted stream.
     Named,
 }
 
-/// A field section that spans several frames.
+/// A field section whose frames have not all arrived.
 struct Block {
     id: u32,
+    /// True if the stream ends with this section.
     end: bool,
     /// True if the priority fields make the stream depend on itself, which is an error.
     own: bool,
@@ -73,46 +76,58 @@ pub(super) struct Http2Connection {
     /// The stream and the offset in `out` of the last frame that END_STREAM can still be set on. `None` once writing
     /// of `out` has begun.
     last: Option<(u32, usize)>,
+    /// The HPACK decoder of the connection.
     decoder: HpackDecoder,
     block: Option<Block>,
+    /// True if the client's connection preface was received.
     preface: bool,
+    /// True if the client's SETTINGS were received.
     begun: bool,
     /// The highest stream identifier that the client used.
     highest: u32,
     /// The highest stream identifier that is accepted, as announced by GOAWAY.
     accepted: u32,
     leaving: GoAway,
+    /// True if the client sent GOAWAY.
     client_leaves: bool,
+    /// The initial send window of streams, from the client's SETTINGS.
     initial_window: i64,
+    /// The number of content bytes that may be sent on the connection.
     send_window: i64,
+    /// The number of content bytes that the client may still send on the connection.
     receive_window: i64,
     /// The receive window of the connection as announced.
     connection_window: u32,
     windows: Windows,
+    /// The number of consumed content bytes that no WINDOW_UPDATE has returned to the client yet.
     unreleased: u32,
+    /// True if a field section was sent, whose first one states the table size.
     said_table: bool,
     /// The streams that this side reset last.
     reset: VecDeque<u32>,
-    /// The requests that were answered before their content was complete.
+    /// The requests whose response is complete and whose remaining content is discarded.
     discarded: VecDeque<DiscardedRequest>,
-    /// The resets that are sent after the pending output.
+    /// The resets that are written once all pending output is.
     deferred_resets: Vec<DeferredReset>,
+    /// The number of aborted requests, less those that are tolerated per second.
     aborted: u32,
     /// The time at which the processed bytes arrived.
     now: Instant,
+    /// The time at which `aborted` was last decreased.
     forgiven: Instant,
+    /// The error code by which this side closed the connection.
     failed: Option<Code>,
     lost: bool,
     /// The streams that wait for room in the output buffer or in the connection's window.
     send_queue: SendQueue<u32>,
-    /// True if several streams want to send. Each may then send one turn before the next.
+    /// True if several streams want to send. Each may then send a limited number of bytes in its turn.
     contended: bool,
-    /// The number of bytes that the client's connection has accepted so far.
+    /// The number of output bytes that the socket has accepted so far.
     taken: u64,
     waker: Option<Waker>,
     /// True if the connection's task was woken and has not run since.
     awake: bool,
-    /// The reasons of requests that were rejected for their heads, to be reported.
+    /// The reasons of requests that were refused for their heads and are not reported yet.
     pub(super) refused: Vec<Reason>,
 }
 
@@ -157,7 +172,8 @@ impl Http2Connection {
         conn
     }
 
-    /// Appends SETTINGS and the WINDOW_UPDATE of the connection.
+    /// Appends the SETTINGS frame of this side, and the WINDOW_UPDATE that raises the connection's window to its
+    /// initial size.
     fn write_settings(&mut self) {
         use frame::setting;
         let settings = [
@@ -176,7 +192,7 @@ impl Http2Connection {
         frame::write(out, frame::WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
     }
 
-    /// Registers the connection's task to be woken by changes from now on.
+    /// Registers the connection's task, which is woken by the next change.
     pub(super) fn register_waker(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -184,7 +200,7 @@ impl Http2Connection {
         self.awake = false;
     }
 
-    /// Wakes the connection's task.
+    /// Wakes the connection's task, at most once until it registers again.
     pub(super) fn touch(&mut self) {
         if !self.awake
             && let Some(waker) = &self.waker
@@ -199,12 +215,12 @@ impl Http2Connection {
         self.failed
     }
 
-    /// Returns whether a field section is incomplete.
+    /// Returns whether a field section has begun whose frames have not all arrived.
     pub(super) const fn is_in_section(&self) -> bool {
         self.block.is_some()
     }
 
-    /// Returns whether the client's preface was received.
+    /// Returns whether the client's first SETTINGS frame was received.
     pub(super) const fn is_begun(&self) -> bool {
         self.begun
     }
@@ -214,8 +230,8 @@ impl Http2Connection {
         self.out.len() < MAX_PENDING_OUTPUT
     }
 
-    /// Returns whether the connection has ended but for its pending output: by an error, by the client, or after
-    /// GOAWAY when no stream is left.
+    /// Returns whether the connection has ended except for its pending output: by an error of either side, or after
+    /// GOAWAY when no stream is open and no reset is deferred.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost
@@ -223,7 +239,8 @@ impl Http2Connection {
             || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
-    /// Closes the connection with this error code: appends GOAWAY and ends all streams.
+    /// Closes the connection with this error code: appends GOAWAY and ends all streams. No effect if it has ended
+    /// already.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;
@@ -233,7 +250,7 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// Records that the client is gone: discards output and ends all streams.
+    /// Records that the client is gone: discards the pending output and ends all streams.
     pub(super) fn lose(&mut self) {
         self.lost = true;
         self.deferred_resets.clear();
@@ -241,7 +258,7 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// Ends all streams in both directions.
+    /// Ends all streams in both directions and wakes their tasks.
     fn end_all(&mut self) {
         self.block = None;
         self.send_queue.clear();
@@ -250,15 +267,15 @@ impl Http2Connection {
         }
     }
 
-    /// Appends GOAWAY with the last accepted stream.
+    /// Appends GOAWAY with this last stream ID and error code.
     fn write_goaway(&mut self, last: u32, code: Code) {
         let mut payload = last.to_be_bytes().to_vec();
         payload.extend_from_slice(&code.0.to_be_bytes());
         frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
     }
 
-    /// Announces that no new requests are accepted, and sends a PING to learn when the client knows. Requests sent before are
-    /// still accepted (RFC 9113 §6.8).
+    /// Begins a graceful shutdown (RFC 9113 §6.8): sends GOAWAY without a limit, and a PING to learn when the client
+    /// has received it. New requests are accepted until the acknowledgement. No effect when repeated.
     pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
@@ -272,7 +289,9 @@ impl Http2Connection {
         self.leaving != GoAway::No
     }
 
-    /// Counts an aborted request. A flood of them is an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
+    /// Counts an aborted request, and closes the connection with ENHANCE_YOUR_CALM if the limit is exceeded. The count
+    /// decreases by [`ABORTS_PER_SECOND`]. A flood of aborted requests is an attack on the upstream (CVE-2023-44487,
+    /// CVE-2025-8671).
     fn count_aborted(&mut self) {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
@@ -285,7 +304,8 @@ impl Http2Connection {
         }
     }
 
-    /// Resets a stream. Its task can neither read nor send any more.
+    /// Resets a stream: appends RST_STREAM at once, and ends the stream in both directions. No effect once the
+    /// connection has ended.
     pub(super) fn reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
@@ -295,8 +315,8 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Remembers a reset stream and releases its slot's content. Frames that the client sent before it receives the
-    /// reset are then ignored.
+    /// Ends a stream that was reset, discards its unread content, and remembers its ID. Frames for it that the client
+    /// sent before it receives the reset are ignored.
     fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == MAX_REMEMBERED_RESETS {
             self.reset.pop_front();
@@ -309,13 +329,14 @@ impl Http2Connection {
         self.release_all(held);
     }
 
-    /// Resets a stream for a protocol error of the client.
+    /// Resets a stream for an error of the client, which counts as an aborted request.
     fn stream_error(&mut self, id: u32, code: Code) {
         self.reset(id, code);
         self.count_aborted();
     }
 
-    /// Returns flow-control credit of the connection for consumed content.
+    /// Counts `n` bytes of content that were consumed or discarded, and returns them to the connection's window by a
+    /// WINDOW_UPDATE once they are half of it.
     fn release_all(&mut self, n: usize) {
         self.unreleased += n as u32;
         self.windows.count_passed(n);
@@ -329,7 +350,9 @@ impl Http2Connection {
         }
     }
 
-    /// Returns flow-control credit of a stream for consumed content.
+    /// Counts `n` bytes of a stream's content that were consumed, and returns them to the windows of the stream and of
+    /// the connection by WINDOW_UPDATE frames once they are half of the window. May begin a measurement of the window
+    /// by a PING.
     pub(super) fn release(&mut self, id: u32, n: usize) {
         if let Some(slot) = self.slots.get_mut(&id)
             && slot.body == StreamBody::Coming
@@ -350,15 +373,15 @@ impl Http2Connection {
         self.release_all(n);
     }
 
-    /// Returns the number of bytes that fit into the buffer and the connection's window.
+    /// Returns the number of content bytes that fit into both the output buffer and the connection's send window.
     fn shared_room(&self) -> usize {
         let window = usize::try_from(self.send_window).unwrap_or(0);
         window.min(SIZE.saturating_sub(self.out.len()))
     }
 
-    /// Returns the number of bytes of a stream's content that can be sent now. 0 if there is no room; `waker` is then
-    /// woken when that changes. A stream that only other streams block waits for its turn. `None` if the stream can
-    /// send nothing any more.
+    /// Returns the number of bytes of a stream's content that can be sent now. If it is 0, `waker` is woken when that
+    /// may have changed; a stream that lacks only room in the connection waits for its turn. `None` if the stream has
+    /// ended.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
         let contended = self.contended || !self.send_queue.is_empty();
@@ -379,18 +402,19 @@ impl Http2Connection {
         Some(room)
     }
 
-    /// Returns the number of bytes that the connection has accepted so far, if a stream only waits for its turn. `None` if its
-    /// own window is exhausted.
+    /// Returns the number of bytes that the socket has accepted so far. `None` if the stream's own window is exhausted
+    /// or it has ended: it does not wait for its turn then.
     pub(super) fn progress(&self, id: u32) -> Option<u64> {
         self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
     }
 
-    /// Counts bytes that the client's connection accepted.
+    /// Counts bytes of output that the socket has accepted.
     pub(super) const fn count_taken(&mut self, bytes: usize) {
         self.taken += bytes as u64;
     }
 
-    /// Divides the available window among the waiting streams, in equal parts of at least one turn.
+    /// Gives room to the waiting streams of the highest urgency and wakes them: each gets an equal part of the room,
+    /// but at least [`TURN_BYTES`] unless there is less, so not all may get any. The others stay in the queue.
     pub(super) fn wake_streams(&mut self) {
         let waiting = self.send_queue.equals();
         if waiting == 0 {
@@ -414,23 +438,25 @@ impl Http2Connection {
             }
         }
         if !self.send_queue.is_empty() {
-            // Those whose turn it is may have nothing to send: then it is the next ones' turn.
+            // A woken stream may have nothing to send: then the next ones get their turn.
             self.touch();
         }
     }
 
-    /// Marks the output as being written: no frame in it can be changed to end its stream.
+    /// Marks the pending output as being written: END_STREAM can no longer be set on a frame in it.
     pub(super) const fn begin_to_write(&mut self) {
         self.last = None;
     }
 
-    /// Returns the position of a field section, and whether it is the first of the connection.
+    /// Returns the position of a field section that is about to be written: its stream, whether it ends that, and
+    /// whether it is the first of the connection.
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
     }
 
-    /// Appends a response head.
+    /// Appends the head of an interim or final response. `end` is true if the response has no content. No effect if the
+    /// stream has ended.
     pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
         if !self.is_open(id) {
             return;
@@ -443,7 +469,8 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Appends content, which must fit into the window.
+    /// Appends content, which must fit into the windows of the stream and of the connection. No effect if the stream
+    /// has ended.
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
@@ -457,7 +484,8 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Ends the sending side of a stream.
+    /// Ends the sending side of a stream: sets END_STREAM on its last frame if that is not being written yet, or else
+    /// appends an empty DATA frame. No effect if the stream has ended.
     pub(super) fn send_end(&mut self, id: u32) {
         if !self.is_open(id) {
             return;
@@ -473,7 +501,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Appends the trailers of a response.
+    /// Appends the trailers of a response, which end the stream. No effect if the stream has ended.
     pub(super) fn send_trailers(&mut self, id: u32, fields: &edge_http::Fields) {
         if !self.is_open(id) {
             return;
@@ -483,12 +511,13 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Returns whether output of this stream can still be sent.
+    /// Returns whether this stream exists and has not been reset or ended by the connection.
     fn is_open(&self, id: u32) -> bool {
         self.slots.get(&id).is_some_and(|slot| !slot.dead)
     }
 
-    /// Releases the stream of a task. `whole` is true if its response is complete.
+    /// Removes a stream whose task has ended. `whole` is true if its response is complete: content that the client
+    /// still sends is then discarded instead of reset.
     pub(super) fn release_stream(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());

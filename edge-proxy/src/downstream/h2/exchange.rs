@@ -11,21 +11,28 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A stream owned by a task. Dropping it before its response is complete resets the stream.
+/// One request with its response on a stream of a client's HTTP/2 connection. Dropping it before the response is
+/// complete resets the stream.
 pub(super) struct Http2Exchange {
     conn: Rc<RefCell<Http2Connection>>,
     id: u32,
+    /// Content that was received and is not consumed yet.
     chunk: Bytes,
     trailers: Fields,
-    /// The number of content bytes that the response head declared and that are not sent yet.
+    /// The number of content bytes that the response head declared and that are not sent yet. `None` if no length was
+    /// declared.
     promised: Option<u64>,
     sent: SendState,
 }
 
+/// The progress of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendState {
+    /// The response is not complete.
     Partly,
+    /// The response is complete.
     All,
+    /// The stream was reset.
     Aborted,
 }
 
@@ -35,12 +42,13 @@ impl Http2Exchange {
         Self { conn, id, chunk: Bytes::new(), trailers, promised: None, sent }
     }
 
+    /// Aborts the response: resets the stream behind the pending output, unless it has ended already.
     fn reset(&mut self, code: Code) {
         self.sent = SendState::Aborted;
         let mut conn = self.conn.borrow_mut();
         // If it is dead, one side has reset it already.
         if conn.slots.get(&self.id).is_some_and(|slot| !slot.dead) {
-            // Behind what was sent of the answer, so that it is read first.
+            // Behind the pending output, so that the client reads that part of the response first.
             conn.defer_reset(self.id, code);
         }
     }

@@ -1,4 +1,4 @@
-//! An HTTP/2 connection of a client: concurrent streams, each served by its own task.
+//! A client's HTTP/2 connection: concurrent streams, each served by its own task.
 
 mod conn;
 mod exchange;
@@ -26,13 +26,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The number of reads in succession before the tasks of the streams run.
+/// The number of reads in succession after which the tasks of the streams run.
 const MAX_READS: usize = 8;
 
-/// The limit of unsent bytes in the kernel, which a small response waits for behind a large one.
+/// The highest number of unsent bytes in the kernel's send queue, behind which a small response may have to wait.
 const MAX_UNSENT: u32 = 128 * 1024;
 
-/// Serves the connection until it ends. `already` was read from the socket before.
+/// Serves an HTTP/2 connection until it ends. `already` was read from the socket before.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
@@ -58,13 +58,14 @@ struct Driver {
     deadline: Deadline,
     /// The deadline of an incomplete field section.
     section: Deadline,
-    /// True if a field section is incomplete.
+    /// True if a field section, or a frame that may belong to one, is incomplete.
     unfinished: bool,
-    /// True if a field section was not completed in time.
+    /// True if a field section was not completed within the header timeout.
     slow: bool,
     timeouts: Timeouts,
-    /// The requests in the input read last.
+    /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,
+    /// True if nothing more can be written to the client.
     gone: bool,
 }
 
@@ -99,7 +100,8 @@ impl Driver {
         }
     }
 
-    /// Drives the connection. Completes when it has ended.
+    /// Drives the connection once: reads, starts requests, writes, and enforces deadlines. Completes when the
+    /// connection has ended. A connection without requests for the idle timeout is shut down gracefully.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().register_waker(cx.waker());
         self.go_away_when_draining();
@@ -134,7 +136,7 @@ impl Driver {
             }
             Poll::Ready(()) => {
                 if conn.slots.is_empty() {
-                    // Nothing was asked for a while: say goodbye, and go at the latest when that was written.
+                    // No request for the idle timeout: GOAWAY is sent, and the connection ends within the handshake timeout.
                     conn.go_away();
                     self.deadline.set(self.timeouts.handshake);
                     cx.waker().wake_by_ref();
@@ -147,7 +149,8 @@ impl Driver {
         }
     }
 
-    /// Sends GOAWAY once the worker drains. A connection without streams then ends within the handshake timeout.
+    /// Begins a graceful shutdown once the worker drains. A connection without streams then ends within the handshake
+    /// timeout.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if self.worker.sweep().draining() && !conn.is_leaving() {
@@ -158,7 +161,8 @@ impl Driver {
         }
     }
 
-    /// Reads available bytes and starts their requests. Returns whether there may be more.
+    /// Reads and processes available bytes, at most [`MAX_READS`] times. Returns true if more may be available, also if
+    /// too much output is pending to read it.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..MAX_READS {
             let conn = self.conn.borrow();
@@ -182,7 +186,8 @@ impl Driver {
         true
     }
 
-    /// Processes `n` bytes of new input.
+    /// Processes input whose last `n` bytes are new: counts them against floods, handles complete frames, and starts
+    /// the requests that have arrived.
     fn take(&mut self, n: usize) {
         let bytes = self.input.bytes();
         let now = Instant::now();
@@ -204,7 +209,7 @@ impl Driver {
         let in_section = conn.is_in_section();
         drop(conn);
         self.input.consume(used);
-        // Of an incomplete frame, its type where that has arrived.
+        // An incomplete frame counts by its type, or as part of a field section if that has not arrived.
         let unfinished = match self.input.bytes() {
             [] => in_section,
             [_, _, _, kind, ..] => in_section || matches!(*kind, frame::HEADERS | frame::CONTINUATION),
@@ -225,7 +230,10 @@ impl Driver {
         }
     }
 
-    /// Writes pending output. Returns whether all is written.
+    /// Writes pending output, then deferred resets. Returns false if the socket does not accept all of it now.
+    ///
+    /// # Errors
+    /// The error of the connection.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut conn = self.conn.borrow_mut();
         let waiting = conn.out.len();
@@ -245,13 +253,14 @@ impl Driver {
             Poll::Ready(flushed) => flushed?,
             Poll::Pending => return Ok(false),
         }
-        // In a write of its own: a client looks at what it answers before that.
+        // Resets are written separately, so that a client processes the response before them.
         let late = conn.write_deferred_resets();
         drop(conn);
         if late { self.write(cx) } else { Ok(true) }
     }
 
-    /// Closes the connection so that the client can read the last output.
+    /// Reports the error that ended the connection, if there was one, and closes the connection. After an error, input
+    /// is discarded for a while, so that the client can read the GOAWAY.
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
@@ -276,6 +285,7 @@ impl Driver {
         }
     }
 
+    /// Counts and reports a rejected connection or request.
     fn turned_away(&self, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected {
             peer: self.connection.peer,

@@ -1,4 +1,4 @@
-//! The state of a stream that is owned by a task.
+//! The state of an HTTP/2 stream that is served by a task.
 
 use crate::body::BodyError;
 use crate::ids::IdHasher;
@@ -11,7 +11,7 @@ use std::task::Waker;
 
 pub(crate) use crate::ids::remember;
 
-/// The number of slots that a worker keeps for reuse.
+/// The highest number of stream states that a worker keeps for reuse.
 const MAX_POOLED_SLOTS: usize = 256;
 
 thread_local! {
@@ -22,7 +22,7 @@ thread_local! {
 
 pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<IdHasher>>;
 
-/// The progress of a request's content.
+/// The progress of a request's content: more is expected, it has ended, or it failed with this error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StreamBody {
     #[default]
@@ -31,38 +31,48 @@ pub(super) enum StreamBody {
     Failed(BodyError),
 }
 
-/// The state of a stream.
+/// The state of a stream: received content, flow-control windows, and the tasks that wait for it.
 #[derive(Default)]
 pub(super) struct StreamSlot {
-    /// The content that is not read yet. It occupies no more memory than the window, regardless of its frames.
+    /// The received content that is not consumed yet. It occupies no more memory than the window, however small the
+    /// frames are.
     pub(super) input: BytesMut,
     pub(super) body: StreamBody,
+    /// The trailers of the request, once they have arrived.
     pub(super) trailers: Option<Fields>,
-    /// The number of declared content bytes that have not arrived.
+    /// The number of declared content bytes that have not arrived. `None` if no length was declared.
     pub(super) expected: Option<u64>,
+    /// The number of content bytes that the client accepts on this stream. May be negative (RFC 9113 §6.9.2).
     pub(super) send_window: i64,
+    /// The number of content bytes that the client may still send on this stream.
     pub(super) receive_window: i64,
-    /// The receive window of the stream as announced.
+    /// The size of the stream's receive window as announced to the client, in bytes.
     pub(super) window: u32,
+    /// The number of consumed content bytes that no WINDOW_UPDATE has returned to the client yet.
     pub(super) unreleased: u32,
     /// True if nothing more can be sent: either side reset the stream, or the connection ended.
     pub(super) dead: bool,
-    /// True if the stream waits for its turn to send.
+    /// True if the stream is in the queue of those that wait for their turn to send.
     pub(super) waits: bool,
     /// The number of bytes that the stream may still send in its turn while others wait.
     pub(super) turn: usize,
     /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
+    /// The task that waits for content.
     pub(super) reader: Option<Waker>,
+    /// The task that waits for room to send.
     pub(super) writer: Option<Waker>,
+    /// The task to wake when the stream ends.
     pub(super) watcher: Option<Waker>,
 }
 
 impl StreamSlot {
+    /// Returns the state of a new stream, in reused memory if there is some.
     pub(super) fn new() -> Box<Self> {
         POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
+    /// Clears the state and keeps its memory for reuse.
     pub(super) fn recycle(mut self: Box<Self>) {
         *self = Self::default();
         POOL.with_borrow_mut(|pool| {
@@ -72,7 +82,8 @@ impl StreamSlot {
         });
     }
 
-    /// Ends both directions. Content that arrived before can still be read.
+    /// Ends both directions and wakes the waiting tasks. Content that has not ended fails with `why` after the part
+    /// that arrived before is read.
     pub(super) fn end(&mut self, why: BodyError) {
         self.dead = true;
         if self.body == StreamBody::Coming {
@@ -82,6 +93,7 @@ impl StreamSlot {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
+    /// Wakes the task that waits for content.
     pub(super) fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

@@ -9,10 +9,10 @@
 
 use quinn_proto::Transmit;
 
-/// The number of bytes that may be sent for each byte received.
+/// The number of bytes that may be sent to an address that is not validated for each byte received from it.
 const FACTOR: u64 = 3;
 
-/// The byte counts of a connection whose address is not validated.
+/// The byte counts of a connection whose address is not validated, and the datagram that is held back, if any.
 #[derive(Debug, Default)]
 pub(super) struct AmplificationLimit {
     received: u64,
@@ -22,7 +22,7 @@ pub(super) struct AmplificationLimit {
 }
 
 impl AmplificationLimit {
-    /// Counts a datagram from the client.
+    /// Counts the bytes of a datagram from the client.
     pub(super) fn received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
@@ -37,7 +37,8 @@ impl AmplificationLimit {
         self.lifted
     }
 
-    /// Counts a datagram to the client and returns true, or returns false if it would exceed the limit.
+    /// Returns whether a datagram of this size may be sent: the limit is lifted, or would not be exceeded. If so, the
+    /// datagram is counted as sent.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);
@@ -47,7 +48,7 @@ impl AmplificationLimit {
         may
     }
 
-    /// Keeps a datagram that exceeds the limit, to be sent later.
+    /// Stores a datagram that exceeds the limit, to be sent later. Replaces one that was stored before.
     pub(super) fn hold(&mut self, transmit: Transmit, content: &[u8]) {
         self.held = Some((transmit, content.to_vec()));
     }
@@ -57,7 +58,7 @@ impl AmplificationLimit {
         self.held.is_some()
     }
 
-    /// Takes the datagram that was held back. `None` if there is none or it still exceeds the limit.
+    /// Takes the stored datagram and counts it as sent. `None` if there is none or it still exceeds the limit.
     pub(super) fn release(&mut self) -> Option<(Transmit, Vec<u8>)> {
         let size = self.held.as_ref()?.0.size;
         if self.may_send(size) { self.held.take() } else { None }

@@ -1,4 +1,4 @@
-//! Connection IDs that contain the number of their worker, and the handover of datagrams to it.
+//! Connection IDs that contain the number of their worker, and the passing of datagrams to that worker.
 
 use super::socket::Datagram;
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
@@ -9,22 +9,24 @@ use tokio::sync::mpsc;
 /// The length of the connection IDs issued here, in bytes.
 pub(super) const LEN: usize = 8;
 
-/// The highest number of datagrams queued for another worker. Further ones are dropped, as on a congested path.
+/// The highest number of datagrams queued for a worker by the others. Further ones are dropped, as on a congested path.
 const MAX_QUEUED: usize = 1024;
 
-/// The key by which the workers of one address recognize each other's connection IDs. An ID consists of four random
-/// bytes, the masked worker number, and three bytes of authentication. Without the key it does not reveal which
+/// The key by which the workers of one address recognise each other's connection IDs. An ID consists of four random
+/// bytes, the masked worker number, and three bytes of authentication. Without the key, an ID does not reveal which
 /// worker issued it.
 #[derive(Clone, Debug, Default)]
 struct CidKey(RandomState);
 
 impl CidKey {
+    /// Returns the connection ID for a nonce and a worker's number.
     fn seal(&self, nonce: [u8; 4], worker: u8) -> [u8; LEN] {
         let hash = self.0.hash_one(nonce).to_le_bytes();
         let [a, b, c, d] = nonce;
         [a, b, c, d, worker ^ hash[0], hash[1], hash[2], hash[3]]
     }
 
+    /// Returns the worker's number in a connection ID. `None` if the ID was not issued with this key.
     fn open(&self, cid: &[u8]) -> Option<u8> {
         let cid: &[u8; LEN] = cid.try_into().ok()?;
         let hash = self.0.hash_one(*cid.first_chunk::<4>()?).to_le_bytes();
@@ -32,6 +34,7 @@ impl CidKey {
     }
 }
 
+/// The generator of a worker's connection IDs.
 struct Generator {
     key: CidKey,
     worker: u8,
@@ -63,14 +66,15 @@ impl ConnectionIdGenerator for Generator {
 pub(super) enum Owner {
     /// This worker issued the ID.
     Here,
-    /// The worker of this number issued the ID.
+    /// The worker with this number issued the ID.
     Other(u8),
     /// No worker of this address issued the ID.
     Nobody,
 }
 
-/// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's address, so after
-/// a migration packets arrive at another worker, which hands them over.
+/// The membership of a worker's engine in the group that shares a UDP address. The kernel selects a socket by the
+/// client's address, so after the client's address changes, packets arrive at another worker, which passes them to the
+/// owner.
 pub(crate) struct Handover {
     key: CidKey,
     worker: u8,
@@ -79,7 +83,7 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Creates the memberships of a group of engines.
+    /// Creates the memberships of a group of engines, one per worker in the order of their numbers.
     pub(crate) fn mesh(workers: u8) -> Vec<Self> {
         let key = CidKey::default();
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();
@@ -89,7 +93,7 @@ impl Handover {
             .collect()
     }
 
-    /// Returns the worker that issued a connection ID.
+    /// Returns the owner of a connection ID, by its authentication.
     pub(super) fn owner(&self, cid: &[u8]) -> Owner {
         match self.key.open(cid) {
             Some(worker) if worker == self.worker => Owner::Here,
@@ -98,13 +102,14 @@ impl Handover {
         }
     }
 
-    /// Queues a datagram for another worker. It is dropped if the queue is full.
+    /// Queues a datagram for the worker with this number. It is dropped if the queue is full or the worker has ended.
     pub(super) fn send(&self, worker: u8, datagram: Datagram) {
         if let Some(peer) = self.peers.get(usize::from(worker)) {
             let _ = peer.try_send(datagram);
         }
     }
 
+    /// Returns a function that creates generators of this worker's connection IDs.
     pub(super) fn generator(&self) -> impl Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync + 'static {
         let (key, worker) = (self.key.clone(), self.worker);
         move || Box::new(Generator { key: key.clone(), worker })

@@ -7,24 +7,27 @@ use quinn_proto as quic;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-/// The configuration of an engine.
+/// The configuration of an HTTP/3 engine.
 pub(crate) struct EngineConfig {
     /// The socket. It is bound with SO_REUSEPORT if there are several workers.
     pub(crate) socket: UdpSocket,
-    /// The QUIC configuration for accepting connections: see [`server_config`].
+    /// The QUIC configuration of accepted connections: see [`server_config`].
     pub(crate) server: Arc<quic::ServerConfig>,
-    /// The membership of this engine in the group that shares its address: see [`Handover::mesh`].
+    /// The membership in the group of engines that share the address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
     pub(crate) limits: QuicLimits,
 }
 
-/// The number of packets that a client is asked to receive before it acknowledges, if it supports that
+/// The number of packets that a client is asked to receive before it must acknowledge, if it supports that
 /// (draft-ietf-quic-ack-frequency). By default it acknowledges every second packet (RFC 9000 §13.2.2), which costs a
 /// third of the work of a download.
 const ACK_ELICITING_THRESHOLD: u32 = 9;
 
-/// Creates the QUIC configuration for accepting connections from a TLS configuration. `tls` needs TLS 1.3 and, if it
-/// allows early data at all, `u32::MAX` bytes of it (RFC 9001 §4.6.1).
+/// Creates the QUIC configuration of accepted connections from a TLS configuration, whose ALPN becomes `h3`. `tls` must
+/// use TLS 1.3 and, if it accepts early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
+///
+/// # Errors
+/// `NoInitialCipherSuite` if `tls` lacks the cipher suite of Initial packets.
 pub(crate) fn server_config(
     mut tls: rustls::ServerConfig,
     limits: &QuicLimits,

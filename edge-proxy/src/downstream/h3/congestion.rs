@@ -25,14 +25,15 @@ const ALPHA_CUBIC: f64 = 3.0 * (1.0 - BETA_CUBIC) / (1.0 + BETA_CUBIC);
 
 /// The number of round-trip samples in a round before it is compared with the previous round (RFC 9406 §4.3).
 const MIN_ROUND_SAMPLES: u32 = 8;
-/// The bounds of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
+/// The lower and the upper bound of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
 const RTT_INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
-/// The divisor of acknowledged bytes by which the window grows in conservative slow start (RFC 9406 §4.2).
+/// The divisor of the window's growth in conservative slow start: it grows by a quarter of the acknowledged bytes (RFC
+/// 9406 §4.2).
 const CONSERVATIVE_GROWTH: u64 = 4;
 /// The number of rounds of conservative slow start, after which slow start ends (RFC 9406 §4.3).
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
-/// Returns the factory of the controllers of connections.
+/// Returns the factory of the connections' congestion controllers: CUBIC, or quinn's BBR with the same initial window.
 pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
     match congestion {
         Congestion::Bbr => {
@@ -54,30 +55,31 @@ impl ControllerFactory for Factory {
     }
 }
 
-/// The state of slow start.
+/// The phase of slow start (RFC 9406 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SlowStart {
+    /// The window grows by the acknowledged bytes.
     Fast,
-    /// The round trip increased: the window grows slowly for this many more rounds, to see whether a queue was the
-    /// cause. Contains the shortest round trip before.
-    Conservative {
-        rounds: u32,
-        baseline: Duration,
-    },
+    /// The round-trip time has increased: the window grows slowly for this many more rounds, to find out whether a
+    /// queue is the cause. `baseline` is the shortest round-trip time of the round in which the increase was found.
+    Conservative { rounds: u32, baseline: Duration },
 }
 
-/// A round of slow start: it ends when the packet that was sent last at its start is acknowledged.
+/// A round of slow start. It ends when the packet that was the last one sent at its start is acknowledged.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     /// The number of the last packet that was sent when the round began.
     end: u64,
+    /// The shortest round-trip time of this round.
     shortest: Duration,
+    /// The number of round-trip samples in this round.
     samples: u32,
-    /// The shortest round-trip time of the previous round.
+    /// The shortest round-trip time of the previous round. `Duration::MAX` in the first one.
     before: Duration,
 }
 
-/// An epoch of congestion avoidance: the time since the last reduction of the window.
+/// An epoch of congestion avoidance, which begins with the first acknowledgement after a reduction of the window or
+/// after slow start.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
     since: Instant,
@@ -87,21 +89,25 @@ struct Epoch {
     reno: f64,
 }
 
-/// The CUBIC controller of one connection.
+/// The congestion controller of one connection. Windows are in bytes.
 #[derive(Clone, Debug)]
 struct Cubic {
     mtu: u64,
     window: u64,
+    /// The window at which slow start ends (ssthresh). `u64::MAX` before the first reduction.
     threshold: u64,
     /// The number of bytes acknowledged since the connection began.
     acknowledged: u64,
     slow_start: SlowStart,
     round: Round,
+    /// The number of the packet that was sent last.
     last_sent: u64,
     /// The window before its last reduction in bytes, lowered by fast convergence (W_max of RFC 9438 §4.7).
     w_max: f64,
+    /// The present epoch of congestion avoidance. `None` until its first acknowledgement.
     epoch: Option<Epoch>,
-    /// The time of the last reduction. Losses of packets sent before it do not reduce the window again.
+    /// The time of the last reduction of the window. Packets that were sent before cause no other reduction, and do not
+    /// let the window grow.
     recovery: Option<Instant>,
 }
 
@@ -121,12 +127,13 @@ impl Cubic {
         }
     }
 
-    /// Returns the smallest window in bytes.
+    /// Returns the smallest window in bytes: two packets.
     const fn least(&self) -> u64 {
         2 * self.mtu
     }
 
-    /// Grows the window for acknowledged bytes in slow start (RFC 9406 §4.2).
+    /// Grows the window for acknowledged bytes in slow start: by as many, or by a quarter in its conservative phase
+    /// (RFC 9406 §4.2).
     fn grow_slowly(&mut self, bytes: u64) {
         self.window += match self.slow_start {
             SlowStart::Fast => bytes,
@@ -134,7 +141,8 @@ impl Cubic {
         };
     }
 
-    /// Grows the window for `bytes` acknowledged bytes in congestion avoidance (RFC 9438 §4.2 to §4.5).
+    /// Grows the window for `bytes` acknowledged bytes in congestion avoidance (RFC 9438 §4.2 to §4.5), by at most half
+    /// of them and one byte.
     fn avoid(&mut self, now: Instant, bytes: u64, rtt: Duration) {
         let (window, mtu) = (self.window as f64, self.mtu as f64);
         let w_max = self.w_max.max(window);
@@ -145,7 +153,7 @@ impl Cubic {
         });
         let since = now.saturating_duration_since(epoch.since);
         let cubic = |t: f64| C.mul_add((t - epoch.k).powi(3), w_max / mtu) * mtu;
-        // Once Reno is back where it was, it grows by a segment a round trip.
+        // Once Reno's window is as large as before the reduction, it grows by a segment per round trip.
         let alpha = if epoch.reno >= w_max { 1.0 } else { ALPHA_CUBIC };
         epoch.reno += alpha * mtu * bytes as f64 / window;
         let grown = if cubic(since.as_secs_f64()) < epoch.reno {
@@ -158,8 +166,9 @@ impl Cubic {
         self.window = (grown as u64).min(self.window + bytes / 2 + 1);
     }
 
-    /// Records a round-trip sample in slow start. Enters its conservative phase if the round-trip time rises, and
-    /// leaves that if it falls again (RFC 9406 §4.2).
+    /// Records a round-trip time in slow start. After eight in a round, enters the conservative phase if the shortest
+    /// one has increased since the previous round, and leaves that phase if it is below the baseline again (RFC 9406
+    /// §4.2).
     fn sample(&mut self, rtt: Duration) {
         let round = &mut self.round;
         round.shortest = round.shortest.min(rtt);
@@ -176,14 +185,14 @@ impl Cubic {
                 }
             }
             SlowStart::Conservative { baseline, .. } if round.shortest < baseline => {
-                // It was not a queue that grows.
+                // The increase was not caused by a growing queue.
                 self.slow_start = SlowStart::Fast;
             }
             SlowStart::Conservative { .. } => {}
         }
     }
 
-    /// Begins a round. Conservative slow start ends after its last round.
+    /// Begins a round of slow start. After the last conservative round, slow start ends with the present window.
     fn next_round(&mut self) {
         self.round =
             Round { end: self.last_sent, shortest: Duration::MAX, samples: 0, before: self.round.shortest };
@@ -196,7 +205,9 @@ impl Cubic {
         }
     }
 
-    /// Grows the window for acknowledged bytes, by the phase of the connection. `sent` is when their packet was sent.
+    /// Grows the window for `bytes` acknowledged bytes of a packet that was sent at `sent`: by slow start below the
+    /// threshold, else by congestion avoidance. It does not grow for packets sent before the last reduction, or if
+    /// `app_limited` is true: then the connection had too little to send to use the window.
     fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
         self.acknowledged = self.acknowledged.saturating_add(bytes);
         if self.recovery.is_some_and(|recovery| sent <= recovery) {

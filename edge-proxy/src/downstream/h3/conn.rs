@@ -1,4 +1,4 @@
-//! One connection: QUIC's state machine, and HTTP/3's above it.
+//! A client's QUIC connection: the state machine of quinn-proto, and that of HTTP/3 above it.
 
 mod sending;
 mod upkeep;
@@ -23,31 +23,33 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-/// The number of bytes that a connection may have in flight or queued in QUIC before its path proves to be faster.
-/// Other streams wait behind them. It is twice the initial congestion window or more.
+/// The number of response bytes that a connection may have in flight or queued in QUIC before its path proves to be
+/// faster. Content of other streams waits behind them. It is at least twice the initial congestion window.
 pub(super) const SEND_WINDOW: u64 = 128 * 1024;
 
-/// The number of bytes that a stream may pass to QUIC in its turn while others wait.
+/// The number of bytes that a stream may pass to QUIC in its turn while other streams wait.
 const TURN: usize = 16 * 1024;
 
 /// The highest number of bytes that one read takes from QUIC.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// A request with a complete head, to be passed to the service.
+/// A request whose head is complete, to be passed to the service.
 pub(super) struct QuicRequest {
     pub(super) id: StreamId,
     pub(super) head: RequestHead,
     pub(super) decoder: RequestDecoder,
+    /// Bytes that were received behind the head and are not decoded yet.
     pub(super) input: Bytes,
+    /// True if the stream ended with the head, so that the request has no content.
     pub(super) ended: bool,
 }
 
-/// The result of reading a stream.
+/// The result of reading from a stream: the next bytes, its end, or that nothing has arrived.
 pub(super) enum ReadOutcome {
     Data(Bytes),
     End,
     Blocked,
-    /// The client reset it.
+    /// The client reset the stream.
     Reset,
 }
 
@@ -57,31 +59,46 @@ pub(super) struct QuicConnection {
     pub(super) slots: RequestTable,
     /// The number of streams without a complete head.
     pub(super) heads: usize,
+    /// The time at which the connection was created.
     pub(super) since: Instant,
-    /// True if nothing more can be sent or received.
+    /// True if the connection has ended: nothing more can be sent or received.
     pub(super) lost: bool,
+    /// The reason the connection ended. `None` while it is open.
     pub(super) closed: Option<CloseReason>,
+    /// The tasks that wait for the end of the handshake.
     pub(super) handshake: Vec<Waker>,
+    /// True once the ClientHello was processed.
     pub(super) opened: bool,
     uni: StreamMap<UniStream>,
+    /// The critical streams that the client has opened.
     seen: CriticalStreams,
+    /// This side's control stream. `None` until it is opened.
     control: Option<StreamId>,
+    /// Frames for the control stream that QUIC did not accept yet.
     control_out: Vec<u8>,
+    /// The ID of the stream after the last request.
     next_request: u64,
+    /// The ID from which on requests are rejected, as announced by GOAWAY. `None` if none is rejected.
     goaway: Option<u64>,
+    /// The number of requests with a complete head.
     requests: u64,
+    /// The number of aborted requests, less those that are tolerated per second.
     aborted: u32,
+    /// The time at which `aborted` was last decreased.
     forgiven: Instant,
+    /// The client's address for policy and logs.
     peer: SocketAddr,
+    /// Another address that QUIC uses, and the time at which that was noticed. `None` if it uses `peer`.
     moved: Option<(SocketAddr, Instant)>,
-    /// True if QUIC did not accept all data that was offered.
+    /// True if QUIC did not accept all data that was offered since its send window was last adjusted.
     blocked: bool,
-    /// The streams that wait until QUIC accepts more.
+    /// The streams whose output waits until QUIC accepts more.
     send_queue: SendQueue<StreamId>,
     /// The number of bytes that QUIC has accepted so far. It accepts more only when the client acknowledges.
     taken: u64,
+    /// The time of the last PING, or of the connection's start.
     pinged: Instant,
-    /// The numbers of rejected requests since the service was last notified.
+    /// The numbers of requests that were rejected since the service was last notified.
     pub(super) refused: RejectedHeads,
 }
 
@@ -115,7 +132,8 @@ impl QuicConnection {
         }
     }
 
-    /// Processes all pending events of QUIC. Requests whose heads are complete are added to `arrived`.
+    /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, passes pending
+    /// output on. Requests whose heads are complete are added to `arrived`.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -150,6 +168,7 @@ impl QuicConnection {
         self.follow_address(shared.now.get());
     }
 
+    /// Handles an event of a stream: a new stream, input, room for output, or STOP_SENDING.
     fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
         match *event {
             StreamEvent::Opened { dir: Dir::Bi } => {
@@ -219,8 +238,8 @@ impl QuicConnection {
         }
     }
 
-    /// Opens this side's control stream. QPACK streams are not opened: without a dynamic table they would stay empty
-    /// (RFC 9204 §4.2).
+    /// Opens this side's control stream and sends SETTINGS, once the client permits it. QPACK streams are not opened:
+    /// without a dynamic table they would stay empty (RFC 9204 §4.2).
     fn open_control(&mut self, shared: &EngineState) {
         if self.control.is_some() {
             return;
@@ -243,6 +262,7 @@ impl QuicConnection {
         self.flush_control();
     }
 
+    /// Passes pending frames of the control stream to QUIC.
     fn flush_control(&mut self) {
         let Some(id) = self.control else { return };
         if let Ok(n) = self.quic.send_stream(id).write(&self.control_out) {
@@ -250,8 +270,9 @@ impl QuicConnection {
         }
     }
 
-    /// Sends GOAWAY (RFC 9114 §5.2). With `last`, no further requests are accepted; without it, those that the client
-    /// sends before it receives the frame still are.
+    /// Sends GOAWAY (RFC 9114 §5.2). If `last` is true, no further requests are accepted; otherwise those that the
+    /// client sends before it receives the frame still are. No effect before the control stream is open, or once the
+    /// connection has ended.
     pub(super) fn go_away(&mut self, last: bool) {
         if self.control.is_none() || self.lost {
             return;
@@ -264,6 +285,8 @@ impl QuicConnection {
         self.flush_control();
     }
 
+    /// Reads and decodes the available bytes of a unidirectional stream of the client. Too many frames on the control
+    /// stream close the connection.
     fn read_uni(&mut self, shared: &EngineState, id: StreamId) {
         while self.uni.contains_key(&id) && !self.lost {
             let read = self.read(id);
@@ -300,7 +323,8 @@ impl QuicConnection {
         }
     }
 
-    /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete.
+    /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete. A
+    /// malformed or incomplete head resets the stream or closes the connection.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);
@@ -334,6 +358,8 @@ impl QuicConnection {
         }
     }
 
+    /// Decodes a complete head and adds the request to `arrived`. `input` are the bytes behind it. Reads the stream
+    /// once more, since most requests end with their head.
     fn head_ready(
         &mut self,
         shared: &EngineState,
@@ -371,7 +397,8 @@ impl QuicConnection {
         }
     }
 
-    /// Reads the next bytes of a stream, which gives the client flow-control credit for as many.
+    /// Reads the next bytes of a stream, at most [`MAX_CHUNK`], which returns as much flow-control credit to the
+    /// client.
     pub(super) fn read(&mut self, id: StreamId) -> ReadOutcome {
         let mut stream = self.quic.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return ReadOutcome::Reset };
@@ -381,12 +408,12 @@ impl QuicConnection {
             Err(quic::ReadError::Blocked) => ReadOutcome::Blocked,
             Err(quic::ReadError::Reset(_)) => ReadOutcome::Reset,
         };
-        // Whether that is worth a packet is seen when the connection is asked for one.
+        // quinn-proto decides later whether the credit is worth a packet.
         let _ = chunks.finalize();
         read
     }
 
-    /// Resets a stream in both directions with this code, and removes it unless a task owns it.
+    /// Resets a stream in both directions with this code, discards its output, and removes it unless a task owns it.
     pub(super) fn refuse(&mut self, id: StreamId, code: Code) {
         let _ = self.quic.send_stream(id).reset(var(code));
         let _ = self.quic.recv_stream(id).stop(var(code));
@@ -401,8 +428,8 @@ impl QuicConnection {
         }
     }
 
-    /// Handles a protocol error on a stream that no task owns: resets the stream, closes the connection, or responds
-    /// with 431.
+    /// Handles a protocol error on a stream that no task owns: resets the stream or closes the connection, or responds
+    /// with 431 to a head that is too large.
     fn fail(&mut self, shared: &EngineState, id: StreamId, fault: ProtocolError) {
         match fault {
             ProtocolError::Connection(code) => self.close(shared, code),
@@ -429,7 +456,7 @@ impl QuicConnection {
         }
     }
 
-    /// Closes the connection with this error code.
+    /// Closes the connection with this error code and ends all streams. No effect if it has ended already.
     pub(super) fn close(&mut self, shared: &EngineState, code: Code) {
         if self.lost {
             return;
@@ -439,7 +466,7 @@ impl QuicConnection {
         self.lose(shared);
     }
 
-    /// Ends all streams after the connection has ended.
+    /// Ends all streams after the connection has ended: wakes their tasks, and removes those that no task owns.
     fn lose(&mut self, shared: &EngineState) {
         self.lost = true;
         self.send_queue.clear();
@@ -454,10 +481,12 @@ impl QuicConnection {
     }
 }
 
+/// Converts an error code to quinn's integer type.
 pub(super) fn var(code: Code) -> VarInt {
     VarInt::from_u64(code.0).unwrap_or(VarInt::MAX)
 }
 
+/// Converts the reason of quinn-proto for the end of a connection.
 fn closed(reason: &quic::ConnectionError) -> CloseReason {
     use quic::ConnectionError as E;
     match reason {
@@ -473,7 +502,9 @@ fn closed(reason: &quic::ConnectionError) -> CloseReason {
 /// A connection, shared by the engine and the tasks of its requests.
 pub(super) struct QuicConnectionCell {
     pub(super) shared: Rc<EngineState>,
+    /// The index of the connection in the engine and its endpoint.
     pub(super) index: usize,
+    /// True if the connection is in the engine's list of changed ones.
     pub(super) dirty: Cell<bool>,
     pub(super) state: RefCell<QuicConnection>,
 }

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 
 /// A command to a running engine.
 pub(super) enum EngineCommand {
+    /// Use this QUIC configuration for new connections, and these limits.
     Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
+    /// Shut down within this duration.
     Shutdown(Duration),
 }
 
@@ -26,15 +28,15 @@ impl EngineControl {
         (Self(sender), ControlReceiver(receiver))
     }
 
-    /// Accepts further connections with these settings. The limits apply to existing connections as well, unless they were
-    /// negotiated.
+    /// Sends the command to accept further connections with these settings. The limits also apply to existing
+    /// connections, except those that were negotiated at their start.
     pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
-    /// Stops accepting connections and, after a moment for requests already sent, new requests. Ends when all requests have
-    /// finished, or after `within`.
+    /// Sends the command to shut down: no new connections are accepted, and after at most half a second, for requests
+    /// already sent, no new requests. The engine ends when all requests have finished, or after `within`.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }

@@ -28,17 +28,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// The number of received batches before other work is done.
+/// The number of batches of datagrams that are received in succession before other work is done.
 const MAX_RECEIVE_BATCHES: usize = 4;
 
-/// The number of batches that one connection sends before the next connection.
+/// The number of batches of datagrams that one connection sends before the next connection may.
 const MAX_TRANSMIT_BATCHES: usize = 8;
 
-/// The interval at which deadlines are checked.
+/// The interval at which the deadlines of handshakes, heads and first flights are checked.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Opens an engine. The returned future runs it until it is shut down, in a task of a thread with a `LocalSet`. It
-/// fails with an error of the socket, after which the engine cannot be used.
+/// Opens an engine. The returned future runs it until it is shut down; it must be polled on a thread with a `LocalSet`.
+/// It fails with an error of the socket, after which the engine cannot be used.
+///
+/// # Errors
+/// The error of configuring the socket.
 pub(crate) fn open<S: Service>(
     config: EngineConfig,
     service: Rc<S>,
@@ -51,21 +54,26 @@ pub(crate) fn open<S: Service>(
 /// A connection of the engine.
 struct Entry<C, P> {
     cell: Rc<QuicConnectionCell>,
+    /// The service's state for the connection. `None` until its ClientHello was processed.
     user: Option<Rc<C>>,
-    /// The permit of the client's connection, from the validation of its address on.
+    /// The permit that counts the connection for its client. `None` before the client's address is validated and after
+    /// the end.
     permit: Option<P>,
-    /// The anti-amplification limit until the client's address is validated.
+    /// The anti-amplification limit. `None` once the client's address is validated.
     amplification: Option<AmplificationLimit>,
-    /// The addresses of the client after its first was validated.
+    /// The limits for further addresses of the client, after its first address was validated.
     paths: ClientPaths,
-    /// The index of the interface that all datagrams of the connection arrived on. `None` if that does not matter.
+    /// The index of the interface that all datagrams of the connection arrived on. `None` if they arrived on several,
+    /// or if it is not recorded.
     interface: Option<u32>,
+    /// The source address and the connection ID of the first flight.
     flow: Flow,
-    /// The earliest time of this connection in the timer heap.
+    /// The time of this connection's valid entry in the timer heap. `None` without one.
     armed: Option<Instant>,
-    /// The key of the client in the count of pending handshakes.
+    /// The key of the client in the count of pending handshakes. `None` once the handshake is complete, or if the
+    /// address was validated by a token.
     handshake_client: Option<IpAddr>,
-    /// True if the connection is queued for sending.
+    /// True if the connection is in the list of those that may have something to send.
     queued: bool,
     /// True if the service was notified of the connection's end.
     told: bool,
@@ -82,22 +90,28 @@ struct Engine<S: Service> {
     shared: Rc<EngineState>,
     /// The connections by the index that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
+    /// The number of connections.
     live: usize,
-    /// The connections in their handshake.
+    /// The count of handshakes with clients whose addresses are not validated.
     pending_handshakes: PendingHandshakes,
     timers: Timers,
     sleep: Pin<Box<Sleep>>,
+    /// The time that the timer is set to. `None` after it has elapsed.
     sleeping_until: Option<Instant>,
     next_sweep: Instant,
     received: Vec<Datagram>,
     arrived: Vec<QuicRequest>,
+    /// An empty vector whose memory is reused for the indexes of changed connections.
     driving: Vec<usize>,
+    /// The indexes of the connections that may have something to send.
     sending: Vec<usize>,
+    /// The number of datagrams per system call for sending.
     segments: usize,
+    /// The content of the datagrams that are being sent.
     out: Vec<u8>,
     /// The datagrams in `out` that the socket did not accept.
     blocked: Option<quic::Transmit>,
-    /// True if the tasks have run since the last datagrams arrived.
+    /// True if sending was put off once, so that the tasks of requests run before it.
     deferred: bool,
     shutdown: Option<Shutdown>,
 }
@@ -140,6 +154,8 @@ impl<S: Service> Engine<S> {
         })
     }
 
+    /// Runs the engine once: receives datagrams, executes commands, handles timers, drives changed connections, lets
+    /// their tasks run, and sends. Completes after a shutdown, or with an error of the socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Everything that the tasks and the calls below touch is handled before this returns.
         self.shared.awake.set(true);
@@ -176,7 +192,10 @@ impl<S: Service> Engine<S> {
         Poll::Pending
     }
 
-    /// Receives and processes datagrams. Returns whether there may be more.
+    /// Receives and processes at most [`MAX_RECEIVE_BATCHES`] batches of datagrams. Returns true if there may be more.
+    ///
+    /// # Errors
+    /// An error of the socket.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut received = std::mem::take(&mut self.received);
         let mut more = true;
@@ -197,6 +216,8 @@ impl<S: Service> Engine<S> {
         Ok(more)
     }
 
+    /// Handles the timers that have elapsed. Once a second, also checks the deadlines of first flights, handshakes and
+    /// requests.
     fn expire(&mut self, now: Instant) {
         while let Some((at, index)) = self.timers.pop(now) {
             let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
@@ -232,7 +253,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Drives every connection that has changed.
+    /// Drives every connection that has changed, until none has.
     fn drive(&mut self) {
         loop {
             let mut dirty = std::mem::take(&mut self.driving);
@@ -248,6 +269,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
+    /// Drives one connection: processes its events, reports its beginning, its requests and its end to the service, and
+    /// lists it for sending. Closes it if the service grants no permit after the handshake.
     fn drive_one(&mut self, index: usize) {
         let Some(Some(entry)) = self.conns.get_mut(index) else { return };
         entry.cell.dirty.set(false);
@@ -302,6 +325,7 @@ impl<S: Service> Engine<S> {
         self.endpoint_events(index);
     }
 
+    /// Passes the connection's events to the endpoint, and removes the connection once it is drained.
     fn endpoint_events(&mut self, index: usize) {
         let Some(Some(entry)) = self.conns.get(index) else { return };
         let mut state = entry.cell.state.borrow_mut();
@@ -325,7 +349,11 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sends pending datagrams, connection by connection. Returns whether some have more.
+    /// Sends pending datagrams, connection by connection, until the socket blocks or nothing is pending. Returns true
+    /// if it stopped because a connection has sent [`MAX_TRANSMIT_BATCHES`] and may have more.
+    ///
+    /// # Errors
+    /// An error of the socket.
     fn transmit(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let now = self.shared.now.get();
         loop {
@@ -374,13 +402,14 @@ impl<S: Service> Engine<S> {
             }
             self.endpoint_events(index);
             if batches == MAX_TRANSMIT_BATCHES && self.blocked.is_none() {
-                // The acknowledgements that came meanwhile go first.
+                // Acknowledgements that have arrived in the meantime are processed first.
                 return Ok(true);
             }
         }
     }
 
-    /// Sets the timer to the next deadline. Returns whether one is due now.
+    /// Sets the timer to the next deadline of a connection, of the sweep or of the shutdown. Returns true if one has
+    /// passed.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
         if let Some(shutdown) = &self.shutdown {
@@ -413,8 +442,9 @@ impl<S: Service> Drop for Engine<S> {
     }
 }
 
-/// Returns the next datagrams of a connection and puts their content into `out`. To an address that is not validated
-/// they go one by one, within the amplification limit. `None` if nothing is to be sent.
+/// Returns the next datagrams that a connection may send, and puts their content into `out`. To an address that is not
+/// validated they are sent one by one, within three times the bytes received. `segments` is the number of datagrams
+/// otherwise. `None` if nothing is to be sent now.
 fn next_transmit(
     quic: &mut quic::Connection,
     (amplification, paths): (&mut Option<AmplificationLimit>, &mut ClientPaths),
@@ -455,6 +485,7 @@ fn next_transmit(
     None
 }
 
+/// Returns the server name in the ClientHello. `None` if it has none or was not processed yet.
 fn sni(conn: &quic::Connection) -> Option<String> {
     let data = conn.crypto_session().handshake_data()?;
     data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name

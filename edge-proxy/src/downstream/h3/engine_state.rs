@@ -1,4 +1,4 @@
-//! State shared by the engine and the tasks of its requests, all on one thread.
+//! The state shared by an engine and the tasks of its requests, all on one thread.
 
 use super::QuicLimits;
 use bytes::{Bytes, BytesMut};
@@ -8,32 +8,37 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-/// The size of the blocks that encoded output is written into, in bytes.
+/// The minimum size in bytes of the memory blocks that encoded output is stored in.
 const BLOCK_SIZE: usize = 32 * 1024;
 
 /// The state shared by an engine, its connections and their tasks.
 pub(super) struct EngineState {
+    /// The time at which the engine was last polled.
     pub(super) now: Cell<Instant>,
     limits: RefCell<Rc<QuicLimits>>,
-    /// The indexes of connections that have changed.
+    /// The indexes of the connections that have changed and are to be driven.
     pub(super) dirty: RefCell<Vec<usize>>,
     /// True if tasks were woken or spawned, which should run before anything is sent.
     pub(super) tasks: Cell<bool>,
     /// The waker of the engine's task.
     pub(super) waker: RefCell<Option<Waker>>,
+    /// True if the engine runs, or was woken and has not run since.
     pub(super) awake: Cell<bool>,
+    /// The block that encoded output is stored in.
     arena: RefCell<BytesMut>,
+    /// Reused memory for encoding.
     scratch: RefCell<Vec<u8>>,
+    /// The QPACK decoder, which has no state between sections.
     pub(super) decoder: RefCell<QpackDecoder>,
 }
 
 impl EngineState {
-    /// Returns the current limits of clients.
+    /// Returns the limits in effect.
     pub(super) fn limits(&self) -> Rc<QuicLimits> {
         self.limits.borrow().clone()
     }
 
-    /// Sets the limits of clients from now on.
+    /// Replaces the limits.
     pub(super) fn set_limits(&self, limits: QuicLimits) {
         *self.limits.borrow_mut() = Rc::new(limits);
     }
@@ -61,8 +66,8 @@ impl EngineState {
         }
     }
 
-    /// Returns the bytes that `write` appends. They share a block with others, which is reused once all of it is
-    /// released.
+    /// Returns the bytes that `write` appends to the vector it is given, which is empty. They share a block of memory
+    /// with other output, which is reused once all of it is released.
     pub(super) fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();

@@ -3,21 +3,23 @@
 use edge_http::h3::Code;
 use std::net::{IpAddr, SocketAddr};
 
-/// Numbers of requests rejected for their heads.
+/// Numbers of requests that were rejected because of their heads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RejectedHeads {
+    /// Heads that exceed the limit of size.
     pub(crate) too_large: u32,
+    /// Heads that were not complete in time.
     pub(crate) too_slow: u32,
 }
 
-/// The verdict on the server name in a client's first flight.
+/// The service's verdict on a client's first flight, by its address and server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HelloVerdict {
     /// The connection is accepted.
     Accept,
-    /// The client never gets a response.
+    /// The client gets no response.
     Silent,
-    /// The connection is refused with an error.
+    /// The connection is refused with CONNECTION_REFUSED.
     Alert,
 }
 
@@ -30,20 +32,21 @@ pub(crate) enum DropReason {
     Version,
     /// The ClientHello is malformed.
     Malformed,
-    /// There are too many incomplete first flights, or one took too long.
+    /// There are too many connections or incomplete first flights, or the flight has too many datagrams.
     Overload,
 }
 
-/// The properties of a connection, known once its ClientHello was read.
+/// The properties of a connection that are known once its ClientHello was processed.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedConnection {
-    /// The client's address, validated only at the end of the handshake.
+    /// The client's address, which is validated at the latest when the handshake is complete.
     pub(crate) peer: SocketAddr,
     /// The local address of the connection, if known.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The index of the interface that its datagrams arrived on. `None` if that does not matter.
+    /// The index of the interface that its datagrams arrived on. `None` if they arrived on several, or if it is not
+    /// recorded.
     pub(crate) interface: Option<u32>,
-    /// The server name (SNI).
+    /// The server name (SNI) as sent. `None` if there is none.
     pub(crate) sni: Option<String>,
 }
 
@@ -52,9 +55,9 @@ pub(crate) struct AcceptedConnection {
 pub(crate) enum CloseReason {
     /// The client closed it with this application error code.
     Peer(u64),
-    /// The client closed it with this transport error code. `None` if it reset the connection.
+    /// The client closed it with this transport error code. `None` if it sent a stateless reset.
     PeerTransport(Option<u64>),
-    /// This side closed it with this application error code.
+    /// This side closed it with this application error code; `H3_NO_ERROR` also if quinn-proto gives no other reason.
     Local(Code),
     /// QUIC or TLS failed on this side with this transport error code.
     Transport(u64),

@@ -14,53 +14,60 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// The highest number of datagrams of one incomplete first flight. A post-quantum ClientHello takes two, and a retransmission as
-/// many.
+/// The highest number of datagrams of one incomplete first flight. A post-quantum ClientHello takes two, and its
+/// retransmission two more.
 const MAX_DATAGRAMS: usize = 10;
 
-/// The highest number of server names that are looked up in an incomplete ClientHello.
+/// The highest number of possible server names that are taken from an incomplete ClientHello.
 const MAX_NAMES: usize = 4;
 
-/// A first flight: its source address and its destination connection ID.
+/// The identity of a first flight: its source address and its destination connection ID.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
 
 /// The state of a first flight.
 enum FlowState {
+    /// There is no verdict yet.
     Pending(Box<PendingFlow>),
     /// The flow was accepted, and QUIC processes it.
     Accepted,
+    /// The flow was refused: its datagrams are dropped.
     Refused,
 }
 
-/// A first flight without a verdict.
+/// A first flight without a verdict: the keys of its Initial packets, the received part of its ClientHello, and its
+/// datagrams.
 struct PendingFlow {
     keys: DirectionalKeys,
     crypto: CryptoBuffer,
     datagrams: Vec<Datagram>,
+    /// The number of bytes of the flow's datagrams.
     bytes: usize,
 }
 
-/// The action for an offered datagram.
+/// The action for a datagram that was passed to the filter.
 pub(super) enum FilterVerdict {
-    /// Drop it without a response.
+    /// Drop it without a response. The reason is to be reported; `None` if there is nothing to report.
     Drop(Option<DropReason>),
     /// The datagram belongs to an accepted flow.
     Pass(Datagram),
-    /// The ClientHello is incomplete and its received part contains these names. The flow stays pending.
+    /// The ClientHello is incomplete, and its received part contains these possible server names. The flow stays
+    /// pending.
     Part { flow: Flow, names: Vec<String> },
-    /// The ClientHello is complete. The flow is pending until [`FirstFlightFilter::accept`] or
-    /// [`FirstFlightFilter::refuse`].
+    /// The ClientHello is complete. The flow stays pending until [`FirstFlightFilter::accept`] or
+    /// [`FirstFlightFilter::refuse`]. `datagrams` are all of the flow, in their order.
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
-/// The first flights of unknown clients.
+/// The filter: the first flights that are pending, accepted or refused.
 pub(super) struct FirstFlightFilter {
+    /// The cipher suite of Initial packets.
     suite: Option<Suite>,
     flows: HashMap<Flow, FlowState>,
     /// The pending flows with the time of their first datagram, the oldest first.
     pending: VecDeque<(Instant, Flow)>,
     /// The refused flows with the time of the verdict, the oldest first.
     refused: VecDeque<(Instant, Flow)>,
+    /// The number of bytes of all pending datagrams.
     bytes: usize,
     limits: QuicLimits,
 }
@@ -78,7 +85,8 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Processes a datagram with a long header and a connection ID that was not issued here.
+    /// Processes a datagram whose connection ID was not issued here, and returns what to do with it. Only Initial
+    /// packets of QUIC version 1 that can be decrypted begin a flow; it may displace the oldest pending ones.
     pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> FilterVerdict {
         let garbage = FilterVerdict::Drop(Some(DropReason::Garbage));
         let Some(header) = initial::long_header(&datagram.data) else { return garbage };
@@ -128,7 +136,7 @@ impl FirstFlightFilter {
         self.append(now, flow, datagram, is_initial)
     }
 
-    /// Adds a datagram to a pending flow and parses its ClientHello as far as it has arrived. `unread` is true if the
+    /// Adds a datagram to a pending flow and parses the ClientHello as far as it has arrived. `unread` is true if the
     /// datagram's packets are not decrypted yet.
     fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> FilterVerdict {
         let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else {
@@ -157,8 +165,8 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Returns the datagrams of a flow whose [`FilterVerdict::Part`] is accepted. The flow is pending until
-    /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`].
+    /// Takes the datagrams of a pending flow, whose [`FilterVerdict::Part`] was accepted. The flow stays pending until
+    /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`]. Empty for other flows.
     pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
         match self.flows.get_mut(flow) {
             Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),
@@ -166,19 +174,19 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Refuses a flow whose ClientHello is malformed.
+    /// Refuses a flow whose ClientHello is malformed and returns the verdict for its datagram.
     fn malformed(&mut self, now: Instant, flow: Flow) -> FilterVerdict {
         self.refuse(now, flow);
         FilterVerdict::Drop(Some(DropReason::Malformed))
     }
 
-    /// Accepts a pending flow. It is known until [`FirstFlightFilter::forget`].
+    /// Accepts a flow: its further datagrams pass until [`FirstFlightFilter::forget`] is called.
     pub(super) fn accept(&mut self, flow: Flow) {
         self.set_verdict(flow, FlowState::Accepted);
     }
 
-    /// Refuses a pending flow. Its further datagrams are dropped until [`FirstFlightFilter::sweep`] forgets it, or until
-    /// too many flows are refused.
+    /// Refuses a flow. Its further datagrams are dropped until [`FirstFlightFilter::sweep`] forgets it, or until too
+    /// many flows are refused.
     pub(super) fn refuse(&mut self, now: Instant, flow: Flow) {
         self.set_verdict(flow.clone(), FlowState::Refused);
         self.refused.push_back((now, flow));
@@ -196,7 +204,7 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Removes a pending flow without a verdict.
+    /// Removes a pending flow without a verdict: its next datagram begins a new one.
     pub(super) fn release(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, FlowState::Pending(_)));
     }
@@ -225,7 +233,7 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Removes flows that have been pending or refused for too long.
+    /// Removes the flows that have been pending for longer than the limit, or refused for twice as long.
     pub(super) fn sweep(&mut self, now: Instant) {
         let over = |queue: &mut VecDeque<(Instant, Flow)>, limit| {
             queue.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > limit)
@@ -239,7 +247,11 @@ impl FirstFlightFilter {
     }
 }
 
-/// Decrypts the Initial packets in a datagram and adds their CRYPTO frames. Returns whether there was one.
+/// Decrypts the Initial packets in a datagram and adds their CRYPTO frames to `crypto`. Returns false if no packet
+/// could be decrypted.
+///
+/// # Errors
+/// [`MalformedHello`] if a packet has malformed frames.
 fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> Result<bool, MalformedHello> {
     let mut any = false;
     let mut rest = datagram;
@@ -258,15 +270,15 @@ fn read(keys: &DirectionalKeys, crypto: &mut CryptoBuffer, datagram: &[u8]) -> R
     Ok(any)
 }
 
-/// Removes header and packet protection of an Initial packet (RFC 9001 §5.3, §5.4), in place. Returns its frames.
-/// `None` if it is too short or not authentic.
+/// Removes header protection and packet protection of an Initial packet in place (RFC 9001 §5.3, §5.4), and returns its
+/// frames. `number_at` is the offset of the packet number. `None` if the packet is too short or not authentic.
 fn decrypt<'a>(keys: &DirectionalKeys, packet: &'a mut [u8], number_at: usize) -> Option<&'a [u8]> {
     let sample_len = keys.header.sample_len();
     let sample: Vec<u8> = packet.get(number_at + 4..number_at + 4 + sample_len)?.to_vec();
     let (head, number) = packet[..number_at + 4].split_at_mut(number_at);
     keys.header.decrypt_in_place(&sample, head.first_mut()?, number).ok()?;
     let number_len = usize::from(head[0] & 3) + 1;
-    // Only the first few packets of a connection come here, so their numbers are not cut off.
+    // Only the first few packets of a connection are decrypted here, so their numbers are not truncated.
     let number = number[..number_len].iter().fold(0u64, |number, b| number << 8 | u64::from(*b));
     let (head, payload) = packet.split_at_mut(number_at + number_len);
     keys.packet.decrypt_in_place(number, head, payload).ok()

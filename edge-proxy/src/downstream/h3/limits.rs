@@ -2,47 +2,48 @@
 
 use std::time::Duration;
 
-/// The resource limits of QUIC clients.
+/// The limits of an HTTP/3 engine, for each client connection or for all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct QuicLimits {
     /// The limits of a request head and of trailers.
     pub(crate) section: edge_http::h3::SectionLimits,
     /// The highest number of concurrent requests on one connection.
     pub(crate) streams: u32,
-    /// The maximum of request content in flight on one stream.
+    /// The receive window of one stream: the highest number of request content bytes in flight or not consumed.
     pub(crate) stream_window: u32,
-    /// The maximum of request content in flight on one connection.
+    /// The receive window of one connection in bytes.
     pub(crate) connection_window: u32,
     /// The highest number of response bytes buffered for one stream.
     pub(crate) send_buffer: usize,
-    /// The highest number of response bytes in flight or buffered on one connection. The limit grows with the congestion window.
+    /// The highest number of response bytes in flight or queued in QUIC on one connection. The effective limit begins
+    /// lower and grows with the congestion window.
     pub(crate) send_window: u64,
-    /// The number of requests aborted by the client that are tolerated as a burst; see [`QuicLimits::resets_per_second`].
+    /// The number of requests aborted by the client that are tolerated at once; see [`QuicLimits::resets_per_second`].
     pub(crate) resets: u32,
-    /// The number of aborted requests that are tolerated per second.
+    /// The number of aborted requests that are tolerated per second on average.
     pub(crate) resets_per_second: u32,
     /// The number of frames on a control stream that are tolerated beyond one per request.
     pub(crate) control_frames: u64,
-    /// The time from the first packet to the end of the handshake.
+    /// The longest time from the first packet to the end of the handshake.
     pub(crate) handshake: Duration,
-    /// The time from the first byte of a request to the end of its head.
+    /// The longest time from the opening of a request stream to the end of the request's head.
     pub(crate) head: Duration,
-    /// True if the interface that datagrams arrive on matters.
+    /// True if the interface that each datagram arrives on is to be recorded.
     pub(crate) interfaces: bool,
     /// The time after which a connection without received packets ends.
     pub(crate) idle: Duration,
-    /// The highest number of connections. Above it, unknown clients get no response.
+    /// The highest number of connections of one engine. Above it, unknown clients get no response.
     pub(crate) connections: usize,
     /// The highest number of handshakes from addresses that are not validated. Above it, a client must validate its
-    /// address before any cryptography (RFC 9000 §8.1.2).
+    /// address by a Retry before any cryptography (RFC 9000 §8.1.2).
     pub(crate) pending_handshakes: usize,
     /// The highest number of such handshakes of one client: an IPv4 address or a /64 of IPv6.
     pub(crate) pending_handshakes_per_client: u32,
-    /// The maximum of incomplete first flights.
+    /// The highest number of incomplete first flights. The oldest makes room for a new one.
     pub(crate) pending_flows: usize,
-    /// The highest number of bytes in incomplete first flights.
+    /// The highest number of bytes in all incomplete first flights.
     pub(crate) pending_bytes: usize,
-    /// The time for a first flight to become complete, and for which a refused one is remembered.
+    /// The longest time for a first flight to become complete. A refused one is remembered for twice as long.
     pub(crate) pending_time: Duration,
 }
 

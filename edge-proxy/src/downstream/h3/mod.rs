@@ -1,9 +1,9 @@
-//! HTTP/3: one engine a worker, which drives the QUIC state machine over a UDP socket and hands requests to a
-//! [`Service`].
+//! HTTP/3: one engine per worker and listener, which drives the QUIC state machine over a UDP socket and passes
+//! requests to a [`Service`].
 //!
-//! The engine is one task. It takes what the socket has, feeds the connections, lets the tasks of the requests run, and
-//! only then sends what all of them wrote, in as few system calls as it takes. Connections and streams are shared
-//! between the engine and the tasks of one thread, so nothing is locked.
+//! The engine is one task. It receives the available datagrams, drives the connections, lets the tasks of the requests
+//! run, and then sends the output of all of them in few system calls. Connections and streams are shared between the
+//! engine and the tasks of one thread, so nothing is locked.
 
 mod amplification;
 mod cid;

@@ -1,7 +1,8 @@
-//! Packet protection that leaves out PADDING, above rustls's.
+//! A layer above the packet protection of rustls that removes PADDING frames from received packets.
 //!
-//! quinn-proto takes every byte of padding through the whole of its frame processing: a client that fills the packet of a short
-//! request up to 1,444 bytes makes that more expensive than the request. Once a payload is decrypted, its frames are moved together.
+//! quinn-proto processes padding byte by byte as frames: if a client fills the packet of a short request up to 1,444
+//! bytes, that costs more than the request. Once a payload is decrypted, the frames other than padding are moved
+//! together.
 
 use bytes::BytesMut;
 use edge_http::h3::padding;
@@ -14,7 +15,7 @@ use quinn_proto::{ConnectionId, Side, TransportError};
 use std::any::Any;
 use std::sync::Arc;
 
-/// A configuration whose sessions leave out padding, Initial packets excepted.
+/// A crypto configuration whose sessions remove padding from received packets, except from Initial packets.
 pub(super) struct UnpaddingConfig(pub(super) Arc<dyn ServerConfig>);
 
 impl ServerConfig for UnpaddingConfig {
@@ -32,7 +33,7 @@ impl ServerConfig for UnpaddingConfig {
     }
 }
 
-/// A session whose keys leave out padding.
+/// A session whose keys remove padding from received packets.
 struct UnpaddingSession(Box<dyn Session>);
 
 impl Session for UnpaddingSession {
@@ -91,17 +92,17 @@ impl Session for UnpaddingSession {
     }
 }
 
-/// Replaces the key for received packets.
+/// Wraps the packet key for received packets in an [`UnpaddingKey`].
 fn keys(keys: Keys) -> Keys {
     Keys { header: keys.header, packet: packet_keys(keys.packet) }
 }
 
-/// Replaces the key for received packets.
+/// Wraps the key for received packets, `remote`, in an [`UnpaddingKey`].
 fn packet_keys(keys: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
     KeyPair { local: keys.local, remote: Box::new(UnpaddingKey(keys.remote)) }
 }
 
-/// A key that removes padding from what it decrypts.
+/// A packet key that removes padding from the payloads that it decrypts.
 struct UnpaddingKey(Box<dyn PacketKey>);
 
 impl PacketKey for UnpaddingKey {

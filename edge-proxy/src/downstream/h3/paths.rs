@@ -1,16 +1,19 @@
-//! The limit on what is sent to the addresses of a connection after its handshake (RFC 9000 §8.1, §8.2, §9.3), to the byte.
+//! The limit on the bytes that are sent to the addresses of a client after its handshake (RFC 9000 §8.1, §8.2, §9.3),
+//! exact to the byte.
 //!
-//! One address is validated: the one of the handshake, or a later one that proved itself. To any other, at most three times what
-//! came from it is sent: what a client that moved is sent on its new path, and responses to challenges from further addresses, which
-//! quinn-proto pads whatever the limit is.
+//! One address is validated: that of the handshake, or a later one that was validated by a response to a challenge. To
+//! any other address, at most three times the bytes received from it are sent. That limits what is sent on the new path
+//! of a client that has moved, and the responses to challenges from further addresses, which quinn-proto pads
+//! regardless of the limit.
 //!
-//! Another port of the same host is no other address here: a NAT gives one to a client that was idle, what is sent there reaches
-//! whoever proved the address, and a client that only acknowledges would never send enough for a first datagram. quinn-proto's own
-//! limit applies, which is one datagram more.
+//! Another port of the same IP address counts as the same address: a NAT assigns one to a client that was idle, packets
+//! sent there reach the host that was validated, and a client that only acknowledges would never send enough for a
+//! first datagram. quinn-proto's own limit applies, which permits one datagram more.
 //!
-//! quinn-proto validates a path by the response to its challenge, and does not report it. It asks before each datagram whether the
-//! limit of the path is reached, and not whether the datagram would pass it. So the one that would is held back here; and if
-//! quinn-proto makes another one although its own limit is reached, then it has validated the path.
+//! quinn-proto validates a path by the response to its challenge, and does not report it. Before each datagram it
+//! checks whether the limit of the path is reached, but not whether the datagram would exceed it. A datagram that would
+//! is held back here; and if quinn-proto produces another one although its own limit is reached, it has validated the
+//! path.
 
 use quinn_proto as quic;
 use quinn_proto::Transmit;
@@ -18,20 +21,21 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// The number of bytes that may be sent for each byte received.
+/// The number of bytes that may be sent to an address that is not validated for each byte received from it.
 const FACTOR: u64 = 3;
 
-/// The highest number of addresses without validation that are remembered. Datagrams held back for a forgotten one
+/// The highest number of addresses without validation that are remembered. Datagrams held back for a forgotten address
 /// are lost.
 const MAX_UNVALIDATED: usize = 4;
 
-/// The addresses of a connection's client.
+/// The addresses of a connection's client: the validated one, the one in use, and others.
 #[derive(Debug)]
 pub(super) struct ClientPaths {
     /// The address that was validated last.
     validated: SocketAddr,
     /// The address that QUIC sends to.
     current: SocketAddr,
+    /// The addresses that are not validated, the oldest first.
     others: VecDeque<UnvalidatedPath>,
 }
 
@@ -54,7 +58,8 @@ struct PathBytes {
 }
 
 impl PathBytes {
-    /// Returns whether quinn-proto sends no further datagram on such a path before it is validated.
+    /// Returns whether quinn-proto has reached its limit on such a path, so that it sends no further datagram before
+    /// the path is validated.
     const fn is_used_up(self) -> bool {
         self.received.saturating_mul(FACTOR) < self.sent + 1
     }
@@ -66,7 +71,7 @@ impl UnvalidatedPath {
         Self { remote, received: 0, sent: 0, counted, held: VecDeque::new() }
     }
 
-    /// Counts a datagram to the client and returns true, or returns false if it would exceed the limit.
+    /// Returns whether a datagram of this size may be sent within the limit, and counts it if so.
     const fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = sent <= self.received.saturating_mul(FACTOR);
@@ -77,10 +82,10 @@ impl UnvalidatedPath {
     }
 }
 
-/// A datagram that QUIC has to send.
+/// A datagram that QUIC wants to send.
 pub(super) struct QueuedTransmit {
     pub(super) transmit: Transmit,
-    /// True if it probes for a larger MTU, which quinn-proto does on any path.
+    /// True if the datagram probes for a larger MTU, which quinn-proto also sends on paths that are not validated.
     pub(super) probe: bool,
 }
 
@@ -90,16 +95,18 @@ impl ClientPaths {
         Self { validated, current: validated, others: VecDeque::new() }
     }
 
-    /// Returns whether every address in use is validated.
+    /// Returns whether the address in use is validated and no other one has to be limited.
     pub(super) fn is_settled(&self) -> bool {
         self.others.is_empty() && self.is_validated(self.current)
     }
 
+    /// Returns whether this address has the IP address that was validated; the port does not matter.
     fn is_validated(&self, remote: SocketAddr) -> bool {
         remote.ip() == self.validated.ip()
     }
 
-    /// Counts a datagram from `remote`. `current` is the address that QUIC sends to afterwards.
+    /// Counts a datagram of `bytes` bytes from `remote`. `current` is the address that QUIC sends to afterwards. A
+    /// datagram from the validated address that is in use again discards the records of all others.
     pub(super) fn received(&mut self, remote: SocketAddr, bytes: usize, current: SocketAddr) {
         let moved = self.set_current(current);
         if self.is_validated(remote) {
@@ -120,11 +127,13 @@ impl ClientPaths {
         }
     }
 
-    /// Sets the address that QUIC sends to. Returns whether it changed.
+    /// Sets the address that QUIC sends to. Returns true if it is another one than before.
     pub(super) fn set_current(&mut self, current: SocketAddr) -> bool {
         std::mem::replace(&mut self.current, current) != current
     }
 
+    /// Returns the record of an address that is not validated; creates it if necessary, in place of the oldest one if
+    /// there are too many.
     fn path(&mut self, remote: SocketAddr) -> &mut UnvalidatedPath {
         let at = self.others.iter().position(|path| path.remote == remote).unwrap_or_else(|| {
             if self.others.len() == MAX_UNVALIDATED {
@@ -138,6 +147,7 @@ impl ClientPaths {
         &mut self.others[at]
     }
 
+    /// Marks an address as the validated one, removes its record, and returns the datagrams that were held back for it.
     fn validate(&mut self, remote: SocketAddr) -> VecDeque<(Transmit, Vec<u8>)> {
         let at = self.others.iter().position(|path| path.remote == remote);
         let path = at.and_then(|at| self.others.remove(at));
@@ -145,8 +155,9 @@ impl ClientPaths {
         path.map_or_else(VecDeque::new, |path| path.held)
     }
 
-    /// Returns the next datagram that may be sent, and puts its content into `out`. `poll` takes one from QUIC.
-    /// `None` if there is none that may be sent.
+    /// Returns the next datagram that may be sent, and puts its content into `out`: one that was held back, or one that
+    /// `poll` takes from QUIC. A datagram that exceeds the limit of its address is held back, or discarded if it is a
+    /// probe or a response to a challenge. `None` if QUIC has none that may be sent.
     pub(super) fn next(
         &mut self,
         out: &mut Vec<u8>,
@@ -175,10 +186,10 @@ impl ClientPaths {
                 return Some(match held.pop_front() {
                     None => transmit,
                     Some((first, content)) => {
-                        // In their order: no more than one was held back.
+                        // The order is kept: no more than one datagram was held back.
                         let last = std::mem::replace(out, content);
                         let mut path = UnvalidatedPath::new(remote);
-                        // It is validated now, so that nothing keeps it.
+                        // The address is validated now, so the limit is removed.
                         path.received = u64::MAX / FACTOR;
                         path.held.push_back((transmit, last));
                         self.others.push_back(path);
@@ -196,12 +207,12 @@ impl ClientPaths {
                 let content = std::mem::take(out);
                 path.held.push_back((transmit, content));
             }
-            // A response to a challenge that came in a small datagram, or a probe: they are as good as lost.
+            // A response to a challenge in a small datagram, or a probe, is discarded as if it were lost.
         }
     }
 
-    /// Forgets addresses that need no limit any more, once QUIC has nothing more to send. Those with datagrams held
-    /// back stay.
+    /// Removes the records of addresses that are not in use and need no limit any more. Must be called when QUIC has
+    /// nothing more to send. Addresses with datagrams held back are kept.
     pub(super) fn settle(&mut self) {
         // Where QUIC has gone back to the validated address, the client may come again.
         let (current, validated) = (self.current, self.validated);
@@ -213,7 +224,7 @@ impl ClientPaths {
     }
 }
 
-/// Takes one datagram from QUIC and puts its content into `out`. `None` if QUIC has none.
+/// Takes one datagram from QUIC and puts its content into `out`. `None` if QUIC has none to send.
 pub(super) fn poll(quic: &mut quic::Connection, now: Instant, out: &mut Vec<u8>) -> Option<QueuedTransmit> {
     let probes = |quic: &quic::Connection| quic.stats().path.sent_plpmtud_probes;
     let before = probes(quic);

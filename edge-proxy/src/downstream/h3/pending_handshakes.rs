@@ -1,10 +1,10 @@
-//! Handshakes with clients whose addresses are not validated.
+//! The count of handshakes with clients whose addresses are not validated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// The number of pending handshakes, in total and by address. The address is not validated, so nothing is charged to
-/// its other connections.
+/// The number of pending handshakes, in total and by client. They are counted apart from the client's connections,
+/// since the address is not validated and may be another client's.
 #[derive(Debug, Default)]
 pub(super) struct PendingHandshakes {
     by_client: HashMap<IpAddr, u32>,
@@ -12,7 +12,7 @@ pub(super) struct PendingHandshakes {
 }
 
 impl PendingHandshakes {
-    /// Adds a handshake. Returns the key to [remove](Self::remove) it.
+    /// Counts a handshake of this address. Returns the key to [remove](Self::remove) it with.
     pub(super) fn add(&mut self, address: IpAddr) -> IpAddr {
         let client = client(address);
         self.all += 1;
@@ -20,7 +20,8 @@ impl PendingHandshakes {
         client
     }
 
-    /// Removes a handshake that is complete or has ended.
+    /// Removes a handshake that is complete or has ended from the count. `client` is the key that
+    /// [`PendingHandshakes::add`] returned.
     pub(super) fn remove(&mut self, client: IpAddr) {
         self.all = self.all.saturating_sub(1);
         if let Some(count) = self.by_client.get_mut(&client) {
@@ -31,14 +32,14 @@ impl PendingHandshakes {
         }
     }
 
-    /// Returns whether a further client at this address must validate it first (RFC 9000 §8.1.2), by the limits per
-    /// client and for all.
+    /// Returns whether a further client at this address must validate it by a Retry first (RFC 9000 §8.1.2), because
+    /// its client has at least `per_client` pending handshakes, or all clients have at least `all`.
     pub(super) fn must_validate(&self, address: IpAddr, per_client: u32, all: usize) -> bool {
         self.all >= all || self.by_client.get(&client(address)).is_some_and(|count| *count >= per_client)
     }
 }
 
-/// Returns the unit of counting: an IPv4 address, or the /64 of an IPv6 address.
+/// Returns the key that handshakes are counted by: an IPv4 address, or the /64 prefix of an IPv6 address.
 fn client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,4 @@
-//! The request streams of one connection, as kept by the engine while tasks serve them.
+//! The state of a connection's request streams that the engine and the tasks of the requests share.
 
 use crate::ids::IdHasher;
 use bytes::Bytes;
@@ -9,35 +9,40 @@ use std::hash::BuildHasherDefault;
 use std::task::Waker;
 use std::time::Instant;
 
-/// One request stream.
+/// The state of one request stream.
 #[derive(Default)]
 pub(super) struct RequestSlot {
-    /// The decoder and the start of an incomplete head.
+    /// The decoder of an incomplete head, and the time at which the stream was opened. `None` once the head is
+    /// complete.
     pub(super) head: Option<Box<(RequestDecoder, Instant)>>,
     /// True if a task owns the stream.
     pub(super) taken: bool,
     /// Output that QUIC did not accept yet.
     pub(super) out: VecDeque<Bytes>,
+    /// The number of bytes in `out`.
     pub(super) out_bytes: usize,
-    /// True if the stream waits for its turn to pass output to QUIC.
+    /// True if the stream is in the queue of those that wait for their turn to pass output to QUIC.
     pub(super) waits: bool,
     /// True if the stream's own flow-control window is exhausted.
     pub(super) stalled: bool,
     /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
-    /// True if the stream ends after `out`.
+    /// True if the stream ends after the output in `out`.
     pub(super) fin: bool,
-    /// True if nothing more can be sent: the stream was reset or stopped.
+    /// True if nothing more can be sent: either side has reset or stopped the stream.
     pub(super) dead: bool,
     /// True if the stream was counted as aborted by the client.
     pub(super) counted: bool,
+    /// The task that waits for content.
     pub(super) reader: Option<Waker>,
+    /// The task that waits for room to send.
     pub(super) writer: Option<Waker>,
+    /// The task to wake when the stream ends.
     pub(super) watcher: Option<Waker>,
 }
 
 impl RequestSlot {
-    /// Wakes every waiting task. Returns whether there was one.
+    /// Wakes every task that waits for this stream. Returns true if there was one.
     pub(super) fn wake(&mut self) -> bool {
         let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
         wakers.into_iter().flatten().map(Waker::wake).count() > 0

@@ -1,4 +1,4 @@
-//! The UDP socket: many datagrams a system call, in both directions.
+//! The UDP socket of an engine, which receives and sends many datagrams per system call.
 
 use crate::sys::{self, DatagramNote};
 use bytes::BytesMut;
@@ -11,17 +11,20 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// The size of the receive buffer: the most bytes of one sender that the kernel merges (GRO).
+/// The size of a receive buffer in bytes: the most that the kernel merges of one sender (GRO).
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
-/// The size of the kernel's buffers in each direction, which hold datagrams while this worker is busy.
+/// The requested size of the kernel's buffers in each direction in bytes. They store datagrams while the worker is
+/// busy.
 const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 
-/// A datagram, with the kernel's metadata.
+/// A received datagram with its metadata.
 #[derive(Debug)]
 pub(crate) struct Datagram {
     pub(super) remote: SocketAddr,
+    /// The address that the datagram was sent to, if the kernel reports it.
     pub(super) local_ip: Option<IpAddr>,
+    /// The ECN codepoint of the IP header. `None` for Not-ECT.
     pub(super) ecn: Option<quic::EcnCodepoint>,
     /// The index of the interface that it arrived on. `None` if that was not requested.
     pub(super) interface: Option<u32>,
@@ -36,6 +39,10 @@ pub(super) struct QuicSocket {
 }
 
 impl QuicSocket {
+    /// Configures a bound UDP socket for QUIC and registers it with the runtime.
+    ///
+    /// # Errors
+    /// The error of a system call; that the kernel's buffers cannot be enlarged is ignored.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
@@ -50,17 +57,22 @@ impl QuicSocket {
         })
     }
 
-    /// Returns the number of datagrams that may be sent with one system call (GSO).
+    /// Returns the number of datagrams that one system call may send (GSO): at least 1, at most 40.
     pub(super) fn segments(&self) -> usize {
         // Beyond about forty a batch is no cheaper, and a lost one is lost as a whole.
         self.state.max_gso_segments().clamp(1, 40)
     }
 
+    /// Returns whether the kernel may fragment datagrams, so that path MTU discovery does not work.
     pub(super) fn may_fragment(&self) -> bool {
         self.state.may_fragment()
     }
 
-    /// Receives a batch of datagrams, with their interfaces if those matter. Pending if there is none.
+    /// Receives a batch of datagrams and appends them to `out`. If `interfaces` is true, they are received in smaller
+    /// batches that have the interface. Pending if none has arrived.
+    ///
+    /// # Errors
+    /// An error that concerns the socket itself.
     pub(super) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -103,15 +115,16 @@ impl QuicSocket {
         }
     }
 
+    /// Completes when the socket may accept datagrams.
     pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_send_ready(cx)
     }
 
-    /// Sends all of `transmit` or nothing.
+    /// Sends all datagrams of `transmit`, whose content is in `data`, or none.
     ///
     /// # Errors
-    /// [`SendBlocked`] if the socket accepts nothing now. Other failures are ignored like losses in the network,
-    /// which QUIC handles.
+    /// [`SendBlocked`] if the socket accepts nothing now. Other failures are ignored like losses in the network, which
+    /// QUIC handles.
     pub(super) fn send(&self, transmit: &quic::Transmit, data: &[u8]) -> Result<(), SendBlocked> {
         let transmit = quinn_udp::Transmit {
             destination: transmit.destination,
@@ -127,12 +140,12 @@ impl QuicSocket {
     }
 }
 
-/// An error for a socket that accepts nothing now.
+/// The error for a socket that accepts nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SendBlocked;
 
-/// Returns whether an error does not concern the socket itself: nothing to receive, or an ICMP error for an earlier
-/// datagram.
+/// Returns whether an error of receiving does not concern the socket itself: nothing to receive, an interruption, or an
+/// ICMP error for an earlier datagram.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -143,6 +156,7 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
+/// Splits received bytes into datagrams by the segment size in `note`, and appends them to `out` with their interface.
 fn noted(note: &DatagramNote, buffer: &[u8], out: &mut Vec<Datagram>) {
     let mut rest = BytesMut::from(&buffer[..note.length]);
     while !rest.is_empty() {
@@ -157,6 +171,7 @@ fn noted(note: &DatagramNote, buffer: &[u8], out: &mut Vec<Datagram>) {
     }
 }
 
+/// Splits received bytes into datagrams by the segment size in `meta`, and appends them to `out` without an interface.
 fn split(meta: &RecvMeta, slice: &[u8], out: &mut Vec<Datagram>) {
     let mut rest = BytesMut::from(&slice[..meta.len.min(slice.len())]);
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! A request stream and its response, as an exchange uses them.
+//! A request stream and its response, for an exchange.
 
 use super::conn::{QuicConnection, QuicConnectionCell, QuicRequest, ReadOutcome, var};
 use super::requests::remember;
@@ -13,23 +13,23 @@ use quinn_proto::StreamId;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A request stream owned by a task. Dropping it before its response is complete resets the stream.
+/// A request stream that is owned by a task. Dropping it before its response is complete resets the stream.
 pub(crate) struct H3Stream {
     conn: Rc<QuicConnectionCell>,
     id: StreamId,
     decoder: RequestDecoder,
-    /// The received bytes that are not consumed: first `content` bytes of content, then bytes that are not decoded
-    /// yet.
+    /// The received bytes that are not consumed: first `content` bytes of content, then bytes that are not decoded yet.
     input: Bytes,
     content: usize,
     trailers: Fields,
     body: ContentState,
-    /// The number of content bytes that the response head declared and that are not sent yet. The single DATA frame
-    /// for them has begun.
+    /// The number of content bytes that the response head declared and that are not sent yet. The header of the single
+    /// DATA frame for them was sent with the head. `None` if no length was declared.
     promised: Option<u64>,
     sent: StreamSendState,
 }
 
+/// The progress of the request's content: more is expected, it has ended, or it failed with this error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContentState {
     Coming,
@@ -37,15 +37,19 @@ enum ContentState {
     Failed(BodyError),
 }
 
+/// The progress of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamSendState {
+    /// The response is not complete.
     Partly,
+    /// The response is complete.
     All,
+    /// The stream was reset.
     Aborted,
 }
 
 impl H3Stream {
-    /// Creates the stream of a request. Returns it with the request's head.
+    /// Creates the stream of a request. Returns the request's head and the stream.
     pub(super) fn new(conn: Rc<QuicConnectionCell>, arrived: QuicRequest) -> (RequestHead, Self) {
         let stream = Self {
             conn,
@@ -61,12 +65,13 @@ impl H3Stream {
         (arrived.head, stream)
     }
 
-    /// Returns whether the stream or its connection has ended.
+    /// Returns whether the stream or its connection has ended, so that nothing can be sent.
     fn is_lost(&self, conn: &QuicConnection) -> bool {
         conn.lost || conn.slots.get(&self.id).is_none_or(|slot| slot.dead)
     }
 
-    /// Queues bytes of the response and passes to QUIC what it accepts. `fin` ends the stream.
+    /// Queues bytes of the response and passes to QUIC as many as it accepts. `fin` is true if the stream ends with
+    /// them. No effect if the stream has ended.
     fn push(&self, parts: impl IntoIterator<Item = Bytes>, fin: bool) {
         let mut conn = self.conn.state.borrow_mut();
         if self.is_lost(&conn) {
@@ -83,7 +88,11 @@ impl H3Stream {
         self.conn.touch();
     }
 
-    /// Decodes the next part of the request. `None` if nothing more has arrived.
+    /// Decodes the next part of the request. `None` if nothing more has arrived, or if the client reset the stream,
+    /// which sets the state of the content.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] if a frame is malformed or out of place.
     fn read(&mut self) -> Result<Option<BodyPart>, ProtocolError> {
         loop {
             if !self.input.is_empty() {
@@ -103,7 +112,7 @@ impl H3Stream {
             match read {
                 ReadOutcome::Data(data) => {
                     self.input = data;
-                    // The client may be given leave to send more.
+                    // The connection may have flow-control credit to send.
                     self.conn.touch();
                 }
                 ReadOutcome::End => {
@@ -124,6 +133,7 @@ impl H3Stream {
         }
     }
 
+    /// Resets the response, and stops the request unless all of it has arrived.
     fn reset(&mut self, code: Code) {
         let mut conn = self.conn.state.borrow_mut();
         if !conn.lost {
@@ -249,7 +259,7 @@ impl Downstream for H3Stream {
                 remember(&mut slot.writer, cx.waker());
                 Poll::Pending
             }
-            // What is read at once is not cut, so that it need not be copied.
+            // A read of at most SIZE bytes is accepted as a whole, so that it need not be copied.
             room => Poll::Ready(Ok(room.max(SIZE))),
         }
     }

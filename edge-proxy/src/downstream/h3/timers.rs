@@ -1,24 +1,28 @@
-//! The wake-up times of connections.
+//! The times at which connections are to be handled next.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A heap of wake-up times. The time of a connection changes with nearly every packet, mostly to a later one, so the
-/// heap contains only the earliest; when it has passed, the connection is asked for the current one.
+/// A heap of times with the index of the connection. The time of a connection changes with nearly every packet, mostly
+/// to a later one, so the heap contains the earliest; when that has passed, the connection is asked for its present
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
 
 impl Timers {
+    /// Adds a time for the connection with this index.
     pub(super) fn push(&mut self, at: Instant, index: usize) {
         self.0.push(Reverse((at, index)));
     }
 
+    /// Returns the earliest time. `None` if there is none.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Removes and returns an entry whose time has come. `None` if there is none.
+    /// Removes and returns the earliest entry if its time is not after `now`: the time and the index of the connection.
+    /// `None` otherwise.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, usize)> {
         let Reverse((at, index)) = *self.0.peek()?;
         if at > now {

@@ -4,7 +4,7 @@ use edge_http::h3::control::{self, ControlStreamDecoder};
 use edge_http::h3::qpack::{DecoderStream, EncoderStream};
 use edge_http::h3::{Code, ProtocolError, varint};
 
-/// The critical streams that a connection has opened. Each may exist once.
+/// The critical streams that the client has opened, true for each. Each may exist once.
 #[derive(Debug, Default)]
 pub(super) struct CriticalStreams {
     control: bool,
@@ -17,21 +17,28 @@ pub(super) struct CriticalStreams {
 pub(super) enum UniStream {
     /// The bytes of an incomplete stream type.
     Untyped(Vec<u8>),
+    /// The control stream.
     Control(ControlStreamDecoder),
+    /// The QPACK encoder stream.
     Encoder(EncoderStream),
+    /// The QPACK decoder stream.
     Decoder(DecoderStream),
 }
 
-/// The action for a stream after its bytes were consumed.
+/// The action for a stream after bytes of it were decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UniAction {
+    /// More bytes are to be read.
     Read,
     /// The type is unknown: the stream is stopped (RFC 9114 §6.2).
     Stop,
 }
 
 impl UniStream {
-    /// Decodes the next bytes of the stream. `seen` records the critical streams, each of which may exist once.
+    /// Decodes the next bytes of the stream. `seen` records the critical streams that were opened.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] for a second critical stream of one type, a push stream, or malformed content.
     pub(super) fn feed(
         &mut self,
         seen: &mut CriticalStreams,
@@ -73,8 +80,11 @@ impl UniStream {
         Ok(UniAction::Read)
     }
 
-    /// Returns the error of a stream that ended or was reset: a critical one must not be closed (RFC 9114 §6.2.1, RFC
-    /// 9204 §4.2). One whose type has not arrived may.
+    /// Checks a stream that the client has ended or reset.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] for a critical stream, which must not be closed (RFC 9114 §6.2.1, RFC 9204 §4.2). A stream
+    /// whose type has not arrived may be.
     pub(super) fn closed(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Untyped(_) => Ok(()),
@@ -92,7 +102,7 @@ impl UniStream {
         }
     }
 
-    /// Returns the number of frames on the control stream.
+    /// Returns the number of frames on the control stream so far. 0 for other streams.
     pub(super) const fn frames(&self) -> u64 {
         match self {
             Self::Control(stream) => stream.count(),

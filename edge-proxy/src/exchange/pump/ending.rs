@@ -1,4 +1,5 @@
-//! The end of an exchange whose client or upstream is gone: data read from it is delivered to the other side first.
+//! The end of an exchange after its client or its upstream has closed: data that was read from it is delivered to the
+//! other side first.
 
 use super::super::outcome::Failure;
 use super::{Downstream, Pump};
@@ -8,38 +9,39 @@ use std::future::Future;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The time limit for an upstream to end a tunnel after its client is gone.
+/// The time limit for an upstream to end a tunnel after its client has closed.
 const TUNNEL_END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The delay before a reset that could discard content in flight.
+/// The delay before a reset that could discard content that was sent.
 const RESET_DELAY: Duration = Duration::from_millis(50);
 
-/// The state of an exchange of which one side is gone.
+/// The state of an exchange one side of which has closed or failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     why: Failure,
     stage: Stage,
 }
 
+/// The progress of the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing was delivered yet.
+    /// The delivery has not begun.
     New,
     /// Data that was read is being delivered.
     Delivers,
-    /// All data and the end were delivered.
+    /// All data and the end of the tunnel were delivered to the upstream.
     Ended,
 }
 
 impl Pump<'_> {
-    /// Begins the end of the exchange for this reason, unless it has begun. Data that was read is still delivered by
-    /// [`Pump::poll_ending`].
+    /// Begins the end of the exchange for this reason; only the first one counts. Data that was read is then delivered
+    /// by [`Pump::poll_ending`].
     pub(super) fn end(&mut self, why: Failure) {
         self.ending.get_or_insert(Ending { why, stage: Stage::New });
     }
 
-    /// Delivers the data that was read from the side that is gone. Completes with the reason as the error when that
-    /// is done, or when its time limit has passed.
+    /// Delivers the data that was read from the side that has closed. Completes with the reason as the error when that
+    /// is done, or when the timeout for content has passed.
     pub(super) fn poll_ending<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -61,17 +63,20 @@ impl Pump<'_> {
         Poll::Ready(Err(ending.why))
     }
 
+    /// Sets the stage of the end that has begun.
     const fn set(&mut self, stage: Stage) {
         if let Some(ending) = &mut self.ending {
             ending.stage = stage;
         }
     }
 
+    /// Returns the stage of the end. [`Stage::New`] if it has not begun.
     fn stage(&self) -> Stage {
         self.ending.map_or(Stage::New, |ending| ending.stage)
     }
 
-    /// Moves data of the upstream to the client.
+    /// Delivers the data of the upstream to the client, if a final head was sent. A tunnel is ended; before a reset
+    /// that could discard content, waits [`RESET_DELAY`].
     fn poll_to_client<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
         if !self.answered {
             return Poll::Ready(());
@@ -90,7 +95,7 @@ impl Pump<'_> {
             }
         }
         if self.tunnel && !self.response_done {
-            // A tunnel has no framing that could show that something is missing: what is in it has its own.
+            // A tunnel has no framing that could show a truncation; the protocol in it has its own.
             down.send_end(None);
             self.response_done = true;
         }
@@ -101,7 +106,8 @@ impl Pump<'_> {
         pause.as_mut().poll(cx)
     }
 
-    /// Moves data of the client to the upstream.
+    /// Delivers the data of the client to the upstream. A tunnel is then ended, and read until the upstream ends it or
+    /// [`TUNNEL_END_TIMEOUT`] has passed.
     fn poll_to_service<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,7 +118,7 @@ impl Pump<'_> {
             return Poll::Ready(());
         }
         if self.stage() != Stage::Ended {
-            // It could not be written to; what it had sent before may still be there.
+            // The client can no longer be written to, but data that it sent before may still be unread.
             if self.tunnel && !self.request_done {
                 while let Ok(true) = self.request_step(cx, down) {
                     if self.request_done || down.poll_body(cx) == Poll::Ready(Err(BodyError::Lost)) {
@@ -137,7 +143,7 @@ impl Pump<'_> {
             deadline.set(TUNNEL_END_TIMEOUT);
             self.set(Stage::Ended);
         }
-        // To close a connection that has unread bytes resets it, which can take away what was written.
+        // Closing a connection with unread bytes resets it, which can discard the written data.
         loop {
             match ready!(self.up.poll_body(cx)) {
                 Ok(BodyPart::Data) => {

@@ -8,22 +8,22 @@ use super::super::slot::StreamSlot;
 use super::{Http2Connection, STREAM_WINDOW};
 use edge_http::h2::{Code, frame};
 
-/// The highest number of content bytes of one request that are discarded.
+/// The highest number of content bytes of one request that are discarded. The stream is then reset.
 const MAX_DISCARDED_BYTES: i64 = 1024 * 1024;
-/// The highest number of requests whose content is discarded. Above it, the oldest is reset.
+/// The highest number of requests of a connection whose content is discarded. Above it, the oldest is reset.
 const MAX_DISCARDED_REQUESTS: usize = 32;
 
 /// A request whose content is discarded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiscardedRequest {
     id: u32,
-    /// The bytes the client may send before the window is widened.
+    /// The number of bytes that the client may still send on the stream.
     window: i64,
-    /// The number of bytes that are still discarded.
+    /// The number of bytes that are still discarded before the stream is reset.
     left: i64,
 }
 
-/// A reset to be written after all pending output.
+/// An RST_STREAM frame to be written after all pending output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeferredReset {
     id: u32,
@@ -31,7 +31,8 @@ pub(super) struct DeferredReset {
 }
 
 impl Http2Connection {
-    /// Discards further content of an answered request.
+    /// Begins to discard the further content of a request whose response is complete. Resets the oldest such stream if
+    /// there are too many. No effect once the connection has ended.
     pub(super) fn discard_content(&mut self, id: u32, slot: &StreamSlot) {
         if self.lost || self.failed.is_some() {
             return;
@@ -53,12 +54,14 @@ impl Http2Connection {
         self.discarded.iter().any(|request| request.id == id)
     }
 
-    /// Removes the record of a request whose stream has ended.
+    /// Removes a stream from those whose content is discarded, because it has ended.
     pub(super) fn forget_discarded(&mut self, id: u32) {
         self.discarded.retain(|request| request.id != id);
     }
 
-    /// Counts discarded content, padding included.
+    /// Counts `all` bytes of discarded content of a stream, padding included. `ended` is true if the client ended the
+    /// stream. Widens the stream's window if necessary; resets the stream if the client exceeds the window or the
+    /// highest number of bytes. No effect if the stream's content is not discarded.
     pub(super) fn count_discarded(&mut self, id: u32, all: usize, ended: bool) {
         let Some(at) = self.discarded.iter().position(|request| request.id == id) else { return };
         let DiscardedRequest { window, left, .. } = &mut self.discarded[at];
@@ -80,7 +83,8 @@ impl Http2Connection {
         }
     }
 
-    /// Resets a stream after all pending output is written, in a separate write.
+    /// Ends a stream and schedules its reset for after all pending output, in a separate write. No effect once the
+    /// connection has ended.
     pub(in super::super) fn defer_reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
@@ -90,7 +94,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Appends the late resets once all output is written. Returns whether there were any.
+    /// Appends the deferred resets. Must be called when all other output is written. Returns whether there were any.
     pub(in super::super) fn write_deferred_resets(&mut self) -> bool {
         let any = !self.deferred_resets.is_empty();
         for DeferredReset { id, code } in std::mem::take(&mut self.deferred_resets) {

@@ -9,7 +9,9 @@ use edge_http::priority::Priority;
 use std::time::Instant;
 
 impl Http2Connection {
-    /// Processes the complete frames in the input. Returns the number of bytes consumed.
+    /// Processes the preface and the complete frames in the input, which arrived at `now`. Adds requests with complete
+    /// heads to `arrived`. Returns the number of bytes consumed. A wrong preface loses the connection, an error of the
+    /// protocol closes it.
     pub(in super::super) fn receive(
         &mut self,
         input: &[u8],
@@ -46,6 +48,7 @@ impl Http2Connection {
         used
     }
 
+    /// Checks that a frame may come at this point, and passes it to the handler of its type. Unknown types are ignored.
     fn frame(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let section = self.block.as_ref().map(|block| block.id);
         let continues = header.kind == frame::CONTINUATION && section == Some(header.stream);
@@ -71,11 +74,12 @@ impl Http2Connection {
         }
     }
 
-    /// Returns whether the client has not opened this stream, or cannot.
+    /// Returns whether this stream is idle: the client has not opened it, or cannot because the number is even.
     fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
 
+    /// Handles a DATA frame: counts it towards the windows, and stores its content for the stream's task.
     fn data(&mut self, header: FrameHeader, payload: &[u8]) {
         let (id, all) = (header.stream, payload.len());
         if self.is_idle(id) {
@@ -132,6 +136,7 @@ impl Http2Connection {
         }
     }
 
+    /// Checks a PRIORITY frame, which has no other effect.
     fn priority(&mut self, header: FrameHeader, payload: &[u8]) {
         let id = header.stream;
         if id == 0 {
@@ -148,8 +153,8 @@ impl Http2Connection {
         if self.is_idle(id) { self.fail(wrong) } else { self.stream_error(id, wrong) }
     }
 
-    /// Applies a PRIORITY_UPDATE frame (RFC 9218 §7.1). One for a stream that has not begun is ignored, since its request can
-    /// carry the same.
+    /// Applies a PRIORITY_UPDATE frame (RFC 9218 §7.1). One for a stream that is not open is ignored, since its request
+    /// can carry the priority, too.
     fn priority_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -165,6 +170,7 @@ impl Http2Connection {
         }
     }
 
+    /// Handles RST_STREAM: ends the stream, which counts as an aborted request.
     fn rst_stream(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);
@@ -183,6 +189,7 @@ impl Http2Connection {
         }
     }
 
+    /// Applies the client's SETTINGS and acknowledges them. SETTINGS_MAX_FRAME_SIZE is checked but not used.
     fn settings(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -212,8 +219,8 @@ impl Http2Connection {
         }
     }
 
-    /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the windows of existing streams change by the difference and may
-    /// become negative.
+    /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the send windows of existing streams change by the
+    /// difference and may become negative. A window above 2^31-1 closes the connection.
     fn initial_window(&mut self, value: i64) {
         if value > MAX_WINDOW {
             return self.fail(Code::FLOW_CONTROL_ERROR);
@@ -235,6 +242,8 @@ impl Http2Connection {
         }
     }
 
+    /// Replies to a PING. An acknowledgement ends a measurement of the windows, or is the sign that GOAWAY was
+    /// received.
     fn ping(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -247,13 +256,14 @@ impl Http2Connection {
         } else if payload == super::windows::PING {
             self.windows.answered();
         } else if self.leaving == GoAway::Asked && payload == b"farewell" {
-            // What the client sent before it heard of it has arrived.
+            // Everything that the client sent before it received GOAWAY has arrived.
             self.leaving = GoAway::Named;
             self.accepted = self.highest;
             self.write_goaway(self.highest, Code::NO_ERROR);
         }
     }
 
+    /// Handles the client's GOAWAY: the connection ends when its streams have.
     fn goaway(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -264,6 +274,7 @@ impl Http2Connection {
         self.client_leaves = true;
     }
 
+    /// Handles WINDOW_UPDATE: widens the send window of the connection or of a stream.
     fn window_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);

@@ -1,4 +1,4 @@
-//! Field sections of the client: heads and trailers.
+//! Field sections of the client: request heads and trailers.
 
 use super::super::slot::{StreamBody, StreamSlot};
 use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
@@ -10,11 +10,12 @@ use edge_http::section::{RequestHeadBuilder, SectionError, TrailerBuilder};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
-/// The factor by which an encoded section may exceed the limit of the decoded one. A longer section is not decoded,
-/// so the connection fails.
+/// The factor by which an encoded section of several frames may exceed the limit of the decoded one. A longer section
+/// is not decoded, so the connection is closed.
 const MAX_ENCODING_FACTOR: usize = 4;
 
 impl Http2Connection {
+    /// Handles a HEADERS frame: decodes its section, or stores it until the CONTINUATION frames have arrived.
     pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let id = header.stream;
         // §5.1.1: clients begin streams with odd numbers.
@@ -38,6 +39,7 @@ impl Http2Connection {
         }
     }
 
+    /// Handles a CONTINUATION frame: appends to the stored section, and decodes it if it is complete.
     pub(super) fn continuation(
         &mut self,
         header: FrameHeader,
@@ -56,6 +58,8 @@ impl Http2Connection {
         }
     }
 
+    /// Handles a complete section: the head of a new stream, or the trailers of an open one. For a stream that was
+    /// reset it is only decoded, since the dynamic table changes; for an ended one the connection is closed.
     fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         if id > self.highest {
             self.request(id, end, own, block, arrived);
@@ -65,7 +69,7 @@ impl Http2Connection {
             if end {
                 self.forget_discarded(id);
             }
-            // It was sent before the client heard of it. The table changes nevertheless.
+            // The client sent it before it received the reset. The dynamic table changes nevertheless.
             if self.decoder.decode(block, |_, _| {}).is_err() {
                 self.fail(Code::COMPRESSION_ERROR);
             }
@@ -75,8 +79,11 @@ impl Http2Connection {
         }
     }
 
-    /// Decodes a section and passes its lines to `field` until one is rejected; the rest is decoded for the dynamic
-    /// table only. Returns the error of `field`.
+    /// Decodes a section and passes its lines to `field` until that rejects one; the rest is decoded for the dynamic
+    /// table only. Returns the error of `field`, or `None`.
+    ///
+    /// # Errors
+    /// [`hpack::InvalidBlock`] if the section cannot be decoded.
     fn lines(
         &mut self,
         block: &[u8],
@@ -91,6 +98,8 @@ impl Http2Connection {
         Ok(bad)
     }
 
+    /// Decodes the head of a request and opens its stream, or resets or refuses the stream if the head is not
+    /// acceptable or the limit of streams is reached. Streams above the last one of GOAWAY are ignored.
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
         let mut section = RequestHeadBuilder::new(Version::Http2, self.limits.section);
@@ -119,7 +128,7 @@ impl Http2Connection {
         }
     }
 
-    /// Opens the stream of a request and adds the request to `arrived`.
+    /// Creates the state of a request's stream and adds the request to `arrived`. `end` is true if it has no content.
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
@@ -135,7 +144,8 @@ impl Http2Connection {
         arrived.push(PendingRequest { id, head });
     }
 
-    /// Responds to a request with an error, without a task.
+    /// Responds to a request with this status and no content, and records the reason. The stream is then reset unless
+    /// the client ended it. Counts as an aborted request.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         let mut head = ResponseHead::new(status);
@@ -148,6 +158,7 @@ impl Http2Connection {
         self.count_aborted();
     }
 
+    /// Decodes the trailers of a request, which end its content, and wakes the task that reads it.
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
         let mut section = TrailerBuilder::new(self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {

@@ -1,8 +1,8 @@
-//! Receive windows: limits of request content in flight and in buffers.
+//! The sizes of receive windows, which limit request content in flight and in buffers.
 //!
-//! A window limits an upload to one window per round trip. While content is forwarded, a PING measures how much is forwarded in
-//! one round trip. If that is half a window or more, the windows are doubled, within the budget of the worker. Content that an
-//! upstream does not accept enlarges no window.
+//! A sender can send at most one window per round trip. While content is forwarded, a PING measures how many bytes are
+//! forwarded in one round trip. If that is half a stream's window or more, the windows are doubled, within the budget
+//! of the worker. Content that an upstream does not accept enlarges no window.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 pub(super) const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// The largest window of a stream, in bytes.
 const MAX_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
-/// The number of bytes by which the windows of all connections of a worker may exceed the initial ones.
+/// The number of bytes by which the connection windows of a worker may exceed the initial ones in total.
 const MAX_GROWTH: usize = 64 * 1024 * 1024;
 /// The payload of the measuring PING.
 pub(super) const PING: &[u8; 8] = b"measures";
@@ -21,12 +21,12 @@ thread_local! {
     static GROWN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The receive windows of one connection.
+/// The sizes of the receive windows of one connection, and the pending measurement.
 #[derive(Debug)]
 pub(super) struct Windows {
     stream: u32,
     connection: u32,
-    /// Bytes forwarded since the pending PING was sent. `None` without one.
+    /// The number of bytes forwarded since the pending PING was sent. `None` if none is pending.
     measured: Option<u64>,
 }
 
@@ -35,24 +35,24 @@ impl Windows {
         Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None }
     }
 
-    /// Returns the receive window of a stream in bytes.
+    /// Returns the size of the receive window of each stream in bytes.
     pub(super) const fn stream(&self) -> u32 {
         self.stream
     }
 
-    /// Returns the receive window of the connection in bytes.
+    /// Returns the size of the receive window of the connection in bytes.
     pub(super) const fn connection(&self) -> u32 {
         self.connection
     }
 
-    /// Counts forwarded bytes.
+    /// Counts forwarded bytes for the pending measurement, if there is one.
     pub(super) const fn count_passed(&mut self, bytes: usize) {
         if let Some(measured) = &mut self.measured {
             *measured += bytes as u64;
         }
     }
 
-    /// Begins a measurement if the windows can grow and none is pending. Returns whether the PING is to be sent.
+    /// Begins a measurement if the windows can grow and none is pending. Returns true if the PING is to be sent.
     pub(super) const fn measure(&mut self) -> bool {
         let begins = self.measured.is_none() && self.stream < MAX_STREAM_WINDOW;
         if begins {
@@ -61,7 +61,8 @@ impl Windows {
         begins
     }
 
-    /// Ends a measurement when the acknowledgement of the PING arrives. The windows grow if they limited the rate.
+    /// Ends a measurement, since the acknowledgement of the PING has arrived. Doubles the windows if half a stream's
+    /// window or more was forwarded in the meantime and the worker's budget permits it.
     pub(super) fn answered(&mut self) {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
             let stream = (2 * self.stream).min(MAX_STREAM_WINDOW);

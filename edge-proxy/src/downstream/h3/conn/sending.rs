@@ -1,8 +1,8 @@
-//! The order of sending: the streams of a connection take turns in giving data to QUIC.
+//! The order of sending: the streams of a connection take turns in passing data to QUIC.
 //!
-//! QUIC limits the data of a connection in flight or waiting. A single stream that fills that limit would keep all
-//! others from sending, so streams wait here, in a queue of this side, and give QUIC no more than [`TURN`] at a time.
-//! QUIC sends the data of several streams packet by packet in turns.
+//! QUIC limits the data of a connection that is in flight or queued. A single stream that fills that limit would keep
+//! all others from sending, so the output of streams waits in a queue above QUIC, and a stream passes at most [`TURN`]
+//! bytes to QUIC at a time. QUIC sends the data of several streams packet by packet in turns.
 
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
@@ -13,16 +13,17 @@ use quinn_proto::StreamId;
 /// The result of passing a stream's output to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlushOutcome {
-    /// QUIC accepted all output.
+    /// QUIC accepted all output, or the stream has ended.
     All,
-    /// QUIC accepted as much as a turn allows; more is pending.
+    /// QUIC accepted as many bytes as the turn permits; more output is pending.
     Turn,
-    /// QUIC accepted this many bytes. The window of the stream or of the connection is then exhausted.
+    /// QUIC accepted this many bytes, fewer than it was offered: the window of the stream or of the connection is
+    /// exhausted.
     Short(usize),
 }
 
 impl QuicConnection {
-    /// Passes a stream's output to QUIC, now or when it is its turn.
+    /// Passes a stream's output to QUIC now if no other stream waits, or else adds the stream to the queue.
     pub(in super::super) fn flush(&mut self, shared: &EngineState, id: StreamId) {
         if self.send_queue.is_empty() {
             match self.write_stream(shared, id, usize::MAX) {
@@ -36,7 +37,8 @@ impl QuicConnection {
         }
     }
 
-    /// Appends a stream to the queue if it has output.
+    /// Adds a stream with output to the queue, unless it is there already or has ended. Its own window no longer counts
+    /// as exhausted.
     pub(super) fn wait(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.stalled = false;
@@ -47,7 +49,8 @@ impl QuicConnection {
         }
     }
 
-    /// Passes the output of the waiting streams to QUIC, in their order, until it accepts no more.
+    /// Passes the output of the waiting streams to QUIC, the most urgent first and equals in turns, until QUIC accepts
+    /// no more.
     pub(super) fn flush_queue(&mut self, shared: &EngineState) {
         while let Some((id, urgency)) = self.send_queue.pop() {
             let most = if self.send_queue.is_empty() { usize::MAX } else { TURN };
@@ -55,7 +58,7 @@ impl QuicConnection {
                 FlushOutcome::All => self.waited(id),
                 FlushOutcome::Turn => self.send_queue.push(id, urgency),
                 FlushOutcome::Short(given) if self.is_full() => {
-                    // Who got nothing keeps the turn.
+                    // A stream that could pass nothing keeps its turn.
                     if given > 0 {
                         self.send_queue.push(id, urgency);
                     } else {
@@ -71,20 +74,22 @@ impl QuicConnection {
         }
     }
 
+    /// Marks a stream as no longer in the queue.
     fn waited(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.waits = false;
         }
     }
 
+    /// Marks a stream whose own flow-control window is exhausted.
     fn stall(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.stalled = true;
         }
     }
 
-    /// Returns whether QUIC accepts no data of any stream, after it did not accept all data of one. If so, QUIC
-    /// reports when that changes.
+    /// Returns whether QUIC accepts no data of any stream. Called after it did not accept all data of one. If true,
+    /// QUIC reports when that changes.
     ///
     /// QUIC does not tell whether the stream or the connection is blocked. The control stream carries little, so only
     /// the connection can block it; writing to it also makes QUIC report when there is room again. If it is not
@@ -98,7 +103,8 @@ impl QuicConnection {
         full
     }
 
-    /// Passes up to `most` bytes of a stream's output to QUIC, and wakes the stream's task if it may add more.
+    /// Passes up to `most` bytes of a stream's output to QUIC, wakes the stream's task if it may add more, and ends the
+    /// stream after its last output.
     fn write_stream(&mut self, shared: &EngineState, id: StreamId, most: usize) -> FlushOutcome {
         let Some(slot) = self.slots.get_mut(&id) else { return FlushOutcome::All };
         if slot.dead {
@@ -138,13 +144,13 @@ impl QuicConnection {
         FlushOutcome::All
     }
 
-    /// Returns the number of bytes that QUIC has accepted so far, if a stream only waits for its turn on the
-    /// connection. `None` if its own window is exhausted, which only its client can change.
+    /// Returns the number of bytes that QUIC has accepted so far on the connection. `None` if the stream's own window
+    /// is exhausted, which only the client can change, or if it has ended.
     pub(in super::super) fn progress(&self, id: StreamId) -> Option<u64> {
         self.slots.get(&id).filter(|slot| !slot.stalled).map(|_| self.taken)
     }
 
-    /// Sets the urgency of a response in QUIC, which sends more urgent streams first.
+    /// Sets the urgency of a new response in QUIC, which sends more urgent streams first. 0 is the most urgent.
     pub(super) fn prioritize(&mut self, id: StreamId, urgency: u8) {
         let usual = edge_http::priority::DEFAULT_URGENCY;
         if urgency != usual {
@@ -153,8 +159,8 @@ impl QuicConnection {
         }
     }
 
-    /// Changes the urgency of a response for a PRIORITY_UPDATE. Ignored for a request that has not arrived, whose
-    /// head can contain the same.
+    /// Changes the urgency of a response for a PRIORITY_UPDATE. `stream` is the ID of the request stream. No effect for
+    /// a request that has not arrived, whose head can contain the priority, or has ended.
     pub(super) fn reprioritize(&mut self, stream: u64, urgency: u8) {
         let Ok(index) = quic::VarInt::from_u64(stream >> 2) else { return };
         let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());
@@ -167,7 +173,11 @@ impl QuicConnection {
     }
 }
 
-/// Writes up to `most` bytes of a stream's output. Returns the number of bytes that QUIC accepted.
+/// Writes up to `most` bytes of a stream's output to QUIC, and removes the accepted bytes from it. Returns their
+/// number.
+///
+/// # Errors
+/// The error of quinn-proto: the stream is blocked, stopped or closed.
 fn write(
     stream: &mut quic::SendStream<'_>,
     slot: &mut RequestSlot,

@@ -1,4 +1,4 @@
-//! Upkeep of a connection: its limits, its deadlines, and the address of its client.
+//! The periodic checks of a connection: aborted requests, deadlines, and the address of the client.
 
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
@@ -8,17 +8,17 @@ use quinn_proto::StreamId;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The interval of PINGs while requests are in flight: a middlebox may forget a silent connection, and QUIC's idle
-/// timeout does not know of waiting requests.
+/// The interval of PINGs while requests are in flight: a NAT or firewall may forget a silent connection, and QUIC's
+/// idle timeout does not know of waiting requests.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The time a new address must have been in use before it is trusted. QUIC returns to the old address if the new one is
-/// not validated within three probe timeouts, but does not report the validation.
+/// The time for which a new address must have been in use before it is adopted. QUIC returns to the old address if the
+/// new one is not validated within three probe timeouts, but does not report the validation.
 const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
-    /// Counts a request that the client aborted, once for each stream. Closes the connection above the configured
-    /// rate, because a flood of them is an attack on the upstream (CVE-2023-44487).
+    /// Counts an aborted request, at most once per stream. Closes the connection if there are more than the limits
+    /// permit, because a flood of them is an attack on the upstream (CVE-2023-44487).
     pub(in super::super) fn count_aborted(&mut self, shared: &EngineState, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id)
             && std::mem::replace(&mut slot.counted, true)
@@ -37,7 +37,8 @@ impl QuicConnection {
         }
     }
 
-    /// Enforces the deadlines of the handshake and of request heads, and sends a PING while requests are in flight.
+    /// Closes the connection if its handshake takes too long, rejects requests whose heads do, and sends a PING every
+    /// [`PING_INTERVAL`] while requests are in flight.
     pub(in super::super) fn sweep(&mut self, shared: &EngineState) {
         let now = shared.now.get();
         if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits().handshake
@@ -63,19 +64,19 @@ impl QuicConnection {
         }
     }
 
-    /// Returns whether no request is in flight, and every response has been acknowledged.
+    /// Returns whether no request is in flight and all output of responses has been acknowledged.
     pub(in super::super) fn is_idle(&mut self) -> bool {
         // This side's control stream is always there.
         self.slots.is_empty() && self.quic.streams().send_streams() <= 1
     }
 
-    /// Returns the client's address, which is validated once the handshake is complete.
+    /// Returns the client's address for policy and logs, which is validated once the handshake is complete.
     pub(in super::super) const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`]. QUIC uses an address
-    /// before it is validated; policy and logs must not.
+    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`] and the round-trip
+    /// time is below 1 s. QUIC uses an address before it is validated; policy and logs must not.
     pub(in super::super) fn follow_address(&mut self, now: Instant) {
         let address = self.quic.remote_address();
         if address == self.peer {

@@ -1,4 +1,4 @@
-//! Routing of datagrams: to a connection, to another worker, or to the filter of first flights.
+//! The routing of received datagrams: to a connection, to another worker, or to the filter of first flights.
 
 use super::super::amplification::AmplificationLimit;
 use super::super::cid::{self, Owner};
@@ -20,15 +20,17 @@ use std::time::Instant;
 /// The result of passing a datagram to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AdmitOutcome {
+    /// It belonged to a connection, or opened none.
     Nothing,
     /// The datagram opened a connection.
     New,
-    /// The client was sent a Retry, to validate its address.
+    /// The client was sent a Retry, by which it validates its address.
     Retry,
 }
 
 impl<S: Service> Engine<S> {
-    /// Processes the datagrams that other workers handed over. Returns whether there were any.
+    /// Processes datagrams that other workers passed on, at most as many as are received at once. Returns true if there
+    /// may be more.
     pub(super) fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..MAX_RECEIVE_BATCHES * quinn_udp::BATCH_SIZE {
             match self.handover.inbox.poll_recv(cx) {
@@ -39,8 +41,8 @@ impl<S: Service> Engine<S> {
         true
     }
 
-    /// Passes a datagram to its connection, to the worker that owns its connection ID, or to the filter of first
-    /// flights. `direct` is false for one that another worker passed on, which is not passed on again.
+    /// Passes a datagram to its connection, to the worker that issued its connection ID, or to the filter of first
+    /// flights. `direct` is false for one that another worker passed on, which is dropped instead of passed on again.
     pub(super) fn datagram(&mut self, datagram: Datagram, direct: bool) {
         let destination = match initial::long_header(&datagram.data) {
             Some(header) => header.destination,
@@ -56,7 +58,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Passes a datagram with an unknown connection ID through the filter of first flights.
+    /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict.
+    /// During a shutdown no flow is accepted.
     fn filter_datagram(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
         match self.filter.offer(now, datagram) {
@@ -83,7 +86,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Applies the verdict on a pending flow: passes its datagrams to QUIC, or refuses it.
+    /// Applies the service's verdict on a pending flow: passes its datagrams to QUIC, or refuses the flow. A flow is
+    /// also refused if there are too many connections, and released after a Retry.
     fn apply_verdict(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
@@ -95,7 +99,7 @@ impl<S: Service> Engine<S> {
                 match self.feed(datagram, Some((&flow, hello)), false) {
                     AdmitOutcome::Nothing => {}
                     AdmitOutcome::New => added = true,
-                    // The answer comes with another connection id, and this one again if that gets lost.
+                    // The client continues with another connection ID, or with this one if the Retry is lost.
                     AdmitOutcome::Retry => return self.filter.release(&flow),
                 }
             }
@@ -108,8 +112,9 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Passes a datagram to QUIC. A connection is created only if `admit` is given, or if the datagram has the token
-    /// of a Retry, which only admitted clients receive. `ours` is true if the connection ID was issued here.
+    /// Passes a datagram to QUIC. A connection is created only if `admit` has a flow that was accepted, or if the
+    /// datagram has the token of a Retry, which only admitted clients receive. `ours` is true if the connection ID was
+    /// issued here, which validates the address.
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> AdmitOutcome {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, interface, data } = datagram;
@@ -168,7 +173,7 @@ impl<S: Service> Engine<S> {
                             }
                             Err(error) => {
                                 if let Some(transmit) = error.response {
-                                    // Not worth waiting for: the client will ask again.
+                                    // A blocked socket is not waited for: the client sends its first flight again.
                                     let _ = self.socket.send(&transmit, &answer);
                                 }
                             }
@@ -190,6 +195,8 @@ impl<S: Service> Engine<S> {
         AdmitOutcome::Nothing
     }
 
+    /// Returns whether a client at this address must validate it by a Retry, because there are too many pending
+    /// handshakes.
     fn must_validate(&self, address: IpAddr) -> bool {
         let limits = self.shared.limits();
         self.pending_handshakes.must_validate(
@@ -199,7 +206,8 @@ impl<S: Service> Engine<S> {
         )
     }
 
-    /// Adds a connection whose first datagram has `length` bytes. Without a permit, its address is not validated.
+    /// Adds a connection whose first datagram has `length` bytes. Without a permit, the client's address is not
+    /// validated: its handshake is counted and the anti-amplification limit applies.
     fn add(
         &mut self,
         handle: ConnectionHandle,

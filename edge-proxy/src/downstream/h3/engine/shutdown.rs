@@ -1,4 +1,4 @@
-//! Commands to an engine from outside: a new configuration, or shutdown.
+//! The commands to an engine: a new configuration, or a shutdown.
 
 use super::super::Service;
 use super::super::conn::QuicConnection;
@@ -9,11 +9,12 @@ use edge_http::h3::Code;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The progress of a shutdown: first GOAWAY is sent, then new requests are refused, and at the deadline the rest is
-/// closed.
+/// The progress of a shutdown: GOAWAY is sent at once, new requests are refused from `last_call` on, and the remaining
+/// connections are closed at `deadline`.
 pub(super) struct Shutdown {
     pub(super) last_call: Instant,
     pub(super) deadline: Instant,
+    /// True if new requests are refused.
     pub(super) called: bool,
 }
 
@@ -38,7 +39,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Calls `f` for every connection and marks it as changed.
+    /// Calls `f` for every connection, which is then driven again.
     fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
         for entry in self.conns.iter().flatten() {
             f(&mut entry.cell.state.borrow_mut(), &self.shared);
@@ -46,7 +47,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Advances a shutdown. Returns whether it is complete.
+    /// Advances a shutdown, and closes the connections that are idle. Returns true when it is complete, false also if
+    /// none has begun.
     pub(super) fn advance_shutdown(&mut self) -> bool {
         let now = self.shared.now.get();
         let Some(shutdown) = &mut self.shutdown else { return false };
@@ -71,7 +73,7 @@ impl<S: Service> Engine<S> {
             }
         }
         if over && open == 0 && self.blocked.is_some() {
-            // Nothing goes out any more, and nothing more is waited for.
+            // The socket accepts nothing any more, and no connection is open.
             return true;
         }
         if self.shared.dirty.borrow().is_empty() && self.sending.is_empty() && self.blocked.is_none() {
