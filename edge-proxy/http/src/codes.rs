@@ -1,4 +1,4 @@
-//! Error codes on the wire with their RFC names.
+//! A macro that defines error codes on the wire with their RFC names.
 
 /// Defines `Code` over an integer, with a constant for each code.
 macro_rules! codes {

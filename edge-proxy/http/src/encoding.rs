@@ -2,8 +2,8 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Encodes `bytes` as Base64 into the beginning of `out`: four bytes for each group of up to three. A shorter `out` receives as
-/// many bytes as it has room for.
+/// Encodes `bytes` in Base64 with padding into the beginning of `out`: four bytes for each group of up to three. If
+/// `out` is shorter, only as many bytes as fit are written; if it is longer, the rest is unchanged.
 pub fn base64_into(bytes: &[u8], out: &mut [u8]) {
     for (group, out) in bytes.chunks(3).zip(out.chunks_mut(4)) {
         let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
@@ -14,7 +14,7 @@ pub fn base64_into(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Returns `bytes` in Base64.
+/// Returns `bytes` in Base64 with padding.
 pub fn base64(bytes: &[u8]) -> String {
     let mut out = vec![0; bytes.len().div_ceil(3) * 4];
     base64_into(bytes, &mut out);

@@ -1,10 +1,11 @@
-//! The content of error responses that the proxy generates: one line of text, in the media type that the client prefers.
+//! The content of error responses that the proxy generates: the status and its phrase, in the media type that the
+//! client prefers.
 
 use crate::Fields;
 use crate::grammar::{list, trim};
 use crate::h1::reason_phrase;
 
-/// A media type that is offered.
+/// A media type that error responses are available in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MediaType {
     Html,
@@ -13,7 +14,7 @@ enum MediaType {
     Text,
 }
 
-/// The media types on offer, in order of preference if the client has none.
+/// The available media types with their names, in the order of preference among those that the client prefers equally.
 const MEDIA_TYPES: [(MediaType, &[u8]); 4] = [
     (MediaType::Text, b"text/plain"),
     (MediaType::Html, b"text/html"),
@@ -52,7 +53,8 @@ pub fn of(status: u16, request: &Fields) -> (&'static str, String) {
     }
 }
 
-/// Returns the media type with the highest weight. Text if none is acceptable.
+/// Returns the media type with the highest weight by the request's Accept fields. Text if none is acceptable, or there
+/// is no Accept.
 fn preferred_media_type(request: &Fields) -> MediaType {
     let mut best = (0, MediaType::Text);
     for (form, media) in MEDIA_TYPES {
@@ -64,8 +66,10 @@ fn preferred_media_type(request: &Fields) -> MediaType {
     best.1
 }
 
-/// Returns the weight of a media type in thousandths, by the most specific range that matches. Types that are named precede those
-/// that only a wildcard covers, since browsers accept everything and expect a page.
+/// Returns the weight of a media type in thousandths, by the most specific range in Accept that matches it; the last
+/// one counts among equally specific ranges. 1000 is added for a type that is named, so that it precedes those that
+/// only a wildcard covers, since browsers accept everything and expect a page. 0 if no range matches, or its weight is
+/// 0.
 fn weight(request: &Fields, media: &[u8]) -> u32 {
     let mut found: Option<(u8, u32)> = None;
     for line in values(request) {
@@ -83,18 +87,19 @@ fn weight(request: &Fields, media: &[u8]) -> u32 {
     }
     match found {
         Some((_, 0)) | None => 0,
-        // A named type is wanted more than whatever a range covers.
+        // A named type precedes any type that a range covers.
         Some((2, weight)) => weight + 1000,
         Some((_, weight)) => weight,
     }
 }
 
-/// Iterates over the members of Accept.
+/// Iterates over the values of the Accept fields, each of which is a list.
 fn values(request: &Fields) -> impl Iterator<Item = &[u8]> {
     request.iter().filter(|field| field.name.eq_ignore_ascii_case(b"accept")).map(|field| field.value)
 }
 
-/// Returns the specificity of a media range for a type. `None` if it does not match.
+/// Returns the specificity of a media range for a type: 2 if it is that type, 1 for `type/*`, 0 for `*/*`. `None` if it
+/// does not match.
 fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
     if range.eq_ignore_ascii_case(media) {
         return Some(2);
@@ -110,7 +115,8 @@ fn specificity(range: &[u8], media: &[u8]) -> Option<u8> {
     }
 }
 
-/// Parses a weight such as `q=0.5` into thousandths (RFC 9110 §12.4.2). 0 if it is malformed.
+/// Parses a weight such as `q=0.5` into thousandths (RFC 9110 §12.4.2). 0 if the value is malformed or out of range.
+/// `None` for any other parameter.
 fn quality(parameter: &[u8]) -> Option<u32> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let text = std::str::from_utf8(value).ok()?;

@@ -7,20 +7,13 @@
 use crate::Name;
 use crate::name_class::NameClass;
 
-/// Returns the byte as it is compared: letters in lower case, digits, and `-` for everything else.
+/// Returns the byte that stands for `b` in comparisons: a letter in lower case, a digit unchanged, and `-` for any
+/// other byte.
 const fn fold(b: u8) -> u8 {
     if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Returns whether a backend could take one name for the other. True for equal names.
-///
-/// ```
-/// use edge_http::field_names::is_same;
-///
-/// assert!(is_same(b"Remote_User", b"remote-user"));
-/// assert!(is_same(b"Remote~User", b"remote-user"));
-/// assert!(!is_same(b"RemoteUser", b"remote-user"));
-/// ```
+/// Returns whether a backend could take one name for the other, also if they are equal.
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
 }
@@ -37,7 +30,8 @@ pub fn is_portable(name: &[u8]) -> bool {
     NameClass::of(name).is_portable()
 }
 
-/// Returns the known name that a backend could take this name for. [`Name::Other`] if there is none.
+/// Returns the known name that a backend could take this name for, which may be the name itself. [`Name::Other`] if
+/// there is none.
 pub fn folded(name: &[u8]) -> Name {
     // Longer than every known name; names of a known prefix are known by that.
     let mut buf = [0; 24];
@@ -46,7 +40,7 @@ pub fn folded(name: &[u8]) -> Name {
     Name::of(&buf[..n])
 }
 
-/// Appends the name as [`is_same`] compares it.
+/// Appends the form of the name that [`is_same`] compares.
 pub(crate) fn push_folded(name: &[u8], to: &mut Vec<u8>) {
     to.extend(name.iter().map(|b| fold(*b)));
 }

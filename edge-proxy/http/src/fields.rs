@@ -8,14 +8,16 @@ use crate::name::{Name, NameSet, bit};
 use crate::name_class::NameClass;
 use std::fmt;
 
-/// The number of bytes that are reserved for the fields that a proxy adds to most messages.
+/// The number of bytes that are reserved behind a block of header lines, for the fields that a proxy adds to most
+/// messages.
 const RESERVED_BYTES: usize = 256;
-/// The number of bytes of the fields of most messages, with those that a proxy adds.
+/// The number of bytes that are reserved for the fields of a message, with those that a proxy adds.
 const USUAL_BYTES: usize = 768;
-/// The number of fields of most messages, with those that a proxy adds.
+/// The number of fields that are reserved for a message, with those that a proxy adds.
 const USUAL_FIELDS: usize = 24;
 
-/// The position of a field in the buffer. Parsers limit a name to 2^16 bytes and a section to far less than 2^32.
+/// The position of a field in the buffer, and the identity of its name. Parsers limit a name to 2^16-1 bytes and a
+/// section to far less than 2^32.
 #[derive(Clone, Copy)]
 struct FieldEntry {
     name_at: u32,
@@ -27,6 +29,7 @@ struct FieldEntry {
 }
 
 impl FieldEntry {
+    /// Returns the field that this entry describes in `buf`.
     fn of<'a>(&self, buf: &'a [u8]) -> Field<'a> {
         let (name_at, value_at) = (self.name_at as usize, self.value_at as usize);
         Field {
@@ -108,7 +111,7 @@ impl Fields {
         Self { buf: Vec::new(), items: Vec::new(), added: NameSet(0), classes: NameClass::EMPTY }
     }
 
-    /// Removes all fields and keeps the allocation for the next message.
+    /// Removes all fields and keeps the allocations for the next message.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.items.clear();
@@ -136,7 +139,8 @@ impl Fields {
         self.push_with(id, class, name, |buf| buf.extend_from_slice(value));
     }
 
-    /// Appends a field of a known name, with the value that `write` appends to the buffer. Nothing is validated.
+    /// Appends a field of a known name. Its value is the bytes that `write` appends to the buffer. Nothing is
+    /// validated.
     pub fn push_with(&mut self, id: Name, class: NameClass, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         // As a line of HTTP/1.1, so that adjacent fields are written in one copy.
         let name_at = self.buf.len();
@@ -149,26 +153,27 @@ impl Fields {
         self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
-    /// Reserves space for the fields of a usual message.
+    /// Reserves memory for the fields of a usual message.
     pub(crate) fn reserve(&mut self) {
         self.buf.reserve(USUAL_BYTES);
         self.items.reserve(USUAL_FIELDS);
     }
 
-    /// Returns the offset that the next block of header lines will have.
+    /// Returns the offset in the buffer that the next block of header lines will have, and reserves memory for the
+    /// entries of its fields.
     pub(crate) fn next_block(&mut self) -> usize {
         self.items.reserve(USUAL_FIELDS);
         self.buf.len()
     }
 
-    /// Copies a block of header lines into the buffer, for [`Fields::push_range`] to refer to.
+    /// Appends a block of header lines to the buffer, for [`Fields::push_range`] to refer to.
     pub(crate) fn push_block(&mut self, block: &[u8]) {
         self.buf.reserve(block.len() + RESERVED_BYTES);
         self.buf.extend_from_slice(block);
     }
 
-    /// Appends a field by the positions and lengths of its name and value in the buffer. Both must be in the buffer
-    /// before a field is read.
+    /// Appends a field by the offsets and lengths of its name and value in the buffer, which must be there before a
+    /// field is read.
     pub(crate) fn push_range(
         &mut self,
         (id, class): (Name, NameClass),
@@ -187,7 +192,7 @@ impl Fields {
         });
     }
 
-    /// Appends the fields to `out` as lines of HTTP/1.1, except those of the name `except`. Lines that are adjacent
+    /// Appends the fields to `out` as lines of HTTP/1.1, except those with the name `except`. Lines that are adjacent
     /// in the buffer are copied at once.
     pub(crate) fn write_lines(&self, except: Name, out: &mut Vec<u8>) {
         let (mut from, mut to) = (0, 0);
@@ -225,7 +230,7 @@ impl Fields {
         item.of(&self.buf)
     }
 
-    /// Returns the value of the first field of this name. `None` if there is none.
+    /// Returns the value of the first field with this name. `None` if there is none.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
         self.all(id).next()
     }
@@ -242,7 +247,8 @@ impl Fields {
         self.added.contains(id)
     }
 
-    /// Returns whether a field of one of these names was added. It may have been removed since.
+    /// Returns whether a field of one of these names was added. It may have been removed since, so false is certain and
+    /// true is not.
     #[inline]
     pub const fn may_contain(&self, names: NameSet) -> bool {
         self.added.intersects(names)
@@ -275,7 +281,7 @@ impl Fields {
         }
     }
 
-    /// Removes all fields of these names.
+    /// Removes all fields whose name is in this set.
     pub fn remove_all(&mut self, names: NameSet) {
         if self.may_contain(names) {
             self.items.retain(|item| !names.contains(item.id));

@@ -5,20 +5,21 @@
 //! CVE-2024-27316, CVE-2025-8671). One token bucket covers them all: each such frame takes tokens; time, received
 //! content and sent data add tokens. Regular use of HTTP/2 never empties it.
 
-/// The cost of a frame without useful work.
+/// The number of tokens that a frame without useful work takes.
 const FRAME_COST: u64 = 64;
-/// The cost of a reset stream, for which a request had begun.
+/// The number of tokens that the reset of a stream takes, for which a request had begun.
 const RESET_COST: u64 = 4 * FRAME_COST;
-/// The tokens that a request adds.
+/// The number of tokens that a request adds.
 const REQUEST_CREDIT: u64 = 2 * FRAME_COST;
-/// Sent bytes that add the tokens of one frame, since the client must open its windows again.
+/// The number of sent bytes that add the tokens of one frame, since the client must open its windows again for them.
 const SENT_PER_CREDIT: u64 = 2048;
-/// Received content bytes that add the tokens of one frame.
+/// The number of received content bytes that add the tokens of one frame. Payloads of other frames beyond as many bytes
+/// cost as much more.
 const RECEIVED_PER_CREDIT: u64 = 256;
-/// Milliseconds that add the tokens of one frame: a tenth of a limit of 1000 per second.
+/// The number of seconds in which time alone fills the whole bucket: a tenth of the limit is added per second.
 const MILLIS_PER_CREDIT: u64 = 10;
 
-/// Length of the client preface (RFC 9113 §3.4).
+/// The length of the client preface in bytes (RFC 9113 §3.4).
 const PREFACE_LEN: usize = 24;
 
 const DATA: u8 = 0;
@@ -41,28 +42,30 @@ const PADDED: u8 = 8;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FloodMeter {
-    /// The tokens left, in units of 1/64 of a frame.
+    /// The number of tokens left. A frame costs [`FRAME_COST`].
     account: u64,
+    /// The size of the bucket in tokens.
     most: u64,
+    /// True once a frame cost more tokens than were left.
     flooded: bool,
-    /// Time of the last refill, in milliseconds.
+    /// The time of the last refill in milliseconds.
     at: u64,
-    /// Sent bytes that have not yet added a token.
+    /// The number of sent bytes that have not added a token yet.
     sent: u64,
     reading: ParserState,
 }
 
-/// The parser state: the meaning of the next byte.
+/// The state of the parser: the meaning of the next byte.
 #[derive(Clone, Copy, Debug)]
 enum ParserState {
     Skip(usize),
     Head([u8; 9], usize),
-    /// The padding length of a padded DATA frame is next; holds the payload length.
+    /// The next byte is the padding length of a padded DATA frame. Contains the length of the payload.
     Padding(usize),
 }
 
 impl FloodMeter {
-    /// Creates a full bucket for this many frames. `now` is in milliseconds since any fixed moment.
+    /// Creates a full bucket for `frames` frames without useful work. `now` is in milliseconds since any fixed moment.
     pub const fn new(frames: u32, now: u64) -> Self {
         let most = frames as u64 * FRAME_COST;
         Self {
@@ -75,24 +78,24 @@ impl FloodMeter {
         }
     }
 
-    /// Returns whether the limit was ever exceeded. The connection must then be closed with ENHANCE_YOUR_CALM.
+    /// Returns whether the limit was exceeded at any time. The connection must then be closed with ENHANCE_YOUR_CALM.
     pub const fn is_flooded(&self) -> bool {
         self.flooded
     }
 
-    /// Records bytes sent to the client, which add tokens.
+    /// Adds tokens for bytes that were sent to the client.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         self.pay(self.sent * FRAME_COST / SENT_PER_CREDIT);
         self.sent %= SENT_PER_CREDIT / FRAME_COST;
     }
 
-    /// Adds tokens, up to the limit.
+    /// Adds tokens, up to the size of the bucket.
     fn pay(&mut self, units: u64) {
         self.account = self.account.saturating_add(units).min(self.most);
     }
 
-    /// Removes tokens. If there are too few, records that the limit was exceeded.
+    /// Removes tokens. If there are too few, removes none and records that the limit was exceeded.
     fn take(&mut self, units: u64) {
         match self.account.checked_sub(units) {
             Some(left) => self.account = left,
@@ -100,8 +103,9 @@ impl FloodMeter {
         }
     }
 
-    /// Parses bytes received from the client, split at any point, beginning with the client preface. `now` is in milliseconds
-    /// since the same moment as in [`FloodMeter::new`].
+    /// Parses bytes received from the client and takes or adds tokens for the frames in them. The bytes may be split at
+    /// any point and begin with the client preface. `now` is in milliseconds since the same moment as in
+    /// [`FloodMeter::new`].
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
         // A larger bucket refills faster, so that a higher limit allows a higher rate.
         self.pay(now.saturating_sub(self.at) * self.most / (1000 * MILLIS_PER_CREDIT));
@@ -137,12 +141,12 @@ impl FloodMeter {
         }
     }
 
-    /// Skips the rest of a frame's payload.
+    /// Sets the state to skip the rest of a frame's payload, of which `length` bytes are left.
     fn skip(&mut self, length: usize) {
         self.reading = if length == 0 { ParserState::Head([0; 9], 0) } else { ParserState::Skip(length) };
     }
 
-    /// Accounts for a frame with this header, and sets the state for its payload.
+    /// Takes or adds the tokens of a frame with this header, and sets the state for its payload.
     fn frame(&mut self, head: [u8; 9]) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let (kind, flags) = (head[3], head[4]);
@@ -156,7 +160,7 @@ impl FloodMeter {
             // own.
             HEADERS => self.pay(REQUEST_CREDIT),
             RST_STREAM => self.take(RESET_COST),
-            // A long one is more work than a short one, such as SETTINGS of very many parameters.
+            // A long payload costs more than a short one, such as SETTINGS with very many parameters.
             _ => self.take(
                 FRAME_COST
                     + (length as u64).saturating_sub(RECEIVED_PER_CREDIT) * FRAME_COST / RECEIVED_PER_CREDIT,
@@ -165,7 +169,7 @@ impl FloodMeter {
         self.skip(length);
     }
 
-    /// Accounts for a DATA frame with this many content bytes.
+    /// Adds tokens for a DATA frame with `length` content bytes, or takes those of a frame if it is empty.
     fn content(&mut self, length: usize) {
         if length == 0 {
             self.take(FRAME_COST);

@@ -4,7 +4,7 @@ use crate::grammar::{is_token, trim};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// An element of the field: the parameters that one hop added.
+/// One element of the field: the parameters that one proxy added. `None` for a parameter that is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedElement<'a> {
     /// The `for` parameter: the client that sent the request to the hop.
@@ -17,7 +17,7 @@ pub struct ForwardedElement<'a> {
     pub proto: Option<Cow<'a, [u8]>>,
 }
 
-/// An error for a value that is not a valid Forwarded field.
+/// The error for a value that is not a valid Forwarded field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Forwarded field is malformed")]
 pub struct MalformedForwarded;
@@ -61,7 +61,10 @@ pub fn parse(line: &[u8]) -> Result<Vec<ForwardedElement<'_>>, MalformedForwarde
     }
 }
 
-/// Sets the parameter `name` of an element. A repeated one is an error; an unknown one is ignored.
+/// Sets the parameter `name` of an element. Unknown parameters are ignored.
+///
+/// # Errors
+/// [`MalformedForwarded`] if the parameter is repeated.
 fn set<'a>(
     element: &mut ForwardedElement<'a>,
     name: &[u8],
@@ -80,7 +83,11 @@ fn set<'a>(
     }
 }
 
-/// Parses a token or quoted string at the front. Returns its text, unescaped, and the bytes behind it.
+/// Parses a token or quoted string at the beginning of `bytes`. Returns its text, unescaped, and the bytes behind it. A
+/// token may contain colons, as many proxies write addresses.
+///
+/// # Errors
+/// [`MalformedForwarded`].
 fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());
@@ -110,7 +117,7 @@ fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     Err(MalformedForwarded)
 }
 
-/// The text of each octet with a dot behind it, and the number of its digits.
+/// The decimal text of each octet followed by a dot, and the length of both together.
 static OCTETS: [([u8; 4], u8); 256] = {
     let mut table = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -134,7 +141,7 @@ static OCTETS: [([u8; 4], u8); 256] = {
     table
 };
 
-/// Appends an IP address as [`Display`](std::fmt::Display) formats it, faster than the standard formatting.
+/// Appends an IP address in the form that [`Display`](std::fmt::Display) has, faster than the standard formatting.
 pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write;
     match address {
@@ -153,8 +160,8 @@ pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends one element to a field value: `for`, and `host` and `proto` if given. The caller writes the commas between elements.
-/// Control characters in `host` and `proto` are omitted.
+/// Appends one element to a field value: `for`, and `host` and `proto` if given, quoted where necessary. The caller
+/// writes the commas between elements. Control characters in `host` and `proto` are omitted.
 pub fn write(node: IpAddr, host: Option<&str>, proto: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"for=");
     if node.is_ipv6() {

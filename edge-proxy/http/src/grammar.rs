@@ -29,8 +29,8 @@ pub(crate) static TOKEN: [bool; 256] = {
     table
 };
 
-/// Returns whether `wrong` holds for no byte. The loop has no early exit and uses comparisons only, so that it vectorises; wrong
-/// bytes are rare.
+/// Returns whether `wrong` is false for every byte. The loop has no early exit and uses comparisons only, so that it is
+/// vectorised; such bytes are rare.
 fn none(bytes: &[u8], wrong: impl Fn(u8) -> bool) -> bool {
     !bytes.iter().fold(false, |found, byte| found | wrong(*byte))
 }
@@ -40,13 +40,14 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| !TOKEN[usize::from(byte)])
 }
 
-/// Returns whether `bytes` contains no byte that a field value must not contain (RFC 9110 §5.5): control characters except tab.
-/// True if empty.
+/// Returns whether `bytes` is free of bytes that a field value must not contain (RFC 9110 §5.5): control characters
+/// except tab. Bytes above 0x7f are allowed. True if empty.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte < b' ') & (byte != b'\t') | (byte == 0x7f))
 }
 
-/// Returns whether `bytes` consists of visible ASCII, as a request target must (RFC 9112 §3.2). False if empty.
+/// Returns whether `bytes` consists of visible ASCII characters, as a request target must (RFC 9112 §3.2). False if
+/// empty.
 pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
@@ -59,7 +60,7 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
     bytes.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// Removes spaces and tabs at both ends.
+/// Returns `bytes` without spaces and tabs at both ends.
 pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -67,7 +68,7 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     trim_end(bytes)
 }
 
-/// Removes spaces and tabs at the end.
+/// Returns `bytes` without spaces and tabs at the end.
 pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -112,20 +112,22 @@ pub enum BodyLength {
 
 /// A request head as received.
 ///
-/// The parser of each version guarantees: `method` and `target` are valid; `authority` is the only host of the request, without
-/// user information; the framing is unambiguous and in `body`; fields are well-formed. Transfer-Encoding, Content-Length and Host
-/// are not in `fields`.
+/// The parser of each version guarantees: `method` and `target` are valid; `authority` is the only host of the request,
+/// without user information; the framing is unambiguous and in `body`; fields are well-formed. Transfer-Encoding,
+/// Content-Length and Host are not in `fields`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The HTTP version of the request.
     pub version: Version,
     /// The method. An extended CONNECT (RFC 8441, RFC 9220) is [`Method::Connect`] with `upgrade` set.
     pub method: Method,
-    /// The host, with a port if the client sent one, spelt as received. Empty if an HTTP/1.0 request had none.
+    /// The host, with a port if the client sent one, spelt as received. Empty if the Host field was empty, or if an
+    /// HTTP/1.0 request had none.
     pub authority: String,
-    /// The request target in origin form (path and query) as received, or `*`.
+    /// The request target in origin form (path and query) as received, or `*`. Also `*` for CONNECT without `upgrade`.
     pub target: String,
-    /// The requested protocol: Upgrade in HTTP/1.1, `:protocol` in HTTP/2 and HTTP/3. `None` if no upgrade is requested.
+    /// The requested protocol: the value of Upgrade in HTTP/1.1, with several joined by commas, and `:protocol` in
+    /// HTTP/2 and HTTP/3. `None` if no upgrade is requested.
     pub upgrade: Option<Box<str>>,
     /// All fields except those that frame the message, and Host.
     pub fields: Fields,
@@ -159,7 +161,7 @@ impl Clone for RequestHead {
 }
 
 impl RequestHead {
-    /// Creates an empty head for a parser to fill. The method is GET.
+    /// Creates an empty head for a parser to fill: GET, without authority, target, fields and content.
     pub const fn new(version: Version) -> Self {
         Self {
             version,
@@ -172,7 +174,7 @@ impl RequestHead {
         }
     }
 
-    /// Resets the head to an empty one and keeps its allocations.
+    /// Resets the head to that of [`RequestHead::new`], except for the version, and keeps its allocations.
     pub fn clear(&mut self) {
         self.method = Method::Get;
         self.authority.clear();
@@ -190,7 +192,7 @@ pub struct ResponseHead {
     pub status: u16,
     /// All fields except those that frame the message.
     pub fields: Fields,
-    /// The length of the content. For responses to HEAD and for 304 it is the Content-Length, although no content
+    /// The length of the content. For responses to HEAD and for 304 it is that of Content-Length, although no content
     /// follows.
     pub body: BodyLength,
 }
@@ -206,12 +208,13 @@ impl ResponseHead {
         self.status >= 100 && self.status < 200 && self.status != 101
     }
 
-    /// Returns whether the response to this method has no content, whatever its fields declare (RFC 9110 §6.4.1).
+    /// Returns whether the response to a request with this method has no content, whatever its fields declare (RFC 9110
+    /// §6.4.1): to HEAD, and for 1xx, 204 and 304.
     pub fn is_bodiless(&self, method: &Method) -> bool {
         *method == Method::Head || self.status < 200 || self.status == 204 || self.status == 304
     }
 
-    /// Resets the head to an empty one and keeps its allocations.
+    /// Resets the head to status 0 without fields and content, and keeps its allocations.
     pub fn clear(&mut self) {
         self.status = 0;
         self.fields.clear();

@@ -1,4 +1,4 @@
-//! Removal of hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
+//! The removal of hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
 
 use crate::field_names::{folded, is_same, push_folded};
 use crate::fields::Field;
@@ -6,8 +6,9 @@ use crate::grammar::list;
 use crate::{Fields, Name, NameSet};
 use std::collections::HashSet;
 
-/// Removes hop-by-hop fields: Connection, the fields that it nominates, and those that are always hop-by-hop. `TE: trailers` is
-/// kept and normalised. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
+/// Removes hop-by-hop fields: Connection, the fields that it nominates, and those that are always hop-by-hop, also in
+/// spellings with `_` that a backend could take for them. `TE` is replaced by `TE: trailers` if it contains `trailers`.
+/// Early-Data is kept even if it is nominated (RFC 8470 §5.1).
 ///
 /// ```
 /// use edge_http::{Fields, hop_by_hop};
@@ -23,7 +24,7 @@ pub fn strip(fields: &mut Fields) {
     if !fields.may_contain(ALWAYS) && !fields.classes().has_underscore() {
         return;
     }
-    // Copied only where something unusual is nominated: the fields cannot be read while they are changed.
+    // Names are copied only if an unusual one is nominated, since the fields cannot be read while they are changed.
     let mut nominated = ConnectionOptions::default();
     for name in fields.all(Name::Connection).flat_map(list) {
         if !is_always_hop_by_hop(Name::of(name)) && !is_option(name) {
@@ -47,7 +48,7 @@ pub fn strip(fields: &mut Fields) {
     }
 }
 
-/// Returns whether this field is always hop-by-hop, or one that a backend could take for such a field.
+/// Returns whether this field is always hop-by-hop, or has a name with `_` that a backend could take for such a field.
 fn concerns_hop(field: Field<'_>) -> bool {
     match field.id {
         Name::Other if field.class.has_underscore() => is_always_hop_by_hop(folded(field.name)),
@@ -55,14 +56,14 @@ fn concerns_hop(field: Field<'_>) -> bool {
     }
 }
 
-/// The names in Connection, as backends compare them.
+/// The field names that Connection nominates, in the form that [`is_same`] compares.
 #[derive(Default)]
 struct ConnectionOptions {
     names: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// The highest number of nominated names that are compared one by one. Above it an index is built, so that the cost
+/// The highest number of nominated names that are compared one by one. For more, a hash set is built, so that the cost
 /// of a long list is linear.
 const MAX_LINEAR_SEARCH: usize = 8;
 
@@ -87,13 +88,14 @@ impl ConnectionOptions {
     }
 }
 
-/// A hash index of the names in Connection.
+/// The nominated names, with a hash set if there are many.
 struct FieldIndex<'a> {
     nominated: &'a ConnectionOptions,
     many: Option<HashSet<&'a [u8]>>,
 }
 
 impl FieldIndex<'_> {
+    /// Returns whether a field with this name is nominated, as backends compare names.
     fn contains(&self, name: &[u8]) -> bool {
         match &self.many {
             None => self.nominated.iter().any(|nominated| is_same(nominated, name)),
@@ -106,8 +108,8 @@ impl FieldIndex<'_> {
     }
 }
 
-/// Returns whether a field of this name is hop-by-hop even if it is not nominated. The fields that frame a message
-/// are included, although parsers keep them out of [`Fields`]. Trailer is not: it concerns the message (RFC 9110
+/// Returns whether a field with this name is hop-by-hop even if it is not nominated. That includes the fields that
+/// frame a message, which parsers keep out of [`Fields`], but not Trailer, which concerns the message (RFC 9110
 /// §6.6.2).
 const fn is_always_hop_by_hop(id: Name) -> bool {
     ALWAYS.contains(id)
@@ -126,7 +128,7 @@ const ALWAYS: NameSet = NameSet::of(&[
     Name::Upgrade,
 ]);
 
-/// Returns whether this is a connection option that names no field, such as `close`.
+/// Returns whether this member of Connection is an option that names no field: `close`.
 fn is_option(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"close")
 }

@@ -8,14 +8,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub enum HostKind {
     /// A host name such as `example.org`.
     Name,
-    /// An IP address, an IPv6 address in brackets in an authority.
+    /// An IP address. An IPv6 address is in brackets in an authority.
     Address,
 }
 
 /// Splits an authority into host and port, and classifies the host. An IPv6 address is returned without its brackets.
+/// The port is `None` if there is none.
 ///
-/// `None` for anything that is neither: user information, an empty host, other characters than letters, digits, `-`,
-/// `_` and `.`, empty labels, more than 253 bytes, a port that is not a number up to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
+/// Returns `None` for an invalid authority: user information, an empty host, other characters than letters, digits,
+/// `-`, `_` and `.`, an empty label or one of more than 63 bytes, more than 253 bytes, a port that is not a number up
+/// to 65535 (RFC 3986 §3.2, RFC 1123 §2.1).
 ///
 /// ```
 /// use edge_http::host::{split_authority, HostKind};
@@ -54,7 +56,7 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
     Some((host, port, kind))
 }
 
-/// Whether each byte may be in a label of a host name, by its value.
+/// A table by byte value: true for bytes that a label of a host name may contain.
 static LABEL: [bool; 256] = {
     let mut table = [false; 256];
     let mut i = 0usize;
@@ -65,7 +67,8 @@ static LABEL: [bool; 256] = {
     table
 };
 
-/// Returns whether `name` is a valid host name; one trailing dot is allowed.
+/// Returns whether `name` is a valid host name: labels of 1 to 63 letters, digits, `-` and `_`, at most 253 bytes, and
+/// optionally a trailing dot.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
     let mut begin = 0;
@@ -80,7 +83,7 @@ fn is_name(name: &str) -> bool {
     begin < name.len() && name.len() - begin <= 63 && name.len() <= 253
 }
 
-/// Normalises a host for comparison: lower case, without one trailing dot. Does not validate.
+/// Returns a host in the form that is compared: in lower case, without one trailing dot. Does not validate.
 pub fn normalize(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
@@ -100,13 +103,18 @@ pub enum HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
+/// The error for a text that is not a valid host pattern.
 )]
 pub struct InvalidHost {
     text: String,
 }
 
 impl HostPattern {
-    /// Parses `example.org`, `*.example.org`, an IP address with or without brackets, or `*`. Names are normalised.
+    /// Parses `example.org`, `*.example.org`, an IP address with or without brackets, or `*`. Names and addresses are
+    /// normalised.
+    ///
+    /// # Errors
+    /// [`InvalidHost`] for any other text, such as one with a port.
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         if text == "*" {
             return Ok(Self::Any);

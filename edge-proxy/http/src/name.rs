@@ -85,9 +85,9 @@ impl Name {
     }
 }
 
-/// Returns whether `name` is a spelling of `known`, which consists of small letters and `-`.
+/// Returns whether `name` equals `known` without regard to case. `known` must consist of lower-case letters and `-`.
 fn is_spelling(name: &[u8], known: &[u8]) -> bool {
-    // Bit 6 tells letters from `-`, and bit 5 small letters from capitals.
+    // Bit 6 distinguishes letters from `-`, and bit 5 lower case from upper case.
     const LETTERS: u64 = u64::from_ne_bytes([1 << 6; 8]);
     let same = |name: u64, known: u64| (name ^ known) & !((known & LETTERS) >> 1) == 0;
     let same4 = |name: [u8; 4], known: [u8; 4]| {
@@ -114,8 +114,8 @@ fn is_spelling(name: &[u8], known: &[u8]) -> bool {
     name.eq_ignore_ascii_case(known)
 }
 
-/// The lengths of the known names, as bit sets, by the five low bits of their first letter. Most names of a message
-/// are not known, and are recognised as such by this table alone.
+/// The lengths of the known names as bit sets, indexed by the five low bits of their first letter. Most names of a
+/// message are not known, and are recognised as such by this table alone.
 static LENGTHS: [u32; 32] = {
     let names = [
         "alt-svc",
@@ -154,14 +154,14 @@ static LENGTHS: [u32; 32] = {
     lengths
 };
 
-/// Returns whether a known name can begin with this small letter and have this length.
+/// Returns whether a known name can begin with this letter, in lower case, and have this length.
 fn is_begun_by(first: u8, len: usize) -> bool {
     // Longer than any but one that begins with X-Forwarded-.
     let len = len.min(31);
     LENGTHS[usize::from(first & 0x1f)] >> len & 1 != 0
 }
 
-/// A set of recognised names.
+/// A set of known names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameSet(pub(crate) u32);
 

@@ -1,4 +1,4 @@
-//! Classes of characters in field names.
+//! The classes of characters in field names.
 
 use crate::grammar::TOKEN;
 
@@ -6,7 +6,7 @@ use crate::grammar::TOKEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 
-/// The classes that each byte adds to a name, by its value.
+/// A table by byte value: the classes that the byte adds to a name.
 static CLASSES: [u8; 256] = {
     let mut table = [0; 256];
     let mut i = 0usize;
@@ -30,13 +30,13 @@ impl NameClass {
     const CAPITAL: u8 = 4;
     const NO_TOKEN: u8 = 8;
 
-    /// The class of an empty set of names, and of names of small letters, digits and `-` only.
+    /// The class of names that consist of lower-case letters, digits and `-` only, and of an empty set of names.
     pub const EMPTY: Self = Self(0);
 
-    /// The class of a name of letters, digits and `-`.
+    /// The class of names that consist of letters, digits and `-` only, some of which may be in upper case.
     pub const PLAIN: Self = Self(Self::CAPITAL);
 
-    /// Returns the class of a name. An empty name is not a token.
+    /// Returns the class of a name: the union of the classes of its bytes. An empty name is not a token.
     pub fn of(name: &[u8]) -> Self {
         let empty = if name.is_empty() { Self::NO_TOKEN | Self::UNPORTABLE } else { 0 };
         Self(name.iter().fold(empty, |class, b| class | CLASSES[usize::from(*b)]))
@@ -55,7 +55,7 @@ impl NameClass {
         (bytes.len(), Self(class))
     }
 
-    /// Returns the classes that are in either set.
+    /// Returns the union of both classes.
     #[inline]
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

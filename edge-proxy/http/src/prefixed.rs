@@ -2,8 +2,11 @@
 
 pub mod huffman;
 
-/// Parses an integer with a prefix of `bits` bits (RFC 7541 §5.1). Returns its value and its length in bytes;
-/// `Ok(None)` if it is incomplete, `Err` if it exceeds 62 bits.
+/// Parses an integer with a prefix of `bits` bits at the beginning of `bytes` (RFC 7541 §5.1). Returns its value and
+/// its length in bytes. `Ok(None)` if it is incomplete.
+///
+/// # Errors
+/// [`Overflow`] if it exceeds 62 bits.
 pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, Overflow> {
     let mask = (1u64 << bits) - 1;
     let Some(first) = bytes.first() else { return Ok(None) };
@@ -27,11 +30,11 @@ pub(crate) fn integer(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)>, O
     Ok(None)
 }
 
-/// An error for an integer that exceeds what implementations must support (RFC 9204 §4.1.1: 62 bits).
+/// The error for an integer that exceeds the 62 bits that implementations must support (RFC 9204 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// Appends an integer with a prefix of `bits` bits; `first` holds the bits above the prefix.
+/// Appends an integer with a prefix of `bits` bits. `first` contains the bits above the prefix of the first byte.
 pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
     let mask = (1usize << bits) - 1;
     if value < mask {
@@ -47,16 +50,16 @@ pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usiz
     out.push(rest as u8);
 }
 
-/// Parses an integer and advances past it. `None` if it is incomplete or does not fit.
+/// Parses an integer with a prefix of `bits` bits and advances past it. `None` if it is incomplete or exceeds 62 bits.
 pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
     let (value, used) = integer(section, bits).ok().flatten()?;
     *section = &section[used..];
     Some(value)
 }
 
-/// Takes a string from the front of `section` whose length has a prefix of `bits` bits with the Huffman flag above
-/// it. Returns a part of the section, or the text decoded into `scratch`. `None` if the string is truncated, its
-/// length is too large, or its Huffman code is invalid.
+/// Parses a string and advances past it. Its length has a prefix of `bits` bits, with the Huffman flag above it.
+/// Returns a part of the section, or the text decoded into `scratch`. `None` if the string is incomplete, or its
+/// Huffman code is invalid.
 pub(crate) fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
@@ -74,13 +77,14 @@ pub(crate) fn take_string<'s, 'a: 's>(
     Some(scratch)
 }
 
-/// Appends a name as a literal in lower case, after its length; `first` holds the bits above the prefix.
+/// Appends a name in lower case as a literal without Huffman code, after its length with a prefix of `bits` bits.
+/// `first` contains the bits above the prefix of the first byte.
 pub(crate) fn write_name(out: &mut Vec<u8>, first: u8, bits: u32, name: &[u8]) {
     write_integer(out, first, bits, name.len());
     out.extend(name.iter().map(u8::to_ascii_lowercase));
 }
 
-/// Appends a value as a literal, after its length.
+/// Appends a value as a literal without Huffman code, after its length.
 pub(crate) fn write_string(out: &mut Vec<u8>, value: &[u8]) {
     write_integer(out, 0, 7, value.len());
     out.extend_from_slice(value);

@@ -28,13 +28,13 @@ impl Priority {
 }
 
 impl Priority {
-    /// Returns the priority in the `priority` field of a request. The default if the field is missing or invalid.
+    /// Returns the priority in the first `priority` field of a request. The default if the field is missing or invalid.
     pub fn of(head: &crate::RequestHead) -> Self {
         head.fields.get_named(b"priority").map(Self::parse).unwrap_or_default()
     }
 }
 
-/// Parses a dictionary. `None` if the value is malformed.
+/// Parses a dictionary of RFC 8941. `None` if it is malformed.
 fn read(value: &[u8]) -> Option<Priority> {
     let mut found = Priority::default();
     let mut rest = value.trim_ascii();
@@ -71,8 +71,9 @@ fn read(value: &[u8]) -> Option<Priority> {
     Some(found)
 }
 
-/// Returns the first member of a list and the rest after its comma, `None` without a comma. A comma in a string is
-/// not a separator. `None` for the whole if a string is not closed, or a byte is neither visible ASCII nor a blank.
+/// Returns the first member of a list, and the rest behind its comma, `None` if there is no comma. A comma in a quoted
+/// string is not a separator. Returns `None` for the whole if a string is not closed, or a byte is neither visible
+/// ASCII nor a space or tab.
 fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in rest.iter().enumerate() {
@@ -88,13 +89,13 @@ fn split_member(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     (!quoted).then_some((rest, None))
 }
 
-/// Splits at the first byte `at`. `None` without one.
+/// Splits at the first byte that equals `at`, which is in neither part. `None` if there is none.
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let found = memchr::memchr(at, bytes)?;
     Some((&bytes[..found], &bytes[found + 1..]))
 }
 
-/// Returns whether these bytes are a key (RFC 8941 §3.1.2).
+/// Returns whether these bytes are a key of a dictionary (RFC 8941 §3.1.2). False if empty.
 fn is_key(bytes: &[u8]) -> bool {
     let first = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || *byte == b'*');
     first

@@ -1,23 +1,24 @@
-//! Searches for bytes that end a part of a head, eight bytes at a time.
+//! Searches for the byte that ends a part of a head, eight bytes at a time.
 //!
-//! A word of eight bytes is tested by arithmetic that sets the top bit of each byte it looks for. A carry can set the bit of a
-//! byte above a byte that was found, but never below one, and only the lowest is asked for.
+//! A word of eight bytes is tested by arithmetic that sets the top bit of each byte that is searched for. A carry can
+//! set the bit of a byte above a match, but never below it, and only the lowest match is used.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const TOPS: u64 = ONES << 7;
 
-/// Marks bytes below `limit`, which is at most 0x80.
+/// Returns a word whose top bits mark the bytes below `limit`, which is at most 0x80. Bytes above a marked one may be
+/// marked wrongly.
 const fn below(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(ONES * limit as u64) & !word & TOPS
 }
 
-/// Marks bytes equal to `byte`.
+/// Returns a word whose top bits mark the bytes equal to `byte`. Bytes above a marked one may be marked wrongly.
 const fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
-/// Returns the position of the first byte for which `wrong` is true, or the length. `marks` must set the top bit of
-/// each such byte in a word of eight.
+/// Returns the position of the first byte for which `wrong` returns true, or the length if there is none. `marks` must
+/// set the top bit of each such byte in a word of eight, and the lowest bit that it sets must be exact.
 #[inline]
 fn first(bytes: &[u8], marks: impl Fn(u64) -> u64, wrong: impl Fn(u8) -> bool) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -31,8 +32,8 @@ fn first(bytes: &[u8], marks: impl Fn(u64) -> u64, wrong: impl Fn(u8) -> bool) -
     bytes.len() - rest.len() + tail.unwrap_or(rest.len())
 }
 
-/// Returns the position of the first byte that ends a field value: a control character other than tab. The length, if there is
-/// none.
+/// Returns the position of the first byte that cannot be part of a field value: a control character other than tab.
+/// Returns the length if there is none.
 #[inline]
 pub(crate) fn value_end(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -46,8 +47,8 @@ pub(crate) fn value_end(bytes: &[u8]) -> usize {
     }
 }
 
-/// Returns the position of the first byte that is not part of a request target: everything but visible ASCII, and `#`. The
-/// length, if there is none.
+/// Returns the position of the first byte that cannot be part of a request target: any but visible ASCII characters,
+/// and `#`. Returns the length if there is none.
 #[inline]
 pub(crate) fn target_end(bytes: &[u8]) -> usize {
     first(
@@ -57,24 +58,25 @@ pub(crate) fn target_end(bytes: &[u8]) -> usize {
     )
 }
 
-/// Marks bytes of at least `limit`. All bytes of the word must be below 0x80.
+/// Returns a word whose top bits mark the bytes of at least `limit`. All bytes of the word must be below 0x80.
 const fn at_least(word: u64, limit: u8) -> u64 {
     (word + ONES * (0x80 - limit as u64)) & TOPS
 }
 
-/// Marks bytes from `from` to `to`, inclusive. All bytes of the word must be below 0x80, so that no carry crosses a
-/// byte and every mark is exact.
+/// Returns a word whose top bits mark the bytes from `from` to `to`, both inclusive. All bytes of the word must be
+/// below 0x80, so that no carry crosses a byte and every mark is exact.
 const fn within(word: u64, from: u8, to: u8) -> u64 {
     at_least(word, from) & !at_least(word, to + 1)
 }
 
-/// Returns the position of the first byte that is not a letter, a digit or `-`. The length if there is none.
+/// Returns the position of the first byte that is not an ASCII letter, a digit or `-`. Returns the length if there is
+/// none.
 #[inline]
 pub(crate) fn name_end(bytes: &[u8]) -> usize {
     let marks = |word: u64| {
         let ascii = word & !TOPS;
         let letters = within(ascii | (ONES << 5), b'a', b'z');
-        // With its sixth bit set, a capital is a small letter, and so is nothing else.
+        // Setting the sixth bit converts upper-case letters to lower case, and makes no other byte a letter.
         let plain = letters | within(ascii, b'0', b'9') | within(ascii, b'-', b'-');
         (!plain | word) & TOPS
     };

@@ -7,7 +7,7 @@ use crate::name_class::NameClass;
 use crate::scan::value_end;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
 
-/// The limits of a field section of HTTP/2 or HTTP/3.
+/// The limits of a field section of HTTP/2 or HTTP/3. Default: 16 KiB and 128 fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLimits {
     /// The largest size in bytes: names, values, and 32 bytes per field (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
@@ -31,13 +31,13 @@ pub enum SectionError {
     TooLarge,
     /// Host and `:authority` differ, or Host is repeated.
     TwoAuthorities,
-    /// The method is CONNECT without `:protocol`, which only a forward proxy supports.
+    /// The method is CONNECT without `:protocol`, which only a forward proxy serves.
     Connect,
 }
 
 use SectionError::Malformed;
 
-/// The usage counted against the limits.
+/// The size of a section so far, and its limits.
 struct SectionUsage {
     limits: SectionLimits,
     bytes: usize,
@@ -49,7 +49,10 @@ impl SectionUsage {
         Self { limits, bytes: 0, fields: 0 }
     }
 
-    /// Counts a field line, or returns an error above a limit.
+    /// Counts a field line.
+    ///
+    /// # Errors
+    /// [`SectionError::TooLarge`] if a limit is exceeded.
     fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.bytes += name.len() + value.len() + 32;
         self.fields += 1;
@@ -58,8 +61,12 @@ impl SectionUsage {
     }
 }
 
-/// Checks that a regular field is allowed in a message (RFC 9113 §8.2, RFC 9114 §4.2, RFC 9110 §5.5), and returns the
-/// class of its name. A value with surrounding whitespace is an error.
+/// Checks a regular field line (RFC 9113 §8.2, RFC 9114 §4.2, RFC 9110 §5.5), and returns the class of its name. `id`
+/// must be that of `name`.
+///
+/// # Errors
+/// [`SectionError::Malformed`] if the name is not a lower-case token, the value has control characters or surrounding
+/// whitespace, or the field is connection-specific.
 fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError> {
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let class = NameClass::of(name);
@@ -92,9 +99,12 @@ struct Pseudo {
 }
 
 impl Pseudo {
-    /// Sets the pseudo-header field `name`. An unknown, repeated or invalid one is an error.
+    /// Sets the pseudo-header field `name`.
+    ///
+    /// # Errors
+    /// [`SectionError::Malformed`] if it is unknown, repeated or invalid.
     fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        /// Sets `place`. An invalid value and a repeated field are errors.
+        /// Sets `place`. An invalid value, `None`, and a repeated field are errors.
         fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), SectionError> {
             // Repeated, or syntactically wrong.
             match value {
@@ -122,19 +132,22 @@ impl Pseudo {
     }
 }
 
-/// A builder of a request head from field lines.
+/// A builder of a request head from the field lines of a section, in their order.
 pub struct RequestHeadBuilder {
     head: RequestHead,
     pseudo: Pseudo,
     spent: SectionUsage,
+    /// True once a regular field was added, after which pseudo-header fields are not allowed.
     regular: bool,
+    /// The value of Host.
     named: Option<String>,
     length: Option<u64>,
+    /// The values of all Cookie fields, joined by `; `.
     cookie: Vec<u8>,
 }
 
 impl RequestHeadBuilder {
-    /// Creates an empty builder.
+    /// Creates an empty builder for a request of this version, HTTP/2 or HTTP/3.
     pub fn new(version: Version, limits: SectionLimits) -> Self {
         let mut head = RequestHead::new(version);
         head.fields.reserve();
@@ -192,7 +205,8 @@ impl RequestHeadBuilder {
     /// Completes the head. `ended` is true if the stream ended with the section.
     ///
     /// # Errors
-    /// [`SectionError`] if pseudo-header fields are missing or inconsistent, or if content is declared but the stream ended.
+    /// [`SectionError`] if pseudo-header fields are missing or inconsistent, if Host contradicts them, if content is
+    /// declared but the stream ended, or for a CONNECT without `:protocol`.
     pub fn finish(self, ended: bool) -> Result<RequestHead, SectionError> {
         let Self { mut head, pseudo, named, length, cookie, .. } = self;
         if !cookie.is_empty() {
@@ -270,8 +284,8 @@ impl TrailerBuilder {
     }
 }
 
-/// Returns whether a response field is omitted in HTTP/2 and HTTP/3, because it is connection-specific or expressed by the
-/// framing.
+/// Returns whether a field of a response is omitted in HTTP/2 and HTTP/3, because it is connection-specific or
+/// expressed by the framing.
 pub(crate) const fn is_omitted(id: Name) -> bool {
     matches!(
         id,
@@ -305,7 +319,8 @@ pub fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Field names not allowed in trailers, besides `content-…` and those with a meaning for a proxy.
+/// The names of fields that are not allowed in trailers, besides those that begin with `content-` and those with a
+/// meaning for a proxy.
 const NO_TRAILERS: [&[u8]; 13] = [
     b"authorization",
     b"cache-control",
@@ -322,8 +337,9 @@ const NO_TRAILERS: [&[u8]; 13] = [
     b"set-cookie",
 ];
 
-/// Returns whether a field is allowed in a trailer section (RFC 9110 §6.5.1), in any spelling: no field that frames,
-/// routes, authenticates or conditions a message, and none that only a proxy may set. `id` must be that of `name`.
+/// Returns whether a field is allowed in a trailer section (RFC 9110 §6.5.1). Fields that frame, route, authenticate or
+/// condition a message, and those that only a proxy may set, are not, in any spelling that a backend could take for
+/// them. `id` must be that of `name`.
 pub fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
     let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same(begin, CONTENT));

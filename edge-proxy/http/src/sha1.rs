@@ -23,6 +23,7 @@ pub fn of(parts: &[&[u8]]) -> [u8; 20] {
     digest
 }
 
+/// Processes a block of 64 bytes.
 fn compress(state: &mut [u32; 5], block: &[u8]) {
     let mut words = [0u32; 80];
     for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {

@@ -1,16 +1,17 @@
-//! Lookups of fields in a static table, HPACK's or QPACK's, by a hash table built at compile time.
+//! Lookups of fields in the static table of HPACK or QPACK, by a hash table that is built at compile time.
 
 const NONE: u8 = 0xff;
 
-/// The lines of a table by name.
+/// The index of a static table by the names of its entries.
 pub(crate) struct Index<const N: usize> {
-    /// For each hash of a name: the first entry of that name.
+    /// The index of the first entry with a name, by the hash of the name; the next free slot if that is taken. [`NONE`]
+    /// for a free slot.
     slots: [u8; 256],
-    /// The next entry with the same name.
+    /// For each entry, the index of the next one with the same name, or [`NONE`].
     next: [u8; N],
 }
 
-/// The position of a field in the table.
+/// The result of a lookup. Contains the index of the entry, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableMatch {
     /// Name and value match.
@@ -21,6 +22,7 @@ pub(crate) enum TableMatch {
     Nothing,
 }
 
+/// Returns a hash of a name by its length and three of its bytes, below 256.
 const fn hash(len: usize, first: u8, last: u8, middle: u8) -> usize {
     (len.wrapping_mul(31)
         ^ (first as usize).wrapping_mul(7)
@@ -75,7 +77,8 @@ impl<const N: usize> Index<N> {
         index
     }
 
-    /// Looks up a field in the same table, ignoring the case of its name.
+    /// Looks up a field in the table that the index was built from. The case of its name is ignored; the value must be
+    /// equal.
     pub(crate) fn find(&self, table: &[(&[u8], &[u8]); N], name: &[u8], value: &[u8]) -> TableMatch {
         // No name in either table is longer.
         let mut lower = [0u8; 32];

@@ -12,11 +12,11 @@
 use crate::{Fields, Name};
 use std::fmt;
 
-/// The highest number of members in `tracestate` (§3.3.1.1).
+/// The highest number of members in `tracestate` (§3.3.1.1). More make it invalid.
 pub const MAX_MEMBERS: usize = 32;
 /// The highest number of bytes of `tracestate` that are propagated, which is the required minimum (§3.3.1.5).
 pub const MAX_STATE: usize = 512;
-/// Members longer than this are dropped first when the whole is too long (§3.3.1.5).
+/// The length in bytes above which members of `tracestate` are dropped first if it is too long (§3.3.1.5).
 const LONG_MEMBER: usize = 128;
 /// The length of a `traceparent` of version 00 in bytes.
 const TRACEPARENT_LEN: usize = 55;
@@ -35,7 +35,7 @@ impl TraceId {
         if u128::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Creates an ID from two random numbers. Zero is replaced by a valid ID.
+    /// Creates an ID from two random numbers: its upper and its lower half. Zero, which is invalid, becomes 1.
     pub const fn of(high: u64, low: u64) -> Self {
         let whole = ((high as u128) << 64) | low as u128;
         Self(if whole == 0 { 1u128.to_be_bytes() } else { whole.to_be_bytes() })
@@ -58,7 +58,7 @@ impl SpanId {
         if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Creates an ID from a random number. Zero is replaced by a valid ID.
+    /// Creates an ID from a random number. Zero, which is invalid, becomes 1.
     pub const fn of(number: u64) -> Self {
         Self(if number == 0 { 1u64.to_be_bytes() } else { number.to_be_bytes() })
     }
@@ -108,7 +108,7 @@ pub struct TraceContext {
     pub random: bool,
 }
 
-/// An error for a value that is not a valid `traceparent`. A new trace must then begin (§3.2.2.2).
+/// The error for a value that is not a valid `traceparent`. A new trace must then begin (§3.2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid traceparent: expected 00-TRACE-SPAN-FLAGS in lower-case hexadecimal digits")]
 pub struct InvalidTraceparent;
@@ -158,8 +158,8 @@ impl TraceContext {
     }
 }
 
-/// Decodes `2 * N` lower-case hexadecimal digits. `None` if one of them is another character. Fewer digits leave
-/// zeros.
+/// Decodes `2 * N` lower-case hexadecimal digits. `None` if one of them is another character. If there are fewer, the
+/// remaining bytes are zero.
 fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -173,8 +173,9 @@ fn decode_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Returns the trace context of a trusted proxy: `traceparent` and the propagated `tracestate`. `None` if `traceparent` is
-/// missing, repeated or invalid; a new trace then begins, and `tracestate` is ignored. An invalid `tracestate` is empty.
+/// Returns the trace context in the fields of a request from a trusted proxy: `traceparent`, and `tracestate` as it is
+/// propagated. `None` if `traceparent` is missing, repeated or invalid; a new trace then begins, and `tracestate` is
+/// ignored. The state is empty if `tracestate` is missing or invalid.
 ///
 /// ```
 /// use edge_http::{Fields, trace_context::received};
@@ -234,7 +235,7 @@ fn key(member: &[u8]) -> Option<&[u8]> {
     (begins && goes_on && key.len() <= 256 && valued && (1..=256).contains(&value.len())).then_some(key)
 }
 
-/// A sampler: traces that a trusted proxy sampled, and a share of those that begin here.
+/// A sampler: it keeps the traces that a trusted proxy sampled, and a share of those that begin here.
 ///
 /// ```
 /// use edge_http::trace_context::{Sampler, TraceId};
@@ -246,7 +247,7 @@ fn key(member: &[u8]) -> Option<&[u8]> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampler {
-    /// The number of the 2⁵⁶ values of a trace's randomness that are not sampled: those below it.
+    /// The randomness of a trace ID, a number of 56 bits, below which a trace is not kept.
     rejected: u64,
 }
 
@@ -258,8 +259,8 @@ impl Sampler {
         (0.0..=1.0).contains(&share).then(|| Self { rejected: ((1.0 - share) * ALL).round() as u64 })
     }
 
-    /// Returns whether a trace is kept. With the context of a trusted proxy as `parent`, its decision applies. Otherwise the
-    /// decision depends on the trace ID and the share only, so all proxies with the same share agree.
+    /// Returns whether a trace is kept. If a trusted proxy sent a context, `parent`, its `sampled` flag decides.
+    /// Otherwise the decision depends on the trace ID and the share only, so all proxies with the same share agree.
     pub const fn keeps(self, parent: Option<TraceContext>, trace: TraceId) -> bool {
         match parent {
             Some(parent) => parent.sampled,

@@ -26,7 +26,7 @@ pub struct ClientCertificate {
     pub subject: String,
     /// The distinguished name of the issuer (RFC 4514).
     pub issuer: String,
-    /// The common name of the subject, if it has one in UTF-8.
+    /// The first common name of the subject. `None` if it has none in UTF-8.
     pub common_name: Option<String>,
     /// The serial number in upper-case hexadecimal.
     pub serial: String,
@@ -52,7 +52,8 @@ impl ClientCertificate {
         self.chain.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the value of a request field. `None` if the field is omitted.
+    /// Returns the value of a request field. `None` if the field is omitted: [`CertificateField::Chain`] for a chain of
+    /// one certificate.
     fn value(&self, field: CertificateField) -> Option<String> {
         Some(match field {
             CertificateField::Certificate => byte_sequence(self.leaf()),
@@ -82,12 +83,12 @@ impl CertificateContext<'_> {
     }
 }
 
-/// Returns a byte sequence of structured fields (RFC 9651 §4.1.8).
+/// Returns bytes in the form of a byte sequence of structured fields (RFC 9651 §4.1.8): Base64 between colons.
 fn byte_sequence(bytes: &[u8]) -> String {
     format!(":{}:", base64(bytes))
 }
 
-/// Returns the certificate in PEM, percent-encoded except for unreserved characters (RFC 3986 §2.3), like nginx.
+/// Returns the certificate in PEM, percent-encoded except for unreserved characters (RFC 3986 §2.3), as nginx does.
 fn escaped_pem(der: &[u8]) -> String {
     let encoded = base64(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

@@ -21,10 +21,11 @@ pub enum SkipReason {
     Short,
     /// The response has a Content-Encoding, or a media type that does not compress well.
     Incompressible,
-    /// The content must not be transformed: `no-transform`, a range, a digest field, or a status other than 200, 201, 203 and
-    /// errors.
+    /// The content must not be transformed: `no-transform`, a range, a digest field, or a status other than 200, 201,
+    /// 203, 4xx and 5xx.
     Untouchable,
-    /// The request is cross-site or may be, so the length of the response could reveal a secret.
+    /// The request is cross-site, or has a cookie or credentials without stating its site, so the length of the
+    /// response could reveal a secret.
     Leaks,
 }
 
@@ -77,8 +78,8 @@ pub fn choose(
     preferred_coding(&request.fields, &compression.codings).ok_or(SkipReason::NotAccepted)
 }
 
-/// Rewrites the head for the compressed response (RFC 9110 §8.4, §8.8.3): the length becomes unknown, Accept-Ranges is removed, a
-/// strong ETag becomes weak, and Content-Encoding is added.
+/// Rewrites the head of a response that will be compressed (RFC 9110 §8.4, §8.8.3): the length becomes unknown,
+/// Accept-Ranges is removed, a strong ETag becomes weak, and Content-Encoding is added.
 pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.fields.remove(Name::ContentLength);
     response.fields.remove_named(b"accept-ranges");
@@ -135,8 +136,8 @@ fn is_compressible(kind: &[u8]) -> bool {
     }
 }
 
-/// Returns whether the length of a compressed response could reveal a secret: the request is cross-site, or carries
-/// credentials without a statement of the browser (Sec-Fetch-Site).
+/// Returns whether the length of a compressed response could reveal a secret, by Sec-Fetch-Site of the request: true
+/// unless that is `same-origin` or `none`. Without the field, true if the request has a cookie or credentials.
 fn may_leak(fields: &Fields) -> bool {
     match fields.get_named(b"sec-fetch-site") {
         Some(b"same-origin" | b"none") => false,
@@ -146,7 +147,7 @@ fn may_leak(fields: &Fields) -> bool {
 }
 
 /// Returns the coding with the highest weight in Accept-Encoding (RFC 9110 §12.5.3); among equals, the first of
-/// `codings`. `None` if the client accepts none of them, or the field is malformed.
+/// `codings`. `None` if the client accepts none of them, or the field is missing or malformed.
 fn preferred_coding(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
     let mut weights: Vec<(Coding, Option<u16>)> = codings.iter().map(|coding| (*coding, None)).collect();
     let mut others = None;
@@ -173,7 +174,7 @@ fn preferred_coding(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
         .map(|(coding, _)| coding)
 }
 
-/// Parses `q=0.5` into thousandths (RFC 9110 §12.4.2). `None` if it is malformed.
+/// Parses a parameter such as `q=0.5` into thousandths (RFC 9110 §12.4.2). `None` if it is malformed.
 fn weight(parameter: &[u8]) -> Option<u16> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let (whole, fraction) = match value {
@@ -192,7 +193,7 @@ fn weight(parameter: &[u8]) -> Option<u16> {
     (sum <= 1000).then_some(sum)
 }
 
-/// Returns whether a comma-separated list of this name contains the token.
+/// Returns whether the fields of this name, as comma-separated lists, contain the token. Case is ignored.
 fn has_token(fields: &Fields, name: &[u8], token: &[u8]) -> bool {
     fields
         .iter()

@@ -27,7 +27,7 @@ pub enum EarlyDataVerdict {
 pub enum WaitReason {
     /// The site or the route has address lists.
     AddressRule,
-    /// The request has credentials and arrived over QUIC, where the address is not yet validated.
+    /// The request has an Authorization field and arrived over QUIC, where the address is not validated yet.
     Authorization,
     /// The request has content.
     Content,
@@ -44,8 +44,9 @@ pub enum WaitReason {
     Upgrade,
 }
 
-/// Decides whether a request in early data may be forwarded before the handshake is complete. `None` for the site or route means
-/// that none matches. Does not consider the validation of the address over QUIC: see [`unvalidated_address`].
+/// Decides whether a request in early data may be forwarded before the handshake is complete. `None` as the site or
+/// route means that none matches. Does not consider whether the client's address is validated over QUIC: see
+/// [`unvalidated_address`].
 pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> EarlyDataVerdict {
     let (Some(site), Some(route)) = (site, route) else {
         return EarlyDataVerdict::Wait(WaitReason::NoRoute);

@@ -94,7 +94,10 @@ pub enum EditError {
     Target,
 }
 
-/// Returns an error unless a field of this name and value may be written.
+/// Checks that a field of this name and value may be written.
+///
+/// # Errors
+/// [`EditError`] if the name or the value is invalid, or the field is reserved.
 fn check(name: &str, value: &[u8]) -> Result<(), EditError> {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         return Err(EditError::Name);
@@ -116,6 +119,7 @@ fn check(name: &str, value: &[u8]) -> Result<(), EditError> {
     }
 }
 
+/// Replaces all fields of this name by one with this value.
 fn set(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
     check(name, value)?;
     fields.remove_named(name.as_bytes());
@@ -123,19 +127,21 @@ fn set(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
     Ok(())
 }
 
+/// Appends a field.
 fn add(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
     check(name, value)?;
     fields.push(name.as_bytes(), value);
     Ok(())
 }
 
+/// Removes all fields of this name.
 fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
     check(name, b"")?;
     fields.remove_named(name.as_bytes());
     Ok(())
 }
 
-/// A request that a handler reads and edits. The head is as received from the client, before the proxy's own edits.
+/// A request that a handler reads and edits. The head is as received from the client, before the proxy edits it.
 #[derive(Debug)]
 pub struct HandlerRequest<'a> {
     head: &'a mut RequestHead,
@@ -145,7 +151,8 @@ pub struct HandlerRequest<'a> {
 }
 
 impl<'a> HandlerRequest<'a> {
-    /// Creates a request of this client to the site of this name. `user` is the name authenticated by a password.
+    /// Creates a request of this client to the site of this name. `user` is the name that was authenticated by a
+    /// password, if any.
     pub const fn new(
         head: &'a mut RequestHead,
         client: IpAddr,
@@ -195,7 +202,7 @@ impl<'a> HandlerRequest<'a> {
         &self.head.fields
     }
 
-    /// Returns the value of the first field of this name, compared without regard to case.
+    /// Returns the value of the first field of this name, compared without regard to case. `None` if there is none.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head.fields.get_named(name.as_bytes())
     }
@@ -215,15 +222,15 @@ impl<'a> HandlerRequest<'a> {
     /// Sets a field: all fields of this name are removed first.
     ///
     /// # Errors
-    /// [`EditError`] if the field would make the request invalid.
+    /// [`EditError`] if the name or the value is invalid, or the field is reserved. The request is unchanged then.
     pub fn set_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
         set(&mut self.head.fields, name, value.as_ref())
     }
 
-    /// Appends a field.
+    /// Appends a field, also if the request has fields of this name.
     ///
     /// # Errors
-    /// [`EditError`] if the field would make the request invalid.
+    /// [`EditError`] if the name or the value is invalid, or the field is reserved. The request is unchanged then.
     pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
         add(&mut self.head.fields, name, value.as_ref())
     }
@@ -231,7 +238,7 @@ impl<'a> HandlerRequest<'a> {
     /// Removes all fields of this name.
     ///
     /// # Errors
-    /// [`EditError`] if the field must stay.
+    /// [`EditError`] if the name is invalid, or the field is reserved ([`EditError::Reserved`]).
     pub fn remove_field(&mut self, name: &str) -> Result<(), EditError> {
         remove(&mut self.head.fields, name)
     }
@@ -265,7 +272,7 @@ impl<'a> HandlerResponse<'a> {
         &self.head.fields
     }
 
-    /// Returns the value of the first field of this name, compared without regard to case.
+    /// Returns the value of the first field of this name, compared without regard to case. `None` if there is none.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head.fields.get_named(name.as_bytes())
     }
@@ -273,15 +280,15 @@ impl<'a> HandlerResponse<'a> {
     /// Sets a field: all fields of this name are removed first.
     ///
     /// # Errors
-    /// [`EditError`] if the field would make the response invalid.
+    /// [`EditError`] if the name or the value is invalid, or the field is reserved. The response is unchanged then.
     pub fn set_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
         set(&mut self.head.fields, name, value.as_ref())
     }
 
-    /// Appends a field.
+    /// Appends a field, also if the response has fields of this name.
     ///
     /// # Errors
-    /// [`EditError`] if the field would make the response invalid.
+    /// [`EditError`] if the name or the value is invalid, or the field is reserved. The response is unchanged then.
     pub fn add_field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
         add(&mut self.head.fields, name, value.as_ref())
     }
@@ -289,7 +296,7 @@ impl<'a> HandlerResponse<'a> {
     /// Removes all fields of this name.
     ///
     /// # Errors
-    /// [`EditError`] if the field must stay.
+    /// [`EditError`] if the name is invalid, or the field is reserved ([`EditError::Reserved`]).
     pub fn remove_field(&mut self, name: &str) -> Result<(), EditError> {
         remove(&mut self.head.fields, name)
     }
@@ -309,8 +316,8 @@ impl LocalReply {
         Self { head: ResponseHead::new(status), content: Vec::new() }
     }
 
-    /// Sets the content and its media type. No effect for the statuses 204, 205 and 304, which have no content. A media type that
-    /// is not a valid field value is omitted.
+    /// Sets the content and its media type. No effect for the statuses 204, 205 and 304, which have no content. If the
+    /// media type is not a valid field value, Content-Type is omitted.
     #[must_use]
     pub fn content(mut self, media_type: &str, content: impl Into<Vec<u8>>) -> Self {
         if !matches!(self.head.status, 204 | 205 | 304) {
@@ -324,13 +331,13 @@ impl LocalReply {
     /// Appends a field.
     ///
     /// # Errors
-    /// [`EditError`] if the field would make the response invalid.
+    /// [`EditError`] if the name or the value is invalid, or the field is reserved.
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, EditError> {
         add(&mut self.head.fields, name, value.as_ref())?;
         Ok(self)
     }
 
-    /// Splits the response into its head and content. Content-Length is that of the content.
+    /// Splits the response into its head and its content, whose length the head declares.
     pub fn into_parts(mut self) -> (ResponseHead, Vec<u8>) {
         self.head.body = BodyLength::Exact(self.content.len() as u64);
         (self.head, self.content)

@@ -15,20 +15,21 @@ pub struct Rate {
     burst: u32,
 }
 
-/// An error for a text that is not a valid rate.
+/// The error for a text that is not a valid rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid rate: expected one such as 10/s, 600/m or 100/h")]
 pub struct RateError;
 
 impl Rate {
-    /// Creates a rate of `count` events per `period` with a burst. `None` if `count` or `burst` is 0, or if the interval between
-    /// events is below 1 ns or does not fit into 64 bits of nanoseconds.
+    /// Creates a rate of `count` events per `period`, of which `burst` may occur at once after a pause. `None` if
+    /// `count` or `burst` is 0, or if the interval between events is below 1 ns or does not fit into 64 bits of
+    /// nanoseconds.
     pub fn new(count: u32, period: Duration, burst: u32) -> Option<Self> {
         let interval = u64::try_from(period.as_nanos()).ok()?.checked_div(u64::from(count))?;
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// Returns a rate of `count` events per hour. `burst` must be at least 1.
+    /// Returns a rate of `count` events per hour, of which `burst`, at least 1, may occur at once.
     ///
     /// # Panics
     /// If `count` is 0.
@@ -43,8 +44,8 @@ impl Rate {
         self
     }
 
-    /// Returns `count` times the rate and the burst, for several clients that share a limit. With 0 the rate is unchanged and the
-    /// burst is 1.
+    /// Returns `count` times the rate and the burst, for several clients that share a limit. For a `count` of 0, the
+    /// rate is unchanged and the burst is 1.
     #[must_use]
     pub const fn times(mut self, count: u32) -> Self {
         let interval = self.interval / if count == 0 { 1 } else { count as u64 };
@@ -69,10 +70,10 @@ impl Rate {
         self.burst
     }
 
-    /// Admits one event at `now` and returns the new state. The initial state is 0.
+    /// Admits one event at `now`, in nanoseconds, and returns the new state. The initial state is 0.
     ///
     /// # Errors
-    /// The event exceeds the rate. The error is the time to wait; the state is unchanged.
+    /// The time to wait if the event exceeds the rate. The state is unchanged then.
     ///
     /// ```
     /// use edge_policy::rate::Rate;

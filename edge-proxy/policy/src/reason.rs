@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The kind of records that a reason occurs in.
+/// The kind of events that a reason applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Connection,
@@ -53,6 +53,7 @@ macro_rules! reasons {
                 }
             }
 
+            /// Returns the kind of events that the reason applies to.
             const fn scope(self) -> Scope {
                 match self {
                     $(Self::$variant => scope!($scope),)+
@@ -149,7 +150,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An error for a text that is not the code of a [`Reason`].
+/// The error for a text that is not the code of a [`Reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason: REASONS.md lists all of them")]
 pub struct UnknownReason(());

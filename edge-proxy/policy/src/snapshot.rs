@@ -24,8 +24,11 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Snapshot {
     config: Config,
+    /// The indexes of the sites by exact name.
     exact: HashMap<String, Vec<usize>>,
+    /// The indexes of the sites by the name behind `*.` in their patterns.
     below: HashMap<String, Vec<usize>>,
+    /// The indexes of the sites with the pattern `*`.
     any: Vec<usize>,
     sites: Vec<SiteIndex>,
     identities: Vec<String>,
@@ -35,9 +38,13 @@ pub struct Snapshot {
 /// The lookup data of one site.
 #[derive(Debug)]
 struct SiteIndex {
+    /// The indexes of the routes, the most specific first.
     by_specificity: Vec<usize>,
+    /// The index of the upstream of each route. `None` if its action has none.
     upstreams: Vec<Option<usize>>,
+    /// True if a route of the site restricts access, so that ambiguous paths must be refused.
     path_decides_access: bool,
+    /// True if a listener with HTTP/3 serves the site.
     http3: bool,
 }
 
@@ -77,18 +84,20 @@ impl Snapshot {
         &self.config
     }
 
-    /// Returns the index of the site for this host at a listener: the site with exactly this name, or else the one with the
-    /// longest `*.` pattern above it, or else the one with `*`. The host must be normalised by
-    /// [`host::normalize`](edge_http::host::normalize). `None` for the listener means one without a name.
+    /// Returns the index of the site for this host at a listener: the site with exactly this name, or else the one with
+    /// the longest `*.` pattern that covers it, or else the one with `*`. `None` if there is none. The host must be
+    /// normalised by [`host::normalize`](edge_http::host::normalize). `listener` is the name of the listener, `None`
+    /// for one without a name.
     ///
-    /// The most specific pattern is determined first, then the listener. A name of a site at other listeners is therefore unknown
-    /// here, even if a wildcard of another site covers it.
+    /// The most specific pattern is determined first, then the listener. If a name belongs to a site at other listeners
+    /// only, it is therefore unknown at this one, even if a wildcard of another site covers it.
     pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
         let sites = self.sites_of(normalized_host)?;
         sites.iter().copied().find(|site| self.serves(*site, listener))
     }
 
-    /// Returns whether the site with this index is served at the listener of this name. `None` is a listener without a name.
+    /// Returns whether the site with this index is served at the listener with this name, `None` for one without a
+    /// name.
     ///
     /// # Panics
     /// If there is no such site.
@@ -97,8 +106,8 @@ impl Snapshot {
         bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
     }
 
-    /// Returns the sites with the most specific pattern that covers this host, each at listeners of its own. `None`
-    /// if no pattern covers it.
+    /// Returns the indexes of the sites with the most specific pattern that covers this host, each of which is served
+    /// at other listeners. `None` if no pattern covers it.
     fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
         if let Some(sites) = self.exact.get(normalized_host) {
             return Some(sites);
@@ -117,7 +126,7 @@ impl Snapshot {
         any
     }
 
-    /// Returns whether TLS of some site is passed through.
+    /// Returns whether any site has TLS passed through.
     pub const fn passes_through(&self) -> bool {
         self.passes_through
     }
@@ -142,10 +151,11 @@ impl Snapshot {
         self.config.upstreams.iter().position(|upstream| upstream.name == name)
     }
 
-    /// Returns the index of the upstream of this name, if it has [`Protocol::Tcp`]: the one that a listener with
-    /// [`Forward`](crate::config::Forward) or a site with [`passthrough`](Site::passthrough) refers to. `None` if there is none.
+    /// Returns the index of the upstream with this name if its protocol is [`Protocol::Tcp`], as a listener with
+    /// [`Forward`](crate::config::Forward) or a site with [`passthrough`](Site::passthrough) needs it. `None`
+    /// otherwise.
     ///
-    /// A connection that began before a reload may refer to a name that is an upstream for HTTP by now.
+    /// A connection that began before a reload may refer to a name that has become that of an upstream for HTTP.
     pub fn tcp_upstream_named(&self, name: &str) -> Option<usize> {
         self.upstream_named(name).filter(|at| self.config.upstreams[*at].protocol == Protocol::Tcp)
     }
@@ -161,7 +171,8 @@ impl Snapshot {
     }
 }
 
-/// Collects the names of the fields that carry identities on any site.
+/// Returns the names of the fields that carry identities on any site, sorted and without duplicates: of authentication,
+/// client certificates, the tailnet and the request identifier.
 fn identities(config: &Config) -> Vec<String> {
     let auths = config
         .sites
@@ -227,7 +238,7 @@ impl SiteIndex {
     }
 }
 
-/// The location of a setting, by index in the lists of [`Config`].
+/// The location of a setting, by indexes into the lists of [`Config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfigPath {
     /// A global setting.
@@ -242,7 +253,7 @@ pub enum ConfigPath {
     Upstream(usize),
 }
 
-/// An error in a configuration.
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The location of the setting.
@@ -263,8 +274,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All errors of a configuration, in the order listeners, global settings, sites, upstreams. Never empty when returned by
-/// [`Snapshot::new`].
+/// All errors of a configuration, in the order listeners, global settings, sites, upstreams. Not empty when
+/// [`Snapshot::new`] returns them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

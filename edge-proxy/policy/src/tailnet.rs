@@ -39,12 +39,12 @@ pub enum TailnetIdentity<'a> {
     /// The address was not looked up: no tailnet is configured, or the address is outside its ranges. The default.
     #[default]
     Unasked,
-    /// The lookup failed, because tailscaled could not be reached.
+    /// The lookup failed: tailscaled could not be reached, or did not return a valid response.
     Unreachable,
 }
 
 impl<'a> TailnetIdentity<'a> {
-    /// Returns the machine if the identity is known.
+    /// Returns the machine. `None` if the identity is not known.
     pub const fn node(self) -> Option<&'a Node> {
         match self {
             Self::Known(node) => Some(node),
@@ -63,7 +63,7 @@ pub struct Identities<'a> {
 }
 
 impl<'a> Identities<'a> {
-    /// Returns the identity of a hop in the header. `None` if it was not looked up.
+    /// Returns the identity of a hop in the forwarding header. `None` if it was not looked up.
     pub fn of(self, hop: IpAddr) -> Option<TailnetIdentity<'a>> {
         self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
     }
@@ -86,13 +86,13 @@ pub enum IdentityMatcher {
     Login(String),
 }
 
-/// An error for a text that is not a valid tailnet identity.
+/// The error for a text that is not a valid tailnet identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME")]
 pub struct IdentityMatcherError;
 
 impl IdentityMatcher {
-    /// Returns whether this machine matches. Names are compared without regard to case.
+    /// Returns whether this machine has the identity. Names are compared without regard to case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
             Self::Node(name) => node.name.eq_ignore_ascii_case(name),
@@ -154,7 +154,8 @@ pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
         .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
 }
 
-/// Encodes a field value: printable ASCII unchanged, anything else as one encoded word in UTF-8 (RFC 2047 §4.2).
+/// Encodes a field value: printable ASCII is only trimmed, unless it contains `=?`; anything else becomes one encoded
+/// word in UTF-8 (RFC 2047 §4.2).
 fn encode_value(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?") {
         return text.trim().to_owned();

@@ -1,11 +1,11 @@
-//! Session tickets shared between edges of the same names: the schedule by which a ticket key is created, seals, opens
-//! and is deleted.
+//! The schedule of ticket keys that are shared between edges of the same names: when a key is created, seals, opens and
+//! is deleted.
 //!
-//! Time is divided into epochs of [`TicketSchedule::rotate`] since 1970. Each epoch has one key, which seals tickets during
-//! that epoch. The key of an epoch is created during the previous one by whichever edge comes first; the store keeps
-//! the first. It opens tickets until the last one it sealed has expired, and is then deleted. Keys are random: once a
-//! key is deleted, recorded traffic stays unreadable even to someone who obtains the edges' shared secret. A key
-//! derived from that secret could not offer this.
+//! Time is divided into epochs of [`TicketSchedule::rotate`] since 1970. Each epoch has one key, which seals tickets
+//! during that epoch. The key of an epoch is created during the previous one by whichever edge comes first; the store
+//! keeps the first. It opens tickets until the last one that it sealed has expired, and is then deleted. Keys are
+//! random: once a key is deleted, recorded traffic stays unreadable even to someone who obtains the edges' shared
+//! secret. A key derived from that secret could not offer this.
 //!
 //! Clocks of edges may differ by [`TicketSchedule::skew`].
 
@@ -99,7 +99,7 @@ impl TicketSchedule {
         epoch..=epoch + 1
     }
 
-    /// Returns the time at which the key of an epoch is deleted, in seconds since 1970.
+    /// Returns the time from which on the key of an epoch is expired and to be deleted, in seconds since 1970.
     pub const fn end(&self, epoch: u64) -> u64 {
         (epoch.saturating_add(1)).saturating_mul(self.rotate).saturating_add(self.lifetime + self.skew)
     }
@@ -110,7 +110,8 @@ impl TicketSchedule {
         now < self.end(epoch)
     }
 
-    /// Returns the longest time between the creation of a key by one edge and its deletion by another.
+    /// Returns the longest time between the creation of a key by one edge and its deletion by another, whose clocks
+    /// differ by the skew.
     pub const fn max_key_lifetime(&self) -> Duration {
         Duration::from_secs(2 * self.rotate + self.lifetime + 2 * self.skew)
     }

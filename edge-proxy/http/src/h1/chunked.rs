@@ -6,9 +6,9 @@ use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
 
-/// The longest chunk-size line, extensions included, in bytes.
+/// The longest extension of a chunk in bytes, behind the chunk size.
 const MAX_SIZE_LINE: usize = 256;
-/// The highest number of extension bytes in one message. Extensions cost work and carry nothing.
+/// The highest number of extension bytes in one message. Extensions cost work and have no use.
 const MAX_EXTENSION_BYTES: usize = 16 * 1024;
 /// The highest number of bytes in a trailer section.
 const MAX_TRAILER_BYTES: usize = 8 * 1024;
@@ -19,7 +19,8 @@ const MAX_TRAILER_FIELDS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChunkError {
-    /// The chunk size is not a hexadecimal number, or overflows 64 bits.
+    /// The chunk size is not a hexadecimal number, has more than 15 digits, or is followed by another character than CR
+    /// or `;`.
     #[error("malformed chunk size")]
     Size,
     /// A line has a bare LF, a CR without LF, or a control character in an extension.
@@ -46,13 +47,13 @@ enum ChunkState {
     End,
 }
 
-/// The result of a decoding step.
+/// The result of one decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkedProgress {
-    /// The number of framing bytes at the front of the buffer. The caller must consume them.
+    /// The number of framing bytes at the beginning of the buffer. The caller must consume them.
     pub framing: usize,
-    /// The number of data bytes that follow. The caller must report how many it consumed by [`ChunkedDecoder::consume`] and may consume
-    /// fewer.
+    /// The number of data bytes that follow them. The caller must report how many it consumed by
+    /// [`ChunkedDecoder::consume`], and may consume fewer.
     pub data: usize,
     /// True if the content and its trailers are complete.
     pub ended: bool,
@@ -91,7 +92,7 @@ impl ChunkedDecoder {
         Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
     }
 
-    /// Decodes the framing at the front of `buf`, which holds the bytes that are not consumed yet.
+    /// Decodes the framing at the beginning of `buf`, which contains the bytes that are not consumed yet.
     ///
     /// # Errors
     /// [`ChunkError`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
@@ -140,12 +141,16 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Returns the trailers that may be forwarded. Complete once [`ChunkedProgress::ended`] is true.
+    /// Returns the trailers so far, without fields that are not allowed in trailers. Complete once
+    /// [`ChunkedProgress::ended`] is true.
     pub const fn trailers(&self) -> &Fields {
         &self.trailers
     }
 
-    /// Parses a chunk-size line. Returns its length in bytes, and the size.
+    /// Parses a chunk-size line. Returns its length in bytes, and the chunk size. `None` if it is incomplete.
+    ///
+    /// # Errors
+    /// [`ChunkError`] if it is malformed, or extensions exceed a limit.
     fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, ChunkError> {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 15 || (digits == 0 && !buf.is_empty()) {
@@ -182,7 +187,11 @@ impl ChunkedDecoder {
         Ok(Some((digits + end + 1, size)))
     }
 
-    /// Parses one line of the trailer section, or the empty line that ends it.
+    /// Parses one line of the trailer section, or the empty line that ends it. Returns its length in bytes. `None` if
+    /// it is incomplete.
+    ///
+    /// # Errors
+    /// [`ChunkError`] if it is malformed, or the trailers exceed a limit.
     fn trailer_line(&mut self, buf: &[u8]) -> Result<Option<usize>, ChunkError> {
         let Some(end) = memchr(b'\n', buf) else {
             return if self.trailer_bytes + buf.len() > MAX_TRAILER_BYTES {

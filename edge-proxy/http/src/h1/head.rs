@@ -10,7 +10,7 @@ use memchr::{memchr, memmem};
 /// The limits of a request or response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The largest header section in bytes, without the request line.
+    /// The largest header section in bytes, without the request line but with the status line of a response.
     pub bytes: usize,
     /// The highest number of fields.
     pub fields: usize,
@@ -25,25 +25,28 @@ impl Default for HeadLimits {
     }
 }
 
-/// Bytes of a request line besides its target: a method of at most 32 bytes, two blanks, the version.
+/// The highest number of bytes of a request line besides its target: a method of at most 32 bytes, two spaces, the
+/// version and the line end.
 const MAX_REQUEST_LINE_OVERHEAD: usize = 48;
 
 /// The reason a head is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// The first bytes cannot begin a request line. The connection must be closed without a response.
+    /// The first bytes cannot begin a request line, or a response. A client's connection must be closed without a
+    /// response.
     #[error("not HTTP")]
     NotHttp,
-    /// A line ends in a bare LF, or contains a bare CR or NUL.
+    /// A line ends in a bare LF.
     #[error("a line does not end in CR LF")]
     LineEnd,
     /// The request or status line is malformed.
     #[error("malformed first line")]
     FirstLine,
-    /// The version is not HTTP/1.0 or HTTP/1.1.
+    /// The version has the form of an HTTP version, but is not HTTP/1.0 or HTTP/1.1.
     #[error("unsupported version of HTTP")]
     Version,
-    /// The request target is malformed.
+    /// The request target is neither in origin form nor absolute with `http` or `https`, nor `*`, or contains `#` or
+    /// other than visible ASCII characters.
     #[error("malformed request target")]
     Target,
     /// The request target exceeds its limit.
@@ -55,7 +58,8 @@ pub enum HeadError {
     /// The head exceeds the limit of bytes or fields.
     #[error("header section too large")]
     TooLarge,
-    /// Host is missing in HTTP/1.1, repeated, malformed, or differs from an absolute target (RFC 9112 §3.2).
+    /// Host is missing in HTTP/1.1, repeated, malformed, or differs from the authority of an absolute target (RFC 9112
+    /// §3.2).
     #[error("Host missing, repeated, malformed or different from the target")]
     Host,
     /// Content-Length is not a decimal number, or is repeated.
@@ -87,9 +91,9 @@ impl HeadError {
 pub struct ParsedRequest {
     /// The length of the head in bytes, including the empty line.
     pub used: usize,
-    /// True if the connection persists after this request.
+    /// True if the connection persists after this request, as far as the client decides.
     pub keep_alive: bool,
-    /// True if the client sent `Expect: 100-continue` (RFC 9110 §10.1.1).
+    /// True if the client sent `Expect: 100-continue` in HTTP/1.1 (RFC 9110 §10.1.1).
     pub expects_continue: bool,
 }
 
@@ -132,8 +136,10 @@ struct ControlFields {
     expects_continue: bool,
 }
 
-/// Returns the end of the line that begins at `at`, without its CR LF. `None` if it is incomplete. A line that ends
-/// in a bare LF is an error.
+/// Returns the offset of the CR LF that ends the line that begins at `at`. `None` if the line is incomplete.
+///
+/// # Errors
+/// [`HeadError::LineEnd`] if the line ends in a bare LF.
 fn line(buf: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
     match memchr(b'\n', &buf[at..]) {
         Some(0) => Err(HeadError::LineEnd),
@@ -143,7 +149,11 @@ fn line(buf: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
     }
 }
 
-/// Parses field lines into `fields` up to the empty line. Returns the end of the head, or `None` if it is incomplete.
+/// Parses the field lines from `start` to the empty line into `fields`. Returns the offset behind the empty line.
+/// `None` if the section is incomplete.
+///
+/// # Errors
+/// [`HeadError`] if a line is malformed, or there are too many.
 fn section(
     buf: &[u8],
     start: usize,
@@ -179,7 +189,10 @@ fn section(
     Ok(Some(start + block.len() + 2))
 }
 
-/// Returns `None` if an incomplete section can still become valid, else the error.
+/// Checks the complete lines of an incomplete section from `start` on. Returns `None` if it can still become valid.
+///
+/// # Errors
+/// [`HeadError`] if a line ends in a bare LF, or there are too many.
 fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
     let (mut at, mut lines) = (start, 0);
     while let Some(end) = line(buf, at)? {
@@ -192,7 +205,10 @@ fn incomplete(buf: &[u8], start: usize, limits: &HeadLimits) -> Result<Option<us
     Ok(None)
 }
 
-/// Extracts the control fields. An unacceptable length or transfer coding is an error.
+/// Returns the control fields of a section.
+///
+/// # Errors
+/// [`HeadError`] if the length or the transfer coding is not acceptable.
 fn control_fields(fields: &mut Fields) -> Result<ControlFields, HeadError> {
     let mut found = ControlFields::default();
     for field in fields.iter() {
@@ -246,7 +262,8 @@ pub fn request(
     }
 }
 
-/// Parses any request head. Unlike the single-pass parser it reports errors and incomplete heads.
+/// Parses any request head as [`request`], which calls it for heads that the single-pass parser leaves. Reports errors
+/// and incomplete heads.
 pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -310,7 +327,8 @@ pub(super) fn strict_request(
     }))
 }
 
-/// Returns whether the bytes so far can begin a request line: a method and a space.
+/// Returns whether the bytes so far can begin a request line: a method of at most 32 bytes and a space. True if empty,
+/// and for text whose only fault is a bare line end.
 fn begins_like_a_request(bytes: &[u8]) -> bool {
     let method = &bytes[..memchr(b' ', bytes).unwrap_or(bytes.len()).min(33)];
     bytes.is_empty() || (method.len() <= 32 && is_token(method))
@@ -318,8 +336,11 @@ fn begins_like_a_request(bytes: &[u8]) -> bool {
         || (bytes.len() > 3 && bytes[0].is_ascii_uppercase() && method.iter().all(|b| matches!(b, b'\r' | b'\n' | b' '..=b'~')))
 }
 
-/// Parses a request line into method and target of `head`. Returns the authority of a target in absolute or authority
-/// form, and the version.
+/// Parses a request line into the method and the target of `head`. Returns the authority of a target in absolute or
+/// authority form, `None` in origin form, and the version.
+///
+/// # Errors
+/// [`HeadError`] for the malformed part.
 fn request_line(
     line: &[u8],
     limits: &HeadLimits,
@@ -381,7 +402,8 @@ fn request_line(
     Ok((authority, version))
 }
 
-/// Returns the range of the authority in an absolute target. `None` unless the scheme is `http` or `https`.
+/// Returns the range of the authority in an absolute request target. `None` unless it begins with `http://` or
+/// `https://`.
 fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
     let at = match target.find("://") {
         Some(at)
@@ -395,8 +417,11 @@ fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
     Some(at..end)
 }
 
-/// Validates Host against the authority of an absolute target (RFC 9112 §3.2), and sets `head.authority`. HTTP/1.0
-/// may omit Host.
+/// Checks Host, and that it equals the authority `target` of an absolute request target, if there is one (RFC 9112
+/// §3.2). Sets `head.authority`. HTTP/1.0 may omit Host.
+///
+/// # Errors
+/// [`HeadError::Host`].
 fn set_authority(
     found: &ControlFields,
     target: Option<String>,
@@ -447,7 +472,7 @@ pub fn response(
     }
 }
 
-/// Parses any response head, without repair.
+/// Parses any response head as [`response`], but without repair.
 pub(super) fn strict_response(
     buf: &[u8],
     limits: &HeadLimits,

@@ -1,11 +1,12 @@
-//! `Keep-Alive: timeout=5`: the time for which a server keeps an idle connection open (RFC 2068 §19.7.1.1, as sent by Apache,
-//! Node and others).
+//! The Keep-Alive field of responses, such as `Keep-Alive: timeout=5`: the time for which a server keeps an idle
+//! connection open (RFC 2068 §19.7.1.1, as sent by Apache, Node and others).
 
 use crate::grammar::{decimal, list};
 use crate::{Fields, Name};
 use std::time::Duration;
 
-/// Returns the shortest `timeout` in the Keep-Alive fields of a response. `None` if there is none.
+/// Returns the shortest `timeout` in the Keep-Alive fields of a response, which is in seconds. `None` if there is no
+/// valid one.
 ///
 /// ```
 /// use edge_http::{Fields, h1};

@@ -1,7 +1,7 @@
-//! A single-pass parser for usual heads: CR LF line ends, complete, within the limits, nothing unusual.
+//! A single-pass parser for usual heads: complete, within the limits, with CR LF line ends and nothing unusual.
 //!
-//! Any other head is left to the parsers in [`super::head`], which also report errors. A property test checks that both agree on
-//! what is parsed here.
+//! Any other head is left to the parsers in [`super::head`], which also report errors. A property test checks that both
+//! return the same for the heads that are parsed here.
 
 use super::head::{HeadLimits, ParsedRequest, ParsedResponse, ResponseBody};
 use crate::grammar::{decimal, list, trim_end};
@@ -10,7 +10,7 @@ use crate::name_class::NameClass;
 use crate::scan::{name_end, target_end, value_end};
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
-/// The framing, the connection options and the Host of a field section.
+/// The fields of a section that determine framing, connection and host.
 #[derive(Default)]
 struct Section<'a> {
     /// The offset behind the empty line.
@@ -23,9 +23,9 @@ struct Section<'a> {
     expects_continue: bool,
 }
 
-/// Parses a complete section from `start`. Fields that frame the message are not added to `fields`, nor is the Host
-/// of a request. `None` if the section is incomplete, invalid or unusual; the content of `fields` is then
-/// unspecified.
+/// Parses a complete section that begins at `start`. `request` is true for a request, whose Host is not added to
+/// `fields`; neither are fields that frame a message. `None` if the section is incomplete, invalid or unusual; the
+/// content of `fields` is then unspecified.
 fn section<'a>(
     buf: &'a [u8],
     start: usize,
@@ -100,8 +100,8 @@ fn section<'a>(
     (!(found.chunked && found.length.is_some()) && found.end - start <= limits.bytes).then_some(found)
 }
 
-/// Parses a request head of HTTP/1.1 with a target in origin form into `head`. `None` if it is incomplete, invalid or
-/// of another form, so that the strict parser has to judge it; `head` is then unspecified.
+/// Parses a request head of HTTP/1.1 with a target in origin form into `head`. `None` if it is incomplete, invalid, or
+/// has another form or an upgrade, and must be parsed by the strict parser; the content of `head` is then unspecified.
 pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Option<ParsedRequest> {
     let space = buf.iter().take(8).position(|b| *b == b' ')?;
     let method = Method::parse(&buf[..space])?;
@@ -139,7 +139,7 @@ pub(super) fn request(buf: &[u8], limits: &HeadLimits, head: &mut RequestHead) -
 }
 
 /// Parses a response head of HTTP/1.1 whose content follows into `head`. `None` if it is incomplete, invalid, interim
-/// or without content, so that the strict parser has to judge it; `head` is then unspecified.
+/// or without content, and must be parsed by the strict parser; the content of `head` is then unspecified.
 pub(super) fn response(
     buf: &[u8],
     limits: &HeadLimits,

@@ -1,17 +1,20 @@
-//! Repair of response heads as cameras, CGI programs and small devices write them: lines that end in a bare LF, whitespace before
-//! the colon.
+//! The repair of response heads as cameras, CGI programs and small devices write them: with lines that end in a bare
+//! LF, or whitespace before the colon.
 //!
-//! RFC 9112 permits a proxy to accept both in a response (§2.2, §5.1). A head is repaired only if the length of its content is
-//! unambiguous: one Content-Length, or content until the connection is closed. Requests are never repaired. The connection is not
-//! reused.
+//! RFC 9112 permits a proxy to accept both in a response (§2.2, §5.1). A head is repaired only if the length of its
+//! content is unambiguous: one Content-Length, or content until the connection is closed. Requests are never repaired.
+//! The connection of a repaired response is not reused.
 
 use super::head::{HeadError, HeadLimits, ParsedResponse, ResponseBody, strict_response};
 use crate::grammar::{is_field_value, is_token};
 use crate::{Method, Name, ResponseHead};
 use memchr::memchr;
 
-/// Parses a response head after repairing its line ends and blanks. `why` is the error of the strict parser, which is
-/// returned for a head that cannot be repaired. `Ok(None)` if the head is incomplete.
+/// Parses a response head after repairing its line ends and the whitespace before colons. `why` is the error of the
+/// strict parser. `Ok(None)` if the head is incomplete.
+///
+/// # Errors
+/// `why` if the head cannot be repaired, is chunked or switches protocols; else the error of the repaired head.
 pub(super) fn response(
     buf: &[u8],
     limits: &HeadLimits,
@@ -33,8 +36,8 @@ pub(super) fn response(
     Ok(Some(ParsedResponse { used, keep_alive: false, repaired: true, ..found }))
 }
 
-/// Returns the head with CR LF at each line's end and no blanks before colons, and the number of bytes of `buf` that
-/// it took. `None` if the head is incomplete.
+/// Returns the head with CR LF at the end of each line and no whitespace before colons, and the number of bytes of
+/// `buf` that the head occupies. `None` if the head is incomplete.
 fn repair_lines(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut clean = Vec::with_capacity(buf.len() + 32);
     let mut at = 0;
@@ -59,7 +62,8 @@ fn repair_lines(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// Returns the number of the line of a response head, counted from 1, that caused this error.
+/// Returns the number of the line of a response head, counted from 1, that caused this error of
+/// [`response`](super::response). 1 if no line can be determined.
 pub fn response_line_of(buf: &[u8], why: HeadError) -> usize {
     let lines = || buf.split(|byte| *byte == b'\n');
     let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Writers for heads and chunks. Fields must be valid; nothing is validated here.
+//! The writers of heads and chunks. Fields must be valid; nothing is validated here.
 
 use crate::section::digits;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
@@ -15,7 +15,8 @@ pub enum ResponseFraming {
 }
 
 impl ResponseFraming {
-    /// Returns the framing of a response to a client of this version. HTTP/1.1 uses chunks where HTTP/1.0 closes the connection.
+    /// Returns the framing of a response to a request with this method from a client of this version: by length if it
+    /// is known or there is no content, else chunked, or until the connection closes for HTTP/1.0.
     pub fn choose(head: &ResponseHead, method: &Method, version: Version) -> Self {
         if head.is_bodiless(method) || head.body != BodyLength::Unknown {
             Self::Length
@@ -36,7 +37,7 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields except TE, which concerns one connection only. Returns whether TE was present.
+/// Appends the fields except TE, which concerns one connection only. Returns true if TE is present.
 fn fields(out: &mut Vec<u8>, fields: &Fields) -> bool {
     fields.write_lines(Name::Te, out);
     fields.contains(Name::Te)
@@ -47,8 +48,9 @@ fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(digits(value, &mut [0; 20]));
 }
 
-/// Appends a request head for an HTTP/1.1 upstream. `method` replaces that of the head, and `host` is sent as Host. With
-/// `upgrade`, Connection and Upgrade request that protocol. Framing fields are written from `head.body`.
+/// Appends a request head for an HTTP/1.1 upstream. `method` replaces that of the head, and `host` is sent as Host. If
+/// `upgrade` is given, Connection and Upgrade request that protocol; else TE, if present, becomes `TE: trailers`. The
+/// framing fields are written from `head.body`.
 pub fn write_request(
     out: &mut Vec<u8>,
     head: &RequestHead,
@@ -89,8 +91,8 @@ fn length_line(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a response head as HTTP/1.1. `framing` is from [`ResponseFraming::choose`]. `close` adds `Connection: close`, except
-/// to 1xx.
+/// Appends a response head of HTTP/1.1. `method` is that of the request, and `framing` is from
+/// [`ResponseFraming::choose`]. If `close` is true, `Connection: close` is added, except to 1xx.
 pub fn write_response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -124,7 +126,8 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the size line of a chunk. The caller appends the data and CR LF. A size of 0 would end the content.
+/// Appends the size line of a chunk. The caller appends the data and CR LF. `size` must not be 0, which would end the
+/// content.
 pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     let mut digits = [0u8; 18];
     let mut at = 16;
@@ -142,7 +145,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends the last chunk, the trailers if any, and the final CR LF.
+/// Appends the last chunk, the trailers if any are given, and the final CR LF.
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {

@@ -7,7 +7,7 @@ codes! { u32:
     PROTOCOL_ERROR = 1;
     /// An internal error on this side.
     INTERNAL_ERROR = 2;
-    /// More was sent than the flow-control windows allow.
+    /// More was sent than the flow-control windows permit.
     FLOW_CONTROL_ERROR = 3;
     /// SETTINGS were not acknowledged in time.
     SETTINGS_TIMEOUT = 4;
@@ -23,7 +23,7 @@ codes! { u32:
     COMPRESSION_ERROR = 9;
     /// The connection made for a CONNECT request failed.
     CONNECT_ERROR = 10;
-    /// The peer's behaviour costs too much.
+    /// The peer's behaviour may cause excessive load.
     ENHANCE_YOUR_CALM = 11;
     /// The transport security is insufficient.
     INADEQUATE_SECURITY = 12;

@@ -23,21 +23,21 @@ pub const CONTINUATION: u8 = 9;
 /// The PRIORITY_UPDATE frame: the priority of a response changes (RFC 9218 §7.1).
 pub const PRIORITY_UPDATE: u8 = 0x10;
 
-/// Flag of DATA and HEADERS: the stream ends here.
+/// Flag of DATA and HEADERS: the sender ends the stream with this frame.
 pub const END_STREAM: u8 = 0x1;
 /// Flag of SETTINGS and PING: an acknowledgement.
 pub const ACK: u8 = 0x1;
 /// Flag of HEADERS and CONTINUATION: the field section ends here.
 pub const END_HEADERS: u8 = 0x4;
-/// Flag of DATA and HEADERS: padding follows.
+/// Flag of DATA and HEADERS: the payload begins with the length of the padding at its end.
 pub const PADDED: u8 = 0x8;
-/// Flag of HEADERS: priority fields come first.
+/// Flag of HEADERS: priority fields precede the field section.
 pub const PRIORITIZED: u8 = 0x20;
 
-/// The client connection preface (RFC 9113 §3.4).
+/// The connection preface of a client (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The initial value of SETTINGS_MAX_FRAME_SIZE in bytes (RFC 9113 §6.5.2).
+/// The initial and smallest value of SETTINGS_MAX_FRAME_SIZE in bytes (RFC 9113 §6.5.2).
 pub const MAX_PAYLOAD: u32 = 16_384;
 
 /// The identifiers of settings that are read or sent (RFC 9113 §6.5.2, RFC 8441 §3).
@@ -65,7 +65,7 @@ pub struct FrameHeader {
     pub kind: u8,
     /// The flags, whose meaning depends on the type.
     pub flags: u8,
-    /// The stream identifier, below 2^31. 0 is the connection.
+    /// The stream identifier, below 2^31. 0 stands for the connection.
     pub stream: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Writers for responses (RFC 9113 §8.1, §8.3.2).
+//! The writers of responses (RFC 9113 §8.1, §8.3.2).
 
 use super::frame::{self, FrameHeader};
 use super::hpack;
@@ -12,7 +12,8 @@ pub struct SectionPosition {
     pub stream: u32,
     /// True if the section ends the stream.
     pub end: bool,
-    /// True for the first section of the connection, which announces that the dynamic table is not used.
+    /// True for the first section that this side sends on the connection, which announces that the dynamic table is not
+    /// used.
     pub first: bool,
 }
 
@@ -47,7 +48,8 @@ pub fn write_trailers(out: &mut Vec<u8>, place: SectionPosition, fields: &Fields
     });
 }
 
-/// Appends a HEADERS frame, followed by CONTINUATION frames if the section exceeds [`frame::MAX_PAYLOAD`].
+/// Appends the section that `fill` writes as a HEADERS frame, followed by CONTINUATION frames if it exceeds
+/// [`frame::MAX_PAYLOAD`].
 fn section(out: &mut Vec<u8>, place: SectionPosition, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };

@@ -1,4 +1,4 @@
-//! The server name in a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3).
+//! A parser of TLS ClientHello messages, for the server name and the offered session (RFC 8446 §4.1.2, RFC 6066 §3).
 
 /// The parts of a ClientHello that are needed before a response is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,16 +7,19 @@ pub struct ClientHello<'a> {
     pub sni: Option<&'a str>,
     /// True if TLS 1.3 is supported (`supported_versions`, RFC 8446 §4.2.1).
     pub tls13: bool,
-    /// The first session ticket offered (`pre_shared_key`, RFC 8446 §4.2.11), the only one that early data can belong
-    /// to. A malformed extension is left to TLS to refuse.
+    /// The identity of the first session that is offered (`pre_shared_key`, RFC 8446 §4.2.11), the only one that can
+    /// have early data. `None` without one, or if the extension is malformed, which TLS reports later.
     pub identity: Option<&'a [u8]>,
 }
 
-/// An error for bytes that cannot be a ClientHello.
+/// The error for bytes that cannot be a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedHello;
 
-/// Parses a ClientHello as a handshake message without record headers. Returns `Ok(None)` if it is incomplete.
+/// Parses a ClientHello: a handshake message without record headers. Returns `Ok(None)` if it is incomplete.
+///
+/// # Errors
+/// [`MalformedHello`] if the message is of another type or malformed, or the server name is repeated.
 pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> {
     match message.first() {
         None => return Ok(None),
@@ -69,8 +72,9 @@ pub fn parse(message: &[u8]) -> Result<Option<ClientHello<'_>>, MalformedHello> 
     Ok(Some(hello))
 }
 
-/// Iterates over the server names in a part of a ClientHello that may begin and end anywhere: every run of bytes that parses as a
-/// `server_name` extension. Such bytes can also occur in other fields, so a name found here proves only that the client knows it.
+/// Iterates over the possible server names in a part of a ClientHello, which may begin and end anywhere: every run of
+/// bytes that parses as a `server_name` extension. Such bytes can also occur in other fields, so a name found here
+/// proves only that the client knows it.
 pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
     let candidate = |at: usize| {
         let mut extension = HelloReader(part.get(at..)?);
@@ -83,6 +87,7 @@ pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
     (0..part.len()).filter_map(candidate)
 }
 
+/// Parses the content of a `server_name` extension, which must have exactly one host name of visible ASCII characters.
 fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     let mut content = HelloReader(content);
     let mut list = HelloReader(content.vector16()?);
@@ -98,12 +103,12 @@ fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     std::str::from_utf8(name).map_err(|_| MalformedHello)
 }
 
+/// Returns the list of versions in a `supported_versions` extension, two bytes each.
 fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
     HelloReader(content).vector8()
 }
 
-/// A reader of a message whose parts are taken from the front. Every method returns an error if too few bytes are
-/// left.
+/// A reader that takes the parts of a message from the front. Every method returns an error if too few bytes are left.
 struct HelloReader<'a>(&'a [u8]);
 
 impl<'a> HelloReader<'a> {

@@ -14,10 +14,10 @@ pub const QPACK_ENCODER: u64 = 0x2;
 /// The stream type of the QPACK decoder stream.
 pub const QPACK_DECODER: u64 = 0x3;
 
-/// The longest payload of SETTINGS or PRIORITY_UPDATE that is accepted, in bytes.
+/// The longest payload of SETTINGS or PRIORITY_UPDATE that is accepted, in bytes. A longer one is an error.
 const MAX_PAYLOAD: u64 = 4096;
 
-/// The highest number of priorities that wait to be taken. The oldest are dropped first.
+/// The highest number of priority updates that wait to be taken. For more, the oldest are dropped.
 const MAX_PRIORITIES: usize = 64;
 
 /// An incremental decoder for the HTTP/3 control stream that the client opens (RFC 9114 §6.2.1).
@@ -39,18 +39,18 @@ impl ControlStreamDecoder {
         Self::default()
     }
 
-    /// Returns the client's SETTINGS. `None` until they are received.
+    /// Returns the client's settings. `None` until its SETTINGS frame is complete.
     pub const fn settings(&self) -> Option<Settings> {
         self.settings
     }
 
-    /// Returns the number of frames that have begun so far, so that the caller can limit it.
+    /// Returns the number of frames that have begun so far, for the caller to limit.
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Removes and returns the priority updates of request streams (RFC 9218 §7.2), as stream identifier and priority, in the
-    /// order received. At most 64 are kept; the oldest are dropped first.
+    /// Removes and returns the priority updates of request streams (RFC 9218 §7.2), each as stream identifier and
+    /// priority, in the order received. Only the last 64 are stored.
     pub fn take_priorities(&mut self) -> Vec<(u64, Priority)> {
         std::mem::take(&mut self.priorities)
     }
@@ -84,6 +84,10 @@ impl ControlStreamDecoder {
         }
     }
 
+    /// Checks that a frame of this type and length may begin here.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Connection`].
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         self.count += 1;
         self.kind = kind;
@@ -109,6 +113,10 @@ impl ControlStreamDecoder {
         Ok(())
     }
 
+    /// Applies a complete frame.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Connection`] if its payload is invalid.
     fn end(&mut self) -> Result<(), ProtocolError> {
         const ID: ProtocolError = ProtocolError::Connection(Code::H3_ID_ERROR);
         match self.kind {
@@ -152,6 +160,10 @@ impl ControlStreamDecoder {
         Ok(())
     }
 
+    /// Returns the integer that the payload consists of.
+    ///
+    /// # Errors
+    /// H3_FRAME_ERROR if it is not exactly one integer.
     fn single(&self) -> Result<u64, ProtocolError> {
         match varint::read(&self.payload) {
             Some((id, len)) if len == self.payload.len() => Ok(id),
@@ -160,6 +172,7 @@ impl ControlStreamDecoder {
     }
 }
 
+/// Returns whether the payload of frames of this type is stored.
 const fn is_known(kind: u64) -> bool {
     matches!(
         kind,
@@ -167,7 +180,8 @@ const fn is_known(kind: u64) -> bool {
     )
 }
 
-/// Appends a GOAWAY frame: requests on streams with this identifier or a higher one are not processed (RFC 9114 §5.2).
+/// Appends a GOAWAY frame: requests on the stream with this identifier and on later ones are not processed (RFC 9114
+/// §5.2).
 pub fn write_goaway(out: &mut Vec<u8>, id: u64) {
     let mut payload = Vec::with_capacity(8);
     varint::write(&mut payload, id);

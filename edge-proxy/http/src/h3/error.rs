@@ -11,11 +11,11 @@ codes! { u64:
     H3_STREAM_CREATION_ERROR = 0x103;
     /// A stream that must stay open was closed.
     H3_CLOSED_CRITICAL_STREAM = 0x104;
-    /// A frame that is not allowed here.
+    /// A frame that is not permitted at this point or on this stream.
     H3_FRAME_UNEXPECTED = 0x105;
     /// A frame of wrong layout or size.
     H3_FRAME_ERROR = 0x106;
-    /// The peer causes excessive load.
+    /// The peer's behaviour may cause excessive load.
     H3_EXCESSIVE_LOAD = 0x107;
     /// A stream or push ID used wrongly, or changed in the wrong direction.
     H3_ID_ERROR = 0x108;
@@ -43,7 +43,7 @@ codes! { u64:
     QPACK_DECODER_STREAM_ERROR = 0x202;
 }
 
-/// The consequence of a protocol error.
+/// A protocol error, by its consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// Reset the stream with this code; the connection continues.
@@ -58,5 +58,6 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
+    /// The error of a malformed message: its stream is reset.
     pub(crate) const MESSAGE: Self = Self::Stream(Code::H3_MESSAGE_ERROR);
 }

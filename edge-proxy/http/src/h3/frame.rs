@@ -33,14 +33,14 @@ pub const fn is_forbidden(kind: u64) -> bool {
 pub enum FrameEvent {
     /// All bytes were consumed, and more are needed.
     More,
-    /// A frame begins. A frame with an empty payload is complete.
+    /// A frame begins. If its payload is empty, it is complete.
     Begin {
         /// The frame type.
         kind: u64,
         /// The length of the payload in bytes.
         len: u64,
     },
-    /// Payload bytes of the current frame follow. They belong to the caller.
+    /// Payload bytes of the current frame follow in the input, for the caller to consume.
     Payload {
         /// The number of payload bytes.
         len: usize,
@@ -63,8 +63,8 @@ impl FrameReader {
         Self { head: [0; 16], have: 0, left: 0 }
     }
 
-    /// Decodes `input`. Returns the number of framing bytes consumed, and the step after them. The payload bytes of a
-    /// [`FrameEvent::Payload`] are not included in that number; the next call must begin after them.
+    /// Decodes `input`. Returns the number of framing bytes consumed, and the event after them. The payload bytes of a
+    /// [`FrameEvent::Payload`] are not included in that number; the next call must begin behind them.
     pub fn step(&mut self, input: &[u8]) -> (usize, FrameEvent) {
         if self.left > 0 {
             let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
@@ -93,12 +93,14 @@ impl FrameReader {
         (input.len(), FrameEvent::More)
     }
 
-    /// Returns whether the stream may end here: not inside a frame (RFC 9114 §7.1).
+    /// Returns whether the last frame is complete, so that the stream may end here (RFC 9114 §7.1).
     pub const fn is_between_frames(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 }
 
+/// Parses the header of a frame. Returns its type, the length of its payload, and its own length in bytes. `None` if it
+/// is incomplete.
 fn header(bytes: &[u8]) -> Option<(u64, u64, usize)> {
     let (kind, a) = varint::read(bytes)?;
     let (len, b) = varint::read(&bytes[a..])?;

@@ -1,6 +1,6 @@
-//! Parser for the first packets of a QUIC connection, up to the ClientHello (RFC 9000 §12, §17.2, §19.6).
+//! A parser for the first packets of a QUIC connection, up to the ClientHello (RFC 9000 §12, §17.2, §19.6).
 //!
-//! Whether an unknown client gets any answer depends on its server name, which is inside packets that any observer can
+//! Whether an unknown client gets a response depends on its server name, which is in packets that any observer can
 //! decrypt. They are therefore parsed here, with no state except the bytes of the ClientHello.
 
 use super::client_hello::MalformedHello;
@@ -25,7 +25,7 @@ pub enum LongPacketType {
     Retry,
 }
 
-/// The unprotected part of a long header (RFC 9000 §17.2).
+/// The unprotected part of a long packet header (RFC 9000 §17.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongHeader<'a> {
     /// The QUIC version.
@@ -40,8 +40,8 @@ pub struct LongHeader<'a> {
     rest_at: usize,
 }
 
-/// Parses the long header at the front of a datagram. `None` if it is a short header, incomplete, or has a connection ID of more
-/// than 20 bytes in version 1.
+/// Parses the long header at the beginning of a datagram. `None` if it is a short header, incomplete, or has a
+/// connection ID of more than 20 bytes in version 1.
 pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
     let first = *datagram.first()?;
     if first & 0x80 == 0 {
@@ -67,8 +67,9 @@ pub fn long_header(datagram: &[u8]) -> Option<LongHeader<'_>> {
 }
 
 impl LongHeader<'_> {
-    /// Returns the offset of the protected packet number and the end of the packet, for an Initial, 0-RTT or Handshake packet of
-    /// version 1 in the same datagram. `None` for a Retry packet or an incomplete one.
+    /// Returns the offset of the protected packet number and that of the packet's end, for an Initial, 0-RTT or
+    /// Handshake packet of version 1. `datagram` must be the one that the header was parsed from. `None` for a Retry
+    /// packet, and for one that is incomplete.
     pub fn extent(&self, datagram: &[u8]) -> Option<(usize, usize)> {
         let mut rest = datagram.get(self.rest_at..)?;
         match self.kind {
@@ -88,7 +89,7 @@ impl LongHeader<'_> {
     }
 }
 
-/// A handshake message, reassembled from CRYPTO frames in any order.
+/// A buffer that reassembles a handshake message from CRYPTO frames, which arrive in any order.
 #[derive(Clone, Debug, Default)]
 pub struct CryptoBuffer {
     bytes: Vec<u8>,
@@ -145,13 +146,17 @@ impl CryptoBuffer {
                     payload = rest;
                     self.insert(offset, data)?;
                 }
-                // CONNECTION_CLOSE leaves nothing to answer; other frames are not allowed here.
+                // After CONNECTION_CLOSE no response is needed; other frames are not allowed here.
                 _ => return Err(MalformedHello),
             }
         }
         Ok(())
     }
 
+    /// Stores the bytes of a CRYPTO frame.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if they differ from bytes that were received for the same range, or a limit is exceeded.
     fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), MalformedHello> {
         let start = usize::try_from(offset).map_err(|_| MalformedHello)?;
         let end =
@@ -162,7 +167,7 @@ impl CryptoBuffer {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        // Two versions of one byte would make two ClientHellos: one for this parser and one for the next.
+        // Different bytes for one offset would be two ClientHellos: one for this parser and one for the next.
         let changed = |part: &(usize, usize)| {
             let (from, to) = (part.0.max(start), part.1.min(end));
             from < to && self.bytes[from..to] != data[from - start..to - start]

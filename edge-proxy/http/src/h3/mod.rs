@@ -1,7 +1,7 @@
 //! HTTP/3 without I/O: frames, settings, QPACK, and the first flight of QUIC up to the server name.
 //!
 //! All functions work on bytes in memory; none reads from or writes to a connection. The decoders are incremental,
-//! never hold more than their limits allow, and report every error of RFC 9114 and RFC 9204 with its code.
+//! store at most what their limits permit, and report every error of RFC 9114 and RFC 9204 with its code.
 
 pub mod client_hello;
 pub mod control;

@@ -1,14 +1,17 @@
-//! QUIC's PADDING frames (RFC 9000 §19.1): one byte each, by which a client fills a packet of a short request up to a thousand times.
+//! The removal of QUIC's PADDING frames (RFC 9000 §19.1), which have one byte each. A client may fill the packet of a
+//! short request with a thousand of them.
 
 use super::varint;
 
-/// The number of zero bytes at an end of a payload from which on its frames are looked through.
+/// The number of zero bytes at the beginning or the end of a payload from which on its frames are parsed.
 const MIN_RUN: usize = 32;
 
-/// Moves the frames of a packet's payload together over its PADDING frames, and returns the length of what remains.
+/// Removes the PADDING frames from a packet's payload by moving the other frames together, and returns the length of
+/// the result.
 ///
-/// A payload of PADDING alone keeps one frame, since a packet without frames is a violation of the protocol (RFC 9000 §12.4). From an
-/// unknown or malformed frame on, everything stays as it is. Returns the whole length if neither end of the payload is padding.
+/// A payload of PADDING alone keeps one frame, since a packet without frames is a protocol violation (RFC 9000 §12.4).
+/// An unknown or malformed frame and everything behind it are kept. Nothing is removed if neither end of the payload
+/// has at least 32 bytes of padding.
 pub fn remove(payload: &mut [u8]) -> usize {
     let is_run = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
     if !is_run(payload.last_chunk::<MIN_RUN>().map(|run| &run[..]))
@@ -31,7 +34,8 @@ pub fn remove(payload: &mut [u8]) -> usize {
     to.max(1)
 }
 
-/// Returns the length of the frame at the front of `bytes`. `None` if it is incomplete or of an unknown type.
+/// Returns the length in bytes of the frame at the beginning of `bytes`. `None` if it is incomplete or of an unknown
+/// type.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
     match varint::take(&mut rest)? {
@@ -89,13 +93,13 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - rest.len())
 }
 
-/// Advances past `count` integers. `None` if they are incomplete.
+/// Advances past `count` variable-length integers. `None` if they are incomplete.
 fn skip_integers(rest: &mut &[u8], count: u64) -> Option<()> {
     // As many integers as there are bytes are the most there can be.
     (0..count).try_for_each(|_| varint::take(rest).map(drop))
 }
 
-/// Advances past a length and as many bytes. `None` if they are incomplete.
+/// Advances past a length and as many bytes of content. `None` if they are incomplete.
 fn skip_content(rest: &mut &[u8]) -> Option<()> {
     let len = varint::take(rest)?.try_into().ok()?;
     *rest = rest.get(len..)?;

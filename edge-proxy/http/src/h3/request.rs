@@ -16,29 +16,31 @@ impl From<SectionError> for ProtocolError {
     }
 }
 
-/// The highest number of frames without useful work in one request: empty DATA and unknown types. A few are grease (RFC 9114
-/// §7.2.8).
+/// The highest number of frames without useful work in one request: empty DATA frames and frames of unknown types. A
+/// few of the latter are usual (RFC 9114 §7.2.8). More are an error.
 const MAX_IDLE_FRAMES: u32 = 256;
 
-/// The next part of a request.
+/// The next part of a request that was decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestItem {
     /// All bytes were consumed, and more are needed.
     More,
-    /// The encoded head is complete. [`RequestDecoder::head`] must be called next.
+    /// The encoded head is complete. The caller must call [`RequestDecoder::head`] next.
     HeadReady,
-    /// Content of this many bytes follows in the input.
+    /// Content of this many bytes follows in the input, for the caller to consume.
     Data(usize),
     /// The trailers, after which only the end of the stream may follow.
     Trailers(Fields),
 }
 
+/// The part of the request that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Head,
     Content,
     /// The content of an extended CONNECT: only DATA is allowed (RFC 9114 §4.4).
     Tunnel,
+    /// The trailers were received: only the end of the stream and unknown frames may follow.
     Trailed,
 }
 
@@ -49,8 +51,11 @@ pub struct RequestDecoder {
     phase: Phase,
     kind: u64,
     section: Vec<u8>,
+    /// The declared Content-Length.
     expected: Option<u64>,
+    /// The number of content bytes in the DATA frames that have begun.
     received: u64,
+    /// The number of frames without useful work.
     idle: u32,
     limits: SectionLimits,
 }
@@ -70,8 +75,8 @@ impl RequestDecoder {
         }
     }
 
-    /// Decodes `input`. Returns the number of bytes consumed, and the next part. The bytes of [`RequestItem::Data`] are not
-    /// included in that number; the next call must begin after them.
+    /// Decodes `input`. Returns the number of bytes consumed, and the next part. The bytes of [`RequestItem::Data`] are
+    /// not included in that number; the next call must begin behind them.
     ///
     /// # Errors
     /// [`ProtocolError`] for a violation of RFC 9114 or an exceeded limit.
@@ -110,6 +115,10 @@ impl RequestDecoder {
         }
     }
 
+    /// Checks that a frame of this type and length may begin here.
+    ///
+    /// # Errors
+    /// [`ProtocolError`].
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         const UNEXPECTED: ProtocolError = ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED);
         self.kind = kind;
@@ -148,7 +157,10 @@ impl RequestDecoder {
         Ok(())
     }
 
-    /// Counts a frame without useful work, or returns an error above the limit.
+    /// Counts a frame without useful work.
+    ///
+    /// # Errors
+    /// H3_EXCESSIVE_LOAD above [`MAX_IDLE_FRAMES`].
     fn useless(&mut self) -> Result<(), ProtocolError> {
         self.idle += 1;
         if self.idle > MAX_IDLE_FRAMES {
@@ -158,6 +170,10 @@ impl RequestDecoder {
         }
     }
 
+    /// Handles a complete HEADERS frame: the head, or the trailers, which are decoded. Always `Some`.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] if the trailers are malformed.
     fn section_ready(&mut self) -> Result<Option<RequestItem>, ProtocolError> {
         if self.phase == Phase::Head {
             return Ok(Some(RequestItem::HeadReady));
@@ -169,8 +185,8 @@ impl RequestDecoder {
         Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
 
-    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `ended` is true if the stream ended after the
-    /// head.
+    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `ended` is true if the stream ended
+    /// with the head.
     ///
     /// # Errors
     /// [`ProtocolError`] if the section cannot be decoded, is malformed or exceeds a limit.

@@ -1,4 +1,4 @@
-//! Writers for HTTP/3 responses (RFC 9114 §4.1, §4.3.2).
+//! The writers of HTTP/3 responses (RFC 9114 §4.1, §4.3.2).
 
 use super::{frame, qpack, varint};
 use crate::section::{digits, is_omitted, may_be_trailer, status_digits};
@@ -35,6 +35,7 @@ pub fn write_trailers(out: &mut Vec<u8>, fields: &Fields) {
     });
 }
 
+/// Appends a HEADERS frame with the field lines that `fill` writes.
 fn headers(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     // Reserves space for the type and a length of two bytes, which suits nearly every head.

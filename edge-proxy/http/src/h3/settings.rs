@@ -11,11 +11,11 @@ const H3_DATAGRAM: u64 = 0x33;
 /// The settings of an HTTP/3 peer. The defaults are those of RFC 9114 and RFC 9204.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The largest field section that the peer accepts, in bytes (RFC 9114 §4.2.2). `None` means no limit.
+    /// The largest field section that the peer accepts, in bytes as RFC 9114 §4.2.2 counts them. `None` means no limit.
     pub max_field_section_size: Option<u64>,
     /// The capacity of the dynamic table that the peer's decoder permits, in bytes. Default: 0.
     pub qpack_max_table_capacity: u64,
-    /// The number of streams that may be blocked at the peer's decoder. Default: 0.
+    /// The highest number of streams that may be blocked at the peer's decoder. Default: 0.
     pub qpack_blocked_streams: u64,
     /// True if the peer supports extended CONNECT (RFC 9220).
     pub enable_connect_protocol: bool,
@@ -52,7 +52,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Appends a SETTINGS frame with these settings.
+    /// Appends a SETTINGS frame with these settings. Those of extended CONNECT and of the section size are omitted if
+    /// they have their defaults.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut payload = Vec::with_capacity(24);
         let mut put = |id, value| {

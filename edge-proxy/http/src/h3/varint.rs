@@ -3,7 +3,8 @@
 /// The largest value that can be encoded: 2^62 - 1.
 pub const MAX: u64 = (1 << 62) - 1;
 
-/// Parses an integer at the front of `bytes`. Returns its value and its length in bytes. `None` if it is incomplete.
+/// Parses the integer at the beginning of `bytes`. Returns its value and its length in bytes. `None` if it is
+/// incomplete.
 pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len = 1usize << (first >> 6);
@@ -12,14 +13,14 @@ pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, len))
 }
 
-/// Parses an integer and advances `bytes` past it. `None` if it is incomplete.
+/// Parses the integer at the beginning of `bytes` and advances past it. `None` if it is incomplete.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let (value, len) = read(bytes)?;
     *bytes = &bytes[len..];
     Some(value)
 }
 
-/// Appends `value` in its shortest encoding. Values above [`MAX`] cannot be encoded and are truncated.
+/// Appends `value` in its shortest encoding. `value` must not exceed [`MAX`].
 pub fn write(out: &mut Vec<u8>, value: u64) {
     debug_assert!(value <= MAX);
     match value {

@@ -1,7 +1,7 @@
-//! The Huffman code of RFC 7541 Appendix B, which QPACK shares.
+//! The Huffman code of RFC 7541 Appendix B, which QPACK uses, too.
 //!
-//! The code is canonical: sorted by length and then by symbol, its words count upwards. Only the lengths are written
-//! down; everything else is computed at compile time.
+//! The code is canonical: sorted by length and then by symbol, its code words are consecutive numbers. Only the lengths
+//! are in the source; everything else is computed at compile time.
 
 /// The length of each symbol's code word in bits.
 #[rustfmt::skip]
@@ -22,15 +22,17 @@ static LENGTHS: [u8; 256] = [
 /// The length of the longest code word in bits.
 const MAX_CODE_BITS: usize = 30;
 
-/// The canonical Huffman code, derived from [`LENGTHS`].
+/// The tables of the canonical Huffman code, derived from [`LENGTHS`].
 struct Tables {
     /// The code word of each symbol.
     words: [u32; 256],
-    /// The symbols, sorted by length and then by value.
+    /// The symbols, sorted by the length of their code words and then by value.
     sorted: [u8; 256],
-    /// For each length: the first word, the number of words, and the offset of their symbols in `sorted`.
+    /// The first code word of each length.
     first: [u32; MAX_CODE_BITS + 1],
+    /// The number of code words of each length.
     count: [u32; MAX_CODE_BITS + 1],
+    /// The offset in `sorted` of the symbols of each length.
     offset: [u32; MAX_CODE_BITS + 1],
 }
 
@@ -39,13 +41,13 @@ static TABLES: Tables = build();
 /// The number of bits that [`PAIRS`] is indexed by.
 const PAIR_BITS: u32 = 12;
 
-/// The symbols, two at most, whose code words are complete in the next twelve bits, by the value of those bits. Each
-/// entry has four parts of eight bits, from the lowest: the first symbol; the second symbol; the length of the first
-/// code word (lower half) and the number of symbols (upper half); the length of both code words. 0 if the first code
-/// word is longer than twelve bits.
+/// The symbols, two at most, whose code words are complete within twelve bits, by the value of those bits. Each entry
+/// has four parts of eight bits, from the lowest: the first symbol; the second symbol; the length of the first code
+/// word (lower four bits) and the number of symbols (upper four bits); the length of all code words. 0 if the first
+/// code word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
-/// Builds [`PAIRS`] from the code of RFC 7541, appendix B.
+/// Builds [`PAIRS`].
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
     let mut pairs = [0; 1 << PAIR_BITS];
     let mut value = 0usize;
@@ -64,8 +66,8 @@ const fn pairs() -> [u32; 1 << PAIR_BITS] {
     pairs
 }
 
-/// Returns the symbol whose word begins a value of [`PAIR_BITS`] bits and is not longer than `most`, and its length. The length
-/// is 0 if there is none.
+/// Returns the symbol whose code word begins `value`, a number of [`PAIR_BITS`] bits, and the length of the code word,
+/// if that is at most `most`. The length is 0 if there is none.
 const fn word(value: u32, most: u32) -> (u8, u32) {
     let mut len = 1;
     while len <= most {
@@ -78,7 +80,7 @@ const fn word(value: u32, most: u32) -> (u8, u32) {
     (0, 0)
 }
 
-/// Builds the tables from the lengths of the code words.
+/// Builds the tables from [`LENGTHS`].
 const fn build() -> Tables {
     let lengths = &LENGTHS;
     let mut t = Tables {
@@ -109,19 +111,19 @@ const fn build() -> Tables {
     t
 }
 
-/// An error for an invalid Huffman code: padding of a byte or more, padding other than ones, or the end-of-string
+/// The error for an invalid Huffman code: padding of a byte or more, padding other than ones, or the end-of-string
 /// symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHuffman;
 
-/// The highest number of bytes that are written before free space is checked again: the most code words in 64 bits,
-/// and the unused second byte of a pair.
+/// The number of bytes that must be free behind the result: the highest number of code words in 64 bits, and the unused
+/// second byte of a pair.
 const DECODE_MARGIN: usize = 17;
 
-/// Decodes `input` and appends the result.
+/// Decodes `input` and appends the result to `out`.
 ///
 /// # Errors
-/// The code is invalid. Nothing is appended then.
+/// [`InvalidHuffman`]. Nothing is appended then.
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     let begin = out.len();
     // The shortest word has five bits.
@@ -131,7 +133,8 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     length.map(drop).ok_or(InvalidHuffman)
 }
 
-/// Writes both symbols of a pair at `n`. The second is overwritten later if the pair has only one.
+/// Writes both symbols of an entry of [`PAIRS`] at the offset `n`. The second is overwritten later if the entry has
+/// only one.
 #[inline]
 fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
     // One store. 64 bits hold twelve words at most, so that `n` is as it was.
@@ -139,8 +142,8 @@ fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
     room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
 }
 
-/// Decodes into `text`, which must have [`DECODE_MARGIN`] bytes more than the result. Returns the length of the result, or
-/// `None` if the code is invalid.
+/// Decodes `input` into `text`, which must have [`DECODE_MARGIN`] bytes more than the result. Returns the length of the
+/// result. `None` if the code is invalid.
 fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written again with
     // that byte, in the same place.
@@ -200,7 +203,7 @@ fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
     Some(at + n)
 }
 
-/// Loads fewer than eight bytes into the upper bits of a word; the lower bits are 0.
+/// Returns fewer than eight bytes as the upper bits of a word; the lower bits are 0.
 fn partial(bytes: &[u8]) -> u64 {
     let end = 64 - 8 * bytes.len() as u32;
     // Where the first and the last bytes overlap they are the same.
@@ -216,8 +219,8 @@ fn partial(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Returns the symbol and the length of the code that `bits` begins with, if it has more than twelve bits. `None` if
-/// there is no such code.
+/// Returns the symbol and the length of the code word that `bits` begins with, if it has more than twelve bits. `None`
+/// if there is no such code word.
 fn find_long_code(bits: u64) -> Option<(u8, u32)> {
     for len in PAIR_BITS as usize + 1..=MAX_CODE_BITS {
         let word = (bits >> (64 - len)) as u32;
@@ -234,7 +237,7 @@ pub fn encoded_len(input: &[u8]) -> usize {
     input.iter().map(|b| usize::from(LENGTHS[usize::from(*b)])).sum::<usize>().div_ceil(8)
 }
 
-/// Encodes and appends `input`, padded with ones to a whole byte.
+/// Encodes `input` and appends the result to `out`, padded with ones to a whole byte.
 pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut have) = (0u64, 0u32);
     for b in input {

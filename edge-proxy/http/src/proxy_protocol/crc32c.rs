@@ -1,4 +1,4 @@
-//! CRC32C (Castagnoli), as in RFC 9260 appendix A. Headers are short, so one bit at a time is fast enough.
+//! The checksum CRC32C (Castagnoli), as in RFC 9260 appendix A. Headers are short, so one bit at a time is fast enough.
 
 /// Returns the checksum of the concatenated parts.
 pub(super) fn of(parts: &[&[u8]]) -> u32 {

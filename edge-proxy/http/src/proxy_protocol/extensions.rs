@@ -16,22 +16,24 @@ const MAX_VALUE_LEN: usize = 255;
 /// The longest [`UNIQUE_ID`] in bytes.
 const MAX_UNIQUE_ID_LEN: usize = 128;
 
-/// The flags of the client in an extension about TLS.
+/// Flag of the TLS extension: the client connected over TLS.
 const OVER_TLS: u8 = 0x01;
+/// Flag of the TLS extension: the client sent a certificate in this connection.
 const CERTIFICATE_OF_CONNECTION: u8 = 0x02;
+/// Flag of the TLS extension: the client sent a certificate when the session began.
 const CERTIFICATE_OF_SESSION: u8 = 0x04;
 
 /// The description of a client's connection in the extensions of a version 2 header. The default is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Extensions {
-    /// The application protocol, as in ALPN (RFC 7301), such as `h2`. 1 to 255 bytes.
+    /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`. 1 to 255 bytes.
     pub alpn: Option<Vec<u8>>,
-    /// The host name that the client asked for, as in SNI (RFC 6066). 1 to 255 bytes.
+    /// The host name that the client asked for, such as by SNI (RFC 6066). 1 to 255 bytes.
     pub authority: Option<String>,
     /// An identifier of the connection, opaque. 1 to 128 bytes.
     pub unique_id: Option<Vec<u8>>,
-    /// TLS between the client and the proxy.
+    /// The description of TLS between the client and the proxy. `None` if the header has none.
     pub tls: Option<TlsExtension>,
 }
 
@@ -41,29 +43,32 @@ pub struct Extensions {
 pub struct TlsExtension {
     /// True if the client connected over TLS.
     pub over_tls: bool,
-    /// True if the client showed a certificate in this connection or, with a resumed session, in an earlier one.
+    /// True if the client sent a certificate in this connection or, with a resumed session, in an earlier one.
     pub certificate: bool,
-    /// True if the client showed a certificate that was verified.
+    /// True if the client sent a certificate and it was verified.
     pub verified: bool,
-    /// The version, such as `TLSv1.3`.
+    /// The TLS version, such as `TLSv1.3`. `None` if it is not given.
     pub version: Option<String>,
-    /// The common name of the certificate's subject.
+    /// The common name in the subject of the client's certificate. `None` if it is not given.
     pub common_name: Option<String>,
-    /// The cipher suite by OpenSSL's name, such as `TLS_AES_128_GCM_SHA256` or `ECDHE-RSA-AES128-GCM-SHA256`.
+    /// The cipher suite by OpenSSL's name, such as `TLS_AES_128_GCM_SHA256` or `ECDHE-RSA-AES128-GCM-SHA256`. `None` if
+    /// it is not given.
     pub cipher: Option<String>,
 }
 
 impl Extensions {
-    /// An empty description.
+    /// The empty description, by reference.
     pub const NONE: &'static Self = &Self { alpn: None, authority: None, unique_id: None, tls: None };
 
-    /// Returns whether all extensions are missing.
+    /// Returns whether there are no extensions.
     pub fn is_empty(&self) -> bool {
         self == Self::NONE
     }
 
-    /// Stores an extension of type `kind`. Empty values and unknown types are ignored. A value that is repeated, too
-    /// long or malformed is an error.
+    /// Stores an extension of type `kind`. Empty values and unknown types are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Extension`] for a value that is repeated, too long or malformed.
     pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), Error> {
         let fits = |longest| if value.len() <= longest { Ok(()) } else { Err(Error::Extension) };
         let twice = match kind {
@@ -81,7 +86,7 @@ impl Extensions {
         if twice? { Err(Error::Extension) } else { Ok(()) }
     }
 
-    /// Appends the extensions. Values that are empty or too long are omitted.
+    /// Appends the extensions in their encoding. Values that are empty or too long are omitted.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         write(ALPN, self.alpn.as_deref(), MAX_VALUE_LEN, out);
         write(AUTHORITY, self.authority.as_deref().map(str::as_bytes), MAX_VALUE_LEN, out);
@@ -95,11 +100,16 @@ impl Extensions {
 }
 
 impl TlsExtension {
-    /// Creates the description of a client that connected over TLS of this version, with this cipher suite.
+    /// Creates the description of a client that connected over TLS of this version with this cipher suite, without a
+    /// certificate.
     pub fn over_tls(version: &str, cipher: Option<String>) -> Self {
         Self { over_tls: true, version: Some(version.to_owned()), cipher, ..Self::default() }
     }
 
+    /// Parses the value of the TLS extension, and the extensions in it.
+    ///
+    /// # Errors
+    /// [`Error::Extension`].
     fn parse(value: &[u8]) -> Result<Self, Error> {
         let [flags, verify @ ..] = *value.first_chunk::<5>().ok_or(Error::Extension)?;
         let certificate = flags & (CERTIFICATE_OF_CONNECTION | CERTIFICATE_OF_SESSION) != 0;
@@ -124,6 +134,7 @@ impl TlsExtension {
         Ok(tls)
     }
 
+    /// Appends the value of the TLS extension.
     fn write(&self, out: &mut Vec<u8>) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(flag(self.over_tls, OVER_TLS) | flag(self.certificate, CERTIFICATE_OF_CONNECTION));
@@ -136,7 +147,10 @@ impl TlsExtension {
     }
 }
 
-/// Calls `take` with the type and value of each extension, in order. An extension that exceeds the bytes is an error.
+/// Calls `take` with the type and value of each extension in `rest`, in order.
+///
+/// # Errors
+/// [`Error::Extension`] if an extension exceeds the bytes; else the first error of `take`, which ends the iteration.
 pub(super) fn for_each_extension(
     mut rest: &[u8],
     mut take: impl FnMut(u8, &[u8]) -> Result<(), Error>,
@@ -150,10 +164,12 @@ pub(super) fn for_each_extension(
     Ok(())
 }
 
+/// Converts a value to text; it must be UTF-8.
 fn text(value: &[u8]) -> Result<String, Error> {
     String::from_utf8(value.to_vec()).map_err(|_| Error::Extension)
 }
 
+/// Appends an extension of type `kind`, unless its value is `None`, empty or longer than `longest`.
 fn write(kind: u8, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value.filter(|value| (1..=longest).contains(&value.len())) else { return };
     let Ok(length) = u16::try_from(value.len()) else { return };

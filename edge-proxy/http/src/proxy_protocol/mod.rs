@@ -12,7 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 /// The content of a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The sender opened the connection itself or does not know the client. The addresses of the connection apply.
+    /// The sender opened the connection itself, does not know the client, or the client does not use TCP over IP. The
+    /// addresses of the connection apply.
     Local,
     /// The sender forwards a client's connection.
     Proxied {
@@ -46,7 +47,7 @@ pub enum Error {
     /// The command, family, protocol or version is unknown.
     #[error("the PROXY header has an unknown command, family, protocol or version")]
     Unknown,
-    /// The extensions (TLVs) do not fill their space exactly.
+    /// The extensions (TLVs) do not fill their space exactly, or one is repeated, too long or malformed.
     #[error("the PROXY header's extensions are malformed")]
     Extension,
     /// The connection does not begin with a PROXY header.
@@ -70,7 +71,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     }
 }
 
-/// Converts both addresses to one family, as a header requires: next to IPv6, IPv4 is mapped.
+/// Returns both addresses in one family, as a header requires: if one is IPv6, an IPv4 address is mapped to IPv6.
 fn same_family(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
     let mapped = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => IpAddr::V6(ip.to_ipv6_mapped()),

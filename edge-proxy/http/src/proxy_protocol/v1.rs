@@ -42,7 +42,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Error> {
     Ok(Some((parse_line(line)?, end + 2)))
 }
 
-/// Parses a complete line without its CR LF.
+/// Parses a complete header without `PROXY ` and CR LF.
+///
+/// # Errors
+/// [`Error`] if it is malformed.
 fn parse_line(line: &[u8]) -> Result<ProxyHeader, Error> {
     let line = std::str::from_utf8(line).map_err(|_| Error::Address)?;
     let mut words = line.split(' ');
@@ -67,15 +70,20 @@ fn parse_line(line: &[u8]) -> Result<ProxyHeader, Error> {
     })
 }
 
+/// Parses an IPv4 address.
 fn v4(text: &str) -> Result<Ipv4Addr, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
+/// Parses an IPv6 address.
 fn v6(text: &str) -> Result<Ipv6Addr, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
-/// Parses a port: digits without a leading zero.
+/// Parses a port: at most five digits without a leading zero.
+///
+/// # Errors
+/// [`Error::Address`].
 fn port(text: &str) -> Result<u16, Error> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     if !digits || text.len() > 5 || (text.len() > 1 && text.starts_with('0')) {

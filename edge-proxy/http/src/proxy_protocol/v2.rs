@@ -47,7 +47,11 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usiz
     Ok(Some((header, length)))
 }
 
-/// Parses the addresses of a complete header for this address family.
+/// Parses the addresses of a complete header with this family byte, and checks the extensions. Unix sockets, datagrams
+/// and an unspecified family are [`ProxyHeader::Local`].
+///
+/// # Errors
+/// [`Error`] if the family is unknown, or the addresses or extensions are malformed.
 fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     let body = &whole[FIXED..];
     let (header, addresses) = match family {
@@ -66,7 +70,7 @@ fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
             };
             (pair(ip(0), ip(16), &raw[32..]), 36)
         }
-        // The address of a Unix socket is of no use here, and datagrams were not what this connection carries: a receiver may take both for
+        // The address of a Unix socket is of no use, and this connection does not carry datagrams: a receiver may take both for
         // unspecified (§2.2).
         0x12 | 0x22 | 0x31 | 0x32 => {
             let length = match family {
@@ -87,6 +91,7 @@ fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     Ok(header)
 }
 
+/// Returns the header for these addresses, with the ports in the first four bytes of `ports`.
 fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
     ProxyHeader::Proxied {
@@ -95,7 +100,11 @@ fn pair(source: IpAddr, destination: IpAddr, ports: &[u8]) -> ProxyHeader {
     }
 }
 
-/// Parses the extensions behind the addresses, from `at` on, and verifies the checksum if there is one.
+/// Parses the extensions of a complete header, which begin at the offset `at`, and verifies the checksum if there is
+/// one.
+///
+/// # Errors
+/// [`Error`] if an extension is malformed, or the checksum is repeated or wrong.
 fn parse_extensions(whole: &[u8], at: usize) -> Result<Extensions, Error> {
     let mut found = Extensions::default();
     let mut checked = false;
@@ -122,8 +131,8 @@ fn parse_extensions(whole: &[u8], at: usize) -> Result<Extensions, Error> {
     Ok(found)
 }
 
-/// Returns the extensions of a header that [`parse`] accepted. Empty for [`ProxyHeader::Local`] and for a header of
-/// version 1.
+/// Returns the extensions of a header that [`parse`] accepted. Empty for [`ProxyHeader::Local`], for addresses other
+/// than TCP over IP, and for a header of version 1.
 pub fn extensions(header: &[u8]) -> Extensions {
     let addresses = match header.get(13) {
         Some(0x11) => 12,

@@ -1,4 +1,4 @@
-//! Translation of WebSocket handshakes between versions of HTTP (RFC 6455 §4, RFC 8441 §5, RFC 9220).
+//! The translation of WebSocket handshakes between versions of HTTP (RFC 6455 §4, RFC 8441 §5, RFC 9220).
 
 use crate::{BodyLength, Method, Name, RequestHead, ResponseHead};
 use crate::{encoding, sha1};
@@ -16,7 +16,7 @@ pub fn accept(key: &[u8]) -> [u8; 28] {
     out
 }
 
-/// Returns the Sec-WebSocket-Key for 16 random bytes (RFC 6455 §4.1).
+/// Returns the Sec-WebSocket-Key for 16 random bytes: their Base64 (RFC 6455 §4.1).
 pub fn key(nonce: [u8; 16]) -> [u8; 24] {
     let mut out = [0; 24];
     encoding::base64_into(&nonce, &mut out);
@@ -39,7 +39,8 @@ pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     accept(&key)
 }
 
-/// Returns whether a 101 completes the handshake: exactly one Sec-WebSocket-Accept with the expected value (RFC 6455 §4.1).
+/// Returns whether a response completes the handshake: status 101 with exactly one Sec-WebSocket-Accept that has the
+/// expected value (RFC 6455 §4.1).
 pub fn is_accepted(head: &ResponseHead, expected: &[u8; 28]) -> bool {
     let mut values = head.fields.all(Name::SecWebSocketAccept);
     head.status == 101 && values.next() == Some(&expected[..]) && values.next().is_none()

@@ -3,7 +3,7 @@
 use edge_http::Fields;
 use std::fmt;
 
-/// The longest credentials that are decoded, in bytes of base64. No browser sends as much.
+/// The longest credentials that are decoded, in bytes of Base64. Browsers send far less.
 const MAX_CREDENTIALS_LEN: usize = 1024;
 
 /// The user name and password of a request. `Debug` omits the password.
@@ -49,7 +49,8 @@ pub fn credentials(fields: &Fields) -> Option<Credentials> {
         .then_some(Credentials { user, password })
 }
 
-/// Decodes standard base64 with padding (RFC 4648 §4) strictly: no whitespace, no leftover bits.
+/// Decodes Base64 with padding (RFC 4648 §4). `None` if it is empty or malformed, contains whitespace, or its unused
+/// bits are not zero.
 pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
@@ -95,7 +96,7 @@ impl fmt::Debug for User {
     }
 }
 
-/// An error in one line of a password file. It never contains the hash.
+/// The error in one line of a password file. It never contains the hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct UsersError {

@@ -55,7 +55,8 @@ pub enum AuthAnswer {
     Denied(ResponseHead),
 }
 
-/// Interprets the response to the authorization subrequest. A status of 2xx allows the request; any other denies it.
+/// Interprets the response to the authorization subrequest. A status of 2xx allows the request, with the fields of the
+/// response named in [`ForwardAuth::copy`] and Set-Cookie; any other status denies it.
 pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     if !(200..300).contains(&head.status) {
         hop_by_hop::strip(&mut head.fields);
@@ -72,8 +73,9 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     AuthAnswer::Allowed { request, response }
 }
 
-/// Sets the identity fields of a request to those that the subrequest returned. The client's fields of the names in
-/// [`ForwardAuth::copy`], in any spelling that backends treat alike, are removed even if the service returned none.
+/// Sets the identity fields of a request to those that the subrequest returned, `said`. The client's fields of the
+/// names in [`ForwardAuth::copy`], in any spelling that backends treat alike, are removed even if the service returned
+/// none.
 pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
     for field in said.iter() {
@@ -81,7 +83,7 @@ pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Field
     }
 }
 
-/// Returns whether a backend could take the name for one of `names`.
+/// Returns whether the name is one of `names`, compared without regard to case.
 fn is_any(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }

@@ -19,8 +19,11 @@ const RETRY_COST: u64 = 100;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
+    /// The amount that each request adds, in percent of a request.
     percent: u64,
+    /// The amount left. A retry takes [`RETRY_COST`].
     left: u64,
+    /// The highest amount that accumulates.
     most: u64,
 }
 
@@ -45,7 +48,7 @@ impl Budget {
         self.left >= RETRY_COST
     }
 
-    /// Takes a retry from the budget and returns true, or returns false if none is left.
+    /// Takes a retry from the budget. Returns false if none is left.
     pub const fn take(&mut self) -> bool {
         let allowed = self.allows();
         if allowed {

@@ -3,7 +3,8 @@
 use super::health::Availability;
 use crate::config::Balance;
 
-/// The set of targets already tried for a request, by index: a bit set of 64, the highest number of targets of an upstream.
+/// The set of targets that were tried for a request, by index: a bit set of 64, the highest number of targets of an
+/// upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriedTargets(u64);
 
@@ -30,7 +31,7 @@ pub struct Candidate {
     pub identity: u64,
     /// The weight of the target, at least 1.
     pub weight: u16,
-    /// True if the target is used only while no other is available.
+    /// True if the target is used only while no target that is not a backup is available.
     pub backup: bool,
 }
 
@@ -49,18 +50,21 @@ pub fn hash(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// Mixes a number by the finalizer of splitmix64: every bit of the input changes every bit of the output.
+/// Mixes the bits of a number by the finaliser of splitmix64, so that each bit of the input affects all bits of the
+/// output.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// Selects the target of a request and returns its index. `None` if every available target was tried.
+/// Selects the target of a request and returns its index. `None` if there is no target that is not down and was not
+/// tried.
 ///
-/// Targets due for a trial and healthy targets come first, by the balance and their weights, then backups. If none is left, an
-/// ejected target is used, since it may have recovered. A target that is down is never used. `turn` counts requests; `key` is the
-/// hash key of the request for [`Balance::Hash`].
+/// Of targets that are not backups, one due for a trial is chosen first, then a healthy one by the balance and the
+/// weights; then backups in the same way. If none is left, an ejected target is used, since it may have recovered. A
+/// target that is down is never used. `turn` is the number of the request, for round robin; `key` is the hash key of
+/// the request for [`Balance::Hash`].
 ///
 /// ```
 /// use edge_policy::balance::health::Availability;
@@ -112,8 +116,8 @@ pub fn choose(
     })
 }
 
-/// Returns the index of the target whose turn it is by weighted round robin over the usable targets. The turns of one
-/// target are spread over the round. `None` if no target is usable.
+/// Returns the index of the usable target whose turn `turn` is by weighted round robin. A round has as many turns as
+/// the weights add up to, and the turns of one target are spread over it. `None` if no target is usable.
 fn weighted_round_robin(
     targets: &[Candidate],
     usable: impl Fn(&usize) -> bool,
@@ -129,8 +133,8 @@ fn weighted_round_robin(
     })
 }
 
-/// Returns a step that visits each slot of a round once and no two neighbours in succession: coprime to the round, close to its
-/// golden section.
+/// Returns the step by which the slots of a round are visited, each once: coprime to the round, and close to its golden
+/// section, so that neighbouring slots are far apart in time.
 fn stride(round: usize) -> usize {
     let divisor = |mut a: usize, mut b: usize| {
         while b > 0 {
@@ -147,8 +151,8 @@ fn score(target: &Candidate, key: u64) -> f64 {
     -f64::from(target.weight.max(1)) / uniform.ln()
 }
 
-/// Returns the index of the target with this identity, to which a cookie binds the client. `None` if it was tried, or is neither
-/// healthy nor due for a trial.
+/// Returns the index of the target with this identity, to which a cookie binds the client. `None` if there is none, it
+/// was tried, or it is neither healthy nor due for a trial.
 pub fn sticky_target(targets: &[Candidate], identity: u64, tried: TriedTargets) -> Option<usize> {
     let usable = |target: &Candidate| {
         target.identity == identity

@@ -15,17 +15,17 @@ use std::time::Duration;
 /// The thresholds of passive and active health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Consecutive failed requests after which a target is ejected. 0 disables ejection.
+    /// The number of consecutive failed requests after which a target is ejected. 0 disables ejection.
     pub failures: u8,
     /// The duration of the first ejection. It doubles with each failed trial, up to [`MAX_EJECTION`].
     pub eject: Duration,
-    /// Consecutive successful checks after which a target that is down counts as up, at least 1.
+    /// The number of consecutive successful checks after which a target that is down counts as up, at least 1.
     pub rise: u8,
-    /// Consecutive failed checks after which a target counts as down, at least 1.
+    /// The number of consecutive failed checks after which a target counts as down, at least 1.
     pub fall: u8,
 }
 
-/// The longest ejection, unless [`Rules::eject`] is longer.
+/// The longest ejection: 5 min, unless [`Rules::eject`] is longer.
 pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 
 /// The value of the failure counter during a trial, whose outcome takes effect at once.
@@ -35,13 +35,13 @@ const TRIAL_RUNNING: u8 = u8::MAX;
 /// healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Consecutive failed requests.
+    /// The number of consecutive failed requests, or [`TRIAL_RUNNING`].
     failures: u8,
-    /// Consecutive ejections; 0 if the target is not ejected.
+    /// The number of consecutive ejections; 0 if the target is not ejected.
     ejections: u8,
-    /// Consecutive checks whose result contradicts `down`.
+    /// The number of consecutive checks whose result contradicts `down`.
     streak: u8,
-    /// The state determined by active checks.
+    /// True if active checks have marked the target down.
     down: bool,
     /// The end of the ejection or of the trial, in tenths of a second.
     until: u32,
@@ -54,7 +54,7 @@ pub enum Event {
     Succeeded,
     /// A request failed: connection refused or broken, malformed response, or timeout.
     Failed,
-    /// A trial request begins. The next trial is allowed once it ended, or after [`Rules::eject`].
+    /// A trial request begins. The next trial is allowed once this one has ended, or after [`Rules::eject`].
     Trying,
     /// An active check succeeded.
     CheckedUp,
@@ -65,11 +65,11 @@ pub enum Event {
 /// A change of a target's availability, to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target is in normal use again.
+    /// The target is healthy again.
     Back,
     /// The target was marked down by active checks.
     Down,
-    /// The target was ejected, for this duration at first.
+    /// The target was ejected for this duration, which failed trials prolong.
     Ejected(Duration),
 }
 
@@ -87,7 +87,8 @@ pub enum Availability {
 }
 
 impl Availability {
-    /// Returns the stable code in lower case, for metrics and the status page.
+    /// Returns the stable code in lower case, for metrics and the status page; that of [`Availability::Healthy`] is
+    /// `well`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Down => "down",
@@ -148,7 +149,7 @@ impl Health {
         self
     }
 
-    /// Returns the change from this health to `after` that is worth reporting. `None` if the availability stays the same, or if a
+    /// Returns the change of availability from this health to `after`, for a report. `None` if there is none, or only a
     /// trial failed.
     pub fn change_to(self, after: Self, rules: &Rules) -> Option<Change> {
         let well = |health: Self| !health.down && health.ejections == 0;
@@ -163,7 +164,8 @@ impl Health {
         }
     }
 
-    /// Counts the result of an active check. `needed` successive results that contradict the state change it.
+    /// Counts the result of an active check, `down`. After `needed` consecutive results that contradict the state, it
+    /// changes; a target that comes up is also no longer ejected.
     fn check(&mut self, down: bool, needed: u8) {
         if self.down == down {
             self.streak = 0;

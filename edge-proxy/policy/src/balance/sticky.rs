@@ -3,8 +3,8 @@
 use crate::config::StickyCookie;
 use edge_http::Fields;
 
-/// Removes the cookie of this name from a request and returns the target identity in it. `None` if the cookie is missing or
-/// malformed.
+/// Removes the cookie of this name from a request, and returns the target identity in it. `None` if the cookie is
+/// missing or malformed; a malformed one is removed as well.
 pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
     let mut found = None;
     let mut rest: Vec<Vec<u8>> = Vec::new();
@@ -26,7 +26,7 @@ pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
     found
 }
 
-/// Returns the value of a cookie pair if it has this name.
+/// Returns the value in a cookie pair `NAME=VALUE` if it has this name. `None` otherwise.
 fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
@@ -37,8 +37,8 @@ fn parse_identity(value: &[u8]) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
 }
 
-/// Returns the Set-Cookie value that binds a client to the target with this identity: `Path=/`, HttpOnly, SameSite=Lax, and
-/// Secure if `secure`.
+/// Returns the Set-Cookie value that binds a client to the target with this identity: `Path=/`, HttpOnly, SameSite=Lax,
+/// Max-Age if the cookie has a lifetime, and Secure if `secure` is true.
 pub fn set(cookie: &StickyCookie, identity: u64, secure: bool) -> String {
     let mut value = format!("{}={identity:016x}; Path=/; HttpOnly; SameSite=Lax", cookie.name);
     if let Some(lifetime) = cookie.lifetime {

@@ -48,14 +48,15 @@ pub enum Source {
 pub enum StopReason {
     /// The header has no further entry. The address is that of a trusted proxy.
     End,
-    /// The next entry is not an address: empty, `unknown`, obfuscated or malformed. A header with a single address also stops
-    /// here if it occurs twice.
+    /// The next entry is not an address: empty, `unknown`, obfuscated or malformed. Also if a header with a single
+    /// address occurs twice. The address is that of the last hop.
     Garbage,
-    /// The header has more than [`MAX_HOPS`] entries or [`MAX_BYTES`] bytes.
+    /// The header has more than [`MAX_HOPS`] hops or [`MAX_BYTES`] bytes. The address is that of the last hop
+    /// evaluated.
     TooLong,
     /// The address is not in a trusted range, so it is the client's.
     Untrusted,
-    /// The address is in a trusted range but fails the identity check, so it is the client's.
+    /// The address is in a trusted range but does not have a trusted tailnet identity, so it is the client's.
     WrongIdentity,
     /// The source of the connection is in a trusted range, but did not arrive on
     /// [`Trust::interface`](crate::config::Trust::interface).
@@ -87,7 +88,7 @@ impl ClientAddress {
         std::iter::once(self.address).chain(self.via.iter().copied())
     }
 
-    /// Returns whether the connection came from a trusted proxy, so that its forwarding headers are evaluated.
+    /// Returns whether a trusted proxy sent the request, so that its forwarding headers were evaluated.
     pub const fn is_by_hop(&self) -> bool {
         !self.via.is_empty()
             || !matches!(
@@ -120,7 +121,7 @@ impl StopReason {
         }
     }
 
-    /// Returns whether the header was malformed or too long, so that the address may be a hop's.
+    /// Returns whether the header was malformed or too long, so that the address may be that of a hop.
     pub const fn is_suspect(self) -> bool {
         matches!(self, Self::Garbage | Self::TooLong)
     }

@@ -1,4 +1,4 @@
-//! Evaluation of the forwarding header, hop by hop.
+//! The evaluation of the forwarding header, hop by hop.
 
 use super::{
     ClientAddress, ForwardedInfo, MAX_BYTES, MAX_HOPS, MAX_LOOKUPS, Source, StopReason, parse_entry,
@@ -72,10 +72,10 @@ pub fn restore<'i>(
     client
 }
 
-/// Returns the hop at which [`restore`] stopped because its identity was not looked up. `None` if there is none.
+/// Returns the hop in the header whose tailnet identity [`restore`] needs and that was not looked up. `None` if there
+/// is none, or [`MAX_LOOKUPS`] hops were looked up, so that a long header cannot cause more.
 ///
-/// The caller looks the hop up, adds the result to `identities` and calls again until the result is `None`. At most [`MAX_LOOKUPS`]
-/// hops are returned, so that a long header cannot cause many lookups.
+/// The caller looks up the hop, adds the result to `identities`, and calls this again until the result is `None`.
 pub fn next_lookup<'i>(
     trust: &Trust,
     source: SocketAddr,
@@ -107,7 +107,8 @@ fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Op
     (!is_one_of(trust, identity)).then_some(StopReason::WrongIdentity)
 }
 
-/// Returns whether this identity is that of a trusted proxy. True if no identities are configured.
+/// Returns whether this identity is that of a trusted proxy. True if no identities are configured. While tailscaled is
+/// unreachable, `trust.fallback` decides.
 fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
@@ -119,13 +120,13 @@ fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     }
 }
 
-/// Makes this address the client, and the previous client a hop.
+/// Makes this address, which was read from `header`, the client's, and the previous one a hop.
 fn advance(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
     client.via.insert(0, client.address);
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-/// Restores the client from X-Forwarded-For, from right to left. Returns the reason for stopping.
+/// Restores the client from X-Forwarded-For, from right to left. Returns the reason to stop.
 fn walk_list(
     trust: &Trust,
     identities: Identities<'_>,
@@ -151,8 +152,8 @@ fn walk_list(
     StopReason::End
 }
 
-/// Restores the client from Forwarded (RFC 7239), from right to left, with the scheme and host that its last trusted
-/// proxy reported. Returns the reason for stopping.
+/// Restores the client from Forwarded (RFC 7239), from right to left, with the scheme and host in the elements that
+/// were evaluated; the leftmost one counts. Returns the reason to stop.
 fn walk_forwarded(
     trust: &Trust,
     identities: Identities<'_>,
@@ -193,7 +194,7 @@ fn walk_forwarded(
     StopReason::End
 }
 
-/// Restores the client from a field with one address. Returns the reason for stopping.
+/// Restores the client from the values of a field with one address. Returns the reason to stop.
 fn one_address<'v>(
     mut values: impl Iterator<Item = &'v [u8]>,
     header: TrustedHeader,
@@ -213,7 +214,8 @@ fn one_address<'v>(
     }
 }
 
-/// Returns the parameters other than addresses that a trusted proxy reported. A repeated field is ignored.
+/// Returns scheme, host and port that a trusted proxy reported in X-Forwarded-Proto, -Host and -Port. A field that is
+/// repeated or malformed is ignored.
 fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);
@@ -229,7 +231,7 @@ fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     }
 }
 
-/// Returns whether a scheme is `https`, compared without regard to case. `None` if it is neither that nor `http`.
+/// Returns true for the scheme `https` and false for `http`, compared without regard to case. `None` for any other.
 fn https(proto: &[u8]) -> Option<bool> {
     if proto.eq_ignore_ascii_case(b"https") {
         Some(true)
@@ -240,7 +242,7 @@ fn https(proto: &[u8]) -> Option<bool> {
     }
 }
 
-/// Returns the authority in a field value. `None` if it is malformed.
+/// Returns the text of a field value that is an authority. `None` if it is malformed.
 fn authority(value: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(value).ok()?;
     host::split_authority(text).map(|_| text.into())

@@ -45,17 +45,16 @@ pub struct ForwardAuth {
 /// The rate and concurrency limits of a site. `None`, the default of each, sets no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Rate of requests per client, where a client is an IPv4 address or a /64 of IPv6. A request above it gets 429 with
-    /// Retry-After.
+    /// The rate of requests per client: an IPv4 address or a /64 of IPv6. A request above it gets 429 with Retry-After.
     pub client: Option<Rate>,
-    /// Rate of requests of all clients together. A request above it gets 503 with Retry-After.
+    /// The rate of requests of all clients together. A request above it gets 503 with Retry-After.
     pub site: Option<Rate>,
     /// The highest number of requests in flight, at least 1. A request above it gets 503.
     pub concurrent: Option<u32>,
 }
 
-/// Strict-Transport-Security (RFC 6797), which makes browsers use HTTPS only. The field is sent on secure transports only and
-/// replaces the upstream's.
+/// The Strict-Transport-Security policy (RFC 6797), which makes browsers use HTTPS only. The field is sent on secure
+/// transports only and replaces the upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hsts {
     /// The `max-age` directive, in seconds.

@@ -55,9 +55,9 @@ pub struct Config {
     pub https_port: Option<u16>,
     /// The rejection of connections and requests for unknown names.
     pub reject: Reject,
-    /// Encryption of large responses and tunnels by the kernel.
+    /// The use of kernel TLS for large responses and tunnels.
     pub kernel_tls: KernelTls,
-    /// Congestion control of QUIC connections. After a reload, applies to new connections only.
+    /// The congestion control of QUIC connections. A reload changes it for new connections only.
     pub congestion: Congestion,
     /// Limits on the resources of the proxy and of one client or connection.
     pub limits: Limits,
@@ -215,7 +215,7 @@ pub enum Congestion {
 pub enum KernelTls {
     /// Kernel TLS is used where the kernel supports it, once a response or tunnel has sent a given amount.
     Auto {
-        /// Bytes of content sent before the kernel takes over. Default: 1 MiB.
+        /// The number of content bytes sent before the kernel takes over. Default: 1 MiB.
         after: u64,
     },
     /// Kernel TLS is never used.
@@ -232,8 +232,9 @@ impl Default for KernelTls {
 /// [`Snapshot::new`](crate::Snapshot::new) rejects values out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest header section in bytes, names and values without the request target. Default: 16 KiB. Counted as received
-    /// over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3.
+    /// The largest header section of a request in bytes, without the request line. Default: 16 KiB. Counted as received
+    /// over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3, there together with the
+    /// request target's limit.
     pub header_bytes: usize,
     /// The highest number of fields in a header section. Default: 100.
     pub header_fields: usize,
@@ -241,14 +242,15 @@ pub struct Limits {
     pub target_bytes: usize,
     /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection. Default: 100.
     pub streams: u32,
-    /// The number of streams that a client may reset on one connection beyond those it completed. Default: 200. The connection is
-    /// then closed.
+    /// The number of requests that a client may abort on one connection, by a reset or an error of the protocol.
+    /// Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
     pub resets: u32,
     /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send
     /// on one connection beyond those that its requests and their content account for. Default: 1000. A tenth of the allowance is
     /// restored each second. For HTTP/3 the limit applies to frames on the control stream beyond one per request.
     pub control_frames: u32,
-    /// The highest number of concurrent connections of one worker, counted separately for TCP and QUIC. Default: 16384.
+    /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
+    /// listener. Default: 16384.
     pub connections: usize,
     /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6. Default:
     /// 256. 0 means no limit. Connections of trusted proxies are not counted.
@@ -288,8 +290,8 @@ impl Default for Limits {
     }
 }
 
-/// Timeouts of connections and requests, each 1 ms to 30 days. They are enforced by a periodic sweep, so each may fire up to half
-/// a second late.
+/// Timeouts of connections and requests, each 1 ms to 30 days. They are checked periodically, so each may take effect
+/// up to half a second late, over HTTP/3 up to one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time from accepting a connection to the end of its TLS handshake, PROXY header included. Default: 10 s.

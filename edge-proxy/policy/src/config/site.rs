@@ -25,7 +25,7 @@ pub struct Site {
     pub plain: PlainHttp,
     /// The client addresses that may use the site.
     pub access: Access,
-    /// The combination of `access` and `auth`.
+    /// The combination of the site's `access` and `auth`.
     pub satisfy: Satisfy,
     /// The client certificates that the site requests. `None` requests none.
     pub client_certificates: Option<ClientCertificates>,
@@ -134,7 +134,8 @@ pub struct Access {
 }
 
 impl Site {
-    /// Returns the page for this status. With `of_service`, the response is an upstream's, and only pages with `intercept` apply.
+    /// Returns the page for this status. `None` if there is none. `of_service` is true for the response of an upstream,
+    /// to which only pages with `intercept` apply.
     pub fn error_page(&self, status: u16, of_service: bool) -> Option<&ErrorPage> {
         self.error_pages
             .iter()
@@ -255,8 +256,9 @@ impl Action {
 /// The case sensitivity of a route's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CaseSensitivity {
-    /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or an action
-    /// that refuses every request. Another spelling that a stricter route has as written, or none, gets 400. The default.
+    /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or
+    /// an action that refuses every request. A spelling for which that would replace a stricter route, or the absence
+    /// of a route, gets 400. The default.
     #[default]
     Guarded,
     /// Letter case always matters.
@@ -264,7 +266,8 @@ pub enum CaseSensitivity {
 }
 
 impl Route {
-    /// Returns whether the path is matched without regard to letter case.
+    /// Returns whether the path is matched without regard to letter case: the route restricts access and its
+    /// sensitivity is [`CaseSensitivity::Guarded`].
     pub(crate) fn ignores_case(&self) -> bool {
         let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
         let guards = asks
@@ -327,7 +330,7 @@ pub enum Action {
     },
     /// Sends a configured response.
     Respond(Response),
-    /// Closes the connection without a response (on HTTP/2 and HTTP/3 resets the stream).
+    /// Closes the connection without a response; on HTTP/2 and HTTP/3 resets the stream.
     Drop,
 }
 

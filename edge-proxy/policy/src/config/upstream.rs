@@ -163,7 +163,7 @@ pub enum Pin {
     Key([u8; 32]),
 }
 
-/// An error for a text that is not a valid pin.
+/// The error for a text that is not a valid pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX")]
 pub struct InvalidPin;
@@ -186,7 +186,8 @@ impl FromStr for Pin {
     }
 }
 
-/// Decodes hexadecimal digits, with or without colons. `None` if a character is not a digit or the number of digits is odd.
+/// Decodes hexadecimal digits; colons are ignored. `None` if another character is not a digit, or the number of digits
+/// is odd.
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
@@ -207,8 +208,9 @@ pub struct UpstreamTls {
     pub certificate: Option<PathBuf>,
     /// A PEM file with the private key of `certificate`. Requires `certificate`.
     pub key: Option<PathBuf>,
-    /// The name sent as SNI and required of the certificate. `None` takes the target's host, and is rejected for Unix sockets.
-    /// [`{host}`](HOST_OF_REQUEST) takes the Host sent with each request, for targets with several sites.
+    /// The name that is sent as SNI and that the certificate must have. `None` stands for the target's host, and is an
+    /// error for Unix sockets. [`{host}`](HOST_OF_REQUEST) stands for the Host sent with each request, for targets with
+    /// several sites.
     pub server_name: Option<String>,
     /// If not empty, the server's end-entity certificate must match one of these pins. A match replaces verification of the
     /// issuer, the name and the validity period.

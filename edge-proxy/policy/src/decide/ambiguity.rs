@@ -1,21 +1,22 @@
-//! Ambiguous paths: those that are refused because another reading of them is decided differently.
+//! The refusal of ambiguous paths: those of which another reading is decided differently.
 
 use super::{path, route};
 use crate::Snapshot;
 use crate::config::Action;
 
-/// The highest number of readings of one path for which the authentication service is queried, with the path itself.
+/// The highest number of readings of one path, itself included, for which the authentication service is queried.
 const MAX_AUTH_READINGS: usize = 4;
 
-/// An error for a path with a reading that is subject to other access rules, or with too many readings.
+/// The error for a path with a reading that is subject to other access rules, or with too many readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
-/// Returns the other request targets for which the authentication service must be queried. Empty unless `asks`. `path` is the path
-/// of `target`.
+/// Checks the readings of a path, and returns the other request targets that the authentication service must be queried
+/// for. `path` is the path of `target`. `asks` is true for forward authentication; otherwise the result is empty.
 ///
 /// # Errors
-/// [`Ambiguous`] if the path must be refused.
+/// [`Ambiguous`] if the path must be refused: a reading of it has other access rules, letter case would relax a rule,
+/// it belongs to a handler and has other readings, or it has too many.
 pub(super) fn readings(
     snapshot: &Snapshot,
     site: usize,
@@ -30,7 +31,7 @@ pub(super) fn readings(
     if route::relaxes_by_case(snapshot, site, path.as_bytes()) {
         return Err(Ambiguous);
     }
-    // What a handler decides by the path is not known here, so it gets only paths that have one reading.
+    // The decisions of a handler are not known here, so it gets only paths with one reading.
     let handled = |path: &[u8]| {
         let found = route::most_specific(snapshot, site, path);
         let action = found.map(|found| &snapshot.config().sites[site].routes[found].action);

@@ -5,7 +5,7 @@ use crate::config::FieldEdits;
 use edge_http::Fields;
 use edge_http::field_names::is_same;
 
-/// Applies the edits: replacements first, then removals, `set` and `add`.
+/// Applies the edits to the fields: first `replace`, then `remove`, `set` and `add`.
 pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
     for (name, rules) in &edits.replace {
         rewrite::replace(name, rules, fields);
@@ -27,13 +27,14 @@ pub(super) fn edits_field(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
 }
 
-/// Returns whether the name is another spelling of a field that the edits set, add, remove or replace.
+/// Returns whether the name is another spelling of a field that the edits set, add, remove or replace, and not such a
+/// field itself.
 pub(super) fn is_alias_of_edited(edits: &FieldEdits, name: &[u8]) -> bool {
     names(edits).any(|edited| is_same(name, edited))
         && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
 }
 
-/// Returns the names of all fields that the edits change.
+/// Returns the names of all fields that the edits set, add, remove or replace.
 fn names(edits: &FieldEdits) -> impl Iterator<Item = &[u8]> {
     let pairs = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
     let replaced = edits.replace.iter().map(|(name, _)| name);

@@ -1,4 +1,4 @@
-//! Rewriting of the fields of requests and responses.
+//! The editing of request and response fields.
 
 use super::{Decision, RequestContext, Transport, edits, rewrite, route};
 use crate::client_address::Source;
@@ -68,8 +68,10 @@ pub fn request_fields(
     }
 }
 
-/// Prepares a response head for the client. `alt_svc` is the value advertised to clients on TLS over TCP (RFC 7838). An
-/// upstream's own Alt-Svc is removed, since it names an address that the client cannot reach.
+/// Prepares a response head for the client: removes hop-by-hop fields and the upstream's Alt-Svc, which names an
+/// address that the client cannot reach, adds Strict-Transport-Security on secure transports, and applies the edits and
+/// cookie rules of the site and the route. `alt_svc` is the value that is advertised to clients on TLS over TCP (RFC
+/// 7838).
 pub fn response_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -117,8 +119,8 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     kept
 }
 
-/// Removes the fields that only a proxy may set, other spellings of them and of edited fields, and names that backends interpret
-/// differently.
+/// Removes the fields that only a proxy may set, other spellings of them and of the fields in `edits`, and names that
+/// backends interpret differently.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
     // Whatever else begins with X-Forwarded- stays only if a trusted hop wrote it.
     let trusted = decision.client.is_by_hop();
@@ -145,7 +147,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
 
-/// The names that [`is_forwarded`] treats specially.
+/// The known names that [`is_forwarded`] does not simply forward.
 const SPECIAL_NAMES: NameSet = NameSet::of(&[
     Name::Forwarded,
     Name::Proxy,
@@ -158,7 +160,8 @@ const SPECIAL_NAMES: NameSet = NameSet::of(&[
     Name::XRealIp,
 ]);
 
-/// Returns whether a client's field is forwarded, apart from edits.
+/// Returns whether a client's field is forwarded, apart from edits. `trusted` is true if a trusted proxy sent the
+/// request.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;
     if !class.is_portable() {
@@ -185,7 +188,8 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
     }
 }
 
-/// Appends the client address, host and scheme in every form that upstreams read.
+/// Appends the fields by which upstreams learn the client's address, host, port and scheme: X-Forwarded-For, -Proto,
+/// -Host and -Port, X-Real-IP and Forwarded.
 fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
     let https = client.forwarded.https.unwrap_or_else(|| facts.transport.is_secure());

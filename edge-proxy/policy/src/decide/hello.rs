@@ -6,12 +6,12 @@ use crate::Snapshot;
 use crate::config::{Reject, Satisfy, Site};
 use std::net::IpAddr;
 
-/// Decides at the ClientHello, before a byte is sent, which site the connection belongs to. Returns its index.
+/// Decides at the ClientHello, before anything is sent, which site the connection belongs to. Returns its index.
 ///
-/// `listener` is the name of the listener that accepted the connection. `client` is the peer, or the source in its PROXY header;
-/// `None` while the address is not validated (RFC 9000 §8). Clients in trusted ranges are not rejected by address here, since the
-/// address of the real client is known only from a request head. Sites with `passthrough` or client certificates are not served
-/// over QUIC.
+/// `listener` is the name of the listener that accepted the connection. `client` is the peer, or the source in its
+/// PROXY header; `None` while the address is not validated (RFC 9000 §8). `sni` is the server name. Clients in trusted
+/// ranges are not rejected by address, since the address of the real client is known only from a request head. Sites
+/// with `passthrough` or client certificates are not served over QUIC.
 ///
 /// # Errors
 /// [`Rejection`] with the reason and the form of the rejection.

@@ -1,17 +1,17 @@
-//! Readings of a path: what other programs may take it for (RFC 3986 §6.2.2, RFC 9110 §17.11).
+//! The readings of a path: the paths that other programs may take it for (RFC 3986 §6.2.2, RFC 9110 §17.11).
 //!
-//! Routing never decodes. A backend may decode escapes once or twice, take backslashes for slashes, merge slashes, resolve dot
-//! segments, cut parameters, and end the path at a NUL, a `?` or a `#`, in any order. A path is refused only where one of
-//! its readings would be decided otherwise than the path as it came.
+//! Routing never decodes. A backend may decode escapes once or twice, take backslashes for slashes, merge slashes,
+//! resolve dot segments, remove parameters, and end the path at a NUL, a `?` or a `#`, in any order. A path is refused
+//! only if one of its readings would be decided differently from the path as received.
 
 /// The highest number of readings that are computed for a path.
 const MAX_READINGS: usize = 128;
-/// The highest sum of the lengths of those readings.
+/// The highest total length of those readings in bytes.
 const MAX_READING_BYTES: usize = 256 * 1024;
 /// The highest number of times that a backend is assumed to decode escapes.
 const MAX_DECODINGS: u8 = 2;
 
-/// An error for a path with more readings than are computed.
+/// The error for a path with more readings than are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooManyReadings;
 
@@ -83,7 +83,8 @@ pub fn other_readings(path: &str) -> Option<Vec<String>> {
     Some(all)
 }
 
-/// Returns whether every backend reads the path as received. That is so for most paths.
+/// Returns whether every backend reads the path as received: it has no escape, special character, double slash or
+/// segment that begins with a dot. True for most paths.
 fn is_unambiguous(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
@@ -139,7 +140,7 @@ fn remove_parameters(path: &[u8]) -> Option<Vec<u8>> {
     if_changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
 }
 
-/// Replaces successive slashes by one. `None` if there are none.
+/// Replaces each sequence of slashes by one slash. `None` if there is none.
 fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     let mut reading = path.to_vec();
     reading.dedup_by(|b, before| *b == b'/' && *before == b'/');
@@ -179,13 +180,14 @@ fn cut_at_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
 }
 
-/// Removes blanks and control characters at the end. `None` if there are none.
+/// Removes spaces and control characters at the end. `None` if there are none.
 fn trim_end(path: &[u8]) -> Option<Vec<u8>> {
     let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
     if_changed(path, path[..end].to_vec())
 }
 
-/// Formats a reading as in a URI: every byte that is not visible ASCII, and `?` and `#`, is percent-encoded.
+/// Returns a reading as it is written in a URI: every byte that is not visible ASCII, and `?` and `#`, is
+/// percent-encoded.
 pub(super) fn percent_encode(reading: &[u8]) -> String {
     let mut text = String::with_capacity(reading.len());
     for b in reading {

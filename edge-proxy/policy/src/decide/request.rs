@@ -69,7 +69,7 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
     decision
 }
 
-/// Restores the client's address from the connection and the head.
+/// Returns the client's address, restored from the connection's PROXY header and the head's forwarding header.
 fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
@@ -80,8 +80,10 @@ fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHea
     client
 }
 
-/// Applies the rules in their order and returns the verdict. A rule that refuses the request ends this with its
-/// verdict as the error. Intermediate results are stored in `decision`.
+/// Applies the rules in their order and returns the verdict. Intermediate results are stored in `decision`.
+///
+/// # Errors
+/// The verdict of the rule that refuses or redirects the request, which ends the evaluation.
 fn evaluate<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
@@ -148,12 +150,15 @@ fn evaluate<'s>(
     apply_action(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
-/// Applies the address lists of the site and of the route, and returns the authentication that is then required.
-/// `None` if none is. The verdict on a client that is denied is the error.
+/// Applies the address lists of the site and of the route, and returns the authentication that is then required. `None`
+/// if none is.
 ///
-/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any` a client that it
-/// permits is excused from the authentication of the same level, and one that it does not permit needs the
-/// authentication in force, whatever level that comes from.
+/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any`, a client that it permits
+/// is excused from the authentication of the same level, and one that it does not permit needs the authentication in
+/// force, whichever level that is from.
+///
+/// # Errors
+/// The verdict on a client that is denied.
 fn authentication<'s>(
     site: &'s Site,
     route: &'s Route,
@@ -178,14 +183,17 @@ fn authentication<'s>(
     Ok(auth.filter(|_| stands_in || !excused))
 }
 
-/// Returns whether the route accepts the method.
+/// Returns whether the route accepts the method: it lists the method or none, or GET for HEAD.
 fn accepts_method(route: &Route, method: &Method) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
     // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
-/// Returns the index of the request's site and the normalised host.
+/// Returns the index of the request's site and the normalised host, in lower case and without a trailing dot.
+///
+/// # Errors
+/// The verdict if the authority is missing or invalid, no site has the host, or the handshake was for another site.
 fn site_of<'h, 's>(
     snapshot: &Snapshot,
     facts: &RequestContext<'_>,
@@ -220,7 +228,10 @@ fn site_of<'h, 's>(
     }
 }
 
-/// Refuses methods and targets that no site supports.
+/// Checks the method and the target of a request, independent of its site.
+///
+/// # Errors
+/// The verdict on TRACE, CONNECT other than for WebSocket, and targets that are too long or malformed.
 fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
         return Err(refuse(405, Reason::Trace));
@@ -243,7 +254,11 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     Ok(())
 }
 
-/// Returns the verdict for the action of the route, and stores upgrade and content limit in `decision`.
+/// Returns the verdict for the action of the route, and stores the upgrade, the content limit and the forwarded
+/// addresses in `decision`.
+///
+/// # Errors
+/// The verdict if the route drops requests, or the upgrade or the length of the content is not acceptable.
 fn apply_action<'s>(
     snapshot: &'s Snapshot,
     (index, site): (usize, &'s Site),
@@ -285,7 +300,7 @@ fn apply_action<'s>(
     }
 }
 
-/// Returns a redirect to the same URL with https. An IPv6 address is put in brackets.
+/// Returns the verdict to redirect (308) to the same URL with https, at the configured HTTPS port.
 fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     let target = if target == "*" { "/" } else { target };
     let port = match config.https_port {
@@ -300,7 +315,8 @@ fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     Verdict::Redirect { status: 308, location }
 }
 
-/// Expands the placeholders of a redirect in a single pass.
+/// Returns the URL of a redirect: `to` with `{host}`, `{path}` and `{query}` replaced in a single pass. A URL that
+/// begins with `{path}` begins with exactly one slash, so that it never names another host.
 fn expand(to: &str, host: &str, target: &str) -> String {
     let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
     let bracketed;

@@ -1,16 +1,16 @@
-//! Rewriting of field values and cookies by the rules of a site or a route.
+//! The rewriting of field values and cookies by the rules of a site or a route.
 
 use crate::config::{CookieRules, PrefixRule};
 use edge_http::Fields;
 
-/// Applies the longest rule whose prefix matches the value. `None` if no rule matches.
+/// Returns the value with its prefix replaced by the rule with the longest matching prefix. `None` if no rule matches.
 fn replace_longest_prefix(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let matching = rules.iter().filter(|rule| value.starts_with(rule.from.as_bytes()));
     let rule = matching.max_by_key(|rule| rule.from.len())?;
     Some([rule.to.as_bytes(), &value[rule.from.len()..]].concat())
 }
 
-/// Replaces the prefix of each value of a field.
+/// Replaces the prefix of each value of the field `name` by the longest matching rule.
 pub(super) fn replace(name: &str, rules: &[PrefixRule], fields: &mut Fields) {
     map_values(fields, name.as_bytes(), |value| replace_longest_prefix(value, rules));
 }
@@ -40,7 +40,8 @@ fn map_values(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option
     }
 }
 
-/// Returns a Set-Cookie value with rewritten attributes. `None` if no rule matches.
+/// Returns a Set-Cookie value with its Path and Domain rewritten; an attribute whose replacement is empty is removed.
+/// `None` if no rule matches.
 fn rewrite_cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     let mut parts = value.split(|byte| *byte == b';');
     let mut written = parts.next().unwrap_or_default().to_vec();
@@ -72,14 +73,15 @@ fn rewrite_cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     changed.then_some(written)
 }
 
-/// Returns the name and value of an attribute, without surrounding whitespace.
+/// Returns the name and value of an attribute, without surrounding whitespace. The value is empty without `=`.
 fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
     let at = part.iter().position(|byte| *byte == b'=');
     let (name, value) = at.map_or((part, &b""[..]), |at| (&part[..at], &part[at + 1..]));
     (name.trim_ascii(), value.trim_ascii())
 }
 
-/// Applies the first rule for this whole domain, with or without its leading dot. `None` if no rule matches.
+/// Returns the replacement of the first rule for this whole domain, compared without a leading dot and without regard
+/// to case. `None` if no rule matches.
 fn rewrite_domain(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let bare = |name: &[u8]| name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase();
     let rule = rules.iter().find(|rule| bare(rule.from.as_bytes()) == bare(value))?;

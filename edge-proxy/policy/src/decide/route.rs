@@ -13,7 +13,7 @@ pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Op
     })
 }
 
-/// Returns whether a route of this pattern applies to the path.
+/// Returns whether a pattern matches the path. If `ignore_case` is true, ASCII letter case is ignored.
 fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {
@@ -29,16 +29,16 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The access rules of a route.
+/// The rules of a route that determine who has access, for comparison with those of other routes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AccessRules<'s> {
     access: &'s Access,
     satisfy: Satisfy,
     /// The authentication in force: the route's own, or else the site's.
     auth: Option<&'s Auth>,
-    /// True if the address list of the site excuses from the authentication, by `satisfy = any`.
+    /// True if a client that the address list of the site permits needs no authentication, by `satisfy = any`.
     is_excused_by_site: bool,
-    /// True if authentication may stand in for an address list of the site or the route, by `satisfy = any`.
+    /// True if authentication can replace an address list of the site or the route, by `satisfy = any`.
     may_stand_in: bool,
     methods: &'s [String],
     requires_certificate: bool,
@@ -62,8 +62,8 @@ impl<'s> AccessRules<'s> {
         }
     }
 
-    /// Returns whether these rules keep out whomever the other rules of the same site keep out. Rules that cannot be compared
-    /// do not.
+    /// Returns whether these rules deny every client that `other`, rules of the same site, deny. False if they cannot
+    /// be compared.
     fn keeps_out_as(&self, other: &Self) -> bool {
         let same_lists =
             self.access == other.access && (self.satisfy == Satisfy::All || self.satisfy == other.satisfy);
@@ -87,8 +87,8 @@ pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8])
     Some(AccessRules::of(site, &site.routes[found]))
 }
 
-/// Returns whether a path would be let in by a route only because the route ignores letter case: without it, the next route that
-/// matches keeps out somebody else, or there is none.
+/// Returns whether a path is permitted by a route only because the route ignores letter case: compared exactly, the
+/// path would belong to a route whose rules deny other clients, or to none.
 ///
 /// Letter case is ignored so that a restriction holds for other spellings, never to replace another one.
 pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> bool {
@@ -110,7 +110,7 @@ pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> 
     false
 }
 
-/// The value of [`access_decision`] for a handler.
+/// The value of [`access_decision`] for a route with a handler.
 const HANDLED: u16 = 1;
 
 /// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
@@ -122,13 +122,13 @@ pub(crate) const fn access_decision(route: &Route) -> Option<u16> {
     }
 }
 
-/// Splits a request target into path and query. The query includes its `?`.
+/// Splits a request target into path and query. The query includes its `?`, and is empty without one.
 pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find('?').unwrap_or(target.len()))
 }
 
-/// Returns the request target without the prefix of its path. The result begins with `/`. `None` if the path does not have the
-/// prefix on a segment boundary.
+/// Returns the request target without the prefix of its path. The result begins with `/`. If `ignore_case` is true,
+/// ASCII letter case is ignored. `None` if the path does not have the prefix on a segment boundary.
 pub(super) fn strip_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);

@@ -6,12 +6,12 @@ use edge_http::{BodyLength, Method, Name, RequestHead, Version};
 /// The outcome of a request's Upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upgrade<'s> {
-    /// No upgrade is requested, or none is allowed. It is removed and the request continues without it, which a server may always
-    /// do.
+    /// No upgrade is requested, or none is allowed. The request continues without it, which a server may always decide.
     None,
     /// The request may switch to this protocol, spelt as in the configuration.
     Pass(&'s str),
-    /// The request has content, so the two sides could disagree about where the new protocol begins.
+    /// The request has content, so both sides could disagree about where the new protocol begins, and the request must
+    /// be refused.
     Content,
 }
 

@@ -36,17 +36,18 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     errors.0
 }
 
-/// The errors found so far.
+/// The list of the errors found so far.
 struct Errors(Vec<ConfigError>);
 
 impl Errors {
-    /// Returns the part of this location, whose errors are added to the list.
+    /// Returns the part of the configuration at this location, for adding its errors to the list. `part` is the
+    /// location for display.
     fn part(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
         ConfigPart { errors: self, place, part }
     }
 }
 
-/// The part of the configuration that is validated, with the list of errors.
+/// A part of the configuration that is being validated, with the list of errors.
 struct ConfigPart<'a> {
     errors: &'a mut Errors,
     place: ConfigPath,
@@ -54,12 +55,13 @@ struct ConfigPart<'a> {
 }
 
 impl ConfigPart<'_> {
-    /// Adds an error of this part.
+    /// Adds an error about the setting `key` of this part. `fix` states the problem and what to write.
     fn add_error(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
         let (place, part) = (self.place, self.part.clone());
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
     }
 
+    /// Checks the name of a network interface, if given.
     fn interface(&mut self, name: Option<&str>) {
         if let Some(name) = name
             && (name.is_empty()
@@ -75,6 +77,7 @@ impl ConfigPart<'_> {
     }
 }
 
+/// Checks the listener with the index `at`.
 fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
@@ -103,6 +106,7 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     }
 }
 
+/// Checks the settings that belong to no listener, site or upstream.
 fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
@@ -174,7 +178,8 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     check_timeouts(part, &config.timeouts);
 }
 
-/// Checks the name of a custom field in which trusted proxies report the client's address.
+/// Checks the name of a custom field in which trusted proxies report the client's address. `nobody_is_trusted` is true
+/// without trusted ranges.
 fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.add_error("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
@@ -193,6 +198,7 @@ fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted:
     }
 }
 
+/// Checks that each timeout is within 1 ms to 30 days.
 fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts) {
     let all = [
         ("timeouts.handshake", timeouts.handshake),
@@ -210,7 +216,8 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     }
 }
 
-/// Returns the advice for an unknown upstream name. The most frequent cause is an address without a scheme.
+/// Returns the advice for an unknown upstream name: to write an address with its scheme if the name looks like one, or
+/// else to add the upstream.
 fn missing_upstream(name: &str) -> String {
     let port = name.rsplit_once(':').map_or(name, |(_, port)| port);
     let is_port = port.parse::<u16>().is_ok();

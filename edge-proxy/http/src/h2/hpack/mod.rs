@@ -1,7 +1,7 @@
 //! HPACK (RFC 7541).
 //!
-//! Requests are decoded with a dynamic table. Responses are encoded without one, using the static table and literals:
-//! they can be encoded in any order, and idle connections keep no state for them.
+//! Requests are decoded with a dynamic table. Responses are encoded without one, with the static table and literals:
+//! they can be encoded in any order, and idle connections have no state for them.
 
 mod table;
 
@@ -11,7 +11,8 @@ use table::{Dynamic, TableMatch};
 /// The default size of a dynamic table in bytes (RFC 9113 §6.5.2).
 pub const TABLE_SIZE: usize = 4096;
 
-/// An error for a field section that cannot be decoded, a connection error of type COMPRESSION_ERROR (RFC 9113 §4.3).
+/// The error for a field section that cannot be decoded, which is a connection error of type COMPRESSION_ERROR (RFC
+/// 9113 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field section that cannot be decoded")]
 pub struct InvalidBlock;
@@ -109,10 +110,12 @@ impl HpackDecoder {
     }
 }
 
+/// Parses an integer with a prefix of `bits` bits and advances past it.
 fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, InvalidBlock> {
     prefixed::take_integer(block, bits).and_then(|value| usize::try_from(value).ok()).ok_or(InvalidBlock)
 }
 
+/// Parses a string and advances past it. Its Huffman code is decoded into `scratch`.
 fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], InvalidBlock> {
     prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }
@@ -123,7 +126,8 @@ pub fn write_no_table(out: &mut Vec<u8>) {
     out.push(0x20);
 }
 
-/// Appends a field line. The name is converted to lower case.
+/// Appends a field line as an index of the static table or as a literal that is not added to a dynamic table. The name
+/// is converted to lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
         TableMatch::Both(index) => return write_integer(out, 0x80, 7, usize::from(index) + 1),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 pub(super) use crate::static_table::TableMatch;
 
-/// Names and values by index; indexes on the wire begin with 1.
+/// The entries of the static table: name and value. Indexes on the wire begin with 1.
 pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
     (b":method", b"GET"),
@@ -72,7 +72,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks up a field in the static table, ignoring the case of its name. Indexes count from 0.
+/// Looks up a field in the static table, ignoring the case of its name. The index in the result counts from 0.
 pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
     INDEX.find(&STATIC, name, value)
 }
@@ -82,7 +82,9 @@ pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
 pub(super) struct Dynamic {
     /// Each line's name and value in one allocation, and the length of the name.
     lines: VecDeque<(Box<[u8]>, usize)>,
+    /// The size of the table in bytes as RFC 7541 §4.1 counts it: names, values and 32 per line.
     size: usize,
+    /// The maximum size of the table in bytes.
     most: usize,
 }
 
@@ -91,8 +93,8 @@ impl Dynamic {
         Self { lines: VecDeque::new(), size: 0, most }
     }
 
-    /// Returns name and value of an index, which counts from 1 through the static and then the dynamic table. `None`
-    /// if neither has it.
+    /// Returns the name and value of an index, which counts from 1 through the static table and then the dynamic table.
+    /// `None` if there is no such entry.
     pub(super) fn line(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let at = index.checked_sub(1)?;
         if let Some(line) = STATIC.get(at) {
@@ -102,7 +104,7 @@ impl Dynamic {
         line.split_at_checked(*name)
     }
 
-    /// Sets the maximum size of the table.
+    /// Sets the maximum size of the table in bytes, and removes the oldest lines that no longer fit.
     pub(super) fn resize(&mut self, most: usize) {
         self.most = most;
         self.shrink(most);
@@ -117,7 +119,8 @@ impl Dynamic {
         }
     }
 
-    /// Inserts a line. A line larger than the table empties it (RFC 7541 §4.4).
+    /// Inserts a line, after removing the oldest ones that no longer fit. A line larger than the table empties it and
+    /// is not inserted (RFC 7541 §4.4).
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
         let size = name.len() + value.len() + 32;
         self.shrink(self.most.saturating_sub(size));

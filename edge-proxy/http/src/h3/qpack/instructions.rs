@@ -1,13 +1,14 @@
-//! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4), as far as they are possible without
-//! a dynamic table.
+//! The instructions on a peer's encoder and decoder streams (RFC 9204 §4.3, §4.4) that are valid without a dynamic
+//! table.
 
 use super::super::{Code, ProtocolError};
 use crate::prefixed::integer;
 
-/// A decoder for the encoder stream of a peer. Instructions other than a capacity of 0 are errors, since no dynamic table is
-/// offered.
+/// A decoder for the encoder stream of a peer. Setting the capacity of the dynamic table to 0 is the only valid
+/// instruction, since no dynamic table is offered.
 #[derive(Debug, Default)]
 pub struct EncoderStream {
+    /// The bytes of an incomplete instruction.
     partial: Vec<u8>,
 }
 
@@ -36,7 +37,8 @@ impl EncoderStream {
     }
 }
 
-/// A decoder for the decoder stream of a peer. Only Stream Cancellation is valid, since this side never inserts entries.
+/// A decoder for the decoder stream of a peer. Stream Cancellation is the only valid instruction, since this side never
+/// inserts entries.
 #[derive(Debug, Default)]
 pub struct DecoderStream {
     partial: Vec<u8>,
@@ -67,8 +69,11 @@ impl DecoderStream {
     }
 }
 
-/// Decodes instructions of one integer each. `kind` maps a first byte to the size of its prefix and to the only allowed
-/// value.
+/// Decodes instructions of one integer each. The bytes of an incomplete one are stored in `partial` for the next call.
+/// `kind` returns the size of the prefix for a first byte, and the only valid value, if there is just one.
+///
+/// # Errors
+/// `wrong` for an invalid value, or the error of `kind`.
 fn instructions(
     partial: &mut Vec<u8>,
     input: &[u8],

@@ -1,7 +1,7 @@
 //! QPACK (RFC 9204) with the static table only.
 //!
-//! This side offers a dynamic table of capacity 0. A peer that refers to dynamic entries, inserts any or blocks streams therefore
-//! commits an error. This side encodes with the static table and literals.
+//! This side offers a dynamic table of capacity 0. A peer that refers to dynamic entries, inserts entries or blocks
+//! streams therefore violates the protocol. This side encodes with the static table and literals.
 
 mod instructions;
 mod table;
@@ -15,7 +15,7 @@ use table::TableMatch;
 
 const FAILED: ProtocolError = ProtocolError::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
-/// A decoder for field sections. It keeps no state between sections except scratch space.
+/// A decoder for field sections. It has no state between sections except reused memory.
 #[derive(Debug, Default)]
 pub struct QpackDecoder {
     name: Vec<u8>,
@@ -28,8 +28,11 @@ impl QpackDecoder {
         Self::default()
     }
 
-    /// Decodes a field section and passes every field line to `field`, in order. An error of `field` ends the decoding and is
-    /// returned.
+    /// Decodes a field section and passes every field line to `field`, in order.
+    ///
+    /// # Errors
+    /// QPACK_DECOMPRESSION_FAILED if the section cannot be decoded; else the first error of `field`, which ends the
+    /// decoding.
     pub fn decode(
         &mut self,
         mut section: &[u8],
@@ -71,14 +74,20 @@ impl QpackDecoder {
     }
 }
 
+/// Returns the name and value of an entry of the static table.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if there is no such entry.
 fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), ProtocolError> {
     usize::try_from(index).ok().and_then(|i| table::STATIC.get(i)).copied().ok_or(FAILED)
 }
 
+/// Parses an integer with a prefix of `bits` bits and advances past it.
 fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, ProtocolError> {
     prefixed::take_integer(section, bits).ok_or(FAILED)
 }
 
+/// Parses a string and advances past it. Its Huffman code is decoded into `scratch`.
 fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
@@ -92,7 +101,8 @@ pub fn write_prefix(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
-/// Appends a field line. The name is converted to lower case.
+/// Appends a field line as an index of the static table or as a literal without Huffman code. The name is converted to
+/// lower case.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     match table::find(name, value) {
         TableMatch::Both(index) => return write_integer(out, 0xc0, 6, usize::from(index)),

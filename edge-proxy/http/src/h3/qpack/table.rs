@@ -1,10 +1,10 @@
-//! QPACK's static table (RFC 9204 Appendix A), and lookups in it.
+//! The static table of QPACK (RFC 9204 Appendix A), and lookups in it.
 
 use crate::static_table::Index;
 
 pub(super) use crate::static_table::TableMatch;
 
-/// Names and values by index.
+/// The entries of the static table by index: name and value.
 pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b":authority", b""),
     (b":path", b"/"),
@@ -109,7 +109,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
 
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
-/// Looks up a field, ignoring the case of its name.
+/// Looks up a field in the static table, ignoring the case of its name.
 pub(super) fn find(name: &[u8], value: &[u8]) -> TableMatch {
     INDEX.find(&STATIC, name, value)
 }

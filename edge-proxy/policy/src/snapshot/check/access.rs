@@ -11,6 +11,7 @@ use std::collections::HashSet;
 /// A year in seconds: the lowest `max-age` that the preload list accepts.
 const YEAR: u64 = 31_536_000;
 
+/// Checks the authentication, rates, client certificates, HSTS and compression of a site.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     if let Some(auth) = &site.auth {
         check_auth(part, config, auth);
@@ -40,6 +41,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     }
 }
 
+/// Checks the codings: at least one, without duplicates.
 pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compression) {
     let mut seen = HashSet::new();
     if compression.codings.is_empty() {
@@ -78,6 +80,7 @@ fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCert
     }
 }
 
+/// Checks the settings of an authentication.
 pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth) {
     match auth {
         Auth::Open => {}
@@ -105,6 +108,7 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
     }
 }
 
+/// Checks the settings of forward authentication.
 fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAuth) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     if !names().any(|name| name == forward.upstream) {

@@ -1,9 +1,10 @@
-//! Names of fields that a configuration may set or remove.
+//! Validation of the names of fields that a configuration may set or remove.
 
 use super::ConfigPart;
 use edge_http::Name;
 use edge_http::grammar::is_token;
 
+/// Checks that a field name is valid and may be edited. `key` is the setting that contains it.
 pub(super) fn check_name(part: &mut ConfigPart<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.add_error(key, name, "not a valid field name: expected letters, digits and -");

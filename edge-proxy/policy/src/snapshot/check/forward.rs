@@ -4,7 +4,7 @@ use super::{ConfigPart, nearest};
 use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
 use std::time::Duration;
 
-/// Checks the combination of a listener's kind and its forward.
+/// Checks that a listener for TCP, and no other, has a forward, and checks its settings.
 pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
     match (listener.kind, &listener.forward) {
         (ListenerKind::Tcp, None) => {
@@ -41,7 +41,8 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
     }
 }
 
-/// Checks the passthrough of a site. Returns whether the site has one.
+/// Checks the passthrough of a site, and that the site has no settings that need requests. Returns true if it has a
+/// passthrough.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
     let Some(upstream) = &site.passthrough else { return false };
     check_upstream(part, "passthrough", config, upstream);
@@ -66,6 +67,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     true
 }
 
+/// Checks that the upstream of this name exists and is for TCP.
 fn check_upstream(part: &mut ConfigPart<'_>, key: &'static str, config: &Config, name: &str) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     match config.upstreams.iter().find(|upstream| upstream.name == name) {

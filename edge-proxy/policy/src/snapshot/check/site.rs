@@ -12,6 +12,8 @@ use edge_http::grammar::{is_field_value, is_target, is_token};
 use edge_http::host::HostPattern;
 use std::collections::{HashMap, HashSet};
 
+/// Checks the site with the index `i`, and its routes. `names` and `hosts` contain the names and hosts of earlier
+/// sites, and get those of this one.
 pub(super) fn check<'a>(
     errors: &mut Errors,
     config: &'a Config,
@@ -90,6 +92,7 @@ pub(super) fn check<'a>(
     }
 }
 
+/// Checks a route. `path` is the text of its pattern.
 fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
     if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
         part.add_error(
@@ -163,7 +166,7 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
 }
 
-/// Returns whether a listener can serve both sites.
+/// Returns whether some listener may serve both sites.
 fn share_a_listener(one: &Site, other: &Site) -> bool {
     one.listen.is_empty()
         || other.listen.is_empty()
@@ -182,7 +185,7 @@ fn check_listen(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     }
 }
 
-/// Checks that `satisfy = any` has both of its alternatives on its level.
+/// Checks that `satisfy = any` has both an address list and authentication on its level.
 fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access), auth: Option<&Auth>) {
     if satisfy == Satisfy::All {
         return;
@@ -195,6 +198,7 @@ fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access
     }
 }
 
+/// Checks the methods that a route accepts.
 fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     let mut seen = HashSet::new();
     for method in methods {
@@ -289,6 +293,7 @@ fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     }
 }
 
+/// Checks the URL of a redirect.
 fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
@@ -300,6 +305,7 @@ fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     }
 }
 
+/// Checks the field edits in the setting `key`.
 fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits) {
     for (name, value) in edits.set.iter().chain(&edits.add) {
         check_name(part, key, name);

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Checks the upstream with the index `i`. `names` contains the names of earlier upstreams, and gets that of this one.
 pub(super) fn check<'a>(
     errors: &mut Errors,
     (i, upstream): (usize, &'a Upstream),
@@ -78,7 +79,7 @@ pub(super) fn check<'a>(
     }
 }
 
-/// Validates weights, backups and the cookie.
+/// Checks the weights, the number of backups, and the sticky cookie.
 fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     for weight in upstream.weights.iter().filter(|weight| !(1..=1000).contains(*weight)) {
         part.add_error("weights", weight.to_string(), "not a valid weight: expected 1 to 1000");
@@ -107,6 +108,7 @@ fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     }
 }
 
+/// Checks the thresholds and the active health check.
 fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
@@ -146,6 +148,7 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     }
 }
 
+/// Checks the statuses and the budget of retries.
 fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
@@ -158,6 +161,7 @@ fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     }
 }
 
+/// Checks the address of a target.
 fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&UpstreamTls>) {
     match target {
         Target::Tcp { host, port } => {
@@ -193,6 +197,7 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
     }
 }
 
+/// Checks the combination of TLS settings.
 fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
         part.add_error("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
