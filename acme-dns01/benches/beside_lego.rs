@@ -1,11 +1,11 @@
 //! Certificates from nothing, beside lego and certbot, at the same Pebble with the same name server:
 //!
-//!     cargo bench -p acme-dns01 --all-features --bench beside_lego -- 200 200 20
+//! cargo bench -p acme-dns01 --all-features --bench beside_lego -- 200 200 20
 //!
-//! The numbers are how many certificates this crate, lego and certbot get; 200, 20 and 5 unless given. This crate works with its
-//! default timeouts, five at once as it does by default, and twenty at once. The others are run one after the other, a process a
-//! certificate, as their timers run them. lego cannot be told at which port the authorities are, so that its own look at them
-//! is left out, which makes it quicker. `cargo xtask tools` installs all of them.
+//! The numbers are how many certificates this crate, lego and certbot get; 200, 20 and 5 unless given. This crate works
+//! with its default timeouts, five at once as it does by default, and twenty at once. The others run sequentially, one
+//! process per certificate, as their timers start them. lego has no option for the port of the authoritative name
+//! servers, so its own propagation check is disabled, which makes it faster. `cargo xtask tools` installs all of them.
 
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::dns::Dns;
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::{KnotServer, Pebble, PebbleVersion};
 
+/// The servers that one contender is measured against: a Knot name server, a Pebble CA, and a folder for its state that
+/// also contains the CA's TLS root (`roots.pem`).
 struct Lab {
     knot: KnotServer,
     pebble: Pebble,
@@ -42,7 +44,11 @@ impl Lab {
     }
 }
 
-/// This crate, so many at once. How long it took, and the most that were worked on at the same time.
+/// Issues `count` certificates with this crate's engine, at most `at_once` concurrently. Returns the total time and the
+/// highest number of attempts that were under way at the same time.
+///
+/// # Panics
+/// Panics if a certificate is not issued.
 fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     let lab = Lab::start();
     let mut dns = Dns::new(vec![lab.knot.address()]);
@@ -86,13 +92,21 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     (took, peak.load(Ordering::SeqCst))
 }
 
+/// Returns the path of a program below the `tools` folder of the build's target folder.
+///
+/// # Panics
+/// Panics if the program is missing.
 fn tool(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let found = program.ancestors().map(|folder| folder.join("tools").join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is not there: run `cargo xtask tools` first"))
 }
 
-/// Another program, one process a certificate.
+/// Runs another client `count` times in sequence, one process per certificate, with the command built for the name
+/// `cN.example.test`. Returns the total time.
+///
+/// # Panics
+/// Panics if a run fails, or Pebble did not issue `count` certificates.
 fn theirs(count: usize, lab: &Lab, command: impl Fn(&str) -> Command) -> Duration {
     let began = Instant::now();
     for number in 0..count {
@@ -108,6 +122,7 @@ fn theirs(count: usize, lab: &Lab, command: impl Fn(&str) -> Command) -> Duratio
     took
 }
 
+/// Returns the time in which lego issues `count` certificates, one process each.
 fn lego(count: usize) -> Duration {
     let lab = Lab::start();
     let (program, dns) = (tool("newer-pebble/usr/bin/lego"), lab.knot.address().to_string());
@@ -123,6 +138,8 @@ fn lego(count: usize) -> Duration {
     })
 }
 
+/// Writes an executable certbot hook that adds (`what` is `add`) or deletes (`del`) the TXT record of a challenge by a
+/// dynamic update to the name server at `port`.
 fn hook(path: &Path, what: &str, port: u16) {
     let script = format!(
         "#!/bin/sh\nprintf 'server 127.0.0.1 {port}\\nkey hmac-sha256:{TSIG_NAME} {TSIG_SECRET}\\nzone example.test.\\n{what} \
@@ -132,6 +149,7 @@ fn hook(path: &Path, what: &str, port: u16) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a mode");
 }
 
+/// Returns the time in which certbot issues `count` certificates, one process each.
 fn certbot(count: usize) -> Duration {
     let lab = Lab::start();
     let port = lab.knot.address().port();

@@ -1,4 +1,4 @@
-//! How long a simulated decade takes.
+//! Benchmark of the simulation of one certificate over a decade.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -1,7 +1,7 @@
 //! Certificates and accounts of other ACME clients: lego, certbot, acme.sh, Caddy, and the folders of NixOS.
 //!
-//! [`read`] only reads. What it finds is taken over by [`Engine::adopt`](crate::engine::Engine::adopt): a good certificate is not
-//! issued again, and an account keeps its URL, which CAA's `accounturi` may name.
+//! [`read`] changes nothing. [`Engine::adopt`](crate::engine::Engine::adopt) takes over the result: a certificate that
+//! meets the configuration is not issued again, and an account keeps its URL, which CAA's `accounturi` may name.
 
 mod jwk;
 
@@ -42,7 +42,8 @@ pub struct FoundAccount {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientFolder {
-    /// Certificates whose private key was found.
+    /// Certificates that were read and parsed, each with the private key found beside its chain. Whether the two match
+    /// is not checked.
     pub certificates: Vec<FoundCertificate>,
     /// Accounts whose URL and key were found.
     pub accounts: Vec<FoundAccount>,
@@ -50,29 +51,35 @@ pub struct ClientFolder {
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Maximum depth of nested folders that is searched.
+/// Maximum depth of nested folders below the given one that is searched. Deeper folders are ignored.
 const MAX_DEPTH: usize = 8;
-/// Maximum size of a file that is read, in bytes.
+/// Maximum size of a certificate, key or account file, in bytes. A larger file is skipped.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
-/// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`, Caddy's data
-/// folder, or `/var/lib/acme`. What cannot be used is listed as skipped.
+/// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`,
+/// Caddy's data folder, or `/var/lib/acme`. Folders are searched recursively in the order of their names, without those
+/// that contain former versions (`archive`, `backup`), requests (`csr`) or this crate's own state. Files that cannot be
+/// used, and folders below that cannot be read, are listed as skipped.
 ///
 /// # Errors
-/// Returns an error if the folder cannot be read.
+/// Returns an error if `folder` itself cannot be read.
 pub fn read(folder: &Path) -> std::io::Result<ClientFolder> {
     let mut found = ClientFolder::default();
     search(folder, MAX_DEPTH, &mut found)?;
     Ok(found)
 }
 
+/// Adds the certificates and accounts of a folder to `found`, and those of nested folders up to `depth` levels below.
+///
+/// # Errors
+/// Returns an error if `folder` cannot be read. A nested folder that cannot be read is added to the skipped paths.
 fn search(folder: &Path, depth: usize, found: &mut ClientFolder) -> std::io::Result<()> {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     entries.sort();
     for path in entries {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Former versions, and what this crate keeps itself.
+        // Former versions, and this crate's own state.
         if matches!(name.as_str(), ".acme-dns01" | "archive" | "csr" | "backup") {
             continue;
         }
@@ -97,8 +104,8 @@ fn search(folder: &Path, depth: usize, found: &mut ClientFolder) -> std::io::Res
     Ok(())
 }
 
-/// Returns the path of the key that belongs to a chain, by the names that each client gives to its files. `None` if the file is not
-/// named like a chain, or no key exists.
+/// Returns the path of the private key that belongs to a chain file named `name`, by the naming schemes of certbot,
+/// NixOS, acme.sh, lego and Caddy. `None` if the file is not named like a chain, or no key file exists.
 fn key_of(path: &Path, name: &str) -> Option<PathBuf> {
     let folder = path.parent()?;
     let candidates: Vec<PathBuf> = match name {
@@ -119,6 +126,7 @@ fn key_of(path: &Path, name: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|key| key.is_file())
 }
 
+/// Reads a text file. The error describes a file that is larger than [`MAX_FILE_SIZE`], unreadable or not UTF-8.
 fn text(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > MAX_FILE_SIZE {
@@ -127,6 +135,8 @@ fn text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
+/// Reads a chain and its key, and adds them to the certificates found, or the chain's path with the reason to the
+/// skipped paths.
 fn certificate(path: &Path, key: &Path, found: &mut ClientFolder) {
     let parts = text(path).and_then(|chain| {
         let key = text(key).map_err(|error| format!("{}: {error}", key.display()))?;
@@ -142,7 +152,9 @@ fn certificate(path: &Path, key: &Path, found: &mut ClientFolder) {
     }
 }
 
-/// Reads an account's URL and key, if this file describes one.
+/// Reads the URL and the key of an account from a file named `name`. `None` if the file does not describe a registered
+/// account of lego, certbot, acme.sh or Caddy. The inner error is the reason for which the account's key cannot be
+/// used.
 fn account(path: &Path, name: &str) -> Option<(String, Result<SecretString, String>)> {
     let folder = path.parent()?;
     match name {
@@ -183,6 +195,7 @@ fn account(path: &Path, name: &str) -> Option<(String, Result<SecretString, Stri
     }
 }
 
+/// Reads an account key in PEM. The error describes a file that cannot be read, or a key that is not supported.
 fn pem(path: &Path) -> Result<SecretString, String> {
     let text = text(path)?;
     AccountKey::from_pem(&text).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -14,9 +14,9 @@ pub struct Caa {
 /// The certificate request that CAA is evaluated for.
 #[derive(Clone, Copy, Debug)]
 pub struct CaaRequest<'a> {
-    /// The names by which the CA looks itself up (`caaIdentities` of its directory).
+    /// The issuer domain names that the CA accepts as its own in CAA records (`caaIdentities` of its directory).
     pub identities: &'a [String],
-    /// URL of the ACME account. `None` before registration; it then matches no `accounturi`.
+    /// URL of the ACME account. `None` before registration; no `accounturi` parameter then matches.
     pub account: Option<&'a str>,
     /// Whether the certificate is for a wildcard name, so that `issuewild` applies.
     pub wildcard: bool,
@@ -26,16 +26,16 @@ pub struct CaaRequest<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaaRefusal {
-    /// No property of the relevant record set authorizes this CA.
+    /// No property of the relevant record set names this CA as issuer.
     #[error("CAA `{tag}` at {at} allows {allowed}, not {wanted}: add `0 {tag} \"{wanted}\"`")]
     OtherIssuer {
         /// Domain name of the relevant record set.
         at: String,
         /// `issue` or `issuewild`.
         tag: &'static str,
-        /// Authorized issuer domain names, for display.
+        /// Issuer domain names in the record set, separated by commas, or `nobody`; for display.
         allowed: String,
-        /// Issuer domain names of this CA, for display.
+        /// First issuer domain name of this CA, for display.
         wanted: String,
     },
     /// The CA is authorized, but only for another account (`accounturi`, RFC 8657 §3).
@@ -43,9 +43,9 @@ pub enum CaaRefusal {
     OtherAccount {
         /// Domain name of the relevant record set.
         at: String,
-        /// The account URIs that are authorized.
+        /// The account URI that is authorized, of the last property that names this CA.
         allowed: String,
-        /// URL of the account in use.
+        /// URL of the account in use, or `not registered yet`.
         ours: String,
     },
     /// The CA is authorized, but not for DNS-01 (`validationmethods`, RFC 8657 §4).
@@ -53,10 +53,11 @@ pub enum CaaRefusal {
     OtherMethod {
         /// Domain name of the relevant record set.
         at: String,
-        /// Validation methods that are authorized.
+        /// Validation methods that are authorized, as in the record, of the last property that names this CA.
         allowed: String,
     },
-    /// A critical property that no CA would understand.
+    /// The record set has a critical property with an unknown tag, for which every CA must refuse to issue (RFC 8659
+    /// §4.1).
     #[error(
         "CAA at {at} has the critical property `{tag}`, which CAs must refuse: remove it or its critical flag"
     )]
@@ -68,7 +69,10 @@ pub enum CaaRefusal {
     },
 }
 
-/// Decides whether CAA permits issuance. `records` is the relevant record set (RFC 8659 §3), found at the name `at`.
+/// Decides whether CAA permits issuance by DNS-01. `records` is the relevant record set (RFC 8659 §3), found at the
+/// name `at`. For a wildcard, `issuewild` properties replace `issue` if there are any. Issuance is permitted if no
+/// property of the applicable tag exists, if the CA publishes no `caaIdentities`, or if one property names the CA and
+/// its `validationmethods` and `accounturi` parameters match.
 ///
 /// # Errors
 /// Returns a [`CaaRefusal`], whose message names the record to change.
@@ -87,7 +91,8 @@ pub fn check_issuance(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> 
     let properties: Vec<Property> =
         records.iter().filter(|record| is(record, tag)).map(|record| property(&record.value)).collect();
     if properties.is_empty() || applicant.identities.is_empty() {
-        // Without a property of the kind there is no restriction; without identities nobody can know.
+        // Without a property of this tag there is no restriction; without identities the CA's properties cannot be
+        // recognized.
         return Ok(());
     }
     let mut refusal = None;
@@ -104,7 +109,7 @@ pub fn check_issuance(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> 
             refusal = Some(CaaRefusal::OtherMethod { at: at.clone(), allowed: methods.clone() });
             continue;
         }
-        // An account that is not known yet cannot be the one that is named.
+        // An account that is not registered yet has no URL to match.
         if let Some(allowed) = parameter("accounturi")
             && applicant.account != Some(allowed.as_str())
         {
@@ -130,13 +135,15 @@ pub fn check_issuance(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> 
     }))
 }
 
+/// The value of an `issue` or `issuewild` property: issuer domain name, without a trailing dot, and parameters in
+/// order. An empty issuer authorizes no CA.
 struct Property {
     issuer: String,
     parameters: Vec<(String, String)>,
 }
 
-/// Parses the value of a CAA property, `[issuer-domain-name] *(";" tag "=" value)` (RFC 8659 §4.2). A malformed value authorizes
-/// nobody: its issuer is empty.
+/// Parses the value of a CAA property, `[issuer-domain-name] *(";" tag "=" value)` (RFC 8659 §4.2). If a parameter has
+/// no `=`, the issuer is empty and there are no parameters, so that no CA is authorized.
 fn property(value: &str) -> Property {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default().trim_end_matches('.').to_owned();

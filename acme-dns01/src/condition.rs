@@ -1,4 +1,4 @@
-//! The pair in place compared with what was issued and with what the configuration requires.
+//! Comparison of the certificate and key in place with the journal and the configuration.
 
 use crate::lifetime::{CertificateInfo, Origin};
 use crate::machine::{CertificateSpec, State};
@@ -34,13 +34,15 @@ impl StoredPair {
     }
 }
 
-/// Condition of the pair in place. Where several apply, the most severe one.
+/// Condition of the certificate and key in place, compared with the journal and the configuration. Where several apply,
+/// [`of`](Self::of) returns the first in its order of checks: files, issuer, validity, revocation, identity,
+/// configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
-    /// No certificate has been issued yet.
+    /// There is neither certificate nor key, and the journal knows of none.
     Missing,
-    /// A certificate was issued, but its folder is missing.
+    /// A certificate was issued, but the folder is missing or contains neither file.
     FolderDeleted,
     /// The private key is missing.
     KeyMissing,
@@ -50,23 +52,24 @@ pub enum Condition {
     Unreadable(String),
     /// The private key does not match the certificate.
     KeyMismatch,
-    /// The certificate was not issued by a CA.
+    /// The certificate was not issued by a CA; its origin.
     SelfSigned(Origin),
     /// The certificate has expired, at this time.
     Expired(Time),
-    /// The certificate was revoked.
+    /// The certificate was revoked through this program, as the journal records.
     Revoked,
-    /// The certificate is not the one that was issued; the serial number of the one in place.
+    /// The certificate is not the one in the journal (another serial number or public key), or the journal had lost its
+    /// certificate before; the serial number of the one in place.
     Foreign(String),
-    /// The certificate chain was changed after issuance.
+    /// The certificate is the issued one, but the chain differs from the issued one.
     ChainAltered,
-    /// The names differ from the configured ones; the names in the certificate.
+    /// The names differ from the configured ones; the names in the certificate, separated by commas.
     WrongNames(String),
     /// The key type differs from the configured one; the type of the key in place.
     WrongKeyType(String),
-    /// The certificate was ordered with another ACME profile.
+    /// The certificate in the journal was ordered with another ACME profile than the configured one.
     WrongProfile,
-    /// The certificate was issued by a CA other than the configured ones, which is named.
+    /// The certificate was not issued by a configured CA; the name of its CA.
     OtherIssuer(String),
     /// The certificate was issued by a staging environment, which clients do not trust.
     Staging,
@@ -75,7 +78,8 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Compares the pair in place with the journal and the specification.
+    /// Compares the pair in place with the journal and the specification at the time `now`. After a roll-back, where
+    /// the previous certificate is in place, it is not compared with the journal's.
     #[must_use]
     pub fn of(spec: &CertificateSpec, state: &State, stored: &StoredPair, now: Time) -> Self {
         let info = match stored {
@@ -96,7 +100,7 @@ impl Condition {
         if state.revoked.as_ref() == Some(&info.serial) {
             return Self::Revoked;
         }
-        // After a roll-back the one before it is in place.
+        // After a roll-back the previous certificate is in place.
         if let Some(issued) = state.held.as_ref().filter(|_| !state.undeployed) {
             if info.serial != issued.serial || info.public_key != issued.public_key {
                 return Self::Foreign(info.serial.clone());
@@ -105,7 +109,7 @@ impl Condition {
                 return Self::ChainAltered;
             }
         }
-        // A journal that lost its certificate does not know this one.
+        // A journal that lost its certificate cannot identify the one in place.
         if state.lost.is_some() {
             return Self::Foreign(info.serial.clone());
         }
@@ -117,7 +121,7 @@ impl Condition {
         if info.key_type != requirements.key_type {
             return Self::WrongKeyType(info.key_type.clone());
         }
-        // What the order was for is in the journal only.
+        // CA and profile of the order are recorded in the journal only.
         let known = state.held.as_ref().filter(|held| held.serial == info.serial).unwrap_or(info);
         let mut known = known.clone();
         known.issuer.clone_from(&info.issuer);
@@ -160,7 +164,8 @@ impl Condition {
         }
     }
 
-    /// Returns `true` if a server can serve TLS with the pair in place.
+    /// Returns `true` if clients accept the pair in place: it is complete, was issued by a CA that is not a staging
+    /// environment, and has neither expired nor been revoked. It may differ from the journal and the configuration.
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         match self {
@@ -184,7 +189,8 @@ impl Condition {
         }
     }
 
-    /// Returns `true` if the issued certificate is not in place any more.
+    /// Returns `true` if the pair in place is missing, damaged, self-signed or not the issued one, so that the issued
+    /// one has to be restored or replaced. `false` for [`Missing`](Self::Missing), where none was issued.
     pub(crate) const fn is_lost(&self) -> bool {
         match self {
             Self::FolderDeleted

@@ -7,7 +7,7 @@
 pub struct Finding {
     /// Subject of the finding, such as a domain name, provider or file.
     pub about: String,
-    /// Whether the check passed. `false` requires a change by the user.
+    /// `true` if the check passed. `false` requires a change by the user.
     pub fine: bool,
     /// Result of the check. For a fault, it names the fix.
     pub message: String,
@@ -24,7 +24,7 @@ impl Finding {
         Self { about: about.into(), fine: false, message: message.into() }
     }
 
-    /// Creates a finding: fine for `Ok`, a fault for `Err`.
+    /// Creates a finding that passed for `Ok` and failed for `Err`.
     pub(crate) fn of(about: impl Into<String>, result: Result<String, String>) -> Self {
         match result {
             Ok(message) => Self::fine(about, message),

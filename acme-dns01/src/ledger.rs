@@ -1,6 +1,7 @@
 //! Rate-limit ledger: records the requests to each CA, so that a request over a limit is not sent.
 //!
-//! The limits are Let's Encrypt's, as published; each can be set. The ledger is plain data: a store keeps it over restarts.
+//! The default limits are those that Let's Encrypt publishes. The ledger is plain data, which a store saves across
+//! restarts.
 
 use crate::name::Name;
 use crate::time::{Time, format_duration};
@@ -22,13 +23,13 @@ pub struct Rate {
 /// Rate limits of a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// New orders per account.
+    /// New orders per authority, whether a certificate was issued or not.
     pub orders: Rate,
-    /// New certificates per registered domain.
+    /// New certificates per registered domain (public suffix and one label).
     pub domain: Rate,
     /// New certificates per exact set of names.
     pub same: Rate,
-    /// Failed authorizations per name.
+    /// Failed authorizations per name without `*.`.
     pub failures: Rate,
 }
 
@@ -64,13 +65,14 @@ pub enum Entry {
         authority: String,
         /// Names of the order, sorted.
         names: Vec<Name>,
-        /// Whether the order is an ARI renewal within the window, which counts towards no limit.
+        /// `true` if the order is an ARI renewal within its window, which counts towards no limit.
         exempt: bool,
-        /// Whether the order ended without a certificate. It then counts towards [`Limits::orders`] only.
+        /// `true` if the order ended without a certificate. It then counts towards [`Limits::orders`] only.
         #[cfg_attr(feature = "serde", serde(default))]
         void: bool,
     },
-    /// The latest order for these names ended without a certificate. Not stored itself: recording it sets `void` of that order.
+    /// The latest order for these names ended without a certificate. Recording this entry sets `void` of that order;
+    /// the entry itself is not stored.
     Void {
         /// Configured name of the authority.
         authority: String,
@@ -83,7 +85,7 @@ pub enum Entry {
         at: Time,
         /// Configured name of the authority.
         authority: String,
-        /// The name, without `*.`.
+        /// Name of the authorization, without `*.`.
         name: String,
     },
     /// A Retry-After from the CA, during which no request is sent.
@@ -105,17 +107,18 @@ pub enum Entry {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "Vec<Entry>", into = "Vec<Entry>"))]
 pub struct Ledger {
-    /// Orders and failures, in the order in which they were recorded.
+    /// Orders and failures, in the order of recording.
     rows: VecDeque<Row>,
-    /// Every Retry-After, of all authorities.
+    /// Retry-After entries of all authorities.
     waits: Vec<Entry>,
     index: Index,
 }
 
-/// The sequence numbers of the rows that count for each set of names, registered domain and failed name.
+/// Sequence numbers of the rows that count for each set of names, each registered domain and each name of a failed
+/// authorization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
-    /// Sequence number of the first stored row.
+    /// Sequence number of the first stored row. A row's position is its sequence number minus this one.
     first: u64,
     same: HashMap<Vec<Name>, VecDeque<u64>>,
     domains: HashMap<String, VecDeque<u64>>,
@@ -123,6 +126,7 @@ struct Index {
 }
 
 impl Index {
+    /// Adds a row with this sequence number.
     fn add(&mut self, number: u64, row: &Row) {
         match &row.entry {
             Entry::Order { names, .. } => self.same.entry(names.clone()).or_default().push_back(number),
@@ -148,6 +152,7 @@ impl Index {
     }
 }
 
+/// Removes the first sequence number of a key, and the key after its last one.
 fn take_first<K, Q>(numbers: &mut HashMap<K, VecDeque<u64>>, key: &Q)
 where
     K: Borrow<Q> + Eq + Hash,
@@ -161,11 +166,11 @@ where
     }
 }
 
-/// An order or a failure, with its lookup keys.
+/// An order or a failed authorization, with its lookup keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     entry: Entry,
-    /// Registered domains of an order, sorted.
+    /// Registered domains of an order, sorted. Empty for a failure.
     domains: Vec<String>,
 }
 
@@ -233,12 +238,13 @@ impl fmt::Display for Limit {
 }
 
 impl Ledger {
-    /// Returns all entries: orders and failures in the order of recording, then every Retry-After.
+    /// Returns all entries: orders and failures in the order of recording, then Retry-After entries.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.rows.iter().map(|row| &row.entry).chain(&self.waits)
     }
 
-    /// Records an entry, and drops entries outside the windows of `limits`. An exempt order is not stored.
+    /// Records an entry. Drops orders and failures older than the longest window of `limits` or from the future, and
+    /// Retry-After entries that are no longer in force. An exempt order is not stored.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
         if let Entry::Void { authority: by, names: of } = &entry {
             let numbers = self.index.same.get(of).into_iter().flatten().rev().copied();
@@ -259,7 +265,7 @@ impl Ledger {
             .map(|rate| rate.within)
             .max()
             .unwrap_or_default();
-        // They come in the order of time, but for a clock that was set.
+        // Rows are in order of time, unless the clock was set.
         while self
             .rows
             .front()
@@ -276,6 +282,7 @@ impl Ledger {
         self.push(entry);
     }
 
+    /// Adds an entry to the rows or the Retry-After entries. Exempt orders and [`Entry::Void`] are not stored.
     fn push(&mut self, entry: Entry) {
         match &entry {
             Entry::Order { exempt: true, .. } | Entry::Void { .. } => {}
@@ -289,6 +296,7 @@ impl Ledger {
         }
     }
 
+    /// Appends a row with the next sequence number.
     fn add(&mut self, row: Row) {
         let number = self.index.first + self.rows.len() as u64;
         self.index.add(number, &row);
@@ -300,12 +308,13 @@ impl Ledger {
         usize::try_from(number.checked_sub(self.index.first)?).ok()
     }
 
-    /// Returns the times of a CA's events among the rows of an index: certificates, or failed authorizations.
+    /// Returns the times of the rows with these sequence numbers that belong to the authority `of`. Void orders are
+    /// left out.
     fn times(&self, numbers: Option<&VecDeque<u64>>, of: &str) -> Vec<Time> {
         let places = numbers.into_iter().flatten().filter_map(|number| self.place(*number));
         let rows = places.filter_map(|place| self.rows.get(place));
         rows.filter_map(|row| match &row.entry {
-            // Certificates are counted, not what came to nothing.
+            // Only orders that led to a certificate, or still may, count.
             Entry::Order { at, authority, void: false, .. } | Entry::Failure { at, authority, .. }
                 if authority == of =>
             {
@@ -319,7 +328,7 @@ impl Ledger {
     /// Checks that no Retry-After of the authority is in force at `now`.
     ///
     /// # Errors
-    /// Returns a [`Refusal`] with the latest Retry-After in force.
+    /// Returns a [`Refusal`] for the Retry-After that ends last.
     pub fn open(&self, now: Time, authority: &str) -> Result<(), Refusal> {
         let blocked = self.waits.iter().filter_map(|entry| match entry {
             Entry::RetryAfter { until, authority: of, why, at }
@@ -388,15 +397,17 @@ impl Row {
     }
 }
 
-/// Maximum Retry-After that is honoured.
+/// Maximum Retry-After that is respected: four weeks.
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(28 * 86_400);
 
-/// Returns `true` if a Retry-After is in force. One that is recorded in the future or exceeds the maximum is not.
+/// Returns `true` if a Retry-After that was recorded at `at` and ends at `until` is in force at `now`. It is not if it
+/// was recorded in the future or ends more than four weeks after `now`.
 fn retry_after_in_force(until: Time, at: Option<Time>, now: Time) -> bool {
     until > now && until <= now.after(LONGEST_RETRY_AFTER) && at.is_none_or(|at| !at.is_ahead_of(now))
 }
 
-/// Returns the time at which another event is within the limit. `None` if it is at `now`. Events in the future do not count.
+/// Returns the earliest time at which one more event is within the rate. `None` if that is at `now`. Events outside the
+/// window or in the future do not count.
 fn free_at(mut times: Vec<Time>, now: Time, rate: Rate) -> Option<Time> {
     times.retain(|at| now.since(*at) < rate.within && !at.is_ahead_of(now));
     if times.len() < rate.count {

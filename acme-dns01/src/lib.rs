@@ -54,7 +54,8 @@ pub use tokio_postgres;
 #[cfg(feature = "client")]
 pub use {bytes, http, rustls, secrecy, serde_json, tokio};
 
-/// Formats an error with its causes, each once, on one line.
+/// Formats an error with its causes, separated by colons, on one line. A cause that the text already ends with is left
+/// out.
 #[cfg(feature = "client")]
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -27,9 +27,9 @@ pub struct CertificateInfo {
     pub ari: Option<String>,
     /// Configured name of the authority that issued the certificate. `None` for a self-signed one, empty if not known.
     pub authority: Option<String>,
-    /// ACME profile of the order.
+    /// ACME profile of the order. `None` if it had none.
     pub profile: Option<String>,
-    /// Directory URL of the authority that issued the certificate, if known.
+    /// Directory URL of the authority that issued the certificate. `None` if not known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub directory: Option<String>,
     /// Common name of the issuer, or its whole distinguished name if it has none.
@@ -38,7 +38,8 @@ pub struct CertificateInfo {
     /// Kind of the issuer.
     #[cfg_attr(feature = "serde", serde(default))]
     pub origin: Origin,
-    /// SHA-256 digest of the certificates of the chain in DER, concatenated, in lowercase hexadecimal digits, if known.
+    /// SHA-256 digest of the certificates of the chain in DER, concatenated, in lowercase hexadecimal digits. `None` if
+    /// not known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub chain: Option<String>,
 }
@@ -52,11 +53,11 @@ pub enum Origin {
     /// A certification authority.
     #[default]
     Authority,
-    /// This crate, as a placeholder until a CA has issued a certificate.
+    /// A placeholder that this crate generated, to be replaced by a certificate of a CA.
     Placeholder,
-    /// The minica of NixOS, as a placeholder until a CA has issued a certificate.
+    /// A placeholder of NixOS, signed by minica, to be replaced by a certificate of a CA.
     Minica,
-    /// The certificate is self-signed.
+    /// Issuer and subject of the certificate are equal.
     SelfSigned,
 }
 
@@ -93,7 +94,8 @@ impl CertificateInfo {
         }
     }
 
-    /// Returns `true` if the issuer's name is that of a test environment, such as the staging environment of Let's Encrypt.
+    /// Returns `true` if the issuer's name or the directory URL is that of a test environment, such as the staging
+    /// environment of Let's Encrypt.
     #[must_use]
     pub fn is_staging(&self) -> bool {
         ["(STAGING)", "Fake LE", "STAGING "].iter().any(|mark| self.issuer.starts_with(mark))
@@ -119,7 +121,7 @@ pub struct RenewalInfo {
     pub explanation: Option<String>,
 }
 
-/// Renewal information of one certificate, with the time of the next query.
+/// Renewal information of one certificate, with the earliest time of the next query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ari {
@@ -132,8 +134,8 @@ pub struct Ari {
 }
 
 impl Ari {
-    /// Returns the earliest time of the next query. `None` if that time has come, or is more than a day ahead, as after a
-    /// clock correction.
+    /// Returns the time before which no further query may be made. `None` if a query may be made now: that time has
+    /// come, or is more than a day ahead, as after a correction of the clock.
     #[must_use]
     pub fn next_query(&self, now: Time) -> Option<Time> {
         (now < self.next && self.next <= now.after(DAY)).then_some(self.next)
@@ -143,11 +145,12 @@ impl Ari {
 /// Policy of renewal times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalPolicy {
-    /// Remaining part of the lifetime at renewal without ARI, in thousandths.
+    /// Part of the lifetime that remains at renewal without ARI, in thousandths.
     pub remaining: u16,
-    /// Remaining part of the lifetime at renewal without ARI, in thousandths, for lifetimes of ten days or less.
+    /// Part of the lifetime that remains at renewal without ARI, in thousandths, for lifetimes of ten days or less.
     pub remaining_short: u16,
-    /// Position inside a renewal window, in thousandths, 0 to 1000. Different values spread the load of many certificates.
+    /// Position within the renewal window, in thousandths, 0 (start) to 1000 (end). Without ARI, it shifts the renewal
+    /// by up to 2.5 % of the lifetime earlier or later. Different values spread the load of many certificates.
     pub turn: u16,
 }
 
@@ -189,9 +192,9 @@ pub enum RenewalReason {
     Revoked,
     /// The user requested the renewal.
     Forced,
-    /// The time is a position in the renewal window of the CA.
+    /// The time is the policy's position within the renewal window of the CA.
     RenewalInfo(RenewalInfo),
-    /// The renewal window of the CA is too late for the certificate; the latest acceptable time is used.
+    /// That position lies within the last tenth of the lifetime, so the beginning of that tenth is used.
     WindowTooLate(RenewalInfo),
     /// The time leaves this part of the lifetime.
     Lifetime(Duration),
@@ -209,7 +212,7 @@ pub struct Requirements<'a> {
     pub profile: Option<&'a str>,
     /// Configured names of the authorities that may have issued the certificate. Any authority if empty.
     pub authorities: &'a [String],
-    /// Directory URLs by the authority's configured name, as far as known.
+    /// Directory URLs by the authority's configured name, as far as known. `None` if none is known.
     pub directories: Option<&'a BTreeMap<String, String>>,
 }
 
@@ -220,7 +223,9 @@ impl<'a> Requirements<'a> {
         Self { names, key_type, profile: None, authorities: &[], directories: None }
     }
 
-    /// Returns the name, directory URL or issuer of the issuing authority if it is not among the required ones.
+    /// Returns a description of the issuing authority if it is not among the required ones: its directory URL or
+    /// configured name, or the issuer of a staging environment. `None` if it is among them, any is permitted, or it is
+    /// not known.
     #[must_use]
     pub fn other_authority(&self, info: &CertificateInfo) -> Option<String> {
         if self.authorities.is_empty() {
@@ -245,19 +250,21 @@ impl<'a> Requirements<'a> {
     }
 }
 
+/// Returns `true` if a directory URL contains `staging`.
 fn is_staging_url(url: &str) -> bool {
     url.contains("staging")
 }
 
-/// Returns `true` for a directory on this host, or with `staging` in its URL, which may issue from test roots.
+/// Returns `true` for a directory URL that names this host or contains `staging`, whose CA may issue from test roots.
 fn is_test_url(url: &str) -> bool {
     is_staging_url(url) || ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| url.contains(host))
 }
 
-/// Returns the time at which a certificate is due for renewal.
+/// Returns the time from which a certificate is due for renewal, with the reason.
 ///
-/// ARI decides where the CA gave a window that makes sense (`start < end`); else a part of the lifetime does. Whatever the
-/// CA says, a tenth of the lifetime is kept as the reserve for retries.
+/// A certificate that is missing, not from a CA, or not as required is due at once. Otherwise the policy's position
+/// within the CA's renewal window decides, if the window is valid (`start < end`) and for this certificate, but a tenth
+/// of the lifetime is reserved for retries. Without a window, the policy's part of the lifetime decides.
 #[must_use]
 pub fn due(
     held: Option<&CertificateInfo>,
@@ -304,7 +311,8 @@ pub fn due(
     }
     let short = lifetime <= Duration::from_secs(10 * 86_400);
     let remaining = part(if short { policy.remaining_short } else { policy.remaining });
-    // Half of a twentieth to either side, so that many that were ordered together do not come together again.
+    // The renewal is shifted by up to half of a twentieth of the lifetime to either side, so that certificates ordered
+    // together are not all renewed at the same time.
     let spread = part(policy.turn.min(1000) / 20);
     let at = held.not_after.before(remaining).before(part(25)).after(spread);
     RenewalTime { at: at.max(held.not_before), reason: RenewalReason::Lifetime(held.not_after.since(at)) }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// A DNS name in lowercase, possibly a wildcard (`*.example.org`).
+/// A DNS name in lowercase A-labels without a trailing dot, possibly a wildcard (`*.example.org`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
@@ -40,14 +40,14 @@ impl Name {
         format!("_acme-challenge.{}", self.base())
     }
 
-    /// Returns the registered domain by the public suffix list, by which Let's Encrypt counts certificates. Without a
-    /// registered domain it is the name without `*.`.
+    /// Returns the registered domain (public suffix and one label, by the public suffix list), by which Let's Encrypt
+    /// counts certificates. A name without a registered domain is returned without `*.`.
     #[must_use]
     pub fn registered_domain(&self) -> &str {
         psl::domain_str(self.base()).unwrap_or_else(|| self.base())
     }
 
-    /// Returns `true` if the name ends in a known public suffix, as public CAs require.
+    /// Returns `true` if the name ends in a suffix of the public suffix list, as public CAs require.
     #[must_use]
     pub fn has_public_suffix(&self) -> bool {
         psl::suffix(self.base().as_bytes()).is_some_and(|suffix| suffix.is_known())
@@ -59,17 +59,18 @@ impl Name {
         &self.0
     }
 
-    /// Returns the name of a folder: `*.example.org` becomes `_.example.org`.
+    /// Returns the name in the form used for folders: `*.example.org` becomes `_.example.org`.
     #[must_use]
     pub fn folder(&self) -> String {
         self.0.replacen('*', "_", 1)
     }
 }
 
-/// Returns the names at which a zone may begin, from the name itself up to the registered domain; never a public
-/// suffix.
+/// Returns the names at which a zone may begin: the name itself, then its parents up to the registered domain; never a
+/// public suffix.
 ///
-/// A name whose suffix the list does not know, such as one below `internal`, goes up to its last two labels.
+/// For a name whose suffix is not in the public suffix list, such as one below `internal`, the last is that of two
+/// labels.
 pub fn zone_candidates(name: &str) -> impl Iterator<Item = &str> {
     let name = name.trim_end_matches('.');
     let last = psl::domain_str(name).map_or(0, str::len);
@@ -127,6 +128,7 @@ impl FromStr for Name {
     }
 }
 
+/// Returns the description of a name that is not ASCII, with its A-label form if it can be converted.
 #[cfg(feature = "client")]
 fn not_ascii(name: &str) -> Cow<'static, str> {
     let (star, base) = name.strip_prefix("*.").map_or(("", name), |base| ("*.", base));
@@ -136,6 +138,7 @@ fn not_ascii(name: &str) -> Cow<'static, str> {
     }
 }
 
+/// Returns the description of a name that is not ASCII.
 #[cfg(not(feature = "client"))]
 const fn not_ascii(_: &str) -> Cow<'static, str> {
     Cow::Borrowed("is not ASCII: write its A-label, which begins with xn--")

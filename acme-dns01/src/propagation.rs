@@ -1,4 +1,4 @@
-//! Propagation of TXT records: verdicts on the responses of name servers.
+//! Evaluation of name servers' responses to TXT queries.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ pub struct Answer {
     pub server: String,
     /// The address that was queried.
     pub address: SocketAddr,
-    /// The response, or the reason for its absence.
+    /// The response of the server, or the reason why there is none.
     pub reply: Reply,
 }
 
@@ -19,9 +19,9 @@ pub struct Answer {
 pub enum Reply {
     /// A DNS response was received.
     Response {
-        /// Whether the AA flag is set: the server is authoritative for the name.
+        /// `true` if the AA flag is set: the server is authoritative for the name.
         authoritative: bool,
-        /// Whether the RA flag is set: the server offers recursion, as authoritative name servers do not.
+        /// `true` if the RA flag is set: the server offers recursion, as authoritative name servers do not.
         recursive: bool,
         /// The response code: 0 NOERROR, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
         code: u16,
@@ -32,7 +32,7 @@ pub enum Reply {
     Silence(String),
 }
 
-/// Selects the servers that are queried.
+/// The servers that are queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupMode {
     /// Every address of every authoritative name server of the zone, without recursion.
@@ -46,13 +46,13 @@ pub enum LookupMode {
 pub enum Verdict {
     /// Every value is present.
     Complete,
-    /// Values are missing, which are given.
+    /// The listed values are missing.
     Missing(Vec<String>),
     /// The server is not authoritative for the name: a lame delegation.
     Lame,
     /// A recursive resolver on the path responds in place of the server.
     Hijacked,
-    /// The server responded with this error code.
+    /// The server responded with this code, which is neither NOERROR nor NXDOMAIN.
     Failed(u16),
     /// The server did not respond; the reason.
     Silent(String),
@@ -64,13 +64,16 @@ pub enum Propagation {
     /// Every server has every value. An address without a response is ignored if another address of the same server has every
     /// value.
     Complete,
-    /// At least one server lacks a value; the incomplete servers, with their verdicts.
+    /// At least one server lacks a value; the incomplete servers, as `server (address)`, with their verdicts. Empty
+    /// without any answer.
     Incomplete(Vec<(String, Verdict)>),
-    /// Port 53 is intercepted, so that authoritative name servers cannot be queried.
+    /// Every response is from a recursive resolver on the path: port 53 is intercepted, so that authoritative name
+    /// servers cannot be queried.
     Hijacked,
 }
 
-/// Evaluates the response of one server to a query for TXT records. `wanted` are the values that must be present.
+/// Evaluates the response of one server to a query for TXT records. `wanted` are the values that must be present. With
+/// [`LookupMode::Resolvers`] the response need not be authoritative.
 #[must_use]
 pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     let (authoritative, recursive, code, values) = match &answer.reply {
@@ -93,8 +96,9 @@ pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     if missing.is_empty() { Verdict::Complete } else { Verdict::Missing(missing) }
 }
 
-/// Evaluates the responses of all servers for one name, whose TXT records must include the values `wanted`. Without any response
-/// the result is `Incomplete`.
+/// Evaluates the responses of all servers for one name, whose TXT records must include the values `wanted`. An address
+/// without a response does not count if another address of the same authoritative server has every value. Without any
+/// response the result is `Incomplete`.
 #[must_use]
 pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> Propagation {
     let verdicts: Vec<(&Answer, Verdict)> =
@@ -121,7 +125,7 @@ pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> P
     Propagation::Incomplete(incomplete)
 }
 
-/// Returns the addresses that did not respond, as `server (address)`.
+/// Returns the addresses that sent no response, as `server (address)`.
 #[must_use]
 pub fn unreachable(answers: &[Answer]) -> Vec<String> {
     let silent = answers.iter().filter(|answer| matches!(answer.reply, Reply::Silence(_)));
@@ -145,7 +149,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Formats the incomplete servers with their verdicts on one line, for display.
+/// Formats the incomplete servers with their verdicts on one line, separated by semicolons, for display.
 #[must_use]
 pub fn report(verdicts: &[(String, Verdict)]) -> String {
     if verdicts.is_empty() {

@@ -1,4 +1,4 @@
-//! Points in time, which the pure core receives as arguments.
+//! Points in time and durations. The pure core receives the current time as an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
-/// Difference of clocks, in seconds, up to which they count as equal.
+/// Difference of clocks, in seconds, up to which a later time does not count as in the future.
 const CLOCK_TOLERANCE: u64 = 300;
 
 /// The length of a day.
@@ -45,20 +45,20 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns `true` if this time is more than five minutes after `now`, so that it was recorded by a clock that was
-    /// ahead.
+    /// Returns `true` if this time is more than five minutes after `now`, which means that a clock that was ahead
+    /// recorded it.
     #[must_use]
     pub const fn is_ahead_of(self, now: Self) -> bool {
         self.since(now).as_secs() > CLOCK_TOLERANCE
     }
 
-    /// Returns the time that is `later` after this one. Saturates.
+    /// Returns the time `later` after this one. Saturates.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Returns the time that is `earlier` before this one, at least 1970-01-01.
+    /// Returns the time `earlier` before this one, at least 1970-01-01.
     #[must_use]
     pub fn before(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
@@ -70,7 +70,7 @@ impl Time {
         Self(self.0.saturating_add_signed(milliseconds))
     }
 
-    /// Returns year, month and day in UTC, for a certificate. The year is at most 9999.
+    /// Returns year, month (1 to 12) and day (1 to 31) in UTC, for a certificate. The year is at most 9999.
     #[cfg(feature = "client")]
     pub(crate) fn date(self) -> (i32, u8, u8) {
         let (year, month, day) = self.civil();
@@ -81,7 +81,7 @@ impl Time {
     /// Returns year, month (1 to 12) and day (1 to 31) in UTC.
     fn civil(self) -> (u64, u64, u64) {
         let (mut year, mut day) = (1970, self.secs() / 86_400);
-        // Four hundred years have a whole number of days.
+        // 400 years have a whole number of days.
         year += day / 146_097 * 400;
         day %= 146_097;
         while day >= days_in(year) {
@@ -96,7 +96,8 @@ impl Time {
         (year, month, day + 1)
     }
 
-    /// Parses an RFC 3339 timestamp, such as `2026-11-23T12:45:56.5+01:00`. Returns `None` if it is not valid.
+    /// Parses an RFC 3339 timestamp from the years 1970 to 9999, such as `2026-11-23T12:45:56.5+01:00`, to the
+    /// millisecond. Returns `None` if it is not valid.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let number = |from: usize, to: usize| -> Option<u64> {
@@ -153,7 +154,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Formats a duration for display, in its two largest units of days, hours and minutes, or in seconds.
+/// Formats a duration for display: in days, days and hours, hours, hours and minutes, or minutes (rounded down), or in
+/// seconds below a minute.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -172,10 +174,12 @@ const fn leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
+/// Returns the number of days in a year.
 const fn days_in(year: u64) -> u64 {
     if leap(year) { 366 } else { 365 }
 }
 
+/// Returns the number of days in a month, 1 to 12.
 const fn days_of(year: u64, month: u64) -> u64 {
     match month {
         2 if leap(year) => 29,
@@ -185,6 +189,7 @@ const fn days_of(year: u64, month: u64) -> u64 {
     }
 }
 
+/// Returns the number of days from 1970-01-01 to a date.
 fn days_before(year: u64, month: u64, day: u64) -> u64 {
     (1970..year).map(days_in).sum::<u64>() + (1..month).map(|month| days_of(year, month)).sum::<u64>() + day
         - 1

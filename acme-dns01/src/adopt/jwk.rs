@@ -1,11 +1,12 @@
-//! RSA keys as JSON (RFC 7517), which certbot keeps, turned into PEM of PKCS #1.
+//! Conversion of RSA private keys from JWK (RFC 7517), the format of certbot, to PEM of PKCS #1.
 
 use crate::client::pem;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// Converts an RSA private key from a JWK to PEM. Returns `None` if the text is not a complete RSA private key.
+/// Converts an RSA private key from a JWK to PEM (PKCS #1). Returns `None` if the text is not JSON, not an RSA key, or
+/// a private member is missing or not valid base64url.
 pub(super) fn to_pem(text: &str) -> Option<String> {
     let object: Value = serde_json::from_str(text).ok()?;
     if object["kty"] != "RSA" {
@@ -19,7 +20,8 @@ pub(super) fn to_pem(text: &str) -> Option<String> {
     Some(pem("RSA PRIVATE KEY", &encode_der(0x30, &body)))
 }
 
-/// Encodes a DER INTEGER: without leading zeros, except for one where the sign bit would be set.
+/// Encodes unsigned big-endian bytes as a DER INTEGER: leading zeros are removed, and one is added if the sign bit
+/// would be set.
 fn integer(bytes: &[u8]) -> Vec<u8> {
     let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     let bytes = bytes.get(first..).unwrap_or_default();
@@ -31,7 +33,7 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
     encode_der(0x02, &content)
 }
 
-/// Encodes a DER value with its tag and length.
+/// Encodes a DER value: tag, length in the short or long form, content.
 fn encode_der(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len();

@@ -35,13 +35,15 @@ pub enum AlertError {
         /// Exit status of the program.
         status: std::process::ExitStatus,
     },
-    /// The program or the webhook did not finish within the time limit.
+    /// The program, or the time-out of a sink implemented outside this crate, did not finish within the time limit.
+    /// [`Webhook`] reports a timeout as [`Unreachable`](Self::Unreachable).
     #[error("no result within {} s", within.as_secs())]
     TimedOut {
         /// The time limit that passed.
         within: Duration,
     },
-    /// No connection to the webhook, or it broke before the response.
+    /// The webhook could not be connected to, the connection broke before the response was complete, or the time limit
+    /// of its HTTP client passed.
     #[error("the webhook cannot be reached")]
     Unreachable,
     /// The webhook responded with an HTTP status that is not a success.
@@ -56,7 +58,8 @@ pub enum AlertError {
 }
 
 impl AlertError {
-    /// Returns `true` if a retry may succeed: after a timeout, without a connection, and for status 429 and 5xx.
+    /// Returns `true` if a retry may succeed: after a timeout, if the webhook was unreachable, and for status 429 and
+    /// 5xx. All other errors, including those of mail, return `false`.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreachable | Self::Status(429 | 500..=599))
@@ -76,12 +79,12 @@ pub trait AlertSink: fmt::Debug + Send + Sync {
 }
 
 /// Alert sink that runs a program with `ACME_CERTIFICATE` (the certificate's id), `ACME_ALERT` ([`Alert::kind`]) and
-/// `ACME_MESSAGE` in its environment.
+/// `ACME_MESSAGE` (the alert as text) in its environment. An exit status other than 0 is an error.
 #[derive(Clone, Debug)]
 pub struct CommandSink {
     /// Path of the program, followed by its arguments. Nothing is run if empty.
     pub command: Vec<String>,
-    /// Time limit of one run. The program is then killed.
+    /// Time limit of one run. The program is killed when it passes.
     pub within: Duration,
 }
 
@@ -105,7 +108,7 @@ impl AlertSink for CommandSink {
     }
 }
 
-/// Alert sink that posts the JSON object `{"certificate", "kind", "message"}` to a URL.
+/// Alert sink that posts the JSON object `{"certificate", "kind", "message"}` to a URL. Any status but 2xx is an error.
 #[derive(Debug)]
 pub struct Webhook {
     /// HTTP client for the request.
@@ -121,7 +124,7 @@ impl AlertSink for Webhook {
         let headers = [("content-type", "application/json")];
         let url = self.url.expose_secret();
         let sent = self.http.send(http::Method::POST, url, &headers, body.to_string().into_bytes()).await;
-        // The error would name the URL.
+        // The error would contain the URL, which is secret.
         let response = sent.map_err(|_| AlertError::Unreachable)?;
         if response.status.is_success() {
             return Ok(());

@@ -10,8 +10,9 @@ use crate::name::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Maximum number of pages of an account's order list, and of orders, that are searched for a lost order.
+/// Maximum number of pages of an account's order list that are fetched in the search for a lost order.
 const MAX_PAGES: usize = 100;
+/// Maximum number of orders, from the end of the list, that are fetched in this search.
 const MAX_ORDERS: usize = 50;
 
 /// A registered account: its key, its URL and the client of its authority.
@@ -41,7 +42,7 @@ pub struct Account {
 pub struct Chain {
     /// The certificate chain in PEM, end-entity certificate first.
     pub pem: String,
-    /// URLs of alternate chains (RFC 8555 §7.4.2), in the order of the response.
+    /// URLs of alternate chains (RFC 8555 §7.4.2, `Link` with the relation `alternate`), in the order of the response.
     pub alternates: Vec<String>,
 }
 
@@ -65,11 +66,13 @@ impl Account {
         &self.url
     }
 
+    /// Sends a request signed by the account. An empty `payload` makes it POST-as-GET. Status 404 is
+    /// [`ErrorKind::Refused`].
     async fn post(&self, url: &str, payload: &str) -> Result<Response, AcmeError> {
         self.acme.post(&self.key, Some(&self.url), url, payload).await
     }
 
-    /// Reads what belongs to an order (POST-as-GET).
+    /// Fetches a resource of an order (POST-as-GET). Status 404 is [`ErrorKind::OrderGone`].
     async fn read(&self, url: &str) -> Result<Response, AcmeError> {
         self.acme.send(&self.key, Some(&self.url), url, "", ErrorKind::OrderGone).await
     }
@@ -91,8 +94,9 @@ impl Account {
         self.post(&self.url, r#"{"status":"deactivated"}"#).await.map(|_| ())
     }
 
-    /// Replaces the account key (RFC 8555 §7.3.5). Store both keys durably before the call, since a lost response leaves open which
-    /// one is valid.
+    /// Replaces the account key at the CA (RFC 8555 §7.3.5). This value continues to sign with the old key: create an
+    /// [`Account`] with the new one. Store both keys durably before the call, since after a lost response either may be
+    /// valid.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -109,7 +113,8 @@ impl Account {
     /// Creates an order (RFC 8555 §7.4).
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request, if its directory does not list the
+    /// requested profile, or if the response contains no order URL.
     pub async fn new_order(&self, request: &OrderRequest<'_>) -> Result<Order, AcmeError> {
         let directory = self.acme.directory().await?.directory;
         let identifiers: Vec<Value> =
@@ -149,11 +154,12 @@ impl Account {
         order(&response, url.to_owned())
     }
 
-    /// Searches the account's order list for an open order with exactly these names. Returns `None` if there is none or if the CA
-    /// does not list orders.
+    /// Searches the last 50 orders of the account's order list for a pending or ready order with exactly these names,
+    /// which must be sorted. Returns `None` if none matches or the CA does not list orders.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A page of the list that cannot be
+    /// fetched ends the list.
     pub async fn find_order(&self, names: &[Name]) -> Result<Option<Order>, AcmeError> {
         let response = self.post(&self.url, "").await?;
         let object: Value = read(&response)?;
@@ -162,7 +168,7 @@ impl Account {
         let mut urls = Vec::new();
         for _ in 0..MAX_PAGES {
             let Some(url) = page.take() else { break };
-            // Not every authority that names a list has one.
+            // Some CAs name an order list in the account, but do not serve it.
             let Ok(response) = self.post(&url, "").await else { break };
             let list: Value = read(&response)?;
             urls.extend(
@@ -170,7 +176,7 @@ impl Account {
             );
             page = links(&response, "next").into_iter().next();
         }
-        // The newest come last with those who list them at all.
+        // CAs that list orders put the newest last.
         for url in urls.into_iter().rev().take(MAX_ORDERS) {
             let response = self.post(&url, "").await?;
             let found: Value = read(&response)?;
@@ -187,7 +193,8 @@ impl Account {
         Ok(None)
     }
 
-    /// Fetches an authorization. `of` is the URL of its order.
+    /// Fetches an authorization, and computes the TXT value of its DNS-01 challenge. Without such a challenge its
+    /// status is [`Status::Invalid`]. `of` is the URL of the order.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -244,7 +251,8 @@ impl Account {
         })
     }
 
-    /// Indicates to the CA that a challenge is ready for validation (RFC 8555 §7.5.1). `of` is the URL of its order.
+    /// Indicates to the CA that a challenge is ready for validation (RFC 8555 §7.5.1). `of` is the URL of the order,
+    /// `challenge` that of the challenge.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -257,7 +265,8 @@ impl Account {
         self.post(challenge, "{}").await.map(|_| ())
     }
 
-    /// Finalizes an order with a certificate signing request (RFC 8555 §7.4).
+    /// Finalizes an order with a certificate signing request in DER (RFC 8555 §7.4). `order_url` is the URL of the
+    /// order, `finalize` that of its finalize resource. Returns the order as in the response.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -278,7 +287,8 @@ impl Account {
         order(&response, order_url.to_owned())
     }
 
-    /// Downloads a certificate chain with the URLs of its alternates (RFC 8555 §7.4.2). `of` is the URL of its order, if known.
+    /// Downloads a certificate chain with the URLs of its alternates (RFC 8555 §7.4.2). `of` is the URL of the order,
+    /// `None` if it is not known.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -295,7 +305,8 @@ impl Account {
         Ok(Chain { pem: String::from_utf8_lossy(&response.body).into_owned(), alternates })
     }
 
-    /// Revokes a certificate in DER that this account ordered (RFC 8555 §7.6). `code` is a reason code of RFC 5280 §5.3.1.
+    /// Revokes a certificate in DER that this account ordered (RFC 8555 §7.6). `code` is a reason code of RFC 5280
+    /// §5.3.1; with `None` the request contains no reason.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.

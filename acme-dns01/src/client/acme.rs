@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Consecutive rejected nonces after which a request fails. A CA rejects one in twenty at most; Pebble can be configured to reject
-/// nine in ten.
+/// Number of consecutive rejected nonces after which a request fails. CAs reject one in twenty at most; Pebble can be
+/// configured to reject nine in ten.
 const MAX_NONCES: u32 = 60;
-/// Difference between wall-clock and monotonic time above which the clock counts as having been set.
+/// Difference between elapsed wall-clock and monotonic time from which the wall clock counts as having been set, and
+/// the cached directory with its clock difference is discarded.
 const CLOCK_CHANGE: Duration = Duration::from_secs(10);
 /// Lifetime of the cached directory.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(3600);
@@ -52,23 +53,24 @@ pub struct DirectoryResponse {
     pub skew: Option<i64>,
 }
 
-/// Renewal information of a certificate (RFC 9773).
+/// Renewal information of a certificate (RFC 9773), with the caching directives of the response.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenewalInfoResponse {
     /// The suggested window. `None` if it is malformed, or the CA does not support ARI.
     pub info: Option<RenewalInfo>,
-    /// Time to wait before the next query, from Retry-After.
+    /// Time to wait before the next query, from Retry-After. `None` without the field. One day if the CA does not
+    /// support ARI.
     pub retry_after: Option<Duration>,
-    /// The CA's clock, from the response's Date field.
+    /// The CA's clock, from the response's Date field. `None` without a valid one.
     pub date: Option<Time>,
 }
 
-/// A directory that was read.
+/// A fetched directory object, with the times at which it was fetched.
 #[derive(Debug)]
 struct CachedDirectory {
     at: Instant,
-    /// This machine's clock then: if it is set meanwhile, what was known of the difference is worth nothing.
+    /// Local wall-clock time of the fetch. If the clock is set later, `skew` is no longer valid.
     wall: Time,
     directory: Directory,
     body: Bytes,
@@ -76,6 +78,7 @@ struct CachedDirectory {
 }
 
 impl CachedDirectory {
+    /// Returns `true` if the entry is younger than an hour and the wall clock has not been set since.
     fn holds(&self) -> bool {
         let (elapsed, by_clock) = (self.at.elapsed(), now().since(self.wall));
         elapsed < DIRECTORY_LIFETIME && elapsed.abs_diff(by_clock) < CLOCK_CHANGE
@@ -110,7 +113,7 @@ impl Acme {
         &self.inner.url
     }
 
-    /// Returns the directory. It is fetched at most once an hour, and cached in between.
+    /// Returns the directory. It is cached for an hour, or until the local clock is set.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the directory cannot be fetched or parsed.
@@ -142,7 +145,7 @@ impl Acme {
         Ok(DirectoryResponse { directory, skew })
     }
 
-    /// Returns the directory's JSON as the CA sent it.
+    /// Returns the directory's JSON as the CA sent it, from the cache or fetched.
     pub(super) async fn directory_body(&self) -> Result<Bytes, AcmeError> {
         self.directory().await?;
         Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
@@ -152,17 +155,18 @@ impl Acme {
         self.inner.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds the Replay-Nonce of a response to the pool of unused nonces, which holds 64 at most.
     fn keep_nonce(&self, response: &Response) {
         if let Some(nonce) = response.header("replay-nonce") {
             let mut nonces = self.nonces();
-            // An old nonce is worth nothing.
+            // Old nonces are likely to be rejected, so the pool stays small.
             if nonces.len() < 64 {
                 nonces.push(nonce.to_owned());
             }
         }
     }
 
-    /// Returns an unused nonce, or requests a new one.
+    /// Takes an unused nonce from the pool, or requests one from the CA.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
         if let Some(nonce) = self.nonces().pop() {
             return Ok(nonce);
@@ -176,7 +180,7 @@ impl Acme {
         }
     }
 
-    /// Sends a signed request, and keeps the nonce of the response.
+    /// Sends a signed request by POST, and adds the nonce of the response to the pool. An error status is not an error.
     pub(super) async fn exchange(&self, url: &str, body: Vec<u8>) -> Result<Response, AcmeError> {
         let headers = [
             ("content-type", "application/jose+json"),
@@ -188,7 +192,8 @@ impl Acme {
         Ok(response)
     }
 
-    /// Sends a signed request. An empty `payload` makes it POST-as-GET.
+    /// Sends a request signed by `key`. `account` is the account URL; with `None` the request contains the public key.
+    /// An empty `payload` makes it POST-as-GET. Status 404 is [`ErrorKind::Refused`].
     pub(super) async fn post(
         &self,
         key: &AccountKey,
@@ -199,7 +204,8 @@ impl Acme {
         self.send(key, account, url, payload, ErrorKind::Refused).await
     }
 
-    /// Sends a signed request like [`post`](Self::post). `missing` is the kind of the error for status 404.
+    /// Sends a signed request like [`post`](Self::post), again with a new nonce up to 60 times while the CA rejects the
+    /// nonce. `missing` is the kind of the error for status 404.
     pub(super) async fn send(
         &self,
         key: &AccountKey,
@@ -225,11 +231,12 @@ impl Acme {
         Err(AcmeError::new(ErrorKind::Transient, why))
     }
 
-    /// Registers a key, or finds the account that it already has (RFC 8555 §7.3). Agrees to the terms of service. Returns the
-    /// account URL.
+    /// Registers a key, or finds the account that the key already has (RFC 8555 §7.3). Agrees to the terms of service.
+    /// `contact` contains mail addresses without `mailto:`. Returns the account URL.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request, or if it requires an external
+    /// account and none is given.
     pub async fn register(
         &self,
         key: &AccountKey,
@@ -258,12 +265,14 @@ impl Acme {
     /// Finds the account of a key without registering one (RFC 8555 §7.3.1). Returns the account URL.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::AccountUnknown`] if the key has no account.
+    /// Returns [`ErrorKind::AccountUnknown`] if the key has no account, and another kind if the CA cannot be reached or
+    /// refuses the request.
     pub async fn find_account(&self, key: &AccountKey) -> Result<String, AcmeError> {
         let url = self.directory().await?.directory.new_account;
         self.new_account(key, &url, &json!({"onlyReturnExisting": true})).await
     }
 
+    /// Sends a newAccount request signed by `key`. Returns the account URL of the response's Location field.
     async fn new_account(&self, key: &AccountKey, url: &str, payload: &Value) -> Result<String, AcmeError> {
         let response = self.post(key, None, url, &payload.to_string()).await?;
         response.header("location").map(str::to_owned).ok_or_else(|| {
@@ -271,10 +280,12 @@ impl Acme {
         })
     }
 
-    /// Fetches the renewal information of a certificate. `certificate` is its ARI identifier (RFC 9773 §4.1).
+    /// Fetches the renewal information of a certificate by an unsigned request. `certificate` is its ARI identifier
+    /// (RFC 9773 §4.1). Without ARI support at the CA no request is made.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A refusal with status 4xx is
+    /// [`ErrorKind::OrderGone`]: the CA does not know the certificate.
     pub async fn renewal_info(&self, certificate: &str) -> Result<RenewalInfoResponse, AcmeError> {
         let directory = self.directory().await?.directory;
         let Some(base) = directory.renewal_info else {
@@ -300,7 +311,7 @@ impl Acme {
     }
 }
 
-/// Returns the local time.
+/// Returns the current wall-clock time in milliseconds since 1970. 0 if the clock is before 1970.
 #[must_use]
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Parses the JSON body of a response.
+/// Parses the JSON body of a response. A body that cannot be parsed is a transient error.
 pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, AcmeError> {
     serde_json::from_slice(&response.body).map_err(|why| {
         AcmeError::new(ErrorKind::Transient, format!("the CA's answer cannot be parsed: {why}"))
     })
 }
 
+/// Parses an order object (RFC 8555 §7.1.3) of a response. `url` is the order's URL, which the object does not contain.
 pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError> {
     #[derive(Deserialize)]
     struct OrderObject {
@@ -37,18 +38,20 @@ pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError
     })
 }
 
+/// Converts a status of an ACME object. Every unknown word, and `invalid`, `expired`, `deactivated` and `revoked`, are
+/// [`Status::Invalid`].
 pub(super) fn status(word: &str) -> Status {
     match word {
         "pending" => Status::Pending,
         "ready" => Status::Ready,
         "processing" => Status::Processing,
         "valid" => Status::Valid,
-        // invalid, expired, deactivated, revoked, and whatever else there may be.
+        // invalid, expired, deactivated, revoked, and unknown words.
         _ => Status::Invalid,
     }
 }
 
-/// Returns the targets of the response's links with this relation (RFC 8288).
+/// Returns the target URLs of the response's Link fields with this relation (RFC 8288), in order.
 pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
     let (quoted, bare) = (format!("rel=\"{relation}\""), format!("rel={relation}"));
     let values = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
@@ -59,7 +62,8 @@ pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
         .collect()
 }
 
-/// Formats a problem document (RFC 9457) with its subproblems for display.
+/// Formats a problem document (RFC 9457) with its subproblems for display: detail, type in parentheses, then
+/// subproblems.
 pub(super) fn words(problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("no detail");
     let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();
@@ -78,11 +82,13 @@ pub(super) fn problem_type(response: &Response) -> Option<String> {
     problem["type"].as_str()?.strip_prefix("urn:ietf:params:acme:error:").map(str::to_owned)
 }
 
+/// Converts the error of an HTTP request without a complete response to a transient error.
 pub(super) fn unreached(why: &HttpError) -> AcmeError {
     AcmeError::new(ErrorKind::Transient, why.to_string())
 }
 
-/// Classifies an error response to a signed request; `missing` is the meaning of a status 404.
+/// Classifies an error response to a signed request. `what` begins the message. `missing` is the kind for status 404,
+/// unless the problem document has a more specific type.
 pub(super) fn signed_error(response: &Response, what: &str, missing: ErrorKind) -> AcmeError {
     let mut error = problem_error(response, what);
     if response.status == StatusCode::NOT_FOUND && error.kind == ErrorKind::Refused {
@@ -91,7 +97,8 @@ pub(super) fn signed_error(response: &Response, what: &str, missing: ErrorKind) 
     error
 }
 
-/// Classifies an error response.
+/// Classifies an error response by its ACME problem type, or else by its status. `what` begins the message. A rate
+/// limit without Retry-After is retried after an hour.
 pub(super) fn problem_error(response: &Response, what: &str) -> AcmeError {
     let retry_after = response.retry_after();
     let code = response.status.as_u16();
@@ -109,7 +116,7 @@ pub(super) fn problem_error(response: &Response, what: &str) -> AcmeError {
         _ if code == 429 || (code == 503 && retry_after.is_some()) => ErrorKind::RateLimited,
         _ if code == 409 => ErrorKind::AlreadyReplaced,
         _ if code >= 500 || code == 408 => ErrorKind::Transient,
-        // What is no problem document comes from something on the way, not from the authority.
+        // A response without a problem document comes from an intermediary, not from the CA.
         None if problem.is_none() && code != 404 => ErrorKind::Transient,
         _ => ErrorKind::Refused,
     };

@@ -33,7 +33,8 @@ pub enum HttpError {
     /// The URL or a header field is not valid.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
-    /// No connection could be made, or it broke before the response was complete. Includes a response body over 4 MiB.
+    /// No connection could be made, it broke before the response was complete, or the response body is larger than 4
+    /// MiB.
     #[error("{url}: {why}")]
     Connection {
         /// URL of the request.
@@ -63,19 +64,21 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns the value of a header field. `None` if it is missing or not visible ASCII.
+    /// Returns the value of a header field, the first one if there are several. `None` if it is missing or not visible
+    /// ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Returns the delay of Retry-After, at most four weeks. A date is taken relative to the response's Date field, or else to the
-    /// local clock. `None` without a valid Retry-After.
+    /// Returns the delay of Retry-After, at most four weeks. A date is taken relative to the response's Date field, or
+    /// else to the local clock; a past date is zero. `None` without a valid Retry-After.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
     }
 
+    /// Returns the delay of Retry-After without an upper limit.
     fn said_retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?;
         if let Ok(seconds) = value.trim().parse() {
@@ -98,7 +101,8 @@ impl Response {
     }
 }
 
-/// Connects to a host, or to the proxy that the environment names for it.
+/// Connector to a host: directly, or for `https` through a CONNECT tunnel of the proxy that the environment names for
+/// the host.
 #[derive(Clone)]
 struct ProxyConnector {
     tcp: HttpConnector,
@@ -129,8 +133,8 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// An HTTP client for `https` and `http` URLs. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`), unless `NO_PROXY`
-/// names the host.
+/// An HTTP/1.1 client for `https` and `http` URLs. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`),
+/// unless `NO_PROXY` names the host. Plain HTTP is never sent through a proxy.
 #[derive(Clone)]
 pub struct Http {
     client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
@@ -145,14 +149,14 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    /// Creates a client that trusts the system's root certificates and those in `extra_roots` (PEM). The time limit of a request is
-    /// 30 s.
+    /// Creates a client that trusts the system's root certificates and those in `extra_roots` (PEM). The time limit of
+    /// a request is 30 s, that of connecting 10 s.
     ///
     /// # Errors
     /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
         let mut roots = RootCertStore::empty();
-        // What cannot be parsed of the system's roots is left out, as every client does.
+        // System root certificates that cannot be parsed are ignored, as in other clients.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(pem) = extra_roots {
             for found in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -193,10 +197,12 @@ impl Http {
         self
     }
 
-    /// Sends a request and reads the whole response. Redirects are not followed.
+    /// Sends a request and reads the whole response. Redirects are not followed. The value of an `authorization` field
+    /// is marked as sensitive.
     ///
     /// # Errors
-    /// Returns an [`HttpError`] without a complete response. An error status (4xx, 5xx) is not an error.
+    /// Returns an [`HttpError`] if the URL or a field is not valid, or there is no complete response of at most 4 MiB
+    /// within the time limit. An error status (4xx, 5xx) is not an error.
     pub async fn send(
         &self,
         method: Method,

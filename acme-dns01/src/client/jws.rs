@@ -38,6 +38,7 @@ pub struct AccountKey {
     pem: SecretString,
 }
 
+/// The key pair, with the JWS algorithm and the curve name of an ECDSA key.
 enum SigningKey {
     Ecdsa { pair: EcdsaKeyPair, algorithm: &'static str, curve: &'static str },
     Rsa(rsa::KeyPair),
@@ -60,10 +61,11 @@ impl AccountKey {
         Self::from_pem(&pem("PRIVATE KEY", document.as_ref()))
     }
 
-    /// Parses a private key in PEM.
+    /// Parses a private key in PEM (PKCS #8, SEC1 or PKCS #1).
     ///
     /// # Errors
-    /// Returns [`KeyError::Pem`] if the text is not a private key in PEM, [`KeyError::Kind`] if its type is not supported.
+    /// Returns [`KeyError::Pem`] if the text is not a private key in PEM, [`KeyError::Kind`] if its type or size is not
+    /// supported.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let der =
             PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|why| KeyError::Pem(why.to_string()))?;
@@ -98,7 +100,7 @@ impl AccountKey {
         matches!(&self.pair, SigningKey::Ecdsa { algorithm, .. } if matches!(algorithm.as_bytes(), b"ES256"))
     }
 
-    /// Returns the key in PKCS #8 if it is ECDSA over P-256.
+    /// Returns the key in PKCS #8 DER if it is ECDSA over P-256. `None` for other keys.
     pub(super) fn es256_pkcs8(&self) -> Option<PrivatePkcs8KeyDer<'static>> {
         match &self.pair {
             SigningKey::Ecdsa { pair, algorithm: "ES256", .. } => {
@@ -114,7 +116,7 @@ impl AccountKey {
         &self.pem
     }
 
-    /// Returns the public key as a JWK (RFC 7517), with the members in the order of RFC 7638.
+    /// Returns the public key as a JWK (RFC 7517), with the members required by RFC 7638, in lexicographic order.
     #[must_use]
     pub fn jwk(&self) -> Value {
         match &self.pair {
@@ -136,19 +138,21 @@ impl AccountKey {
     /// Returns the JWK thumbprint (RFC 7638): SHA-256, base64url without padding.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        // The members come in the order of their names, as the RFC wants them.
+        // RFC 7638 §3.3 requires the members in lexicographic order.
         let canonical = self.jwk().to_string();
         encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 
-    /// Returns the TXT record value for a challenge's token (RFC 8555 §8.4).
+    /// Returns the TXT record value for a challenge's token (RFC 8555 §8.4): the SHA-256 digest of the key
+    /// authorization, base64url without padding.
     #[must_use]
     pub fn txt_value(&self, token: &str) -> String {
         let authorization = format!("{token}.{}", self.thumbprint());
         encode(digest::digest(&digest::SHA256, authorization.as_bytes()).as_ref())
     }
 
-    /// Signs a request. `account` is its URL, or `None` to send the public key itself.
+    /// Signs a request to `url` as a flattened JWS (RFC 8555 §6.2). `account` is the account URL (`kid`), or `None` to
+    /// include the public key (`jwk`). `nonce` is `None` for the inner JWS of a key change.
     ///
     /// # Errors
     /// Returns [`KeyError::Crypto`] if the signature fails.
@@ -190,8 +194,8 @@ impl AccountKey {
     }
 }
 
-/// Returns the External Account Binding of a new account to an existing one at the CA: a JWS of the account's public key (RFC 8555
-/// §7.3.4).
+/// Returns the external account binding of a newAccount request (RFC 8555 §7.3.4): a JWS over the account's public key
+/// `jwk`, signed by HMAC-SHA256 with the CA's MAC key. `url` is that of the newAccount resource.
 pub(super) fn external(key_id: &str, secret: &SecretSlice<u8>, url: &str, jwk: &Value) -> Value {
     let protected = encode(json!({"alg": "HS256", "kid": key_id, "url": url}).to_string().as_bytes());
     let payload = encode(jwk.to_string().as_bytes());
@@ -205,7 +209,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Encodes DER as PEM with this label.
+/// Encodes DER as PEM with this label, in lines of 64 characters.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let lines: Vec<&str> = (0..body.len()).step_by(64).map(|at| &body[at..body.len().min(at + 64)]).collect();

@@ -1,7 +1,7 @@
-//! The ACME client (RFC 8555, RFC 9773): what is needed for DNS-01.
+//! The ACME client for DNS-01 (RFC 8555, RFC 9773).
 //!
-//! Orders go through instant-acme, over an HTTP client of this crate. A machine that resumes needs more: see [`Account`] and
-//! [`Acme`] for what instant-acme 0.8 lacks.
+//! Orders go through instant-acme, over the HTTP client of this crate. [`Account`] and [`Acme`] add the requests that
+//! instant-acme 0.8 lacks and that a resumed order needs.
 
 mod account;
 mod acme;

@@ -1,9 +1,9 @@
 //! The order path through instant-acme: orders, authorizations, challenges, certificate requests, chains, revocation.
 //!
-//! instant-acme signs requests and follows RFC 8555; [`Transport`] is its HTTP client. It sends by this crate's [`Http`](super::Http),
-//! with its time-outs and its pool of nonces, and keeps each response: Retry-After, alternate chains and the words of problem
-//! documents come from there, whatever instant-acme makes of the body. What instant-acme 0.8 lacks is in [`Account`](super::Account)
-//! and [`Acme`], each with what it would need.
+//! instant-acme signs requests and follows RFC 8555; [`Transport`] is its HTTP client. It sends requests by
+//! [`Http`](super::Http), with its timeouts and the nonces of [`Acme`], and stores each response: Retry-After,
+//! alternate chains and the details of problem documents are read from it, even if instant-acme cannot parse the body.
+//! [`Account`](super::Account) and [`Acme`] list what instant-acme 0.8 lacks.
 
 use super::acme::{Acme, OrderRequest};
 use super::answer::{problem_type, signed_error};
@@ -24,17 +24,19 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Consecutive calls with a rejected nonce after which a request fails. instant-acme itself tries each three times.
+/// Maximum number of calls of instant-acme for one request while the CA rejects the nonce. instant-acme sends each up
+/// to three times.
 const MAX_CALLS: u32 = 20;
-/// Maximum number of orders that are kept open. Others are fetched again.
+/// Number of order handles at which the cache is cleared before another one is added. An order that is not cached is
+/// fetched again.
 const MAX_OPEN_ORDERS: usize = 500;
 
-/// Locks a mutex, also after a panic of its holder.
+/// Locks a mutex, even if a thread panicked while it held the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The HTTP client given to instant-acme, which keeps the last response.
+/// The HTTP client given to instant-acme. `last` is the result of the last POST, or the error of the last request.
 #[derive(Clone, Debug)]
 struct Transport {
     acme: Acme,
@@ -56,8 +58,8 @@ impl Transport {
         Self { acme, last: Arc::default() }
     }
 
-    /// Answers a request of instant-acme: the directory and nonces from those of the client, everything else by a request to the
-    /// CA, whose result is kept in `last`.
+    /// Answers a request of instant-acme: GET with the cached directory, HEAD with a nonce of [`Acme`], and every other
+    /// method by sending the request to the CA. Stores the CA's response, or the error, in `last`.
     async fn exchange(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let (head, body) = request.into_parts();
         let given = match head.method {
@@ -77,7 +79,7 @@ impl Transport {
                 };
                 self.acme.exchange(&head.uri.to_string(), body.to_vec()).await.map(|response| {
                     *lock(&self.last) = Some(Ok(response.clone()));
-                    // The nonce went into the pool.
+                    // `exchange` has added the nonce to the pool already.
                     let mut headers = response.headers;
                     headers.remove(REPLAY_NONCE);
                     (response.status, headers, response.body)
@@ -98,8 +100,11 @@ impl Transport {
         }
     }
 
-    /// Takes the response to the last call. `None` if its nonce was rejected, so that the call has to be repeated. `missing` is the
-    /// kind of the error for status 404.
+    /// Takes the stored response to the last call `called`. `None` if the CA rejected the nonce, so that the caller
+    /// repeats the call. `missing` is the kind of the error for status 404.
+    ///
+    /// # Errors
+    /// Returns an [`AcmeError`] for an error response, or if there was no response; `url` is named in the message.
     fn response<T>(
         &self,
         called: &Result<T, Error>,
@@ -119,18 +124,20 @@ impl Transport {
 
 const REPLAY_NONCE: http::HeaderName = http::HeaderName::from_static("replay-nonce");
 
+/// Returns the transient error for a request to `url` whose nonces were all rejected.
 fn refused_nonces(url: &str) -> AcmeError {
     let why = format!("{url}: the authority refused {} nonces in a row", MAX_CALLS * 3);
     AcmeError::new(ErrorKind::Transient, why)
 }
 
-/// An order, as instant-acme holds it.
+/// An order handle of instant-acme, with the transport that it sends by.
 struct OpenOrder {
     order: Order,
     transport: Transport,
 }
 
-/// The orders of an account whose key is ES256, the only kind that instant-acme 0.8 signs with.
+/// The order path of an account whose key is ES256, the only algorithm that instant-acme 0.8 signs with. `open` caches
+/// order handles by order URL.
 pub(super) struct OrderPath {
     acme: Acme,
     url: String,
@@ -145,12 +152,13 @@ impl fmt::Debug for OrderPath {
 }
 
 impl OrderPath {
-    /// Returns `None` for a key of another kind.
+    /// Creates the order path of an account. `None` if its key is not ES256.
     pub(super) fn new(acme: Acme, key: &AccountKey, url: String) -> Option<Self> {
         let key = key.es256_pkcs8()?;
         Some(Self { acme, url, key, open: Mutex::default() })
     }
 
+    /// Creates instant-acme's handle of the account, which sends by `transport`.
     async fn account(&self, transport: &Transport) -> Result<Account, AcmeError> {
         let builder = Account::builder_with_http(Box::new(transport.clone()));
         let (key, directory) = (self.key.clone_key(), self.acme.url().to_owned());
@@ -161,6 +169,7 @@ impl OrderPath {
         })
     }
 
+    /// Adds an order handle to the cache, which is cleared before if it is full.
     fn keep(&self, order: Order, transport: Transport) -> Arc<tokio::sync::Mutex<OpenOrder>> {
         let url = order.url().to_owned();
         let kept = Arc::new(tokio::sync::Mutex::new(OpenOrder { order, transport }));
@@ -172,11 +181,12 @@ impl OrderPath {
         kept
     }
 
+    /// Returns the cached handle of an order.
     fn known_order(&self, url: &str) -> Option<Arc<tokio::sync::Mutex<OpenOrder>>> {
         lock(&self.open).get(url).cloned()
     }
 
-    /// Places an order.
+    /// Creates an order at the newOrder resource `url`. Returns the CA's response.
     pub(super) async fn new_order(
         &self,
         url: &str,
@@ -199,7 +209,7 @@ impl OrderPath {
         for _ in 0..MAX_CALLS {
             let made = account.new_order(&wanted).await;
             if let Some(response) = transport.response(&made, url, ErrorKind::Refused)? {
-                // An answer that instant-acme does not take is an order all the same: it is read again.
+                // An order whose body instant-acme cannot parse exists nevertheless: it is fetched by its URL later.
                 if let Ok(order) = made {
                     self.keep(order, transport);
                 }
@@ -209,7 +219,7 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Reads an order.
+    /// Fetches an order, through the cached handle if there is one. Returns the CA's response.
     pub(super) async fn order(&self, url: &str) -> Result<Response, AcmeError> {
         if let Some(kept) = self.known_order(url) {
             let mut kept = kept.lock().await;
@@ -224,6 +234,8 @@ impl OrderPath {
         self.open(url).await.map(|(response, _)| response)
     }
 
+    /// Fetches an order and caches its handle. Returns the CA's response, and the handle unless instant-acme cannot
+    /// parse the order.
     async fn open(
         &self,
         url: &str,
@@ -240,6 +252,7 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
+    /// Returns the cached handle of an order, or fetches the order. `None` if instant-acme cannot parse it.
     async fn find_or_open(&self, url: &str) -> Result<Option<Arc<tokio::sync::Mutex<OpenOrder>>>, AcmeError> {
         match self.known_order(url) {
             Some(kept) => Ok(Some(kept)),
@@ -247,7 +260,8 @@ impl OrderPath {
         }
     }
 
-    /// Reads an authorization of an order. `None` if instant-acme has no such one.
+    /// Fetches the authorization with this URL of an order. `None` if the order does not list it, or instant-acme
+    /// cannot parse the order.
     pub(super) async fn authorization(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
         let Some(kept) = self.find_or_open(order).await? else { return Ok(None) };
         let mut kept = kept.lock().await;
@@ -258,10 +272,10 @@ impl OrderPath {
             while let Some(next) = all.next().await {
                 match next {
                     Ok(handle) if handle.url() != url => {
-                        // Of another name, and perhaps read on the way.
+                        // An authorization of another name, which may have been fetched on the way.
                         lock(&transport.last).take();
                     }
-                    // It was read just now, or is read again.
+                    // The iterator has just fetched it, or returns a cached state that has to be refreshed.
                     Ok(mut handle) => {
                         let fresh = lock(&transport.last).is_some();
                         found = Some(if fresh { Ok(()) } else { handle.refresh().await.map(|_| ()) });
@@ -281,8 +295,8 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Indicates to the CA that a challenge of an order is ready for validation. Returns `false` if instant-acme does not know the
-    /// challenge.
+    /// Indicates to the CA that a DNS-01 challenge of an order is ready for validation. Returns `false`, without a
+    /// request, if instant-acme cannot parse the order or an authorization, or no authorization has the challenge.
     pub(super) async fn trigger(&self, order: &str, challenge: &str) -> Result<bool, AcmeError> {
         let Some(kept) = self.find_or_open(order).await? else { return Ok(false) };
         let mut kept = kept.lock().await;
@@ -308,7 +322,8 @@ impl OrderPath {
         Err(refused_nonces(challenge))
     }
 
-    /// Sends the certificate signing request of an order. `None` if the order is not one that instant-acme takes.
+    /// Finalizes an order with a certificate signing request in DER. `url` is named in errors. `None` if instant-acme
+    /// cannot parse the order.
     pub(super) async fn finalize(
         &self,
         order: &str,
@@ -327,7 +342,8 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Downloads the chain of an order that is open here. `None` if it is not, or has another certificate.
+    /// Downloads the chain at `url` of an order, and removes the order from the cache. `None` if the order is not
+    /// cached, or its certificate has another URL.
     pub(super) async fn certificate(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
         let Some(kept) = self.known_order(order) else { return Ok(None) };
         let mut kept = kept.lock().await;
@@ -344,7 +360,7 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Revokes a certificate.
+    /// Revokes a certificate in DER. `url` is that of the revokeCert resource, named in errors.
     pub(super) async fn revoke(
         &self,
         url: &str,
@@ -365,11 +381,13 @@ impl OrderPath {
     }
 }
 
+/// Returns `true` if an authorization has a DNS-01 challenge with this URL.
 fn has(handle: &AuthorizationHandle<'_>, challenge: &str) -> bool {
     handle.challenges.iter().any(|known| known.r#type == ChallengeType::Dns01 && known.url == challenge)
 }
 
-/// Returns the revocation reason of a code (RFC 5280 §5.3.1). `None` for 7 and from 11 on, which are not assigned.
+/// Converts a reason code (RFC 5280 §5.3.1) to instant-acme's revocation reason. `None` for 7 and from 11 on, which are
+/// not assigned.
 pub(super) const fn reason(code: u8) -> Option<RevocationReason> {
     Some(match code {
         0 => RevocationReason::Unspecified,

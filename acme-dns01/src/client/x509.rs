@@ -72,7 +72,7 @@ impl KeyPair {
     /// Parses a private key in PEM.
     ///
     /// # Errors
-    /// Returns [`CertificateError::Key`] if it is not valid.
+    /// Returns [`CertificateError::Key`] if it is not valid or of an unsupported type.
     pub fn from_pem(text: &SecretString) -> Result<Self, CertificateError> {
         let pair = rcgen::KeyPair::from_pem(text.expose_secret());
         Ok(Self { pair: pair.map_err(|why| CertificateError::Key(why.to_string()))? })
@@ -98,7 +98,8 @@ impl KeyPair {
         key_type(&info).parse().ok()
     }
 
-    /// Creates a certificate signing request (PKCS #10) in DER for these names.
+    /// Creates a certificate signing request (PKCS #10) in DER with these names as subject alternative names and an
+    /// empty subject.
     ///
     /// # Errors
     /// Returns [`CertificateError::Request`] if a name is not valid or the signature fails.
@@ -112,8 +113,9 @@ impl KeyPair {
     }
 }
 
-/// Generates a key with a self-signed certificate, as a placeholder to serve until a CA has issued one. Returns chain and key in
-/// PEM. The certificate is valid for ten years, from a day before `now`.
+/// Generates a key with a self-signed certificate, as a placeholder to serve until a CA has issued one. Returns chain
+/// and key in PEM. The certificate is valid from the day before `now` until the same day ten years later, or the 28th
+/// if that day is later in its month.
 ///
 /// # Errors
 /// Returns a [`CertificateError`] if no key can be generated, or a name is not valid.
@@ -130,7 +132,7 @@ pub fn self_signed(
     params.distinguished_name.push(rcgen::DnType::CommonName, SELF_SIGNED);
     let (year, month, day) = now.before(DAY).date();
     params.not_before = rcgen::date_time_ymd(year, month, day);
-    // The last day of February is not in every year.
+    // February 29 does not exist in every year.
     params.not_after = rcgen::date_time_ymd(year + 10, month, day.min(28));
     let certificate = params.self_signed(&key.pair).map_err(wrong)?;
     Ok((certificate.pem(), key.pem()))
@@ -139,24 +141,29 @@ pub fn self_signed(
 /// Subject common name of placeholder certificates.
 const SELF_SIGNED: &str = "acme-dns01 self-signed";
 
+/// Parses all certificates of a PEM text to DER. Empty if the text contains none.
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|why| CertificateError::Chain(why.to_string()))
 }
 
+/// Parses a certificate in DER.
 fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, CertificateError> {
     X509Certificate::from_der(der)
         .map(|(_, certificate)| certificate)
         .map_err(|why| CertificateError::Chain(why.to_string()))
 }
 
-/// Returns the serial number of a certificate in DER, in hexadecimal digits without leading zeros.
+/// Returns the serial number of a certificate in DER, in lowercase hexadecimal digits without leading zeros.
 pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateError> {
     Ok(hex(parse(der)?.raw_serial()).trim_start_matches('0').to_owned())
 }
 
 /// Returns the first certificate of a chain as DER.
+///
+/// # Errors
+/// Returns [`CertificateError::Chain`] if the text contains no certificate, or is not valid PEM.
 pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
     let first = certificates(pem)?.into_iter().next();
     first
@@ -164,7 +171,8 @@ pub(crate) fn leaf(pem: &str) -> Result<Vec<u8>, CertificateError> {
         .ok_or_else(|| CertificateError::Chain("expected a certificate, found none".to_owned()))
 }
 
-/// Returns the issuer common names of all certificates in a chain, end-entity certificate first.
+/// Returns the issuer common names of a chain's certificates, end-entity certificate first. Certificates without one,
+/// or that cannot be parsed, are left out; empty if the PEM is not valid.
 #[must_use]
 pub fn chain_issuers(pem: &str) -> Vec<String> {
     let ders = certificates(pem).unwrap_or_default();
@@ -176,7 +184,9 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
     names.collect()
 }
 
-/// Reads the properties of a chain's first certificate.
+/// Reads the properties of a chain's first certificate, and the digest of the whole chain.
+/// [`CertificateInfo::authority`] is an empty string for a certificate of a CA, since the configured name is not part
+/// of the certificate.
 ///
 /// # Errors
 /// Returns [`CertificateError::Chain`] if the text contains no valid certificate.
@@ -225,7 +235,7 @@ pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     info.public_key = hex(digest::digest(&digest::SHA256, leaf.public_key().raw).as_ref());
     info.key_type = key_type(leaf.public_key());
     info.ari = ari;
-    // The authority that it was ordered from is not in it.
+    // The configured name of the CA is not part of the certificate.
     info.authority = (origin == Origin::Authority).then(String::new);
     (info.issuer, info.origin) = (issuer, origin);
     let mut chain = digest::Context::new(&digest::SHA256);
@@ -234,8 +244,8 @@ pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     Ok(info)
 }
 
-/// Verifies that a chain is for this key and these names. Returns the chain without other PEM blocks, and the properties of its
-/// first certificate.
+/// Verifies that a chain's first certificate has the public key of `key` and exactly these names, which must be sorted.
+/// Returns the chain without other PEM blocks, and the properties of its first certificate.
 ///
 /// # Errors
 /// Returns a [`CertificateError`] for another key or other names, or if the chain is not valid.
@@ -256,6 +266,7 @@ pub fn verify_pair(
     Ok((clean, held))
 }
 
+/// Returns the type of a public key: `rsa` or `ec` followed by its size in bits, or `unknown`.
 fn key_type(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> String {
     match key.parsed() {
         Ok(PublicKey::RSA(rsa)) => format!("rsa{}", rsa.key_size()),

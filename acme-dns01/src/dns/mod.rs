@@ -1,8 +1,9 @@
-//! DNS lookups. Recursive resolvers answer for records of long standing, authoritative name servers for records just written.
+//! DNS lookups: at recursive resolvers for long-standing records, at authoritative name servers for recently written
+//! ones.
 //!
-//! A recursive resolver is never asked for a name under `_acme-challenge` before its record exists, since it would remember
-//! the absence. Where authorities cannot be reached, or something answers in their place, [`LookupMode::Resolvers`] asks only
-//! resolvers.
+//! No recursive resolver is queried for a name under `_acme-challenge` before its record exists, since the resolver
+//! would cache its absence. Where authoritative name servers cannot be reached, or queries to them are intercepted,
+//! [`LookupMode::Resolvers`] queries resolvers only.
 
 mod wire;
 mod zone;
@@ -22,18 +23,20 @@ use std::time::Duration;
 /// A DNS client: resolvers, lookup mode and time limit.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// Recursive resolvers, tried in this order.
+    /// Recursive resolvers, queried in this order until one responds.
     pub resolvers: Vec<SocketAddr>,
-    /// Servers that are queried for the challenge's TXT record.
+    /// Servers that are queried for CNAME records of the challenge name and for its TXT record. Default:
+    /// [`LookupMode::Authorities`].
     pub mode: LookupMode,
     /// UDP and TCP port of authoritative name servers. Default: 53.
     pub authority_port: u16,
-    /// Time limit of one query to one server.
+    /// Time limit of one query to one server over one transport. Default: 5 s.
     pub within: Duration,
 }
 
 impl Dns {
-    /// Creates a client with the resolvers of `/etc/resolv.conf`, or those of the local host if it names none.
+    /// Creates a client with the resolvers of `/etc/resolv.conf` on port 53, or with 127.0.0.1 if the file is missing
+    /// or names none.
     #[must_use]
     pub fn system() -> Self {
         let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -48,7 +51,8 @@ impl Dns {
         Self::new(resolvers)
     }
 
-    /// Creates a client with these resolvers, in order, that queries authoritative name servers on port 53.
+    /// Creates a client with these resolvers, in order, that queries authoritative name servers on port 53, with a time
+    /// limit of 5 s.
     #[must_use]
     pub const fn new(resolvers: Vec<SocketAddr>) -> Self {
         Self { resolvers, mode: LookupMode::Authorities, authority_port: 53, within: Duration::from_secs(5) }
@@ -57,7 +61,7 @@ impl Dns {
     /// Queries the resolvers in order, and returns the first response with the code NOERROR or NXDOMAIN.
     ///
     /// # Errors
-    /// The error of the last resolver, or [`DnsError::NoResolver`].
+    /// Returns the error of the last resolver, or [`DnsError::NoResolver`] if none is configured.
     async fn resolve(&self, name: &str, kind: RecordType) -> Result<Message, DnsError> {
         let mut last = DnsError::NoResolver;
         for resolver in &self.resolvers {
@@ -78,11 +82,12 @@ impl Dns {
         Err(last)
     }
 
-    /// Finds the zone and the name of a challenge's TXT record. Follows CNAME records and delegations.
+    /// Finds the zone and the name of a challenge's TXT record. Follows CNAME records and, in the mode
+    /// [`LookupMode::Authorities`], delegations.
     ///
     /// # Errors
-    /// Returns [`DnsError::Loop`] for a CNAME loop or more than 16 CNAME records, [`DnsError::NoZone`] without a zone, or the error
-    /// of the last server.
+    /// Returns [`DnsError::Loop`] for a CNAME loop or more than 16 CNAME records, [`DnsError::NoZone`] without a zone,
+    /// or the error of the last server.
     pub async fn target(&self, name: &str) -> Result<Target, DnsError> {
         let mut seen = vec![name.trim_end_matches('.').to_ascii_lowercase()];
         loop {
@@ -114,10 +119,11 @@ impl Dns {
         }
     }
 
-    /// Returns the servers to ask for a name's record: every address of every authority, or the resolvers.
+    /// Returns the servers to query for a name's TXT record, by [`mode`](Self::mode): each address of each
+    /// authoritative name server with its host name, or the resolvers under the name `resolver`.
     async fn servers_of(&self, name: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
         match self.mode {
-            // With every server in trouble, each is asked all the same, so that each is named.
+            // If no server answers correctly, all are queried nevertheless, so that the report names each.
             LookupMode::Authorities => match self.ask_authority(name, RecordType::TXT).await {
                 Ok(found) => Ok(found.servers),
                 Err(_) => self.authorities(&self.zone(name).await?).await,
@@ -128,8 +134,9 @@ impl Dns {
         }
     }
 
-    /// Queries the TXT records of a name at every address of every authoritative name server, or at every resolver, by
-    /// [`mode`](Self::mode). A server that does not answer is in the result as [`Reply::Silence`].
+    /// Queries the TXT records of a name concurrently at every address of every authoritative name server, or at every
+    /// resolver, by [`mode`](Self::mode). The answers are in no particular order. A server that does not respond is in
+    /// the result as [`Reply::Silence`].
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
@@ -164,7 +171,9 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Checks that every TXT value is visible at its name on every server. `wanted` holds pairs of name and value.
+    /// Checks that every TXT value is visible at its name on every server. `wanted` holds pairs of name and value. If
+    /// queries to authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name
+    /// with a missing value.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
@@ -183,7 +192,8 @@ impl Dns {
                     return Ok(Visibility::Incomplete(format!("{name}: {}", report(&verdicts))));
                 }
                 Propagation::Hijacked => {
-                    // What answers in their place would answer a resolver's question too.
+                    // The interceptor would also answer the queries of a resolver on this host, so the configured ones
+                    // are asked.
                     let by_resolvers = Self { mode: LookupMode::Resolvers, ..self.clone() };
                     let answers = by_resolvers.txt(name).await?;
                     match propagation(&answers, &values, LookupMode::Resolvers) {
@@ -205,10 +215,12 @@ impl Dns {
         Ok(Visibility::Complete { unreachable: silent })
     }
 
-    /// Returns the relevant CAA record set of a name, and the name at which it was found (RFC 8659 §3).
+    /// Returns the relevant CAA record set of a name, and the name at which it was found (RFC 8659 §3): the first of
+    /// the name and its parents with CAA records. The set is empty, at the name itself, if there are none.
     ///
     /// # Errors
-    /// Returns a [`DnsError`] if no resolver answers. A CA does not issue then either.
+    /// Returns a [`DnsError`] if no resolver responds with NOERROR or NXDOMAIN. A CA does not issue in that case
+    /// either.
     pub async fn caa(&self, name: &str) -> Result<(String, Vec<Caa>), DnsError> {
         let mut at = Some(name.trim_end_matches('.'));
         while let Some(here) = at {
@@ -240,14 +252,14 @@ impl Dns {
 pub enum Visibility {
     /// Every server has every value.
     Complete {
-        /// Addresses that did not answer, of servers that answered by another one.
+        /// Addresses that did not answer, of name servers that answered at another address.
         unreachable: Vec<String>,
     },
-    /// At least one server lacks a value; a human-readable report.
+    /// A server lacks a value, or queries are intercepted; a human-readable report.
     Incomplete(String),
 }
 
-/// Compares two names without case and trailing dot.
+/// Returns `true` if two domain names are equal apart from case and a trailing dot.
 fn same(one: &str, other: &str) -> bool {
     one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }

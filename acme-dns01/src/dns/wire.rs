@@ -1,4 +1,4 @@
-//! One query to one server: over UDP, and over TCP if the response is truncated.
+//! Queries to a single server, over UDP with fallback to TCP.
 
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::{Name, RecordType};
@@ -22,7 +22,7 @@ pub enum DnsError {
         /// The human-readable reason.
         why: String,
     },
-    /// The server did not respond within the time limit, or could not be reached.
+    /// The server did not send a response within the time limit, or could not be reached.
     #[error("{server}: {why}")]
     Unreachable {
         /// Address of the server.
@@ -30,7 +30,7 @@ pub enum DnsError {
         /// Description of the error.
         why: String,
     },
-    /// The server responded with an error code.
+    /// The server responded with a code other than NOERROR and NXDOMAIN.
     #[error("{server} answered {code} for {name}")]
     Code {
         /// Address of the server.
@@ -40,13 +40,13 @@ pub enum DnsError {
         /// Name of the response code.
         code: String,
     },
-    /// No address of any of the zone's authoritative name servers is known.
+    /// No name server of the zone has an address to which there is a route.
     #[error("no name server of {zone} has an address that can be reached")]
     NoAuthority {
         /// Name of the zone.
         zone: String,
     },
-    /// No zone contains the name, as far as the resolvers know.
+    /// No zone with at least two labels contains the name, according to the resolvers.
     #[error("no zone is found for {name}: is the domain registered and delegated?")]
     NoZone {
         /// The name that was looked up.
@@ -60,13 +60,13 @@ pub enum DnsError {
         /// Name of the zone.
         zone: String,
     },
-    /// Responses come from another server than the queried one: port 53 is intercepted.
+    /// A server that should be authoritative responds as a recursive resolver: port 53 is intercepted.
     #[error("the connection to {server} is intercepted: set dns.mode = \"resolvers\"")]
     Hijacked {
         /// Address of the server.
         server: SocketAddr,
     },
-    /// A resolver does not support queries of this record type.
+    /// A resolver responded with NOTIMP to queries of this record type.
     #[error(
         "{server} does not answer {code} queries (Tailscale's MagicDNS is such a resolver): set [dns] resolvers to one that \
          does, such as 1.1.1.1"
@@ -77,15 +77,17 @@ pub enum DnsError {
         /// Record type of the query.
         code: String,
     },
-    /// The CNAME records of the challenge name form a loop.
+    /// CNAME records form a loop or a chain that is too long, or there are more than eight nested delegations.
     #[error("the CNAMEs form a loop: {chain}")]
     Loop {
-        /// The names of the CNAME chain, in lookup order, separated by arrows.
+        /// The names of the CNAME chain, in lookup order, separated by arrows, or the zone at which delegations were
+        /// given up.
         chain: String,
     },
 }
 
-/// Sends a query to one server and returns its response.
+/// Sends one query with EDNS (payload size 1232) to a server and returns its response, whatever its code. `recursion`
+/// sets the RD bit. `within` is the time limit per transport.
 pub(crate) async fn ask(
     server: SocketAddr,
     name: &str,
@@ -108,7 +110,12 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
-/// Sends a message and returns the response, parsed and as bytes.
+/// Sends a message and returns the response with this `id`, parsed and as bytes. With `reliably` over TCP only;
+/// otherwise over UDP, twice with half of the time limit each, and then over TCP if the response was truncated or none
+/// arrived.
+///
+/// # Errors
+/// Returns [`DnsError::Unreachable`] without a response within the time limit.
 pub(crate) async fn exchange(
     server: SocketAddr,
     bytes: &[u8],
@@ -119,7 +126,7 @@ pub(crate) async fn exchange(
     let unreachable = |why: String| DnsError::Unreachable { server, why };
     if !reliably {
         let mut last = format!("no answer within {} s", within.as_secs());
-        // A datagram may be lost.
+        // Datagrams can be lost.
         for _ in 0..2 {
             match tokio::time::timeout(within / 2, by_udp(server, bytes, id)).await {
                 Ok(Ok((answer, _))) if answer.truncation => break,
@@ -128,7 +135,7 @@ pub(crate) async fn exchange(
                 Err(_) => {}
             }
         }
-        // TCP may be open where UDP is not, and a cut answer is whole there.
+        // TCP may be allowed where UDP is blocked, and has room for a response that was truncated.
         return match tokio::time::timeout(within, by_tcp(server, bytes)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(unreachable(last)),
@@ -140,6 +147,7 @@ pub(crate) async fn exchange(
     }
 }
 
+/// Sends a datagram and waits, without a time limit, for a DNS message with this `id`. Other datagrams are ignored.
 async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(Message, Vec<u8>)> {
     let local: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -152,7 +160,7 @@ async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(M
     loop {
         let length = socket.recv(&mut buffer).await?;
         let found = buffer.get(..length).unwrap_or_default();
-        // What does not answer our question is not for us.
+        // Datagrams that are not a response to this query are ignored.
         if let Ok(message) = Message::from_vec(found)
             && message.id == id
         {
@@ -161,6 +169,8 @@ async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(M
     }
 }
 
+/// Sends a message over a new TCP connection, with its length in two octets (RFC 1035 §4.2.2), and returns the
+/// response, whose id is not compared.
 async fn by_tcp(server: SocketAddr, bytes: &[u8]) -> std::io::Result<(Message, Vec<u8>)> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(bytes.len()).map_err(std::io::Error::other)?;
@@ -173,7 +183,7 @@ async fn by_tcp(server: SocketAddr, bytes: &[u8]) -> std::io::Result<(Message, V
     Ok((message, buffer))
 }
 
-/// Returns `true` if there is a route to the address.
+/// Returns `true` if the kernel has a route to the address. No packet is sent.
 pub(super) fn routed(address: SocketAddr) -> bool {
     let local: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

@@ -1,4 +1,4 @@
-//! Zones, their authorities and delegations.
+//! Zones, their authoritative name servers, and delegations.
 
 use super::wire::{ask, routed};
 use super::{Dns, DnsError, same};
@@ -9,11 +9,13 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use std::net::{IpAddr, SocketAddr};
 
 impl Dns {
-    /// Finds the zone of a name by queries to the resolvers. A name that begins with `_` is not itself queried, since a resolver
-    /// would cache its absence.
+    /// Finds the zone of a name by SOA queries to the resolvers, for the name and then each parent. A name that begins
+    /// with `_` is not itself queried, since a resolver would cache its absence. The zone is in lower case, without a
+    /// trailing dot.
     ///
     /// # Errors
-    /// Returns [`DnsError::NoZone`] if no zone is found, or the last error if no resolver responds.
+    /// Returns [`DnsError::NoZone`] if no zone of two or more labels is found, or the last error if no resolver
+    /// responds.
     pub async fn zone(&self, name: &str) -> Result<String, DnsError> {
         let name = name.trim_end_matches('.');
         let new = name.starts_with('_');
@@ -24,7 +26,7 @@ impl Dns {
                     RData::SOA(_) => Some(record.name.to_ascii().trim_end_matches('.').to_ascii_lowercase()),
                     _ => None,
                 });
-            // A CNAME leads to another zone, whose SOA says nothing about this name.
+            // Behind a CNAME record the SOA is that of another zone, which does not contain this name.
             let covers = |zone: &String| same(zone, candidate) || candidate.ends_with(&format!(".{zone}"));
             if let Some(zone) = found.filter(covers).filter(|zone| zone.contains('.')) {
                 return Ok(zone);
@@ -33,11 +35,12 @@ impl Dns {
         Err(DnsError::NoZone { name: name.to_owned() })
     }
 
-    /// Returns the authoritative name servers of a zone, each by host name with every address to which there is a route.
+    /// Returns the authoritative name servers of a zone: a pair of host name and address for each address to which
+    /// there is a route.
     ///
     /// # Errors
-    /// Returns [`DnsError::NoAuthority`] if no server has such an address, or an error if no resolver responds. The failure of a
-    /// single lookup among several is ignored.
+    /// Returns [`DnsError::NoAuthority`] if no server has such an address, or an error if no resolver responds. The
+    /// failure of a single lookup among several is ignored.
     pub async fn authorities(&self, zone: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
         let message = self.resolve(zone, RecordType::NS).await?;
         let names = name_servers(message.answers.iter().chain(&message.authorities), None);
@@ -51,7 +54,9 @@ impl Dns {
         }
     }
 
-    /// Looks up the addresses of name servers. A server without any is in the result once, without an address.
+    /// Looks up the IPv4 and IPv6 addresses of name servers, and returns those to which there is a route. A server
+    /// without any is in the result once, without an address; its `error` is `None` if it has addresses that merely
+    /// have no route.
     async fn addresses(&self, names: &[String]) -> Vec<NameServer> {
         let mut found: Vec<NameServer> = Vec::new();
         for server in names {
@@ -91,8 +96,12 @@ impl Dns {
         found
     }
 
-    /// Asks the authorities of a name, from the zone that resolvers know down every delegation. The answer of the first that is
-    /// authoritative counts.
+    /// Queries the authoritative name servers of a name, beginning with the zone that resolvers know, and follows
+    /// referrals to child zones. Returns the first authoritative answer.
+    ///
+    /// # Errors
+    /// Returns [`DnsError::NoAuthority`] if a child zone has no usable address, [`DnsError::Loop`] after eight
+    /// referrals, or the last server's error.
     pub(super) async fn ask_authority(
         &self,
         name: &str,
@@ -103,7 +112,7 @@ impl Dns {
         for _ in 0..MAX_DELEGATIONS {
             match self.ask_servers(&servers, &zone, name, kind).await? {
                 ServerReply::Answer(message) => {
-                    // A server that has the child zone too answers from it, without a referral.
+                    // A server that is authoritative for the child zone too answers from that zone, without a referral.
                     if let Some(child) = child_zone(&message, &zone, name) {
                         servers = self.authorities(&child).await.unwrap_or(servers);
                         zone = child;
@@ -131,7 +140,10 @@ impl Dns {
         Err(DnsError::Loop { chain: format!("delegations below {zone}") })
     }
 
-    /// Asks all servers at once; the first answer or referral counts.
+    /// Queries all servers concurrently, and returns the first authoritative answer or referral.
+    ///
+    /// # Errors
+    /// Returns the last error if no server gives either.
     async fn ask_servers(
         &self,
         servers: &[(String, SocketAddr)],
@@ -176,8 +188,8 @@ impl Dns {
         Err(last)
     }
 
-    /// Reads a delegation from `zone` to a zone at or above `name`, with the addresses of its name servers in the message. `None`
-    /// if the message has none.
+    /// Reads a referral from `zone` to a zone at or above `name`, with the names of its name servers and their
+    /// addresses in the additional section. `None` if the message contains none.
     fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<ServerReply> {
         let inside = |child: &str| {
             child.len() > zone.len() && (same(child, name) || name.ends_with(&format!(".{child}")))
@@ -202,7 +214,8 @@ impl Dns {
         Some(ServerReply::Referral { child, names, glue })
     }
 
-    /// Queries every address of every authoritative name server of a name's zone, or every resolver, for the zone.
+    /// Queries the SOA record of a name's zone at every address of every authoritative name server, or at every
+    /// resolver, by [`mode`](Self::mode), and returns each with the error found.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the zone or its name servers cannot be found.
@@ -265,7 +278,7 @@ impl Dns {
     }
 }
 
-/// Maximum number of delegations followed for one name.
+/// Maximum number of referrals followed for one name.
 const MAX_DELEGATIONS: usize = 8;
 
 /// Location of a challenge's TXT record.
@@ -278,15 +291,16 @@ pub struct Target {
     pub zone: String,
 }
 
-/// An address of a name server, with the outcome of a query to it.
+/// One address of a name server, with the outcome of a query to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NameServer {
     /// Host name of the server.
     pub server: String,
-    /// IP address with port. `None` if the server has no reachable address.
+    /// IP address with port. `None` if the server has no address to which there is a route.
     pub address: Option<SocketAddr>,
-    /// Description of the error. `None` if the server answers correctly.
+    /// Description of the error. `None` if the server answers correctly, or was not queried because there is no route
+    /// to it.
     pub error: Option<String>,
     lookup: Option<DnsError>,
 }
@@ -304,12 +318,15 @@ pub(super) struct AuthorityAnswer {
     pub(super) servers: Vec<(String, SocketAddr)>,
 }
 
+/// The response of an authoritative name server: an answer, or a referral to the zone `child` with the names of its
+/// name servers and the addresses given for them (glue).
 enum ServerReply {
     Answer(Box<Message>),
     Referral { child: String, names: Vec<String>, glue: Vec<(String, SocketAddr)> },
 }
 
-/// Returns the zone that an answer is from, by its SOA record, if it is one below `zone`.
+/// Returns the child zone of `zone` that an answer is from, by its SOA record. `None` if the SOA record is not of a
+/// zone below `zone` at or above `name`.
 fn child_zone(message: &Message, zone: &str, name: &str) -> Option<String> {
     let records = message.answers.iter().chain(&message.authorities);
     records
@@ -318,6 +335,7 @@ fn child_zone(message: &Message, zone: &str, name: &str) -> Option<String> {
         .find(|owner| owner.len() > zone.len() && (same(owner, name) || name.ends_with(&format!(".{owner}"))))
 }
 
+/// Returns the IP address of an A or AAAA record. `None` for other types.
 fn address(record: &Record) -> Option<IpAddr> {
     match &record.data {
         RData::A(address) => Some(address.0.into()),
@@ -326,7 +344,8 @@ fn address(record: &Record) -> Option<IpAddr> {
     }
 }
 
-/// Returns the names in NS records, in order; those of one owner if it is given.
+/// Returns the host names in NS records, in order, lower case and without duplicates. With `owner`, only records of
+/// that name count.
 fn name_servers<'r>(records: impl Iterator<Item = &'r Record>, owner: Option<&str>) -> Vec<String> {
     let mut names = Vec::new();
     for record in records {

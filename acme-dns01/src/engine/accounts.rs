@@ -1,4 +1,4 @@
-//! Accounts: one for each directory URL, registered once, found again after a restart at any point.
+//! Accounts: one per directory URL, registered once, and recovered after a restart at any point.
 
 use crate::adopt::FoundAccount;
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Attempts to take the lock of an account, 100 ms apart.
+/// Attempts to take the lock of an account, 100 ms apart: one minute in total.
 const LOCK_ATTEMPTS: u32 = 600;
 
 /// A CA, with the settings of the account there.
@@ -19,7 +19,7 @@ pub struct Authority {
     pub acme: Acme,
     /// Contact addresses of the account: mail addresses without `mailto:`.
     pub contact: Vec<String>,
-    /// External account binding (RFC 8555 §7.3.4) of a newly registered account.
+    /// External account binding (RFC 8555 §7.3.4) for a new account. `None` if the CA requires none.
     pub external_account: Option<ExternalAccount>,
     /// Whether the user agreed to the CA's terms of service. Without it no account is registered. [`Authority::new`]
     /// sets `true`.
@@ -41,26 +41,27 @@ impl Authority {
     }
 }
 
-/// Returns the key under which a store keeps the account of a directory URL: the URL without its scheme, every character
-/// other than ASCII letters, digits, `-` and `.` replaced by `_`.
+/// Returns the key under which a store keeps the account of a directory URL: the URL without its scheme, with every
+/// character other than ASCII letters, digits, `-` and `.` replaced by `_`.
 #[must_use]
 pub fn account_key(directory: &str) -> String {
     let bare = directory.split_once("://").map_or(directory, |(_, rest)| rest);
     bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' }).collect()
 }
 
-/// Returns scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL, or the whole URL if it has no path.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url.get(host..).and_then(|rest| rest.find('/')).and_then(|end| url.get(..host + end)).unwrap_or(url)
 }
 
+/// Converts a store error: transient errors stay transient, others are local.
 pub(super) fn store_error(error: &StoreError) -> AcmeError {
     let kind = if error.is_transient() { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, crate::error_chain(error))
 }
 
-/// The configured authorities, and their accounts in the store.
+/// The configured authorities by name, and their accounts in the store.
 pub(super) struct AccountKeeper {
     pub(super) authorities: BTreeMap<String, Authority>,
     store: Arc<dyn Store>,
@@ -71,6 +72,10 @@ impl AccountKeeper {
         Self { authorities: BTreeMap::new(), store }
     }
 
+    /// Returns the authority with this configured name.
+    ///
+    /// # Errors
+    /// Returns an error that lists the configured names if there is none.
     pub(super) fn authority(&self, name: &str) -> Result<&Authority, AcmeError> {
         self.authorities.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.authorities.keys().map(String::as_str).collect();
@@ -79,19 +84,24 @@ impl AccountKeeper {
         })
     }
 
-    /// Returns the directory URLs by the authority's name.
+    /// Returns the directory URL of each authority, by its configured name.
     pub(super) fn directories(&self) -> BTreeMap<String, String> {
         let url = |(name, authority): (&String, &Authority)| (name.clone(), authority.acme.url().to_owned());
         self.authorities.iter().map(url).collect()
     }
 
-    /// Returns the account URL if the account is registered, without a request to the CA.
+    /// Returns the account URL from the store, without a request to the CA. `None` if no account is registered, or the
+    /// store or the name cannot be read.
     pub(super) async fn known_url(&self, name: &str) -> Option<String> {
         let authority = self.authority(name).ok()?;
         self.load_stored(name, authority).await.ok().flatten().and_then(|account| account.url)
     }
 
-    /// Waits for the lock of an account, which is held for seconds during a registration.
+    /// Waits up to a minute for the lock of an account, which another process holds during a registration or key
+    /// change.
+    ///
+    /// # Errors
+    /// Returns a local error if the lock is still held then, or the store's error.
     async fn wait_for_lock(&self, authority: &Authority) -> Result<Lock, AcmeError> {
         let name = format!("account@{}", account_key(authority.acme.url()));
         for _ in 0..LOCK_ATTEMPTS {
@@ -104,8 +114,8 @@ impl AccountKeeper {
         Err(AcmeError::new(ErrorKind::Local, why))
     }
 
-    /// Reads the stored account of a CA: under its directory URL, or else under its name, as older versions stored it. `None` if
-    /// there is none.
+    /// Reads the stored account of a CA: under its directory URL, or else under its configured name, as older versions
+    /// stored it. The latter only counts if its account URL has the directory's origin. `None` if there is none.
     async fn load_stored(
         &self,
         name: &str,
@@ -117,26 +127,32 @@ impl AccountKeeper {
             return Ok(Some(found));
         }
         let named = self.store.account(name).await.map_err(durable)?;
-        // One of another directory is another account.
+        // An account of another directory does not count.
         let same = |account: &StoredAccount| {
             account.url.as_deref().is_none_or(|account| origin(account) == origin(url))
         };
         Ok(named.filter(same))
     }
 
+    /// Stores an account under its authority's directory URL.
     async fn save(&self, authority: &Authority, account: &StoredAccount) -> Result<(), AcmeError> {
         let key = account_key(authority.acme.url());
         self.store.save_account(&key, account).await.map_err(|error| store_error(&error))
     }
 
-    /// Returns the account at an authority: from the store, or registered with a key that is stored before.
+    /// Returns the account at an authority: from memory, from the store, or registered with a new key that is stored
+    /// before. Completes or reverts an interrupted key change. With `forgotten`, the CA no longer knows the account, so
+    /// it is registered again.
+    ///
+    /// # Errors
+    /// Returns an [`AcmeError`] if the terms of service are not agreed to, or the store or the CA fails.
     pub(super) async fn ensure(&self, name: &str, forgotten: bool) -> Result<Arc<Account>, AcmeError> {
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
         if let Some(account) = &*known
             && !forgotten
         {
-            // Another process may have given the account another key.
+            // Another process may have changed the account's key.
             let stored = self.load_stored(name, authority).await?;
             let same = |stored: StoredAccount| {
                 stored.next_key.is_none() && stored.key.expose_secret() == account.key().pem().expose_secret()
@@ -155,7 +171,7 @@ impl AccountKeeper {
             }
         };
         if let Some(next) = &stored.next_key {
-            // A change of the key was under way: the one that the authority knows is the account's.
+            // A key change was interrupted: the new key is the account's if the CA knows it.
             match authority.acme.find_account(&key(next)?).await {
                 Ok(url) => stored = StoredAccount { key: next.clone(), url: Some(url), next_key: None },
                 Err(error) if matches!(error.kind, ErrorKind::AccountUnknown | ErrorKind::Refused) => {
@@ -189,8 +205,8 @@ impl AccountKeeper {
         Ok(account)
     }
 
-    /// Stores the account of another client at this CA, unless one is registered already. With `dry`, only describes what it would
-    /// do. Returns a description.
+    /// Stores the account of another client at this CA, unless one is registered already. `found` is searched for an
+    /// account URL of the directory's origin. With `dry`, nothing is stored. Returns a description of the result.
     pub(super) async fn adopt(
         &self,
         name: &str,
@@ -217,16 +233,23 @@ impl AccountKeeper {
         Ok(format!("taken: {shown}"))
     }
 
-    /// Replaces the key of an account. Both keys are stored until the CA has confirmed the new one.
+    /// Replaces the key of an account by a new ES256 key. Both keys are stored until the CA has confirmed the new one.
     pub(super) async fn roll_over(&self, name: &str) -> Result<(), AcmeError> {
         self.change_key(name, |_| true).await.map(|_| ())
     }
 
-    /// Replaces the key of an account by one of ES256. Returns the account's URL. `None` if the key is of that kind already.
+    /// Replaces the key of an account by an ES256 key. Returns the account URL, or `None`, without a change, if the key
+    /// is ES256 already.
     pub(super) async fn modernize(&self, name: &str) -> Result<Option<String>, AcmeError> {
         self.change_key(name, |key| !key.is_es256()).await
     }
 
+    /// Replaces the key of an account by a new ES256 key if `wanted` returns `true` for the current one. The new key is
+    /// stored beside the old one before the request. Returns the account URL, or `None` if nothing was changed.
+    ///
+    /// # Errors
+    /// Returns an [`AcmeError`] if the account cannot be obtained, another process changes the key, or the store or the
+    /// CA fails.
     async fn change_key(
         &self,
         name: &str,
@@ -236,7 +259,7 @@ impl AccountKeeper {
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
         let _lock = self.wait_for_lock(authority).await?;
-        // Under the lock, what the store has now: another process may have been here in between.
+        // Read again under the lock, since another process may have changed the account in between.
         let stored = self.load_stored(name, authority).await?.filter(|stored| stored.next_key.is_none());
         let busy = || AcmeError::new(ErrorKind::Transient, "another process changes the account's key");
         let mut stored = stored.ok_or_else(busy)?;
@@ -256,7 +279,8 @@ impl AccountKeeper {
         Ok(Some(url))
     }
 
-    /// Deactivates the account at the CA, and stores a new key, which is not registered yet.
+    /// Deactivates the account at the CA, and stores a new, unregistered key in its place. An account that is not
+    /// registered yet is registered first.
     pub(super) async fn deactivate(&self, name: &str) -> Result<(), AcmeError> {
         let account = self.ensure(name, false).await?;
         let authority = self.authority(name)?;
@@ -269,11 +293,13 @@ impl AccountKeeper {
     }
 }
 
+/// Parses the account key of a stored account.
 fn key(text: &SecretString) -> Result<AccountKey, AcmeError> {
     AccountKey::from_pem(text.expose_secret())
         .map_err(|error| AcmeError::new(ErrorKind::Local, format!("the account key in the store: {error}")))
 }
 
+/// Generates an account key. A failure is a local error.
 fn generate() -> Result<AccountKey, AcmeError> {
     AccountKey::generate()
         .map_err(|error| AcmeError::new(ErrorKind::Local, format!("a new account key: {error}")))

@@ -1,4 +1,4 @@
-//! Certificates and accounts of other clients, taken over into the store.
+//! Import of certificates and accounts of other clients into the store.
 
 use super::{Certificate, Engine};
 use crate::adopt::{ClientFolder, FoundCertificate};
@@ -9,7 +9,7 @@ use crate::lifetime::Origin;
 use crate::machine::{CertificateSpec, Record, State};
 use crate::store::{CertificatePair, StoreError};
 
-/// Takes over what was found, for the certificates of the configuration.
+/// Imports the certificates and accounts of another client's folder. With `dry`, nothing is written.
 pub(super) struct Adopter<'e> {
     engine: &'e Engine,
     found: &'e ClientFolder,
@@ -21,7 +21,8 @@ impl<'e> Adopter<'e> {
         Self { engine, found, dry }
     }
 
-    /// Imports accounts and certificates. Returns a finding for each, and for each skipped file.
+    /// Imports accounts and certificates as far as the configuration needs them. Returns a finding for each, and a
+    /// fault for each skipped file.
     pub(super) async fn run(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = self.accounts(certificates).await;
         for certificate in certificates {
@@ -37,6 +38,7 @@ impl<'e> Adopter<'e> {
         findings
     }
 
+    /// Imports an account for each authority that a certificate of the configuration uses. Returns a finding for each.
     async fn accounts(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for name in self.engine.accounts.authorities.keys() {
@@ -52,7 +54,8 @@ impl<'e> Adopter<'e> {
         findings
     }
 
-    /// Returns the certificate of the other client that meets the specification and lives the longest. `None` if none does.
+    /// Returns the certificate of the other client that meets the specification (CA, names, key type, matching key, not
+    /// expired) and has the latest end of validity. `None` if none does.
     fn best(&self, spec: &CertificateSpec) -> Option<&'e FoundCertificate> {
         let required = spec.requirements();
         let fits = |found: &&FoundCertificate| {
@@ -68,6 +71,8 @@ impl<'e> Adopter<'e> {
         self.found.certificates.iter().filter(fits).max_by_key(|found| found.info.not_after)
     }
 
+    /// Imports the best certificate of the other client into the store, and records it in the journal as not yet
+    /// deployed. Nothing is changed if a valid one is in place. Returns a description of the result.
     async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
         let (spec, store) = (&certificate.spec, &self.engine.store);
         let status = self.engine.certificate_status(certificate).await?;

@@ -1,4 +1,4 @@
-//! Checks before an order: CAA, zones, credentials, name servers, limits of the CA, the files in place.
+//! Checks without an order: CAA, zones, credentials, name servers, limits of the CA, stored files.
 
 use super::accounts::store_error;
 use super::{Certificate, Engine};
@@ -13,10 +13,10 @@ use crate::propagation::LookupMode;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 
-/// Names that are checked concurrently.
+/// Maximum number of names that [`Checker::preflight`] checks concurrently.
 const MAX_CONCURRENT: usize = 8;
 
-/// Checks the configuration against CA, DNS, providers and store.
+/// Checks of the configuration against CA, DNS, providers and store.
 pub(super) struct Checker<'e> {
     engine: &'e Engine,
 }
@@ -26,13 +26,17 @@ impl<'e> Checker<'e> {
         Self { engine }
     }
 
-    /// Checks CAA, CNAMEs, zones and credentials for every name of a certificate.
+    /// Checks before an order, for every name of a certificate, that CAA permits the authority to issue, and that a
+    /// provider has the zone of the TXT record.
+    ///
+    /// # Errors
+    /// Returns the first error.
     pub(super) async fn preflight(
         &self,
         certificate: &Certificate,
         authority: &str,
     ) -> Result<(), AcmeError> {
-        // The directory first, so that it is read once.
+        // The directory is fetched first, so that the concurrent checks find it in the cache.
         self.engine.accounts.authority(authority)?.acme.directory().await?;
         let mut looks = Vec::new();
         for name in &certificate.spec.names {
@@ -41,15 +45,22 @@ impl<'e> Checker<'e> {
         stream::iter(looks).buffer_unordered(MAX_CONCURRENT).try_collect().await
     }
 
+    /// Checks CAA and the location of the TXT record of one name.
     async fn name(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), AcmeError> {
         self.caa(authority, name).await?;
         self.locate(certificate, name).await.map(|_| ())
     }
 
+    /// Finds zone and provider of the TXT record of a name's challenge.
     async fn locate(&self, certificate: &Certificate, name: &Name) -> Result<TxtRecord, AcmeError> {
         self.engine.locator.locate(&name.challenge(), &certificate.spec.providers).await
     }
 
+    /// Checks that CAA permits the authority to issue for a name. Returns a description of the records.
+    ///
+    /// # Errors
+    /// Returns [`ErrorKind::Refused`] if CAA forbids issuance, [`ErrorKind::Local`] if the resolver does not support
+    /// CAA queries, and [`ErrorKind::Transient`] for other lookup errors.
     async fn caa(&self, authority: &str, name: &Name) -> Result<String, AcmeError> {
         let directory = self.engine.accounts.authority(authority)?.acme.directory().await?.directory;
         let failed = |error: DnsError| {
@@ -74,7 +85,8 @@ impl<'e> Checker<'e> {
         })
     }
 
-    /// Runs every check that needs no order. Unless `dry`, a TXT record is written and removed.
+    /// Runs every check that needs no order: authorities, providers, stored files, CAA, zones, name servers. Unless
+    /// `dry`, a TXT record is created and removed at each challenge name.
     pub(super) async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let mut findings = self.authorities(certificates).await;
         for (name, provider) in &self.engine.locator.providers {
@@ -95,7 +107,7 @@ impl<'e> Checker<'e> {
                     let found = self.caa(authority, name).await.map_err(|error| error.reason);
                     findings.push(Finding::of(format!("{name}: CAA for {authority}"), found));
                 }
-                // A wildcard and its base have one challenge.
+                // A wildcard name and its base name have the same challenge name.
                 if challenges.insert(name.challenge()) {
                     findings.extend(self.challenge(certificate, name, dry).await);
                 }
@@ -104,6 +116,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
+    /// Checks, for each authority that a certificate uses, that its directory can be fetched, that the local clock
+    /// differs by 60 s at most, that its terms are agreed to, and its known limits.
     async fn authorities(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (name, authority) in &self.engine.accounts.authorities {
@@ -148,6 +162,9 @@ impl<'e> Checker<'e> {
         findings
     }
 
+    /// Checks the store's files of a certificate, and the condition of the pair in place. A condition that the next run
+    /// replaces because of a fault (such as a missing key) is a fault; a missing, differing or placeholder certificate
+    /// is not.
     async fn files(&self, certificate: &Certificate) -> Vec<Finding> {
         let id = &certificate.spec.id;
         let about = format!("{id}: files");
@@ -183,6 +200,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
+    /// Checks the zone and provider of a name's challenge, access to the zone by a probe (`dry`) or by a trial record,
+    /// and the name servers.
     async fn challenge(&self, certificate: &Certificate, name: &Name, dry: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let located = self.locate(certificate, name).await;
@@ -208,7 +227,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Asks every address of every name server for the zone.
+    /// Queries every address of every authoritative name server, or every resolver, for the zone of `at`. An address
+    /// that fails is a fault only if no other address of the same server works.
     async fn name_servers(&self, name: &Name, at: &str) -> Finding {
         let dns = &self.engine.locator.dns;
         let about = match dns.mode {
@@ -230,7 +250,7 @@ impl<'e> Checker<'e> {
             };
             match &found.error {
                 None => lines.push(shown),
-                // One of its addresses does: the CA's resolvers use that.
+                // Another address of the server works, which the CA's resolvers will use.
                 Some(error) if works(&found.server) => {
                     lines.push(format!("{shown}, which does not answer ({error})"));
                 }
@@ -244,7 +264,8 @@ impl<'e> Checker<'e> {
     }
 }
 
-/// Checks the profile, and the limits that are known of Let's Encrypt.
+/// Checks that the CA offers the profile and, for Let's Encrypt only, the number of names and their public suffixes.
+/// Returns a fault for each violation; empty if there is none.
 fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Directory) -> Vec<Finding> {
     let spec = &certificate.spec;
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! Certificates in use in this process, and what this machine's servers were told.
+//! Certificates served by this process, and the record of deployments on this host.
 
 use super::accounts::store_error;
 use crate::live::LiveCertificates;
@@ -7,11 +7,11 @@ use crate::store::{CertificatePair, Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Puts certificates into use in this process, and remembers what was deployed on this machine.
+/// Certificates that this process serves, if any, and the serial numbers deployed to the servers of this host.
 pub(super) struct Deployer {
     pub(super) live: Option<Arc<LiveCertificates>>,
     store: Arc<dyn Store>,
-    /// Serial numbers deployed to the servers of this host, by certificate.
+    /// Serial numbers deployed to the servers of this host, by certificate id.
     serials: Mutex<BTreeMap<String, String>>,
 }
 
@@ -24,25 +24,25 @@ impl Deployer {
         self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if the servers of this host are known to use the certificate with this serial number.
+    /// Returns `true` if this process has deployed the certificate with this serial number to the servers of this host.
     pub(super) fn has_deployed(&self, id: &str, serial: &str) -> bool {
         self.serials().get(id).is_some_and(|known| known == serial)
     }
 
-    /// Records that the caller deploys this certificate to the servers of this host.
+    /// Records that this certificate is deployed to the servers of this host.
     pub(super) fn will_deploy(&self, id: &str, serial: &str) {
         self.serials().insert(id.to_owned(), serial.to_owned());
     }
 
-    /// Clears the record of what the servers of this host have.
+    /// Removes the record of the certificate deployed under this id.
     pub(super) fn forget(&self, id: &str) {
         self.serials().remove(id);
     }
 
-    /// Puts a pair into the certificates that this process serves. Without effect if it serves none.
+    /// Puts a pair into the certificates that this process serves. No effect if it serves none.
     ///
     /// # Errors
-    /// The pair is damaged.
+    /// Returns [`StoreError::Damaged`] if the pair cannot be used.
     pub(super) fn set_live(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         if let Some(live) = &self.live {
             let damaged = |error: crate::live::LiveError| StoreError::Damaged {
@@ -54,8 +54,11 @@ impl Deployer {
         Ok(())
     }
 
-    /// Puts the pair in the store into the certificates that this process serves. Without effect if it serves none, or the store
+    /// Puts the stored pair into the certificates that this process serves. No effect if it serves none, or the store
     /// has no pair.
+    ///
+    /// # Errors
+    /// Returns an [`AcmeError`] if the store cannot be read or the pair cannot be used.
     pub(super) async fn take_into_use(&self, id: &str) -> Result<(), AcmeError> {
         if self.live.is_some()
             && let Some(pair) = self.store.current(id).await.map_err(|error| store_error(&error))?

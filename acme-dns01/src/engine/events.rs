@@ -5,8 +5,8 @@ use crate::time::Time;
 use std::fmt;
 use std::sync::Arc;
 
-/// Callback for every event of the engine, with the certificate's id. It must not block. [`EngineEvent`]'s `Display`
-/// is one line.
+/// Callback for every event of the engine, with the certificate's id. The callback must not block. The `Display` of
+/// [`EngineEvent`] is one line.
 pub type Observer = Arc<dyn Fn(&str, &EngineEvent) + Send + Sync>;
 
 /// An event in the engine's work on one certificate.
@@ -31,7 +31,7 @@ pub enum EngineEvent {
         /// Configured name of the provider.
         provider: String,
     },
-    /// Every authoritative name server returns the TXT record; the CA is about to validate.
+    /// Every name server that was queried returns the TXT records; the CA is about to validate.
     Validating,
     /// The certificate signing request is about to be sent.
     Issuing,
@@ -60,7 +60,7 @@ pub enum EngineEvent {
         /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The attempt was abandoned; the reason.
+    /// The order in progress was abandoned; the reason.
     Abandoned(String),
     /// The issued certificate is missing or cannot be used; the condition of the pair in place.
     Lost(String),
@@ -68,7 +68,7 @@ pub enum EngineEvent {
     Restoring(String),
     /// The issued certificate was restored.
     Restored,
-    /// A step failed and may be retried; the error.
+    /// A step failed, and the engine goes on; the error.
     Error(String),
     /// An alert was raised.
     Alert(Alert),
@@ -83,7 +83,8 @@ pub enum EngineEvent {
 }
 
 impl EngineEvent {
-    /// Returns whether an event needs attention: a failure, or an alert.
+    /// Returns `true` if an event needs attention: a failure, a lost or rolled-back certificate, an abandoned order, or
+    /// an alert.
     #[must_use]
     pub const fn needs_attention(&self) -> bool {
         matches!(
@@ -99,7 +100,7 @@ impl EngineEvent {
         )
     }
 
-    /// Returns the event of a journal line, if it has one.
+    /// Returns the event that a journal record reports. `None` for records that are not reported.
     pub(super) fn of(record: &Record) -> Option<Self> {
         Some(match record {
             Record::Began { authority, why, .. } => {

@@ -1,4 +1,4 @@
-//! Certificates that other machines install into a shared store, taken into use on this one.
+//! Takeover of certificates that other hosts install into a shared store.
 
 use super::keep::LOOK;
 use super::{Certificate, Engine, EngineEvent};
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// First and maximum pause before a failed reload is retried.
+/// First and maximum pause before a failed takeover is retried. The pause doubles after each failure.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-/// Follows the changes that other hosts make to a shared store.
+/// Follows the changes that other hosts make to a shared store, and puts their certificates into use on this host.
 pub(super) struct Follower {
     engine: Arc<Engine>,
     certificates: Vec<Certificate>,
-    /// Certificates not yet deployed to the servers of this host: time of the next attempt, and the pause before it.
+    /// Certificates whose takeover failed: time of the next attempt, and the pause before it.
     retries: BTreeMap<String, (Instant, Duration)>,
 }
 
@@ -29,7 +29,8 @@ impl Follower {
         Self { engine, certificates, retries: BTreeMap::new() }
     }
 
-    /// Takes over changed certificates and retries failed ones until the engine is stopped or the store ends the subscription.
+    /// Takes over changed certificates and retries failed ones until the engine is stopped or the store ends the
+    /// subscription. Without changes or retries, all certificates are checked at the maximum interval between rounds.
     pub(super) async fn run(mut self, mut changes: Changes) {
         let mut stopping = self.engine.stopping.subscribe();
         loop {
@@ -54,10 +55,13 @@ impl Follower {
         }
     }
 
+    /// Returns the ids of all configured certificates.
     fn all(&self) -> BTreeSet<String> {
         self.certificates.iter().map(|certificate| certificate.spec.id.clone()).collect()
     }
 
+    /// Takes over the certificates with these ids concurrently. A failure is reported as an event and schedules a
+    /// retry; the first of consecutive failures also raises an alert.
     async fn take_over(&mut self, changed: &BTreeSet<String>) {
         let changed: Vec<Certificate> = self
             .certificates
@@ -86,6 +90,9 @@ impl Follower {
     }
 }
 
+/// Puts the stored certificate into use on this host: refreshes the store's files, sets the live certificate, and runs
+/// the deployment unless this process has deployed that serial number. A certificate that is not from a CA is not
+/// deployed. The error is a description.
 async fn take_over(engine: &Engine, certificate: &Certificate) -> Result<(), String> {
     let id = &certificate.spec.id;
     engine.store.refresh(id).await.map_err(|error| error.to_string())?;

@@ -1,10 +1,10 @@
-//! The files of a certificate, read and compared with each other.
+//! Comparison of the stored files of a certificate with each other.
 
 use crate::client::{KeyPair, describe};
 use crate::condition::StoredPair;
 use crate::store::Contents;
 
-/// Parses the files of a certificate, and checks that the private key matches the certificate.
+/// Parses the stored files of a certificate, and checks that the private key matches the certificate.
 #[must_use]
 pub fn inspect(contents: &Contents) -> StoredPair {
     let (chain, key) = match contents {

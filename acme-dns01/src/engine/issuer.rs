@@ -1,4 +1,4 @@
-//! The actions of a machine, performed.
+//! Execution of the actions that a machine requests.
 
 use super::accounts::store_error;
 use super::inspect::inspect;
@@ -10,21 +10,23 @@ use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machin
 use crate::store::{CertificatePair, StoreError};
 use std::sync::Arc;
 
+/// Creates a local error, which is not retried.
 fn local(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::Local, why.to_string())
 }
 
-/// Returns an error for an order that cannot be continued, so that a new one is needed.
+/// Creates an error for an order that cannot be continued, so that a new one is needed.
 fn loss_error(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::OrderGone, why.to_string())
 }
 
+/// Converts the error of a store operation.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn durable(error: StoreError) -> AcmeError {
     store_error(&error)
 }
 
-/// Performs the actions of one certificate's machine.
+/// Performs the actions that the machine of one certificate requests.
 pub(super) struct Issuer<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
@@ -39,11 +41,12 @@ impl<'e> Issuer<'e> {
         &self.certificate.spec.id
     }
 
+    /// Returns the account at the authority of an attempt, registered if necessary.
     async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
         self.engine.accounts.ensure(&attempt.authority, false).await
     }
 
-    /// Performs an action. Its result is the event that answers it.
+    /// Performs an action, and returns the event that answers it. The caller reports an error as [`Event::Error`].
     pub(super) async fn perform(&self, machine: &Machine, action: Action) -> Result<Event, AcmeError> {
         let (spec, id, store) = (&self.certificate.spec, self.id(), &self.engine.store);
         let attempt = machine.state().attempt.clone().unwrap_or_default();
@@ -129,9 +132,9 @@ impl<'e> Issuer<'e> {
         Ok(Event::Done)
     }
 
-    /// Replaces the key of an account that another client created by one of ES256, and keeps the URL, which CAA's `accounturi` may
-    /// name. Without effect while an order of any certificate is under way, since its challenges contain the thumbprint of the old
-    /// key. A refusal by the CA is only reported.
+    /// Replaces the key of an account that another client created by an ES256 key. The account URL, which CAA's
+    /// `accounturi` may name, does not change. No effect while an order of any certificate at this authority is in
+    /// progress, since its challenges contain the thumbprint of the old key. A refusal by the CA is only reported.
     async fn modernize(&self, authority: &str) -> Result<(), AcmeError> {
         let store = &self.engine.store;
         for id in store.ids().await.map_err(durable)? {
@@ -155,6 +158,8 @@ impl<'e> Issuer<'e> {
         Ok(())
     }
 
+    /// Fetches the renewal information of a certificate. A CA that does not know the certificate is
+    /// [`Event::UnknownCertificate`], not an error.
     async fn renewal_info(&self, authority: &str, certificate: &str) -> Result<Event, AcmeError> {
         let acme = &self.engine.accounts.authority(authority)?.acme;
         match acme.renewal_info(certificate).await {
@@ -169,6 +174,8 @@ impl<'e> Issuer<'e> {
         }
     }
 
+    /// Queries the name servers for pairs of name and TXT value. A failed lookup counts as not visible. Addresses that
+    /// did not answer are reported as a note.
     async fn verify(&self, wanted: &[(String, String)]) -> Event {
         match self.engine.locator.dns.visible(wanted).await {
             Ok(crate::dns::Visibility::Complete { unreachable }) => {
@@ -183,6 +190,10 @@ impl<'e> Issuer<'e> {
         }
     }
 
+    /// Finalizes an order with the pending key.
+    ///
+    /// # Errors
+    /// Returns [`ErrorKind::OrderGone`] if the pending key is missing, damaged or not the one recorded for the attempt.
     async fn finalize(&self, attempt: &Attempt, order: &str, url: &str) -> Result<Event, AcmeError> {
         let key = self.engine.store.pending_key(self.id()).await.map_err(durable)?;
         let key = key.ok_or_else(|| loss_error("the key for the order is gone from the store"))?;
@@ -194,6 +205,8 @@ impl<'e> Issuer<'e> {
         self.account(attempt).await?.finalize(order, url, &request).await.map(Event::Order)
     }
 
+    /// Returns the key for the next order: the pending key if its type is as configured, else the current key if it is
+    /// to be reused and its type is as configured, else a new key. Stores the key as pending.
     async fn key(&self) -> Result<Event, AcmeError> {
         let (spec, store) = (&self.certificate.spec, &self.engine.store);
         if let Some(made) = store.pending_key(&spec.id).await.map_err(durable)?
@@ -210,7 +223,7 @@ impl<'e> Issuer<'e> {
             Some(key) => key,
             None => {
                 let kind = spec.key_type;
-                // RSA takes its time.
+                // RSA key generation takes up to seconds.
                 let made = tokio::task::spawn_blocking(move || KeyPair::generate(kind)).await;
                 made.map_err(local)?.map_err(local)?
             }
@@ -219,8 +232,8 @@ impl<'e> Issuer<'e> {
         Ok(Event::Key { public_key: key.public_key() })
     }
 
-    /// Downloads a chain: the alternate that ends in the preferred issuer if the CA offers it, else the default one, which is
-    /// reported.
+    /// Downloads a chain: the first one (default, then alternates) whose last certificate was issued by the preferred
+    /// issuer, or else the default one, which is reported as a note.
     async fn chain(&self, account: &Account, order: Option<&str>, url: &str) -> Result<String, AcmeError> {
         let spec = &self.certificate.spec;
         let mut chain = account.certificate(order, url).await?;
@@ -244,6 +257,11 @@ impl<'e> Issuer<'e> {
         Ok(chain.pem)
     }
 
+    /// Downloads the chain of an attempt, verifies it against the pending key (or the key in place) and the ordered
+    /// names, and stages the pair.
+    ///
+    /// # Errors
+    /// Returns [`ErrorKind::OrderGone`] if the key is missing or does not match.
     async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
         let (spec, store) = (&self.certificate.spec, &self.engine.store);
         let account = self.account(attempt).await?;
@@ -251,7 +269,7 @@ impl<'e> Issuer<'e> {
         let pending = store.pending_key(&spec.id).await.map_err(durable)?;
         let key = match pending {
             Some(key) => key,
-            // The pair was put into place, and then the machine ended before it could write that down.
+            // The pair was installed, but the process ended before the installation was recorded.
             None => match store.current(&spec.id).await.map_err(durable)? {
                 Some(pair) => pair.key,
                 None => return Err(loss_error("the key for the certificate is gone from the store")),
@@ -271,7 +289,8 @@ impl<'e> Issuer<'e> {
     /// Downloads the lost certificate again and stages it with its key, the one in place or the pending one.
     ///
     /// # Errors
-    /// No key of the certificate is left, or the CA returns another certificate.
+    /// Returns [`ErrorKind::OrderGone`] if no key of the certificate is left or the CA returns another certificate, and
+    /// other kinds if the store or the CA fails.
     async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let held = machine.state().held.as_ref().ok_or_else(|| loss_error("nothing was issued"))?;
@@ -296,16 +315,19 @@ impl<'e> Issuer<'e> {
         Ok(())
     }
 
+    /// Returns the serial number of the certificate in place. `None` if it is missing or cannot be read.
     async fn in_place(&self) -> Result<Option<String>, AcmeError> {
         let contents = self.engine.store.contents(self.id()).await.map_err(durable)?;
         Ok(inspect(&contents).info().map(|info| info.serial.clone()))
     }
 
+    /// Puts the issued certificate into use and runs its deployment. After a roll-back, the previous and the new pair
+    /// are exchanged first. Without an issued certificate there is nothing to do.
     async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let Some(held) = &machine.state().held else { return Ok(Event::Done) };
         if self.in_place().await?.as_ref() != Some(&held.serial) {
-            // It was taken back before: once more.
+            // The certificate was rolled back before: it is installed once more.
             store.exchange(id).await.map_err(durable)?;
             if self.in_place().await?.as_ref() != Some(&held.serial) {
                 return Ok(Event::Lost("the new certificate is gone before it was deployed".to_owned()));
@@ -321,13 +343,16 @@ impl<'e> Issuer<'e> {
         }
     }
 
+    /// Restores the previous pair, puts it into use and reloads the servers. No effect if the new pair is not in place
+    /// or there is no previous one. A failed reload is reported as an event and an alert, not as an error.
     async fn roll_back(&self, machine: &Machine) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let serial = machine.state().held.as_ref().map(|held| held.serial.clone());
         if self.in_place().await? == serial && store.exchange(id).await.map_err(durable)? {
             self.engine.deployer.take_into_use(id).await?;
             let folder = store.folder(id);
-            // The old one worked before; a server that cannot be told now is told again with the next try.
+            // The previous certificate was served before; a server whose reload fails now is reloaded by the next
+            // deployment.
             if let Err(why) = run_reloads(&self.certificate.deployment, id, folder.as_deref()).await {
                 self.engine.reporter.event(id, &EngineEvent::Error(why.clone()));
                 self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;

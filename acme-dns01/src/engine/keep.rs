@@ -1,4 +1,4 @@
-//! One certificate kept alive: round after round, until the engine is told to stop.
+//! Rounds of one certificate until the engine is stopped.
 
 use super::round::RoundOutcome;
 use super::{Certificate, Engine};
@@ -6,13 +6,13 @@ use crate::client::now;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Minimum and maximum pause between rounds. Bounded, since clocks are set, hosts are suspended and files are
-/// changed.
+/// Minimum and maximum pause between rounds. The maximum applies even if nothing is due, since the clock may be set,
+/// the host suspended, or files changed.
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3600));
 /// Pause before the lock of a certificate held by another process is tried again.
 const LOCK_RETRY: Duration = Duration::from_secs(30);
 
-/// Runs the rounds of a certificate until the engine is stopped.
+/// Prepares a certificate and runs its rounds, with pauses in between, until the engine is stopped.
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
         engine.prepare_or_report(&certificate).await;

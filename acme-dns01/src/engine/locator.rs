@@ -1,4 +1,4 @@
-//! The provider and the zone of a challenge's record.
+//! Location of a challenge's TXT record: provider and zone.
 
 use crate::dns::{Dns, DnsError, Target};
 use crate::machine::{AcmeError, ErrorKind, TxtRecord};
@@ -7,24 +7,25 @@ use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
 use futures_util::future::join_all;
 use std::sync::Arc;
 
-/// Converts an error of a DNS provider, with its Retry-After.
+/// Converts an error of a DNS provider, with its Retry-After. A permanent error is local.
 pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
     let kind = if error.transient { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, error.to_string()).after(error.retry_after)
 }
 
-/// DNS lookups and the configured DNS providers.
+/// DNS lookups, and the configured DNS providers by name in the order of configuration.
 pub(super) struct Locator {
     pub(super) dns: Dns,
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// Returns the rank of a match, from 1 to 6. The CA would not see a record published by a match below [`MIN_RANK`].
+/// Returns the rank of a provider's match for a target, from 1 to 6; the highest is preferred. The CA would not see a
+/// record published by a match below [`MIN_RANK`].
 fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     match &found.coverage {
         Coverage::Name => 6,
         Coverage::Zone { apex, active } if apex.eq_ignore_ascii_case(&target.zone) => 4 + u8::from(*active),
-        // Resolvers do not tell of a delegation of the challenge's own name.
+        // Resolvers do not reveal a delegation of the challenge name itself.
         Coverage::Zone { apex, active: true }
             if mode == LookupMode::Resolvers && apex.len() > target.zone.len() =>
         {
@@ -35,7 +36,7 @@ fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     }
 }
 
-/// Lowest rank of a match that the CA can see.
+/// Lowest rank of a match whose records the CA can see.
 const MIN_RANK: u8 = 3;
 
 impl Locator {
@@ -44,8 +45,12 @@ impl Locator {
         self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
     }
 
-    /// Finds where the record of a challenge belongs: the zone as the DNS has it, and the provider that has exactly this zone.
-    /// `allowed` are the providers to ask; all if empty.
+    /// Finds zone and provider of a challenge's TXT record: the zone according to the DNS, after CNAME records, and the
+    /// provider that matches it best. `allowed` are the names of the providers to ask; all if empty. The returned
+    /// record has no value yet.
+    ///
+    /// # Errors
+    /// Returns a local error if no zone is found or no provider has it, and a provider's error if it prevented a match.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         let target = self.dns.target(name).await.map_err(|error| match error {
             DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
@@ -75,7 +80,7 @@ impl Locator {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    // Of several errors, one that may go away.
+                    // Of several errors, a transient one is preferred.
                     let error = provider_error(&error);
                     if failed.as_ref().is_none_or(|first| !first.is_transient()) {
                         failed = Some(error);
@@ -115,7 +120,11 @@ impl Locator {
         }
     }
 
-    /// Removes a record, by the provider that created it or by any other that has its zone.
+    /// Removes a record by the provider that created it or, if that is not configured any more, by the first other one
+    /// that has the zone.
+    ///
+    /// # Errors
+    /// Returns the last provider's error, or a local error if no provider has the zone.
     pub(super) async fn remove(&self, txt: &TxtRecord) -> Result<(), AcmeError> {
         if let Some(provider) = self.provider(&txt.provider) {
             let removed = provider.remove(&txt.zone, &txt.name, &txt.value, txt.id.as_deref()).await;
@@ -132,7 +141,7 @@ impl Locator {
         for (_, provider) in &self.providers {
             match provider.zone(&txt.name, &apex).await {
                 Ok(Some(found)) if found.coverage != Coverage::Any || self.providers.len() == 1 => {
-                    // The record's identifier is another provider's.
+                    // The record's identifier is valid at the provider that created it only.
                     let id = txt.id.as_deref().filter(|_| found.id == txt.zone);
                     match provider.remove(&found.id, &txt.name, &txt.value, id).await {
                         Ok(()) => return Ok(()),

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// A certificate to obtain and to keep alive.
+/// A certificate to obtain and renew, with its deployment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Certificate {
@@ -70,7 +70,7 @@ impl From<CertificateSpec> for Certificate {
     }
 }
 
-/// Returns `true` for the key of the certificate that was issued.
+/// Returns `true` if `key` is the private key of the issued certificate that the state records.
 fn fits(state: &State, key: &secrecy::SecretString) -> bool {
     let key = KeyPair::from_pem(key);
     state.held.as_ref().zip(key.ok()).is_some_and(|(held, key)| held.public_key == key.public_key())
@@ -82,11 +82,11 @@ fn fits(state: &State, key: &secrecy::SecretString) -> bool {
 pub struct CertificateStatus {
     /// Condition of the pair in place.
     pub condition: Condition,
-    /// The pair in place.
+    /// The certificate and key in place.
     pub stored: StoredPair,
-    /// State replayed from the journal.
+    /// State replayed from the journal. A certificate of a CA that another program installed counts as issued.
     pub state: State,
-    /// Time of the next renewal, with its reason. A pause after a failure may delay it further.
+    /// Time of the next renewal, with its reason. It does not take a pause after a failure into account.
     pub due: RenewalTime,
     /// End of the pause after a failure. `None` if no pause is in force.
     pub paused_until: Option<Time>,
@@ -115,8 +115,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Creates an engine without authorities and providers. It processes at most five certificates at once, and installs
-    /// placeholders.
+    /// Creates an engine without authorities and providers. It processes at most five certificates concurrently, and
+    /// installs placeholders.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, dns: Dns) -> Self {
         Self {
@@ -139,8 +139,8 @@ impl Engine {
         self
     }
 
-    /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. A provider whose zone is exactly that of the
-    /// record is preferred.
+    /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. A provider
+    /// that has exactly the record's zone is preferred to others, and an earlier one to a later one.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.locator.providers.push((name.into(), provider));
@@ -154,7 +154,8 @@ impl Engine {
         self
     }
 
-    /// Sets the rustls resolver into which certificates are put.
+    /// Sets the rustls resolver that serves the certificates in this process. Without one, certificates are only stored
+    /// and deployed.
     #[must_use]
     pub fn live(mut self, live: Arc<LiveCertificates>) -> Self {
         self.deployer.live = Some(live);
@@ -175,14 +176,14 @@ impl Engine {
         self
     }
 
-    /// Sets the number of certificates processed concurrently, 1 to 1000.
+    /// Sets the number of certificates processed concurrently, limited to 1 to 1000. Default: 5.
     #[must_use]
     pub fn parallel(mut self, count: usize) -> Self {
         self.parallel = Arc::new(Semaphore::new(count.clamp(1, 1000)));
         self
     }
 
-    /// Returns the counters.
+    /// Returns the counters since the engine was created.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.reporter.counts()
@@ -198,7 +199,7 @@ impl Engine {
         Checker::new(self)
     }
 
-    /// Returns the certificate with the directory URLs of the engine's authorities.
+    /// Returns the certificate with the directory URLs of the engine's authorities, where the specification has none.
     fn with_directories(&self, certificate: &Certificate) -> Certificate {
         let mut certificate = certificate.clone();
         for (name, url) in self.accounts.directories() {
@@ -207,9 +208,9 @@ impl Engine {
         certificate
     }
 
-    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, at most [`parallel`](Self::parallel) at
-    /// once. With `force`, certificates are renewed before they are due. Returns the results sorted by id. An error of the
-    /// preparation is an event only.
+    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, at most
+    /// [`parallel`](Self::parallel) concurrently. With `force`, certificates are renewed before they are due. Returns
+    /// the results sorted by id. An error of the preparation is reported as an event only.
     pub async fn run_once(
         self: &Arc<Self>,
         certificates: &[Certificate],
@@ -228,8 +229,8 @@ impl Engine {
         found
     }
 
-    /// Runs the rounds of these certificates until [`stop`](Self::stop), and follows the changes of a shared store. TXT records of
-    /// other certificates in the store are removed.
+    /// Runs the rounds of these certificates until [`stop`](Self::stop), follows the changes of a shared store, and
+    /// removes the TXT records of certificates in the store that are not among these.
     pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
         let mut tasks = tokio::task::JoinSet::new();
         for certificate in certificates.iter().cloned() {
@@ -243,16 +244,17 @@ impl Engine {
         tasks.join_all().await;
     }
 
-    /// Removes the TXT records of certificates that have a journal and are not among `configured`, and abandons their attempts.
+    /// Removes the TXT records of certificates that have a journal and are not among `configured`, and abandons their
+    /// attempts. A certificate that another process has locked is skipped.
     ///
     /// # Errors
-    /// Returns a [`StoreError`]. A record that cannot be removed is reported as an event and an alert.
+    /// Returns a [`StoreError`]. A record that cannot be removed is reported as an event and an alert instead.
     pub async fn sweep(&self, configured: &[Certificate]) -> Result<(), StoreError> {
         sweep::sweep(self, configured).await
     }
 
-    /// Stops [`run`](Self::run) and every round after the current action has been recorded, which takes at most the time limit of
-    /// one request.
+    /// Stops [`run`](Self::run) and every round as soon as the current action is complete and recorded, which takes at
+    /// most the time limit of one request or deployment step.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -262,7 +264,7 @@ impl Engine {
         *self.stopping.borrow()
     }
 
-    /// Sleeps. Returns `false` as soon as the engine is stopped.
+    /// Sleeps for `pause`. Returns `false` at once if the engine is or was stopped, otherwise `true` after the pause.
     async fn sleep(&self, pause: Duration) -> bool {
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
@@ -271,29 +273,33 @@ impl Engine {
         }
     }
 
-    /// Prepares a certificate. An error is reported as an event.
+    /// Prepares a certificate, when it is its turn under the limit of [`parallel`](Self::parallel). An error is
+    /// reported as an event.
     async fn prepare_or_report(&self, certificate: &Certificate) {
-        // Never closed.
+        // The semaphore is never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         if let Err(error) = self.prepare(certificate).await {
             self.reporter.event(&certificate.spec.id, &EngineEvent::Error(crate::error_chain(&error)));
         }
     }
 
-    /// Performs the due actions of one certificate until none is left. With `force`, the certificate is renewed before it is due.
+    /// Performs the due actions of one certificate until none is left, when it is its turn under the limit of
+    /// [`parallel`](Self::parallel). With `force`, the certificate is renewed before it is due.
     pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
         let certificate = self.with_directories(certificate);
-        // Never closed.
+        // The semaphore is never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         let outcome = Round::run(self, &certificate, force).await;
         CertificateRound { id: certificate.spec.id, outcome }
     }
 
-    /// Ensures that a pair can be served: puts the pair in the store into use, or installs a self-signed placeholder where none is
-    /// usable. Corrects owner, group and mode of the files.
+    /// Ensures that a pair can be served: corrects owner, group and mode of the files, installs a self-signed
+    /// placeholder where the store has no usable pair (unless placeholders are disabled), and puts the pair into use in
+    /// this process.
     ///
     /// # Errors
-    /// Returns a [`StoreError`], also if no key can be generated. A pair on this host is then put into use nevertheless.
+    /// Returns a [`StoreError`] if the store fails or no key can be generated. If only a shared store fails, the copy
+    /// on this host is put into use instead.
     pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
         let id = &certificate.spec.id;
         for what in self.store.correct(id).await? {
@@ -313,12 +319,12 @@ impl Engine {
         current.map_or(Ok(()), |pair| self.deployer.set_live(id, &pair))
     }
 
-    /// Puts the pair on this host into use without a query to a shared store, so that a server can start while the database is
-    /// unreachable. Without a local pair it acts as [`prepare`](Self::prepare). [`run`](Self::run) puts a newer pair in the store
-    /// into use.
+    /// Puts the copy of the pair on this host into use without a query to a shared store, so that a server can start
+    /// while the database is unreachable. Without a usable copy it acts as [`prepare`](Self::prepare).
+    /// [`run`](Self::run) later puts a newer pair of the store into use.
     ///
     /// # Errors
-    /// As for [`prepare`](Self::prepare).
+    /// Returns the errors of [`prepare`](Self::prepare).
     pub async fn begin(&self, certificate: &Certificate) -> Result<(), StoreError> {
         match self.store.local(&certificate.spec.id).await {
             Ok(Some(pair)) if self.deployer.set_live(&certificate.spec.id, &pair).is_ok() => Ok(()),
@@ -335,8 +341,9 @@ impl Engine {
         }
     }
 
-    /// Returns the pair in the store. If there is none that can be used, installs a self-signed placeholder and returns it; waits
-    /// up to 10 s for another process that holds the lock. `None` if placeholders are disabled.
+    /// Returns the pair in the store. If none is usable, installs a self-signed placeholder and returns it; waits up to
+    /// 10 s for another process that holds the lock, and returns a placeholder that is not installed if that process
+    /// does not finish. `None` if no pair is usable and placeholders are disabled.
     async fn current_or_placeholder(
         &self,
         spec: &CertificateSpec,
@@ -350,7 +357,7 @@ impl Engine {
             return Ok(None);
         }
         let pair = placeholder(spec).await?;
-        // Another process may be about to put one there.
+        // Another process may be about to install a pair.
         for _ in 0..100 {
             if let Some(_lock) = self.store.lock(id).await? {
                 if self.usable(id).await?.is_none() {
@@ -370,8 +377,8 @@ impl Engine {
         Ok(Some(self.usable(id).await?.unwrap_or(pair)))
     }
 
-    /// Records the loss of the issued pair in the journal before another pair takes its place. If it can be restored, its key
-    /// becomes the pending key first.
+    /// Records in the journal that the issued pair was lost, before a placeholder replaces what is left of it. If the
+    /// certificate can be downloaded again, its key is saved as the pending key first.
     async fn note_loss(&self, spec: &CertificateSpec) -> Result<(), StoreError> {
         let state = State::replay(&self.store.journal(&spec.id).await?);
         if state.held.is_none() {
@@ -387,7 +394,7 @@ impl Engine {
                     if state.restoring {
                         return Ok(());
                     }
-                    // What takes its place has another key; this one is needed to restore it.
+                    // The placeholder has another key; the issued certificate's key is needed to restore it.
                     self.store.save_pending_key(&spec.id, &key).await?;
                     Record::Restoring { at: now(), why }
                 }
@@ -400,7 +407,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the state of a certificate from its journal and its folder.
+    /// Returns the state of a certificate from its journal and its stored files.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if journal or files cannot be read.
@@ -408,7 +415,7 @@ impl Engine {
         Ok(self.certificate_status(certificate).await?.state)
     }
 
-    /// Returns the state of a certificate, with the condition of its files and the time of its renewal.
+    /// Returns the state of a certificate, with the condition of the pair in place and the time of the next renewal.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if journal or files cannot be read.
@@ -430,16 +437,17 @@ impl Engine {
         Ok(CertificateStatus { condition, stored, state, due, paused_until })
     }
 
-    /// Runs every check that needs no order: credentials and their scope, CAA, delegation, every name server, files and their
-    /// permissions. Unless `dry`, a TXT record is written and removed.
+    /// Runs every check that needs no order: directories and clocks of the CAs, credentials and their scope, CAA,
+    /// zones, every name server, files and their permissions. Unless `dry`, a TXT record is created and removed at each
+    /// challenge name.
     pub async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
         self.checker().check(&certificates, dry).await
     }
 
-    /// Imports certificates and accounts of another client, for these certificates. A valid certificate in place and a registered
-    /// account are kept. With `dry`, nothing is changed.
+    /// Imports the accounts and certificates of another client that these certificates need. A valid certificate in
+    /// place and a registered account are not replaced. With `dry`, nothing is changed. Returns a finding for each.
     pub async fn adopt(&self, found: &ClientFolder, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
@@ -449,7 +457,8 @@ impl Engine {
     /// Returns the account at a CA, and registers it if it does not exist. `authority` is the CA's configured name.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`].
+    /// Returns an [`AcmeError`] if the name is unknown, the terms of service are not agreed to, or the CA or the store
+    /// fails.
     pub async fn account(&self, authority: &str) -> Result<Arc<Account>, AcmeError> {
         self.accounts.ensure(authority, false).await
     }
@@ -457,7 +466,7 @@ impl Engine {
     /// Replaces the key of the account at a CA (RFC 8555 §7.3.5).
     ///
     /// # Errors
-    /// Returns an [`AcmeError`]. The old key then remains valid, or the next start determines that the new one is.
+    /// Returns an [`AcmeError`]. Either key may then be valid; the next use of the account determines which.
     pub async fn roll_over(&self, authority: &str) -> Result<(), AcmeError> {
         self.accounts.roll_over(authority).await
     }
@@ -465,12 +474,13 @@ impl Engine {
     /// Deactivates the account at a CA permanently (RFC 8555 §7.3.6). Later orders use a new account.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`].
+    /// Returns an [`AcmeError`] if the CA refuses or cannot be reached, or the store fails.
     pub async fn deactivate(&self, authority: &str) -> Result<(), AcmeError> {
         self.accounts.deactivate(authority).await
     }
 
-    /// Revokes the certificate in the store, which the next round replaces. `reason` is a reason code of RFC 5280 §5.3.1.
+    /// Revokes the certificate in the store at the CA that issued it. The next round replaces it. `reason` is a reason
+    /// code of RFC 5280 §5.3.1.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if there is no certificate, the CA refuses, or the revocation cannot be recorded.
@@ -494,7 +504,7 @@ impl Engine {
     /// Waits up to 10 s for the lock of a certificate.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] after that time.
+    /// Returns [`StoreError::Busy`] if another process still holds the lock then.
     async fn wait_for_lock(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
         for _ in 0..100 {
             if let Some(lock) = self.store.lock(id).await? {
@@ -505,8 +515,9 @@ impl Engine {
         Err(StoreError::Busy { id: id.to_owned() })
     }
 
-    /// Abandons the attempt of a certificate and removes its TXT records. The certificate need not be configured any more. Returns
-    /// the names of records that could not be removed, each with the error.
+    /// Abandons the attempt of a certificate, ends its pause after a failure, and removes its TXT records. The
+    /// certificate need not be configured any more. Returns the names of records that could not be removed, each with
+    /// the error.
     ///
     /// # Errors
     /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
@@ -524,8 +535,9 @@ impl Engine {
         remove_records(self, id, machine.state()).await
     }
 
-    /// Abandons the attempt of a certificate, then removes its TXT records, its journal and its pending key. The certificate's
-    /// folder is kept. While TXT records cannot be removed, nothing else is; they are returned, each with the error.
+    /// Abandons the attempt of a certificate and removes its TXT records, then its journal and its pending key. The
+    /// certificate's folder is kept. If a TXT record cannot be removed, journal and key are kept too, and the names of
+    /// such records are returned, each with the error.
     ///
     /// # Errors
     /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.

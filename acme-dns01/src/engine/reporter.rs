@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Consecutive transient store failures before an alert is raised.
+/// Consecutive transient store failures from which an alert is raised. A permanent failure raises it at once.
 const ALERT_AFTER_TRANSIENT: u32 = 4;
-/// Time before an alert about a store is repeated.
+/// Time before the alert about a failing store is repeated: after the first alert, the second, the third, and every
+/// later one.
 const REPEAT: [Duration; 4] =
     [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
 
@@ -22,17 +23,17 @@ const REPEAT: [Duration; 4] =
 pub struct Counts {
     /// Certificates installed since the start of the process.
     pub issued: u64,
-    /// The attempts that failed, or that ended because an authorization stayed pending for too long.
+    /// Attempts that failed or were suspended since the start of the process.
     pub failed: u64,
     /// Orders created since the start of the process.
     pub orders: u64,
     /// Alerts raised since the start of the process.
     pub alerts: u64,
-    /// The alerts that could not be delivered to any sink.
+    /// Failed deliveries of alerts, counted for each sink.
     pub alerts_lost: u64,
 }
 
-/// Alert state of a store that fails.
+/// Failures of the store and alerts about them, for one certificate.
 #[derive(Debug, Default)]
 struct StoreFailures {
     failures: u32,
@@ -40,17 +41,17 @@ struct StoreFailures {
     quiet_until: Option<Time>,
 }
 
-/// Delivers events to the observer and alerts to the sinks, and counts.
+/// Passes events to the observer and alerts to the sinks, and counts both.
 #[derive(Default)]
 pub(super) struct Reporter {
     pub(super) observer: Option<Observer>,
     pub(super) sinks: Vec<Arc<dyn AlertSink>>,
     counts: Mutex<Counts>,
-    /// Alert state of failing stores, by certificate.
+    /// Failures of the store, by certificate id. Entries are removed when the store works again.
     stores: Mutex<BTreeMap<String, StoreFailures>>,
 }
 
-/// Locks a mutex, also after a panic of its holder.
+/// Locks a mutex, even if a thread panicked while it held the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -73,7 +74,7 @@ impl Reporter {
         self.event(id, &EngineEvent::Note(text.into()));
     }
 
-    /// Reports a line of the journal.
+    /// Counts a journal record, and passes its event to the observer if it has one.
     pub(super) fn record(&self, id: &str, record: &Record) {
         match record {
             Record::Ordered { .. } => lock(&self.counts).orders += 1,
@@ -86,11 +87,12 @@ impl Reporter {
         }
     }
 
-    /// Sends an alert to every sink, counts it, and reports it as an event. An alert that a sink does not deliver is counted and
-    /// reported as lost.
+    /// Counts an alert, reports it as an event, and sends it to every sink concurrently. Failing, undeployed and
+    /// rolled-back alerts are no events, since their journal records are. A failed delivery is counted and reported as
+    /// lost.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
-        // A failure is an event of its own, with the same words.
+        // These alerts have a journal record, which is an event with the same text.
         if !matches!(alert, Alert::Failing { .. } | Alert::Undeployed { .. } | Alert::RolledBack { .. }) {
             self.event(id, &EngineEvent::Alert(alert.clone()));
         }
@@ -104,7 +106,8 @@ impl Reporter {
         }
     }
 
-    /// Counts a failure of the store. Returns the consecutive failures if an alert is due.
+    /// Counts a failure of the store for a certificate. Returns the number of consecutive failures if an alert is due,
+    /// else `None`.
     pub(super) fn store_failed(&self, id: &str, transient: bool) -> Option<u32> {
         let mut all = lock(&self.stores);
         let state = all.entry(id.to_owned()).or_default();
@@ -119,7 +122,7 @@ impl Reporter {
         Some(state.failures)
     }
 
-    /// Forgets the failures of the store for a certificate.
+    /// Resets the consecutive failures of the store for a certificate.
     pub(super) fn store_works(&self, id: &str) {
         lock(&self.stores).remove(id);
     }

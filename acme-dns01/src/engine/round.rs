@@ -1,4 +1,4 @@
-//! One round: everything that is due for one certificate, under its lock.
+//! A round: all due actions of one certificate, under its lock.
 
 use super::inspect::inspect;
 use super::issuer::Issuer;
@@ -11,16 +11,17 @@ use crate::store::{CertificatePair, Lock, StoreError};
 use crate::time::Time;
 use std::time::Duration;
 
-/// Maximum wait inside a round, in which the lock is held.
+/// Maximum wait within a round, during which the lock is held. A longer wait ends the round.
 const MAX_WAIT: Duration = Duration::from_secs(120);
-/// Consecutive failures of writing the journal after which a round ends.
+/// Consecutive failures to write the journal after which a round ends.
 const MAX_WRITE_FAILURES: u32 = 3;
-/// Pause before a lock that was lost is tried again.
+/// Pause before the next round after the lock was lost to another process.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
-/// Pause after a permanent store failure, and after a transient one.
+/// Pause before the next round after a permanent store failure.
 const STORE_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before the next round after a transient store failure.
 const STORE_PAUSE_TRANSIENT: Duration = Duration::from_secs(5);
-/// Number of journal lines above which the journal is compacted.
+/// Number of journal records above which a journal without an attempt in progress is compacted.
 const COMPACT_ABOVE: usize = 64;
 
 /// Result of a round for one certificate.
@@ -39,14 +40,15 @@ pub struct CertificateRound {
 pub enum RoundOutcome {
     /// A new certificate was installed.
     Issued,
-    /// No action is due yet.
+    /// No action is due yet, and none failed.
     NotDue {
         /// Time of the next action.
         until: Time,
         /// Human-readable reason for that time.
         reason: String,
     },
-    /// The round ended with an error.
+    /// The round ended with an error, was interrupted by [`Engine::stop`](super::Engine::stop), or the certificate is
+    /// in a pause after a failure.
     Failed {
         /// Time of the next attempt.
         retry_at: Time,
@@ -55,7 +57,7 @@ pub enum RoundOutcome {
         /// Error message, for display.
         reason: String,
     },
-    /// Another process holds the lock of the certificate.
+    /// Another process holds the lock of the certificate, so nothing was done.
     Locked,
 }
 
@@ -65,7 +67,8 @@ impl RoundOutcome {
     }
 }
 
-/// A machine that is driven under the lock of its certificate.
+/// The run of one certificate's machine under the certificate's lock. `unwritten` counts consecutive failures to write
+/// the journal.
 pub(super) struct Round<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
@@ -75,8 +78,8 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Performs the due actions of one certificate until none is left. An error of the store is reported, and alerted when it
-    /// persists.
+    /// Performs the due actions of one certificate until none is left. With `force`, the certificate is renewed before
+    /// it is due. An error of the store becomes a failed outcome, and an alert if it persists.
     pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
         let id = &certificate.spec.id;
         match Self::work(engine, certificate, force).await {
@@ -84,7 +87,7 @@ impl<'e> Round<'e> {
                 engine.reporter.store_works(id);
                 outcome
             }
-            // No alert: the process that has the lock now goes on, and so does the next round.
+            // No alert: the process that now holds the lock continues, and the next round here will too.
             Err(why @ StoreError::LockLost { .. }) => {
                 RoundOutcome::failed(now().after(LOCK_PAUSE), ErrorKind::Transient, why.to_string())
             }
@@ -102,6 +105,8 @@ impl<'e> Round<'e> {
         }
     }
 
+    /// Takes the lock, replays the journal, compacts it if it is long, and runs the machine until it is idle. Forgets
+    /// the local deployment record if the certificate still has to be deployed or an attempt is in progress.
     async fn work(
         engine: &'e Engine,
         certificate: &'e Certificate,
@@ -129,6 +134,12 @@ impl<'e> Round<'e> {
         outcome
     }
 
+    /// Performs the machine's actions and feeds back their results, until the machine is idle, has to wait longer than
+    /// two minutes, or the engine is stopped.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::LockLost`] if the lock is lost, [`StoreError::Unwritten`] if the journal cannot be written
+    /// repeatedly.
     async fn drive(&mut self, machine: &mut Machine) -> Result<RoundOutcome, StoreError> {
         let id = &self.certificate.spec.id;
         let issuer = Issuer::new(self.engine, self.certificate);
@@ -148,7 +159,7 @@ impl<'e> Round<'e> {
                 continue;
             }
             if self.engine.is_stopping() && !matches!(action, Action::Journal(_)) {
-                // What was done is written down; the next start goes on from there.
+                // Every completed action is recorded; the next start continues from there.
                 return Ok(RoundOutcome::failed(now(), ErrorKind::Transient, "told to stop"));
             }
             let record = match &action {
@@ -170,7 +181,7 @@ impl<'e> Round<'e> {
                     self.issued |= matches!(record, Record::Installed { .. });
                     self.engine.reporter.record(id, record);
                 }
-                // Those of a deployment, and those that end an attempt, are in the journal with the same words.
+                // Errors of a deployment, and those that end an attempt, have a journal record with the same text.
                 (None, Event::Error(error)) if !deploys && error.is_transient() => {
                     self.engine.reporter.event(id, &EngineEvent::Error(error.reason.clone()));
                 }
@@ -180,6 +191,8 @@ impl<'e> Round<'e> {
         }
     }
 
+    /// Returns the outcome of an idle machine: failed if a deployment or an attempt failed and is paused, else issued
+    /// or not due.
     fn outcome_at_rest(&self, machine: &Machine, until: Time, why: String) -> RoundOutcome {
         let state = machine.state();
         if let Some(error) = &state.deploy_error {
@@ -194,8 +207,8 @@ impl<'e> Round<'e> {
     }
 }
 
-/// Treats a certificate that another program installed as issued by the first configured authority, unless one is
-/// recorded already.
+/// Treats a certificate of a CA that another program installed as issued by the first configured authority, with the
+/// configured profile, unless the journal records an issued or lost certificate.
 pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPair) -> State {
     if state.held.is_none()
         && state.lost.is_none()
@@ -210,19 +223,19 @@ pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPai
     state
 }
 
-/// Generates a self-signed placeholder.
+/// Generates a self-signed placeholder for the names and key type of a certificate.
 pub(super) async fn placeholder(spec: &CertificateSpec) -> Result<CertificatePair, StoreError> {
     let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
     let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };
-    // RSA takes its time.
+    // RSA key generation takes up to seconds.
     let made = tokio::task::spawn_blocking(move || self_signed(&names, kind, today)).await;
     let made = made.map_err(|error| damaged(error.to_string()))?;
     let (chain, key) = made.map_err(|error| damaged(error.to_string()))?;
     Ok(CertificatePair { chain, key })
 }
 
-/// Removes the TXT records of a journal from the DNS. Returns the names of those that could not be removed, each with
-/// the error.
+/// Removes the TXT records that a state contains from the DNS, and records each removal in the journal. Returns the
+/// names of those that could not be removed, each with the error.
 pub(super) async fn remove_records(
     engine: &Engine,
     id: &str,

@@ -1,4 +1,4 @@
-//! TXT records of certificates that left the configuration.
+//! Removal of TXT records of certificates that left the configuration.
 
 use super::round::remove_records;
 use super::{Certificate, Engine, EngineEvent};
@@ -9,15 +9,19 @@ use crate::time::DAY;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// First and maximum pause before the removal of records is retried.
+/// First and maximum pause before the removal is repeated. The pause doubles after each failure.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(60), DAY);
 
-/// Removes TXT records of certificates that are not configured any more.
+/// Removes TXT records of certificates that are not configured any more, and abandons their attempts.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the store fails.
 pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result<(), StoreError> {
     sweep_once(engine, configured).await.map(|_| ())
 }
 
-/// Sweeps once at the start, again after a pause while records are left, and then once a day, until the engine is stopped.
+/// Sweeps at the start and then once a day, until the engine is stopped. While records are left, or after an error, the
+/// pause is two minutes and doubles up to a day.
 pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
     let mut pause = RETRY_PAUSES.0;
     loop {
@@ -31,7 +35,8 @@ pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
     }
 }
 
-/// Returns `true` if no record is left.
+/// Removes the TXT records of all certificates that are not configured. A record that cannot be removed is reported as
+/// an event and an alert. Returns `true` if no record is left, apart from those of certificates that are locked.
 async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool, StoreError> {
     let configured: BTreeSet<&str> =
         configured.iter().map(|certificate| certificate.spec.id.as_str()).collect();
@@ -40,7 +45,7 @@ async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool,
         if configured.contains(id.as_str()) {
             continue;
         }
-        // Another process may work on it by a configuration of its own.
+        // Another process, with another configuration, may work on the certificate.
         let Some(_lock) = engine.store.lock(&id).await? else { continue };
         let state = State::replay(&engine.store.journal(&id).await?);
         if state.attempt.is_some() {

@@ -8,19 +8,20 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-/// How a server is made to reload its certificate.
+/// Method by which a server reloads its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// Path of a program, with its arguments.
+    /// Path of a program, with its arguments. Nothing is run if empty.
     Command(Vec<String>),
-    /// Name of a systemd unit: reloaded, or restarted if it cannot be reloaded. A unit that is not active is left alone.
+    /// Name of a systemd unit, which is reloaded, or restarted if it does not support that. No effect on an inactive
+    /// unit.
     Unit(String),
 }
 
-/// A TLS handshake in which the server must present the new certificate.
+/// A TLS handshake in which a server must present the new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Address to connect to, `host:port`.
+    /// Address to connect to, as `host:port`.
     pub address: String,
     /// Protocol that precedes the handshake.
     pub greeting: Greeting,
@@ -35,7 +36,7 @@ pub struct Deployment {
     pub reload: Vec<Reload>,
     /// Checks, run after all reloads.
     pub checks: Vec<Check>,
-    /// Time limit of each reload, and of each check. Default: 60 s.
+    /// Time limit of each reload, and of each check including its retries. Default: 60 s.
     pub within: Duration,
 }
 
@@ -47,15 +48,16 @@ impl Default for Deployment {
 
 /// Error of a deployment.
 pub(crate) enum DeployError {
-    /// Another certificate is served: the new one is to be rolled back.
+    /// A server presents another certificate, or the handshake fails; a description. The new certificate is to be
+    /// rolled back.
     NotServed(String),
-    /// A reload failed.
+    /// A reload failed; a description.
     Failed(String),
 }
 
 impl Deployment {
-    /// Runs every reload, and waits until each check finds the certificate `held` at its server. `folder` is the certificate's
-    /// folder.
+    /// Runs every reload, then waits until each server to check presents the certificate `held`. `folder` is the
+    /// certificate's folder, `None` if the store has none.
     pub(crate) async fn run(
         &self,
         held: &CertificateInfo,
@@ -71,6 +73,10 @@ impl Deployment {
 }
 
 impl Check {
+    /// Repeats the handshake every 200 ms until the server presents the certificate `held`.
+    ///
+    /// # Errors
+    /// Returns [`DeployError::NotServed`] with the last result if that does not happen within the time limit.
     async fn wait(&self, held: &CertificateInfo, within: Duration) -> Result<(), DeployError> {
         let rsa = held.key_type.starts_with("rsa");
         let until = Instant::now() + within;
@@ -93,8 +99,9 @@ impl Check {
     }
 }
 
-/// Runs every reload in the certificate's folder, with `ACME_FOLDER` (its absolute path) and `ACME_CERTIFICATE` (its id) in the
-/// environment.
+/// Runs every reload in order in the certificate's folder, with `ACME_FOLDER` (its absolute path, or the certificate's
+/// id if the store has no folders) and `ACME_CERTIFICATE` (the id) in the environment. The first failure, with the
+/// beginning of the program's standard error, ends the run.
 pub(crate) async fn run_reloads(
     deployment: &Deployment,
     id: &str,

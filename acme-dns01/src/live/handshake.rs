@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Verifier that accepts every certificate, since only the serial number is read. The handshake signature is verified.
+/// `rsa` selects whether RSA or other signature schemes are offered.
 #[derive(Debug)]
 struct PermissiveVerifier {
     provider: Arc<CryptoProvider>,
@@ -59,7 +60,7 @@ pub enum Greeting {
     /// No protocol: implicit TLS.
     #[default]
     Tls,
-    /// SMTP, and STARTTLS in it (RFC 3207).
+    /// SMTP with STARTTLS (RFC 3207).
     Smtp,
 }
 
@@ -83,7 +84,7 @@ pub enum HandshakeError {
     Tls {
         /// Address of the server.
         address: String,
-        /// The name that was asked for.
+        /// The requested server name.
         name: String,
         /// Error of TLS or of the connection.
         source: std::io::Error,
@@ -112,12 +113,13 @@ pub enum HandshakeError {
     },
 }
 
-/// Returns the serial number of the certificate that a server presents for a name, in hexadecimal digits without leading zeros. The
-/// certificate is not verified. `rsa` selects whether one with an RSA key is requested, since a server may have two.
+/// Returns the serial number of the certificate that a server presents for a name, in lowercase hexadecimal digits
+/// without leading zeros. The certificate is not verified. With `rsa` only RSA signatures are offered, otherwise only
+/// others, since a server may have a certificate of each kind.
 ///
 /// # Errors
-/// Returns a [`HandshakeError`] if the name is not valid, the connection or handshake fails or takes longer than `within`, or the
-/// server presents no certificate.
+/// Returns a [`HandshakeError`] if the name is not valid, the connection or handshake fails or takes longer than
+/// `within`, or the server presents no certificate.
 pub async fn served_serial(
     address: &str,
     greeting: Greeting,
@@ -152,6 +154,7 @@ pub async fn served_serial(
     tokio::time::timeout(within, look).await.unwrap_or_else(late)
 }
 
+/// Reads the SMTP greeting, and sends EHLO and STARTTLS. The error is the unexpected reply or a description.
 async fn start_tls(tcp: &mut TcpStream) -> Result<(), String> {
     reply(tcp, "220", "the greeting").await?;
     for (command, code) in [("EHLO acme-dns01.invalid\r\n", "250"), ("STARTTLS\r\n", "220")] {
@@ -161,7 +164,8 @@ async fn start_tls(tcp: &mut TcpStream) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads one SMTP reply (RFC 5321 §4.2), and no byte after it.
+/// Reads one SMTP reply (RFC 5321 §4.2), possibly of several lines, and no byte after it. The error describes a reply
+/// with a code other than `code`; `to` names the command.
 async fn reply(tcp: &mut TcpStream, code: &str, to: &str) -> Result<(), String> {
     loop {
         let mut line = Vec::new();

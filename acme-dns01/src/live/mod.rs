@@ -1,4 +1,4 @@
-//! Certificates in use: a rustls resolver, and the deployment to other servers.
+//! Certificates in use: a rustls resolver, and the deployment to servers.
 
 mod deploy;
 mod handshake;

@@ -26,6 +26,7 @@ pub enum LiveError {
     Certificate(#[from] crate::client::CertificateError),
 }
 
+/// Names and key of each certificate, by its id.
 type Keys = HashMap<String, (Vec<String>, Arc<CertifiedKey>)>;
 
 /// The certificates in use, by server name. Implements rustls' `ResolvesServerCert`; [`subscribe`](Self::subscribe) reports
@@ -61,8 +62,8 @@ impl LiveCertificates {
         Arc::default()
     }
 
-    /// Puts a pair into use, replacing the one of this id. Existing connections are not affected. Subscribers are notified unless
-    /// the certificate is in use already.
+    /// Puts a pair into use, replacing the one with this id. Existing connections are not affected. Subscribers are
+    /// notified unless the same chain is in use already.
     ///
     /// # Errors
     /// Returns a [`LiveError`] if the pair is not valid. The previous pair then stays in use.
@@ -84,19 +85,20 @@ impl LiveCertificates {
         next.insert(id.to_owned(), (names, key.clone()));
         *keys = Arc::new(next);
         drop(keys);
-        // Nobody has to listen.
+        // There may be no subscriber.
         let _ = self.changes.send(CertificateInUse { id: id.to_owned(), key, info });
         Ok(())
     }
 
-    /// Subscribes to certificates that are put into use from now on, including placeholders.
+    /// Subscribes to certificates that are put into use from now on, including placeholders. A receiver that falls
+    /// behind by more than 64 loses the oldest.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CertificateInUse> {
         self.changes.subscribe()
     }
 
-    /// Returns the certificate for a server name for which `usable` returns `true`, ECDSA before RSA. An exact name is preferred to
-    /// a wildcard. `None` if there is none.
+    /// Returns the certificate for a server name, among those for which `usable` returns `true`. An exact name is
+    /// preferred to a wildcard, and ECDSA to RSA. `None` if there is none.
     #[must_use]
     pub fn find(&self, name: &str, usable: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -21,7 +21,8 @@ pub struct AcmeError {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A network error, a timeout or a server error (5xx). A retry may succeed.
+    /// A network error, a timeout, a server error (5xx) or a transient error of a store or provider. A retry may
+    /// succeed.
     Transient,
     /// The CA refused the request. The attempt fails.
     Refused,
@@ -33,7 +34,8 @@ pub enum ErrorKind {
     AccountUnknown,
     /// The order does not exist at the CA any more, or cannot be continued. A new order is needed.
     OrderGone,
-    /// An error of the DNS provider, the store or the configuration.
+    /// An error of the DNS provider, the store or the configuration. A retry without a change is not expected to
+    /// succeed.
     Local,
 }
 
@@ -67,7 +69,7 @@ impl AcmeError {
         self
     }
 
-    /// Returns `true` for an error after which a retry may succeed.
+    /// Returns `true` if a retry may succeed: for transient errors and rate limits.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Transient | ErrorKind::RateLimited)

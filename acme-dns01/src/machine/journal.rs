@@ -1,4 +1,4 @@
-//! The write-ahead journal of one certificate, and the state replayed from it.
+//! The write-ahead journal of one certificate, and its replay to a state.
 
 use super::error::ErrorKind;
 use crate::lifetime::{Ari, CertificateInfo};
@@ -7,7 +7,7 @@ use crate::time::Time;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A TXT record that this program created or may have created.
+/// A TXT record that this program created, or may have created before an interruption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TxtRecord {
@@ -19,18 +19,18 @@ pub struct TxtRecord {
     pub name: String,
     /// Value of the TXT record.
     pub value: String,
-    /// The provider's identifier of the record, once known.
+    /// The provider's identifier of the record. `None` if the provider has none, or the creation was not confirmed.
     pub id: Option<String>,
-    /// Whether the provider confirmed the creation of the record.
+    /// `true` if the provider confirmed the creation of the record.
     pub published: bool,
 }
 
-/// One line of the journal. Written durably before the action that it describes is performed.
+/// One record of the journal. Written durably before the action that it announces, or after the event that it reports.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Record {
-    /// A snapshot that replaces all previous lines.
+    /// A snapshot that replaces all previous records.
     State(Box<State>),
     /// Renewal information of the CA.
     Ari(Ari),
@@ -42,27 +42,27 @@ pub enum Record {
         authority: String,
         /// The human-readable reason.
         why: String,
-        /// ARI identifier of the certificate that the order replaces.
+        /// ARI identifier of the certificate that the order replaces. `None` if it replaces none.
         replaces: Option<String>,
         /// Configuration on which the attempt is based. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         request: Option<Box<OrderSpec>>,
     },
-    /// The attempt was abandoned, since its configuration changed or the user requested it.
+    /// The attempt was abandoned, since the configuration changed or the user requested it.
     Abandoned {
         /// Time of the event.
         at: Time,
         /// The human-readable reason.
         why: String,
     },
-    /// The issued certificate is missing or cannot be used. It will be replaced.
+    /// The issued certificate is missing or cannot be used, and will be replaced.
     Lost {
         /// Time of the event.
         at: Time,
         /// Condition of the pair in place.
         why: String,
     },
-    /// The issued certificate is about to be downloaded again, since its key is present and its chain is not.
+    /// The issued certificate is about to be downloaded again, since its key is present but its chain is not.
     Restoring {
         /// Time of the event.
         at: Time,
@@ -119,7 +119,7 @@ pub enum Record {
         /// Value of the TXT record.
         value: String,
     },
-    /// The CA is about to be asked to validate a challenge.
+    /// The CA is about to be told that a challenge is ready.
     Triggering {
         /// URL of the authorization.
         authorization: String,
@@ -178,7 +178,7 @@ pub enum Record {
     },
 }
 
-/// The parts of a configuration on which an order depends. If one changes, the order is abandoned.
+/// The parts of a configuration on which an order depends. If one changes, an order in progress is abandoned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -205,19 +205,19 @@ pub struct Attempt {
     pub began: Time,
     /// Configured name of the authority.
     pub authority: String,
-    /// ARI identifier of the certificate that the order replaces.
+    /// ARI identifier of the certificate that the order replaces. `None` if it replaces none.
     pub replaces: Option<String>,
-    /// SHA-256 digest of the public key in hexadecimal digits, once the key is stored.
+    /// SHA-256 digest of the public key in hexadecimal digits. `None` until the key is stored.
     pub key: Option<String>,
-    /// Whether a newOrder request may have been sent.
+    /// `true` if a newOrder request may have been sent.
     pub ordering: bool,
-    /// Order URL, once known.
+    /// Order URL. `None` until it is known.
     pub order: Option<String>,
     /// URLs of the authorizations whose challenge may have been triggered.
     pub triggered: BTreeSet<String>,
-    /// Whether the certificate signing request may have been sent.
+    /// `true` if the certificate signing request may have been sent.
     pub finalizing: bool,
-    /// Certificate URL, once issued.
+    /// Certificate URL. `None` until the certificate is issued.
     pub issued: Option<String>,
     /// Configuration on which the attempt is based. `None` in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -228,7 +228,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct State {
-    /// Properties of the certificate in the store.
+    /// Properties of the issued certificate in the store. `None` before the first issuance and after a loss.
     pub held: Option<CertificateInfo>,
     /// Renewal information of the certificate.
     pub ari: Option<Ari>,
@@ -236,9 +236,9 @@ pub struct State {
     pub attempt: Option<Attempt>,
     /// TXT records that this program created or may have created, and has not removed.
     pub txt: Vec<TxtRecord>,
-    /// Whether the certificate in the store still has to be deployed.
+    /// `true` if the certificate in the store still has to be deployed.
     pub undeployed: bool,
-    /// Consecutive deployments that were rolled back, since the certificate was not served.
+    /// Consecutive roll-backs of a deployment because the new certificate was not served.
     pub refused: u32,
     /// Attempts that failed or were suspended since the last success.
     pub failures: u32,
@@ -261,19 +261,19 @@ pub struct State {
     /// Human-readable reason of the last failed deployment.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_error: Option<String>,
-    /// Consecutive failed deployments.
+    /// Consecutive deployments that failed without a roll-back.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
-    /// Condition for which the certificate was declared lost, until another is installed.
+    /// Condition for which the issued certificate was declared lost, until another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub lost: Option<String>,
-    /// Certificate URL of the certificate in the store, from which it can be downloaded again.
+    /// URL of the certificate in the store, from which it can be downloaded again. `None` if not known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub url: Option<String>,
-    /// Whether the certificate is being downloaded again.
+    /// `true` while the certificate is being downloaded again.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
-    /// Serial number of the certificate that was revoked.
+    /// Serial number of the certificate that was revoked. `None` if none was.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
     /// Configuration of the last attempt. A pause after a failure applies to the same configuration only.
@@ -281,11 +281,11 @@ pub struct State {
     pub last_request: Option<Box<OrderSpec>>,
 }
 
-/// Maximum pause that can have been recorded, since Retry-After is honoured for at most four weeks.
+/// Maximum length of a recorded pause: the maximum Retry-After, four weeks.
 const MAX_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
 
-/// Returns the end `until` of a pause that was recorded at `at`. `None` if it has passed, lies further ahead than the longest
-/// pause, or was recorded in the future.
+/// Returns the end `until` of a pause that was recorded at `at`. `None` if it has passed, is more than four weeks ahead
+/// of `now`, or was recorded in the future.
 fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
     until
         .filter(|until| now < *until && *until <= now.after(MAX_PAUSE))
@@ -293,7 +293,7 @@ fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
 }
 
 impl State {
-    /// Replays a journal, oldest line first.
+    /// Replays records, oldest first, from the default state.
     pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record>) -> Self {
         let mut state = Self::default();
         for record in records {
@@ -314,7 +314,7 @@ impl State {
         in_force(self.deploy_until, self.deploy_paused_at, now)
     }
 
-    /// Applies one further line of the journal.
+    /// Applies one further record.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::State(state) => *self = (**state).clone(),
@@ -409,12 +409,14 @@ impl State {
         }
     }
 
+    /// Counts a failed or suspended attempt, with the pause until the next one.
     fn fail(&mut self, at: Time, why: &str, until: Time, kind: Option<ErrorKind>) {
         self.failures = self.failures.saturating_add(1);
         (self.until, self.paused_at) = (Some(until), Some(at));
         (self.last_error, self.last_error_kind) = (Some(why.to_owned()), kind);
     }
 
+    /// Changes the attempt in progress. No effect without one.
     fn of_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
         if let Some(attempt) = &mut self.attempt {
             change(attempt);

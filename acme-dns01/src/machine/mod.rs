@@ -1,9 +1,9 @@
-//! The issuance machine: one certificate, from its first order to every renewal, as a pure state machine.
+//! The issuance machine: one certificate, from its first order through all renewals, as a state machine without I/O.
 //!
-//! [`Machine::poll`] returns the next action, [`Machine::handle`] takes its result. Before anything is done that others
-//! can see, the machine asks for a line in the journal ([`Action::Journal`]) and goes on only when that is durable.
-//! A machine that is made anew from its journal therefore resumes: the same order, the same key, no second trigger,
-//! and no TXT record forgotten.
+//! [`Machine::poll`] returns the next action, [`Machine::handle`] takes its result. Before an action with external
+//! effect, the machine requests a journal record ([`Action::Journal`]) and continues only when it is durable. A machine
+//! created from its journal therefore resumes with the same order and the same key, does not trigger a challenge twice,
+//! and removes every TXT record.
 
 mod error;
 mod journal;
@@ -30,6 +30,7 @@ use std::time::Duration;
 /// Interval of queries for renewal information, if the CA sends no Retry-After.
 const RENEWAL_INFO_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
+/// Phase of the machine: the action to request next, or idle.
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
     Idle,
@@ -61,13 +62,13 @@ enum Phase {
 pub struct Machine {
     spec: CertificateSpec,
     state: State,
-    /// Actions that take precedence: journal lines, ledger entries, alerts.
+    /// Actions that take precedence: journal records, ledger entries, alerts.
     queue: VecDeque<Action>,
     phase: Phase,
     work: OrderProgress,
-    /// Earliest time of the next action within an attempt, with the reason.
+    /// Earliest time of the next action within an attempt, with the reason. `None` without a wait.
     hold: Option<(Time, String)>,
-    /// Earliest time at which a failed journal write is retried, with the reason.
+    /// Earliest time at which a failed journal write is retried, with the error. `None` if the last write succeeded.
     unwritten: Option<(Time, String)>,
     unwritten_tries: u32,
     tries: u32,
@@ -77,9 +78,10 @@ pub struct Machine {
     unpublish_hold: Option<Time>,
     unpublish_tries: u32,
     warned: Option<Time>,
-    /// Whether a request was already repeated with a new account, after the CA did not know the old one.
+    /// `true` if a request was already repeated with a newly registered account, because the CA did not know the old
+    /// one.
     reregistered: bool,
-    /// The pair in place, once reported.
+    /// The pair in place. `None` if it was not reported.
     stored: Option<StoredPair>,
 }
 
@@ -107,7 +109,8 @@ impl Machine {
         }
     }
 
-    /// Reports the pair in place. A certificate that is missing or cannot be used is restored or replaced.
+    /// Sets the pair in place, as read from the store. The machine restores or replaces a certificate that is missing
+    /// or cannot be used.
     pub fn observe(&mut self, stored: StoredPair) {
         self.stored = Some(stored);
     }
@@ -118,7 +121,7 @@ impl Machine {
         &self.spec
     }
 
-    /// Returns the current state.
+    /// Returns the current state: the replayed journal and all records since.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
@@ -130,7 +133,8 @@ impl Machine {
         self.state.until = None;
     }
 
-    /// Returns the time at which the certificate is due, with the reason.
+    /// Returns the time from which the certificate is due, with the reason: at once if it was forced, is missing, lost
+    /// or revoked, otherwise by [`due`].
     #[must_use]
     pub fn due(&self) -> RenewalTime {
         if self.forced {
@@ -156,13 +160,15 @@ impl Machine {
         due(Some(held), state.ari.as_ref(), &self.spec.requirements(), &self.spec.renewal_policy)
     }
 
-    /// Returns `true` if the machine is idle and can be dropped and rebuilt from its journal.
+    /// Returns `true` if the machine is idle with no action queued, so that it can be dropped and later created from
+    /// its journal.
     #[must_use]
     pub fn rests(&self) -> bool {
         self.phase == Phase::Idle && self.queue.is_empty()
     }
 
-    /// Returns the next action. The ledger is consulted before requests to the CA.
+    /// Returns the next action: a queued one, a wait, or that of the current phase. Repeated calls return the same
+    /// action until [`handle`](Self::handle) is called. The ledger is consulted before requests to the CA.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
             return match &self.unwritten {
@@ -208,7 +214,7 @@ impl Machine {
         }
     }
 
-    /// Reports the result of the last action. An event that does not answer that action is ignored.
+    /// Applies the result of the last action. An event that does not answer that action is ignored.
     pub fn handle(&mut self, event: Event, now: Time) {
         if let Some(first) = self.queue.front() {
             let journal = matches!(first, Action::Journal(_));
@@ -224,7 +230,7 @@ impl Machine {
                     self.unwritten_tries = self.unwritten_tries.saturating_add(1);
                     self.unwritten = Some((now.after(pause), error.reason));
                 }
-                // An alert or an entry that cannot be written must not stop a renewal.
+                // An alert or ledger entry that cannot be delivered must not stop a renewal.
                 Event::Error(_) => {
                     self.queue.pop_front();
                 }
@@ -266,7 +272,7 @@ impl Machine {
                 self.new_order(now);
             }
             Event::Done if self.phase == Phase::Install => {
-                // Another pair is in place than the one that was looked at.
+                // The reported pair has been replaced.
                 self.stored = None;
                 match self.work.staged.take() {
                     Some(held) => {
@@ -322,8 +328,9 @@ impl Machine {
         }
     }
 
-    /// Returns the next action while no attempt is under way: discards or repairs what the journal left over, deploys, removes TXT
-    /// records, alerts, asks for renewal information, or begins an attempt that is due. Otherwise waits, at most a day.
+    /// Returns the next action while the machine is idle: abandons or repairs what the journal left over, deploys,
+    /// removes TXT records, alerts, queries renewal information, resumes an attempt, or begins one that is due.
+    /// Otherwise waits, at most a day.
     fn idle(&mut self, now: Time, ledger: &Ledger) -> Action {
         let mut wake = now.after(DAY);
         let mut why = String::from("nothing is due");
@@ -336,7 +343,7 @@ impl Machine {
             return self.poll(now, ledger);
         }
         if self.restored() {
-            // It was put into place, and then the machine ended before it could write that down.
+            // The certificate was installed, but the process ended before that was recorded.
             self.write(Record::Restored { at: now });
             return self.poll(now, ledger);
         }
@@ -404,7 +411,7 @@ impl Machine {
         let exempt = matches!(due.reason, RenewalReason::RenewalInfo(_));
         if let Err(refusal) = ledger.permit(now, &authority, &self.spec.names, exempt, &self.spec.limits) {
             if self.spec.authorities.len() > 1 {
-                // Another authority may have room.
+                // Another authority may have capacity left.
                 self.fail(AcmeError::new(ErrorKind::RateLimited, refusal.to_string()), now);
                 return self.poll(now, ledger);
             }
@@ -415,8 +422,8 @@ impl Machine {
         self.poll(now, ledger)
     }
 
-    /// Returns the difference between the configuration of the order under way and the one in force. `None` if there is none, or no
-    /// order is under way.
+    /// Returns a description of the difference between the configuration of the order in progress and the current one.
+    /// `None` if there is none, or no order is in progress.
     fn request_difference(&self) -> Option<String> {
         let attempt = self.state.attempt.as_ref()?;
         match &attempt.request {
@@ -426,7 +433,8 @@ impl Machine {
         }
     }
 
-    /// Abandons the attempt in progress. It does not count as a failure. Its TXT records are removed.
+    /// Abandons the attempt in progress, which does not count as a failure. The TXT records of the attempt are removed
+    /// afterwards.
     pub fn abandon(&mut self, why: String, now: Time) {
         let in_vain = |attempt: &Attempt| attempt.order.is_some() && attempt.issued.is_none();
         if let Some(attempt) = self.state.attempt.as_ref().filter(|attempt| in_vain(attempt)) {
@@ -437,12 +445,15 @@ impl Machine {
         self.rest(now);
     }
 
-    /// Returns the condition of the pair in place, if it is not the certificate that was issued or cannot be used.
+    /// Returns the condition of the pair in place if the issued certificate is lost: missing, damaged or replaced by
+    /// another. `None` otherwise, if the pair was not reported, or while a new certificate is being installed or
+    /// deployed.
     fn loss(&self, now: Time) -> Option<Condition> {
         let state = &self.state;
         let stored = self.stored.as_ref()?;
         state.held.as_ref()?;
-        // A new certificate may be in place already; after a roll-back, and until it is deployed, the old one is.
+        // With an issued certificate, the new pair may be in place already; before deployment or after a roll-back, the
+        // previous one may be.
         let issued = state.attempt.as_ref().is_some_and(|attempt| attempt.issued.is_some());
         if issued || (state.undeployed && matches!(stored, StoredPair::Complete(_))) {
             return None;
@@ -450,8 +461,8 @@ impl Machine {
         Some(Condition::of(&self.spec, state, stored, now)).filter(Condition::is_lost)
     }
 
-    /// Returns the end of the pause after a failure. `None` if there is no pause, or the configuration has changed since the
-    /// failure.
+    /// Returns the end of the pause after a failure. `None` if there is no pause, or the configuration has changed
+    /// since the failure.
     fn paused_until(&self, now: Time) -> Option<Time> {
         let other = |request: &OrderSpec| self.spec.difference(request).is_some();
         self.state.paused_until(now).filter(|_| {
@@ -459,7 +470,8 @@ impl Machine {
         })
     }
 
-    /// Begins an attempt once the directory is known. Returns to idle instead if the certificate is not yet due by the CA's clock.
+    /// Begins an attempt after the directory was fetched. Returns to idle instead if the certificate is not yet due by
+    /// the CA's clock.
     fn begin(&mut self, now: Time) {
         let due = self.due();
         if now.shifted(self.skew) < due.at {
@@ -476,20 +488,20 @@ impl Machine {
         self.write(Record::Began { at: now, authority, why: due.reason.to_string(), replaces, request });
     }
 
-    /// Returns `true` if the certificate was put in place by another program and the journal has no order for it.
+    /// Returns `true` if the certificate in place was installed by another program: the journal contains no order.
     fn is_adopted(&self) -> bool {
         self.state.held.as_ref().is_some_and(|held| held.directory.is_none() && held.profile.is_none())
             && self.state.last_request.is_none()
     }
 
-    /// Records that the CA has no renewal information for the certificate. It is asked for again a day later.
+    /// Records that the CA has no renewal information for the certificate. The next query is a day later.
     fn forget_renewal_info(&mut self, now: Time) {
         let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
         self.write(Record::Ari(crate::lifetime::Ari { of, info: None, next: now.after(DAY) }));
     }
 
-    /// Returns the alert that the certificate has a sixth of its lifetime left, at most once a day. `None` if it lives longer, was
-    /// not issued by an authority, or the alert was returned within a day.
+    /// Returns the alert for a certificate with less than a sixth of its lifetime left, at most once a day. `None` if
+    /// more is left, the certificate is not from an authority, or the alert was returned within the last day.
     fn expiry_alert(&mut self, now: Time) -> Option<Alert> {
         let held = self.state.held.as_ref().filter(|held| held.authority.is_some())?;
         let reserve = held.lifetime() / 6;
@@ -503,8 +515,9 @@ impl Machine {
         Some(Alert::Expiring { not_after, why })
     }
 
-    /// Returns the name of the authority to use: that of the certificate while its renewal information is read or it is restored,
-    /// else that of the attempt under way, else the configured one that follows by the number of failures.
+    /// Returns the name of the authority to use: that of the certificate while its renewal information is queried or it
+    /// is restored, else that of the attempt in progress, else the configured one at the position of the number of
+    /// failures, cyclically.
     fn authority(&self) -> String {
         if matches!(self.phase, Phase::RenewalInfo | Phase::Restore)
             && let Some(authority) = self.state.held.as_ref().and_then(|held| held.authority.clone())
@@ -535,20 +548,20 @@ impl Machine {
         )
     }
 
-    /// Updates the deviation of the local clock from the Date field of a response. Alerts when it changed by more than a minute.
-    /// Deviations below 30 s count as none.
+    /// Updates the difference between the CA's clock and the local one from the Date field of a response. Differences
+    /// below 30 s count as none. Raises an alert when the difference changes by more than a minute.
     fn see_clock(&mut self, date: Option<Time>, now: Time) {
         let Some(date) = date else { return };
         let skew = i64::try_from(date.millis()).unwrap_or(0) - i64::try_from(now.millis()).unwrap_or(0);
         let before = self.skew;
-        // Header and network are good for a few seconds.
+        // The Date field has a resolution of a second, and the network adds delay.
         self.skew = if skew.unsigned_abs() < 30_000 { 0 } else { skew };
         if self.skew != 0 && before.abs_diff(self.skew) > 60_000 {
             self.alert(Alert::Clock { ahead: -self.skew / 1000 });
         }
     }
 
-    /// Queues a record for the journal.
+    /// Queues a journal record.
     fn write(&mut self, record: Record) {
         self.queue.push_back(Action::Journal(record));
     }
@@ -563,7 +576,7 @@ impl Machine {
         self.queue.push_back(Action::Alert(alert));
     }
 
-    /// Returns to idle and discards the progress of the attempt. Returns a wait that ends at once.
+    /// Returns to idle and discards the volatile progress of the attempt. The returned wait ends at once.
     fn rest(&mut self, now: Time) -> Action {
         self.phase = Phase::Idle;
         self.work = OrderProgress::default();
@@ -572,7 +585,8 @@ impl Machine {
     }
 }
 
-/// Returns the time at which a certificate in this state is due, with the reason. `stored` is the pair in place, if known.
+/// Returns the time from which a certificate in this state is due, with the reason. `stored` is the pair in place,
+/// `None` if not known.
 #[must_use]
 pub fn renewal_due(spec: &CertificateSpec, state: &State, stored: Option<StoredPair>) -> RenewalTime {
     let mut machine = Machine::new(spec.clone(), state.clone());

@@ -1,4 +1,4 @@
-//! The part of the machine between an order and its certificate.
+//! The phases of the machine from an order to its certificate.
 
 use super::{AcmeError, Action, Alert, ErrorKind, Event, Machine, Phase, Record, TRIES, TxtRecord};
 use super::{Authorization, Order, Status};
@@ -7,7 +7,7 @@ use crate::lifetime::CertificateInfo;
 use crate::time::Time;
 use std::time::Duration;
 
-/// Volatile state of the attempt. Can be rebuilt from the journal and the CA.
+/// Volatile progress of the attempt, which can be rebuilt from the journal and the CA.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OrderProgress {
     pub(super) renewal_info: bool,
@@ -18,28 +18,30 @@ pub(super) struct OrderProgress {
     order: Option<Order>,
     unread: Vec<String>,
     pending: Vec<OpenAuthorization>,
-    /// Time at which watching or verifying began.
+    /// Time at which polling or verifying began. `None` before.
     since: Option<Time>,
     polls: u32,
     without_replaces: bool,
 }
 
+/// An authorization that is not valid yet, with its TXT record once located.
 #[derive(Clone, Debug)]
 struct OpenAuthorization {
     authorization: Authorization,
     txt: Option<TxtRecord>,
-    /// Its challenge was triggered, now or before a restart.
+    /// `true` if the challenge was triggered, now or before a restart.
     triggered: bool,
     polls: u32,
 }
 
 /// Consecutive server errors of a newOrder request with `replaces` after which `replaces` is omitted.
 const MAX_REPLACES_ERRORS: u32 = 2;
-/// Polls of a pending challenge after which it is triggered again.
+/// Polls of a pending challenge after which it is located, verified and triggered again.
 const RETRIGGER_AFTER_POLLS: u32 = 4;
 
 impl Machine {
-    /// Sets the phase from which the attempt in the journal continues.
+    /// Enters the phase in which the attempt in the journal continues: download, order, search for a lost order, or
+    /// preflight.
     pub(super) fn resume(&mut self) {
         let began = self.state.attempt.clone().unwrap_or_default();
         self.phase = match began {
@@ -129,7 +131,7 @@ impl Machine {
                 self.tries = 0;
                 match self.phase {
                     Phase::NewOrder | Phase::FindOrder => {
-                        // What was asked for in vain counts against nothing.
+                        // The ledger counts orders that were created, not requests that failed.
                         self.note(Entry::Order {
                             at: now,
                             authority: self.authority(),
@@ -144,7 +146,8 @@ impl Machine {
                     _ => {}
                 }
             }
-            // The order was never made, or nobody can tell: the CA gives the same one again if it has it.
+            // Either the order was never created, or the CA cannot list it; the CA may then return the same order
+            // again.
             Event::NoOrder if self.phase == Phase::FindOrder => self.new_order(now),
             Event::Authorization(authorization) => {
                 self.tries = 0;
@@ -256,8 +259,8 @@ impl Machine {
         self.work.order = Some(order);
     }
 
-    /// Applies an authorization that was fetched for the first time: appends it to the pending ones, unless it is valid. Fails the
-    /// attempt if it is invalid or has no dns-01 challenge.
+    /// Applies an authorization that was fetched for the first time: adds it to the pending ones unless it is valid.
+    /// Fails the attempt if it is invalid or has no DNS-01 challenge.
     fn on_authorization(&mut self, authorization: Authorization, now: Time) {
         self.work.unread.pop();
         match authorization.status {
@@ -277,11 +280,11 @@ impl Machine {
         }
     }
 
-    /// Continues after the last authorization was fetched: with [`Phase::Watch`] if every challenge is triggered, else with
-    /// [`Phase::Locate`]. Returns the next action.
+    /// Continues after the last authorization was fetched: with [`Phase::Watch`] if every challenge is triggered, else
+    /// with [`Phase::Locate`]. Returns the next action.
     fn after_authorizations(&mut self, now: Time) -> Action {
         if self.work.pending.iter().all(|pending| pending.triggered) {
-            // Nothing to do but to watch; with nothing to watch, the order is looked at again.
+            // Without any pending authorization the order is fetched again after a pause.
             if self.work.pending.is_empty() {
                 self.poll_later(now, None, "the CA updates the order".to_owned());
             }
@@ -301,8 +304,9 @@ impl Machine {
         (self.work.since, self.work.polls) = (Some(now), 0);
     }
 
-    /// Applies the status of the first pending authorization: removes it when it is valid, fails the attempt when it is invalid,
-    /// and polls again otherwise. A challenge that is still pending after [`RETRIGGER_AFTER_POLLS`] polls is triggered again.
+    /// Applies the status of the first pending authorization: removes the authorization when it is valid, fails the
+    /// attempt when it is invalid, suspends the attempt when the time limit has passed, and polls again otherwise. A
+    /// challenge that is still pending after [`RETRIGGER_AFTER_POLLS`] polls is triggered again.
     fn on_polled_authorization(&mut self, authorization: &Authorization, now: Time) {
         match authorization.status {
             Status::Valid => {
@@ -318,7 +322,7 @@ impl Machine {
             _ => {
                 let pending = &mut self.work.pending[0];
                 pending.polls += 1;
-                // It was written down that the CA would be told; the machine may have ended before it was.
+                // The trigger was recorded, but the process may have ended before it was sent.
                 if pending.polls >= RETRIGGER_AFTER_POLLS && authorization.challenge_status == Status::Pending
                 {
                     pending.polls = 0;
@@ -333,7 +337,7 @@ impl Machine {
         }
     }
 
-    /// Counts a failed validation in the ledger, and fails the attempt.
+    /// Records a failed authorization in the ledger, and fails the attempt.
     fn on_invalid(&mut self, authorization: &Authorization, now: Time) {
         let (authority, name) = (self.authority(), authorization.name.clone());
         self.note(Entry::Failure { at: now, authority, name });
@@ -342,8 +346,8 @@ impl Machine {
         self.fail(AcmeError::new(ErrorKind::Refused, why), now);
     }
 
-    /// Suspends the machine until the next poll. The pause doubles with each poll up to 16 times the configured one; `retry_after`
-    /// replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
+    /// Suspends the machine until the next poll. The pause doubles with each poll, up to 16 times the configured one;
+    /// `retry_after` replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
     fn poll_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
         let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.polls.min(4));
         self.work.polls += 1;
@@ -352,12 +356,12 @@ impl Machine {
         self.hold = Some((now.after(pause), why));
     }
 
-    /// Returns the first challenge to be triggered whose zone is unknown. `None` if there is none.
+    /// Returns the first untriggered challenge whose TXT record has not been located. `None` if there is none.
     fn unlocated(&mut self) -> Option<&mut OpenAuthorization> {
         self.work.pending.iter_mut().find(|pending| !pending.triggered && pending.txt.is_none())
     }
 
-    /// Returns the journaled TXT records of the challenges that are not triggered yet.
+    /// Returns the TXT records in the journal of the challenges that are not triggered yet.
     fn challenge_records(&self) -> Vec<TxtRecord> {
         let values = self.work.pending.iter().filter(|pending| !pending.triggered);
         values
@@ -367,20 +371,21 @@ impl Machine {
             .collect()
     }
 
-    /// Handles an error of the phases from [`Phase::NewOrder`] to [`Phase::Download`]: retries, orders again without `replaces`,
-    /// registers a forgotten account again, or ends the attempt.
+    /// Handles an error in the phases from [`Phase::NewOrder`] to [`Phase::Download`]: retries, orders again without
+    /// `replaces`, registers a forgotten account again, or ends the attempt as failed or suspended.
     pub(super) fn order_error(&mut self, error: AcmeError, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
         let replaces = self.phase == Phase::NewOrder
             && !self.work.without_replaces
             && self.state.attempt.as_ref().is_some_and(|attempt| attempt.replaces.is_some());
         match error.kind {
-            // It was replaced already, or is of an account that is no more: an order without it may do.
+            // The certificate was replaced already, or belongs to another account: an order without `replaces` may
+            // succeed.
             ErrorKind::AlreadyReplaced | ErrorKind::Refused if replaces => {
                 self.work.without_replaces = true;
                 self.new_order(now);
             }
-            // A CA that stumbles over what it should replace must not keep a certificate from being renewed.
+            // A CA that fails on `replaces` must not prevent the renewal.
             ErrorKind::Transient if replaces && self.tries >= MAX_REPLACES_ERRORS => {
                 self.work.without_replaces = true;
                 self.new_order(now);
@@ -391,14 +396,14 @@ impl Machine {
             }
             ErrorKind::OrderGone => self.fail(error, now),
             ErrorKind::Refused if self.phase == Phase::Trigger => {
-                // It was triggered already, before a restart: the authorization says what came of it.
+                // The challenge was triggered already, before a restart: the authorization shows the result.
                 for pending in &mut self.work.pending {
                     pending.triggered = true;
                 }
                 self.watch(now);
             }
             ErrorKind::Transient if self.tries < TRIES => {
-                // The order may have been made although nobody said so.
+                // The order may have been created although the response was lost.
                 if self.phase == Phase::NewOrder {
                     self.phase = Phase::FindOrder;
                 }

@@ -7,10 +7,11 @@ use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;
 use std::time::Duration;
 
-/// The next action. Each is answered by one event, and may be performed again after an interruption.
+/// The next action. Each one except [`Wait`](Self::Wait) is answered by one event or by [`Event::Error`], and may be
+/// performed again after an interruption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Append this line to the journal, durably. Answered by [`Event::Done`].
+    /// Append this record to the journal, durably. Answered by [`Event::Done`].
     Journal(Record),
     /// Record this entry in the ledger, durably. Answered by [`Event::Done`].
     Note(Entry),
@@ -28,7 +29,8 @@ pub enum Action {
         /// Configured name of the authority.
         authority: String,
     },
-    /// Fetch the renewal information of a certificate. Answered by [`Event::RenewalInfo`].
+    /// Fetch the renewal information of a certificate. Answered by [`Event::RenewalInfo`] or
+    /// [`Event::UnknownCertificate`].
     RenewalInfo {
         /// Configured name of the authority.
         authority: String,
@@ -39,10 +41,10 @@ pub enum Action {
     Account {
         /// Configured name of the authority.
         authority: String,
-        /// Whether the CA does not know the account in the store, so that a new one is registered.
+        /// `true` if the CA does not know the account in the store, so that it has to be registered again.
         forgotten: bool,
     },
-    /// Check CAA, zones and credentials before the first request to the CA. Answered by [`Event::Clear`].
+    /// Check CAA and the zones of all names before the order. Answered by [`Event::Clear`].
     Preflight {
         /// Configured name of the authority.
         authority: String,
@@ -51,7 +53,7 @@ pub enum Action {
     Key,
     /// Create an order. Answered by [`Event::Order`].
     NewOrder {
-        /// ARI identifier of the certificate that the order replaces.
+        /// ARI identifier of the certificate that the order replaces. `None` if it replaces none.
         replaces: Option<String>,
     },
     /// Search for an open order for the same names. Answered by [`Event::Order`] or [`Event::NoOrder`].
@@ -71,12 +73,12 @@ pub enum Action {
         /// Name of the challenge record before CNAME records are followed, `_acme-challenge.…`.
         name: String,
     },
-    /// Create a TXT record beside existing ones. Answered by [`Event::Published`].
+    /// Create a TXT record in addition to existing ones. Answered by [`Event::Published`].
     Publish(TxtRecord),
-    /// Query every address of every authoritative name server for all of these. Answered by [`Event::Visible`] or
-    /// [`Event::NotVisible`].
+    /// Query every address of every authoritative name server for all of these records. Answered by [`Event::Visible`]
+    /// or [`Event::NotVisible`].
     Verify(Vec<TxtRecord>),
-    /// Ask the CA to validate a challenge. Answered by [`Event::Done`].
+    /// Tell the CA that a challenge is ready for validation. Answered by [`Event::Done`].
     Trigger {
         /// URL of the challenge.
         challenge: String,
@@ -106,7 +108,8 @@ pub enum Action {
     Install,
     /// Remove the TXT record with this name and value. Answered by [`Event::Done`].
     Unpublish(TxtRecord),
-    /// Reload the servers and verify the served certificate by handshakes. Answered by [`Event::Done`] or [`Event::NotServed`].
+    /// Reload the servers and verify the served certificate by handshakes. Answered by [`Event::Done`],
+    /// [`Event::NotServed`] or [`Event::Lost`].
     Deploy,
     /// Restore the previous pair. Answered by [`Event::Done`].
     Rollback,
@@ -139,11 +142,11 @@ pub struct Order {
     pub authorizations: Vec<String>,
     /// URL to which the certificate signing request is sent.
     pub finalize: String,
-    /// Certificate URL, once issued.
+    /// Certificate URL. `None` until the certificate is issued.
     pub certificate: Option<String>,
-    /// The problem document of the CA (RFC 9457), formatted as one line of text.
+    /// The problem document of the CA (RFC 9457), formatted as one line of text. `None` without an error.
     pub problem: Option<String>,
-    /// The time to wait before the next poll (Retry-After).
+    /// Delay before the next poll (Retry-After). `None` if the response had none.
     pub retry_after: Option<Duration>,
 }
 
@@ -158,13 +161,14 @@ pub struct Authorization {
     pub status: Status,
     /// URL of the DNS-01 challenge. `None` if the CA does not offer one.
     pub challenge: Option<String>,
-    /// Status of the DNS-01 challenge.
+    /// Status of the DNS-01 challenge; [`Status::Invalid`] without one.
     pub challenge_status: Status,
-    /// Value of the TXT record (RFC 8555 §8.4).
+    /// Value of the TXT record (RFC 8555 §8.4). Empty without a DNS-01 challenge.
     pub value: String,
-    /// The problem document of the CA (RFC 9457), formatted as one line of text.
+    /// The problem document of the failed challenge (RFC 9457), formatted as one line of text, or the status of an
+    /// authorization that cannot become valid. `None` without an error.
     pub problem: Option<String>,
-    /// The time to wait before the next poll (Retry-After).
+    /// Delay before the next poll (Retry-After). `None` if the response had none.
     pub retry_after: Option<Duration>,
 }
 
@@ -175,18 +179,18 @@ pub enum Event {
     Done,
     /// The directory was fetched.
     Directory {
-        /// The CA's clock.
+        /// The CA's clock. `None` if the response had no Date field.
         date: Option<Time>,
-        /// Whether the directory has renewal information (RFC 9773).
+        /// `true` if the CA supports renewal information (RFC 9773).
         renewal_info: bool,
     },
     /// The renewal information was fetched.
     RenewalInfo {
         /// The suggested window. `None` if it is malformed, or the CA does not support ARI.
         info: Option<RenewalInfo>,
-        /// When to ask again.
+        /// Delay before the next query (Retry-After). `None` if the response had none.
         retry_after: Option<Duration>,
-        /// The CA's clock, from the response's Date field.
+        /// The CA's clock, from the response's Date field. `None` without one.
         date: Option<Time>,
     },
     /// The account is registered.
@@ -200,11 +204,11 @@ pub enum Event {
     },
     /// The order in its current state.
     Order(Order),
-    /// No open order was found, or the order does not exist any more.
+    /// No open order with these names was found.
     NoOrder,
     /// The authorization in its current state.
     Authorization(Authorization),
-    /// Provider, zone and name of the record. Its value is ignored.
+    /// Provider, zone and name of the TXT record. Its value is ignored.
     Located(TxtRecord),
     /// The TXT record was created.
     Published {
@@ -215,7 +219,7 @@ pub enum Event {
     Visible,
     /// At least one server lacks a value; a human-readable report.
     NotVisible(String),
-    /// The pair was staged.
+    /// The pair was staged; the properties of the certificate.
     Staged(Box<CertificateInfo>),
     /// A server presents another certificate than the installed one; a description.
     NotServed(String),
@@ -240,11 +244,11 @@ pub enum Alert {
         /// Number of consecutive failures.
         failures: u32,
     },
-    /// A certificate is close to the end of its validity period, or has expired.
+    /// A certificate has less than a sixth of its lifetime left, or has expired.
     Expiring {
         /// End of the validity period.
         not_after: Time,
-        /// Reason why it was not renewed.
+        /// Last error, or a text that the renewal is about to begin.
         why: String,
     },
     /// The new certificate was not served, so the previous one was restored.

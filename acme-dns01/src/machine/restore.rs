@@ -1,15 +1,16 @@
-//! The certificate that was issued, downloaded again: its chain was lost or damaged, its key was not.
+//! Repeated download of an issued certificate whose chain was lost or damaged while its key is present.
 
 use super::{AcmeError, Action, CertificateSpec, ErrorKind, Machine, Phase, Record, State};
 use crate::condition::{Condition, StoredPair};
 use crate::time::Time;
 
-/// Transient errors in a row before a new certificate is ordered instead.
+/// Retries after transient errors, after which a new certificate is ordered instead.
 const MAX_RETRIES: u32 = 3;
 
 impl State {
-    /// Returns the authority and the URL by which the certificate can be downloaded again, if it is worth it: it is as this
-    /// specification wants it, is not due for renewal, was not revoked, and no server refused to serve it.
+    /// Returns the authority and the URL from which the issued certificate can be downloaded again. `None` if its key
+    /// is lost, the URL is not known, the authority is not configured any more, or the certificate does not meet the
+    /// specification, is due for renewal, was revoked, or was rolled back.
     #[must_use]
     pub fn restorable(
         &self,
@@ -17,7 +18,7 @@ impl State {
         condition: &Condition,
         now: Time,
     ) -> Option<(&str, &str)> {
-        // Without its key a chain is worth nothing.
+        // Without its private key a chain is useless.
         if matches!(condition, Condition::FolderDeleted | Condition::KeyMissing) {
             return None;
         }
@@ -33,8 +34,8 @@ impl State {
 }
 
 impl Machine {
-    /// Enters [`Phase::Restore`] if the lost certificate can be downloaded again; otherwise records the loss, so that a new one is
-    /// ordered. `condition` is the fault of the pair in place.
+    /// Enters [`Phase::Restore`] if the lost certificate can be downloaded again; otherwise records the loss, so that a
+    /// new one is ordered. `condition` is the condition of the pair in place.
     pub(super) fn replace_lost(&mut self, condition: &Condition, now: Time) {
         let why = condition.to_string();
         if self.state.restorable(&self.spec, condition, now).is_none() {
@@ -53,8 +54,8 @@ impl Machine {
         Action::Restore { authority, url: self.state.url.clone().unwrap_or_default() }
     }
 
-    /// Retries the restoration after a transient error, at most `MAX_RETRIES` times; otherwise records the loss, so that
-    /// a new certificate is ordered.
+    /// Handles an error of the restoration: retries a transient one, at most `MAX_RETRIES` times; otherwise records the
+    /// loss, so that a new certificate is ordered.
     pub(super) fn restore_error(&mut self, error: AcmeError, now: Time) {
         if error.kind == ErrorKind::Transient && self.tries < MAX_RETRIES {
             return self.pause(now, error);
@@ -63,7 +64,7 @@ impl Machine {
         self.rest(now);
     }
 
-    /// Returns `true` if the pair was put into place while the certificate was restored, and that is not written down.
+    /// Returns `true` if the restored pair is in place, but the journal does not record the restoration yet.
     pub(super) fn restored(&self) -> bool {
         let issued = self.state.held.as_ref().map(|held| &held.serial);
         let in_place = match &self.stored {

@@ -1,28 +1,32 @@
-//! Errors: retries, the end or the continuation of an attempt, alerts.
+//! Handling of errors: retries, the end or suspension of an attempt, alerts.
 
 use super::{AcmeError, Alert, Entry, ErrorKind, Machine, Phase, Record};
 use crate::time::{DAY, Time};
 use std::time::Duration;
 
-/// Pauses in seconds after every authority failed, as Let's Encrypt recommends.
+/// Pauses in seconds after every authority has failed once, twice, three times and more often, as Let's Encrypt
+/// recommends.
 const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
 /// Consecutive transient errors after which an alert is raised.
 pub(super) const TRIES: u32 = 6;
 
 impl Machine {
-    /// Suspends the machine after a transient error: for its Retry-After, or a pause that grows with the number of tries.
+    /// Suspends the machine after a transient error, for the error's Retry-After or else for a pause that doubles with
+    /// each try.
     pub(super) fn pause(&mut self, now: Time, error: AcmeError) {
         let pause = error.retry_after.unwrap_or(self.retry_pause(self.tries));
         self.tries = self.tries.saturating_add(1);
         self.hold = Some((now.after(pause), error.reason));
     }
 
-    /// Returns the pause before the next attempt. It doubles up to six times.
+    /// Returns the pause before the next try: the configured one, doubled with each try up to six times.
     pub(super) fn retry_pause(&self, tries: u32) -> Duration {
         self.spec.timeouts.retry * 2_u32.pow(tries.min(6))
     }
 
-    /// Returns the pause after this many consecutive failures.
+    /// Returns the pause before the next attempt after this many consecutive failures: none until every authority has
+    /// failed, then growing up to a day, but at most a twentieth of the certificate's lifetime or a minute, whichever
+    /// is longer.
     pub(super) fn pause_after(&self, failures: u32) -> Duration {
         let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
         if !failures.is_multiple_of(authorities) {
@@ -30,7 +34,7 @@ impl Machine {
         }
         let round = (failures / authorities).max(1) as usize - 1;
         let pause = Duration::from_secs(PAUSES[round.min(PAUSES.len() - 1)]);
-        // A day is long for a certificate that lives six.
+        // A pause of a day is too long for a certificate that is valid for six.
         let longest = self.state.held.as_ref().map_or(DAY, |held| held.lifetime() / 20);
         pause.min(longest.max(Duration::from_secs(60)))
     }
@@ -45,6 +49,8 @@ impl Machine {
         self.end(error, now, true);
     }
 
+    /// Ends or suspends the attempt with an error: records it with the pause until the next attempt, and alerts. An
+    /// order that ends without a certificate is marked as void in the ledger.
     fn end(&mut self, error: AcmeError, now: Time, stalled: bool) {
         let AcmeError { kind, reason: why, retry_after } = error;
         let failures = self.state.failures + 1;
@@ -69,7 +75,8 @@ impl Machine {
         self.rest(now);
     }
 
-    /// Handles the error of the current action. A rate limit with Retry-After is recorded in the ledger.
+    /// Handles the error of the current action by phase: retries it later, or suspends or ends the attempt. A rate
+    /// limit with Retry-After is also recorded in the ledger.
     pub(super) fn on_error(&mut self, error: AcmeError, now: Time) {
         if error.kind == ErrorKind::RateLimited
             && let Some(after) = error.retry_after
@@ -85,7 +92,7 @@ impl Machine {
         match &self.phase {
             Phase::Idle => {}
             Phase::RenewalInfo => {
-                // What was known stays known; a failure to ask is no reason to renew or not to.
+                // The known renewal information remains in use: a failed query must not change the renewal time.
                 let of = self.state.held.as_ref().and_then(|held| held.ari.clone()).unwrap_or_default();
                 let info =
                     self.state.ari.as_ref().filter(|ari| ari.of == of).and_then(|ari| ari.info.clone());

@@ -13,20 +13,21 @@ use std::time::Duration;
 pub struct CertificateSpec {
     /// Identifier in the store, and the name of the certificate's folder.
     pub id: String,
-    /// Names, sorted and without duplicates, as [`CertificateSpec::new`] makes them.
+    /// Names, sorted and without duplicates, as [`CertificateSpec::new`] arranges them.
     pub names: Vec<Name>,
     /// Type of the private key. Default: `ec256`.
     pub key_type: KeyType,
-    /// Whether the private key is kept at renewal. Default: `false`.
+    /// `true` if the private key is reused at renewal. Default: `false`.
     pub reuse_key: bool,
-    /// ACME profile to request. Default: none.
+    /// ACME profile to request. `None` requests none, which is the default.
     pub profile: Option<String>,
-    /// Common name of the issuer of the last certificate in the chain, by which one of the CA's alternate chains is selected.
-    /// The default chain is used if none matches.
+    /// Common name of the issuer of a chain's last certificate, by which one of the CA's alternate chains is selected.
+    /// The default chain is used if none matches, or without this setting.
     pub preferred_chain: Option<String>,
     /// Configured names of authorities, in order of preference. No order is placed if empty.
     pub authorities: Vec<String>,
-    /// Directory URLs by the authority's configured name, as far as known. Another URL means another authority.
+    /// Directory URLs by the authority's configured name, as far as known. If the URL of an authority changes, it
+    /// counts as another authority.
     pub directories: BTreeMap<String, String>,
     /// Configured names of the DNS providers to use. All providers if empty.
     pub providers: Vec<String>,
@@ -39,7 +40,8 @@ pub struct CertificateSpec {
 }
 
 impl CertificateSpec {
-    /// Creates a specification with default settings, whose id is the first name, as [`Name::folder`] writes it.
+    /// Creates a specification with default settings for one authority. The id is the first of the given names, as
+    /// [`Name::folder`] writes it, or empty without names.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = Name>, authority: impl Into<String>) -> Self {
         let mut names: Vec<Name> = names.into_iter().collect();
@@ -86,8 +88,8 @@ impl CertificateSpec {
         }
     }
 
-    /// Returns the first difference between the configuration of an order and this one, in words. `None` if they
-    /// agree.
+    /// Returns a description of the first difference between the configuration of an order and this specification.
+    /// `None` if they agree.
     #[must_use]
     pub fn difference(&self, request: &OrderSpec) -> Option<&'static str> {
         let now = self.order_spec(&request.authority);
@@ -113,17 +115,19 @@ impl CertificateSpec {
 /// Time limits and polling intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// First polling interval of CA and DNS. It doubles up to sixteen times this. Default: 2 s.
+    /// First polling interval of CA and DNS. It doubles with each poll, up to sixteen times this value. Default: 2 s.
     pub look: Duration,
-    /// Time limit for propagation to every authoritative name server. Default: 10 min.
+    /// Time limit for the TXT records to be visible at every authoritative name server. Default: 10 min.
     pub propagation: Duration,
-    /// Wait after every server returns the record, for name servers that cannot be reached from here. Default: 2 s.
+    /// Wait after every queried server returns the records, for name servers that cannot be reached from this host.
+    /// Default: 2 s.
     pub settle: Duration,
-    /// Time limit for the CA to validate, and to issue. Default: 10 min.
+    /// Time limit for the CA to validate a name, and to issue after finalization. Default: 10 min.
     pub validation: Duration,
-    /// First pause after a transient error. It doubles. Default: 1 s.
+    /// First pause after a transient error. It doubles with each try. Default: 1 s.
     pub retry: Duration,
-    /// Minimum interval of queries for renewal information, whatever Retry-After says. Default: 1 min.
+    /// Minimum interval of queries for renewal information, even if Retry-After is shorter. At most a day. Default: 1
+    /// min.
     pub ari: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! acme-dns (github.com/joohoi/acme-dns): a name server for challenges only, which the names' `_acme-challenge` point to.
+//! Provider for acme-dns (github.com/joohoi/acme-dns), a name server that serves challenges only. The names'
+//! `_acme-challenge` are CNAME records that point to it.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch};
 use crate::client::Http;
@@ -7,13 +8,14 @@ use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-/// One registration at an acme-dns server. The server keeps the last two values, which suffices for a name with its wildcard.
+/// One registration at an acme-dns server. The server stores the last two values, which suffices for a name with its
+/// wildcard.
 #[derive(Debug)]
 pub struct AcmeDns {
     http: Http,
     /// Base URL of the server's API, without a trailing slash.
     pub base: String,
-    /// Name that the CNAME record of `_acme-challenge` points to (`fulldomain`).
+    /// Name that the CNAME record of `_acme-challenge` points to (`fulldomain` of the registration).
     pub full_domain: String,
     /// The registration's `subdomain`.
     pub subdomain: String,
@@ -24,7 +26,8 @@ pub struct AcmeDns {
 }
 
 impl AcmeDns {
-    /// Creates a provider for a registration. Every argument but `base` is from the response to `/register`.
+    /// Creates a provider for a registration. `base` is the URL of the server's API; every other argument after `http`
+    /// is from the response to `/register`.
     #[must_use]
     pub fn new(
         http: Http,
@@ -82,12 +85,12 @@ impl Provider for AcmeDns {
         }
     }
 
-    /// Does nothing, since the server replaces old values by itself.
+    /// Does nothing, since a new value replaces the oldest one.
     async fn remove(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    /// Returns `None`: a trial could replace a value that is in use.
+    /// Returns `None` without a trial, which could replace a value in use.
     async fn trial(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
         Ok(None)
     }

@@ -15,12 +15,12 @@ use tokio::sync::Mutex;
 
 /// Credentials for the API.
 pub enum CloudflareAuth {
-    /// A scoped API token with Zone:Read and DNS:Edit for the zones, or with DNS:Edit alone and a second token for
-    /// zones.
+    /// A scoped API token with Zone:Read and DNS:Edit for the zones, or one with DNS:Edit and a second one with
+    /// Zone:Read.
     Token {
         /// Token for records.
         dns: SecretString,
-        /// Token for listing zones, if the other lacks Zone:Read.
+        /// Token for looking up zones. `None` if `dns` has Zone:Read, or all zones are configured by identifier.
         zone: Option<SecretString>,
     },
     /// E-mail address and Global API Key of the account. The key has every permission, so a token is preferable.
@@ -44,7 +44,7 @@ pub struct Cloudflare {
     http: Http,
     base: String,
     auth: CloudflareAuth,
-    /// Zones configured by name and identifier.
+    /// Identifiers of zones that are configured, by the zone's name.
     pinned: HashMap<String, String>,
     zones: Mutex<HashMap<String, FoundZone>>,
     ttl: u32,
@@ -66,18 +66,20 @@ const RECORD_MISSING: u64 = 81_044;
 /// Comment by which records of this program can be recognized.
 const COMMENT: &str = "acme-dns01";
 
-/// A zone of the account.
+/// A zone of the account: its identifier, and `active` if it is delegated to Cloudflare.
 #[derive(Clone)]
 struct FoundZone {
     id: String,
     active: bool,
 }
 
+/// Successful response of the API: its result, and the number of pages.
 struct Page {
     result: Value,
     pages: u64,
 }
 
+/// Error of an API call: one with the API's error codes, or another without.
 enum CallError {
     Codes(Vec<u64>, ProviderError),
     Other(ProviderError),
@@ -91,6 +93,7 @@ impl From<CallError> for ProviderError {
     }
 }
 
+/// Response object of every API call.
 #[derive(Deserialize)]
 struct Envelope {
     success: bool,
@@ -101,6 +104,7 @@ struct Envelope {
     result_info: Option<ResultInfo>,
 }
 
+/// An error of the API, with its causes.
 #[derive(Deserialize)]
 struct ApiMessage {
     #[serde(default)]
@@ -111,6 +115,7 @@ struct ApiMessage {
     error_chain: Vec<Self>,
 }
 
+/// Pagination of a response.
 #[derive(Deserialize)]
 struct ResultInfo {
     #[serde(default)]
@@ -118,7 +123,7 @@ struct ResultInfo {
 }
 
 impl Cloudflare {
-    /// Creates a provider for the public API.
+    /// Creates a provider for the public API at `api.cloudflare.com`. Records have a TTL of 120 s.
     #[must_use]
     pub fn new(http: Http, auth: CloudflareAuth) -> Self {
         let base = "https://api.cloudflare.com/client/v4".to_owned();
@@ -132,13 +137,14 @@ impl Cloudflare {
         self
     }
 
-    /// Sets the identifier of a zone, so that no token needs Zone:Read for it.
+    /// Sets the identifier of a zone, so that the zone is not looked up and no token needs Zone:Read for it.
     #[must_use]
     pub fn pin(mut self, zone: impl Into<String>, id: impl Into<String>) -> Self {
         self.pinned.insert(ascii(&zone.into()), id.into());
         self
     }
 
+    /// Sends a request to the API. With `for_zones`, the token for zones is used, if there is one.
     async fn call(
         &self,
         for_zones: bool,
@@ -170,7 +176,9 @@ impl Cloudflare {
         read(&response, &format!("{method} {path}"))
     }
 
-    /// Finds a zone by its name. The API may write names in Unicode or as A-labels, and filters by either.
+    /// Finds a zone by its name, which must be in A-labels and lower case. `None` if the credentials reach no such
+    /// zone. An active zone is preferred to a pending one, and only active zones are cached. The API may write names in
+    /// Unicode or as A-labels, so both are queried.
     async fn find(&self, candidate: &str) -> Result<Option<FoundZone>, ProviderError> {
         if let Some(id) = self.pinned.get(candidate) {
             return Ok(Some(FoundZone { id: id.clone(), active: true }));
@@ -183,7 +191,7 @@ impl Cloudflare {
             let path = format!("/zones?name={}&per_page=50", percent_encode(&written));
             let found = match self.call(true, Method::GET, &path, None).await {
                 Ok(answer) => answer.result,
-                // A zone outside the token's scope; the one above may be inside.
+                // A zone outside the token's scope; its parent zone may be inside.
                 Err(CallError::Codes(codes, _)) if codes.contains(&0) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -191,7 +199,7 @@ impl Cloudflare {
                 let same = zone["name"].as_str().is_some_and(|name| ascii(name) == candidate);
                 let Some(id) = zone["id"].as_str().filter(|_| same) else { continue };
                 let active = zone["status"].as_str().is_none_or(|status| status == "active");
-                // A zone that is pending may be in another account than the one that is delegated to.
+                // A pending zone may be in another account than the one that the domain is delegated to.
                 if best.as_ref().is_none_or(|best| active && !best.active) {
                     best = Some(FoundZone { id: id.to_owned(), active });
                 }
@@ -200,14 +208,14 @@ impl Cloudflare {
                 break;
             }
         }
-        // A zone that is not there yet may come, and one that is pending may become active.
+        // A missing zone may be created, and a pending one may become active, so neither is cached.
         if let Some(zone) = best.as_ref().filter(|zone| zone.active) {
             self.zones.lock().await.insert(candidate.to_owned(), zone.clone());
         }
         Ok(best)
     }
 
-    /// Returns the identifiers of the records of a name with a value.
+    /// Returns the identifiers of the TXT records of a name with this value.
     async fn records(&self, zone: &str, name: &str, value: &str) -> Result<Vec<String>, ProviderError> {
         let mut ids = Vec::new();
         for written in spellings(name) {
@@ -237,11 +245,15 @@ impl Cloudflare {
         Ok(ids)
     }
 
-    /// Verifies a token at Cloudflare: a user's token, or a token that an account owns, for which there is another endpoint.
+    /// Verifies a token at Cloudflare, which may belong to a user or to an account. Returns findings about its state
+    /// and expiry.
+    ///
+    /// # Errors
+    /// Returns an error if the token cannot be verified or is not active.
     async fn verify(&self) -> Result<Vec<String>, CallError> {
         let answer = match self.call(false, Method::GET, "/user/tokens/verify", None).await {
             Ok(answer) => answer,
-            // The user's address does not know an account's token.
+            // The endpoint for users does not know tokens of accounts.
             Err(CallError::Codes(codes, error)) if codes.iter().any(|code| [1000, 10_000].contains(code)) => {
                 match self.verify_account_token().await {
                     Some(answer) => answer,
@@ -262,6 +274,8 @@ impl Cloudflare {
         Ok(lines)
     }
 
+    /// Verifies a token at the endpoint of each account that it can see, directly or through zones. Returns the first
+    /// successful response, `None` without one.
     async fn verify_account_token(&self) -> Option<Page> {
         let mut accounts = Vec::new();
         for path in ["/accounts?per_page=50", "/zones?per_page=50"] {
@@ -289,7 +303,7 @@ impl Cloudflare {
         None
     }
 
-    /// Lists the zones that the credentials can see.
+    /// Lists the zones that the credentials can read, sorted by name.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the zones cannot be listed.
@@ -316,7 +330,7 @@ impl Provider for Cloudflare {
         let (name, apex) = (ascii(name), ascii(apex));
         let parents = zone_candidates(&name).filter(|candidate| *candidate != apex);
         for candidate in std::iter::once(apex.as_str()).chain(parents) {
-            // Challenges are never the apex of a zone here, unless the DNS says so.
+            // A challenge name is the apex of a zone only if the DNS or the configuration says so.
             if candidate.starts_with('_') && candidate != apex && !self.pinned.contains_key(candidate) {
                 continue;
             }
@@ -409,7 +423,7 @@ impl Provider for Cloudflare {
             Err(error) => Err(error),
         };
         match (verified, reach) {
-            // A token that does its work is a good one, whatever the address for verification says.
+            // A token that reaches its zones is valid, even if its verification failed.
             (_, Ok(reach)) => {
                 lines.push(reach);
                 Ok(lines)
@@ -426,12 +440,12 @@ impl Provider for Cloudflare {
     }
 }
 
-/// Returns a name as A-labels, in lower case.
+/// Returns a name as A-labels in lower case, or merely in lower case if it cannot be converted.
 fn ascii(name: &str) -> String {
     idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
 }
 
-/// Returns the ways in which the API may write a name: A-labels, and Unicode if that differs.
+/// Returns the forms in which the API may write a name: as given, and in Unicode if that differs.
 fn spellings(name: &str) -> Vec<String> {
     let (unicode, _) = idna::domain_to_unicode(name);
     let mut all = vec![name.to_owned()];
@@ -441,7 +455,7 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-/// Encodes a name for the query of a URL, by percent-encoding.
+/// Percent-encodes a name for the query of a URL.
 fn percent_encode(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
     name.bytes()
@@ -449,15 +463,16 @@ fn percent_encode(name: &str) -> String {
         .collect()
 }
 
-/// Removes the quotes of TXT content, which the API returns with and without them.
+/// Removes the quotes of TXT content, which the API returns both with and without quotes, and joins its strings.
 fn unquote(content: &str) -> String {
     let Some(inner) = content.strip_prefix('"').and_then(|content| content.strip_suffix('"')) else {
         return content.to_owned();
     };
-    // Long values are several strings.
+    // Long values consist of several strings.
     inner.split("\" \"").collect::<String>().replace("\\\"", "\"")
 }
 
+/// Parses a response of the API. `what` names the request in errors, which include advice for known error codes.
 fn read(response: &Response, what: &str) -> Result<Page, CallError> {
     let status = response.status.as_u16();
     let envelope: Result<Envelope, _> = serde_json::from_slice(&response.body);
@@ -471,7 +486,7 @@ fn read(response: &Response, what: &str) -> Result<Page, CallError> {
         error.retry_after = response.retry_after().filter(|_| error.transient);
         return Err(CallError::Other(error));
     };
-    // A status of 200 says nothing: `success` does.
+    // A response with status 200 may still report an error; `success` decides.
     if envelope.success && response.status.is_success() {
         let pages = envelope.result_info.map_or(1, |info| info.total_pages);
         return Ok(Page { result: envelope.result, pages });

@@ -5,10 +5,9 @@ use async_trait::async_trait;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
 use std::fmt;
 
-/// Provider for a service of the dns-update crate. The zones are configured by name, since the crate cannot list
-/// them.
+/// Provider for a service of the dns-update crate. The zones are configured by name, since the crate cannot list them.
 ///
-/// It gives no identifiers of records, so that removal is by value.
+/// Records have no identifiers, so they are removed by value. The TTL is 300 s.
 pub struct DnsUpdateProvider {
     updater: DnsUpdater,
     zones: Vec<String>,
@@ -22,16 +21,17 @@ impl fmt::Debug for DnsUpdateProvider {
 }
 
 impl DnsUpdateProvider {
-    /// Creates a provider for these zones.
+    /// Creates a provider for these zones, by name.
     #[must_use]
     pub const fn new(updater: DnsUpdater, zones: Vec<String>) -> Self {
         Self { updater, zones, ttl: 300 }
     }
 
-    /// Creates a provider for a service that is authenticated by a single token.
+    /// Creates a provider for a service that is authenticated by a single token. `zones` are the names of its zones.
     ///
     /// # Errors
-    /// Returns a [`ProviderError`] if the service is not known; the message lists the known ones.
+    /// Returns a [`ProviderError`] if the service is not known, cannot be used or rejects the settings; the message
+    /// lists the known services.
     pub fn with_token(
         service: &str,
         token: &secrecy::SecretString,
@@ -51,7 +51,7 @@ impl DnsUpdateProvider {
             "ionos" => DnsUpdater::new_ionos(token, within),
             "linode" => DnsUpdater::new_linode(token, within),
             "vultr" => DnsUpdater::new_vultr(token, within),
-            // It has one value a name, which cannot be added to or removed.
+            // DuckDNS has one TXT value per name, so a second value cannot be added.
             "duckdns" => {
                 let why = "duckdns keeps a single TXT record that cannot be added to: use exec with a program of its own";
                 return Err(ProviderError::lasting("dns-update", why));
@@ -68,6 +68,8 @@ impl DnsUpdateProvider {
     }
 }
 
+/// Converts an error of dns-update. Refused credentials, and requests that cannot succeed, are permanent; others are
+/// transient.
 fn provider_error(what: &str, why: &Error) -> ProviderError {
     let words = format!("{what}: {why:?}");
     match why {

@@ -8,14 +8,15 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// Provider that runs a program. The program must add to existing TXT records, and remove by value.
+/// Provider that runs a program. The program must add a value to existing TXT records, and remove a record by its
+/// value. An exit status other than 0 is a permanent error, a timeout a transient one.
 #[derive(Clone, Debug)]
 pub struct Exec {
     /// Path of the program.
     pub program: PathBuf,
-    /// Zones of the provider. Any zone if empty.
+    /// Names of the provider's zones. Any zone if empty.
     pub zones: Vec<String>,
-    /// Time limit of one run. The program is then killed. Default: 120 s.
+    /// Time limit of one run. The program is killed when it passes. Default: 120 s.
     pub within: Duration,
 }
 
@@ -26,6 +27,7 @@ impl Exec {
         Self { program: program.into(), zones, within: Duration::from_secs(120) }
     }
 
+    /// Runs the program with `what` (`present` or `cleanup`), the absolute name and the value.
     async fn call(&self, what: &str, name: &str, value: &str) -> Result<(), ProviderError> {
         let shown = format!("{} {what} {name}.", self.program.display());
         let mut command = Command::new(&self.program);

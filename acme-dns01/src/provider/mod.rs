@@ -27,9 +27,9 @@ pub struct ProviderError {
     pub provider: String,
     /// Human-readable description: the request, the response and the fix. Contains no secret.
     pub why: String,
-    /// Whether the error is transient, so that a retry may succeed.
+    /// `true` if the error is transient, so that a retry may succeed.
     pub transient: bool,
-    /// Delay before the next request, from the provider's Retry-After.
+    /// Delay before the next request, from the provider's Retry-After. `None` without one.
     pub retry_after: Option<Duration>,
 }
 
@@ -57,7 +57,7 @@ pub enum Coverage {
     Zone {
         /// Name of the zone as A-labels, in lowercase.
         apex: String,
-        /// Whether the zone is delegated to the provider, as far as the provider knows.
+        /// `true` if the zone is delegated to the provider, as far as the provider knows.
         active: bool,
     },
     /// Any name, since the provider does not know its zones.
@@ -93,7 +93,8 @@ impl ZoneMatch {
     }
 }
 
-/// Finds the longest of these zones that contains a name, or exactly `apex` if it is among them.
+/// Finds the zone named `apex` among these zones, or else the longest one that contains the name. `None` if there is
+/// none.
 pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Option<ZoneMatch> {
     let inside = |zone: &&String| {
         name.eq_ignore_ascii_case(zone)
@@ -107,18 +108,19 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 
 /// A DNS service in which TXT records can be created.
 ///
-/// A record is added beside existing ones and removed by exactly its value, so that records of others are never changed.
+/// A record is added to existing ones and removed by exactly its value, so that records of others are never changed.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// Finds the provider's zone for a name: exactly `apex`, the zone by the DNS, or else the closest parent zone that the provider
-    /// has. Returns `None` if it has neither.
+    /// Finds the provider's zone for a name: exactly `apex`, which is the zone according to the DNS, or else the
+    /// closest parent zone of the provider. Returns `None` if the provider has neither.
     async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError>;
 
-    /// Creates a TXT record beside existing ones. Succeeds if it exists already. Returns the provider's identifier of the record,
-    /// if it has one.
+    /// Creates a TXT record in addition to existing ones. Succeeds if the record exists already. Returns the provider's
+    /// identifier of the record, if it has one.
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError>;
 
-    /// Removes the TXT record with this name and value. Succeeds if it does not exist. `id` is what [`add`](Self::add) returned.
+    /// Removes the TXT record with this name and value. Succeeds if the record does not exist. `id` is the identifier
+    /// that [`add`](Self::add) returned.
     async fn remove(
         &self,
         zone: &str,
@@ -127,18 +129,21 @@ pub trait Provider: fmt::Debug + Send + Sync {
         id: Option<&str>,
     ) -> Result<(), ProviderError>;
 
-    /// Describes the scope of the credentials, one finding per line. Changes nothing.
+    /// Checks the credentials and describes their scope, one finding per line. Changes nothing. Returns none by
+    /// default.
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    /// Checks the permission to change TXT records. Changes nothing. Returns `None` if the permission cannot be determined.
+    /// Checks the permission to change TXT records of a name. Changes nothing. Returns a description, or `None` if the
+    /// permission cannot be determined, which is the default.
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
         let _ = (zone, name);
         Ok(None)
     }
 
-    /// Creates and removes a TXT record, to prove that both work. Returns `None` if that could do harm.
+    /// Creates and removes a TXT record, to prove that both are permitted. Returns a description, or `None` if nothing
+    /// was done because a trial could do harm.
     async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let id = self.add(zone, name, value).await?;
         self.remove(zone, name, value, id.as_deref()).await?;

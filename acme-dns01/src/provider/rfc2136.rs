@@ -23,10 +23,10 @@ pub enum TsigAlgorithm {
     HmacSha512,
 }
 
-/// Provider for a primary name server that accepts dynamic updates.
+/// Provider for a primary name server that accepts dynamic updates (RFC 2136) over TCP.
 pub struct Rfc2136 {
     server: SocketAddr,
-    /// Name of the zone. `None` if the server is queried for it.
+    /// Name of the zone. `None` if the server is queried for the zone.
     zone: Option<String>,
     signer: Option<TSigner>,
     ttl: u32,
@@ -40,14 +40,14 @@ impl fmt::Debug for Rfc2136 {
 }
 
 impl Rfc2136 {
-    /// Creates a provider for this server. Updates are sent over TCP. The server is queried for the zone, unless
-    /// [`zone`](Self::zone) sets one.
+    /// Creates a provider for this server. Updates are sent over TCP, with a TTL of 60 s and unsigned until
+    /// [`tsig`](Self::tsig) sets a key. The server is queried for the zone, unless [`zone`](Self::zone) sets one.
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server, zone: None, signer: None, ttl: 60 }
     }
 
-    /// Sets the zone, so that it is not queried.
+    /// Sets the zone, so that the server is not queried for it.
     #[must_use]
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
@@ -77,12 +77,18 @@ impl Rfc2136 {
         Ok(self)
     }
 
+    /// Returns the record set of a TXT record with this name and value.
     fn set(&self, name: &str, value: &str) -> Result<RecordSet, ProviderError> {
         let owner = absolute_name(name)?;
         let record = Record::from_rdata(owner, self.ttl, RData::TXT(TXT::new(vec![value.to_owned()])));
         Ok(RecordSet::from(record))
     }
 
+    /// Signs and sends an update. The signature of a successful response is verified.
+    ///
+    /// # Errors
+    /// Returns a transient error without a response or for SERVFAIL, and a permanent one for other response codes or a
+    /// wrong signature.
     async fn update(&self, mut message: Message, zone: &str) -> Result<(), ProviderError> {
         let lasting = |why: String| ProviderError::lasting("rfc2136", why);
         let mut verifier = None;
@@ -126,7 +132,8 @@ impl Provider for Rfc2136 {
         if let Some(zone) = &self.zone {
             return Ok(configured_zone(std::slice::from_ref(zone), name, apex));
         }
-        // The server knows whether it has the zone; one that may not be asked is believed.
+        // An authoritative SOA answer shows that the server has the zone. A server that refuses the query is assumed to
+        // have it, if updates are signed.
         let answer = ask(self.server, apex, RecordType::SOA, false, Duration::from_secs(5)).await;
         let answer = answer.map_err(|error| ProviderError::transient("rfc2136", error.to_string()))?;
         Ok(match answer.response_code {
@@ -159,12 +166,13 @@ impl Provider for Rfc2136 {
     }
 
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
-        // To remove what is not there changes nothing, and needs every permission.
+        // Removing a nonexistent record changes nothing, but requires the permission to update.
         self.remove(zone, name, "acme-dns01 check: nothing has this value", None).await?;
         Ok(Some(format!("{} takes signed updates", self.server)))
     }
 }
 
+/// Parses a name as absolute.
 fn absolute_name(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
         .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;

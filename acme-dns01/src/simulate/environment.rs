@@ -1,4 +1,4 @@
-//! The simulated environment of a machine: CA, DNS, and a store that outlives the machine.
+//! The simulated environment of a machine: CA, DNS, and a store that persists when the machine is killed.
 
 use crate::ledger::{Entry, Ledger};
 use crate::lifetime::{CertificateInfo, RenewalInfo};
@@ -10,7 +10,7 @@ use crate::time::{DAY, Time};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A xorshift generator, which is sufficient here.
+/// A xorshift pseudo-random generator, whose quality is sufficient here. The state must not be 0.
 #[derive(Clone, Debug)]
 pub(super) struct Random(pub(super) u64);
 
@@ -33,7 +33,7 @@ pub(super) struct SimulatedOrder {
     /// Positions in `names` of the triggered challenges.
     pub(super) triggered: BTreeSet<usize>,
     pub(super) issued: bool,
-    /// Time of the order.
+    /// Time at which the order was created.
     pub(super) at: Time,
 }
 
@@ -41,36 +41,38 @@ pub(super) struct SimulatedOrder {
 #[derive(Debug)]
 pub(super) struct Environment {
     pub(super) orders: Vec<SimulatedOrder>,
-    /// The latest open order for each set of names.
+    /// Number of the latest order that is not finalized, for each set of names.
     pub(super) open: HashMap<Vec<Name>, usize>,
-    /// Ends of the validity of authorizations, by name.
+    /// End of the time during which a valid authorization is reused, by name.
     pub(super) authorized: HashMap<String, Time>,
-    /// Time for which a valid authorization is reused.
+    /// Time for which a valid authorization is reused. Zero if authorizations are not reused.
     pub(super) reuse: Duration,
-    /// Delay until renewal information is asked for again.
+    /// Delay that the CA requests before the next query for renewal information.
     pub(super) retry_after: Duration,
     /// Published TXT records: name and value.
     pub(super) txt: BTreeSet<(String, String)>,
     pub(super) accounts: usize,
-    /// The CA lists the orders of an account, so that an interrupted order can be found again.
+    /// `true` if the CA lists the orders of an account, so that an interrupted order can be found again.
     pub(super) lists_orders: bool,
     pub(super) lifetime: Duration,
-    /// End of the CA's outage.
+    /// End of the CA's outage. No outage if it is in the past.
     pub(super) away: Time,
-    /// The CA offers renewal information.
+    /// `true` if the CA offers renewal information.
     pub(super) ari: bool,
-    /// Certificates issued before this time are revoked: ARI suggests their replacement at once.
+    /// Certificates valid from before this time are revoked: the renewal window lies in the past.
     pub(super) revoked_before: Time,
-    /// The CA's own count of orders.
+    /// The CA's own ledger of orders, by which it enforces the rate limits.
     pub(super) served: Ledger,
     /// Number of orders refused because of a rate limit.
     pub(super) limited: u64,
-    /// Number of challenges triggered a second time.
+    /// Number of challenges triggered while they were already triggered.
     pub(super) triggers_twice: usize,
     pub(super) serial: u64,
 }
 
 impl Environment {
+    /// Creates a CA with lifetimes of 90 days and ARI, and an empty DNS. With `lists_orders`, the CA lists the orders
+    /// of an account.
     pub(super) fn new(lists_orders: bool) -> Self {
         Self {
             orders: Vec::new(),
@@ -92,7 +94,7 @@ impl Environment {
         }
     }
 
-    /// Returns the order of this number as the CA represents it.
+    /// Returns the order with this number as the CA represents it.
     fn order(&self, number: usize) -> Order {
         let made = &self.orders[number];
         let status = match (made.issued, made.valid.len() == made.names.len()) {
@@ -113,18 +115,18 @@ impl Environment {
         }
     }
 
-    /// Returns the number of the latest order for these names that was not finalized. `None` if there is none.
+    /// Returns the number of the latest order for these names that is not finalized. `None` if there is none.
     fn open_order(&self, names: &[Name]) -> Option<usize> {
         self.open.get(names).copied()
     }
 
-    /// Creates an order, or returns the open one for these names unless the CA lists orders.
+    /// Creates an order, or returns the open one for these names if the CA does not list orders.
     ///
     /// # Errors
-    /// A rate limit is reached.
+    /// Returns an error of the kind [`ErrorKind::RateLimited`] if a rate limit is reached.
     fn new_order(&mut self, spec: &CertificateSpec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
         if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
-            // As Boulder does.
+            // Boulder also returns the existing order.
             return Ok(self.order(number));
         }
         if self.served.permit(now, "ca", &spec.names, exempt, &spec.limits).is_err() {
@@ -151,7 +153,7 @@ impl Environment {
         Ok(self.order(self.orders.len() - 1))
     }
 
-    /// Returns the lifetime of a new certificate: profiles of Let's Encrypt have their own.
+    /// Returns the lifetime of a new certificate: fixed for the profile `shortlived`, at most 45 days for `tlsserver`.
     fn lifetime_of(&self, spec: &CertificateSpec) -> Duration {
         match spec.profile.as_deref() {
             Some("shortlived") => Duration::from_secs(160 * 3600),
@@ -160,7 +162,8 @@ impl Environment {
         }
     }
 
-    /// Answers an action. Its effect takes place before the answer.
+    /// Performs an action on CA, DNS and store, and returns the event that answers it. While the CA is away, requests
+    /// to it fail.
     pub(super) fn answer(
         &mut self,
         action: &Action,
@@ -190,7 +193,7 @@ impl Environment {
             }
             Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: self.ari },
             Action::Account { .. } => {
-                // The key is stored first, so that it finds the same account again.
+                // The key is stored before the registration, so that a repeated registration finds the same account.
                 if !store.account {
                     store.account = true;
                     self.accounts += 1;
@@ -221,7 +224,7 @@ impl Environment {
                 let [number, name] = numbers(url)[..] else { return gone("no such authorization") };
                 let made = &mut self.orders[number];
                 if made.triggered.contains(&name) {
-                    // Seen by the CA at the second look.
+                    // The CA completes the validation by the second fetch.
                     made.valid.insert(name);
                     self.authorized.insert(made.names[name].base().to_owned(), now.after(self.reuse));
                 }
@@ -322,7 +325,7 @@ impl Environment {
     }
 }
 
-/// The store, which outlives a machine.
+/// The store, which persists when a machine is killed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedStore {
     pub(super) journal: Vec<Record>,

@@ -1,4 +1,4 @@
-//! A machine that is killed, and started again from its journal.
+//! Simulation of a machine that is killed and restarted from its journal.
 
 use super::environment::{Environment, Random, SimulatedStore};
 use crate::ledger::{Ledger, Limits};
@@ -14,19 +14,20 @@ pub struct KillReport {
     pub orders: usize,
     /// Certificates issued by the CA.
     pub certificates: usize,
-    /// TXT records of the machine that were not removed.
+    /// TXT records that the machine created and did not remove.
     pub leftover: usize,
     /// Accounts registered by the CA.
     pub accounts: usize,
-    /// TXT records of others that are left, of one.
+    /// TXT records of others that were not removed: 1 if the single one is left, else 0.
     pub foreign: usize,
-    /// Challenges that were triggered although the CA was validating already.
+    /// Challenges that were triggered again after they had been triggered.
     pub triggers_twice: usize,
 }
 
-/// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each number in
-/// `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes effect. With
-/// `lists_orders`, the CA lists the orders of an account.
+/// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each
+/// number in `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes
+/// effect. With `lists_orders`, the CA lists the orders of an account. Ends when the certificate is deployed and all
+/// TXT records are removed, or after 20 000 steps.
 #[must_use]
 pub fn simulate_kills(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
@@ -59,7 +60,7 @@ pub fn simulate_kills(kills: &[u32], lists_orders: bool, seed: u64) -> KillRepor
             Some(0) => kills.next().copied(),
             left => left.map(|left| left - 1),
         };
-        // Half of the kills come before the effect, half after it.
+        // Half of the kills come before the effect of the action, half after it.
         let effect = !kill || random.below(2) == 0;
         let mut event = Event::Done;
         if effect {

@@ -1,6 +1,5 @@
-//! A simulated CA, DNS and clock, for ten years of renewals in seconds and machines that are killed at any point.
-//!
-//! Everything is deterministic: the same seed gives the same years.
+//! Deterministic simulation of CA, DNS and clock: ten years of renewals in seconds, and machines that are killed at any
+//! point.
 
 mod environment;
 mod killed;
@@ -22,12 +21,12 @@ use std::time::Duration;
 pub struct Report {
     /// Number of orders.
     pub orders: u64,
-    /// Maximum number of orders within seven days.
+    /// Maximum number of orders within any seven days. Zero under [`simulate_clock_skew`].
     pub most_orders_a_week: u64,
-    /// Shortest remaining lifetime of a certificate when it was replaced. Without a replacement, the initial bound: ten years, or
-    /// the lifetime under [`simulate_clock_skew`].
+    /// Shortest remaining lifetime of a certificate when it was replaced, or at any time under [`simulate_clock_skew`].
+    /// Without a replacement, the initial bound: ten years, or the lifetime under [`simulate_clock_skew`].
     pub shortest_remaining: Duration,
-    /// Number of certificates that expired, or would expire before the end.
+    /// Number of certificates that expired before they were replaced, or would expire before the end.
     pub expired: u64,
     /// Number of orders that the CA refused because of a rate limit.
     pub rate_limited: u64,
@@ -35,13 +34,13 @@ pub struct Report {
     pub withheld: u64,
     /// Number of TXT records that were not removed.
     pub leftover: usize,
-    /// Changes of the environment and reports of a deviating clock, in order, each with its time.
+    /// Changes of the environment, and alerts about a deviating clock, in order, each with its time.
     pub events: Vec<(Time, &'static str)>,
     /// The first hundred incidents, in order.
     pub incidents: Vec<Incident>,
 }
 
-/// An expiry, or an order that the rate limits of the CA or of the ledger kept back, in a simulation.
+/// An expiry, or an order that a rate limit of the CA or of the ledger prevented, in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
@@ -59,9 +58,9 @@ pub struct Incident {
 pub enum IncidentKind {
     /// The certificate expired before it was renewed.
     Expired,
-    /// The CA refused the order because of a rate limit.
+    /// The CA refused an order because of a rate limit.
     Refused,
-    /// The ledger withheld the order. The value names the limit.
+    /// The ledger withheld an order; the limit, for display.
     Withheld(String),
 }
 
@@ -69,8 +68,8 @@ pub enum IncidentKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scenario {
-    /// The schedule announced by Let's Encrypt: 64 days from 2027-02-10; 45 days, and authorizations reused for 7 hours, from
-    /// 2028-02-16; with outages and a mass revocation.
+    /// The schedule announced by Let's Encrypt: lifetimes of 64 days from 2027-02-10 and of 45 days from 2028-02-16,
+    /// with authorizations reused for 30 days, then 10 days, then 7 hours; two outages of a day, and a mass revocation.
     #[default]
     Announced,
     /// Lifetimes reduced from 90 to 64, 45 and 6 days within three years, with outages, weeks without ARI and mass revocations.
@@ -89,12 +88,13 @@ impl Report {
     }
 }
 
-/// A change of the simulated world: its time, a description, its effect.
+/// A change of the simulated environment: its time, a description, its effect.
 type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
-/// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the CA's, or
-/// behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is rebuilt from its journal after six
-/// hours, as by a systemd timer. [`Report::expired`] then counts the waits that ended with an expired certificate.
+/// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the
+/// CA's, or behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is created again
+/// from its journal every six hours, as by a systemd timer. [`Report::expired`] then counts the waits that ended with
+/// an expired certificate.
 #[must_use]
 pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
     let begin = Time::from_secs(1_795_000_000);
@@ -143,7 +143,7 @@ pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: 
             action => environment.answer(action, &spec, now, &mut store),
         };
         machine.handle(event, local);
-        // Nothing is instant; a machine that never waits comes to an end too.
+        // Actions take time, so that a machine that never waits comes to an end too.
         now = now.after(Duration::from_millis(50));
     }
     result.orders = environment.orders.len() as u64;
@@ -172,9 +172,10 @@ pub fn simulate_decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
     simulate_scenario(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)
 }
 
-/// Simulates a scenario for ten years from `begin`, with these certificates, all from one authority. Deterministic for a `seed`.
+/// Simulates a scenario for ten years from `begin`, with these certificates, all from one authority named `ca`.
+/// Deterministic for a `seed`.
 ///
-/// The CA asks for renewal information every six hours; once a day for more than a hundred certificates.
+/// The CA requests queries for renewal information every six hours, or once a day for more than a hundred certificates.
 #[must_use]
 pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u64) -> Report {
     let mut environment = Environment::new(false);
@@ -208,7 +209,7 @@ pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: T
         }
         let (machine, store, spec) = &mut machines[next];
         let wake = step(machine, store, spec, &mut environment, &mut ledger, now, &mut result);
-        // Nothing in the world is exact to the second.
+        // Timers are not exact to the second.
         let later = Duration::from_secs(random.below(30));
         queue.push(Reverse((wake.max(now.after(Duration::from_secs(1))).after(later), next)));
     }
@@ -232,8 +233,8 @@ pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: T
     result
 }
 
-/// Performs the actions of a machine at the time `now` until it waits, and counts their results in `result`. Returns the end of the
-/// wait.
+/// Performs the actions of a machine at the time `now` until it waits, and adds their results to `result`. Returns the
+/// end of the wait.
 fn step(
     machine: &mut Machine,
     store: &mut SimulatedStore,
@@ -281,7 +282,7 @@ fn step(
     }
 }
 
-/// Returns the changes of a scenario that begins at `begin`, in the order of their times.
+/// Returns the changes of the environment in a scenario that begins at `begin`, in order of time.
 fn calendar(scenario: Scenario, begin: Time) -> Vec<CalendarChange> {
     let day = |day: u32| begin.after(DAY * day);
     let date = |text: &str| Time::parse_rfc3339(text).unwrap_or_default();

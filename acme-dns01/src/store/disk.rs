@@ -1,4 +1,4 @@
-//! Files that are written atomically, with mode and owner from the beginning.
+//! Atomic file operations that set mode and owner before the file becomes visible.
 
 use super::StoreError;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -7,7 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Returns a function that converts an I/O error of this path into a [`StoreError`] with advice.
+/// Returns a function that converts an I/O error at this path into a [`StoreError`] with advice for known kinds of
+/// errors.
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |why| {
         let advice = match why.kind() {
@@ -27,7 +28,7 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     }
 }
 
-/// Mode and owner of a file.
+/// Mode and owner of a file. `None` leaves the user or group unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileAttributes {
     pub(super) mode: u32,
@@ -36,10 +37,12 @@ pub(super) struct FileAttributes {
 }
 
 impl FileAttributes {
+    /// Returns attributes with this mode that leave user and group unchanged.
     pub(super) const fn private(mode: u32) -> Self {
         Self { mode, user: None, group: None }
     }
 
+    /// Sets owner and mode of an open file.
     fn set(self, file: &File) -> io::Result<()> {
         if self.user.is_some() || self.group.is_some() {
             rustix::fs::fchown(file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
@@ -52,14 +55,15 @@ impl FileAttributes {
 /// Sets the group of a file.
 ///
 /// # Errors
-/// The account may not give files to the group.
+/// Returns an error if the file cannot be opened, or the account may not give files to the group.
 pub(super) fn set_group(path: &Path, group: u32) -> io::Result<()> {
     let file = File::open(path)?;
     rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
     Ok(())
 }
 
-/// Copies the POSIX access control lists of a file or folder to another.
+/// Copies the POSIX access control lists of a file or folder to another. No effect if it has none, or the filesystem
+/// does not support them.
 pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
     for name in ["system.posix_acl_access", "system.posix_acl_default"] {
         let mut value = vec![0; 4096];
@@ -71,23 +75,23 @@ pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns `true` if a file or folder has an access control list.
+/// Returns `true` if a file or folder has a POSIX access control list.
 pub(super) fn has_acl(path: &Path) -> bool {
     let mut value = [0; 4096];
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
 }
 
-/// Creates a folder and its missing parents, private to the owner.
+/// Creates a folder and its missing parents with mode 0700. Succeeds if it exists.
 pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
 }
 
-/// Sets a folder's rights.
+/// Sets owner and mode of a folder or file.
 pub(super) fn set_rights(path: &Path, rights: FileAttributes) -> Result<(), StoreError> {
     File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
 }
 
-/// Creates a file, which must not exist, in a folder that is not in use yet.
+/// Creates and syncs a file, which must not exist, in a folder that is not in use yet.
 pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -98,7 +102,7 @@ pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Res
     write().map_err(failed(path))
 }
 
-/// Replaces a file atomically.
+/// Replaces a file atomically and durably, by way of a temporary file with the suffix `.new`.
 pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -119,7 +123,7 @@ pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(failed(folder))
 }
 
-/// Returns the content of a file. `None` if it does not exist.
+/// Returns the content of a file. `None` if the file does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match std::fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -128,7 +132,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// Returns the content of a file in an open folder. `None` if it does not exist.
+/// Returns the content of a file in an open folder. `None` if the file does not exist.
 pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     match rustix::fs::openat(folder, name, flags, Mode::empty()) {
@@ -142,7 +146,7 @@ pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// Removes a folder with its content, if it exists.
+/// Removes a folder with its content. Succeeds if it does not exist.
 pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(path)(why)),

@@ -1,4 +1,4 @@
-//! File store in the layout of NixOS and other ACME clients: `/var/lib/acme/<name>/`.
+//! File store in the folder layout of NixOS: `/var/lib/acme/<name>/`.
 
 use super::disk::{self, FileAttributes, failed};
 use super::{CertificatePair, Contents, Lock, Store, StoreError, StoredAccount};
@@ -15,23 +15,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Folder of journals, accounts and locks.
+/// Name of the private folder: journals, accounts, locks and the ledger.
 const PRIVATE: &str = ".acme-dns01";
 
 /// Ownership of certificate files.
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
-    /// User id. `None` leaves the account that runs the program.
+    /// User id that owns the files. `None` leaves the account that runs the program.
     pub user: Option<u32>,
-    /// Id of the group that may read certificates. A folder created by another program, or whose group was changed later, keeps its
-    /// group.
+    /// Id of the group that may read certificates. `None` leaves the account's. A folder created by another program, or
+    /// whose group was changed later, is not given to this group.
     pub group: Option<u32>,
-    /// Ids of the groups of single certificates, by certificate id. Enforced even in folders created by another program.
+    /// Ids of the groups of single certificates, by certificate id. Applied even in folders created by another program.
     pub groups: BTreeMap<String, u32>,
 }
 
 impl Ownership {
-    /// Returns the id of a group: the number itself, or the entry of this name in `/etc/group`. `None` if there is no entry.
+    /// Returns the id of a group: the number itself, or that of the entry with this name in `/etc/group`. `None` if
+    /// there is no entry or the file cannot be read.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
         if let Ok(number) = name.parse() {
@@ -45,14 +46,15 @@ impl Ownership {
     }
 }
 
-/// Certificates in `<folder>/<name>/` with mode 0750, their files with mode 0640: `fullchain.pem`, `key.pem`, `chain.pem` (the
-/// issuers), `full.pem` (key and chain) and `cert.pem`, which points to `fullchain.pem`. All else is in
-/// `<folder>/.acme-dns01/`, for its owner only.
+/// Store of certificates in `<folder>/<name>/` with mode 0750, and files with mode 0640: `fullchain.pem`, `key.pem`,
+/// `chain.pem` (the issuers), `full.pem` (key and chain) and `cert.pem`, a link to `fullchain.pem`. Journals, accounts,
+/// keys and locks are in `<folder>/.acme-dns01/`, which only the owner can read.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     inner: Arc<Inner>,
 }
 
+/// The folder and the ownership of a file store.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) folder: PathBuf,
@@ -60,7 +62,7 @@ pub(super) struct Inner {
 }
 
 impl FileStore {
-    /// Opens the store in this folder, which is created if it does not exist.
+    /// Opens the store in this folder, which is created with mode 0755 if it does not exist.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the folder cannot be created or accessed.
@@ -80,6 +82,7 @@ impl FileStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Runs a blocking operation on a thread of the blocking pool.
     async fn off<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
@@ -92,7 +95,8 @@ impl FileStore {
     }
 }
 
-/// A locked file. Closing it is not enough: a program that is being started may have it open for a moment.
+/// A locked file, which is unlocked explicitly when dropped, since a child process that is being started may have
+/// inherited the descriptor for a moment.
 struct FileLock(File);
 
 impl Drop for FileLock {
@@ -102,11 +106,14 @@ impl Drop for FileLock {
 }
 
 impl Inner {
-    /// Returns the private folder of a certificate: journal, staged and previous pair, pending key.
+    /// Returns the private folder of a certificate, which contains its journal, staged and previous pair, and pending
+    /// key.
     pub(super) fn private(&self, id: &str) -> PathBuf {
         self.folder.join(PRIVATE).join("certificates").join(id)
     }
 
+    /// Locks the lock file of a name. With `wait` it waits until the lock is free, otherwise it returns `None` if the
+    /// lock is held.
     fn lock(&self, name: &str, wait: bool) -> Result<Option<FileLock>, StoreError> {
         let path = self.folder.join(PRIVATE).join("locks").join(name.replace('/', "_"));
         let file = OpenOptions::new()
@@ -127,6 +134,10 @@ impl Inner {
         }
     }
 
+    /// Reads the journal of a certificate. Empty if there is none. An incomplete last line is omitted.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] for another line that cannot be parsed.
     fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError> {
         let path = self.private(id).join("journal");
         let Some(content) = disk::read(&path)? else { return Ok(Vec::new()) };
@@ -135,7 +146,7 @@ impl Inner {
         for (number, line) in text.split_inclusive('\n').enumerate() {
             match serde_json::from_str(line) {
                 Ok(record) if line.ends_with('\n') => records.push(record),
-                // The machine ended while the last line was written: it counts as not written.
+                // The process ended while it wrote the last line, which therefore does not count.
                 _ if !line.ends_with('\n') => break,
                 Ok(_) => break,
                 Err(why) => {
@@ -153,6 +164,7 @@ impl Inner {
         Ok(records)
     }
 
+    /// Appends a record to the journal of a certificate and syncs it. An incomplete last line is removed first.
     fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
         let folder = self.private(id);
         let path = folder.join("journal");
@@ -170,7 +182,7 @@ impl Inner {
             let end = truncate_partial_line(&mut file)?;
             let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
             if written.is_err() {
-                // Half a line must not stay before the next one.
+                // A partially written line must not precede the next one.
                 let _ = file.set_len(end);
             }
             written
@@ -179,6 +191,7 @@ impl Inner {
         if fresh { disk::sync(&folder) } else { Ok(()) }
     }
 
+    /// Returns the folder of an account, whose key is reduced to characters that are safe in a file name.
     fn account_folder(&self, authority: &str) -> PathBuf {
         let safe: String = authority
             .chars()
@@ -187,6 +200,7 @@ impl Inner {
         self.folder.join(PRIVATE).join("accounts").join(safe)
     }
 
+    /// Reads the ledger. The default if there is none.
     fn ledger(&self) -> Result<Ledger, StoreError> {
         let path = self.folder.join(PRIVATE).join("ledger.json");
         let Some(content) = disk::read(&path)? else { return Ok(Ledger::default()) };
@@ -335,7 +349,7 @@ impl Store for FileStore {
             disk::folder(&folder)?;
             let rights = FileAttributes::private(0o600);
             let files = [
-                // The next key first: whichever of both the CA knows must never be gone.
+                // The next key is written first: neither of the keys that the CA may know must be lost.
                 ("next-key.pem", account.next_key.as_ref().map(|key| key.expose_secret().to_owned())),
                 ("key.pem", Some(account.key.expose_secret().to_owned())),
                 ("url", account.url.as_ref().map(|url| format!("{url}\n"))),
@@ -378,13 +392,14 @@ impl Store for FileStore {
     }
 }
 
+/// Returns a journal record as one line of JSON.
 fn line(record: &Record) -> Result<String, StoreError> {
     let text = serde_json::to_string(record);
     text.map(|text| text + "\n")
         .map_err(|why| StoreError::Damaged { path: "journal".to_owned(), why: why.to_string() })
 }
 
-/// Truncates a file after its last line end, and seeks there. Returns that position.
+/// Truncates a file after its last line end, and seeks to that position, which is returned.
 fn truncate_partial_line(file: &mut File) -> std::io::Result<u64> {
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;

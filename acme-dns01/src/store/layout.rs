@@ -1,4 +1,4 @@
-//! The layout of a certificate's folder, and the one step by which another pair takes its place.
+//! The layout of a certificate's folder, and the atomic exchange of its content.
 
 use super::disk::{self, FileAttributes, failed};
 use super::files::Inner;
@@ -12,21 +12,23 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// File names in a certificate's folder.
+/// Names of the files that this store manages in a certificate's folder.
 const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
-    /// Writes a pair to the folder `staged`, unless it is in place already.
+    /// Writes a pair to the folder `staged`. A pair that is in place already is not staged; an interrupted installation
+    /// is then completed instead.
     pub(super) fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         let folder = self.private(id);
         disk::folder(&folder)?;
         let staged = folder.join("staged");
-        // Files that cannot be read are replaced.
+        // A pair in place that cannot be read is replaced.
         let in_place = self.current(id).ok().flatten().is_some_and(|current| {
             current.chain == pair.chain && current.key.expose_secret() == pair.key.expose_secret()
         });
         if in_place {
-            // The process ended while it was installed: what is left is the pair before it, which is the way back.
+            // The process ended during the installation: the staged folder holds the previous pair, which a roll-back
+            // needs.
             return keep_previous(&folder);
         }
         disk::remove_folder(&staged)?;
@@ -48,11 +50,11 @@ impl Inner {
         disk::sync(&staged)
     }
 
-    /// Moves `from` into the place of the certificate's folder, atomically, and syncs both parents. The previous folder, if there
-    /// is one, is then at `from`.
+    /// Puts the folder `from` in place of the certificate's folder, atomically, and syncs both parents. Afterwards the
+    /// folder that was in place, if any, is at `from`.
     ///
     /// # Errors
-    /// A file operation fails; also if the filesystem cannot exchange two folders.
+    /// Returns an error if a file operation fails, or the filesystem cannot exchange two folders.
     pub(super) fn replace_folder(&self, id: &str, from: &Path) -> Result<(), StoreError> {
         let target = self.folder.join(id);
         if target.symlink_metadata().is_err() {
@@ -72,17 +74,17 @@ impl Inner {
         disk::sync(from.parent().unwrap_or(from))
     }
 
-    /// Puts the staged folder in place, keeps the replaced pair as the previous one, and removes the pending key if it is the
-    /// pair's. Completes an interrupted installation.
+    /// Puts the staged folder in place, keeps the replaced pair as the previous one, and removes the pending key if it
+    /// belongs to the installed pair. Completes an interrupted installation.
     ///
     /// # Errors
-    /// No pair is staged or in place, or a file operation fails.
+    /// Returns an error if no pair is staged or in place, or a file operation fails.
     pub(super) fn install(&self, id: &str) -> Result<(), StoreError> {
         let folder = self.private(id);
         let (staged, target) = (folder.join("staged"), self.folder.join(id));
         if staged.symlink_metadata().is_ok() {
             self.copy_extras(&target, &staged)?;
-            // A group that the folder gets later is another's decision; so was one that it had before.
+            // If another program gave the folder its group, that group is not recorded as this store's.
             let adopted = !self.owner.groups.contains_key(id) && self.adopted_group(id).is_some();
             if !adopted && let Ok(found) = std::fs::symlink_metadata(&staged) {
                 self.note_group(id, found.gid())?;
@@ -103,8 +105,8 @@ impl Inner {
         disk::sync(&folder)
     }
 
-    /// Copies what other programs put beside the certificate: symbolic links, files as hard links, and access control lists. Omits
-    /// folders.
+    /// Copies to a new folder what other programs added to the certificate's folder: symbolic links, files (as hard
+    /// links) and access control lists. Folders are omitted, and existing entries are not replaced.
     fn copy_extras(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
         for entry in entries.flatten() {
@@ -130,7 +132,8 @@ impl Inner {
         disk::copy_acl(from, to)
     }
 
-    /// Moves the folders that others put beside the certificate from the previous pair to the one in place.
+    /// Moves the folders that other programs created beside the certificate from the previous pair to the pair in
+    /// place.
     pub(super) fn bring_folders(&self, id: &str) -> Result<(), StoreError> {
         let (previous, target) = (self.private(id).join("previous"), self.folder.join(id));
         let Ok(entries) = std::fs::read_dir(&previous) else { return Ok(()) };
@@ -143,26 +146,27 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the group of a certificate's files: the one given for it; that of its folder, if another program made it or
-    /// changed it since; that of the store.
+    /// Returns the group of a certificate's files: the one configured for the certificate, or that of a folder that
+    /// another program created or changed, or that of the store. `None` leaves the account's group.
     fn group(&self, id: &str) -> Option<u32> {
         let given = self.owner.groups.get(id).copied();
         given.or_else(|| self.adopted_group(id)).or(self.owner.group)
     }
 
-    /// Returns the group of a certificate's folder that another program created, or whose group was changed since. `None` if there
-    /// is no folder, or its group is the noted one.
+    /// Returns the group of a certificate's folder that another program created, or whose group was changed since.
+    /// `None` if there is no folder, or its group is the recorded one.
     fn adopted_group(&self, id: &str) -> Option<u32> {
         let found = std::fs::symlink_metadata(self.folder.join(id)).ok()?;
         (found.is_dir() && self.noted_group(id) != Some(found.gid())).then(|| found.gid())
     }
 
-    /// Returns the group that this store last gave to the certificate's folder. `None` if none is noted.
+    /// Returns the group that this store last gave to the certificate's folder. `None` if none is recorded.
     fn noted_group(&self, id: &str) -> Option<u32> {
         let text = std::fs::read_to_string(self.private(id).join("group")).ok()?;
         text.trim().parse().ok()
     }
 
+    /// Records the group that this store gives to the certificate's folder.
     fn note_group(&self, id: &str, group: u32) -> Result<(), StoreError> {
         if self.noted_group(id) == Some(group) {
             return Ok(());
@@ -172,12 +176,13 @@ impl Inner {
         disk::replace(&folder.join("group"), format!("{group}\n").as_bytes(), FileAttributes::private(0o600))
     }
 
+    /// Returns the attributes of a certificate's file or folder with this mode.
     fn rights(&self, id: &str, mode: u32) -> FileAttributes {
         FileAttributes { mode, user: self.owner.user, group: self.group(id) }
     }
 
-    /// Corrects group and mode of a certificate's files. Those of a folder that another program made stay as they are, unless
-    /// the certificate has a group of its own.
+    /// Corrects group and mode of a certificate's files. A folder that another program created or changed is left
+    /// alone, unless a group is configured for the certificate. Returns a description of each correction.
     pub(super) fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let target = self.folder.join(id);
         let given = self.owner.groups.contains_key(id);
@@ -189,7 +194,7 @@ impl Inner {
         let files = FILES.iter().take(4).map(|name| (target.join(name), 0o640));
         for (path, mode) in std::iter::once((target.clone(), 0o750)).chain(files) {
             let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
-            // With an access control list, the group's part of the mode is the list's mask.
+            // With an access control list, the group bits of the mode are the mask of the list.
             let mode = if disk::has_acl(&path) { found.mode() & 0o7777 } else { mode };
             let fine = found.mode() & 0o7777 == mode && group.is_none_or(|group| group == found.gid());
             if found.is_symlink() || fine {
@@ -205,8 +210,8 @@ impl Inner {
         Ok(corrected)
     }
 
-    /// Checks, by creating and removing a file, that a certificate's files can be written and given to their group. Returns
-    /// findings.
+    /// Checks, by creating and removing an empty file in the store's and the certificate's folder, that files can be
+    /// written and given to their group. Returns one finding.
     pub(super) fn check(&self, id: &str) -> Vec<Finding> {
         let about = format!("{id}: permissions");
         let target = self.folder.join(id);
@@ -238,10 +243,12 @@ impl Inner {
         vec![Finding::fine(about, format!("files can be written{group}"))]
     }
 
-    /// Reads the files in place, also those that cannot be used.
+    /// Reads the chain and key in place. A file that exists but cannot be read is reported in `unreadable`, not as an
+    /// error.
     pub(super) fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         let path = self.folder.join(id);
-        // The folder is opened once, so that both files are of one pair even if another takes its place meanwhile.
+        // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
+        // meanwhile.
         let folder = match File::open(&path) {
             Ok(folder) => folder,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
@@ -269,6 +276,10 @@ impl Inner {
         Ok(Contents { chain, key: key.map(Into::into), unreadable })
     }
 
+    /// Returns the pair in place. `None` if a file is missing.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] if a file cannot be read.
     pub(super) fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let Contents { chain, key, unreadable } = self.contents(id)?;
         if let Some(why) = unreadable {
@@ -278,10 +289,10 @@ impl Inner {
     }
 }
 
-/// Moves the replaced pair from `staged` to `previous`. An incomplete pair is removed.
+/// Moves the replaced pair from `staged` to `previous`. An incomplete staged pair is removed.
 fn keep_previous(folder: &Path) -> Result<(), StoreError> {
     let (staged, previous) = (folder.join("staged"), folder.join("previous"));
-    // The link is the last that is made of it.
+    // The link `cert.pem` is the last entry that staging creates.
     if staged.join("cert.pem").symlink_metadata().is_err() {
         disk::remove_folder(&staged)?;
     } else {

@@ -1,4 +1,4 @@
-//! A shared store whose certificates are also in files, for the servers on this machine.
+//! A shared store whose certificates are also written to files, for the servers on this host.
 
 use super::{CertificatePair, Changes, FileStore, Lock, PostgresStore, Store, StoreError, StoredAccount};
 use crate::finding::Finding;
@@ -89,7 +89,7 @@ impl Store for Mirror {
     }
 
     async fn refresh(&self, id: &str) -> Result<bool, StoreError> {
-        // Several tasks of this machine may have heard of it; whoever comes last must see what is there then.
+        // Several tasks of this host may refresh at the same time; the last one must see the latest pair.
         let name = format!("mirror@{id}");
         let _held = loop {
             match self.files.lock(&name).await? {
@@ -101,8 +101,8 @@ impl Store for Mirror {
         let same = self.files.current(id).await.ok().flatten().is_some_and(|ours| {
             ours.chain == shared.chain && ours.key.expose_secret() == shared.key.expose_secret()
         });
-        // Also what is in place is staged and installed: the process may have ended between the exchange of the folders
-        // and the moment when the pair that was there before became the way back.
+        // A pair that is in place is staged and installed again, since the process may have ended between the exchange
+        // of the folders and the move of the replaced pair to `previous`.
         self.files.stage(id, &shared).await?;
         self.files.install(id).await?;
         Ok(!same)

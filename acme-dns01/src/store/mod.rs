@@ -28,21 +28,21 @@ use tokio::sync::mpsc;
 /// A certificate chain with its private key, in PEM.
 #[derive(Clone, Debug)]
 pub struct CertificatePair {
-    /// The leaf and its issuers.
+    /// The certificate chain in PEM, end-entity certificate first.
     pub chain: String,
     /// Private key in PEM.
     pub key: SecretString,
 }
 
-/// Content of a certificate's files, as far as they exist.
+/// Content of a certificate's files in place. A file that does not exist is `None`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Contents {
-    /// `fullchain.pem`: the leaf and its issuers.
+    /// Content of `fullchain.pem`: the certificate chain.
     pub chain: Option<String>,
     /// Content of `key.pem`: the private key.
     pub key: Option<SecretString>,
-    /// Reason why one of the files cannot be read.
+    /// Reason why a file cannot be read. `None` if every existing file was read.
     pub unreadable: Option<String>,
 }
 
@@ -60,11 +60,11 @@ pub struct StoredAccount {
     pub key: SecretString,
     /// Account URL. `None` until the account is registered.
     pub url: Option<String>,
-    /// New account key during a key change. The CA may have accepted either key.
+    /// New account key during a key change, when the CA may have accepted either key. `None` otherwise.
     pub next_key: Option<SecretString>,
 }
 
-/// Error of a store. The stored data is unchanged.
+/// Error of a store. A failed write leaves the stored data unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -76,7 +76,7 @@ pub enum StoreError {
         /// Error of the operating system.
         #[source]
         why: std::io::Error,
-        /// Advice for the user, in brackets.
+        /// Advice for the user, in parentheses with a leading space. Empty if there is none.
         advice: &'static str,
     },
     /// Stored data cannot be parsed.
@@ -90,7 +90,7 @@ pub enum StoreError {
     /// A database operation failed.
     #[error("the database: {0}")]
     Database(String),
-    /// The journal could not be written repeatedly, and the round ended.
+    /// The journal could not be written repeatedly, so the round ended.
     #[error("{why}; nothing is done that is not written down before")]
     Unwritten {
         /// Reason of the last failed write.
@@ -114,13 +114,14 @@ pub enum StoreError {
         /// Error of the store, with its causes.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// Whether the error is transient, so that a retry may succeed.
+        /// `true` if the error is transient, so that a retry may succeed.
         transient: bool,
     },
 }
 
 impl StoreError {
-    /// Returns `true` if a retry may succeed: for database errors, lost locks and locks held by another process.
+    /// Returns `true` if a retry may succeed: for database errors, lost locks, locks held by another process, and
+    /// errors of other stores that are marked as transient.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -139,13 +140,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Creates a lock that cannot be lost. Dropping it drops `held`, which releases it.
+    /// Creates a lock that cannot be lost. Dropping the lock drops `held`, which must release it.
     pub fn new(held: impl Any + Send + Sync) -> Self {
         Self { held: Box::new(held), lost: Box::new(|| false) }
     }
 
-    /// Creates a lock that can be lost while it is held, such as one that depends on a connection. `lost` returns `true` once it
-    /// is.
+    /// Creates a lock that can be lost while it is held, such as one that depends on a connection. `lost` must return
+    /// `true` once that has happened.
     pub fn revocable(held: impl Any + Send + Sync, lost: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { held: Box::new(held), lost: Box::new(lost) }
     }
@@ -167,51 +168,55 @@ impl fmt::Debug for Lock {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Another certificate was installed under this id.
+    /// Another certificate was installed under this id, possibly by this host.
     Certificate(String),
     /// The notifications were interrupted, so that anything may have changed.
     Anything,
 }
 
-/// Receiver of the changes of a shared store. The subscription ends when it is dropped.
+/// Receiver of the changes of a shared store. Dropping the receiver ends the subscription.
 pub type Changes = mpsc::UnboundedReceiver<Change>;
 
-/// A store of certificates, accounts, journals and the ledger. Data is durable when the method that wrote it returns.
+/// A store of certificates, accounts, journals and the ledger. Data is durable when the method that writes it returns.
 ///
-/// Only the holder of the lock of a certificate's id writes the data of that certificate. A store that several hosts share rejects
-/// the writes of others ([`StoreError::LockLost`]).
+/// Only the holder of the lock of a certificate's id may write the data of that certificate. A store that several hosts
+/// share rejects writes without the lock ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the lock of a name. Returns `None` if another process holds it; does not wait.
     async fn lock(&self, name: &str) -> Result<Option<Lock>, StoreError>;
-    /// Returns the journal of a certificate, oldest line first. An incomplete last line is omitted.
+    /// Returns the journal of a certificate, oldest record first. An incomplete last record is omitted.
     async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError>;
-    /// Appends a line to the journal of a certificate.
+    /// Appends a record to the journal of a certificate.
     async fn append(&self, id: &str, record: &Record) -> Result<(), StoreError>;
-    /// Replaces the journal of a certificate by a single snapshot line. `state` must be the state replayed from it.
+    /// Replaces the journal of a certificate by a single snapshot. `state` must be the state replayed from the journal.
     async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError>;
-    /// Returns the private key generated for the next certificate, if any.
+    /// Returns the private key generated for the next certificate. `None` if there is none.
     async fn pending_key(&self, id: &str) -> Result<Option<SecretString>, StoreError>;
     /// Stores a private key for the next certificate.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
     /// Stages a pair, so that [`install`](Self::install) can put it in place.
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError>;
-    /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending key if it is
-    /// the pair's. Nothing changes if the pair is in place already.
+    /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending
+    /// key if it belongs to the installed pair. No change if nothing is staged and a pair is in place.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
-    /// Exchanges the pair in place with the previous pair. Returns `false` if there is no previous pair.
+    /// Exchanges the pair in place with the previous pair. Returns `false`, without a change, if there is no previous
+    /// pair.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
-    /// Returns the pair in place, if any.
+    /// Returns the pair in place. `None` if there is none or a file of it is missing.
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError>;
-    /// Returns the content of the files in place, even if they are incomplete or not valid.
+    /// Returns the content of the files in place, even if they are incomplete or not valid. By default it is derived
+    /// from [`current`](Self::current).
     async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         self.current(id).await.map(Contents::from)
     }
-    /// Returns the ids of all certificates that have a journal. A store shared by hosts with different configurations returns none.
+    /// Returns the ids of all certificates that have a journal. A store shared by hosts with different configurations
+    /// returns none, which is the default.
     async fn ids(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
-    /// Removes journal, pending key and previous pair of a certificate. The pair in place is kept.
+    /// Removes journal, pending key and previous pair of a certificate; a store in a database may remove the pair in
+    /// place too. By default the journal is replaced by an empty snapshot.
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         self.compact(id, &State::default()).await
     }
@@ -220,17 +225,18 @@ pub trait Store: fmt::Debug + Send + Sync {
         let _ = id;
         None
     }
-    /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction.
+    /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction; none by
+    /// default.
     async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
-    /// Checks that a certificate's files can be written with their group.
+    /// Checks that a certificate's files can be written and given to their group. Returns findings; none by default.
     async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
-    /// Returns the account stored under a key of [`account_key`](crate::engine::account_key), if any.
+    /// Returns the account stored under a key of [`account_key`](crate::engine::account_key). `None` if there is none.
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError>;
     /// Stores an account under a key of [`account_key`](crate::engine::account_key).
     async fn save_account(&self, authority: &str, account: &StoredAccount) -> Result<(), StoreError>;
@@ -239,17 +245,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Records an entry in the ledger, as [`Ledger::record`] does, and returns the updated ledger.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
 
-    /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if it changed.
+    /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if the copy changed;
+    /// `false` by default.
     async fn refresh(&self, id: &str) -> Result<bool, StoreError> {
         let _ = id;
         Ok(false)
     }
-    /// Returns the pair on this host, without a query to a shared store.
+    /// Returns the pair on this host, without a query to a shared store. By default it is [`current`](Self::current).
     async fn local(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.current(id).await
     }
-    /// Subscribes to changes by other hosts from now on. Returns `None` if the store is not shared. The subscription survives
-    /// reconnections, and ends when the receiver is dropped.
+    /// Subscribes to changes of a shared store from now on. Returns `None` if the store is not shared. The subscription
+    /// survives reconnections, and ends when the receiver is dropped.
     fn changes(&self) -> Option<Changes> {
         None
     }

@@ -6,7 +6,7 @@ use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
 use std::path::PathBuf;
 
-/// The configuration, and its place in earlier versions.
+/// Default path of the configuration file, and its default path in earlier versions.
 const CONFIG: [&str; 2] = ["/etc/acme-dns01/acme-dns01.toml", "/etc/acme-dns01.toml"];
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.

@@ -1,4 +1,4 @@
-//! From what is written to what works.
+//! Conversion of the settings to an engine and its certificates.
 
 use crate::settings::{AuthoritySettings, DnsMode, ProviderSettings, Security, Settings};
 use acme_dns01::alert::{CommandSink, Mail, MailSecurity, MailServer, Webhook};
@@ -20,20 +20,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
 
-/// Let's Encrypt, and where one tries things out.
+/// Built-in authorities: their names with the directory URLs of Let's Encrypt's production and staging environments.
 pub(crate) const KNOWN: [(&str, &str); 2] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
 
-/// The reason for which a configuration cannot be used.
+/// Error of a configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A value is wrong.
+    /// A value is not valid.
     #[error("{key}: {why}")]
     Value {
-        /// Key in the file.
+        /// Path of the key in the settings, such as `provider.NAME.token`.
         key: String,
         /// Description of the error, and the fix.
         why: String,
@@ -41,20 +41,21 @@ pub enum BuildError {
     /// A secret cannot be read.
     #[error("{key}: {why}")]
     Secret {
-        /// Key in the file.
+        /// Path of the key in the settings, such as `provider.NAME.token`.
         key: String,
-        /// The human-readable reason.
+        /// Error of reading the secret.
         #[source]
         why: SecretError,
     },
-    /// The store, the network or the database is not there.
+    /// The store, the network or the database cannot be used.
     #[error("{0}")]
     Environment(String),
 }
 
 impl BuildError {
-    /// Returns the error with the place of the key that has to be changed. The section is where the settings are in the file;
-    /// it is empty when they are the file. `None` is for errors that no change of the file corrects.
+    /// Returns the error as a finding at the position of the key that has to be changed. `section` is the path of the
+    /// table that contains the settings, empty if they are the whole file. `None` for errors that no change of the file
+    /// corrects.
     #[must_use]
     pub fn finding(&self, source: &Source<'_>, section: &str) -> Option<Finding> {
         let (code, key, why) = match self {
@@ -69,15 +70,18 @@ impl BuildError {
     }
 }
 
+/// Creates a [`BuildError::Value`].
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
 pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
 }
 
+/// Reads a secret. `key` is named in the error.
 fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, BuildError> {
     reference.read().map_err(|why| BuildError::Secret { key: key.to_owned(), why })
 }
 
+/// Reads a secret in base64 or base64url, and decodes it. `key` is named in the error.
 fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
     let text = read(key, reference)?;
     let text = text.expose_secret();
@@ -87,11 +91,12 @@ fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, Bu
 
 /// The engine and the certificates that a configuration describes.
 pub struct Setup {
-    /// The engine, to which a live resolver or an observer can still be added.
+    /// The engine. A live resolver or an observer can still be added.
     pub engine: Engine,
-    /// Certificates that the engine keeps.
+    /// Certificates of the configuration, for [`Engine::run`].
     pub certificates: Vec<Certificate>,
-    /// Configured groups that do not exist on this machine: their files have the group of the account.
+    /// Configured groups that do not exist on this host. Files that should belong to them have the group of the
+    /// account.
     pub unknown_groups: Vec<String>,
 }
 
@@ -102,10 +107,10 @@ impl std::fmt::Debug for Setup {
 }
 
 impl Settings {
-    /// Reads the settings of a file, or of a section of it, and checks them. No secret is read.
+    /// Parses and checks the settings of a file, or of the table at the dotted path `section`. No secret is read.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its place and the fix.
+    /// Returns all errors, each with its position and the fix.
     pub fn read(source: &Source<'_>, section: &str) -> Result<Self, Findings> {
         let part: Vec<&str> = section.split('.').filter(|key| !key.is_empty()).collect();
         let settings: Self = source.deserialize_part(&part)?;
@@ -118,6 +123,7 @@ impl Settings {
         }
     }
 
+    /// Returns the DNS client that the settings describe.
     fn dns(&self) -> Dns {
         let mut dns =
             if self.dns.resolvers.is_empty() { Dns::system() } else { Dns::new(self.dns.resolvers.clone()) };
@@ -129,10 +135,10 @@ impl Settings {
         dns
     }
 
-    /// Reads the secrets and opens the store.
+    /// Reads the secrets, opens the store and creates the engine.
     ///
     /// # Errors
-    /// [`BuildError`].
+    /// Returns a [`BuildError`] if a value or secret is not valid, or the store cannot be opened.
     pub fn build(&self) -> Result<Setup, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
@@ -163,9 +169,14 @@ impl Settings {
         Ok(Setup { engine, certificates, unknown_groups })
     }
 
+    /// Creates the PostgreSQL store of the connection string that `reference` names.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError`] if the string is not valid, or data would cross a network unencrypted without
+    /// `sslmode=disable`.
     fn shared(&self, reference: &Reference) -> Result<PostgresStore, BuildError> {
         let text = read("database", reference)?;
-        // What is wrong is not said: the password is in it.
+        // The parser's error is omitted, since the text contains the password.
         let config: Config = text.expose_secret().parse().map_err(|_| {
             value_error(
                 "database",
@@ -184,6 +195,7 @@ impl Settings {
         PostgresStore::new(config, &encryption).map_err(|why| value_error("database_roots", why))
     }
 
+    /// Adds the configured alert sinks to the engine: command, webhook, mail.
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
@@ -227,6 +239,7 @@ impl Settings {
     }
 }
 
+/// Creates the authority with this name from its settings, and reads its roots and external account key.
 fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Result<Authority, BuildError> {
     let key = |part: &str| format!("authority.{name}.{part}");
     let roots = match &written.roots {
@@ -249,6 +262,7 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
     Ok(made)
 }
 
+/// Creates the DNS provider with this name from its settings, and reads its secrets.
 fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>, BuildError> {
     let key = |part: &str| format!("provider.{name}.{part}");
     Ok(match written {

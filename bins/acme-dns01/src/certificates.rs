@@ -1,4 +1,4 @@
-//! The configured certificates, resolved: no secret is read, and nothing is changed.
+//! The configured certificates, resolved. No secret is read, and nothing is changed.
 
 use crate::build::{BuildError, KNOWN, value_error};
 use crate::settings::{CertificateSettings, Settings};
@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 impl Settings {
-    /// Returns the configured certificates. Reads no secret and changes nothing.
+    /// Returns the configured certificates. A certificate with several key types results in one per type. Reads no
+    /// secret and changes nothing.
     ///
     /// # Errors
-    /// [`BuildError::Value`].
+    /// Returns the first [`BuildError::Value`].
     pub fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
         self.certificates_or_all().map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Returns the configured certificates, or everything that is wrong with them.
+    /// Returns the configured certificates, or all errors in them.
     pub(crate) fn certificates_or_all(&self) -> Result<Vec<Certificate>, Vec<BuildError>> {
         let mut all = Vec::new();
         let mut ids = BTreeSet::new();
@@ -41,6 +42,8 @@ impl Settings {
     }
 }
 
+/// Resolves one `[[certificate]]`, the one with this number from 0: one certificate per key type. The id of the first
+/// is the configured name or the first domain name; the others' end in the key type.
 fn certificate(
     number: usize,
     written: &CertificateSettings,
@@ -107,7 +110,8 @@ fn certificate(
         spec.timeouts.ari = Duration::from_secs(seconds);
     }
     if let Some(days) = written.valid_min_days {
-        // A part of the lifetime, since lifetimes shrink; as written for the 90 days that such numbers were made for.
+        // Converted to a part of the lifetime, since lifetimes shrink; such numbers of days were chosen for lifetimes
+        // of 90 days.
         let part = (days.saturating_mul(1000) / 90).min(666);
         spec.renewal_policy.remaining = u16::try_from(part).unwrap_or(333);
     }
@@ -136,7 +140,8 @@ fn certificate(
 }
 
 impl Settings {
-    /// Returns the group ids of certificates that have a group of their own, and the names of groups that do not exist.
+    /// Returns the group ids of certificates with a configured group, by certificate id, and the sorted names of
+    /// configured groups that do not exist.
     pub(crate) fn groups(&self) -> Result<(BTreeMap<String, u32>, Vec<String>), BuildError> {
         let mut groups = BTreeMap::new();
         let mut unknown = Vec::new();
@@ -161,7 +166,8 @@ impl Settings {
     }
 }
 
-/// Returns the position of a certificate inside renewal windows, in thousandths: stable over restarts, different for each.
+/// Returns the position of a certificate within its renewal windows, in thousandths, 0 to 999: a hash of the id, which
+/// is the same after a restart.
 fn renewal_position(id: &str) -> u16 {
     let hash =
         id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

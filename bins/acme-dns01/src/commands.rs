@@ -16,6 +16,7 @@ use cli_support::outcome::{Done, Failure, chain, counted, ok};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Runs the command of the command line. The result determines the exit code.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     if let Command::Shell(generate) = &args.command {
         return generate.outcome(Args::command(), &MANUAL);
@@ -38,11 +39,13 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     })
 }
 
+/// Returns the current time.
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
+/// Runs a command that needs the engine.
 async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> {
     let path = args.config.display();
     let ActiveSetup { engine, certificates, unknown_groups } = loaded;
@@ -138,7 +141,8 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
     }
 }
 
-/// Has the daemon read a file again that can be read.
+/// Checks that the configuration can be read, then sends the daemon the signal to read it again and waits for the
+/// outcome.
 fn reloaded(args: &Args) -> Result<Done, Failure> {
     read(args)?;
     let certificates = reload::ask()?;
@@ -147,11 +151,15 @@ fn reloaded(args: &Args) -> Result<Done, Failure> {
     Ok(Done::Fine)
 }
 
+/// Prints the value as JSON, or the words.
 fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
 }
 
-/// Prints that the certificate `name` was dealt with as `what` says, or fails with the records that are left.
+/// Prints `name: what` if all TXT records were removed.
+///
+/// # Errors
+/// Returns a failure that lists the remaining records.
 fn report_removal(
     as_json: bool,
     what: &str,
@@ -166,7 +174,7 @@ fn report_removal(
     Err(Failure::Failed(format!("{name}: TXT records are left: {}", left.join("; "))))
 }
 
-/// Removes records of certificates that left the configuration.
+/// Removes the TXT records of certificates that are not configured any more. An error is printed as a warning.
 async fn sweep(engine: &Engine, certificates: &[Certificate]) {
     if let Err(error) = engine.sweep(certificates).await {
         let line = format!("records of former certificates: {}", chain(&error));
@@ -174,6 +182,10 @@ async fn sweep(engine: &Engine, certificates: &[Certificate]) {
     }
 }
 
+/// Prints the result of each round, as lines or JSON.
+///
+/// # Errors
+/// Returns a failure that lists the failed certificates.
 fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     let mut failures = Vec::new();
     let mut lines = Vec::new();
@@ -197,7 +209,7 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
             line["kind"] = kind.into();
         }
         lines.push(line);
-        // A failure is in the exit message.
+        // The failure message lists failed certificates.
         if !as_json && how != "failed" {
             println!("{id}: {how}: {words}");
         }
@@ -212,6 +224,8 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     Err(Failure::Failed(format!("{failed} of {all} failed: {}", failures.join("; "))))
 }
 
+/// Runs and prints the engine's checks, and a fault for each group that does not exist. Unless `dry`, TXT records are
+/// created and removed.
 async fn check(
     engine: &Engine,
     certificates: &[Certificate],
@@ -230,6 +244,7 @@ async fn check(
     Ok(done)
 }
 
+/// Prints findings, as lines or JSON. Returns [`Done::Differences`] if a check failed.
 fn findings(findings: &[Finding], as_json: bool) -> Done {
     if as_json {
         let lines: Vec<Value> = findings
@@ -251,6 +266,8 @@ fn findings(findings: &[Finding], as_json: bool) -> Done {
     if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences }
 }
 
+/// Simulates ten years of the certificates from today, and prints the results. Returns [`Done::Differences`] if a
+/// certificate expired or the CA refused an order.
 fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bool) -> Done {
     let specs: Vec<CertificateSpec> =
         certificates.iter().map(|certificate| certificate.spec.clone()).collect();

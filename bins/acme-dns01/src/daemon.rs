@@ -1,4 +1,4 @@
-//! `run`: keeps certificates alive until it is told to stop.
+//! `run`: obtains and renews certificates until it is told to stop.
 
 use crate::args::Args;
 use crate::load::{ActiveSetup, load};
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Time limit for work under way to reach its next journal line.
+/// Time for a stopped engine to complete and record the current action, before it is aborted.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Starts a task that runs the engine with its certificates.
@@ -22,7 +22,7 @@ fn start(setup: &ActiveSetup) -> JoinHandle<()> {
     tokio::spawn(async move { engine.run(&certificates).await })
 }
 
-/// Stops the engine, and aborts it after [`GRACE`]. An interrupted order goes on from its journal at the next start.
+/// Stops the engine, and aborts it after [`GRACE`]. An interrupted order continues from its journal at the next start.
 async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     setup.engine.stop();
     if tokio::time::timeout(GRACE, &mut running).await.is_err() {
@@ -30,8 +30,11 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     }
 }
 
-/// Runs the engine and the metrics until SIGTERM or SIGINT. SIGHUP reads the configuration again, and keeps the old one where
-/// the new is wrong, which `reload` is told.
+/// Runs the engine and the metrics server until SIGTERM or SIGINT. On SIGHUP the configuration is read again; if it is
+/// not valid, the old one stays in use. The outcome of each reload is recorded for `reload`.
+///
+/// # Errors
+/// Returns a failure if a signal handler or the metrics listener cannot be set up.
 pub(crate) async fn run(
     args: &Args,
     first: ActiveSetup,

@@ -1,7 +1,7 @@
-//! The configuration of certificates, as `acme-dns01` reads it and as `[acme]` of edge-proxyd does.
+//! The configuration of certificates, as acme-dns01 reads it and edge-proxyd in its section `[acme]`.
 //!
-//! Two stages: [`Settings`] is the file as written, with secrets by reference; [`Settings::build`] reads the secrets and makes
-//! an engine and its certificates of it.
+//! There are two stages: [`Settings`] is the file as written, with references to secrets; [`Settings::build`] reads the
+//! secrets and creates an engine with its certificates.
 
 mod build;
 mod certificates;

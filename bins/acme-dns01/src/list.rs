@@ -1,5 +1,5 @@
-//! `list`: what is in place, and what comes next. A certificate whose part of the store cannot be read is listed with its error, and
-//! keeps no other from being listed.
+//! `list`: prints the state of each certificate. A certificate whose state cannot be read is listed with its error; the
+//! others are listed nevertheless.
 
 use acme_dns01::engine::{Certificate, CertificateStatus, Engine};
 use acme_dns01::{Condition, Time, format_duration};
@@ -7,7 +7,8 @@ use cli_support::outcome::{Done, chain};
 use cli_support::table::Table;
 use serde_json::{Value, json};
 
-/// Returns the code of what a certificate waits for, and its description if there is something.
+/// Returns the activity code of a certificate (`reload_failed`, `paused`, `order_under_way` or `idle`), and a
+/// description unless it is idle.
 fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
     let state = &status.state;
     if let Some(error) = &state.deploy_error {

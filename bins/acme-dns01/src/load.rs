@@ -1,4 +1,4 @@
-//! The configuration file, read and put together.
+//! Reading of the configuration file, and the setup that results from it.
 
 use crate::args::Args;
 use acme_dns01::engine::{Certificate, Engine};
@@ -9,18 +9,18 @@ use cli_support::journal::Priority;
 use cli_support::outcome::Failure;
 use std::sync::Arc;
 
-/// The configuration in use: the running engine and its certificates.
+/// The setup in use: the engine and its certificates.
 #[derive(Clone)]
 pub(crate) struct ActiveSetup {
-    /// The engine that does the work.
+    /// The engine, shared with the running task.
     pub(crate) engine: Arc<Engine>,
-    /// Certificates that the engine keeps.
+    /// Certificates of the configuration.
     pub(crate) certificates: Vec<Certificate>,
     /// Configured groups that do not exist on this machine.
     pub(crate) unknown_groups: Vec<String>,
 }
 
-/// Reads the configuration, and returns its certificates. No secret is read.
+/// Reads and checks the configuration file, and returns its certificates. No secret is read.
 pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
@@ -28,12 +28,14 @@ pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     settings.certificates().map_err(|error| Failure::because(&error))
 }
 
+/// Returns the text of the configuration file.
 fn text(args: &Args) -> Result<String, Failure> {
     let read = std::fs::read_to_string(&args.config);
     read.map_err(|why| Findings::unreadable(&args.config.display().to_string(), &why).into())
 }
 
-/// Reads the configuration and its secrets, and opens its store.
+/// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed
+/// unless the output is JSON or quiet. Groups that do not exist are printed as warnings.
 pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;

@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text form.
+//! Metrics in the text format of Prometheus.
 
 use crate::load::ActiveSetup;
 use acme_dns01::engine::CertificateStatus;
@@ -10,17 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-/// The time limit of one exchange, and the highest number of concurrent ones.
+/// Time limit of one exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent exchanges. Further connections wait.
 const MAX_EXCHANGES: usize = 16;
-/// The most that is read of a request.
+/// Request size in bytes from which a request is dropped without a response.
 const MAX_REQUEST_SIZE: usize = 4096;
 
-/// Answers every request with all metrics of what is loaded at the time, until it is dropped.
+/// Serves HTTP/1.1: answers every request with the metrics of the setup in use. Runs until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveSetup>) {
     let free = Arc::new(Semaphore::new(MAX_EXCHANGES));
     loop {
-        // Never closed.
+        // The semaphore is never closed.
         let turn = free.clone().acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -29,12 +30,14 @@ pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveS
         let loaded = loaded.borrow().clone();
         tokio::spawn(async move {
             let _turn = turn;
-            // Whoever is slow, or gone, has to ask again.
+            // A slow client is disconnected and has to repeat its request.
             let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange(stream, &loaded)).await;
         });
     }
 }
 
+/// Reads one request head and sends the metrics, without content for HEAD. The connection is closed without a response
+/// if the head is incomplete or too large.
 async fn exchange(mut stream: TcpStream, loaded: &ActiveSetup) -> io::Result<()> {
     let mut request = Vec::new();
     let mut part = [0; 512];
@@ -57,6 +60,7 @@ async fn exchange(mut stream: TcpStream, loaded: &ActiveSetup) -> io::Result<()>
     stream.shutdown().await
 }
 
+/// Returns the counters of the engine and the state of each certificate whose state can be read.
 async fn text(loaded: &ActiveSetup) -> String {
     let counts = loaded.engine.counts();
     let mut text = String::new();

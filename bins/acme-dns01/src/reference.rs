@@ -1,4 +1,5 @@
-//! The reference of the configuration, made of its JSON Schema, whose descriptions are those of the types.
+//! The reference of the configuration file, generated from its JSON Schema, which takes the descriptions from the doc
+//! comments of the types.
 
 use crate::settings::Settings;
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub fn reference() -> String {
     out
 }
 
+/// Appends the section of a table: its keys with description and default, then the sections of the tables below. `path`
+/// is the dotted path of the table.
 fn section(out: &mut String, title: &str, path: &str, schema: &Value) {
     let _ = write!(out, "\n## {title}\n| key | meaning | default |\n|-|-|-|\n");
     let required: Vec<&str> =
@@ -60,8 +63,8 @@ fn section(out: &mut String, title: &str, path: &str, schema: &Value) {
     }
 }
 
-/// Returns the part of a schema that lists the keys of a table: the schema itself, or the alternative that does. `None` if
-/// the schema describes no table with known keys.
+/// Returns the part of a schema that lists the keys of a table: the schema itself, or that of its alternatives that
+/// does. `None` if the schema describes no table with known keys.
 fn table(schema: &Value) -> Option<&Value> {
     let other = || schema["anyOf"].as_array()?.iter().find(|one| one["properties"].is_object());
     if schema["properties"].is_object() { Some(schema) } else { other() }

@@ -1,7 +1,7 @@
-//! `reload`: has the daemon of a unit read its configuration again, and waits for the outcome.
+//! `reload`: makes the daemon of a systemd unit read its configuration again, and waits for the outcome.
 //!
-//! The daemon keeps a record of its reloads in the folder that systemd makes for the unit (`RuntimeDirectory=`). The command is sent
-//! by the unit itself (`ExecReload=`), so that it runs as the same account, and has the same folder and the number of the daemon in
+//! The daemon writes a record of its reloads to the unit's runtime folder (`RuntimeDirectory=`). The command is run by
+//! the unit (`ExecReload=`), so that it runs as the same account, and finds the folder and the daemon's process id in
 //! its environment.
 
 use cli_support::journal::Priority;
@@ -12,24 +12,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Time limit for the answer of the daemon. Its work comes to the next line of its journal first.
+/// Time limit for the outcome. The daemon first completes and records its current action.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Pause between looks at the record.
+/// Pause between two reads of the record.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The reloads of a daemon.
+/// Record of a daemon's reloads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reloads {
-    /// Number of the daemon's process.
+    /// Process id of the daemon.
     process: i32,
-    /// Number of reloads since its start.
+    /// Number of reloads since the daemon's start, including failed ones.
     count: u64,
-    /// Number of certificates that it keeps.
+    /// Number of certificates of the configuration in use.
     certificates: usize,
-    /// Error of the last reload; `None` if it took effect.
+    /// Error of the last reload. `None` if the new configuration is in use.
     refused: Option<Refusal>,
 }
 
+/// Error of a reload: its exit code and message.
 #[derive(Debug, Serialize, Deserialize)]
 struct Refusal {
     /// Exit code of the error.
@@ -38,7 +39,8 @@ struct Refusal {
 }
 
 impl Reloads {
-    /// Creates the record of this process. It must handle SIGHUP already.
+    /// Creates and writes the record of this process. SIGHUP must be handled already, since the command sends it as
+    /// soon as the record exists.
     pub(crate) fn begin(certificates: usize) -> Self {
         let process = rustix::process::getpid().as_raw_nonzero().get();
         let record = Self { process, count: 0, certificates, refused: None };
@@ -46,13 +48,13 @@ impl Reloads {
         record
     }
 
-    /// Adds a reload that took effect.
+    /// Counts a reload after which the new configuration is in use, and writes the record.
     pub(crate) fn add(&mut self, certificates: usize) {
         self.certificates = certificates;
         self.end(None);
     }
 
-    /// Adds a reload that was refused.
+    /// Counts a failed reload, and writes the record.
     pub(crate) fn add_refused(&mut self, why: &Failure) {
         self.end(Some(Refusal { code: why.code(), message: why.to_string() }));
     }
@@ -63,7 +65,7 @@ impl Reloads {
         self.keep();
     }
 
-    /// Writes the record, if this is a unit with a folder for it.
+    /// Writes the record, if the process runs in a unit with a runtime folder. An error is printed as a warning.
     fn keep(&self) {
         let Some(path) = place() else { return };
         if let Err(why) = self.write(&path) {
@@ -72,29 +74,33 @@ impl Reloads {
         }
     }
 
+    /// Writes the record atomically.
     fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = path.with_extension("new");
         std::fs::write(&fresh, serde_json::to_vec(self)?)?;
         std::fs::rename(&fresh, path)
     }
 
-    /// Returns the record of this process. `None` until it has one.
+    /// Reads the record of the daemon with this process id. `None` if the file is missing, not valid, or of another
+    /// process.
     fn of(process: i32, path: &Path) -> Option<Self> {
         let record: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         (record.process == process).then_some(record)
     }
 }
 
-/// Returns the path of the record. `None` outside a unit with a folder.
+/// Returns the path of the record. `None` outside a unit with a runtime folder.
 fn place() -> Option<PathBuf> {
     let folders = std::env::var_os("RUNTIME_DIRECTORY")?;
     std::env::split_paths(&folders).next().map(|folder| folder.join("reload.json"))
 }
 
-/// Has the daemon read its configuration again. Returns the number of certificates that it keeps then.
+/// Sends SIGHUP to the daemon of the unit, and waits until it has read its configuration. Returns the number of
+/// certificates of that configuration.
 ///
 /// # Errors
-/// What the daemon said against it, or that it gave no answer within [`PATIENCE`].
+/// Returns the daemon's error, a configuration error outside a unit, or an error if there is no outcome within
+/// [`PATIENCE`].
 pub(crate) fn ask() -> Result<usize, Failure> {
     let main = std::env::var("MAINPID").ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
     let (Some(main), Some(path)) = (main, place()) else {
@@ -111,7 +117,7 @@ pub(crate) fn ask() -> Result<usize, Failure> {
         ))
     };
     let until = Instant::now() + PATIENCE;
-    // One that has just been started does not handle the signal yet, and would end by it.
+    // A daemon that has just been started does not handle the signal yet, and would be terminated by it.
     let before = wait(until, || Reloads::of(process, &path)).ok_or_else(silent)?.count;
     kill_process(main, Signal::HUP)
         .map_err(|why| Failure::Failed(format!("process {process} cannot be told: {why}")))?;
@@ -124,7 +130,8 @@ pub(crate) fn ask() -> Result<usize, Failure> {
     }
 }
 
-/// Looks until there is something, at most until a time. Returns `None` if there is nothing by then.
+/// Calls `look` every 50 ms until it returns a value, which is returned. `None` if there is none when `until` has
+/// passed.
 fn wait<T>(until: Instant, look: impl Fn() -> Option<T>) -> Option<T> {
     loop {
         let found = look();

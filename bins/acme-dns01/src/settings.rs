@@ -1,4 +1,4 @@
-//! The file as written. Where NixOS has an option for the same thing, its name is taken too.
+//! The configuration file as written. Names of the corresponding NixOS options are accepted too.
 
 use acme_dns01::{KeyType, Name};
 use cli_support::secret::Reference;
@@ -17,7 +17,8 @@ const fn parallel() -> usize {
     5
 }
 
-/// The words of the file for hints.
+/// Hints for mistakes: names of other programs, alternative values, examples, and the keys whose values are secret
+/// references.
 pub const WORDS: Words = Words {
     foreign: &[
         ("domains", "write names"),
@@ -66,29 +67,30 @@ pub const WORDS: Words = Words {
     secrets: &["token", "zone_token", "key", "password", "webhook", "database"],
 };
 
-/// The whole file.
+/// The configuration file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder of the certificates: `/var/lib/acme`.
+    /// Folder of the certificates. Default: `/var/lib/acme`.
     #[serde(default = "folder")]
     pub folder: PathBuf,
-    /// The group that may read them, by name or number: `acme` if there is such a group. A folder that another program made, or
-    /// whose group was changed, keeps its own; `group` of a certificate is enforced.
+    /// Group that may read the certificates, by name or number. Default: `acme`, if that group exists. A folder that
+    /// another program created, or whose group was changed, keeps its group; the `group` of a certificate is always
+    /// applied.
     pub group: Option<String>,
-    /// Agreement to the terms of service of the CAs: `true` unless written. With `false` no account is registered.
+    /// Agreement to the terms of service of the CAs. With `false` no account is registered. Default: `true`.
     #[serde(default = "yes", alias = "acceptTerms")]
     pub agree_terms: bool,
-    /// A PostgreSQL in libpq's words, by which several machines share accounts, orders and certificates. Each has the certificates
-    /// in its folder all the same.
+    /// Connection string of a PostgreSQL database, in libpq's format, through which several hosts share accounts,
+    /// orders and certificates. Each host also has the certificates in its folder.
     ///
-    /// `sslmode=require` encrypts the connection and verifies the server's name. Without it the server has to be on this machine,
-    /// unless `sslmode=disable` says that the network itself is encrypted.
+    /// `sslmode=require` encrypts the connection and verifies the server's name. Without it the server has to be on
+    /// this host, unless `sslmode=disable` states that the network itself is encrypted.
     #[schemars(with = "Option<SecretReference>")]
     pub database: Option<Reference>,
-    /// A PEM file of roots that the database's certificate may come from, beside the system's.
+    /// PEM file of root certificates for the database server, trusted in addition to the system's.
     pub database_roots: Option<PathBuf>,
-    /// Mail addresses for accounts.
+    /// Contact mail addresses of the accounts.
     #[serde(default, deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub email: Vec<String>,
@@ -98,7 +100,7 @@ pub struct Settings {
     /// DNS lookups: resolvers, mode, time limit.
     #[serde(default)]
     pub dns: DnsSettings,
-    /// CAs by name. `letsencrypt` and `letsencrypt-staging` need not be written.
+    /// CAs by name. `letsencrypt` and `letsencrypt-staging` are built in.
     #[serde(default)]
     pub authority: BTreeMap<String, AuthoritySettings>,
     /// DNS providers by name.
@@ -116,22 +118,23 @@ pub struct Settings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSettings {
-    /// Resolvers, as `1.1.1.1` or `1.1.1.1:53`; the system's unless given.
+    /// Resolvers, as `1.1.1.1` or `1.1.1.1:53`. Default: the system's.
     #[serde(default, alias = "dnsResolver", deserialize_with = "resolvers")]
     #[schemars(with = "OneOrMore")]
     pub resolvers: Vec<SocketAddr>,
-    /// `authorities` (every address of every name server) or `resolvers` (where port 53 is closed or intercepted).
+    /// `authorities` (every address of every authoritative name server) or `resolvers` (where port 53 is closed or
+    /// intercepted). Default: `authorities`.
     #[serde(default)]
     pub mode: DnsMode,
-    /// The port of authorities, for laboratories.
+    /// Port of authoritative name servers, for laboratories. Default: 53.
     pub authority_port: Option<u16>,
 }
 
-/// Servers that are asked for the challenge's record.
+/// Servers that are queried for the challenge's record.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsMode {
-    /// Every address of every name server.
+    /// Every address of every authoritative name server.
     #[default]
     Authorities,
     /// Recursive resolvers only.
@@ -142,14 +145,14 @@ pub enum DnsMode {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthoritySettings {
-    /// The URL of its directory.
+    /// URL of the CA's directory.
     #[serde(alias = "server")]
     pub directory: String,
-    /// A PEM file of roots that its server's certificate may come from, beside the system's.
+    /// PEM file of root certificates for the CA's server, trusted in addition to the system's.
     pub roots: Option<PathBuf>,
-    /// An external account.
+    /// External account binding, if the CA requires one.
     pub eab: Option<ExternalAccountSettings>,
-    /// `true` for Let's Encrypt's limits, `false` for none.
+    /// `true` applies the rate limits of Let's Encrypt, `false` none. Default: `true`.
     #[serde(default = "yes")]
     pub limits: bool,
 }
@@ -158,13 +161,13 @@ const fn yes() -> bool {
     true
 }
 
-/// An external account.
+/// External account binding of a CA.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalAccountSettings {
-    /// The key's identifier.
+    /// Key identifier that the CA provides.
     pub key_id: String,
-    /// The key, in base64url as CAs give it.
+    /// MAC key that the CA provides, in base64url.
     #[schemars(with = "SecretReference")]
     pub key: Reference,
 }
@@ -175,36 +178,36 @@ pub struct ExternalAccountSettings {
 pub enum ProviderSettings {
     /// Cloudflare's API v4.
     Cloudflare {
-        /// A token with DNS:Edit, and Zone:Read unless there is another for that.
+        /// Token with DNS:Edit, and with Zone:Read unless `zone_token` or `zones` replaces that.
         #[schemars(with = "Option<SecretReference>")]
         token: Option<Reference>,
-        /// A token with Zone:Read.
+        /// Token with Zone:Read, for looking up zones.
         #[schemars(with = "Option<SecretReference>")]
         zone_token: Option<Reference>,
-        /// The account's address, for the global key.
+        /// Mail address of the account, for the global key.
         email: Option<String>,
-        /// The global key.
+        /// Global API key of the account, instead of a token.
         #[schemars(with = "Option<SecretReference>")]
         key: Option<Reference>,
-        /// Zones and their identifiers, so that none has to be looked up.
+        /// Identifiers of zones by name, which are then not looked up.
         #[serde(default)]
         zones: BTreeMap<String, String>,
-        /// Another address of the API.
+        /// Base URL of another API endpoint.
         base: Option<String>,
     },
-    /// A name server that takes dynamic updates.
+    /// Primary name server that accepts dynamic updates (RFC 2136).
     Rfc2136 {
-        /// The primary with its port.
+        /// Address and port of the server.
         #[schemars(with = "String")]
         server: SocketAddr,
-        /// The zone; looked up unless given.
+        /// Zone. By default the server is queried for it.
         zone: Option<String>,
-        /// The TSIG key's name.
+        /// Name of the TSIG key.
         key_name: Option<String>,
-        /// `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.
+        /// Algorithm of the TSIG key: `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.
         #[serde(default = "hmac")]
         algorithm: String,
-        /// The TSIG key, in base64.
+        /// TSIG key, in base64.
         #[schemars(with = "Option<SecretReference>")]
         key: Option<Reference>,
     },
@@ -212,13 +215,13 @@ pub enum ProviderSettings {
     AcmeDns {
         /// Base URL of the server.
         base: String,
-        /// The registration's name that `_acme-challenge` points to.
+        /// Name that `_acme-challenge` points to (`fulldomain` of the registration).
         full_domain: String,
-        /// The registration's subdomain.
+        /// Subdomain of the registration.
         subdomain: String,
-        /// The registration's user.
+        /// User name of the registration.
         username: String,
-        /// The registration's password.
+        /// Password of the registration.
         #[schemars(with = "SecretReference")]
         password: Reference,
     },
@@ -226,18 +229,18 @@ pub enum ProviderSettings {
     Exec {
         /// Path of the program.
         program: PathBuf,
-        /// Its zones; all unless given.
+        /// Names of its zones. Default: any zone.
         #[serde(default)]
         zones: Vec<String>,
     },
-    /// One of the many of dns-update that take one token.
+    /// A service of the dns-update crate that is authenticated by a single token.
     DnsUpdate {
         /// Service: `hetzner`, `desec`, …
         service: String,
         /// API token of the service.
         #[schemars(with = "SecretReference")]
         token: Reference,
-        /// Zones that it serves.
+        /// Names of the zones at the service.
         zones: Vec<String>,
     },
 }
@@ -246,63 +249,65 @@ fn hmac() -> String {
     "hmac-sha256".to_owned()
 }
 
-/// A certificate, or several of different keys for the same names.
+/// A certificate, or several with different key types for the same names.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateSettings {
-    /// Its folder; the first name unless given.
+    /// Name of the certificate and of its folder. Default: the first domain name.
     pub name: Option<String>,
-    /// The group that may read this certificate, by name or number, in the place of the `group` of all.
+    /// Group that may read this certificate, by name or number, instead of the general `group`.
     pub group: Option<String>,
-    /// Names of the certificate.
+    /// Domain names of the certificate.
     #[serde(default, alias = "domain", deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub names: Vec<Name>,
-    /// Additional names of the certificate.
+    /// Additional domain names of the certificate.
     #[serde(default, alias = "extraDomainNames")]
     #[schemars(with = "Vec<String>")]
     pub extra_domain_names: Vec<Name>,
-    /// `ec256`, `ec384`, `rsa2048`, `rsa3072`, `rsa4096`, or a list for several side by side.
+    /// `ec256`, `ec384`, `rsa2048`, `rsa3072` or `rsa4096`, or a list for a certificate of each. Default: `ec256`.
     #[serde(default, alias = "keyType", deserialize_with = "key_types")]
     #[schemars(with = "OneOrMore")]
     pub key_type: Vec<KeyType>,
-    /// Keeps the private key at renewal.
+    /// `true` keeps the private key at renewal. Default: `false`.
     #[serde(default)]
     pub reuse_key: bool,
-    /// ACME profile to order; see the CA's directory.
+    /// ACME profile to request, one that the CA's directory lists.
     pub profile: Option<String>,
-    /// The common name of the issuer that the chain should end in.
+    /// Common name of the issuer of the chain's last certificate, which selects one of the CA's alternate chains.
     pub preferred_chain: Option<String>,
-    /// CAs by name, the first first; `letsencrypt` unless given.
+    /// Names of CAs, in order of preference. Default: `letsencrypt`.
     #[serde(default, deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub authority: Vec<String>,
-    /// DNS providers by name; all unless given.
+    /// Names of DNS providers that may be used. Default: all.
     #[serde(default, alias = "dnsProvider", deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub provider: Vec<String>,
-    /// Units to reload.
+    /// systemd units to reload after an installation.
     #[serde(default, alias = "reloadServices")]
     pub reload_services: Vec<String>,
-    /// A command for a shell, run in the certificate's folder after a new one is in place; `ACME_FOLDER` is the folder's absolute
-    /// path, `ACME_CERTIFICATE` the certificate's name.
+    /// Shell command that runs in the certificate's folder after an installation. `ACME_FOLDER` is the folder's
+    /// absolute path, `ACME_CERTIFICATE` the certificate's name.
     #[serde(alias = "postRun")]
     pub post_run: Option<String>,
-    /// `host:port` where the new certificate has to be shown afterwards; `smtp:host:port` for STARTTLS in SMTP.
+    /// Addresses `host:port` at which the new certificate must be served after an installation; `smtp:host:port` for
+    /// STARTTLS in SMTP.
     #[serde(default, deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub check: Vec<String>,
-    /// Time limit of a reload, and of each check, in seconds: 60. Then the old certificate is put
-    /// back.
+    /// Time limit of each reload and of each check, in seconds. When a check exceeds it, the previous certificate is
+    /// restored. Default: 60.
     pub check_timeout: Option<u64>,
-    /// Days that remain at renewal, instead of a part of the lifetime; at most two thirds of the lifetime.
+    /// Days that remain at renewal of a lifetime of 90 days, proportionally fewer of a shorter one, instead of the
+    /// default part; at most two thirds of the lifetime.
     #[serde(alias = "validMinDays")]
     pub valid_min_days: Option<u32>,
-    /// Time limit for the record to reach every name server, in seconds: 600.
+    /// Time limit for the record to be visible at every name server, in seconds. Default: 600.
     pub propagation_timeout: Option<u64>,
-    /// Wait after every name server has the record, in seconds: 2.
+    /// Wait after every name server has the record, in seconds. Default: 2.
     pub settle: Option<u64>,
-    /// ARI is asked again no sooner, in seconds: 60. For laboratories.
+    /// Minimum interval of queries for renewal information, in seconds, for laboratories. Default: 60.
     pub ari_floor: Option<u64>,
 }
 
@@ -310,13 +315,13 @@ pub struct CertificateSettings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
-    /// A program with its arguments.
+    /// Program with its arguments, run for each alert.
     #[serde(default)]
     pub command: Vec<String>,
     /// URL that alerts are posted to.
     #[schemars(with = "Option<SecretReference>")]
     pub webhook: Option<Reference>,
-    /// Mail server and addresses.
+    /// Mail server and addresses for alerts.
     pub mail: Option<MailSettings>,
 }
 
@@ -326,21 +331,21 @@ pub struct Alerts {
 pub struct MailSettings {
     /// Host name of the server.
     pub server: String,
-    /// Port of the server; 587, 465 or 25 by `security`.
+    /// Port of the server. Default: 587, 465 or 25 by `security`.
     pub port: Option<u16>,
-    /// `starttls`, `tls` or `none`.
+    /// `starttls`, `tls` or `none`. Default: `starttls`.
     #[serde(default)]
     pub security: Security,
-    /// A PEM file of roots that its certificate may come from, beside the system's.
+    /// PEM file of root certificates for the server, trusted in addition to the system's.
     pub roots: Option<PathBuf>,
     /// User name for authentication.
     pub user: Option<String>,
     /// Password for authentication.
     #[schemars(with = "Option<SecretReference>")]
     pub password: Option<Reference>,
-    /// From whom it is.
+    /// Sender address.
     pub from: String,
-    /// To whom it goes.
+    /// Recipient addresses.
     #[serde(deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub to: Vec<String>,
@@ -359,7 +364,7 @@ pub enum Security {
     None,
 }
 
-/// A text, or a list of texts.
+/// Schema of a string or a list of strings.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[allow(dead_code)]
@@ -368,12 +373,13 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
-/// A reference to a secret, never the secret itself.
+/// Schema of a reference to a secret: never the secret itself.
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[allow(dead_code)]
 struct SecretReference(#[schemars(regex(pattern = "^(file:/|age:/|env:|credential:).+"))] String);
 
+/// Deserializes a string or a list of strings, each parsed to `T`.
 fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de> + std::str::FromStr>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error>
@@ -393,6 +399,7 @@ where
     list.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
+/// Deserializes one or more resolver addresses. The port is 53 unless given.
 fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     let list: Vec<String> = one_or_more(deserializer)?;
     let address = |text: &String| {
@@ -406,6 +413,7 @@ fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     list.iter().map(address).collect()
 }
 
+/// Deserializes one or more key types.
 fn key_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyType>, D::Error> {
     let list: Vec<String> = one_or_more(deserializer)?;
     list.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()

@@ -1,4 +1,4 @@
-//! The connection: made when it is first needed, made anew when it breaks or its server hangs, and never waited for twice in a row.
+//! The connection to the database: opened on first use, and again when it breaks or the server stops responding.
 
 use super::database::{Database, alive};
 use super::{SCHEMA, failed};
@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::Client;
 
-/// Pause before an unreachable server is tried again.
+/// Time after a failed connection attempt during which further attempts fail at once.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-/// The connection for everything but locks and news.
+/// The connection for everything but locks and notifications.
 pub(super) struct Connection {
     database: Database,
     state: Mutex<ConnectionState>,
 }
 
+/// The open connection, `true` in `prepared` once the tables exist, and the last failure with its time.
 #[derive(Default)]
 struct ConnectionState {
     client: Option<Client>,
@@ -49,10 +50,11 @@ impl Connection {
         &self.database
     }
 
-    /// Returns the connection, locked. Connects if it is not open, and creates missing tables at the first connection.
+    /// Returns the connection, locked. Connects if it is not open or does not respond, and creates missing tables at
+    /// the first connection.
     ///
     /// # Errors
-    /// The connection fails, or failed less than [`RECONNECT_PAUSE`] ago.
+    /// Returns an error if the connection fails, or failed less than [`RECONNECT_PAUSE`] ago.
     pub(super) async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         let mut state = self.state.lock().await;
         if let Some(client) = &state.client
@@ -86,8 +88,9 @@ impl Connection {
     }
 }
 
+/// Creates the missing tables, under an advisory lock.
 async fn prepare(client: &Client) -> Result<(), StoreError> {
-    // Two that begin at once must not both make the tables.
+    // Two processes that start at the same time must not both create the tables.
     client.batch_execute("SELECT pg_advisory_lock(7103127101)").await.map_err(|why| failed(&why))?;
     let made = client.batch_execute(SCHEMA).await;
     client.batch_execute("SELECT pg_advisory_unlock(7103127101)").await.map_err(|why| failed(&why))?;

@@ -17,21 +17,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time limit of a liveness check.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time limit of a statement.
+/// Time limit of a statement, enforced by the server.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A PostgreSQL database on one or more hosts, one of which accepts writes. Used by [`PostgresStore`](super::PostgresStore), and
 /// available to programs that store other data in the same database.
 #[derive(Clone)]
 pub struct Database {
-    /// The hosts of the connection string, each by itself.
+    /// One configuration for each host of the connection string.
     hosts: Vec<Config>,
     tls: Option<MakeRustlsConnect>,
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Passwords are in the configurations.
+        // The configurations contain passwords.
         let hosts: Vec<String> = self.hosts.iter().map(hosts::name).collect();
         f.debug_struct("Database").field("hosts", &hosts).finish_non_exhaustive()
     }
@@ -50,7 +50,7 @@ impl Database {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        // A server that is gone without a word must not be waited for.
+        // A server that disappears without closing the connection must be detected.
         let silence = config.get_tcp_user_timeout().copied().unwrap_or(SILENCE_TIMEOUT);
         config.tcp_user_timeout(silence).keepalives_idle(silence).keepalives_interval(silence / 3);
         if config.get_application_name().is_none() {
@@ -59,16 +59,17 @@ impl Database {
         Ok(Self { hosts: hosts::each(&config), tls })
     }
 
-    /// Connects to the first host that accepts writes. Hosts that are unreachable, in recovery or do not respond within the time
-    /// limit are skipped.
+    /// Connects to the first host that accepts writes. Hosts that are unreachable, in recovery or do not respond within
+    /// the time limit are skipped.
     ///
     /// # Errors
-    /// Returns [`StoreError::Database`] with the error of the last host.
+    /// Returns [`StoreError::Database`] with the error of the last host, or if there is no host.
     pub async fn connect(&self) -> Result<Client, StoreError> {
         self.listening(|_| ()).await
     }
 
-    /// Connects like [`connect`](Self::connect), and passes notifications to `told`, which is dropped when the connection ends.
+    /// Connects like [`connect`](Self::connect), and passes notifications to `told`, which is dropped when the
+    /// connection ends.
     pub(super) async fn listening<T>(&self, told: T) -> Result<Client, StoreError>
     where
         T: Fn(Notification) + Clone + Send + 'static,
@@ -89,11 +90,13 @@ impl Database {
     }
 }
 
-/// Returns `true` if the connection is open and the server answers. A paused machine keeps its connections open.
+/// Returns `true` if the connection is open and the server responds within 5 s. The connections of a suspended host
+/// stay open without responding.
 pub(super) async fn alive(client: &Client) -> bool {
     !client.is_closed() && matches!(timeout(LIVENESS_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
+/// Connects to one host, spawns the task that drives the connection, and sets the time limit of statements.
 async fn open<T>(host: &Config, tls: Option<MakeRustlsConnect>, told: T) -> Result<Client, StoreError>
 where
     T: Fn(Notification) + Send + 'static,
@@ -110,7 +113,7 @@ where
             client
         }
     };
-    // A server that is at a loss must not hold up a renewal for ever.
+    // A server that hangs must not delay a renewal indefinitely.
     let limits = format!("SET statement_timeout = {}", STATEMENT_TIMEOUT.as_millis());
     client.batch_execute(&limits).await.map_err(|why| failed(&why))?;
     Ok(client)

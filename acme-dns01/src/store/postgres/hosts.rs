@@ -1,14 +1,15 @@
-//! The hosts of a connection string, each by itself.
+//! Splits a connection string into one configuration per host.
 
 use std::fmt::Write;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 
-/// Returns one configuration for each host of a connection string, in order, that accepts only a server that can be written to.
+/// Returns one configuration for each host of a connection string, in order, that accepts only a server in read-write
+/// mode.
 ///
-/// libpq gives each host its time until it has let the client in. tokio-postgres limits the TCP connection alone, so that a server
-/// that accepts it and then hangs would be waited for without end, and the next one never asked. With one host a configuration, the
-/// caller sets that limit.
+/// libpq limits the time until each host has authenticated the client. tokio-postgres limits only the TCP connection,
+/// so that a server that accepts the connection and then hangs would block forever, and the next host would not be
+/// tried. With one host per configuration, the caller can enforce the limit.
 pub(super) fn each(config: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let single = |at: usize| {
@@ -26,11 +27,11 @@ pub(super) fn each(config: &Config) -> Vec<Config> {
         }
         one
     };
-    // Without any host it says so itself when it is connected with.
+    // Without any host, connecting reports the error.
     (0..hosts.len().max(addresses.len()).max(1)).map(single).collect()
 }
 
-/// Copies a configuration without its hosts, addresses and ports, for a server that can be written to.
+/// Copies a configuration without its hosts, addresses and ports, and restricts it to servers in read-write mode.
 fn common(config: &Config) -> Config {
     let mut one = Config::new();
     if let Some(user) = config.get_user() {
@@ -65,12 +66,12 @@ fn common(config: &Config) -> Config {
         .ssl_mode(config.get_ssl_mode())
         .ssl_negotiation(config.get_ssl_negotiation())
         .channel_binding(config.get_channel_binding())
-        // A replica has what was written, and takes nothing.
+        // A replica accepts no writes.
         .target_session_attrs(TargetSessionAttrs::ReadWrite);
     one
 }
 
-/// Returns the display name of a single-host configuration.
+/// Returns the host (or address or socket folder) and port of a single-host configuration, for display.
 pub(super) fn name(one: &Config) -> String {
     let mut name = match one.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),

@@ -1,4 +1,4 @@
-//! News: LISTEN on a connection of its own, made anew whenever it breaks.
+//! Notifications: LISTEN on a separate connection, which is opened again whenever it breaks.
 
 use super::CHANNEL;
 use super::database::{Database, alive};
@@ -8,15 +8,15 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_postgres::Notification;
 
-/// First and longest pause between attempts.
+/// First and maximum pause between connection attempts. It doubles after each failed one.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Time limit for LISTEN.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of liveness checks on a silent connection.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Spawns a task that listens for changes of the store, and returns their receiver. The task reconnects after a failure, and ends
-/// when the receiver is dropped.
+/// Spawns a task that listens for changes of the store, and returns their receiver. The task reconnects after a
+/// failure, and ends when the receiver is dropped.
 pub(super) fn changes(database: Database) -> Changes {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
@@ -37,12 +37,13 @@ pub(super) fn changes(database: Database) -> Changes {
     receiver
 }
 
-/// Listens for notifications until the connection ends or its server hangs. Returns `true` if it listened at all.
+/// Listens for notifications, and sends each as a change, until the connection ends or its server stops responding.
+/// Returns `true` if LISTEN succeeded.
 async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool {
     let news = sender.clone();
     let (open, mut ended) = unbounded_channel::<()>();
     let told = move |notification: Notification| {
-        // It ends with the connection.
+        // The sender is dropped with the connection, which ends `ended`.
         let _ = &open;
         let _ = news.send(Change::Certificate(notification.payload().to_owned()));
     };
@@ -51,7 +52,7 @@ async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool 
     if !matches!(timeout(LISTEN_TIMEOUT, client.batch_execute(&request)).await, Ok(Ok(()))) {
         return false;
     }
-    // Whatever was told before nobody heard.
+    // Notifications sent before LISTEN were missed.
     let _ = sender.send(Change::Anything);
     while timeout(LIVENESS_INTERVAL, ended.recv()).await.is_err() && alive(&client).await {}
     true

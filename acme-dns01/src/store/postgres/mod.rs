@@ -1,11 +1,12 @@
-//! A store in PostgreSQL, in which several hosts share accounts, orders and certificates. The process that works on a certificate
-//! holds an advisory lock. NOTIFY announces a new certificate.
+//! A store in PostgreSQL, in which several hosts share accounts, orders and certificates. The process that works on a
+//! certificate holds an advisory lock. NOTIFY announces a new certificate.
 //!
-//! The lock is a fence too: PostgreSQL itself takes a line of a journal, or a certificate, only while the connection that
-//! holds the lock is alive. A machine whose connection broke cannot go on with an order that another has taken over.
+//! The lock is a fence too: PostgreSQL itself takes a line of a journal, or a certificate, only while the connection
+//! that holds the lock is alive. A host whose connection broke cannot continue an order that another host has taken
+//! over.
 //!
-//! Keys are on their way over the connection: [`Encryption`]. Locks belong to sessions, so that a pooler between has to keep
-//! sessions, not transactions.
+//! Keys are on their way over the connection: [`Encryption`]. Locks belong to sessions, so that a pooler between has to
+//! keep sessions, not transactions.
 
 mod connect;
 mod database;
@@ -32,6 +33,7 @@ use tokio_postgres::{Client, Config, Row};
 /// Channel of the notifications, whose payload is the certificate's id.
 const CHANNEL: &str = "acme_dns01_certificate";
 
+/// Statements that create the tables and the index, unless they exist.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS acme_dns01_account (
     authority text PRIMARY KEY, key text NOT NULL, url text, next_key text);
@@ -44,14 +46,14 @@ CREATE TABLE IF NOT EXISTS acme_dns01_certificate (
 CREATE TABLE IF NOT EXISTS acme_dns01_ledger (number bigserial PRIMARY KEY, entry text NOT NULL);
 ";
 
-/// The advisory lock of a name; every part of the store that locks uses this.
+/// SQL expression of the advisory lock key of the name `$1`.
 const KEY: &str = "hashtextextended('acme-dns01 ' || $1, 0)";
 
-/// A second advisory lock of a name: writers share it for one transaction, and a new holder of the name's lock takes it
-/// exclusively, so that no write of the previous holder is still in progress.
+/// SQL expression of a second advisory lock key of the name `$1`. Writers share that lock for one transaction, and a
+/// new holder of the name's lock takes it exclusively, so that no write of the previous holder is still in progress.
 const WRITING: &str = "hashtextextended('acme-dns01 writing ' || $1, 0)";
 
-/// True while the backend `$2` holds the lock of the name `$1`.
+/// SQL condition that is true while the backend with process id `$2` holds the lock of the name `$1`.
 const FENCE: &str = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = $2 \
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32 | objid::bigint) = hashtextextended('acme-dns01 ' || $1, 0))";
@@ -69,9 +71,9 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    /// Returns the encryption that connection parameters select: TLS for `sslmode=require`, with `roots` (PEM) beside the system's;
-    /// none for `sslmode=disable`, or if every host is a Unix-domain socket or a loopback address. Returns `None` if unencrypted
-    /// data would cross a network without `sslmode=disable`.
+    /// Returns the encryption that connection parameters select: TLS for `sslmode=require`, with `roots` (PEM) in
+    /// addition to the system's; none for `sslmode=disable`, or if every host is a Unix-domain socket or a loopback
+    /// address. Returns `None` if unencrypted data would cross a network without `sslmode=disable`.
     #[must_use]
     pub fn of(config: &Config, roots: Option<String>) -> Option<Self> {
         let here = |host: &Host| match host {
@@ -116,6 +118,7 @@ impl Drop for AdvisoryLock {
     }
 }
 
+/// Converts an error of the client to [`StoreError::Database`]: the server's message, or the error with its cause.
 fn failed(why: &tokio_postgres::Error) -> StoreError {
     let words = why.as_db_error().map_or_else(
         || {
@@ -127,6 +130,7 @@ fn failed(why: &tokio_postgres::Error) -> StoreError {
     StoreError::Database(words)
 }
 
+/// Converts an error of parsing or encoding stored JSON to [`StoreError::Damaged`].
 fn damaged(why: &serde_json::Error) -> StoreError {
     StoreError::Damaged { path: "the database".to_owned(), why: why.to_string() }
 }
@@ -143,19 +147,22 @@ impl PostgresStore {
         Ok(Self { connection: Connection::new(database), locks: Arc::default() })
     }
 
+    /// Returns the connection, opened if necessary.
     async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         self.connection.held().await
     }
 
+    /// Runs a query with the parameter `id`. `None` if it returns no row.
     async fn one(&self, sql: &str, id: &str) -> Result<Option<Row>, StoreError> {
         self.held().await?.query_opt(sql, &[&id]).await.map_err(|why| failed(&why))
     }
 
-    /// Executes a statement in a transaction, if this process still holds the certificate's lock. `$1` is the id; `more` are the
-    /// parameters from `$2` on. With `notify`, other hosts are notified. Returns the number of changed rows.
+    /// Executes a statement in a transaction, if this process still holds the certificate's lock. `$1` is the id;
+    /// `more` are the parameters from `$2` on. With `notify`, listening hosts are notified of the certificate. Returns
+    /// the number of changed rows.
     ///
     /// # Errors
-    /// [`StoreError::LockLost`] without the lock.
+    /// Returns [`StoreError::LockLost`] without the lock, and [`StoreError::Database`] if a statement fails.
     async fn execute_fenced(
         &self,
         id: &str,
@@ -190,9 +197,9 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn lock(&self, name: &str) -> Result<Option<Lock>, StoreError> {
-        // The tables first, by whoever is first.
+        // The first connection creates the tables.
         drop(self.held().await?);
-        // The lock belongs to a connection, and is gone with it.
+        // The lock belongs to a separate connection, and is released with it.
         let client = Arc::new(self.connection.database().connect().await?);
         let sql = format!("SELECT pg_try_advisory_lock({KEY}), pg_backend_pid()");
         let row = client.query_one(&sql, &[&name]).await.map_err(|why| failed(&why))?;
@@ -242,7 +249,7 @@ impl Store for PostgresStore {
     }
 
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
-        // What is in place already is not staged again: the one before it is the way back.
+        // A pair in place is not staged again, since that would replace the previous pair at the next installation.
         let sql = "INSERT INTO acme_dns01_certificate AS known (id, staged_chain, staged_key) VALUES ($1, $2, $3) \
                    ON CONFLICT (id) DO UPDATE SET staged_chain = excluded.staged_chain, staged_key = excluded.staged_key \
                    WHERE (known.chain, known.key) IS DISTINCT FROM (excluded.staged_chain, excluded.staged_key)";
@@ -299,7 +306,7 @@ impl Store for PostgresStore {
     async fn ledger(&self) -> Result<Ledger, StoreError> {
         let rows = self.held().await?.query("SELECT entry FROM acme_dns01_ledger ORDER BY number", &[]).await;
         let list: Vec<String> = rows.map_err(|why| failed(&why))?.iter().map(|row| row.get(0)).collect();
-        // The ledger is a list of entries.
+        // The ledger is serialized as a list of entries.
         serde_json::from_str(&format!("[{}]", list.join(","))).map_err(|why| damaged(&why))
     }
 
@@ -321,7 +328,7 @@ impl Store for PostgresStore {
         let line = serde_json::to_string(&entry).map_err(|why| damaged(&why))?;
         ledger.record(entry, now, limits);
         if ledger.entries().count() <= before {
-            // Old entries fell out: all that count are written anew.
+            // Entries were dropped, so all remaining ones are written again.
             transaction.execute("DELETE FROM acme_dns01_ledger", &[]).await.map_err(|why| failed(&why))?;
             for entry in ledger.entries() {
                 let line = serde_json::to_string(entry).map_err(|why| damaged(&why))?;

@@ -15,11 +15,11 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A factory of TLS connectors.
+/// Factory of TLS connectors, for tokio-postgres.
 #[derive(Clone)]
 pub(super) struct MakeRustlsConnect(Arc<ClientConfig>);
 
-/// The settings of one TLS connection, to a server of this name.
+/// TLS connector for a server with this name.
 pub(super) struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -29,11 +29,11 @@ pub(super) struct Connector {
 pub(super) struct Stream(tokio_rustls::client::TlsStream<Socket>);
 
 impl MakeRustlsConnect {
-    /// Creates the connector factory. It trusts the system's roots and those of `encryption`. `None` if the connection is not
-    /// encrypted.
+    /// Creates the connector factory. It trusts the system's root certificates and those of `encryption`. `None` if the
+    /// connection is not encrypted.
     ///
     /// # Errors
-    /// A root certificate is not valid.
+    /// Returns [`StoreError::Database`] if a root certificate is not valid.
     pub(super) fn from_encryption(encryption: &Encryption) -> Result<Option<Self>, StoreError> {
         let Encryption::Tls { roots: more } = encryption else { return Ok(None) };
         let wrong = |why: String| StoreError::Database(format!("its certificate authorities: {why}"));
@@ -86,9 +86,9 @@ impl tokio_postgres::tls::TlsStream for Stream {
     }
 }
 
-/// Returns the `tls-server-end-point` channel binding of a certificate (RFC 5929 §4.1): its digest by the hash of its signature,
-/// with SHA-256 instead of MD5 and SHA-1. `None` if the signature names no single hash, such as Ed25519, or the certificate is not
-/// valid.
+/// Returns the `tls-server-end-point` channel binding of a certificate in DER (RFC 5929 §4.1): the digest of the
+/// certificate by the hash algorithm of its signature, or by SHA-256 in place of MD5 and SHA-1. `None` if the signature
+/// algorithm has no single hash, such as Ed25519, or the certificate is not valid.
 fn end_point(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let algorithm = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
@@ -100,7 +100,7 @@ fn end_point(der: &[u8]) -> Option<Vec<u8>> {
         | "1.2.840.10045.4.1" => &digest::SHA256,
         "1.2.840.10045.4.3.3" | "1.2.840.113549.1.1.12" => &digest::SHA384,
         "1.2.840.10045.4.3.4" | "1.2.840.113549.1.1.13" => &digest::SHA512,
-        // Ed25519, for one, has no hash of its own, so that there is no binding.
+        // Ed25519, for example, has no separate hash algorithm, so that there is no binding.
         _ => return None,
     };
     Some(digest::digest(algorithm, der).as_ref().to_vec())
