@@ -1,4 +1,4 @@
-//! The same work beside a psql process an item, as NixOS's set-up script does it, on the same server.
+//! Comparison with one psql process per item, as in the set-up script of NixOS, on the same server.
 //!
 //! `cargo bench -p pg-ensure --all-features --bench beside_psql`
 
@@ -16,11 +16,11 @@ use tokio_postgres::{Config, NoTls};
 const ROLES: usize = 10_000;
 const DATABASES: usize = 1_000;
 const NEW: usize = 1_000;
-/// How many items the script is timed for; its time grows with their number.
+/// Number of items for which the script is timed. Its duration grows in proportion.
 const SAMPLE: usize = 200;
 
 fn main() {
-    // The distribution's own build, which is what such a script runs on.
+    // The distribution's own build, on which such a script runs.
     let postgres = Postgres::start(&Options::new(15));
     let session = postgres.session();
     let roles = format!(
@@ -28,7 +28,7 @@ fn main() {
         ROLES - 1
     );
     session.query(&roles).expect("roles");
-    // Rows without files: nothing that is measured looks into these databases, and the files would be 8 GB.
+    // Rows without files: nothing that is measured accesses these databases, whose files would take 8 GB.
     session.query("SET allow_system_table_mods = on").expect("superuser");
     let columns = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
                    WHERE attrelid = 'pg_database'::regclass AND attnum > 3";
@@ -71,7 +71,7 @@ fn main() {
     let mut lines = String::new();
     for number in 0..SAMPLE {
         let name = format!("role_{number}");
-        // As many databases among the items as there are in all.
+        // As many databases among the items as in the whole.
         if number % (ROLES / DATABASES + 1) == 0 {
             lines += &format!(
                 "$PSQL -tAc \"SELECT 1 FROM pg_database WHERE datname = '{name}'\" | grep -q 1 || $PSQL -tAc 'CREATE DATABASE \"{name}\"'\n"
@@ -128,7 +128,7 @@ fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }
 
-/// The lines that NixOS's script has for a user.
+/// Returns the lines of NixOS's script for a user: create the role if it is missing, then set `clauses`.
 fn user(name: &str, clauses: &str) -> String {
     let clauses = clauses.replace("''", "'\\''");
     format!(
@@ -137,7 +137,10 @@ fn user(name: &str, clauses: &str) -> String {
     )
 }
 
-/// Runs such lines.
+/// Runs lines of the script with `$PSQL` set.
+///
+/// # Panics
+/// Panics if the script fails.
 fn script(postgres: &Postgres, lines: &str) {
     let psql = postgres.programs().join("psql").display().to_string();
     let (folder, port) = (postgres.socket_folder().display(), postgres.port());
@@ -146,14 +149,15 @@ fn script(postgres: &Postgres, lines: &str) {
     assert!(status.expect("bash runs").success());
 }
 
-/// The most memory that this process has had, in MB.
+/// Returns the peak memory of this process (VmHWM), in MB.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") / 1024
 }
 
-/// How often the client has to wait for an answer: how often the direction changes, once it is connected.
+/// Returns the number of round trips of a run that changes nothing, without those of connecting: how often the
+/// direction of traffic changes from the client to the server and back.
 async fn count_round_trips(postgres: &Postgres, wish: &DesiredState) -> usize {
     let folder = tempfile::tempdir().expect("a folder");
     let listener = tokio::net::UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");

@@ -1,4 +1,4 @@
-//! How fast the pure core is.
+//! Benchmarks of the pure core.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pg_ensure::{Acl, DEFAULT_ITERATIONS, Password, Verifier, manifest};

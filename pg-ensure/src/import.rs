@@ -1,4 +1,4 @@
-//! Import: the desired state that describes a cluster as it is.
+//! Import: the desired state that describes a cluster in its current state.
 
 use crate::acl::{Acl, Grantee, ObjectKind};
 use crate::comment;
@@ -10,11 +10,12 @@ use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
 
-/// Returns the desired state that a cluster is already in, so that a plan for it is empty.
+/// Returns a desired state that equals the current state of a cluster, so that a plan for it is empty.
 ///
-/// Passwords are omitted, since they are secrets. The bootstrap superuser, predefined roles, and the databases
-/// `template0` and `template1` are omitted too. Only privileges that differ from PostgreSQL's defaults are included,
-/// and only of databases whose contents were inspected.
+/// Passwords are omitted, since they are secret. So are the bootstrap superuser, predefined roles, the databases
+/// `template0` and `template1`, and grants of which only some carry the grant option, which a desired state cannot
+/// express. Only privileges that differ from PostgreSQL's defaults are included, and those inside a database only if
+/// its contents were inspected.
 #[must_use]
 pub fn import(current: &CurrentState) -> DesiredState {
     let mut desired = DesiredState::new();
@@ -83,10 +84,12 @@ pub fn import(current: &CurrentState) -> DesiredState {
     desired
 }
 
+/// Returns `true` for `template0` and `template1`.
 fn template(name: &Name) -> bool {
     *name == "template0" || *name == "template1"
 }
 
+/// Declares the memberships, except those between predefined roles. The options of several grantors are united.
 fn memberships(current: &CurrentState, desired: &mut DesiredState) {
     let sixteen = current.version.membership_options();
     for (key, options) in &current.memberships {
@@ -118,8 +121,9 @@ fn grants(desired: &mut DesiredState, object: &Object, owned: &Owned, version: V
     }
 }
 
-/// Returns the grantees whose privileges differ from the default, with their privileges and the grant option. Omits grantees that
-/// may grant only some of their privileges, which a desired state cannot express.
+/// Returns the grantees whose privileges differ from the default, each with its privileges and `true` if all of them
+/// carry the grant option. Grantees with the grant option for only some of their privileges are omitted, since a
+/// desired state cannot express them.
 fn differing_grantees(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, PrivilegeSet, bool)> {
     let mut grantees: Vec<Grantee> =
         acl.iter().chain(base.iter()).map(|(grantee, ..)| grantee.clone()).collect();
@@ -138,6 +142,7 @@ fn differing_grantees(acl: &Acl, base: &Acl, owner: &Name) -> Vec<(Grantee, Priv
     found
 }
 
+/// Declares the contents of a database: objects, grants and default privileges.
 fn inside(
     desired: &mut DesiredState,
     wanted: &mut Database,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Maximum length of an identifier in bytes: `NAMEDATALEN - 1`. The server truncates longer ones.
+/// Maximum length of an identifier in bytes: `NAMEDATALEN - 1`. The server would truncate longer ones.
 pub const MAX_IDENTIFIER: usize = 63;
 
 /// An identifier: 1 to 63 bytes without NUL. It is case-sensitive, as if quoted.
@@ -119,7 +119,7 @@ impl std::str::FromStr for Name {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Arc<str>);
 
-/// The text contains a NUL byte, which PostgreSQL cannot store.
+/// Error of a text that contains a NUL byte, which PostgreSQL cannot store.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the text holds a NUL byte, which PostgreSQL cannot store")]
 pub struct ContainsNul;
@@ -139,8 +139,8 @@ impl Text {
         &self.0
     }
 
-    /// Returns the text as an SQL string constant. With a backslash it is an escape string (`E'…'`), which does not
-    /// depend on `standard_conforming_strings`.
+    /// Returns the text as an SQL string constant. If it contains a backslash, the constant is an escape string with a
+    /// leading space (` E'…'`), which does not depend on `standard_conforming_strings`.
     #[must_use]
     pub fn quoted(&self) -> String {
         literal(&self.0)
@@ -167,7 +167,7 @@ impl TryFrom<&str> for Text {
     }
 }
 
-/// Returns a valid [`Name`] as a quoted SQL identifier.
+/// Quotes a name as an SQL identifier.
 pub(crate) fn identifier(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 2);
     out.push('"');
@@ -181,11 +181,11 @@ pub(crate) fn identifier(name: &str) -> String {
     out
 }
 
-/// Returns a text without NUL bytes as an SQL string constant.
+/// Returns a text without NUL bytes as an SQL string constant; see [`Text::quoted`].
 pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 3);
     if text.contains('\\') {
-        // A space keeps the E from joining a word before it.
+        // The space separates the E from a preceding word.
         out.push_str(" E");
     }
     out.push('\'');

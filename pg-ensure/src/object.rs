@@ -7,9 +7,9 @@ use std::fmt;
 /// An object with an access control list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
-    /// A database object.
+    /// A database by name.
     Database(Name),
-    /// A tablespace object.
+    /// A tablespace by name.
     Tablespace(Name),
     /// A configuration parameter (from PostgreSQL 15).
     Parameter(Setting),
@@ -20,7 +20,7 @@ pub enum Object {
 /// An object inside a database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Local {
-    /// A schema object.
+    /// A schema by name.
     Schema(Name),
     /// A table, view, materialized view, foreign table or partitioned table: schema and name.
     Table(Name, Name),
@@ -32,18 +32,18 @@ pub enum Local {
     Routine(Name, Name, Text),
     /// A type or domain: schema and name.
     Type(Name, Name),
-    /// A procedural language.
+    /// A procedural language by name.
     Language(Name),
-    /// A foreign data wrapper.
+    /// A foreign data wrapper by name.
     ForeignDataWrapper(Name),
-    /// A foreign server.
+    /// A foreign server by name.
     ForeignServer(Name),
     /// A large object, by its OID.
     LargeObject(u32),
 }
 
 impl Object {
-    /// Returns the object's kind.
+    /// Returns the kind of object.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -63,7 +63,7 @@ impl Object {
         }
     }
 
-    /// Returns the object as in `GRANT … ON`. For a column, its table.
+    /// Returns the object as in `GRANT … ON`, such as `DATABASE "x"`. For a column, its table.
     #[must_use]
     pub fn sql(&self) -> String {
         match self {
@@ -76,7 +76,7 @@ impl Object {
 }
 
 impl Local {
-    /// Returns the object's kind.
+    /// Returns the kind of object.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -119,6 +119,7 @@ impl Local {
         }
     }
 
+    /// Returns the object as in `GRANT … ON`. For a column, its table.
     fn sql(&self) -> String {
         let two = |schema: &Name, name: &Name| format!("{}.{}", schema.quoted(), name.quoted());
         match self {
@@ -194,7 +195,7 @@ impl Setting {
         self.0.as_str()
     }
 
-    /// Returns the SQL form, with parts quoted where necessary.
+    /// Returns the name in SQL, with each part in double quotes.
     #[must_use]
     pub fn sql(&self) -> String {
         self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
@@ -215,7 +216,7 @@ impl Setting {
         )
     }
 
-    /// Returns a value as in `SET … TO`.
+    /// Returns a value as in `SET … TO`: a list of string constants for a list, else one string constant.
     pub(crate) fn value_sql(&self, value: &Text) -> String {
         if !self.is_list() {
             return value.quoted();
@@ -227,7 +228,7 @@ impl Setting {
         parts.iter().map(|part| crate::name::literal(part)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns `true` if two values are equivalent.
+    /// Returns `true` if two values are equal, or are lists with equal elements.
     pub(crate) fn same(&self, one: &Text, other: &Text) -> bool {
         one == other || self.is_list() && list(one.as_str()) == list(other.as_str())
     }
@@ -239,12 +240,12 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The text is not a valid parameter name.
+/// Error of a text that is not a valid parameter name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
 pub struct InvalidSettingName(pub String);
 
-/// Splits a list of identifiers as `SplitIdentifierString()` does: folded to lower case unless quoted.
+/// Splits a list of identifiers as `SplitIdentifierString()` does: unquoted ones are folded to lower case.
 fn list(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut chars = text.chars().peekable();

@@ -14,13 +14,13 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// Creates owner and default ACL of a new object.
+    /// Creates the owner and default ACL of a new object.
     #[must_use]
     pub fn new(kind: ObjectKind, owner: &Name, version: Version) -> Self {
         Self { owner: owner.clone(), acl: Acl::default_of(kind, owner, version) }
     }
 
-    /// Makes a role the owner, with the privileges of the former one.
+    /// Changes the owner, and transfers the privileges of the former owner to the new one.
     pub(crate) fn give_to(&mut self, owner: &Name) {
         self.acl = self.acl.with_owner(&self.owner, owner);
         self.owner = owner.clone();

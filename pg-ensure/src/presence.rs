@@ -1,6 +1,6 @@
-//! Presence: whether an object is to exist.
+//! Presence of declared objects.
 
-/// Whether an object is to exist.
+/// Desired presence of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Presence {
     /// The object is to exist.

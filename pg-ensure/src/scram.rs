@@ -57,7 +57,7 @@ pub enum PasswordError {
     /// The password is empty. The server would remove the password instead.
     #[error("the password is empty")]
     Empty,
-    /// The password contains a NUL byte, at which every client would end it.
+    /// The password contains a NUL byte, at which every client would truncate it.
     #[error("the password holds a NUL byte")]
     Nul,
     /// The password is empty after SASLprep (RFC 4013), so that SCRAM clients cannot authenticate with it.
@@ -66,10 +66,10 @@ pub enum PasswordError {
 }
 
 impl Verifier {
-    /// Derives the verifier of a password. PostgreSQL itself uses a salt of 16 random bytes.
+    /// Derives the verifier of a password with this salt. PostgreSQL itself uses a salt of 16 random bytes.
     ///
     /// # Errors
-    /// Returns a [`PasswordError`] if the password is empty, before or after SASLprep, or contains a NUL byte.
+    /// Returns a [`PasswordError`] if the password is empty or contains a NUL byte.
     pub fn derive(
         password: &SecretString,
         salt: &[u8],
@@ -119,7 +119,8 @@ impl Verifier {
         format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations).into()
     }
 
-    /// Returns `true` if this is the verifier of a password. The comparison takes constant time.
+    /// Returns `true` if this is the verifier of a password. The keys are compared in constant time. `false` for a
+    /// password that cannot be used.
     #[must_use]
     pub fn matches(&self, password: &SecretString) -> bool {
         let Ok(derived) = Self::derive(password, &self.salt, self.iterations) else { return false };
@@ -146,10 +147,11 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// Normalizes a password by SASLprep (RFC 4013) as PostgreSQL does: one that SASLprep prohibits stays as it is.
+/// Normalizes a password by SASLprep (RFC 4013) as PostgreSQL does: a password that SASLprep prohibits, or of which
+/// nothing would be left, is unchanged.
 ///
 /// # Errors
-/// The password is empty or contains NUL.
+/// Returns a [`PasswordError`] if the password is empty or contains a NUL byte.
 pub(crate) fn prepare(password: &str) -> Result<Zeroizing<String>, PasswordError> {
     if password.is_empty() {
         return Err(PasswordError::Empty);
@@ -162,20 +164,21 @@ pub(crate) fn prepare(password: &str) -> Result<Zeroizing<String>, PasswordError
         Ok(Cow::Owned(other)) => other,
         Err(_) => password.to_owned(),
     };
-    // The server's own rule: a password of which nothing is left is prohibited, so it stays as it is.
+    // The server treats a password of which nothing is left like a prohibited one, and leaves it unchanged.
     Ok(Zeroizing::new(if prepared.is_empty() { password.to_owned() } else { prepared }))
 }
 
+/// Returns the HMAC-SHA-256 of data.
 fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length of key will do");
     mac.update(data);
     mac.finalize().into_bytes().into()
 }
 
-/// Derives the salted password: PBKDF2-HMAC-SHA256 of one block, `Hi()` in RFC 5802.
+/// Derives the salted password: PBKDF2 with HMAC-SHA-256 and one block, `Hi()` in RFC 5802.
 ///
-/// After the first round every message is 32 bytes long, so that a round is two compressions, from states that hold the
-/// padded key already.
+/// After the first iteration every message is 32 bytes long, so that an iteration is two compressions, each from a
+/// state that already includes the padded key.
 fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zeroizing<[u8; 32]> {
     let mut first = Hmac::<Sha256>::new_from_slice(password).expect("any length of key will do");
     first.update(salt);
@@ -195,7 +198,7 @@ fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zero
         Zeroizing::new(state)
     };
     let (inner, outer) = (padded(0x36), padded(0x5c));
-    // 32 bytes, the end marker, and the length of a padded key and a message in bits.
+    // 32 bytes, the end marker, and the length in bits of a padded key and a message.
     let mut block = Zeroizing::new([0u8; 64]);
     block[32] = 0x80;
     block[56..].copy_from_slice(&(8 * (64 + 32u64)).to_be_bytes());
@@ -215,15 +218,17 @@ fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zero
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+/// Converts bytes to big-endian words.
 fn words(bytes: &[u8; 32]) -> [u32; 8] {
     std::array::from_fn(|at| u32::from_be_bytes(std::array::from_fn(|byte| bytes[at * 4 + byte])))
 }
 
+/// Converts words to bytes in big-endian order.
 fn bytes(words: &[u32; 8]) -> [u8; 32] {
     std::array::from_fn(|at| words[at / 4].to_be_bytes()[at % 4])
 }
 
-/// Base64 as RFC 4648 has it, with padding, and nothing else accepted.
+/// Base64 with padding (RFC 4648). Decoding accepts only what encoding produces.
 mod base64 {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -264,7 +269,7 @@ mod base64 {
             word <<= 6 * (4 - real);
             out.extend_from_slice(&word.to_be_bytes()[1..real]);
         }
-        // Only the text that encoding gives back is taken: no stray bits.
+        // Only canonical encodings are accepted, without stray bits.
         (encode(&out) == text).then_some(out)
     }
 }

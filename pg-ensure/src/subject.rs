@@ -9,21 +9,21 @@ use std::fmt;
 pub enum Subject {
     /// A role by name.
     Role(Name),
-    /// A database object.
+    /// A database by name.
     Database(Name),
-    /// An extension of a database.
+    /// An extension: database and name.
     Extension(Name, Name),
-    /// A publication of a database.
+    /// A publication: database and name.
     Publication(Name, Name),
-    /// A schema of a database.
+    /// A schema: database and name.
     Schema(Name, Name),
     /// A membership: role and member.
     Membership(Name, Name),
-    /// A grant, by its zero-based position.
+    /// A grant, by its zero-based index.
     Grant(usize),
-    /// A grant of default privileges, by its zero-based position.
+    /// A grant of default privileges, by its zero-based index.
     Default(usize),
-    /// A setting of a role, a database, or both.
+    /// A setting: role, database and parameter. A role or database of `None` stands for all.
     Setting(Option<Name>, Option<Name>, Setting),
 }
 
@@ -47,15 +47,15 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DestructibleObject {
-    /// A database with everything in it.
+    /// A database by name, with everything in it.
     Database(Name),
     /// A role by name.
     Role(Name),
-    /// A schema of a database, with everything in it.
+    /// A schema: database and name, with everything in it.
     Schema(Name, Name),
-    /// An extension of a database, with its objects.
+    /// An extension: database and name, with its objects.
     Extension(Name, Name),
-    /// A publication of a database.
+    /// A publication: database and name.
     Publication(Name, Name),
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for DestructibleObject {
     }
 }
 
-/// The text does not name an object that can be destroyed.
+/// Error of a text that does not name an object to destroy.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME or publication=DATABASE/NAME"

@@ -1,4 +1,4 @@
-//! Times of `VALID UNTIL`.
+//! Expiry times of passwords (`VALID UNTIL`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub enum ValidUntil {
     Forever,
 }
 
-/// The text is not a valid time.
+/// Error of a text that is not a valid time.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""
@@ -33,7 +33,8 @@ impl ValidUntil {
 impl FromStr for ValidUntil {
     type Err = InvalidTime;
 
-    /// Parses RFC 3339 with an offset, a date (its beginning in UTC), `infinity` or `-infinity`.
+    /// Parses RFC 3339 with `Z` or an offset and at most six fractional digits, a date (its beginning in UTC),
+    /// `infinity` or `-infinity`.
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
         match text {
             "infinity" => return Ok(Self::Forever),
@@ -63,6 +64,7 @@ impl fmt::Display for ValidUntil {
     }
 }
 
+/// Parses a date or an RFC 3339 timestamp to microseconds since 1970. `None` if it is not valid.
 fn parse(text: &str) -> Option<i64> {
     let number = |part: &str, length: usize| -> Option<i64> {
         (part.len() == length && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
@@ -106,7 +108,7 @@ fn parse(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + micros)
 }
 
-/// Returns the number of days from 1970-01-01 to a date in the Gregorian calendar.
+/// Returns the number of days from 1970-01-01 to a date in the Gregorian calendar, negative before that.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -114,7 +116,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Returns year, month and day of a number of days since 1970-01-01.
+/// Returns year, month and day from the number of days since 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -7,14 +7,14 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u32);
 
-/// The server's `server_version_num` is below 130000.
+/// Error of a server older than PostgreSQL 13; its `server_version_num`.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the server's version number {0} is below 130000; PostgreSQL 13 to 18 are known")]
 pub struct UnsupportedVersion(pub u32);
 
 impl Version {
     /// Creates a version from `server_version_num`, such as 180003. Versions after 18 are treated like 18, except for
-    /// what the release notes of 19 announce.
+    /// the changes that the release notes of 19 announce.
     ///
     /// # Errors
     /// Returns [`UnsupportedVersion`] for a version before 13.
@@ -52,8 +52,8 @@ impl Version {
         self.major() >= 15
     }
 
-    /// Returns `true` if memberships have the options INHERIT and SET and are identified by their grantor too, and
-    /// CREATEROLE requires ADMIN (from 16).
+    /// Returns `true` if memberships have the options INHERIT and SET and exist per grantor, and CREATEROLE requires
+    /// ADMIN on a role to alter that role (from 16).
     #[must_use]
     pub fn membership_options(self) -> bool {
         self.major() >= 16

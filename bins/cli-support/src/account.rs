@@ -1,30 +1,30 @@
-//! Accounts of the machine, and the files that one of them can read.
+//! Accounts of the host, and their access to files.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-/// A user that a program runs as, with its groups.
+/// A user that a program runs as, with the groups of that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The name, or the number where there is no name.
+    /// User name, or `user UID` if the user has no name.
     pub name: String,
-    /// The number of the user.
+    /// User id.
     pub uid: u32,
-    /// The numbers of its groups.
+    /// Ids of the user's groups.
     pub gids: Vec<u32>,
 }
 
 impl Account {
-    /// Looks a user up by name, by the program `id`. `None` if there is no such user.
+    /// Looks up a user by name, by running `id`. `None` if there is no such user.
     pub fn by_name(name: &str) -> Option<Self> {
         let uid = ids("-u", name)?.first().copied()?;
         Some(Self { name: name.to_owned(), uid, gids: ids("-G", name)? })
     }
 
-    /// Looks up the account that owns a file. An owner without a name is called `user UID`, and has the file's group alone.
-    /// `None` if the file cannot be examined.
+    /// Looks up the account that owns a file. An owner without a name is called `user UID`, and has the file's group
+    /// only. `None` if the file cannot be examined.
     pub fn owner_of(path: &Path) -> Option<Self> {
         let about = std::fs::metadata(path).ok()?;
         let (uid, gid) = (about.uid(), about.gid());
@@ -32,11 +32,12 @@ impl Account {
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
     }
 
-    /// Returns the reason for which the account cannot read a file, by the owners and modes of it and of its folders. `None` if
-    /// it can. Access lists are not looked at.
+    /// Returns the reason for which the account cannot read a file, judged by owner, group and mode of the file and of
+    /// its folders, after symbolic links are resolved. `None` if it can. Access control lists are not taken into
+    /// account.
     ///
     /// # Errors
-    /// The file or one of its folders cannot be looked at.
+    /// Returns an error if the file or one of its folders cannot be examined.
     pub fn read_obstacle(&self, path: &Path) -> std::io::Result<Option<String>> {
         let real = path.canonicalize()?;
         let about = std::fs::metadata(&real)?;
@@ -50,6 +51,8 @@ impl Account {
         Ok((!self.may(&about, 0o4)).then(|| format!("it is {}", describe(&about))))
     }
 
+    /// Returns `true` if the account has the permission `bit` (4 read, 1 search) by owner, group and mode. User 0 has
+    /// every permission.
     fn may(&self, about: &Metadata, bit: u32) -> bool {
         let shift = match () {
             () if self.uid == 0 => return true,
@@ -61,14 +64,17 @@ impl Account {
     }
 }
 
+/// Describes owner, group and mode of a file.
 fn describe(about: &Metadata) -> String {
     format!("of user {}, group {}, mode {:04o}", about.uid(), about.gid(), about.mode() & 0o7777)
 }
 
+/// Returns the ids that `id OPTION NAME` prints.
 fn ids(option: &str, name: &str) -> Option<Vec<u32>> {
     output(option, name)?.split_whitespace().map(|number| number.parse().ok()).collect()
 }
 
+/// Returns the trimmed output of `id OPTION NAME`. `None` if it fails, or the name is empty or begins with `-`.
 fn output(option: &str, name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with('-') {
         return None;

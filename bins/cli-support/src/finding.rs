@@ -1,55 +1,55 @@
-//! Findings: faults and warnings with their place, in one form for people and one for programs.
+//! Findings: errors and warnings with their position, for display and as JSON.
 //!
-//! For people a finding is one line, `file:line:column: key = value: message`, which editors and terminals open at its place.
-//! For programs it is an object with `code`, `severity`, `place`, `value`, `message` and `fix`.
+//! For display, a finding is one line, `file:line:column: key = value: message`, which editors and terminals can open.
+//! In JSON it is an object with `code`, `severity`, `place`, `value`, `message` and `fix`.
 
 use serde::Serialize;
 use std::fmt;
 
-/// The weight of a finding.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; changes no exit code.
+    /// Information that does not change the exit code.
     Note,
-    /// Works, with a risk: exit code 3.
+    /// The input can be used, with a risk: exit code 3.
     Warning,
-    /// Cannot be used: exit code 2.
+    /// The input cannot be used: exit code 2.
     Error,
 }
 
-/// The place of a finding in a file.
+/// Position of a finding in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
-    /// The file as it was named.
+    /// Name of the file, as the user gave it.
     pub file: String,
-    /// The line, from 1; 0 for the file as a whole.
+    /// Line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// The column in characters, from 1; 0 for the file as a whole.
+    /// Column in characters, from 1; 0 for the file as a whole.
     pub column: usize,
-    /// The path of the key, such as `site[0].hosts`; empty where there is none.
+    /// Path of the key, such as `site[0].hosts`; empty if there is none.
     pub key: String,
 }
 
 /// An error or a warning of a check, with its fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// A stable name of the kind.
+    /// Stable, machine-readable name of the kind of finding.
     pub code: &'static str,
-    /// The weight of it.
+    /// Severity of the finding.
     pub severity: Severity,
-    /// The place in the file.
+    /// Position in the file.
     pub place: Place,
-    /// The value as written; `None` where there is none, or where it may be a secret.
+    /// Value as written. `None` if there is none or it may be a secret.
     pub value: Option<String>,
-    /// The error and its fix.
+    /// Description of the error, with its fix.
     pub message: String,
-    /// The fix alone.
+    /// The fix alone: a part of the message unless set by [`fix`](Self::fix).
     pub fix: String,
 }
 
 impl Finding {
-    /// Creates an error. The message has the form `error: fix`.
+    /// Creates an error without a value. The message has the form `error: fix`.
     pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
         let fix = fix(&message).to_owned();
@@ -63,14 +63,14 @@ impl Finding {
         self
     }
 
-    /// Sets the fix, where it is not a part of the message.
+    /// Sets the fix, if it is not part of the message.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
     }
 
-    /// Sets the value as it is written in the file.
+    /// Sets the value as written in the file.
     #[must_use]
     pub fn value(mut self, value: Option<String>) -> Self {
         self.value = value;
@@ -78,7 +78,7 @@ impl Finding {
     }
 }
 
-/// Returns the part of a message that says what to write: what follows the first `: ` or `; `, or else the whole message.
+/// Returns the fix in a message: the part after the first `: `, else after the first `; `, else the whole message.
 pub fn fix(message: &str) -> &str {
     let after = |mark: &str| message.split_once(mark).map(|(_, fix)| fix).filter(|fix| !fix.is_empty());
     after(": ").or_else(|| after("; ")).unwrap_or(message)
@@ -100,13 +100,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The findings of one input, in the order of its lines.
+/// The findings of one input, in order of line and column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Sorts findings by their places, and removes those that occur twice.
+    /// Sorts findings by line, column and message, and removes duplicates.
     pub fn new(mut list: Vec<Finding>) -> Self {
         list.sort_by(|a, b| {
             let place = |finding: &Finding| (finding.place.line, finding.place.column);
@@ -116,7 +116,7 @@ impl Findings {
         Self(list)
     }
 
-    /// Creates the finding of a file that cannot be read.
+    /// Creates the finding of a file that cannot be read because of `why`.
     pub fn unreadable(file: &str, why: &std::io::Error) -> Self {
         let place = Place { file: file.to_owned(), ..Place::default() };
         let message = match why.kind() {

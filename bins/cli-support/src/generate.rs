@@ -1,4 +1,4 @@
-//! Shell completions and man pages, generated from the definitions behind `--help`, so that they cannot differ.
+//! Shell completions and man pages, generated from the definitions behind `--help`, so that all agree.
 
 use clap::{Command, ValueEnum};
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub enum Generate {
     },
 }
 
-/// The shells with completions.
+/// Shells for which completions can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// The Bourne-again shell.
@@ -31,27 +31,27 @@ pub enum Shell {
     Zsh,
 }
 
-/// The name of a page of section 5, and the function that makes its content.
+/// Name of a man page of section 5, and the function that returns its content.
 pub type ReferencePage = (&'static str, fn() -> String);
 
-/// The parts of a man page that `--help` does not have.
+/// Parts of a man page that `--help` does not contain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manual {
-    /// Commands to copy, each with what it does.
+    /// Example commands, each with its description.
     pub examples: &'static [(&'static str, &'static str)],
     /// Files that the program reads or writes, each with its purpose.
     pub files: &'static [(&'static str, &'static str)],
-    /// Signals that the program handles.
+    /// Signals that the program handles, each with its effect.
     pub signals: &'static [(&'static str, &'static str)],
-    /// The pages of section 5 about the program's files: name, and content in the language of man pages.
+    /// Man pages of section 5 about the program's files: name, and content in roff.
     pub references: &'static [ReferencePage],
 }
 
 impl Generate {
-    /// Runs the command for a program.
+    /// Prints completions or the man page of a program, or writes all of its pages to a folder.
     ///
     /// # Errors
-    /// The output cannot be written.
+    /// Returns an error if the output cannot be written.
     pub fn run(&self, mut program: Command, manual: &Manual) -> io::Result<()> {
         let printed = |written: io::Result<()>| written.inspect_err(crate::pipe::exit_if_broken);
         match self {
@@ -68,10 +68,10 @@ impl Generate {
         }
     }
 
-    /// Runs the command for programs that end with [`Done`](crate::outcome::Done).
+    /// Runs the command like [`run`](Self::run), for programs that end with [`Done`](crate::outcome::Done).
     ///
     /// # Errors
-    /// The output cannot be written.
+    /// Returns [`Failure::Failed`](crate::outcome::Failure) if the output cannot be written.
     pub fn outcome(
         &self,
         program: Command,
@@ -83,7 +83,7 @@ impl Generate {
 }
 
 impl Manual {
-    /// Returns the sections in the language of man pages.
+    /// Returns the sections EXAMPLES, FILES, SIGNALS, EXIT STATUS and SEE ALSO in roff. Empty ones are omitted.
     fn roff(&self) -> String {
         let mut text = String::new();
         for (command, purpose) in self.examples {
@@ -113,7 +113,7 @@ impl Manual {
     }
 }
 
-/// The exit codes of every program.
+/// The exit codes of every program, with their meanings.
 pub const EXITS: [(u8, &str); 4] = [
     (0, "Done, without findings."),
     (1, "The operation failed."),
@@ -121,13 +121,13 @@ pub const EXITS: [(u8, &str); 4] = [
     (3, "There are differences, findings or warnings."),
 ];
 
-/// Returns text without the characters that have a meaning at the beginning of a line or anywhere in a man page.
+/// Escapes text for roff: backslashes, hyphens, and a full stop or apostrophe at the beginning.
 pub fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
-/// Returns the completions for a shell.
+/// Returns the completion script of a program for a shell.
 pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,
@@ -140,10 +140,10 @@ pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
     text
 }
 
-/// Writes `program.1`, `program-command.1` for each command, and the pages of section 5.
+/// Writes `PROGRAM.1`, `PROGRAM-COMMAND.1` for each command, and the pages of section 5 to a folder.
 ///
 /// # Errors
-/// A page cannot be written.
+/// Returns an error if the folder does not exist or a page cannot be written.
 pub fn man(program: &Command, manual: &Manual, folder: &Path) -> io::Result<()> {
     clap_mangen::generate_to(program.clone(), folder)?;
     let page = folder.join(format!("{}.1", program.get_name()));

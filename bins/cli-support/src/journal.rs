@@ -1,23 +1,23 @@
-//! Lines for the operator, on standard error. If that is the journal, each begins with its priority (sd-daemon(3)), so that
-//! `journalctl -p warning` finds the lines that need attention.
+//! Messages for the operator, on standard error. If standard error is the systemd journal, each line begins with its
+//! priority (sd-daemon(3)), so that `journalctl -p warning` finds the lines that need attention.
 
 use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
-/// The priority of a line, as in syslog(3).
+/// Priority of a message, as in syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// Something is not served, or not done.
+    /// An operation failed, or something is not served.
     Error,
-    /// A condition that needs attention while everything else goes on.
+    /// A condition that needs attention, while everything else continues.
     Warning,
     /// An event of normal operation.
     Info,
 }
 
 impl Priority {
-    /// Returns the beginning of a line with this priority: `<3>`, `<4>` or `<6>` in the journal, nothing elsewhere.
+    /// Returns the prefix of a line with this priority: `<3>`, `<4>` or `<6>` in the journal, nothing elsewhere.
     pub fn prefix(self) -> &'static str {
         match (is_journal(), self) {
             (false, _) => "",
@@ -27,14 +27,15 @@ impl Priority {
         }
     }
 
-    /// Prints a text with the name of the program before each of its lines.
+    /// Prints a text on standard error, each line preceded by the name of the program.
     pub fn print(self, program: &str, text: impl Display) {
         for line in text.to_string().lines() {
             eprintln!("{}{program}: {line}", self.prefix());
         }
     }
 
-    /// Prints the lines of a text as they are, such as findings, which begin with their place.
+    /// Prints a text on standard error without the name of the program, for lines such as findings, which begin with
+    /// their position.
     pub fn print_plain(self, text: impl Display) {
         for line in text.to_string().lines() {
             eprintln!("{}{line}", self.prefix());
@@ -42,7 +43,8 @@ impl Priority {
     }
 }
 
-/// Returns whether standard error is the journal's stream: `JOURNAL_STREAM` has its device and inode.
+/// Returns `true` if standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
+/// Determined once.
 fn is_journal() -> bool {
     static JOURNAL: OnceLock<bool> = OnceLock::new();
     *JOURNAL.get_or_init(|| {

@@ -10,7 +10,7 @@ use thiserror::Error;
 pub enum Done {
     /// Success without findings: exit code 0.
     Fine,
-    /// Differences or findings: exit code 3.
+    /// Differences, findings or warnings: exit code 3.
     Differences,
 }
 
@@ -23,16 +23,16 @@ impl From<Done> for ExitCode {
     }
 }
 
-/// A failed run. The text is for people: the error, its place, and the fix.
+/// A failed run. The text describes the error, its position and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// Wrong usage or configuration: exit code 2.
+    /// The usage or the configuration is not valid: exit code 2.
     #[error("{0}")]
     Configuration(String),
     /// The operation failed: exit code 1.
     #[error("{0}")]
     Failed(String),
-    /// An input file has faults, each with its place: exit code 2.
+    /// An input file has errors, each with its position: exit code 2.
     #[error("{0}")]
     Unusable(Findings),
 }
@@ -44,12 +44,12 @@ impl From<Findings> for Failure {
 }
 
 impl Failure {
-    /// Creates a failure from an error and its causes.
+    /// Creates a [`Failed`](Self::Failed) from an error and its causes.
     pub fn because(why: &dyn std::error::Error) -> Self {
         Self::Failed(chain(why))
     }
 
-    /// Returns the exit code.
+    /// Returns the exit code, 1 or 2.
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -57,8 +57,9 @@ impl Failure {
         }
     }
 
-    /// Prints the error: as `{"error": …}` on standard output for programs, or as a line on standard error. The faults of a
-    /// file are also listed as `findings`, and begin their lines with the place, as editors expect.
+    /// Prints the error: with `json` as an object `{"error", "code"}` on standard output, otherwise on standard error
+    /// after the name of the program. The errors of a file are also listed as `findings` in the object; without `json`
+    /// their lines begin with the position instead of the name.
     pub fn print(&self, program: &str, json: bool) {
         match (self, json) {
             (Self::Unusable(findings), true) => {
@@ -71,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// Prints the error and returns its exit code.
+    /// Prints the error like [`print`](Self::print), and returns its exit code.
     pub fn exit(&self, program: &str, json: bool) -> ExitCode {
         self.print(program, json);
         ExitCode::from(self.code())
@@ -99,7 +100,7 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Joins an error and its causes with colons. A cause that is already part of the text is not repeated.
+/// Joins an error and its causes with colons. A cause that the text already ends with is left out.
 pub fn chain(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();
     let mut beneath = why.source();

@@ -1,10 +1,10 @@
-//! Output into a pipe whose reader has gone away.
+//! Handling of output to a pipe whose reader has exited.
 
-/// The exit code of a program that was stopped by a broken pipe, as shells report it.
+/// Exit code of a program that SIGPIPE terminated, as shells report it.
 const BROKEN_PIPE: i32 = 141;
 
-/// Lets the program exit with code 141 when what it prints is no longer read, as in `… | head -1`, instead of panicking. Not
-/// for daemons: they go on without a reader.
+/// Makes the process exit with code 141, instead of panicking, when it prints to a pipe without a reader, as in `… |
+/// head -1`. Not for daemons, which must continue.
 pub fn exit_on_broken_pipe() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -17,14 +17,14 @@ pub fn exit_on_broken_pipe() {
     }));
 }
 
-/// Exits with code 141 if an error of writing is that of a pipe without a reader.
+/// Exits with code 141 if a write error is that of a pipe without a reader.
 pub(crate) fn exit_if_broken(why: &std::io::Error) {
     if why.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(BROKEN_PIPE);
     }
 }
 
-/// Returns whether a panic message is that of `print!` into a pipe without a reader.
+/// Returns `true` if a panic message is that of `print!` to a pipe without a reader.
 fn is_broken_pipe(text: &str) -> bool {
     text.starts_with("failed printing to std") && text.contains("Broken pipe")
 }

@@ -1,18 +1,19 @@
-//! Progress of a long run, on standard error.
+//! Progress display of a long run, on standard error.
 
 use crate::journal::Priority;
 use crate::verbosity;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// A display with one line per step. On a terminal the line of a running step is replaced when it ends; elsewhere each
-/// ended step is a plain line. Standard output is left to results.
+/// A display with one line per step. On a terminal, the line of a running step is replaced when the step ends;
+/// elsewhere, each completed step is a plain line. Dropping the display ends a running step as failed.
 #[derive(Debug)]
 pub struct Progress {
     shown: DisplayMode,
     running: Option<(String, Instant)>,
 }
 
+/// The form of the display: none, plain lines, or a terminal line that is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DisplayMode {
     Nothing,
@@ -21,7 +22,7 @@ enum DisplayMode {
 }
 
 impl Progress {
-    /// Creates a display. With `quiet`, or in a quiet process, it shows nothing.
+    /// Creates a display. Nothing is shown with `quiet`, or if the process is quiet ([`verbosity`](crate::verbosity)).
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet || verbosity::is_quiet(), std::io::stderr().is_terminal()) {
             (true, _) => DisplayMode::Nothing,
@@ -31,19 +32,20 @@ impl Progress {
         Self { shown, running: None }
     }
 
-    /// Begins a step. A step that is still running ends.
+    /// Begins a step. A step that is still running ends as `done`.
     pub fn begin(&mut self, what: impl Into<String>) {
         self.end("done");
         let what = what.into();
         if self.shown == DisplayMode::Terminal {
             eprint!("\r\x1b[K… {what}");
-            // Without a line feed the terminal would not show it yet.
+            // Without a line feed the terminal would not show the text yet.
             let _ = std::io::stderr().flush();
         }
         self.running = Some((what, Instant::now()));
     }
 
-    /// Shows the progress of the running step: on a terminal in its line, with `--verbose` as a line of its own.
+    /// Shows a detail of the running step: on a terminal in its line, with `--verbose` as a separate line, otherwise
+    /// not at all.
     pub fn update(&self, detail: &str) {
         match (self.shown, &self.running) {
             (DisplayMode::Nothing, _) | (_, None) => {}
@@ -56,7 +58,7 @@ impl Progress {
         }
     }
 
-    /// Ends the running step, if there is one, and prints its result and duration.
+    /// Ends the running step and prints its result `how` and its duration in seconds. No effect without a running step.
     pub fn end(&mut self, how: &str) {
         let Some((what, began)) = self.running.take() else { return };
         let seconds = began.elapsed().as_secs_f32();
@@ -67,16 +69,17 @@ impl Progress {
         }
     }
 
-    /// Prints a line of its own, between steps or within one.
+    /// Prints a separate line, between steps or within one.
     pub fn note(&self, text: &str) {
         self.line(Priority::Info, text);
     }
 
-    /// Prints a line that needs attention, which is a warning in the journal.
+    /// Prints a separate line that has the priority of a warning in the journal.
     pub fn warning(&self, text: &str) {
         self.line(Priority::Warning, text);
     }
 
+    /// Prints a line with this priority, unless nothing is shown.
     fn line(&self, priority: Priority, text: &str) {
         match self.shown {
             DisplayMode::Nothing => {}
@@ -88,7 +91,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // A step without an end was interrupted by an error.
+        // A step that did not end was interrupted by an error.
         self.end("failed");
     }
 }

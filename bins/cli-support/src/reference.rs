@@ -1,9 +1,9 @@
-//! Man pages of section 5, made of the reference in Markdown, so that there is one source of both.
+//! Man pages of section 5, generated from references in Markdown, and checks of these references.
 
 use crate::generate::escape;
 
-/// Returns the man page of a file's format, in the language of man pages. The Markdown may have headings, paragraphs, lists,
-/// tables whose first column is a key, and fenced code.
+/// Returns the man page of a file format in roff. `name` is the title of the page, `program` the program whose file it
+/// is. The Markdown may contain headings, paragraphs, lists, tables whose first column is a key, and fenced code.
 pub fn page(name: &str, program: &str, markdown: &str) -> String {
     let mut out = format!(".TH \"{name}\" 5 \"\" \"{program}\" \"File formats\"\n.SH NAME\n{name} \\- ");
     let mut title = true;
@@ -58,7 +58,8 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
     out
 }
 
-/// Returns the keys in the tables below a heading of a Markdown reference, such as `## [[role]]`, sorted.
+/// Returns the keys in the tables below a heading of a Markdown reference, such as `[[role]]`, sorted. The heading is
+/// given without `#`.
 pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
     let firsts = rows(markdown, heading).into_iter().filter_map(|row| row.into_iter().next());
     let mut keys: Vec<String> = firsts
@@ -68,7 +69,7 @@ pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
     keys
 }
 
-/// Returns the rows of the tables below a heading whose first cell is a key.
+/// Returns the cells of the table rows below a heading whose first cell begins with code.
 fn rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
     let wanted = heading.replace('`', "");
     let mut inside = false;
@@ -83,21 +84,21 @@ fn rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// The comparison of documented defaults with those of a reader.
+/// Result of comparing documented defaults with those of a parser.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
-    /// The keys whose default is written as a value, or as none, and is the one that the reader has.
+    /// Keys whose documented default is a value or `none`, and is equivalent to the key's absence.
     pub same: Vec<String>,
-    /// The keys that are documented as required, without which the reader refuses the file and names them.
+    /// Keys that are documented as required, and whose absence the parser rejects by name.
     pub required: Vec<String>,
-    /// What is not as documented.
+    /// Descriptions of what differs from the documentation.
     pub faults: Vec<String>,
 }
 
-/// Compares the defaults that the tables below a heading of a reference document with those of a reader. `before` is the file up to
-/// the keys of the table, `required` are lines of the table without which nothing is read, `read` returns the value that a file
-/// means. A default that is a value in code has to mean the same as the key's absence, and so has an empty list or table where
-/// the default is `none`. Defaults in words are not compared.
+/// Compares the defaults documented in the tables below a heading with those of a parser. `before` is the text of the
+/// file up to the keys of the table, `required` are lines without which the table is not valid, and `read` parses a
+/// file. A default that is a value in code has to be equivalent to the key's absence; so has an empty list or table
+/// where the default is `none`. Defaults described in words are not compared.
 pub fn defaults<T: PartialEq>(
     markdown: &str,
     heading: &str,
@@ -142,13 +143,14 @@ pub fn defaults<T: PartialEq>(
     found
 }
 
-/// Returns the ways to write a default: as a plain value, a text, or a list. None for one in words.
+/// Returns the ways to write a default as TOML: a plain value, a string, or a list. Empty for a default described in
+/// words.
 fn written(default: &str) -> Vec<String> {
     if default == "none" {
         return vec!["[]".to_owned(), "{}".to_owned()];
     }
     let parts: Vec<&str> = default.split('`').collect();
-    // Code and nothing else, but for commas.
+    // Only code and commas.
     let codes: Vec<&str> = parts.iter().skip(1).step_by(2).copied().collect();
     if codes.is_empty() || parts.iter().step_by(2).any(|words| !matches!(words.trim(), "" | ",")) {
         return Vec::new();
@@ -157,8 +159,8 @@ fn written(default: &str) -> Vec<String> {
     vec![codes[0].to_owned(), texts[0].clone(), format!("[{}]", texts.join(", "))]
 }
 
-/// Returns the keys that a reader knows for a table, from its answer to one that no table has. The text is the file up to the
-/// header of the table.
+/// Returns the keys that the type `T` has for a table, obtained from the error for an unknown key. `before` is the text
+/// of the file up to the table's keys.
 pub fn known_keys<T: serde::de::DeserializeOwned>(before: &str) -> Vec<String> {
     let text = format!("{before}zzzzzzzz = 1\n");
     let found = crate::document::read::<T>("", &text, crate::words::Words::default());
@@ -168,18 +170,20 @@ pub fn known_keys<T: serde::de::DeserializeOwned>(before: &str) -> Vec<String> {
     known.unwrap_or_default().split(", ").map(str::to_owned).collect()
 }
 
+/// Returns the trimmed cells of a row of a Markdown table.
 fn cells(line: &str) -> Vec<String> {
-    // A bar in code is written as an escape, as Markdown demands.
+    // A vertical bar in code is escaped, as Markdown requires.
     let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");
     line.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
 }
 
+/// Returns a word with its first character in upper case.
 fn capital(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Converts a line of Markdown for a man page: code becomes bold, and links become their text.
+/// Converts a line of Markdown to roff: code becomes bold, and links become their text.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('`').enumerate() {
@@ -189,10 +193,11 @@ fn inline(text: &str) -> String {
             out.push_str(escape(&without_links(part)).trim_start_matches("\\&"));
         }
     }
-    // A full stop or a quote is a command at the beginning of a line only.
+    // A full stop or an apostrophe is a request only at the beginning of a line.
     if out.starts_with(['.', '\'']) { format!("\\&{out}") } else { out }
 }
 
+/// Replaces Markdown links by their text.
 fn without_links(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Atomic replacement of files: a reader sees the old or the new content, and a crash leaves one of the two.
+//! Atomic replacement of files: a reader, and a restart after a crash, sees either the old or the new content.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The reason a file was not replaced. The old file is intact.
+/// Error of replacing a file. The old file is intact, unless only syncing its folder failed.
 #[derive(Debug, Error)]
 #[error("{}: {step}", path.display())]
 pub struct ReplaceError {
-    /// The path of the file.
+    /// Path of the file.
     pub path: PathBuf,
     step: &'static str,
     #[source]
     source: io::Error,
 }
 
-/// A replacement of a file. Mode and owner are set on the new file before it takes the place of the old one.
+/// A replacement of a file. Mode and owner are set on the new file before the rename.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Replacement {
     mode: Option<u32>,
@@ -25,29 +25,32 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Creates a replacement that keeps mode and owner; a new file gets 0600 and the owner of the process.
+    /// Creates a replacement that keeps the mode and owner of the old file. A file that did not exist gets mode 0600
+    /// and the owner of the process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the mode (permission bits).
+    /// Sets the mode (permission bits) of the new file.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode & 0o7777);
         self
     }
 
-    /// Sets owner and group, by number.
+    /// Sets user id and group id of the new file.
     #[must_use]
     pub fn owner(mut self, user: u32, group: u32) -> Self {
         self.owner = Some((user, group));
         self
     }
 
-    /// Replaces the file. A link is kept: the file it points to is replaced.
+    /// Replaces the file atomically and durably. If the path is a symbolic link, the file that it points to is
+    /// replaced.
     ///
     /// # Errors
-    /// A folder that is missing or not writable, an owner that cannot be set, a full disk.
+    /// Returns an error if the folder is missing or not writable, the owner or mode cannot be set, or the content
+    /// cannot be written.
     pub fn write(self, path: &Path, content: &[u8]) -> Result<(), ReplaceError> {
         let failed = |step| move |source| ReplaceError { path: path.to_owned(), step, source };
         let real = match path.canonicalize() {
@@ -66,7 +69,7 @@ impl Replacement {
         let owner = self.owner.or_else(|| old.as_ref().map(|old| (old.uid(), old.gid())));
 
         let folder = real.parent().unwrap_or(Path::new("/"));
-        // A hidden name, which no include of `*.conf` matches.
+        // The name is hidden, so that no include of `*.conf` matches it.
         let mut fresh = tempfile::Builder::new()
             .prefix(".replace-")
             .tempfile_in(folder)
@@ -76,7 +79,7 @@ impl Replacement {
         if let Some((user, group)) = owner.filter(|owner| *owner != (about.uid(), about.gid())) {
             fchown(fresh.as_file(), Some(user), Some(group)).map_err(failed("its owner cannot be kept"))?;
         }
-        // After the owner, since changing the owner clears set-user-ID bits.
+        // The mode is set after the owner, since a change of the owner clears set-user-ID bits.
         fresh
             .as_file()
             .set_permissions(Permissions::from_mode(mode))
@@ -87,10 +90,10 @@ impl Replacement {
     }
 }
 
-/// Replaces a file and keeps its mode and owner.
+/// Replaces a file, and keeps its mode and owner.
 ///
 /// # Errors
-/// As [`Replacement::write`].
+/// Returns the errors of [`Replacement::write`].
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), ReplaceError> {
     Replacement::new().write(path, content)
 }

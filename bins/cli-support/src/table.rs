@@ -1,12 +1,12 @@
-//! Aligned columns for a terminal.
+//! Tables with aligned columns, for a terminal.
 
 use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
-/// The width of output that does not go to a terminal.
+/// Width, in columns, of output that does not go to a terminal.
 const DEFAULT_WIDTH: usize = 120;
 
-/// Below this width the last column is not wrapped, since it would break within words.
+/// Width of the last column, in columns, below which it is not wrapped.
 const MIN_WRAP_WIDTH: usize = 24;
 
 /// A table of rows under headings, aligned when displayed. The last column is wrapped at the width of the terminal.
@@ -26,7 +26,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates a table with headings, as wide as the terminal of standard output, or else 120 columns.
+    /// Creates a table with headings, as wide as the terminal on standard output, or 120 columns if it is not a
+    /// terminal.
     pub fn new<I>(headings: I) -> Self
     where
         I: IntoIterator,
@@ -37,7 +38,7 @@ impl Table {
         Self { rows: vec![headings.into_iter().map(Into::into).collect()], width }
     }
 
-    /// Sets the width, in columns.
+    /// Sets the width of the whole table, in columns.
     #[must_use]
     pub fn width(mut self, columns: usize) -> Self {
         self.width = columns;
@@ -53,11 +54,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Returns whether there are no rows besides the headings.
+    /// Returns `true` if there are no rows besides the headings.
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
 
+    /// Returns the width of each column, that of its widest cell.
     fn columns(&self) -> Vec<usize> {
         let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         (0..count)
@@ -95,7 +97,8 @@ impl fmt::Display for Table {
     }
 }
 
-/// Wraps text at spaces only: a long path or statement stays whole, so that it can be copied.
+/// Wraps text to lines of at most `room` columns, at spaces only: a longer word, such as a path, is not broken, so that
+/// it can be copied. Text is not wrapped if `room` is below [`MIN_WRAP_WIDTH`].
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {

@@ -1,4 +1,4 @@
-//! The command line: parsed, and its faults in the form of findings.
+//! Parsing of the command line, and its errors as findings.
 
 use crate::finding::{Finding, Findings, Place};
 use crate::outcome::Failure;
@@ -11,13 +11,14 @@ use std::path::PathBuf;
 pub const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 unusable input or usage, 3 differences, findings or warnings.";
 
-/// The place of findings that are about the command line.
+/// Name that takes the place of the file in findings about the command line.
 pub const COMMAND_LINE: &str = "command line";
 
-/// Parses the command line. Ends the program with help, the version, or a fault: as text, or with `--json` as findings.
+/// Parses the command line. Prints help, the version or an error and exits if parsing ends with one of them; errors are
+/// JSON if `--json` is given.
 pub fn parse<A: Parser>(program: &str) -> A {
     A::try_parse().unwrap_or_else(|why| {
-        // clap_derive offers no other way to ask what was given before parsing succeeded.
+        // clap_derive offers no other way to determine an option before parsing succeeded.
         let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
         if !why.use_stderr() || !json {
             why.exit();
@@ -28,19 +29,20 @@ pub fn parse<A: Parser>(program: &str) -> A {
     })
 }
 
-/// Returns the failure of an option that the program itself finds wrong.
+/// Returns the failure for an option whose value the program itself rejects.
 pub fn fault(code: &'static str, option: &str, message: &str) -> Failure {
     let place = Place { file: COMMAND_LINE.to_owned(), key: option.to_owned(), ..Place::default() };
     Findings::new(vec![Finding::error(code, place, message)]).into()
 }
 
-/// Returns the default of a file: the first of these that exists, else the first. Later ones are names of earlier versions.
+/// Returns the default path of a file: the first of these paths that exists, else the first. The later ones are those
+/// of earlier versions.
 pub fn default_file(paths: &[&str]) -> PathBuf {
     let found = paths.iter().find(|path| std::path::Path::new(path).exists());
     PathBuf::from(found.or(paths.first()).copied().unwrap_or_default())
 }
 
-/// Returns the faults of a command line. The value of an option for a secret is never repeated by clap's own parsers.
+/// Converts an error of clap to findings. The rejected value is included if clap knows it.
 pub fn findings(why: &Error) -> Findings {
     let text = |kind| match why.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -96,7 +98,7 @@ pub fn findings(why: &Error) -> Findings {
     Findings::new(vec![Finding::error(code, place, message).value(value)])
 }
 
-/// Returns the message for a value that the parser of an option rejects. That of a number has no fix of its own.
+/// Returns the message for a value that the parser of an option rejects. For numbers it names the fix.
 fn validation(why: &(dyn std::error::Error + 'static)) -> String {
     match why.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
         Some(IntErrorKind::PosOverflow) => "too large: write a smaller number".to_owned(),

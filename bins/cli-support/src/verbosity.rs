@@ -1,14 +1,16 @@
-//! The amount of output on standard error: `--quiet` and `--verbose`.
+//! Amount of output on standard error: `--quiet` and `--verbose`.
 
 use crate::journal::Priority;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+/// Amount of output of this process: [`QUIET`], [`NORMAL`] or [`VERBOSE`].
 static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;
 const VERBOSE: u8 = 2;
 
-/// Options that a program flattens into its own. Colours follow `NO_COLOR`, since only help and usage have any.
+/// Options that a program flattens into its own. There is no option for colours, since only clap's help and usage have
+/// any, which follow `NO_COLOR`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Verbosity {
     /// Print results and errors only, without progress and notes.
@@ -20,7 +22,7 @@ pub struct Verbosity {
 }
 
 impl Verbosity {
-    /// Sets the amount of output of this process.
+    /// Sets the amount of output for the whole process.
     pub fn apply(self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => QUIET,
@@ -31,12 +33,12 @@ impl Verbosity {
     }
 }
 
-/// Returns whether only results and errors are printed.
+/// Returns `true` if only results and errors are printed (`--quiet`).
 pub fn is_quiet() -> bool {
     LEVEL.load(Ordering::Relaxed) == QUIET
 }
 
-/// Returns whether every step is printed.
+/// Returns `true` if every step is printed (`--verbose`).
 pub fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) == VERBOSE
 }

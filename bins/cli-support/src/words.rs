@@ -1,26 +1,27 @@
-//! Hints about words: the nearest known one, and those of other programs.
+//! Hints about words: the nearest known word, and the names that other programs use.
 
-/// The words that a file format knows besides its keys, for hints and examples.
+/// Words related to a file format besides its keys, for hints and examples.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Words {
-    /// Keys of other programs, and what to write here.
+    /// Keys of other programs, each with what to write instead.
     pub foreign: &'static [(&'static str, &'static str)],
-    /// Values of other programs, and what to write here.
+    /// Values of other programs, each with what to write instead.
     pub values: &'static [(&'static str, &'static str)],
-    /// Keys that tables cannot do without, each with an example.
+    /// Required keys, each with an example.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Keys whose values are references to secrets. A value may be the secret itself and is not repeated.
+    /// Keys whose values are references to secrets. Their values are not repeated in messages, since they may be the
+    /// secret itself.
     pub secrets: &'static [&'static str],
 }
 
 impl Words {
-    /// Returns the advice for a key or value of another program, compared without regard to case. `None` if it is not in the
+    /// Returns the advice for a key or value in a list, compared without regard to case. `None` if it is not in the
     /// list.
     pub(crate) fn look_up(list: &'static [(&'static str, &'static str)], word: &str) -> Option<&'static str> {
         list.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, text)| *text)
     }
 
-    /// Returns whether a value of this key is not shown.
+    /// Returns `true` if the value of this key must not be shown.
     pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.secrets.contains(&key)
     }

@@ -8,7 +8,7 @@ use cli_support::verbosity::Verbosity;
 use pg_ensure::DestructibleObject;
 use std::path::PathBuf;
 
-/// The manifest where none is named, and its place in earlier versions.
+/// Default path of the manifest, and its default path in earlier versions.
 pub(crate) const MANIFEST: [&str; 2] = ["/etc/pg-ensure/pg-ensure.toml", "/etc/pg-ensure/manifest.toml"];
 
 /// Apply a declared set of databases, roles, ownership and passwords to PostgreSQL.

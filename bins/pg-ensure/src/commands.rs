@@ -18,6 +18,7 @@ use pg_ensure::{Consent, DesiredState, Digest, import};
 use serde_json::json;
 use std::time::Duration;
 
+/// Runs the command of the command line. The result determines the exit code.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 None => (consent_of(consent), None),
             };
             let desired = read(manifest)?;
-            // A policy that means nothing is found before anything is changed.
+            // An invalid policy is reported before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
             if let (Some(policy), Some(path)) = (&policy, hba.as_deref()) {
                 let current = block_on(connect::server(server)?.inspect(&DesiredState::new()))?;
@@ -113,7 +114,11 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Applies the manifest; returns `None` on a standby.
+/// Applies the desired state and prints the result. `expected` is the digest of a saved plan. Returns `None` on a
+/// standby.
+///
+/// # Errors
+/// Returns a failure if the run fails, or changes are blocked.
 fn apply(
     desired: &DesiredState,
     server: &ServerArgs,
@@ -170,10 +175,12 @@ fn apply(
     }
 }
 
+/// Returns the consent given by `--destroy`.
 fn consent_of(args: &ConsentArgs) -> Consent {
     args.destroy.iter().cloned().fold(Consent::none(), Consent::destroying)
 }
 
+/// Converts an error of the client. An invalid desired state is a configuration error.
 fn failure(why: &Error) -> Failure {
     match why {
         Error::Invalid(_) => Failure::Configuration(why.to_string()),

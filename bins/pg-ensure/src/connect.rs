@@ -1,4 +1,4 @@
-//! From the command line to a server.
+//! Connection to the server that the command line names.
 
 use crate::args::ServerArgs;
 use crate::libpq::{Parameters, ProcessEnvironment};
@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// A server without `--connect`: the superuser over the socket.
+/// Connection parameters without `--connect`: the superuser `postgres` over the Unix-domain socket.
 const DEFAULT: [(&str, &str); 2] = [("host", "/run/postgresql"), ("user", "postgres")];
 
+/// Returns the server of the command line, with the recorded verifiers of earlier runs. No connection is made.
 pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
     let (config, connector) = config(args)?;
     let known = Record::read(args, &config)?.verifiers();
@@ -22,6 +23,7 @@ pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
     Ok(Server::new(config, connector).timeouts(timeouts).known_passwords(known))
 }
 
+/// Returns the connection parameters of the command line, with passwords read, and the TLS connector.
 pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {
     let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[] };
     let mut parameters = parameters(args.connect.as_deref().unwrap_or_default(), fallback)?;
@@ -40,7 +42,7 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
     if let Some(reference) = &args.password {
         config.password(reference.read()?.expose_secret());
     }
-    // A socket needs no TLS, and has none.
+    // A Unix-domain socket neither needs nor supports TLS.
     let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
     let mode = args.sslmode.or(mode).unwrap_or(if local { Mode::Disable } else { Mode::Prefer });
     config.ssl_mode(match mode {
@@ -60,7 +62,8 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
     Ok((config, Connector::new(mode, root.as_deref(), client)?))
 }
 
-/// Reads connection parameters for a login with the same TLS settings.
+/// Parses connection parameters for a login that uses the TLS settings of the main connection. TLS parameters in the
+/// text are ignored.
 pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
     let mut parameters = parameters(text, &[])?;
     for name in ["sslmode", "sslrootcert", "sslcert", "sslkey"] {
@@ -69,6 +72,7 @@ pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
     parameters.config()
 }
 
+/// Parses a connection string and adds service, environment and defaults. `fallback` precedes libpq's defaults.
 fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failure> {
     let around = ProcessEnvironment {
         variable: &|name| std::env::var(name).ok(),
@@ -78,11 +82,12 @@ fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failu
     Parameters::parse(text)?.complete(&around, fallback)
 }
 
+/// Returns the home directory. `None` unless `HOME` is an absolute path.
 fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| Path::new(home).is_absolute()).map(PathBuf::from)
 }
 
-/// Returns the name of the account that this process acts as, by the program `id`. `None` if it has no name.
+/// Returns the name of the account of this process, by running `id`. `None` if it has no name.
 fn current_account() -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
@@ -91,6 +96,7 @@ fn current_account() -> Option<String> {
     (output.status.success() && !name.is_empty()).then_some(name)
 }
 
+/// Parses a value of `sslmode`. `None` without a value.
 fn mode(text: Option<&str>) -> Result<Option<Mode>, Failure> {
     let Some(text) = text else { return Ok(None) };
     <Mode as clap::ValueEnum>::from_str(text, false).map(Some).map_err(|_| {

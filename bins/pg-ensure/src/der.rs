@@ -1,9 +1,9 @@
-//! As much of X.509 as channel binding needs: which hash a certificate was signed by.
+//! A parser for the part of X.509 that channel binding needs: the hash algorithm of a certificate's signature.
 
-/// A hash that a certificate's signature was made with.
+/// Hash algorithm of a channel binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndPointHash {
-    /// SHA-256; also what stands for MD5 and SHA-1 (RFC 5929, section 4.1).
+    /// SHA-256, which also replaces MD5 and SHA-1 (RFC 5929 §4.1).
     Sha256,
     /// The SHA-384 hash.
     Sha384,
@@ -11,8 +11,8 @@ pub(crate) enum EndPointHash {
     Sha512,
 }
 
-/// Returns the hash function of the channel binding `tls-server-end-point` for a certificate (RFC 5929 §4.1). `None` if its
-/// signature names no single hash, as Ed25519, or the certificate is malformed.
+/// Returns the hash algorithm of the channel binding `tls-server-end-point` for a certificate in DER (RFC 5929 §4.1).
+/// `None` if its signature algorithm has no single hash, such as Ed25519, or the certificate is malformed.
 pub(crate) fn end_point_hash(certificate: &[u8]) -> Option<EndPointHash> {
     // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, … }, signature }
     let (0x30, body, _) = element(certificate)? else { return None };
@@ -39,7 +39,7 @@ pub(crate) fn end_point_hash(certificate: &[u8]) -> Option<EndPointHash> {
     }
 }
 
-/// Splits off the first element of DER: its tag, its content, and the bytes after it. `None` if it is malformed or
+/// Splits off the first DER element: its tag, its content, and the bytes after it. `None` if it is malformed or
 /// incomplete.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;

@@ -1,4 +1,4 @@
-//! The authentication policy of the same list: who may connect is who was ensured.
+//! Installation of an authentication policy for the databases and owners of the manifest.
 
 use crate::args::ServerArgs;
 use crate::connect;
@@ -17,10 +17,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
-/// The time limit of a login.
+/// Time limit of a login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads a policy, and adds every database of the manifest with its owner, and every role that has powers.
+/// Reads a policy, and adds every declared database whose owner has LOGIN, and every declared role with SUPERUSER,
+/// CREATEROLE, REPLICATION or BYPASSRLS as privileged.
 pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     let file = path.display().to_string();
@@ -45,15 +46,15 @@ pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failur
     Policy::try_from(spec).map_err(|why| wrong(chain(&why)))
 }
 
-/// Checks that the server's version can hold every name of the policy, before anything is changed.
+/// Checks that the policy can be rendered for the server's major version. A version that is not known passes.
 pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
-    // A version that the policy's library does not know is left to the server itself.
+    // A version that pg-hba does not know is left to the server.
     let Ok(version) = major.to_string().parse::<pg_hba::Version>() else { return Ok(()) };
     pg_hba::render(&policy.compile(), version).map(drop).map_err(|why| wrong(chain(&why)))
 }
 
-/// Installs the policy, and restores the old file if the server or the canary does not accept the new one.
+/// Installs the policy. Restores the old file if the server rejects the new one, or the login `canary` fails.
 pub(crate) fn install(
     policy: &Policy,
     server: &ServerArgs,
@@ -65,6 +66,7 @@ pub(crate) fn install(
     block_on(put(policy, &config, &canary, &connector, as_json))?
 }
 
+/// Writes the policy to the server's file, reloads, verifies, and prints the result. An equal file is not written.
 async fn put(
     policy: &Policy,
     config: &Config,
@@ -75,7 +77,7 @@ async fn put(
     let client = login(config, connector).await.map_err(Failure::Failed)?;
     let prepared = install::prepare(&client, policy).await.map_err(|why| install_failure(&why))?;
     let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", prepared.path.display()));
-    // A link stays a link: what it points to is replaced.
+    // A symbolic link is kept: its target is replaced.
     let path = prepared.path.canonicalize().map_err(failed)?;
     let old = std::fs::read(&path).map_err(failed)?;
     let write = |text: &[u8]| replace(&path, text).map_err(|why| Failure::because(&why));
@@ -98,7 +100,7 @@ async fn put(
     Ok(Done::Fine)
 }
 
-/// Maps errors that the policy causes to configuration failures.
+/// Converts an error of the installation. Errors that the policy causes are configuration errors.
 fn install_failure(why: &InstallError) -> Failure {
     match why {
         InstallError::LockedOut(_) | InstallError::Refused { .. } | InstallError::Render(_) => {
@@ -108,6 +110,7 @@ fn install_failure(why: &InstallError) -> Failure {
     }
 }
 
+/// Logs in within [`LOGIN_TIMEOUT`], and spawns the task that drives the connection. The error is a description.
 async fn login(config: &Config, connector: &Connector) -> Result<Client, String> {
     let connect = config.connect(connector.clone());
     let connected = tokio::time::timeout(LOGIN_TIMEOUT, connect).await;

@@ -1,16 +1,16 @@
 //! Connection parameters as libpq reads them: a connection string or URI, a service file, the environment, a password
-//! file, defaults. What is not supported is an error, never ignored.
+//! file, and defaults. A parameter that is not supported is an error.
 
 use cli_support::outcome::Failure;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Parameters by their name in libpq.
+/// Connection parameters by their name in libpq.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameters(BTreeMap<String, String>);
 
-/// Variables of the environment, and the parameters that they stand for.
+/// Environment variables, each with its parameter.
 const VARIABLES: [(&str, &str); 22] = [
     ("PGAPPNAME", "application_name"),
     ("PGCHANNELBINDING", "channel_binding"),
@@ -36,7 +36,7 @@ const VARIABLES: [(&str, &str); 22] = [
     ("PGUSER", "user"),
 ];
 
-/// Parameters that tokio-postgres takes by the same name.
+/// Parameters with the same name in tokio-postgres.
 const SAME: [&str; 14] = [
     "application_name",
     "channel_binding",
@@ -54,22 +54,23 @@ const SAME: [&str; 14] = [
     "user",
 ];
 
-/// The environment variables, home directory and account name that libpq takes defaults from.
+/// The environment from which libpq takes defaults.
 pub(crate) struct ProcessEnvironment<'s> {
-    /// Looks a variable of the environment up.
+    /// Function that returns the value of an environment variable. `None` if it is not set.
     pub(crate) variable: &'s dyn Fn(&str) -> Option<String>,
-    /// The home folder.
+    /// Home directory. `None` if not known.
     pub(crate) home: Option<PathBuf>,
-    /// The account's name.
+    /// Name of the account. `None` if not known.
     pub(crate) account: Option<String>,
 }
 
+/// Creates a configuration error about `--connect`.
 fn option_error(why: impl Into<String>) -> Failure {
     Failure::Configuration(format!("--connect: {}", why.into()))
 }
 
 impl Parameters {
-    /// Reads a connection string or URI.
+    /// Parses a connection string in keyword/value form, or a URI.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
         let found = match uri {
@@ -79,7 +80,11 @@ impl Parameters {
         Ok(Self(found))
     }
 
-    /// Adds what the string does not say: a service, the environment, defaults. `fallback` comes before libpq's own.
+    /// Adds parameters that are not set: of a service, the environment, `fallback`, libpq's defaults, and the password
+    /// file.
+    ///
+    /// # Errors
+    /// Returns a failure if the connection string contains a password, or the service is not found.
     pub(crate) fn complete(
         mut self,
         around: &ProcessEnvironment<'_>,
@@ -116,19 +121,22 @@ impl Parameters {
         Ok(self)
     }
 
+    /// Adds parameters that are not set yet.
     fn add(&mut self, more: BTreeMap<String, String>) {
         for (name, value) in more {
             self.0.entry(name).or_insert(value);
         }
     }
 
-    /// Removes a parameter and returns its value. `None` if it was not set.
+    /// Removes a parameter and returns its value. `None` if it is not set.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }
 
-    /// Converts the remaining parameters into a configuration of tokio-postgres. Fails with the name of a parameter that has
-    /// no counterpart there.
+    /// Converts the remaining parameters to a configuration of tokio-postgres.
+    ///
+    /// # Errors
+    /// Returns a failure with the name of a parameter that is not supported, or the error of tokio-postgres.
     pub(crate) fn config(mut self) -> Result<tokio_postgres::Config, Failure> {
         let password = self.0.remove("password");
         self.0.remove("passfile");
@@ -136,7 +144,7 @@ impl Parameters {
         let target = match target.as_deref() {
             None => None,
             Some("any" | "read-write" | "read-only") => target,
-            // A server that takes writes is what changes are made on.
+            // Changes require a server that accepts writes.
             Some("primary") => Some("read-write".to_owned()),
             Some(other) => {
                 return Err(option_error(format!(
@@ -154,7 +162,7 @@ impl Parameters {
                 (name, value) if SAME.contains(&name) => say(name, value),
                 ("keepalives_count", value) => say("keepalives_retries", value),
                 ("tcp_user_timeout", value) => say("tcp_user_timeout", &milliseconds(value)?),
-                // What the program does in any case.
+                // Parameters whose value is the behaviour of this program in any case.
                 ("client_encoding", value)
                     if ["auto", "utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {}
                 ("gssencmode", "disable" | "prefer")
@@ -170,7 +178,7 @@ impl Parameters {
         if let Some(target) = target {
             say("target_session_attrs", &target);
         }
-        // What tokio-postgres says of a wrong text does not repeat a password.
+        // The errors of tokio-postgres do not repeat the password.
         let mut config: tokio_postgres::Config = text
             .parse()
             .map_err(|why: tokio_postgres::Error| option_error(cli_support::outcome::chain(&why)))?;
@@ -180,8 +188,8 @@ impl Parameters {
         Ok(config)
     }
 
-    /// Returns the password for the first host from the password file. `None` if no line of the file matches, it cannot be
-    /// read, or others than its owner can read it, which is written to standard error.
+    /// Returns the password for the first host from the password file. `None` if no line matches, the file cannot be
+    /// read, or others than its owner can access it; the latter is reported on standard error.
     fn password_of(&self, around: &ProcessEnvironment<'_>) -> Option<String> {
         let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
         let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
@@ -194,7 +202,7 @@ impl Parameters {
         let first =
             |name: &str| self.0.get(name).and_then(|value| value.split(',').next()).unwrap_or_default();
         let host = if first("host").is_empty() { first("hostaddr") } else { first("host") };
-        // The default folder of sockets is known as localhost.
+        // The default socket folders match `localhost`.
         let host = if DEFAULT_FOLDERS.contains(&host) { "localhost" } else { host };
         let port = if first("port").is_empty() { "5432" } else { first("port") };
         let user = first("user");
@@ -212,9 +220,10 @@ impl Parameters {
     }
 }
 
-/// Folders that distributions put sockets into.
+/// Folders in which distributions put the server's socket.
 const DEFAULT_FOLDERS: [&str; 3] = ["/run/postgresql", "/var/run/postgresql", "/tmp"];
 
+/// Returns the first default folder that contains a socket for the first port, or the first folder.
 fn default_host(port: Option<&str>) -> String {
     let port = port.and_then(|ports| ports.split(',').next()).unwrap_or("5432");
     let socket = |folder: &&&str| {
@@ -224,14 +233,15 @@ fn default_host(port: Option<&str>) -> String {
     (*DEFAULT_FOLDERS.iter().find(socket).unwrap_or(&DEFAULT_FOLDERS[0])).to_owned()
 }
 
+/// Converts milliseconds to seconds, rounded up.
 fn milliseconds(value: &str) -> Result<String, Failure> {
     let number: u64 =
         value.parse().map_err(|_| option_error(format!("tcp_user_timeout={value} is not a number")))?;
     Ok(number.div_ceil(1000).to_string())
 }
 
-/// Splits a line of a password file into its five fields: host, port, database, user, password. `None` if it is a comment or
-/// has fewer.
+/// Splits a line of a password file into its five fields: host, port, database, user, password. `None` if it is a
+/// comment or has fewer fields.
 fn password_fields(line: &str) -> Option<[String; 5]> {
     if line.starts_with('#') {
         return None;
@@ -248,7 +258,10 @@ fn password_fields(line: &str) -> Option<[String; 5]> {
     fields.try_into().ok()
 }
 
-/// Returns the parameters of a service, from `file`, the user's file, or the system's. Fails if none of them has the service.
+/// Returns the parameters of a service, from `file`, the user's service file, or the system's.
+///
+/// # Errors
+/// Returns a failure if none of the files contains the service.
 fn service_of(
     name: &str,
     file: Option<&str>,
@@ -278,7 +291,8 @@ fn service_of(
     Err(option_error(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
 }
 
-/// Parses a connection string in keyword/value form, such as `host=db user='a b'`. A repeated key overrides.
+/// Parses a connection string in keyword/value form, such as `host=db user='a b'`. The last value of a repeated key
+/// counts.
 fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     let mut chars = text.chars().peekable();
@@ -316,7 +330,8 @@ fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> 
     }
 }
 
-/// Parses a connection URI after its scheme: `user:password@host:port,host:port/dbname?key=value`. A repeated key overrides.
+/// Parses a connection URI without its scheme: `user:password@host:port,host:port/dbname?key=value`. The last value of
+/// a repeated key counts.
 fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -353,6 +368,7 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
+/// Decodes percent-encoded text.
 fn percent_decode(text: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -1,4 +1,4 @@
-//! The manifest's file, read with every fault at its place.
+//! Reading of the manifest file, with every error at its position.
 
 use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings, Place};
@@ -9,7 +9,7 @@ use pg_ensure::DesiredState;
 use pg_ensure::manifest::{Document, Format, Manifest, Problems};
 use std::path::Path;
 
-/// The words of a manifest for hints.
+/// Hints for mistakes in a manifest: names and values of other programs, examples, and keys of secrets.
 pub(crate) const WORDS: Words = Words {
     foreign: &[
         ("user", "write [[ensure]] or [[role]]"),
@@ -42,7 +42,8 @@ pub(crate) const WORDS: Words = Words {
     secrets: &["password"],
 };
 
-/// Reads a manifest with its secrets. Everything that is wrong is found here, before any server is asked.
+/// Reads a manifest with its secrets, as JSON if the file name ends in `.json`, otherwise as TOML. All errors are
+/// reported at once, without contacting a server.
 pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
@@ -65,7 +66,7 @@ pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
     let format = if json { Format::Json } else { Format::Toml };
     let manifest = Manifest::read(&file, &text, format).map_err(|why| findings(&why))?;
     let mut secrets = |reference: &str| {
-        // A relative path would be looked for in another folder by a service than in a terminal.
+        // A relative path would depend on the working directory, which differs between a service and a terminal.
         if reference.starts_with("file:") && !reference.starts_with("file:/") {
             return Err("not an absolute path: begin it with /".to_owned());
         }

@@ -1,4 +1,4 @@
-//! The parts of the man page that `--help` does not have.
+//! Parts of the man page that `--help` does not contain.
 
 use cli_support::generate::Manual;
 use cli_support::reference::page;

@@ -1,10 +1,11 @@
-//! The names of a server's certificate, as libpq compares them: alternative names, else the common name.
+//! Verification of a server's name against its certificate, as in libpq: alternative names, or else the common name.
 
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::net::IpAddr;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Returns true if a certificate is valid at a time, in seconds since 1970.
+/// Returns `true` if the certificate is within its validity period at `now`, in seconds since 1970. `false` if it is
+/// malformed.
 pub(crate) fn is_valid_at(certificate: &CertificateDer<'_>, now: u64) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let (from, to) =
@@ -12,7 +13,8 @@ pub(crate) fn is_valid_at(certificate: &CertificateDer<'_>, now: u64) -> bool {
     i64::try_from(now).is_ok_and(|now| from <= now && now <= to)
 }
 
-/// Returns true if a certificate is for a server (`pq_verify_peer_name_matches_certificate()`).
+/// Returns `true` if a certificate is valid for a server name, like libpq's
+/// `pq_verify_peer_name_matches_certificate()`.
 pub(crate) fn is_for_server(certificate: &CertificateDer<'_>, server: &ServerName<'_>) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
     let alternatives = certificate.subject_alternative_name().ok().flatten();
@@ -39,7 +41,7 @@ pub(crate) fn is_for_server(certificate: &CertificateDer<'_>, server: &ServerNam
             (_, _) => {}
         }
     }
-    // The common name counts only where there is no other.
+    // The common name counts only if there are no alternative names.
     let common = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     match (named, common, server) {
         (false, Some(pattern), ServerName::DnsName(host)) => matches_dns_name(pattern, host.as_ref()),
@@ -50,8 +52,8 @@ pub(crate) fn is_for_server(certificate: &CertificateDer<'_>, server: &ServerNam
     }
 }
 
-/// Returns whether a host name matches a name of a certificate, without regard to case. `*` stands for exactly the first
-/// label. Unlike in libpq, at least two labels have to follow it: `*.org` matches nothing.
+/// Returns `true` if a host name matches a name in a certificate, without regard to case. `*` stands for exactly the
+/// first label. Unlike in libpq, at least two labels must follow it: `*.org` matches nothing.
 fn matches_dns_name(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;

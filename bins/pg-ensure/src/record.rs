@@ -1,6 +1,6 @@
-//! The record of the passwords that were set, for sessions that cannot read what the server stores.
+//! Record of the passwords that were set, for sessions that cannot read stored passwords.
 //!
-//! It holds SCRAM verifiers, never passwords, in a file that only its owner may read.
+//! The record contains SCRAM verifiers, never passwords, in a file that only its owner can read.
 
 use crate::args::ServerArgs;
 use cli_support::outcome::Failure;
@@ -13,14 +13,15 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// The SCRAM verifiers that earlier runs set on one server, kept in a state folder.
+/// The SCRAM verifiers that earlier runs set on one server. `path` is `None` without a state folder.
 pub(crate) struct Record {
     path: Option<PathBuf>,
     verifiers: BTreeMap<Name, Verifier>,
 }
 
 impl Record {
-    /// Reads the record of a server. It is empty if there is no state folder, or no file for the server.
+    /// Reads the record of a server. Empty without a state folder (`--state` or `$STATE_DIRECTORY`) or a file for the
+    /// server.
     pub(crate) fn read(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
         let folder = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
         let path = folder.map(|folder| folder.join(format!("{}.passwords", file_name(config))));
@@ -32,7 +33,7 @@ impl Record {
             }
             Some(Err(_)) | None => String::new(),
         };
-        // A line that cannot be read only means that its password is set once more.
+        // A line that cannot be parsed only causes its password to be set again.
         let verifiers = text.lines().filter_map(|line| {
             let (verifier, role) = line.split_once(' ')?;
             Some((Name::new(&unescaped(role)).ok()?, Verifier::parse(verifier).ok()?))
@@ -40,11 +41,13 @@ impl Record {
         Ok(Self { path, verifiers: verifiers.collect() })
     }
 
+    /// Returns the verifiers by role.
     pub(crate) fn verifiers(&self) -> BTreeMap<Name, Verifier> {
         self.verifiers.clone()
     }
 
-    /// Adds the verifiers that a run has stored, and writes the file.
+    /// Adds the verifiers that a run has stored, and writes the file atomically. No effect without a state folder or
+    /// verifiers.
     pub(crate) fn add(mut self, set: &BTreeMap<Name, SecretString>) -> Result<(), Failure> {
         let Some(path) = self.path.filter(|_| !set.is_empty()) else { return Ok(()) };
         for (name, verifier) in set {
@@ -74,8 +77,8 @@ impl Record {
     }
 }
 
-/// Returns the name of a server's file: its hosts and ports, with `_` for characters other than letters, digits, `-`, `+` and
-/// `.`.
+/// Returns the name of a server's file: its hosts and ports, with `_` for characters other than ASCII letters, digits,
+/// `-`, `+` and `.`.
 fn file_name(config: &Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
@@ -89,10 +92,12 @@ fn file_name(config: &Config) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || "-+.".contains(c) { c } else { '_' }).collect()
 }
 
+/// Escapes backslashes and line ends in a role name.
 fn escaped(name: &str) -> String {
     name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
+/// Reverses [`escaped`].
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();

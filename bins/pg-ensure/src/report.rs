@@ -1,4 +1,4 @@
-//! The display of plans and runs.
+//! Display of plans and runs, as text and JSON.
 
 use cli_support::finding::{self, Finding, Findings, Severity};
 use cli_support::progress::Progress;
@@ -8,6 +8,7 @@ use pg_ensure::plan::ExecutionScope;
 use pg_ensure::{Obstacle, Plan, Step};
 use serde_json::{Value, json};
 
+/// Returns a plan as JSON.
 pub(crate) fn plan_json(plan: &Plan) -> Value {
     json!({
         "server": plan.version.to_string(),
@@ -21,7 +22,8 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
     })
 }
 
-/// Returns what is blocked, and the notes, in the form that all programs of the family have. They are about objects of the server.
+/// Returns the blocked changes as errors and the notes as notes. Their place is an object of the server instead of a
+/// file.
 fn findings(plan: &Plan) -> Findings {
     let at = |key: &str| finding::Place { key: key.to_owned(), ..finding::Place::default() };
     let blocked = plan.blocked.iter().map(|blocked| {
@@ -33,7 +35,7 @@ fn findings(plan: &Plan) -> Findings {
     Findings::new(blocked.chain(notes).collect())
 }
 
-/// Returns the stable name of an obstacle.
+/// Returns the stable code of an obstacle.
 fn code(why: &Obstacle) -> &'static str {
     match why {
         Obstacle::NotNamed(_) => "destructive",
@@ -48,6 +50,7 @@ fn code(why: &Obstacle) -> &'static str {
     }
 }
 
+/// Returns steps as JSON: SQL, reason, risk, and database (null for the cluster).
 pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {
     steps
         .iter()
@@ -62,6 +65,7 @@ pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {
         .collect()
 }
 
+/// Prints a plan as a table, followed by blocked changes and notes.
 pub(crate) fn print_plan(plan: &Plan) {
     if plan.steps.is_empty() {
         println!("nothing to do");
@@ -86,6 +90,7 @@ pub(crate) fn print_plan(plan: &Plan) {
     print_rest(plan);
 }
 
+/// Prints the blocked changes and notes of a plan.
 pub(crate) fn print_rest(plan: &Plan) {
     for blocked in &plan.blocked {
         println!("blocked: {blocked}");
@@ -95,7 +100,7 @@ pub(crate) fn print_rest(plan: &Plan) {
     }
 }
 
-/// An observer that shows the progress of a run.
+/// Observer that shows the progress of a run.
 pub(crate) struct ProgressObserver(pub(crate) Progress);
 
 impl Observer for ProgressObserver {
@@ -118,7 +123,7 @@ impl Observer for ProgressObserver {
                 if *number == 1 {
                     self.0.begin(format!("{of} steps"));
                 }
-                // The text of a step is its SQL without secrets, as in the plan.
+                // The SQL of a step contains no secrets.
                 self.0.update(&format!("{number} of {of}: {}", step.reason));
             }
             Event::Retrying(why) => {

@@ -1,9 +1,9 @@
-//! The runtime that commands run in.
+//! The async runtime of the commands.
 
 use cli_support::outcome::Failure;
 use std::future::Future;
 
-/// Runs a future to its end on a new runtime with two threads.
+/// Runs a future to completion on a new runtime with two worker threads.
 pub(crate) fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     Ok(runtime.map_err(|why| Failure::Failed(format!("no runtime: {why}")))?.block_on(work))

@@ -1,4 +1,4 @@
-//! Plans that were saved to be looked at and applied later.
+//! Plans saved to a file, to be reviewed and applied later.
 
 use crate::report;
 use cli_support::outcome::Failure;
@@ -8,23 +8,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A plan in a file. `apply` compares its digest only; the steps are there for people to read.
+/// A plan in a file. `apply` compares the digest only; the steps are for review.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedPlan {
-    /// The program's version, since a digest means nothing to another.
+    /// Version of the program, since digests of different versions are not comparable.
     program: String,
-    /// The manifest's path.
+    /// Absolute path of the manifest.
     pub(crate) manifest: PathBuf,
-    /// The digest that binds the plan to its state.
+    /// Digest of the plan and the state that it was made for.
     digest: String,
-    /// The objects that the run may destroy.
+    /// Objects that the run may destroy.
     destroy: Vec<String>,
-    /// The plan as `plan --json` shows it.
+    /// Plan as `plan --json` prints it.
     plan: Value,
 }
 
 impl SavedPlan {
+    /// Writes a plan to a file.
     pub(crate) fn write(
         path: &Path,
         manifest: &Path,
@@ -44,6 +45,10 @@ impl SavedPlan {
         replace(path, text.as_bytes()).map_err(|why| Failure::because(&why))
     }
 
+    /// Reads a plan from a file.
+    ///
+    /// # Errors
+    /// Returns a configuration error if the file is not valid, or was saved by another version of the program.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
@@ -54,12 +59,14 @@ impl SavedPlan {
         Ok(saved)
     }
 
+    /// Returns the digest of the plan.
     pub(crate) fn digest(&self) -> Result<Digest, Failure> {
         self.digest
             .parse()
             .map_err(|why: pg_ensure::plan::InvalidDigest| Failure::Configuration(why.to_string()))
     }
 
+    /// Returns the consent that was given when the plan was saved.
     pub(crate) fn consent(&self) -> Result<Consent, Failure> {
         let mut consent = Consent::none();
         for what in &self.destroy {
@@ -72,6 +79,7 @@ impl SavedPlan {
     }
 }
 
+/// Creates a failure about a file.
 fn file_error(path: &Path, why: &str) -> Failure {
     Failure::Failed(format!("{}: {why}", path.display()))
 }

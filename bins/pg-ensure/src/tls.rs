@@ -38,14 +38,15 @@ pub(crate) enum Mode {
     VerifyFull,
 }
 
-/// The connector of TLS, for tokio-postgres.
+/// TLS connector for tokio-postgres. `server` is the name of the server of a connection, `None` for a Unix-domain
+/// socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     config: Arc<ClientConfig>,
     server: Option<ServerName<'static>>,
 }
 
-/// The files of a client certificate.
+/// Paths of a client certificate and its key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client<'c> {
     pub(crate) certificate: &'c Path,
@@ -53,12 +54,13 @@ pub(crate) struct Client<'c> {
 }
 
 impl Client<'_> {
+    /// Reads the certificate chain and the key.
     fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
         let wrong = |why: String| Failure::Configuration(format!("{}: {why}", self.certificate.display()));
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_file_iter(self.certificate).map_err(|why| wrong(why.to_string()))?.collect();
         let chain = chain.map_err(|why| wrong(why.to_string()))?;
-        // By the rules for secrets, which are PostgreSQL's own for keys.
+        // By the rules for secrets, which are those of PostgreSQL for private keys.
         let bytes = Reference::File(self.key.to_owned()).read_bytes()?;
         let key = PrivateKeyDer::from_pem_slice(&bytes)
             .map_err(|why| Failure::Configuration(format!("{}: {why}", self.key.display())))?;
@@ -67,6 +69,8 @@ impl Client<'_> {
 }
 
 impl Connector {
+    /// Creates a connector. `roots` is the path of `sslrootcert`, which with `require` enables verification of the
+    /// certificate chain.
     pub(crate) fn new(mode: Mode, roots: Option<&Path>, client: Option<Client<'_>>) -> Result<Self, Failure> {
         let provider = Arc::new(provider::default_provider());
         let check = match (mode, roots) {
@@ -106,8 +110,8 @@ impl Connector {
     }
 }
 
-/// Loads the certificates to trust: as a store and, where they are from the file `path`, one by one. Without a path, or with
-/// `system`, the store has the system's.
+/// Loads the trusted certificates: as a store, and individually if they are from the file `path`. Without a path, or
+/// with `system`, the store contains the system's.
 fn load_roots(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
     let mut store = RootCertStore::empty();
     let mut all = Vec::new();
@@ -128,6 +132,7 @@ fn load_roots(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<
     Ok((store, all))
 }
 
+/// Extent of the verification of a server certificate: none, the chain, or the chain and the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Nothing,
@@ -135,12 +140,12 @@ enum Check {
     Name,
 }
 
-/// The verifier of server certificates. It checks as much as the mode demands.
+/// Verifier of server certificates to the extent of the mode. `inner` is `None` if nothing is verified.
 #[derive(Debug)]
 struct Verifier {
     check: Check,
     inner: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificates of `sslrootcert`.
+    /// Certificates of `sslrootcert`.
     roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -155,8 +160,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        // A server's own certificate in `sslrootcert` is trusted as it is, as OpenSSL does: such is one made by
-        // `openssl req -x509`, as PostgreSQL's manual says.
+        // A server certificate that is itself in `sslrootcert` is trusted directly, as in OpenSSL: PostgreSQL's manual
+        // creates such certificates by `openssl req -x509`.
         let pinned = self.roots.iter().any(|root| root.as_ref() == end_entity.as_ref());
         let verified = if pinned {
             let valid = names::is_valid_at(end_entity, now.as_secs());
@@ -214,7 +219,7 @@ where
     type Error = rustls_pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Self, Self::Error> {
-        // A socket has no name, and no TLS.
+        // A Unix-domain socket has no server name, and does not support TLS.
         let server = if domain.is_empty() { None } else { Some(ServerName::try_from(domain.to_owned())?) };
         Ok(Self { config: Arc::clone(&self.config), server })
     }
@@ -238,7 +243,7 @@ where
     }
 }
 
-/// A TLS connection, which knows its channel binding.
+/// A TLS connection with its channel binding.
 pub(crate) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
@@ -266,8 +271,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
-    /// Returns the binding `tls-server-end-point` (RFC 5929 §4.1), a hash of the server's certificate, or none if the
-    /// certificate has no such hash.
+    /// Returns the channel binding `tls-server-end-point` (RFC 5929 §4.1), a hash of the server's certificate, or none
+    /// if the certificate has no hash for it.
     fn channel_binding(&self) -> ChannelBinding {
         let certificate = self.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let hash = certificate.and_then(|certificate| end_point_hash(certificate));

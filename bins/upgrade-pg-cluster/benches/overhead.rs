@@ -1,10 +1,10 @@
-//! What the program adds to bare `pg_upgrade` on the same data: `cargo bench -p upgrade-pg-cluster`.
+//! Overhead of the program over bare `pg_upgrade` with the same data: `cargo bench -p upgrade-pg-cluster`.
 //!
-//! Bare means the commands of PostgreSQL's manual, typed without a pause: initdb, pg_upgrade --check, pg_upgrade, start,
-//! vacuumdb as pg_upgrade advises. The program does the same, and its preflight, inventory, comparison and journal; both
-//! without a backup. Each side starts with a copy of the same stopped cluster and with cold caches where root can drop
-//! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` how often; the best of
-//! each side are compared, since what else the machine does only ever adds.
+//! The bare commands are those of PostgreSQL's manual, without pauses: initdb, pg_upgrade --check, pg_upgrade, start,
+//! vacuumdb as pg_upgrade recommends. The program runs the same commands, and its preflight, inventory, comparison and
+//! journal. Both make no backup, and start with a copy of the same stopped cluster, with cold caches if root can drop
+//! them. `SIZE` is the scale of pgbench (15 MB each), `ROUNDS` the number of rounds; the best of each are compared,
+//! since other load only adds time.
 
 #[path = "../tests/upgrade/lab/mod.rs"]
 mod lab;
@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Returns the number in an environment variable, or `default`.
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -53,7 +54,7 @@ fn main() {
             fresh(&lab, &master);
             by_hand(&lab)
         };
-        // Who goes first changes, so that neither side has the quieter disk.
+        // The order alternates, so that neither side has a quieter disk.
         let ((took, record), (all, without)) = if round % 2 == 0 {
             let first = program();
             (first, by_hand())
@@ -80,7 +81,7 @@ fn main() {
         (whole.as_secs_f64() / bare.as_secs_f64() - 1.0) * 100.0
     );
     let to_switch = |record: &serde_json::Value| -> u64 {
-        // From the begin of the run to the end of the switch: the new cluster is ready, as after pg_upgrade.
+        // From the beginning of the run to the end of the switch, when the new cluster is ready, as after pg_upgrade.
         let entries = record["history"].as_array().expect("a list");
         let commit = entries.iter().rfind(|entry| entry["step"] == "commit").expect("it was taken");
         commit["ended"].as_u64().expect("a time") - entries[0]["began"].as_u64().expect("a time")
@@ -98,18 +99,18 @@ fn main() {
     }
 }
 
-/// A copy of the cluster and nothing else, written out and out of the caches.
+/// Replaces all directories by a fresh copy of the cluster, and drops the caches if permitted.
 fn fresh(lab: &Lab, master: &Path) {
     for path in [lab.old(), lab.new_data(), lab.work()] {
         let _ = fs::remove_dir_all(path);
     }
     succeed(Command::new("cp").args(["-a", "--reflink=never"]).arg(master).arg(lab.old()));
     succeed(&mut Command::new("sync"));
-    // Only root may; both sides have the same either way.
+    // Only root may drop the caches; both sides have the same conditions.
     let _ = fs::write("/proc/sys/vm/drop_caches", "3");
 }
 
-/// The manual's commands. Returns their time, and that of initdb and pg_upgrade alone.
+/// Runs the commands of the manual. Returns their total time, and the time of initdb and pg_upgrade alone.
 fn by_hand(lab: &Lab) -> (Duration, Duration) {
     let began = Instant::now();
     let mut initdb = as_account(&lab.new_bin.join("initdb"));
@@ -130,7 +131,7 @@ fn by_hand(lab: &Lab) -> (Duration, Duration) {
     };
     upgrade(true);
     alone += upgrade(false);
-    // As a person carries it over.
+    // As an operator would carry it over.
     fs::copy(lab.old().join("postgresql.conf"), lab.new_data().join("postgresql.conf")).expect("a copy");
     lab.start_new();
     for round in [&["--analyze-in-stages", "--missing-stats-only"][..], &["--analyze-only"]] {
@@ -148,7 +149,7 @@ fn by_hand(lab: &Lab) -> (Duration, Duration) {
     (all, alone)
 }
 
-/// The least: what else the machine does only ever adds.
+/// Returns the shortest duration, since other load only adds time.
 fn best(all: Vec<Duration>) -> Duration {
     all.into_iter().min().unwrap_or_default()
 }

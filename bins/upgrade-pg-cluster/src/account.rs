@@ -1,9 +1,9 @@
-//! Root becomes the cluster's owner.
+//! Running as the owner of the cluster when started by root.
 //!
-//! Everything but a service is the owner's business: PostgreSQL's programs refuse root, and root writing into folders of
-//! another account follows links that this account may have laid. So the program starts itself again as the owner, and
-//! does nothing itself but stop and start the service when that process ends and asks for it. What that process had done
-//! is in the journal, from which the next one goes on.
+//! Everything except services is done as the owner: PostgreSQL's programs refuse to run as root, and writing as root
+//! into folders of another account would follow links that the account may have placed there. The program starts itself
+//! again as the owner, and itself only stops and starts the service when that process exits with a status that requests
+//! it. The next process continues from the journal.
 
 use crate::service::Systemd;
 use cli_support::account::Account;
@@ -14,27 +14,31 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Set for the process that root has started as the owner.
+/// Environment variable that marks the process that root started as the owner.
 pub(crate) const CHILD: &str = "UPGRADE_PG_CLUSTER_CHILD";
 
-/// The status by which that process asks for the service to be stopped.
+/// Exit status by which that process requests that the service be stopped.
 pub(crate) const STOP: u8 = 100;
 
-/// The status by which it asks for the service to be started.
+/// Exit status by which that process requests that the service be started.
 pub(crate) const START: u8 = 101;
 
-/// Returns true if this process is root.
+/// Returns `true` if this process runs as root.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
-/// Returns true if root has started this process as the owner.
+/// Returns `true` if root has started this process as the owner.
 pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs this program as the owner of a folder until it is done, and returns its exit code. Whenever it asks for that, the
-/// service `stop` is stopped, or `start` started.
+/// Runs this program as the owner of `folder` until it is done, and returns its exit code. On request of that process,
+/// the unit `stop` is stopped, and the unit `start`, or else `stop`, is started.
+///
+/// # Errors
+/// Returns a failure if the owner is root or cannot run the program, the process is killed, or setting the service has
+/// no effect.
 pub(crate) fn run_as_owner(
     folder: &Path,
     stop: Option<&str>,
@@ -66,7 +70,7 @@ pub(crate) fn run_as_owner(
     loop {
         let mut child = Command::new(&program);
         let mut given = std::env::args_os();
-        // The name is where the versions may be.
+        // The versions may be part of the name.
         child.arg0(given.next().unwrap_or_default()).args(given).env(CHILD, "1");
         let status = child.uid(about.uid()).gid(about.gid()).current_dir("/").status().map_err(failed)?;
         let code = status.code().and_then(|code| u8::try_from(code).ok());

@@ -165,7 +165,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Parses an age: a number and one of the units `w`, `d`, `h`, `m` and `s`.
+/// Parses an age: a whole number and one of the units `w`, `d`, `h`, `m` (minutes) and `s`.
 fn age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a valid age: expected one such as 30d, 2w or 12h");
     let (number, unit) =
@@ -190,8 +190,8 @@ pub(crate) enum Action {
 }
 
 impl Args {
-    /// Returns the action of a command that changes something. Without a command it is [`Action::Run`], or with `--rollback`
-    /// [`Action::Rollback`]. `None` if the command changes nothing, or belongs to the shell.
+    /// Returns the action of a command that changes the cluster. Without a command it is [`Action::Run`], or with
+    /// `--rollback` [`Action::Rollback`]. `None` for commands that do not upgrade or roll back.
     pub(crate) fn action(&self) -> Option<Action> {
         match (&self.command, self.rollback) {
             (Some(Command::Rollback), _) | (None, true) => Some(Action::Rollback),
@@ -211,7 +211,7 @@ impl Args {
         }
     }
 
-    /// Returns the command to use in place of a call without one, which is deprecated. `None` if the call has a command.
+    /// Returns the command to use instead of a call without one, which is deprecated. `None` if the call has a command.
     pub(crate) fn replacement_command(&self) -> Option<&'static str> {
         match (&self.command, self.rollback) {
             (None, true) => Some("rollback"),
@@ -220,7 +220,11 @@ impl Args {
         }
     }
 
-    /// Returns the request, with the versions from the flags, or else from `called`, the name that the program was called by.
+    /// Returns the request. The versions are those of the options, or else those in `called`, the name that the program
+    /// was called by.
+    ///
+    /// # Errors
+    /// Returns a failure if the versions are missing, or a path cannot be made absolute.
     pub(crate) fn request(&self, called: &str) -> Result<Request, Failure> {
         let named = versions_in_name(called);
         let from = self.from.or(named.map(|(from, _)| from));

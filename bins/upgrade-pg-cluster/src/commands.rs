@@ -17,7 +17,7 @@ use pg_upgrade::{
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Runs the command; `called` is the name that the program was called by.
+/// Runs the command. `called` is the name that the program was called by. Returns the exit code.
 pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if let Some(Command::Shell(generate)) = &args.command {
         return generate.outcome(Line::command(), &MANUAL).map(Into::into);
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if account::is_root() {
         let stop = if let StopMethod::Service(unit) = &stopping { Some(unit.as_str()) } else { None };
         let folder = if upgrade.old_data().exists() { upgrade.old_data() } else { upgrade.base() };
-        // Going back starts the old server, whatever the new one's unit is called.
+        // A rollback starts the old server, whatever the unit of the new one is.
         let rolls_back = args.action() == Some(Action::Rollback);
         let start = if rolls_back { None } else { start_service.as_deref() };
         warn_deprecated(args);
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Returns the failure where no upgrade has begun.
+/// Returns the failure of a command that needs an upgrade when none has begun.
 fn no_upgrade_error() -> Failure {
     Failure::Failed("no upgrade has begun here".to_owned())
 }
@@ -122,6 +122,7 @@ fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Res
     Ok(Done::Fine.into())
 }
 
+/// Rehearses the upgrade, and prints the result.
 fn rehearse(
     upgrade: &Upgrade,
     rehearsing: &RehearsalOptions,
@@ -146,6 +147,7 @@ fn rehearse(
     Ok(Done::Fine.into())
 }
 
+/// Plans the upgrade, and prints steps and findings.
 fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     if as_json {
@@ -156,10 +158,11 @@ fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(if passes(&plan.findings) { Done::Fine } else { Done::Differences }.into())
 }
 
-/// The codes of findings that are about the machine, and count only when an upgrade is run.
+/// Codes of findings about the host, which `check` omits, since they only matter when an upgrade is run.
 const RUN_ONLY_CODES: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
+/// Prints the findings about the cluster for a later version.
 fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     let mut findings = plan.findings;
@@ -175,6 +178,7 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(if passes(&findings) { Done::Fine } else { Done::Differences }.into())
 }
 
+/// Prints the state of the upgrade, and whether a rollback is possible.
 fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let Some(record) = upgrade.status().map_err(|why| failure(&why))? else {
         if as_json {
@@ -198,14 +202,14 @@ fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(Done::Fine.into())
 }
 
-/// Warns on standard error if the program was called without a command, and says which to use.
+/// Warns on standard error if the program was called without a command, and names the command to use.
 fn warn_deprecated(args: &Args) {
     if let Some(command) = args.replacement_command() {
         eprintln!("{}: deprecated without a command: use `{0} {command}`", crate::NAME);
     }
 }
 
-/// Returns the next step of the operator after a failure. `None` if there is no unfinished upgrade.
+/// Returns the next step for the operator after a failure. `None` if there is no unfinished upgrade.
 fn advice(upgrade: &Upgrade) -> Option<String> {
     let record = upgrade.status().ok()??;
     let back = match upgrade.way_back(&record) {
@@ -219,7 +223,7 @@ fn advice(upgrade: &Upgrade) -> Option<String> {
     }
 }
 
-/// Reports a failure as text or JSON, or to the parent process as an exit code.
+/// Prints a failure as text or JSON. The child of a root process returns an exit code that requests a service instead.
 fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
     match why {
         UpgradeError::ServiceNeeded { start, .. } if account::is_child() => {

@@ -1,21 +1,21 @@
-//! The options that concern each command. Every option is accepted before and after each command, as documented; `--help`, man pages
-//! and completions show it where it has an effect.
+//! The options that apply to each command. Every option is accepted before and after each command; `--help`, man pages
+//! and completions show it only where it has an effect.
 
 use crate::args::Args;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, Error, FromArgMatches, Parser};
 
-/// The options that name an upgrade and its folders.
+/// Options that identify an upgrade and its directories.
 const UPGRADE: &[&str] = &["from", "to", "base", "cluster", "old_data", "new_data"];
-/// The options by which the old cluster is read.
+/// Options for reading the old cluster.
 const OLD: &[&str] = &["from", "base", "cluster", "old_data", "old_config", "old_bin", "superuser", "accept"];
-/// The options of the way from one cluster to the other.
+/// Options for the transfer to the new cluster.
 const WAY: &[&str] = &["new_bin", "waldir", "mode", "jobs", "reindex_online", "amcheck"];
-/// The options of the backup, and of stopping and starting servers.
+/// Options for the backup, and for stopping and starting servers.
 const RUN: &[&str] =
     &["backup", "backup_dump", "backup_exists", "service", "new_service", "stop", "no_start", "until"];
 
-/// The commands, and the options that concern them. No option of these concerns a command that is not here.
+/// The commands, with the options that apply to them. None of these options applies to a command that is not listed.
 const CONCERN: &[(&str, &[&[&str]])] = &[
     ("plan", &[UPGRADE, OLD, WAY, RUN]),
     ("check", &[OLD]),
@@ -27,13 +27,13 @@ const CONCERN: &[(&str, &[&[&str]])] = &[
     ("gc", &[&["base"]]),
 ];
 
-/// Returns whether an option concerns a command.
+/// Returns `true` if an option applies to a command.
 fn concerns(command: &str, option: &str) -> bool {
     let lists = CONCERN.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, lists)| lists);
     lists.iter().any(|list| list.contains(&option))
 }
 
-/// Returns the options of the tables, each once.
+/// Returns all options of the tables, sorted and each once.
 fn options() -> Vec<&'static str> {
     let mut all = [UPGRADE, OLD, WAY, RUN].concat();
     all.sort_unstable();
@@ -41,11 +41,11 @@ fn options() -> Vec<&'static str> {
     all
 }
 
-/// The command line, whose commands show the options that concern them.
+/// The command line, whose commands show the options that apply to them.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) args: Args,
-    /// The options that were given to a command that they do not concern.
+    /// Messages about options that were given to a command to which they do not apply.
     pub(crate) unused: Vec<String>,
 }
 
@@ -59,7 +59,8 @@ impl CommandFactory for Line {
     }
 }
 
-/// Gives each command the options, hidden where they do not concern it. Without a command only those that name the upgrade are shown.
+/// Adds the options to each command, hidden where they do not apply. Without a command, only those that identify the
+/// upgrade are shown.
 fn shown(mut program: Command) -> Command {
     let args: Vec<_> =
         program.get_arguments().filter(|arg| options().contains(&arg.get_id().as_str())).cloned().collect();
@@ -87,6 +88,7 @@ impl FromArgMatches for Line {
 
 impl Parser for Line {}
 
+/// Returns a message for each option that was given to a command to which it does not apply.
 fn unused(matches: &ArgMatches) -> Vec<String> {
     let Some((command, given)) = matches.subcommand() else { return Vec::new() };
     let is_given = |option: &str| matches!(given.value_source(option), Some(ValueSource::CommandLine));

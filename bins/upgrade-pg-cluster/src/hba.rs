@@ -1,10 +1,10 @@
-//! `pg_hba.conf` compared by meaning under both versions.
+//! Comparison of the decisions of `pg_hba.conf` under both versions.
 
 use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
 use pg_upgrade::{HbaChecker, HbaComparison, Major};
 use std::path::Path;
 
-/// The checker that reads `pg_hba.conf` as each version does, and compares the rules.
+/// Checker that parses `pg_hba.conf` as each version does, and compares the decisions of the rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleComparison;
 
@@ -38,6 +38,7 @@ impl HbaChecker for RuleComparison {
     }
 }
 
+/// Reads included files from the file system.
 struct FileSystem;
 
 impl Include for FileSystem {
@@ -51,6 +52,7 @@ impl Include for FileSystem {
     }
 }
 
+/// Converts an I/O error to an error of an included file.
 fn words(why: &std::io::Error) -> IncludeError {
     match why.kind() {
         std::io::ErrorKind::NotFound => IncludeError::Missing,

@@ -1,9 +1,9 @@
-//! Progress on the terminal.
+//! Display of progress on the terminal.
 
 use cli_support::progress::Progress;
 use pg_upgrade::{Observer, Step};
 
-/// An observer that shows one line for each step.
+/// Observer that shows one line per step.
 #[derive(Debug)]
 pub(crate) struct LineObserver {
     progress: Progress,
@@ -21,7 +21,7 @@ impl Observer for LineObserver {
     }
 
     fn end(&mut self, _: Step, how: &str) {
-        // The time is put behind by the progress itself.
+        // The progress display appends the duration itself.
         self.progress.end(how.split(" in ").next().unwrap_or(how));
     }
 

@@ -1,4 +1,4 @@
-//! Stopping and starting services: by `systemctl`, or by the parent that has the right to.
+//! Stopping and starting of services: by `systemctl`, or by the parent process, which has the permission.
 
 use pg_upgrade::Services;
 use std::process::{Command, Stdio};
@@ -24,7 +24,8 @@ impl Services for Systemd {
     }
 }
 
-/// Services that the parent process stops and starts: this process only ends with a status that asks for it.
+/// Services that the parent process stops and starts. [`set`](Services::set) always returns `false`, so that this
+/// process exits with a status that requests it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentProcess;
 

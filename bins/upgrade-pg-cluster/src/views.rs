@@ -1,4 +1,4 @@
-//! The display of plans, states and findings, as text and as JSON.
+//! Display of plans, states and findings, as text and as JSON.
 
 use cli_support::finding::Place;
 use cli_support::table::Table;
@@ -6,10 +6,12 @@ use pg_upgrade::{Finding, GcReport, Outcome, Plan, Record, Rehearsal, Severity, 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+/// Returns a record as JSON.
 pub(crate) fn record(record: &Record) -> Value {
     serde_json::to_value(record).unwrap_or_default()
 }
 
+/// Returns a record with the outcome of a run as JSON.
 pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
     let (name, step) = match outcome {
         Outcome::Done => ("done", None),
@@ -23,6 +25,7 @@ pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
     value
 }
 
+/// Returns the result of a rehearsal as JSON.
 pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
     let steps: Vec<Value> = rehearsal
         .record
@@ -38,6 +41,7 @@ pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
         "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
 }
 
+/// Returns the result of a rehearsal as text.
 pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
     let mut out = findings_text(&rehearsal.findings);
     let mut table = Table::new(["STEP", "TOOK", ""]);
@@ -52,6 +56,7 @@ pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
     out
 }
 
+/// Returns findings as a table.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut table = Table::new(["", "CODE", "WHAT"]);
     for finding in findings {
@@ -61,7 +66,7 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     table.to_string()
 }
 
-/// Converts findings into the JSON that all programs of the workspace print. They are about a cluster, not about a line.
+/// Returns findings in the JSON form of all programs of the workspace. Their place is a code instead of a line.
 pub(crate) fn findings(findings: &[Finding]) -> Value {
     let one = |finding: &Finding| {
         let mut value = serde_json::to_value(finding).unwrap_or_default();
@@ -72,6 +77,7 @@ pub(crate) fn findings(findings: &[Finding]) -> Value {
     findings.iter().map(one).collect::<Vec<_>>().into()
 }
 
+/// Returns a plan as JSON.
 pub(crate) fn plan(plan: &Plan) -> Value {
     let facts = &plan.facts;
     let steps: Vec<Value> = plan
@@ -85,6 +91,7 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         "mode": facts.mode, "steps": steps, "findings": findings(&plan.findings), "passes": passes(&plan.findings)})
 }
 
+/// Returns a plan as text.
 pub(crate) fn plan_text(plan: &Plan) -> String {
     let facts = &plan.facts;
     let mut out = format!(
@@ -110,6 +117,7 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
     out
 }
 
+/// Returns the state of an upgrade as text. `no_way_back` is the reason why a rollback is not possible.
 pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> String {
     let standing = match record.state {
         State::Ready(step) => format!("next is {step}: {}", step.what()),
@@ -138,6 +146,7 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
     out
 }
 
+/// Prints the result of garbage collection, as text or JSON.
 pub(crate) fn garbage(garbage: &GcReport, dry: bool, as_json: bool) {
     if as_json {
         let removed: Vec<Value> =

@@ -82,14 +82,14 @@ impl Acl {
     pub fn default_of(kind: ObjectKind, owner: &Name, version: Version) -> Self {
         let mut acl = Self::default();
         acl.grant(&Grantee::Public, owner, kind.public_default(), Privileges::NONE);
-        // A column's owner has what the table gives.
+        // The owner of a column has the privileges of the table.
         if kind != ObjectKind::Column {
             acl.grant(&owner.clone().into(), owner, kind.all(version), Privileges::NONE);
         }
         acl
     }
 
-    /// Returns the entries as grantee, grantor and privileges, ordered by grantee and grantor.
+    /// Returns the entries as grantee, grantor and privileges, ordered by grantee and then by grantor.
     pub fn iter(&self) -> impl Iterator<Item = (&Grantee, &Name, EntryPrivileges)> {
         self.0.iter().map(|((grantee, grantor), rights)| (grantee, grantor, *rights))
     }
@@ -100,7 +100,7 @@ impl Acl {
         self.0.is_empty()
     }
 
-    /// Returns the privileges of a grantee, united over all grantors.
+    /// Returns the union of a grantee's privileges over all grantors.
     #[must_use]
     pub fn privileges_of(&self, grantee: &Grantee) -> EntryPrivileges {
         let mut held = EntryPrivileges::default();
@@ -113,7 +113,8 @@ impl Acl {
         self.0.iter().filter(move |((who, _), _)| who == grantee).map(|((_, by), rights)| (by, *rights))
     }
 
-    /// Adds an entry that grants `privileges` to the grantee, those of them in `grantable` with the grant option. Nothing is executed.
+    /// Adds privileges to the entry of a grantee and grantor. Those in `grantable` are added with the grant option,
+    /// even if `privileges` lacks them. Nothing is executed.
     pub fn grant(
         &mut self,
         grantee: &Grantee,
@@ -128,20 +129,21 @@ impl Acl {
         }
     }
 
-    /// Revokes privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by grant options that it
-    /// loses. Does not execute SQL.
+    /// Removes privileges that `grantor` granted, as REVOKE … CASCADE does: also those that the grantee granted to
+    /// others by grant options that it loses. `owner` is the object's owner, whose grants are not affected. Nothing is
+    /// executed.
     pub fn revoke(&mut self, grantee: &Grantee, grantor: &Name, privileges: Privileges, owner: &Name) {
         self.revoke_cascade(grantee, grantor, privileges, privileges, owner);
     }
 
-    /// Revokes the grant option for privileges that `grantor` granted, with CASCADE: also what the grantee granted to others by it.
-    /// Does not execute SQL.
+    /// Removes the grant option for privileges that `grantor` granted, as REVOKE GRANT OPTION … CASCADE does: also the
+    /// privileges that the grantee granted to others by it. `owner` is the object's owner. Nothing is executed.
     pub fn revoke_option(&mut self, grantee: &Grantee, grantor: &Name, grantable: Privileges, owner: &Name) {
         self.revoke_cascade(grantee, grantor, Privileges::NONE, grantable, owner);
     }
 
-    /// Removes the privileges `gone` and the grant options `options` from the entry of a grantee and grantor, and then what the
-    /// grantee granted by options that it no longer has.
+    /// Removes the privileges `gone` and the grant options `options` from the entry of a grantee and grantor, and then
+    /// the privileges that the grantee granted by options that it no longer has.
     fn revoke_cascade(
         &mut self,
         grantee: &Grantee,
@@ -178,7 +180,7 @@ impl Acl {
             .collect()
     }
 
-    /// Returns the list after a change of the object's owner, as the server's `aclnewowner()` does.
+    /// Returns the list after a change of the object's owner from `old` to `new`, as the server's `aclnewowner()` does.
     #[must_use]
     pub fn with_owner(&self, old: &Name, new: &Name) -> Self {
         let swap = |name: &Name| if name == old { new.clone() } else { name.clone() };

@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AclError {
-    /// The item lacks a part; its text.
+    /// The item does not have the form `grantee=privileges/grantor`; its text.
     #[error("the aclitem {0:?} has no \"=\" and \"/\" where they belong")]
     Shape(String),
     /// A letter does not stand for a privilege.
@@ -31,7 +31,7 @@ pub enum AclError {
 }
 
 impl Acl {
-    /// Parses ACL items.
+    /// Parses ACL items. An empty grantee is PUBLIC.
     ///
     /// # Errors
     /// Returns an [`AclError`] for the first malformed item.
@@ -43,6 +43,7 @@ impl Acl {
         Ok(acl)
     }
 
+    /// Parses one ACL item and adds its entry.
     fn parse_item(&mut self, item: &str) -> Result<(), AclError> {
         let shape = || AclError::Shape(item.to_owned());
         let name =
@@ -72,7 +73,7 @@ impl Acl {
         Ok(())
     }
 
-    /// Returns the entries as ACL items, sorted by grantee and grantor.
+    /// Returns the entries as ACL items, sorted by grantee and grantor. Role names are quoted as the server does.
     #[must_use]
     pub fn items(&self) -> Vec<String> {
         let role = |name: &str| {
@@ -100,8 +101,8 @@ impl Acl {
     }
 }
 
-/// Parses a role name, quoted or not, up to `=` or `/`. Returns the name and the rest from that character on. `None` if neither
-/// follows.
+/// Parses a role name, which may be quoted, up to an unquoted `=` or `/` or the end of the text. Returns the name and
+/// the rest from that character on. `None` if a quote is not closed.
 fn role(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut quoted = false;

@@ -27,7 +27,7 @@ pub enum Privilege {
     AlterSystem,
 }
 
-/// The word is not the name of a privilege.
+/// Error of a word that is not the name of a privilege.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is not a PostgreSQL privilege: expected one such as \"select\" or \"usage\"")]
 pub struct UnknownPrivilege(pub String);
@@ -74,7 +74,7 @@ impl Privilege {
         }
     }
 
-    /// Returns the privilege of a letter in an ACL item, if any.
+    /// Returns the privilege of a letter in an ACL item. `None` for an unknown letter.
     #[must_use]
     pub fn from_letter(letter: char) -> Option<Self> {
         Self::ALL.into_iter().find(|privilege| privilege.letter() == letter)
@@ -102,6 +102,7 @@ impl Privilege {
         }
     }
 
+    /// Returns the bit of this privilege in [`Privileges`].
     fn bit(self) -> u16 {
         1 << self as u16
     }
@@ -110,7 +111,7 @@ impl Privilege {
 impl FromStr for Privilege {
     type Err = UnknownPrivilege;
 
-    /// Parses a name, ignoring case. `temp` means `temporary`; a blank may be `_` or `-`.
+    /// Parses the name of a privilege, ignoring case. `temp` means `temporary`; `_` or `-` may replace a space.
     fn from_str(word: &str) -> Result<Self, UnknownPrivilege> {
         let plain = word.to_ascii_uppercase().replace(['_', '-'], " ");
         let plain = if plain == "TEMP" { "TEMPORARY" } else { &plain };
@@ -150,7 +151,7 @@ impl Privileges {
         Privilege::ALL.into_iter().filter(move |privilege| self.contains(*privilege))
     }
 
-    /// Returns the SQL keywords, separated by commas.
+    /// Returns the SQL keywords, separated by commas. Empty for an empty set.
     #[must_use]
     pub fn sql(self) -> String {
         self.iter().map(Privilege::sql).collect::<Vec<_>>().join(", ")
@@ -216,7 +217,7 @@ pub enum ObjectKind {
     Tablespace,
     Parameter,
     Schema,
-    /// Tables, views, materialised views, foreign and partitioned tables.
+    /// Tables, views, materialized views, foreign and partitioned tables.
     Table,
     Column,
     Sequence,
@@ -231,7 +232,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Returns the privileges of `ALL` for this kind of object on a version.
+    /// Returns the privileges of `ALL` for this kind of object in this version of PostgreSQL.
     #[must_use]
     pub fn all(self, version: Version) -> Privileges {
         use Privilege as P;

@@ -1,4 +1,4 @@
-//! Applying a desired state: under an advisory lock, with a new plan made under it, and verified afterwards.
+//! Application of a desired state: under an advisory lock, with a plan made under that lock, and verified afterwards.
 
 use super::connect::{Connection, Server};
 use super::error::Error;
@@ -18,7 +18,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// Key of the advisory lock: "pg-ensur" in ASCII.
 const LOCK_KEY: i64 = 0x7067_2d65_6e73_7572;
-/// Maximum number of plans of a run. Each follows the creation of databases, whose contents were not known before.
+/// Maximum number of plans executed in one run. Later plans cover the contents of databases that an earlier one
+/// created.
 const MAX_PLANS: usize = 4;
 
 /// Options of a run.
@@ -27,7 +28,8 @@ const MAX_PLANS: usize = 4;
 pub struct ApplyOptions {
     /// Objects that may be destroyed. Default: none.
     pub consent: Consent,
-    /// Digest of the agreed plan. If set, a run whose plan differs fails with [`Error::Moved`].
+    /// Digest of the agreed plan. If set, a run whose plan differs fails with [`Error::Moved`], and only the steps of
+    /// that plan are executed. Default: `None`.
     pub expected: Option<Digest>,
     /// Maximum number of attempts. A run is repeated after a transient error. Default: 8.
     pub attempts: u32,
@@ -56,14 +58,14 @@ impl ApplyOptions {
         self
     }
 
-    /// Sets the maximum number of attempts, at least 1.
+    /// Sets the maximum number of attempts. 0 has the effect of 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// Sets the maximum number of statements in flight.
+    /// Sets the maximum number of statements sent before their results are awaited. 0 has the effect of 1.
     #[must_use]
     pub fn pipeline(mut self, statements: usize) -> Self {
         self.pipeline = statements;
@@ -75,7 +77,8 @@ impl ApplyOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The server is a standby. Nothing was changed, since it replicates the state of its primary. Apply again after a promotion.
+    /// The server is a standby. Nothing was changed, since a standby replicates the state of its primary. The state can
+    /// be applied after a promotion.
     Standby,
     /// The server was inspected, and changed where it differed. See [`AppliedChanges::is_complete`].
     Applied(AppliedChanges),
@@ -85,16 +88,16 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AppliedChanges {
-    /// Steps that were executed, in order.
+    /// Steps that were executed, in order, over all attempts of the run.
     pub done: Vec<Step>,
     /// The remaining plan. It has no steps, only blocked changes and notes.
     pub left: Plan,
-    /// Verifiers that were stored, by role, for [`Server::known_passwords`] in a later run.
+    /// Verifiers that were stored by this run, by role, for [`Server::known_passwords`] in a later run.
     pub passwords: BTreeMap<Name, SecretString>,
 }
 
 impl AppliedChanges {
-    /// Returns `true` if the cluster is in the desired state, without blocked changes.
+    /// Returns `true` if the cluster is in the desired state: no change is blocked.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.left.blocked.is_empty()
@@ -117,14 +120,15 @@ where
         Ok(diff(&self.inspect(desired).await?, desired, consent))
     }
 
-    /// Applies the desired state: inspects the cluster, and if it differs, takes the lock, plans again, executes the steps and
-    /// verifies the result. If nothing differs, no lock is taken and nothing is written.
+    /// Applies the desired state: inspects the cluster, and if it differs, takes the lock, plans again, executes the
+    /// steps and verifies the result by another inspection. If nothing differs, no lock is taken and nothing is
+    /// written. A run that fails with a transient error is repeated.
     ///
     /// Changes that the first plan blocks are not made in this run, even if a step would make them possible.
     ///
     /// # Errors
-    /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, a step fails permanently,
-    /// the plan is not the expected one, or differences remain after all steps.
+    /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, a step fails
+    /// permanently, the plan is not the expected one, or differences remain after all steps.
     pub async fn apply(
         &self,
         desired: &DesiredState,
@@ -136,7 +140,7 @@ where
         let mut progress = Progress::default();
         loop {
             match self.attempt(desired, options, observer, &mut progress).await {
-                // A server that was waited for in vain has used up the time limit of the whole run.
+                // If the server could not be reached, the time limit of the whole run has passed.
                 Err(why) if why.is_transient() && !why.is_unreachable() && attempt < options.attempts => {
                     observer.event(&Event::Retrying(&why));
                     tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
@@ -147,6 +151,7 @@ where
         }
     }
 
+    /// Runs one attempt over its own connection.
     async fn attempt(
         &self,
         desired: &DesiredState,
@@ -160,6 +165,7 @@ where
         outcome
     }
 
+    /// Plans, and if there are steps, takes the lock and executes them.
     async fn run(
         &self,
         session: &Connection,
@@ -179,7 +185,7 @@ where
         let lock = self.lock(session, observer).await?;
         let outcome = self.locked(session, desired, options, observer, progress).await;
         match lock {
-            // The lock goes with the connection that holds it.
+            // The lock is released with its connection.
             Some(other) => other.close().await,
             None => {
                 let _ = session
@@ -191,6 +197,10 @@ where
         outcome
     }
 
+    /// Plans and executes under the lock until a plan has no steps. With an expected digest only one plan is executed.
+    ///
+    /// # Errors
+    /// Returns [`Error::NotConverged`] if steps remain after the last permitted plan.
     async fn locked(
         &self,
         session: &Connection,
@@ -229,8 +239,12 @@ where
         }
     }
 
-    /// Takes the lock on a separate connection. Advisory locks are local to a database, so the lock is taken in `postgres` if it
-    /// exists.
+    /// Takes the lock. Advisory locks are local to a database, so the lock is taken in `postgres`, over a separate
+    /// connection, if the session is in another database and `postgres` can be connected to. Returns that connection,
+    /// `None` if the session itself holds the lock.
+    ///
+    /// # Errors
+    /// Returns [`Error::Locked`] if another run holds the lock for longer than the time limit.
     async fn lock(
         &self,
         session: &Connection,
@@ -264,27 +278,28 @@ where
     }
 }
 
-/// The progress of a run over its attempts.
+/// Progress of a run over its attempts: executed steps, and stored verifiers.
 #[derive(Default)]
 struct Progress {
     done: Vec<Step>,
     set: StoredVerifiers,
-    /// The plan that the run began with.
+    /// Steps of the first plan. `None` before it was made.
     agreed: Option<ApprovedSteps>,
 }
 
 impl Progress {
+    /// Returns the outcome of the run, and resets the progress.
     fn applied(&mut self, left: Plan) -> Outcome {
         let (done, passwords) = (std::mem::take(&mut self.done), std::mem::take(&mut self.set));
         Outcome::Applied(AppliedChanges { done, left, passwords })
     }
 }
 
-/// The statements of the plan that a run began with.
+/// The statements of the first plan of a run, and its blocked changes.
 struct ApprovedSteps {
     steps: BTreeSet<String>,
     blocked: BTreeSet<String>,
-    /// True for a saved plan, which nothing is added to.
+    /// `true` for a saved plan, to which no step may be added.
     is_final: bool,
 }
 
@@ -297,8 +312,8 @@ impl ApprovedSteps {
         }
     }
 
-    /// Removes from a later plan the steps that the first plan did not have, if they take something away or it called them blocked.
-    /// For the final plan, removes every such step. The removed steps are added as blocked.
+    /// Moves steps that the first plan did not contain from a later plan to its blocked changes: all such steps if the
+    /// first plan is final, otherwise those that take something away or that the first plan blocked.
     fn hold_back(&self, plan: &mut Plan) {
         let version = plan.version;
         let held = plan.steps.extract_if(.., |step| {
@@ -313,12 +328,14 @@ impl ApprovedSteps {
     }
 }
 
+/// Returns [`Error::Invalid`] if the desired state is not valid.
 fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     let invalid = desired.validate();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-/// Checks that this is the agreed plan. Once steps were made in this run, a plan covers the rest of it.
+/// Checks that the plan has the expected digest, if one is set. Once the run has executed steps, a plan covers only the
+/// rest, so it is not compared.
 fn check(options: &ApplyOptions, plan: &Plan, progress: &Progress) -> Result<(), Error> {
     match options.expected {
         Some(expected) if expected != plan.digest && progress.done.is_empty() => {

@@ -1,4 +1,4 @@
-//! Connections: retried while a server starts, and to the primary if there are several hosts.
+//! Connections: retried while a server starts, and to the primary if several hosts are configured.
 
 use super::error::{Error, transient};
 use super::observer::{Event, Observer};
@@ -15,14 +15,14 @@ use tokio_postgres::{Client, Config, Socket};
 /// Time limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Time limit for a server that is starting, recovering or not reachable yet. Default: 1 min.
+    /// Time limit for connecting to a server that is starting, recovering or not reachable yet. Default: 1 min.
     pub connect: Duration,
-    /// Time limit for the lock while another run holds it. Default: 10 min.
+    /// Time limit for taking the lock while another run holds it. Default: 10 min.
     pub lock: Duration,
 }
 
 impl Default for Timeouts {
-    /// Returns a minute for the connection and ten minutes for the lock.
+    /// Returns one minute for connecting, and ten minutes for the lock.
     fn default() -> Self {
         Self { connect: Duration::from_secs(60), lock: Duration::from_secs(600) }
     }
@@ -30,7 +30,7 @@ impl Default for Timeouts {
 
 /// A server with its connection parameters. Connections are made when a method needs them.
 ///
-/// With several hosts, the one that takes writes is followed. With one host that is a standby, nothing is done.
+/// With several hosts, the one that accepts writes is used. A single host that is a standby is not changed.
 #[derive(Clone, Debug)]
 pub struct Server<T> {
     pub(super) config: Config,
@@ -39,14 +39,14 @@ pub struct Server<T> {
     pub(super) known: BTreeMap<Name, Verifier>,
 }
 
-/// An open connection.
+/// An open connection, with the task that drives it.
 pub(super) struct Connection {
     pub(super) client: Client,
     task: JoinHandle<()>,
 }
 
 impl Connection {
-    /// Closes the connection, and waits until it is closed.
+    /// Closes the connection, and waits up to 5 s until it is closed.
     pub(super) async fn close(self) {
         let Self { client, task } = self;
         drop(client);
@@ -61,8 +61,8 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Creates a server from connection parameters. Default database: `postgres`. With several hosts, the one that accepts writes
-    /// is used.
+    /// Creates a server from connection parameters. Default database: `postgres`; default application name:
+    /// `pg-ensure`. With several hosts, the one that accepts writes is used, unless `target_session_attrs` is set.
     #[must_use]
     pub fn new(mut config: Config, tls: T) -> Self {
         if config.get_dbname().is_none() {
@@ -85,15 +85,15 @@ where
         self
     }
 
-    /// Sets the verifiers that earlier runs stored, as returned in [`AppliedChanges`](super::AppliedChanges). A session that cannot read stored
-    /// passwords then sets only those that differ from the record.
+    /// Sets the verifiers that earlier runs stored, as returned in [`AppliedChanges`](super::AppliedChanges). A session
+    /// that cannot read stored passwords then assumes that these are still stored, unless a login shows otherwise.
     #[must_use]
     pub fn known_passwords(mut self, verifiers: BTreeMap<Name, Verifier>) -> Self {
         self.known = verifiers;
         self
     }
 
-    /// Waits until the server accepts connections; with several hosts, until the primary does.
+    /// Waits until the server accepts connections; with several hosts, until one that accepts writes does.
     ///
     /// # Errors
     /// Returns an [`Error`] after the time limit, or at once if the server refuses the connection permanently.
@@ -102,12 +102,13 @@ where
         Ok(())
     }
 
-    /// Opens a connection to a database, or to the configured one. Retries while the server may become available.
+    /// Opens a connection to a database, or to the configured one for `None`. Retries transient errors until the time
+    /// limit.
     pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Connection, Error> {
         self.connect_observed(database, None).await
     }
 
-    /// Opens a connection, telling an observer if the server cannot be reached at once.
+    /// Opens a connection like [`connect`](Self::connect). The observer is notified of the first failed attempt.
     pub(super) async fn connect_observed(
         &self,
         database: Option<&Name>,
@@ -126,7 +127,7 @@ where
                 Err(_) => return Err(Error::Silent(limit.as_secs())),
                 Ok(Ok((client, connection))) => {
                     let task = tokio::spawn(async move {
-                        // The client is told of any error by itself.
+                        // The client reports the error of the connection.
                         let _ = connection.await;
                     });
                     return Ok(Connection { client, task });
@@ -146,7 +147,7 @@ where
     }
 }
 
-/// Returns hosts and ports of the connection parameters, for messages.
+/// Returns hosts and ports (or sockets) of the connection parameters, separated by commas, for messages.
 fn address(config: &Config) -> String {
     let ports = config.get_ports();
     let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {

@@ -14,23 +14,23 @@ pub enum Error {
     /// The desired state is not valid. The server was not contacted.
     #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<InvalidDeclaration>),
-    /// No connection could be made within the time limit, or the server refused it.
+    /// No connection could be made within the time limit, or the server refused the connection.
     #[error("cannot connect to the database {database} at {server}")]
     Connect {
         /// Name of the database.
         database: String,
-        /// Sockets and addresses that were tried.
+        /// Sockets and addresses that were tried, separated by commas.
         server: String,
-        /// Error of the statement.
+        /// Error of the last attempt.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The server does not let the session into a database.
+    /// The server does not permit the session to connect to a database.
     #[error("cannot enter the database {database}: {why}")]
     Closed {
         /// Name of the database.
         database: String,
-        /// The server's words.
+        /// Message of the server.
         why: String,
     },
     /// The server did not respond within this number of seconds.
@@ -42,16 +42,16 @@ pub enum Error {
     /// A query failed.
     #[error("{what} failed")]
     Query {
-        /// Subject of the query.
+        /// Purpose of the query, such as `the snapshot of the cluster`.
         what: &'static str,
-        /// Error of the statement.
+        /// Error of the query.
         #[source]
         source: tokio_postgres::Error,
     },
     /// The result of a query cannot be interpreted.
     #[error("the server's answer cannot be read")]
     Snapshot(#[from] SnapshotError),
-    /// A step failed.
+    /// A step failed. Its transaction was rolled back.
     #[error("{sql}: failed")]
     Step {
         /// SQL of the step, without secrets.
@@ -93,6 +93,7 @@ pub enum Error {
     Locked(u64),
 }
 
+/// Formats the first step of a plan with its reason. Empty for a plan without steps.
 fn first(plan: &Plan) -> String {
     plan.steps
         .first()
@@ -101,8 +102,9 @@ fn first(plan: &Plan) -> String {
 }
 
 impl Error {
-    /// Returns `true` if a retry may succeed: for SQLSTATEs of concurrent changes, shutdown and startup, and for broken
-    /// connections.
+    /// Returns `true` if a retry may succeed: for an error of connecting, a query or a step whose SQLSTATE indicates a
+    /// concurrent change, startup, shutdown or too many connections, and for a connection that broke or could not be
+    /// made. Always `false` for other kinds of errors.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -123,7 +125,8 @@ impl Error {
         }
     }
 
-    /// Returns the server's message if it refused the session a database, which waiting does not change. `None` for other errors.
+    /// Returns the server's message if it refused the session's connection to a database for a reason that a retry does
+    /// not change: privileges, authorization, or a database that accepts no connections. `None` for other errors.
     pub(super) fn refusal(&self) -> Option<String> {
         let Self::Connect { source, .. } = self else { return None };
         let error = source.as_db_error()?;
@@ -136,13 +139,15 @@ impl Error {
         .then(|| error.message().to_owned())
     }
 
-    /// Returns `true` if no connection could be made within the time limit.
+    /// Returns `true` if no connection could be made: [`Connect`](Self::Connect) or [`Silent`](Self::Silent).
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Silent(_))
     }
 }
 
+/// Returns `true` if a retry may succeed, by the SQLSTATE, or by the I/O error of a connection that broke or could not
+/// be made.
 pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
     let Some(code) = why.code() else { return why.is_closed() || broken(why) };
     [
@@ -157,7 +162,7 @@ pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
-        // The primary became a standby meanwhile.
+        // The primary was demoted to a standby meanwhile.
         SqlState::READ_ONLY_SQL_TRANSACTION,
     ]
     .contains(code)
@@ -165,7 +170,7 @@ pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
             && why.as_db_error().is_some_and(|error| error.message().contains("tuple concurrently"))
 }
 
-/// Returns `true` if the connection broke, or was not to be had.
+/// Returns `true` if the connection broke or could not be made, by the I/O error among the causes.
 fn broken(why: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(why);
     while let Some(inner) = source {

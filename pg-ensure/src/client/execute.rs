@@ -1,4 +1,4 @@
-//! Making the steps of a plan: transaction by transaction, the statements of each sent without waiting for answers.
+//! Execution of a plan's steps: transaction by transaction, with the statements of each pipelined.
 
 use super::connect::{Connection, Server};
 use super::error::Error;
@@ -19,7 +19,10 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Executes every step of a plan in its transactions. Adds the passwords that were stored to `set`.
+    /// Executes every step of a plan, in its transactions. Adds the verifiers that were stored to `set`.
+    ///
+    /// # Errors
+    /// Returns an [`Error`] if a step fails; its transaction is rolled back, earlier ones stay committed.
     pub(super) async fn execute(
         &self,
         session: &Connection,
@@ -60,8 +63,8 @@ where
         Ok(())
     }
 
-    /// Sets many passwords, over several connections: for each, the server looks whether it is the hash of an empty
-    /// password, which takes as long as hashing.
+    /// Sets many passwords concurrently over several connections, each in its own transaction: for each password the
+    /// server checks whether it is the verifier of an empty password, which takes as long as deriving one.
     async fn passwords(
         &self,
         steps: &[Step],
@@ -88,7 +91,7 @@ where
     }
 }
 
-/// The input of an execution: the plan and the states it was made from.
+/// Input of an execution: the plan, the states from which it was made, and the maximum number of statements in flight.
 pub(super) struct ExecutionInput<'a> {
     pub(super) current: &'a CurrentState,
     pub(super) plan: &'a Plan,
@@ -96,16 +99,17 @@ pub(super) struct ExecutionInput<'a> {
     pub(super) pipeline: usize,
 }
 
-/// Number of passwords from which they are set over several connections.
+/// Number of passwords in a transaction from which they are set over several connections.
 const PARALLEL_FROM: usize = 100;
 /// Number of connections that set passwords.
 const CONNECTIONS: usize = 4;
 
-/// Splits steps into runs of steps that set passwords and of others.
+/// Splits steps into runs of consecutive steps that set passwords, and runs of other steps.
 fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     steps.chunk_by(|a, b| password_of(&a.change).is_some() == password_of(&b.change).is_some())
 }
 
+/// Returns the role whose password a change sets. `None` for other changes.
 fn password_of(change: &Change) -> Option<&Name> {
     match change {
         Change::SetPassword { name } => Some(name),
@@ -113,6 +117,7 @@ fn password_of(change: &Change) -> Option<&Name> {
     }
 }
 
+/// Progress of an execution: `done` is the number of announced steps.
 struct Execution<'a> {
     plan: &'a Plan,
     verifiers: &'a StoredVerifiers,
@@ -123,6 +128,7 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
+    /// Notifies the observer of each step that is about to be executed.
     fn announce(&mut self, steps: &[Step]) {
         for step in steps {
             self.done += 1;
@@ -130,6 +136,7 @@ impl Execution<'_> {
         }
     }
 
+    /// Executes steps each by itself, outside a transaction.
     async fn alone(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         for step in steps {
             self.announce(std::slice::from_ref(step));
@@ -139,7 +146,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Runs steps in one transaction. After a failed step, sends ROLLBACK.
+    /// Executes steps in one transaction. After an error, ROLLBACK is sent.
     async fn transaction(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let outcome = self.inside(client, steps).await;
         if outcome.is_err() {
@@ -148,6 +155,7 @@ impl Execution<'_> {
         outcome
     }
 
+    /// Sends BEGIN, the steps and COMMIT. Passwords are set by data, other steps are pipelined.
     async fn inside(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let failed = |sql: &str| {
             let sql = sql.to_owned();
@@ -185,6 +193,7 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// Sends the statements of steps without waiting in between, and returns the first error.
     async fn execute_pipelined(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let version = self.plan.version;
         let texts: Vec<String> = steps.iter().map(|step| statement(&step.change, version)).collect();
@@ -196,7 +205,7 @@ impl Execution<'_> {
     }
 }
 
-/// Returns the SQL of a change, within SET LOCAL ROLE if it has to be executed as another role.
+/// Returns the SQL of a change, enclosed in SET LOCAL ROLE and RESET ROLE if it has to be executed as another role.
 fn statement(change: &Change, version: Version) -> String {
     let sql = change.sql(version);
     match change.acts_as() {

@@ -1,4 +1,4 @@
-//! Inspection: one snapshot of the cluster, and one of each database whose contents matter.
+//! Inspection: one snapshot of the cluster, and one of each database whose contents are relevant.
 
 use super::connect::{Connection, Server, Timeouts};
 use super::error::Error;
@@ -17,7 +17,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
-/// Time limit for a connection to a template database.
+/// Time limit for connecting to a template database.
 const TEMPLATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of databases inspected concurrently.
 const MAX_CONCURRENT: usize = 8;
@@ -29,8 +29,9 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Returns the current state of the cluster, as far as the desired state requires: one snapshot of shared
-    /// objects, and one connection per database whose contents are managed.
+    /// Returns the current state of the cluster, as far as the desired state requires: one snapshot of shared objects,
+    /// and one of each database whose contents are managed, over a connection to that database. Desired passwords are
+    /// compared and desired settings are tried out.
     ///
     /// # Errors
     /// Returns an [`Error`] if the server cannot be reached or queried.
@@ -41,10 +42,12 @@ where
         current
     }
 
-    /// Returns the current state of the cluster with the contents of every database, for [`import`](crate::import).
+    /// Returns the current state of the cluster with the contents of every database that accepts connections, except
+    /// `template0` and `template1`, for [`import`](crate::import).
     ///
     /// # Errors
-    /// Returns an [`Error`] if the server cannot be reached or queried.
+    /// Returns an [`Error`] if the server cannot be reached or queried, or refuses a connection to one of these
+    /// databases.
     pub async fn inspect_all(&self) -> Result<CurrentState, Error> {
         let session = self.connect(None).await?;
         let result = async {
@@ -66,7 +69,8 @@ where
         result
     }
 
-    /// Reads the current state through an open connection. The passwords in `set` count as correct.
+    /// Reads the current state through an open connection. The verifiers in `set`, which this run stored, count as
+    /// correct.
     pub(super) async fn look(
         &self,
         session: &Connection,
@@ -92,7 +96,7 @@ where
         for template in templates.into_iter().filter(|template| !inside.contains(template)) {
             let open = current.databases.get(&template).is_some_and(|found| found.allow_connections);
             if open {
-                // A template that this session may not enter is taken to be as initdb made it.
+                // The contents of a template that this session cannot connect to are assumed to be those of initdb.
                 let _ = hurried.look_into(session, &mut current, &[template], desired).await;
             }
         }
@@ -104,6 +108,8 @@ where
         Ok(current)
     }
 
+    /// Reads the contents of databases, up to eight concurrently, into the current state. A database that refuses the
+    /// session gets the server's message instead.
     async fn look_into(
         &self,
         session: &Connection,
@@ -140,7 +146,8 @@ where
     }
 }
 
-/// Returns the templates of the databases among `inside` that do not exist yet, in whose contents they will begin.
+/// Returns the templates of the databases among `inside` that do not exist yet and will begin with the contents of
+/// their template (`template1` by default).
 fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<Name>) -> Vec<Name> {
     let made = inside.iter().filter(|name| !current.databases.contains_key(*name));
     let template1 = || Name::new("template1").expect("a name");
@@ -151,7 +158,7 @@ fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<N
     .collect()
 }
 
-/// Returns the databases whose owner will change.
+/// Returns the existing databases whose owner will change.
 fn changing_owner(current: &CurrentState, desired: &DesiredState) -> Vec<Name> {
     let changing = desired.databases.iter().filter(|(name, wanted)| {
         let found = current.databases.get(*name);
@@ -160,10 +167,15 @@ fn changing_owner(current: &CurrentState, desired: &DesiredState) -> Vec<Name> {
     changing.map(|(name, _)| name.clone()).collect()
 }
 
+/// Returns a function that converts an error of a query with this purpose.
 fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
     move |source| Error::Query { what, source }
 }
 
+/// Reads the server's version, whether it is in recovery, and whether the session can read stored passwords.
+///
+/// # Errors
+/// Returns an [`Error`] if the query fails or the version is not supported.
 pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
     let row = client.query_typed_one(query::PREFLIGHT, &[]).await.map_err(failed("the first question"))?;
     let number: i32 = row.get(0);
@@ -171,7 +183,8 @@ pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
     Ok(Preflight { version, in_recovery: row.get(1), reads_passwords: row.get(2) })
 }
 
-/// Reads the state of the cluster, in two round trips: BEGIN and the query together, then COMMIT.
+/// Reads the state of the cluster in one read-only transaction, whose statements are pipelined. `extensions` selects
+/// whether the available extensions are included.
 async fn cluster(
     client: &Client,
     before: Preflight,
@@ -194,6 +207,8 @@ async fn cluster(
     Ok(rows::cluster(row.get(0), before)?)
 }
 
+/// Reads the contents of a database in one read-only transaction, with the columns and large objects that the desired
+/// grants name.
 async fn contents(
     client: &Client,
     version: Version,

@@ -1,4 +1,4 @@
-//! The client: inspects a server in one snapshot, and applies a plan under one lock.
+//! The client: inspects a server in snapshots, and applies a plan under a lock.
 
 mod apply;
 mod connect;

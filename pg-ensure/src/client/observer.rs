@@ -7,13 +7,13 @@ use crate::plan::{Plan, Step};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The server cannot be reached yet, and the connection will be retried; the error.
+    /// The server cannot be reached yet, and the connection will be retried; the error. Reported once.
     Connecting(&'a tokio_postgres::Error),
-    /// The server is in archive recovery, and its end is awaited.
+    /// The server is in archive recovery, whose end is awaited. Reported once.
     Recovering,
-    /// Another run holds the lock, which is awaited.
+    /// Another run holds the lock, which is awaited. Reported once.
     Waiting,
-    /// A plan was made, and will be applied.
+    /// The first plan of the run was made under the lock, and will be executed.
     Planned {
         /// The plan, including blocked changes.
         plan: &'a Plan,
@@ -24,14 +24,14 @@ pub enum Event<'a> {
         number: usize,
         /// Total number of steps.
         of: usize,
-        /// The step that is about to be made.
+        /// The step that is about to be executed.
         step: &'a Step,
     },
     /// A transaction is about to be committed.
     Commit,
     /// The transaction was committed.
     Committed,
-    /// The run is repeated after a transient error.
+    /// The run is repeated after a transient error, which is given.
     Retrying(&'a Error),
     /// The cluster is inspected again to verify the result.
     Verify,
@@ -39,11 +39,11 @@ pub enum Event<'a> {
 
 /// Observer of a run. Called synchronously, so it should not block.
 pub trait Observer: Send {
-    /// Receives each event, before the event's action where it announces one.
+    /// Receives each event. An event that announces an action is received before the action.
     fn event(&mut self, event: &Event<'_>);
 }
 
-/// Ignores all events.
+/// Observer that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoopObserver;
 

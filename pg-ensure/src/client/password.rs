@@ -1,4 +1,4 @@
-//! Passwords: compared and hashed on every processor, sent as verifiers that no log sees.
+//! Passwords: compared and hashed on all processors, and sent as verifiers in a form that is not logged.
 
 use super::error::Error;
 use crate::current::{CurrentState, StoredPassword};
@@ -14,11 +14,12 @@ use std::pin::pin;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
-/// The verifiers that this run has stored so far.
+/// Verifiers that this run has stored so far, by role.
 pub(super) type StoredVerifiers = BTreeMap<Name, SecretString>;
 
-/// Compares the stored passwords with the declared ones, and records the results in `current`. A verifier that is in `set` is
-/// correct without a computation.
+/// Compares the SCRAM verifiers in `current` with the declared passwords, and replaces them by
+/// [`StoredPassword::Right`] or [`StoredPassword::Wrong`]. A verifier that is in `set` is correct without a
+/// computation. MD5 hashes and declared verifiers are not compared here.
 pub(super) async fn compare(current: &mut CurrentState, desired: &DesiredState, set: &StoredVerifiers) {
     let mut work: Vec<(Name, SecretString, Verifier)> = Vec::new();
     for (name, wanted) in desired.passwords() {
@@ -47,10 +48,11 @@ pub(super) async fn compare(current: &mut CurrentState, desired: &DesiredState, 
     }
 }
 
-/// Returns the SCRAM verifiers of the declared passwords of the roles `names`, each with its own random salt.
+/// Returns the SCRAM verifiers to store for the roles `names`: derived from the declared password with a random salt
+/// and `iterations`, or as declared. Roles without a declared password are left out.
 ///
 /// # Errors
-/// No randomness is available, or a password is not valid.
+/// Returns an [`Error`] if no random bytes are available, or a password cannot be used.
 pub(super) async fn verifiers(
     desired: &DesiredState,
     names: &[&Name],
@@ -81,7 +83,7 @@ pub(super) async fn verifiers(
     Ok(made)
 }
 
-/// Runs a computation on all processors, outside the runtime. Returns the results in order.
+/// Runs a computation for each item on all processors, outside the async runtime. Returns the results in order.
 async fn spread<W, R>(work: Vec<W>, does: impl Fn(W) -> R + Send + Sync + Clone + 'static) -> Vec<R>
 where
     W: Send + 'static,
@@ -109,18 +111,20 @@ where
     results
 }
 
-/// Settings by which a superuser's session keeps even nested statements out of logs and statistics.
+/// Settings by which the session of a superuser keeps even nested statements out of logs and statistics.
 const UNRECORDED: &str = "SET LOCAL log_statement TO 'none'; SET LOCAL log_min_error_statement TO 'panic'; \
      SET LOCAL log_min_duration_statement TO -1; SET LOCAL pg_stat_statements.track TO 'none'";
 
-/// The verifiers come as data, which no log of statements sees, and not as statements.
+/// Statement that creates the temporary table for verifiers. They are sent as data by COPY, which is not logged,
+/// instead of in statements.
 const TABLE: &str =
     "CREATE TEMPORARY TABLE IF NOT EXISTS pg_ensure_verifiers (name text, verifier text) ON COMMIT DROP";
 
+/// Statement that copies roles and verifiers into the temporary table.
 const COPY: &str = "COPY pg_temp.pg_ensure_verifiers FROM STDIN";
 
-/// Anonymous block that sets passwords from the temporary table `pg_ensure_verifiers (name, verifier)`. Errors are raised again
-/// without context, since the context would contain the statement.
+/// Anonymous block that sets passwords from the temporary table `pg_ensure_verifiers (name, verifier)`. Errors are
+/// raised again without context, since the context would contain the statement.
 pub const SET_PASSWORDS: &str = "DO $pg_ensure$
 DECLARE item record;
 BEGIN
@@ -132,7 +136,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $pg_ensure$";
 
-/// Sets passwords inside the session's current transaction.
+/// Sets the passwords of roles in the current transaction of the session. `superuser` selects whether logging of
+/// statements is disabled first, which requires a superuser.
 pub(super) async fn set(
     client: &Client,
     superuser: bool,

@@ -1,7 +1,7 @@
 //! Password checks by login, for sessions that cannot read stored passwords.
 //!
-//! The password is proven by SCRAM and never sent. A server that asks for it in the clear, or for its MD5, gets no answer,
-//! and one that asks for nothing says nothing.
+//! The password is proven by SCRAM and never sent. The login is abandoned if the server requests the password itself or
+//! its MD5 hash; a login without authentication proves nothing.
 
 use super::connect::Server;
 use super::password::StoredVerifiers;
@@ -22,7 +22,7 @@ use tokio_postgres::config::{ChannelBinding as ChannelBindingMode, Host, SslMode
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-/// The time limit of a login.
+/// Time limit of one login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent logins.
 const MAX_CONCURRENT: usize = 4;
@@ -34,7 +34,9 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Finds out about passwords that cannot be read, for roles that may log in. Those of `set` were set in this run.
+    /// Determines the state of passwords that cannot be read. A password in `set` was stored by this run and counts as
+    /// right; one that an earlier run recorded counts as right unless a login fails. For roles with LOGIN and a
+    /// declared clear-text password, a login decides.
     pub(super) async fn probe(
         &self,
         current: &mut CurrentState,
@@ -52,7 +54,7 @@ where
                 continue;
             }
             if self.known.get(name).is_some_and(|known| matches(known, wanted)) {
-                // What a login cannot tell, the record of an earlier run does; what a login tells counts more.
+                // The record of an earlier run counts until a login shows otherwise.
                 role.password = StoredPassword::Right(None);
             }
             if let (Password::Secret(secret), true) = (wanted, role.login) {
@@ -78,7 +80,11 @@ where
         }
     }
 
-    /// Returns `true` if the password is right; `None` if the server does not tell.
+    /// Attempts a login to a database. Returns `true` if the password is right, `false` if it is wrong, and `None` if
+    /// the server does not tell.
+    ///
+    /// # Errors
+    /// Returns an I/O error if the connection breaks.
     async fn login(&self, user: &Name, secret: &SecretString, database: &str) -> io::Result<Option<bool>> {
         let ports = self.config.get_ports();
         for (index, host) in self.config.get_hosts().iter().enumerate() {
@@ -109,9 +115,9 @@ where
         Ok(None)
     }
 
-    /// Attempts a login over TLS with channel binding to the server's certificate, which only SCRAM provides: the library rejects a
-    /// server that asks for the password itself, or for nothing. Returns `true` if it succeeds, `false` if the password is wrong.
-    /// `None` if the attempt fails otherwise.
+    /// Attempts a login over TLS with channel binding, which only SCRAM provides: tokio-postgres then rejects a server
+    /// that requests the password itself, or nothing. Returns `true` if the login succeeds, `false` if the password is
+    /// wrong, and `None` if the attempt fails otherwise.
     async fn bound_login(&self, user: &Name, secret: &SecretString, database: &str) -> Option<bool> {
         let mut config = self.config.clone();
         config.user(user.as_str()).password(secret.expose_secret()).dbname(database);
@@ -123,7 +129,8 @@ where
     }
 }
 
-/// Returns `true` if a stored verifier is that of the declared password.
+/// Returns `true` if the stored verifier is that of the declared password, which may be a verifier itself. `false` for
+/// a declared absence of a password.
 fn matches(known: &Verifier, wanted: &Password) -> bool {
     match wanted {
         Password::None => false,
@@ -132,6 +139,9 @@ fn matches(known: &Verifier, wanted: &Password) -> bool {
     }
 }
 
+/// Performs a login by SCRAM-SHA-256 without channel binding over an open connection, and ends it. Returns `true` if
+/// the password is right, `false` if it is wrong, and `None` if the server requests another method or the result is
+/// unclear.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     user: &Name,
@@ -168,7 +178,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Message::AuthenticationSaslFinal(body) => {
                 let Some(state) = scram.as_mut() else { return Ok(None) };
                 state.finish(body.data())?;
-                // The server has shown that it knows the password too.
+                // The server has proven that it knows the verifier.
                 frontend::terminate(&mut out);
                 let _ = stream.write_all(&out).await;
                 return Ok(Some(true));
@@ -177,13 +187,14 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                 let wrong = code(&body)?.as_deref() == Some("28P01");
                 return Ok((wrong && scram.is_some()).then_some(false));
             }
-            // Anything else asks for the password itself, or for nothing: it stays unknown.
+            // Other messages request the password itself or nothing, so the result is unknown.
             _ => return Ok(None),
         }
         stream.write_all(&out).await?;
     }
 }
 
+/// Returns the SQLSTATE of an error response.
 fn code(body: &postgres_protocol::message::backend::ErrorResponseBody) -> io::Result<Option<String>> {
     use fallible_iterator::FallibleIterator;
     let mut fields = body.fields();

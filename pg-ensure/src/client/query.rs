@@ -1,19 +1,20 @@
-//! The queries of a snapshot: one for the cluster, one for each database that is looked into.
+//! The queries of a snapshot: one for the cluster, and one for each database whose contents are read.
 
 use crate::inside::snapshot::QUERIES;
 use crate::version::Version;
 
-/// The first query: the version and the session's rights, on which the others depend.
+/// The first query, on whose result the others depend: version number, recovery, and the privilege to read stored
+/// passwords.
 pub(super) const PREFLIGHT: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
      pg_catalog.pg_is_in_recovery(), pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
 
-/// Begins a transaction that sees one moment, with names that mean what they say. The server's compiler stays off: it takes longer
-/// than the queries, which run once.
+/// Begins a read-only transaction with one snapshot and without a search path. JIT compilation is disabled, since it
+/// would take longer than the queries, which run once.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO pg_catalog; \
      SET LOCAL jit TO off";
 
-/// Returns the query of the cluster as one JSON value. Its parameters: the roles whose passwords are compared, the roles to be
-/// removed, and a flag that includes extensions.
+/// Returns the query for the cluster, whose result is one JSON value. Its parameters: the roles whose passwords are
+/// compared (text[]), the roles to be dropped (text[]), and a flag that includes available extensions (bool).
 pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
     let (roles, password) = if reads_passwords {
         ("pg_authid", "CASE WHEN r.rolname = ANY ($1) THEN r.rolpassword END")
@@ -46,7 +47,8 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
     } else {
         ("'[]'::json", "")
     };
-    // What holds a membership goes with the role; what the role granted to others does not.
+    // A membership that a role holds or that is in the role is dropped with the role; one that the role granted to
+    // others is not.
     let membership_itself = if version.membership_options() {
         "AND NOT (s.classid = 'pg_auth_members'::regclass AND EXISTS (SELECT FROM pg_auth_members m \
          WHERE m.oid = s.objid AND s.refobjid IN (m.roleid, m.member)))"
@@ -91,8 +93,8 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
     )
 }
 
-/// Returns the query of the contents of a database as one JSON value. Its parameters: schemas and names of the tables whose columns
-/// are read, and the large objects.
+/// Returns the query for the contents of a database, whose result is one JSON value. Its parameters: schemas and names
+/// of the tables whose columns are read (two text[] of equal length), and the large objects (oid[]).
 pub(super) fn contents() -> String {
     let declared: Vec<String> = QUERIES
         .iter()

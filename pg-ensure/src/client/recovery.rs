@@ -1,4 +1,4 @@
-//! Servers in recovery: standbys are left alone, the end of archive recovery is waited for.
+//! Servers in recovery: a standby is not changed, and the end of archive recovery is awaited.
 
 use super::connect::{Connection, Server};
 use super::error::Error;
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Socket};
 
-/// The kind of recovery that a server is in.
+/// Kind of recovery of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recovery {
-    /// It replays an archive and will accept writes by itself.
+    /// The server replays an archive, and will then accept writes.
     Archive,
-    /// It follows a primary until somebody promotes it.
+    /// The server follows a primary until it is promoted.
     Standby,
-    /// The session may not see which of both.
+    /// The session's privileges do not suffice to determine the kind.
     Unknown,
 }
 
@@ -27,7 +27,11 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Returns true on a standby. Waits for the end of archive recovery.
+    /// Returns `true` on a standby, `false` once the server is not in recovery. Waits for the end of archive recovery.
+    /// A server whose kind of recovery is unknown counts as a standby after the time limit.
+    ///
+    /// # Errors
+    /// Returns [`Error::Recovering`] if archive recovery does not end within the time limit, or the error of a query.
     pub(super) async fn stays_in_recovery(
         &self,
         session: &Connection,
@@ -44,7 +48,7 @@ where
                 return Ok(true);
             }
             if Instant::now() >= end {
-                // A session that cannot see more takes a server that stays in recovery for a standby.
+                // A session that cannot determine the kind treats a server that stays in recovery as a standby.
                 return match kind {
                     Recovery::Archive => Err(Error::Recovering(self.timeouts.connect.as_secs())),
                     Recovery::Standby | Recovery::Unknown => Ok(true),
@@ -59,6 +63,7 @@ where
     }
 }
 
+/// Determines the kind of recovery: a standby has a WAL receiver or the file `standby.signal`.
 async fn recovery(client: &Client) -> Result<Recovery, Error> {
     let failed = |source| Error::Query { what: "asking for the kind of recovery", source };
     let seen = client.query_typed_one(
@@ -74,7 +79,7 @@ async fn recovery(client: &Client) -> Result<Recovery, Error> {
     if !may_look {
         return Ok(Recovery::Unknown);
     }
-    // A standby is what this file makes of a server; the server reads it at its start, and removes it at a promotion.
+    // The server reads this file at startup to become a standby, and removes it at a promotion.
     let signal = "SELECT pg_catalog.pg_stat_file('standby.signal', true) IS NOT NULL";
     let row = client.query_typed_one(signal, &[]).await.map_err(failed)?;
     Ok(if row.get(0) { Recovery::Standby } else { Recovery::Archive })

@@ -1,4 +1,4 @@
-//! Values of settings that the server would refuse: found before a plan is made, not while it is applied.
+//! Values of settings that the server would reject, determined before planning instead of during execution.
 
 use super::error::Error;
 use crate::current::CurrentState;
@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-/// Settings whose values `ALTER ROLE … SET` and `ALTER DATABASE … SET` accept without a check, or with a warning only.
+/// Settings whose values `ALTER ROLE … SET` and `ALTER DATABASE … SET` accept without a check or with a mere warning.
 const LENIENT: [&str; 6] = [
     "default_table_access_method",
     "default_tablespace",
@@ -20,7 +20,8 @@ const LENIENT: [&str; 6] = [
     "temp_tablespaces",
 ];
 
-/// Tries each setting that would change, in a transaction that is rolled back, and records in `current` what the server refuses.
+/// Tries each setting that would change, in a transaction that is rolled back, and records the rejected values in
+/// `current.refused`, each with the reason. Settings that the session may not set are left out.
 pub(super) async fn find(
     client: &Client,
     current: &mut CurrentState,
@@ -40,7 +41,7 @@ pub(super) async fn find(
         return Ok(());
     }
     let contexts = contexts(client, &wanted).await?;
-    // What this session may not set at all is named for that.
+    // A setting that this session may not set at all is reported for that reason.
     wanted.retain(|(setting, _)| !current.privileged_settings.contains(setting));
     for (setting, value) in wanted {
         if let Some(why) = refusal(client, &contexts, &setting, &value).await? {
@@ -54,6 +55,7 @@ fn failed(source: tokio_postgres::Error) -> Error {
     Error::Query { what: "checking settings", source }
 }
 
+/// Returns the context (such as `postmaster`) of each setting that the server knows, by lower-case name.
 async fn contexts(
     client: &Client,
     wanted: &BTreeSet<(Setting, Text)>,
@@ -65,6 +67,8 @@ async fn contexts(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// Returns the reason for which the server rejects a value of a setting. `None` if it accepts the value, or the value
+/// is not checked when it is set.
 async fn refusal(
     client: &Client,
     contexts: &BTreeMap<String, String>,
@@ -107,7 +111,7 @@ async fn refusal(
     ];
     match why.as_db_error() {
         Some(error) if refused.contains(error.code()) => Ok(Some(error.message().to_owned())),
-        // Rights are the planner's to judge, and whatever else went wrong is not the value's fault.
+        // Privileges are checked by the planner, and other errors are not caused by the value.
         Some(_) => Ok(None),
         None => Err(failed(why)),
     }

@@ -1,4 +1,4 @@
-//! From the JSON of a snapshot to values.
+//! Conversion of the JSON of a snapshot to values.
 
 use super::snapshot::{List, Names, SnapshotError, Str, maybe_text, owned, text};
 use crate::acl::{Acl, ObjectKind};
@@ -15,11 +15,12 @@ use crate::version::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// Name, version, whether it is trusted, schema, default version.
+/// Name, version, trusted flag, schema, default version.
 type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
-/// Kind, schema, name, what else names it, owner, privileges.
+/// Kind, schema, name, further identification (column or argument types), owner, ACL items.
 type ObjectRow<'a> = (Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>);
 
+/// The JSON object of the cluster query, with its columns in the order of the query.
 #[derive(Deserialize)]
 struct ClusterRows<'a> {
     #[serde(borrow)]
@@ -44,6 +45,7 @@ struct ClusterRows<'a> {
     available: Vec<AvailableRow<'a>>,
 }
 
+/// Columns of a role, in the order of the query.
 #[derive(Deserialize)]
 struct RoleRow<'a>(
     #[serde(borrow)] Str<'a>,
@@ -60,10 +62,12 @@ struct RoleRow<'a>(
     #[serde(borrow)] Option<Str<'a>>,
 );
 
+/// A stored password, deserialized as an owned string.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct SecretRow(String);
 
+/// Columns of a database, in the order of the query.
 #[derive(Deserialize)]
 struct DatabaseRow<'a>(
     #[serde(borrow)] Str<'a>,
@@ -84,6 +88,7 @@ struct DatabaseRow<'a>(
     #[serde(borrow)] Option<Str<'a>>,
 );
 
+/// The JSON object of the contents query.
 #[derive(Deserialize)]
 struct ContentsRows<'a> {
     #[serde(borrow)]
@@ -94,7 +99,7 @@ struct ContentsRows<'a> {
     defaults: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
 }
 
-/// The result of the preflight query.
+/// Result of the preflight query. `reads_passwords` is `true` if the session can read `pg_authid`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preflight {
     pub(super) version: Version,
@@ -102,6 +107,10 @@ pub(super) struct Preflight {
     pub(super) reads_passwords: bool,
 }
 
+/// Converts the JSON of the cluster query to a current state, without database contents.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if the JSON or a value is not as expected.
 pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, SnapshotError> {
     let rows: ClusterRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
     let version = before.version;
@@ -212,6 +221,8 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
     Ok(current)
 }
 
+/// Converts an expiry time: NULL and `infinity` never expire, `-infinity` has always expired, and other values are
+/// microseconds since 1970.
 fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
     Ok(match value {
         None | Some("infinity") => ValidUntil::Forever,
@@ -220,6 +231,10 @@ fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
     })
 }
 
+/// Converts the JSON of the contents query to database contents.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if the JSON or a value is not as expected.
 pub(super) fn contents(json: &str, version: Version) -> Result<Contents, SnapshotError> {
     let rows: ContentsRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
     let mut names = Names::default();

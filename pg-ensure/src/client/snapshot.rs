@@ -1,4 +1,4 @@
-//! The parts that rows of a snapshot are read by.
+//! Helpers for reading the rows of a snapshot.
 
 use crate::acl::{Acl, AclError, ObjectKind};
 use crate::name::{ContainsNul, Name, NameError, Text};
@@ -33,13 +33,16 @@ pub enum SnapshotError {
     Value(String),
 }
 
+/// A string borrowed from the JSON if possible.
 pub(crate) type Str<'a> = Cow<'a, str>;
+/// ACL items, or `None` for NULL.
 pub(crate) type List<'a> = Option<Vec<Str<'a>>>;
-/// Roles stand in every row, and each is kept once.
+/// Cache of names: role names recur in most rows, and each is allocated once.
 #[derive(Default)]
 pub(crate) struct Names(BTreeMap<Box<str>, Name>);
 
 impl Names {
+    /// Returns the name for a text, from the cache or validated and added.
     pub(crate) fn get(&mut self, text: &str) -> Result<Name, NameError> {
         if let Some(known) = self.0.get(text) {
             return Ok(known.clone());
@@ -49,11 +52,13 @@ impl Names {
         Ok(name)
     }
 
+    /// Returns the name for a text that may be NULL.
     pub(crate) fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
         text.map(|text| self.get(text)).transpose()
     }
 }
 
+/// Returns owner and ACL of an object. A NULL ACL stands for the default ACL of the kind of object.
 pub(crate) fn owned(
     kind: ObjectKind,
     owner: Name,
@@ -66,10 +71,12 @@ pub(crate) fn owned(
     })
 }
 
+/// Converts a string to a [`Text`].
 pub(crate) fn text(text: &str) -> Result<Text, SnapshotError> {
     Ok(Text::new(text)?)
 }
 
+/// Converts a string that may be NULL to a [`Text`].
 pub(crate) fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
     found.map(|found| text(found)).transpose()
 }

@@ -61,7 +61,8 @@ impl DefaultKind {
 }
 
 impl DefaultKey {
-    /// Returns the built-in default privileges: PostgreSQL's own for the whole database, none for one schema.
+    /// Returns the default privileges that apply without an entry: PostgreSQL's own for the whole database, none for a
+    /// single schema.
     #[must_use]
     pub fn base(&self, version: Version) -> Acl {
         match self.schema {

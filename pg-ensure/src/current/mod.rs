@@ -25,7 +25,7 @@ pub struct CurrentState {
     pub version: Version,
     /// Session that took the snapshot.
     pub session: Session,
-    /// Value of `scram_iterations`, or the default before PostgreSQL 16.
+    /// Value of `scram_iterations`: the number of iterations of new verifiers. The default, 4096, before PostgreSQL 16.
     pub iterations: NonZeroU32,
     /// All roles by name.
     pub roles: BTreeMap<Name, RoleState>,
@@ -37,24 +37,25 @@ pub struct CurrentState {
     pub tablespaces: BTreeMap<Name, Owned>,
     /// ACLs of configuration parameters that have one (from PostgreSQL 15).
     pub parameters: BTreeMap<Setting, Acl>,
-    /// Settings of `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by role and database.
+    /// Settings made by `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by scope.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
-    /// Extensions that are available for installation, by name.
+    /// Extensions available for installation, by name. Empty if the snapshot did not include them.
     pub available: BTreeMap<Name, AvailableExtension>,
-    /// Parameters that this session is not permitted to set for others.
+    /// Parameters that this session is not permitted to set.
     pub privileged_settings: BTreeSet<Setting>,
-    /// Objects that roles to be dropped own or hold privileges on, by role.
+    /// Objects that roles to be dropped own or hold privileges on, by role, as of the snapshot. See
+    /// [`dependencies_of`](Self::dependencies_of).
     pub dependencies: BTreeMap<Name, BTreeSet<Dependency>>,
-    /// Desired values of settings that the server rejects, each with its reason.
+    /// Desired values of settings that the server rejects, each with the reason.
     pub refused: BTreeMap<(Setting, Text), String>,
 }
 
-/// Objects that a role owns or holds privileges on.
+/// Kind of object that depends on a role, by ownership or privileges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dependency {
-    /// A database, as an object.
+    /// This database itself.
     Database(Name),
-    /// Objects inside this database.
+    /// An object inside this database.
     Inside(Name),
     /// Other shared objects, such as tablespaces.
     Shared,
@@ -74,15 +75,15 @@ pub struct SettingKey {
 pub struct Session {
     /// Name of the session's role.
     pub user: Name,
-    /// Name of the bootstrap superuser, which is the grantor of memberships made by CREATE ROLE.
+    /// Name of the bootstrap superuser, which is the grantor of memberships that CREATE ROLE creates.
     pub bootstrap: Name,
     /// Name of the database of the connection.
     pub database: Name,
-    /// True if the server is in recovery, so that nothing can be changed.
+    /// `true` if the server is in recovery, so that nothing can be changed.
     pub in_recovery: bool,
-    /// True if the session can read stored passwords (`pg_authid`).
+    /// `true` if the session can read stored passwords (`pg_authid`).
     pub reads_passwords: bool,
-    /// Whether `createrole_self_grant` contains `set` and `inherit`, in that order.
+    /// `true` for each of `set` and `inherit`, in this order, that `createrole_self_grant` contains.
     pub self_grant: (bool, bool),
 }
 
@@ -108,9 +109,9 @@ pub struct RoleState {
     pub connection_limit: i32,
     /// Time at which the password expires (VALID UNTIL).
     pub valid_until: ValidUntil,
-    /// Stored password, as far as it is known.
+    /// Stored password, as far as known.
     pub password: StoredPassword,
-    /// Comment on the database, if any.
+    /// Comment on the role. `None` if there is none.
     pub comment: Option<Text>,
 }
 
@@ -133,7 +134,7 @@ impl Default for RoleState {
     }
 }
 
-/// Stored password of a role, as far as it is known.
+/// Stored password of a role, as far as known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredPassword {
     /// No password is stored.
@@ -142,16 +143,17 @@ pub enum StoredPassword {
     Md5,
     /// A SCRAM verifier.
     Scram(Verifier),
-    /// Compared: the desired password, with this number of iterations (`None` if not visible).
+    /// The stored password was compared and is the desired one; its number of iterations, `None` if not visible.
     Right(Option<NonZeroU32>),
-    /// Compared: another password.
+    /// The stored password was compared and is not the desired one, or cannot be parsed.
     Wrong,
-    /// Not compared, or not accessible.
+    /// The stored password was not compared or is not accessible.
     Unknown,
 }
 
 impl StoredPassword {
-    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL.
+    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is neither a SCRAM verifier
+    /// nor an MD5 hash is [`StoredPassword::Wrong`].
     #[must_use]
     pub fn parse(stored: Option<&SecretString>) -> Self {
         use secrecy::ExposeSecret;
@@ -168,11 +170,11 @@ impl StoredPassword {
 /// Identifies a membership.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MembershipKey {
-    /// Role of which the member is granted membership.
+    /// Role that the membership is in.
     pub role: Name,
     /// Name of the member.
     pub member: Name,
-    /// Name of the grantor. Before PostgreSQL 16 it has no effect, and is the bootstrap superuser.
+    /// Grantor of the membership. Before PostgreSQL 16 it is recorded as the bootstrap superuser and has no effect.
     pub grantor: Name,
 }
 
@@ -181,10 +183,10 @@ pub struct MembershipKey {
 pub struct MembershipOptions {
     /// ADMIN: the member may grant the role to others.
     pub admin: bool,
-    /// INHERIT: the member has the role's privileges without SET ROLE. Before PostgreSQL 16 the member's attribute
-    /// INHERIT applies.
+    /// INHERIT: the member has the role's privileges without SET ROLE. Before PostgreSQL 16 this field is `true`, and
+    /// the member's attribute INHERIT applies.
     pub inherit: bool,
-    /// SET: the member may SET ROLE to the role.
+    /// SET: the member may SET ROLE to the role. Always `true` before PostgreSQL 16.
     pub set: bool,
 }
 
@@ -196,12 +198,12 @@ pub enum Provider {
     Libc,
     /// `icu`: the ICU library.
     Icu,
-    /// `builtin`: PostgreSQL's own (from version 17).
+    /// `builtin`: PostgreSQL's own provider (from version 17).
     Builtin,
 }
 
 impl Provider {
-    /// Returns the SQL keyword.
+    /// Returns the name of the provider in SQL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -225,7 +227,7 @@ pub struct DatabaseState {
     pub collate: Text,
     /// Value of LC_CTYPE.
     pub ctype: Text,
-    /// Locale of the ICU or builtin provider.
+    /// Locale of the ICU or builtin provider. `None` for libc.
     pub locale: Option<Text>,
     /// Additional ICU collation rules.
     pub icu_rules: Option<Text>,
@@ -233,22 +235,22 @@ pub struct DatabaseState {
     pub tablespace: Name,
     /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: i32,
-    /// Whether connections are permitted (ALLOW_CONNECTIONS).
+    /// `true` if connections are permitted (ALLOW_CONNECTIONS).
     pub allow_connections: bool,
-    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
+    /// `true` if roles with CREATEDB can clone the database (IS_TEMPLATE).
     pub is_template: bool,
-    /// Comment on the database, if any.
+    /// Comment on the database. `None` if there is none.
     pub comment: Option<Text>,
-    /// Recorded and actual collation version, if they differ.
+    /// Recorded and actual version of the collation, in this order. `None` if they agree or have no version.
     pub collation_mismatch: Option<(Text, Text)>,
     /// Contents. `None` if they were not inspected.
     pub contents: Option<Contents>,
-    /// The server's words, if it does not let the session in.
+    /// Message of the server that refused the session's connection. `None` if it did not.
     pub closed: Option<String>,
 }
 
 impl DatabaseState {
-    /// Returns a database in UTF-8 with the C locale of libc, and defaults otherwise.
+    /// Returns a database in UTF-8 with the C locale of libc, with this owner and defaults otherwise.
     #[must_use]
     pub fn plain(owner: &Name, version: Version) -> Self {
         let text = |text: &str| Text::new(text).expect("a text");
@@ -271,7 +273,7 @@ impl DatabaseState {
         }
     }
 
-    /// Returns `true` for what an interrupted `DROP DATABASE` leaves: it can only be dropped.
+    /// Returns `true` for a database that an interrupted `DROP DATABASE` has left, which can only be dropped.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.connection_limit == -2
@@ -279,7 +281,7 @@ impl DatabaseState {
 }
 
 impl CurrentState {
-    /// Creates the state of a cluster without objects.
+    /// Creates the state of a cluster without any objects.
     #[must_use]
     pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {
         Self {
@@ -299,14 +301,16 @@ impl CurrentState {
         }
     }
 
-    /// Returns the setting of a role in a database. `None` stands for all roles or all databases.
+    /// Returns the value of a setting with exactly this scope. A role or database of `None` stands for all of them. The
+    /// result is `None` if the setting is not set there.
     #[must_use]
     pub fn setting(&self, role: Option<&Name>, database: Option<&Name>, setting: &Setting) -> Option<&Text> {
         let key = SettingKey { role: role.cloned(), database: database.cloned() };
         self.settings.get(&key).and_then(|settings| settings.get(setting))
     }
 
-    /// Returns what a role still owns or holds privileges on. For databases, the current owner and ACL apply.
+    /// Returns the objects that a role still owns or holds privileges on: those of the snapshot, as far as the state as
+    /// planned so far still has them.
     #[must_use]
     pub fn dependencies_of(&self, role: &Name) -> BTreeSet<Dependency> {
         let depends = |owned: &Owned| owned.owner == *role || owned.acl.roles().any(|other| other == role);
@@ -329,7 +333,8 @@ impl CurrentState {
         self.roles.get(&self.session.user).is_some_and(|role| role.superuser)
     }
 
-    /// Returns `true` if a role has the privileges of another without SET ROLE (`has_privs_of_role()`).
+    /// Returns `true` if a role has the privileges of another without SET ROLE, like the server's
+    /// `has_privs_of_role()`. A superuser has all.
     #[must_use]
     pub fn has_privileges_of(&self, who: &Name, role: &Name) -> bool {
         let inherits = |key: &MembershipKey, options: &MembershipOptions| {
@@ -342,7 +347,7 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, inherits)
     }
 
-    /// Returns `true` if a role may SET ROLE to another (`member_can_set_role()`).
+    /// Returns `true` if a role may SET ROLE to another, like the server's `member_can_set_role()`.
     #[must_use]
     pub fn can_set(&self, who: &Name, role: &Name) -> bool {
         let may = |_: &MembershipKey, options: &MembershipOptions| {
@@ -351,7 +356,7 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, may)
     }
 
-    /// Returns `true` if a role may grant another (`is_admin_of_role()`).
+    /// Returns `true` if a role may grant membership in another, like the server's `is_admin_of_role()`.
     #[must_use]
     pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
         self.is_superuser(who)
@@ -360,7 +365,7 @@ impl CurrentState {
                 .any(|(key, options)| options.admin && self.reaches(who, &key.member, |_, _| true))
     }
 
-    /// Returns `true` if a role is a member of another, directly or not.
+    /// Returns `true` if a role is a direct or indirect member of another, or the same role.
     #[must_use]
     pub fn is_member(&self, who: &Name, role: &Name) -> bool {
         self.reaches(who, role, |_, _| true)
@@ -370,13 +375,14 @@ impl CurrentState {
         self.roles.get(who).is_some_and(|role| role.superuser)
     }
 
-    /// Returns the memberships in a role, with their options.
+    /// Returns the direct memberships in a role, with their options.
     pub fn members(&self, role: &Name) -> impl Iterator<Item = (&MembershipKey, &MembershipOptions)> {
         let first = MembershipKey { role: role.clone(), member: lowest(), grantor: lowest() };
         let role = role.clone();
         self.memberships.range(first..).take_while(move |(key, _)| key.role == role)
     }
 
+    /// Returns `true` if memberships for which `follows` returns `true` lead from `who` to `role`, or both are equal.
     fn reaches(
         &self,
         who: &Name,
@@ -399,7 +405,7 @@ impl CurrentState {
     }
 }
 
-/// Returns a name that sorts before all others.
+/// Returns a name that sorts before every valid name.
 fn lowest() -> Name {
     Name::new("\u{1}").expect("a name")
 }

@@ -7,16 +7,16 @@ use crate::object::Object;
 use crate::version::Version;
 use std::fmt;
 
-/// Privileges that a grantee is to hold on an object, exactly. Other grantees are not affected.
+/// Exact set of privileges that a grantee is to hold on an object. Other grantees are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Grantee of the privileges.
     pub to: Grantee,
     /// Object or objects of the grant.
     pub on: GrantTarget,
-    /// Privileges. An empty set revokes all.
+    /// Exact privileges. An empty set revokes all.
     pub privileges: PrivilegeSet,
-    /// True to grant them WITH GRANT OPTION.
+    /// `true` if the privileges are to be held WITH GRANT OPTION, `false` if without.
     pub grantable: bool,
 }
 
@@ -25,13 +25,13 @@ pub struct Grant {
 pub enum GrantTarget {
     /// A single object.
     One(Object),
-    /// Every object of a kind that exists in a schema when the plan is made.
+    /// Every object of a kind in a schema that exists when the plan is made.
     AllIn {
         /// Name of the database.
         database: Name,
         /// Name of the schema.
         schema: Name,
-        /// [`ObjectKind::Table`], [`ObjectKind::Sequence`], [`ObjectKind::Routine`] or [`ObjectKind::Type`].
+        /// Kind of object: table, sequence, routine or type.
         kind: ObjectKind,
     },
 }
@@ -77,7 +77,7 @@ pub enum PrivilegeSet {
 }
 
 impl PrivilegeSet {
-    /// Returns the privileges for a kind of object on a version.
+    /// Returns the set for a kind of object in a version of PostgreSQL.
     #[must_use]
     pub fn expand(self, kind: ObjectKind, version: Version) -> Privileges {
         match self {
@@ -87,7 +87,7 @@ impl PrivilegeSet {
     }
 }
 
-/// Default privileges of a grantee, exactly: they apply to objects created later. Existing objects are not affected.
+/// Exact set of default privileges of a grantee, which objects created later get. Existing objects are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultGrant {
     /// Name of the database.
@@ -100,8 +100,8 @@ pub struct DefaultGrant {
     pub kind: DefaultKind,
     /// Grantee of the privileges.
     pub to: Grantee,
-    /// Privileges. An empty set revokes all.
+    /// Exact privileges. An empty set revokes all.
     pub privileges: PrivilegeSet,
-    /// True to grant them WITH GRANT OPTION.
+    /// `true` if the privileges are to be held WITH GRANT OPTION, `false` if without.
     pub grantable: bool,
 }

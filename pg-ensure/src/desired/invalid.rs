@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {why}")]
 pub struct InvalidDeclaration {
-    /// Declaration in which the error is.
+    /// Declaration that contains the error.
     pub subject: Subject,
     /// Description of the error.
     pub why: InvalidReason,
@@ -23,7 +23,7 @@ pub enum InvalidReason {
     /// A role is referenced that is not declared.
     #[error("the {what} {role:?} is not declared: add a [[role]] for it, or list it under external")]
     UnknownRole {
-        /// Purpose for which the role is referenced.
+        /// Purpose of the reference, such as `owner`.
         what: &'static str,
         /// Name of the role.
         role: Name,
@@ -31,21 +31,21 @@ pub enum InvalidReason {
     /// A role is referenced that is to be dropped.
     #[error("the {what} {role:?} is declared absent")]
     RoleLeaves {
-        /// Purpose for which the role is referenced.
+        /// Purpose of the reference, such as `owner`.
         what: &'static str,
         /// Name of the role.
         role: Name,
     },
-    /// A database is referenced that is to be dropped.
+    /// A database is referenced that is to be dropped; its name.
     #[error("the database {0:?} is declared absent")]
     DatabaseLeaves(Name),
     /// The name is reserved by PostgreSQL.
     #[error("{0:?} is reserved by PostgreSQL: use another name")]
     Reserved(Name),
-    /// Roles are members of each other, in a cycle.
+    /// Roles are members of each other in a cycle; their names in order.
     #[error("the roles are members of each other in a circle: {}", circle(.0))]
     Circle(Vec<Name>),
-    /// Databases are templates of each other, in a cycle.
+    /// Databases are templates of each other in a cycle; their names in order.
     #[error("the databases are templates of each other in a circle: {}", circle(.0))]
     TemplateCircle(Vec<Name>),
     /// The connection limit is less than -1.
@@ -65,7 +65,7 @@ pub enum InvalidReason {
     /// PUBLIC cannot be granted privileges WITH GRANT OPTION.
     #[error("grant options cannot be given to public")]
     PublicOption,
-    /// Another grant is for the same object and grantee; its zero-based position.
+    /// Another grant is for the same object and grantee; its zero-based index.
     #[error("grant number {} is about the same object and grantee", .0 + 1)]
     Twice(usize),
     /// The kind of object cannot be granted on for a whole schema.
@@ -79,6 +79,7 @@ pub enum InvalidReason {
     Contradiction(&'static str),
 }
 
+/// Formats a cycle of names, with the first repeated at the end.
 fn circle(names: &[Name]) -> String {
     names.iter().chain(names.first()).map(Name::as_str).collect::<Vec<_>>().join(" → ")
 }

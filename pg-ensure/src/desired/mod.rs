@@ -1,4 +1,4 @@
-//! The desired state of a cluster. Whatever is omitted is not managed.
+//! The desired state of a cluster. Objects and properties that are not declared are not managed.
 
 mod grant;
 mod invalid;
@@ -41,14 +41,14 @@ pub struct DesiredState {
     pub roles: BTreeMap<Name, Role>,
     /// Databases by name.
     pub databases: BTreeMap<Name, Database>,
-    /// Memberships, by role and member.
+    /// Memberships, by role and member, in this order.
     pub memberships: BTreeMap<(Name, Name), Membership>,
     /// Privileges, in the order of declaration. For the same object and grantee, a grant on the object itself takes
     /// precedence over one on all objects of a schema.
     pub grants: Vec<Grant>,
     /// Default privileges for objects created later.
     pub defaults: Vec<DefaultGrant>,
-    /// Settings of roles and databases. `None` resets a setting.
+    /// Settings by scope. A value of `None` resets the setting.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Option<Text>>>,
     /// Roles that exist but are not managed, such as those of a hosted service. `postgres` and predefined roles
     /// (`pg_…`) need not be listed.
@@ -58,9 +58,9 @@ pub struct DesiredState {
 /// Desired role. A field that is `None` is not managed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Role {
-    /// Whether the membership is to exist.
+    /// `Absent` if the role is to be dropped. Default: `Present`.
     pub presence: Presence,
-    /// New owner of the objects of an absent role. Without one, a role that owns objects is not dropped.
+    /// Role to which the objects of an absent role are reassigned. Without it, a role that owns objects is not dropped.
     pub reassign_to: Option<Name>,
     /// The SUPERUSER attribute.
     pub superuser: Option<bool>,
@@ -80,9 +80,9 @@ pub struct Role {
     pub connection_limit: Option<i32>,
     /// Time at which the password expires (VALID UNTIL).
     pub valid_until: Option<ValidUntil>,
-    /// Password of the role.
+    /// Password. Managed if set; [`Password::None`] removes a stored one.
     pub password: Option<Password>,
-    /// Comment on the schema. An empty text removes it.
+    /// Comment on the role. An empty text removes it.
     pub comment: Option<Text>,
 }
 
@@ -111,29 +111,29 @@ impl Role {
     }
 
     setter! {
-        /// The SUPERUSER attribute.
+        /// Sets the SUPERUSER attribute.
         superuser: bool,
-        /// The CREATEDB attribute.
+        /// Sets the CREATEDB attribute.
         createdb: bool,
-        /// The CREATEROLE attribute.
+        /// Sets the CREATEROLE attribute.
         createrole: bool,
-        /// The INHERIT attribute.
+        /// Sets the INHERIT attribute.
         inherit: bool,
-        /// The LOGIN attribute.
+        /// Sets the LOGIN attribute.
         login: bool,
-        /// The REPLICATION attribute.
+        /// Sets the REPLICATION attribute.
         replication: bool,
-        /// The BYPASSRLS attribute.
+        /// Sets the BYPASSRLS attribute.
         bypassrls: bool,
-        /// CONNECTION LIMIT; -1 is none.
+        /// Sets the maximum number of concurrent connections; -1 for no limit.
         connection_limit: i32,
-        /// The VALID UNTIL time.
+        /// Sets the time at which the password expires (VALID UNTIL).
         valid_until: ValidUntil,
-        /// The role's password.
+        /// Sets the password.
         password: Password,
-        /// The comment; empty for none.
+        /// Sets the comment. An empty text removes it.
         comment: Text,
-        /// The new owner of its objects, if the role is absent.
+        /// Sets the role to which the objects of this role are reassigned, if it is absent.
         reassign_to: Name,
     }
 }
@@ -143,7 +143,7 @@ impl Role {
 pub enum Password {
     /// No password, so that the role cannot authenticate with one.
     None,
-    /// A password in clear text. Only its verifier is sent to the server.
+    /// A password in clear text. Only its SCRAM verifier is sent to the server.
     Secret(SecretString),
     /// A SCRAM verifier, such as one copied from another server.
     Verifier(Verifier),
@@ -181,7 +181,7 @@ impl PartialEq for Password {
 /// Desired database. A field that is `None` is not managed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {
-    /// Whether the membership is to exist.
+    /// `Absent` if the database is to be dropped. Default: `Present`.
     pub presence: Presence,
     /// Name of the owner.
     pub owner: Option<Name>,
@@ -189,7 +189,7 @@ pub struct Database {
     pub encoding: Option<Text>,
     /// Locale provider (from PostgreSQL 15).
     pub provider: Option<Provider>,
-    /// Locale: LC_COLLATE and LC_CTYPE with `libc`, or else the locale of the provider.
+    /// Locale: LC_COLLATE and LC_CTYPE with `libc`, otherwise the locale of the provider.
     pub locale: Option<Text>,
     /// Value of LC_COLLATE.
     pub collate: Option<Text>,
@@ -197,24 +197,24 @@ pub struct Database {
     pub ctype: Option<Text>,
     /// Additional ICU collation rules (from PostgreSQL 16).
     pub icu_rules: Option<Text>,
-    /// Template database. Ignored if the database exists.
+    /// Template database for the creation. No effect on a database that exists.
     pub template: Option<Name>,
     /// Name of the default tablespace.
     pub tablespace: Option<Name>,
     /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// Whether connections are permitted (ALLOW_CONNECTIONS).
+    /// `true` to permit connections (ALLOW_CONNECTIONS).
     pub allow_connections: Option<bool>,
-    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
+    /// `true` to let roles with CREATEDB clone the database (IS_TEMPLATE).
     pub is_template: Option<bool>,
-    /// Comment on the schema. An empty text removes it.
+    /// Comment on the database. An empty text removes it.
     pub comment: Option<Text>,
-    /// The objects that are named in it.
+    /// Declared objects inside the database.
     pub inside: DeclaredObjects,
-    /// True to reassign the objects of a former owner to the new one.
+    /// `true` to reassign the former owner's objects in the database to the new owner when the owner changes.
     pub reassign_owned: bool,
-    /// SQL script that is executed once in an empty database, after its extensions and schemas are created, in one
-    /// transaction.
+    /// SQL script that is executed once in an empty database, in one transaction, after the extensions and schemas are
+    /// created.
     pub initial_sql: Option<Text>,
 }
 
@@ -237,7 +237,7 @@ impl Database {
         Self { presence: Presence::Absent, ..Self::default() }
     }
 
-    /// Sets the character encoding.
+    /// Sets the character encoding, such as `UTF8`.
     ///
     /// # Panics
     /// Panics if `encoding` contains a NUL byte.
@@ -248,27 +248,27 @@ impl Database {
     }
 
     setter! {
-        /// The owner's name.
+        /// Sets the owner.
         owner: Name,
-        /// The locale provider.
+        /// Sets the locale provider.
         provider: Provider,
-        /// The locale's name.
+        /// Sets the locale.
         locale: Text,
-        /// The LC_COLLATE locale.
+        /// Sets LC_COLLATE.
         collate: Text,
-        /// The LC_CTYPE locale.
+        /// Sets LC_CTYPE.
         ctype: Text,
-        /// Rules for ICU.
+        /// Sets the additional ICU collation rules.
         icu_rules: Text,
-        /// The template database.
+        /// Sets the template database.
         template: Name,
-        /// The tablespace's name.
+        /// Sets the default tablespace.
         tablespace: Name,
-        /// CONNECTION LIMIT; -1 is none.
+        /// Sets the maximum number of concurrent connections; -1 for no limit.
         connection_limit: i32,
-        /// The ALLOW_CONNECTIONS option.
+        /// Sets the option ALLOW_CONNECTIONS.
         allow_connections: bool,
-        /// The comment; empty for none.
+        /// Sets the comment. An empty text removes it.
         comment: Text,
     }
 
@@ -279,14 +279,14 @@ impl Database {
         self
     }
 
-    /// Adds a schema to the database.
+    /// Adds a schema to the database. Replaces one of the same name.
     #[must_use]
     pub fn schema(mut self, name: Name, schema: Schema) -> Self {
         self.inside.schemas.insert(name, schema);
         self
     }
 
-    /// Adds an extension to the database.
+    /// Adds an extension to the database. Replaces one of the same name.
     #[must_use]
     pub fn extension(mut self, name: Name, extension: Extension) -> Self {
         self.inside.extensions.insert(name, extension);
@@ -294,16 +294,16 @@ impl Database {
     }
 }
 
-/// Desired membership of one role in another.
+/// Desired membership of one role in another. An option that is `None` is not managed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// Whether the membership is to exist.
+    /// `Absent` if the membership is to be revoked. Default: `Present`.
     pub presence: Presence,
-    /// ADMIN: whether the member may grant the role to others.
+    /// ADMIN: `true` if the member may grant the role to others.
     pub admin: Option<bool>,
-    /// INHERIT: whether the member has the role's privileges without SET ROLE (from PostgreSQL 16).
+    /// INHERIT: `true` if the member has the role's privileges without SET ROLE (from PostgreSQL 16).
     pub inherit: Option<bool>,
-    /// SET: whether the member may SET ROLE to the role (from PostgreSQL 16).
+    /// SET: `true` if the member may SET ROLE to the role (from PostgreSQL 16).
     pub set: Option<bool>,
 }
 
@@ -350,7 +350,8 @@ impl DesiredState {
         self
     }
 
-    /// Adds a setting of a role, a database, or a role in a database. The value `None` resets it.
+    /// Sets a setting of a role, of a database, or of a role in a database; a role or database of `None` stands for
+    /// all. The value `None` resets the setting.
     pub fn setting(
         &mut self,
         role: Option<Name>,
@@ -368,7 +369,8 @@ impl DesiredState {
         self
     }
 
-    /// Returns the databases whose contents have to be inspected.
+    /// Returns the databases whose contents have to be inspected: those with declared objects or an initial script, and
+    /// those of grants and default grants.
     #[must_use]
     pub fn looks_into(&self) -> BTreeSet<Name> {
         let named = self.databases.iter().filter(|(_, database)| {
@@ -381,7 +383,7 @@ impl DesiredState {
         all
     }
 
-    /// Returns the roles whose password is managed, each with the desired password.
+    /// Returns the roles to exist whose password is managed, each with the desired password.
     pub fn passwords(&self) -> impl Iterator<Item = (&Name, &Password)> {
         self.roles
             .iter()

@@ -10,7 +10,8 @@ use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl DesiredState {
-    /// Returns all errors of the desired state. Empty if it is valid. The server is not contacted.
+    /// Returns all errors of the desired state, in the order roles, databases, memberships, grants, default grants,
+    /// settings. Empty if it is valid. The server is not contacted.
     #[must_use]
     pub fn validate(&self) -> Vec<InvalidDeclaration> {
         let mut check = Check { desired: self, found: Vec::new() };
@@ -24,6 +25,7 @@ impl DesiredState {
     }
 }
 
+/// A validation in progress, with the errors found so far.
 struct Check<'a> {
     desired: &'a DesiredState,
     found: Vec<InvalidDeclaration>,
@@ -51,12 +53,14 @@ impl DeclarationValidation for Check<'_> {
 }
 
 impl Check<'_> {
+    /// Reports a database that is referenced and declared absent.
     fn database_stays(&mut self, subject: &Subject, database: &Name) {
         if self.desired.databases.get(database).is_some_and(|known| known.presence == Presence::Absent) {
             self.add(subject, InvalidReason::DatabaseLeaves(database.clone()));
         }
     }
 
+    /// Reports a schema that is referenced and declared absent.
     fn schema_stays(&mut self, subject: &Subject, database: Option<&Name>, schema: Option<&Name>) {
         let (Some(database), Some(schema)) = (database, schema) else { return };
         let wanted =
@@ -66,12 +70,14 @@ impl Check<'_> {
         }
     }
 
+    /// Reports a connection limit below -1.
     fn limit(&mut self, subject: &Subject, limit: Option<i32>) {
         if let Some(limit) = limit.filter(|limit| *limit < -1) {
             self.add(subject, InvalidReason::ConnectionLimit(limit));
         }
     }
 
+    /// Checks roles: reserved names, connection limits, passwords, and reassignment.
     fn roles(&mut self) {
         for (name, role) in &self.desired.roles {
             let subject = Subject::Role(name.clone());
@@ -95,6 +101,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks databases: reserved names, references, locale options, declared objects, and cycles of templates.
     fn databases(&mut self) {
         let mut templates: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for (name, database) in &self.desired.databases {
@@ -129,6 +136,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks that the roles of memberships exist, and that there are no cycles.
     fn memberships(&mut self) {
         let mut edges: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for ((role, member), wanted) in &self.desired.memberships {
@@ -146,6 +154,7 @@ impl Check<'_> {
         }
     }
 
+    /// Reports the first privilege in a set that the kind of object does not support in any version.
     fn privileges(&mut self, subject: &Subject, set: PrivilegeSet, kind: crate::acl::ObjectKind) {
         let PrivilegeSet::Only(privileges) = set else { return };
         let strange = privileges - kind.all(Version::major_version(18));
@@ -154,16 +163,19 @@ impl Check<'_> {
         }
     }
 
+    /// Checks the grantee of a grant. `nothing` is `true` for a grant that revokes everything, whose grantee may be
+    /// declared absent.
     fn grantee(&mut self, subject: &Subject, to: &Grantee, grantable: bool, nothing: bool) {
         match to {
             Grantee::Public if grantable => self.add(subject, InvalidReason::PublicOption),
             Grantee::Public => {}
-            // A right that is to go may be that of a role that goes too.
+            // Privileges may be revoked from a role that is to be dropped.
             Grantee::Role(role) if nothing && self.desired.roles.contains_key(role) => {}
             Grantee::Role(role) => self.require_role(subject, "grantee", role),
         }
     }
 
+    /// Checks grants: grantee, privileges, referenced databases and schemas, kinds of object, and duplicates.
     fn grants(&mut self) {
         use crate::acl::ObjectKind as Kind;
         let mut seen: BTreeMap<(&GrantTarget, &Grantee), usize> = BTreeMap::new();
@@ -197,6 +209,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks default grants: creator, grantee, privileges, referenced databases and schemas, and duplicates.
     fn defaults(&mut self) {
         use crate::current::DefaultKind as Kind;
         for (index, grant) in self.desired.defaults.iter().enumerate() {
@@ -220,6 +233,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks that the roles and databases of settings are not declared absent, and that the roles exist.
     fn settings(&mut self) {
         for (key, settings) in &self.desired.settings {
             for setting in settings.keys() {
@@ -235,7 +249,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns the circles of a graph, each once, beginning at its least name.
+/// Returns the cycles of a graph, each once, beginning with its smallest name.
 fn circles(edges: &BTreeMap<&Name, Vec<&Name>>) -> Vec<Vec<Name>> {
     let mut done: BTreeSet<&Name> = BTreeSet::new();
     let mut found: Vec<Vec<Name>> = Vec::new();

@@ -1,4 +1,4 @@
-//! Plans the contents of a database: schemas, extensions, privileges.
+//! Planning of the contents of a database: declared objects, the initial script, privileges.
 
 use super::Planner;
 use crate::current::{AvailableExtension, Contents, SettingKey};
@@ -8,7 +8,8 @@ use crate::name::{Name, Text};
 use crate::plan::{Change, DestructibleObject, INITIALIZED, Obstacle};
 
 impl Planner<'_> {
-    /// Plans the changes inside a database.
+    /// Plans the changes inside a database. A database that does not exist, is invalid or cannot be connected to is
+    /// reported as blocked.
     pub(super) fn contents(&mut self, database: &Name) {
         let desired = self.desired;
         let Some(found) = self.now.databases.get(database) else {
@@ -20,7 +21,7 @@ impl Planner<'_> {
             return;
         };
         if found.is_invalid() && desired.databases.contains_key(database) {
-            // Said of the database as a whole.
+            // An invalid database is reported as a whole.
             return;
         }
         if found.contents.is_none() {
@@ -43,8 +44,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans a script for a database that this plan creates or that is empty. Not if the database has a record of it; with contents
-    /// and no record, a note is appended.
+    /// Plans the initial script of a database, if this plan creates the database or it is empty. Not if the database
+    /// has a record of the script; if it has contents but no record, a note is added.
     fn initial_sql(&mut self, database: &Name, script: &Text) {
         let key = SettingKey { role: None, database: Some(database.clone()) };
         let settings = self.now.settings.get(&key);
@@ -70,13 +71,13 @@ impl Planner<'_> {
         self.emit(change, "nothing is in the database yet");
     }
 
-    /// Returns the current contents of a database, if known.
+    /// Returns the current contents of a database. `None` if the database does not exist or was not inspected.
     pub(super) fn inside(&self, database: &Name) -> Option<&Contents> {
         self.now.databases.get(database)?.contents.as_ref()
     }
 }
 
-/// The planner in one database.
+/// The planner, restricted to one database.
 struct DatabaseWork<'p, 'a> {
     planner: &'p mut Planner<'a>,
     database: &'p Name,

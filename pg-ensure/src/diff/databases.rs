@@ -1,4 +1,4 @@
-//! Databases from outside.
+//! Planning of databases, apart from their contents.
 
 use super::Planner;
 use crate::comment;
@@ -9,12 +9,12 @@ use crate::plan::{Change, Commented, NewDatabase, Obstacle};
 use std::collections::BTreeSet;
 
 impl Planner<'_> {
-    /// Plans the creation of databases.
+    /// Plans the creation of missing databases, templates first.
     pub(super) fn create_databases(&mut self) {
         let desired = self.desired;
         let mut done: BTreeSet<&Name> = BTreeSet::new();
         for name in desired.databases.keys() {
-            // A template is made before what is made from it.
+            // A template is created before the databases that are created from it.
             let mut chain = vec![name];
             while let Some(template) =
                 desired.databases.get(chain[chain.len() - 1]).and_then(|d| d.template.as_ref())
@@ -33,6 +33,8 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the creation of a database, unless it exists or is declared absent. A version without a required feature,
+    /// or a template with a collation mismatch, blocks it.
     fn create_database(&mut self, name: &Name, wanted: &Database) {
         if wanted.presence == Presence::Absent || self.now.databases.contains_key(name) {
             return;
@@ -52,7 +54,7 @@ impl Planner<'_> {
         if let Some(owner) = &wanted.owner {
             self.act_as(owner);
         }
-        // What differs from template1 can be made from template0 alone.
+        // A database whose encoding or locale differs from template1 can only be created from template0.
         let special = wanted.encoding.is_some()
             || wanted.provider.is_some()
             || wanted.locale.is_some()
@@ -90,6 +92,7 @@ impl Planner<'_> {
         self.emit(Change::CreateDatabase(Box::new(new)), "there is no such database");
     }
 
+    /// Plans the changes of existing databases, and of settings that apply to a database.
     pub(super) fn databases(&mut self) {
         let desired = self.desired;
         for (name, wanted) in &desired.databases {
@@ -105,6 +108,8 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the changes of one existing database: owner, tablespace, options and comment. Differences in properties
+    /// that cannot be changed are reported as blocked, a collation mismatch as a note.
     fn database(&mut self, name: &Name, wanted: &Database) {
         let found = |planner: &Self| planner.now.databases.get(name).cloned();
         let Some(mut now) = self.now.databases.get(name) else { return };
@@ -159,8 +164,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans REASSIGN OWNED for what the former owner has in a database if `reassign`; otherwise notes that it stays. Nothing if
-    /// there is nothing of it, or the contents are unknown.
+    /// Plans REASSIGN OWNED for the objects of the former owner in a database if `reassign` is `true` and nothing else
+    /// would be reassigned; otherwise notes or blocks it. Nothing is planned if the former owner has no objects there,
+    /// or the contents are unknown.
     fn former_owner(&mut self, database: &Name, before: &Name, owner: &Name, reassign: bool) {
         let Some(contents) = self.inside(database) else { return };
         let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *before).count();
@@ -176,7 +182,7 @@ impl Planner<'_> {
             ));
             return;
         }
-        // REASSIGN OWNED hands over whatever all databases share, too.
+        // REASSIGN OWNED also reassigns shared objects.
         let databases = self.now.databases.iter().filter(|(_, found)| found.owned.owner == *before);
         let tablespaces = self.now.tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
         let others: Vec<String> = databases
@@ -197,7 +203,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the removal of databases that are declared absent.
+    /// Plans the removal of databases that are declared absent, as far as the operator consents to it.
     pub(super) fn drop_databases(&mut self) {
         let desired = self.desired;
         for (name, wanted) in &desired.databases {
@@ -223,7 +229,7 @@ impl Planner<'_> {
     }
 }
 
-/// Returns the properties that differ and can only be set when a database is created.
+/// Returns the differing properties that can only be set at creation: name, current value and desired value.
 fn immutable(found: &current::DatabaseState, wanted: &Database) -> Vec<(&'static str, String, String)> {
     let mut differences = Vec::new();
     let mut compare = |what, is: &str, wanted: Option<&str>, same: fn(&str, &str) -> bool| {
@@ -249,8 +255,8 @@ fn immutable(found: &current::DatabaseState, wanted: &Database) -> Vec<(&'static
     differences
 }
 
-/// Returns `true` for two names of one encoding. Compares letters and digits without regard to case, as the server does, and knows
-/// its aliases.
+/// Returns `true` for two names of the same encoding. Letters and digits are compared without regard to case, as the
+/// server does, and the server's aliases are known.
 fn same_encoding(one: &str, other: &str) -> bool {
     let plain = |text: &str| -> String {
         let plain: String =
@@ -267,7 +273,7 @@ fn same_encoding(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
-/// Returns `true` for two spellings of one locale, such as `en_US.UTF-8` and `en_US.utf8`, or `de_DE` and `de-DE`.
+/// Returns `true` for two spellings of the same locale, such as `en_US.UTF-8` and `en_US.utf8`, or `de_DE` and `de-DE`.
 fn same_locale(one: &str, other: &str) -> bool {
     let plain = |text: &str| -> String {
         let (name, codeset) = text.split_once('.').map_or((text, None), |(name, set)| (name, Some(set)));

@@ -1,4 +1,4 @@
-//! Privileges: the sets that are compared, and the least that makes them equal.
+//! Planning of privileges: comparison with the desired sets, and the smallest changes between them.
 
 use super::Planner;
 use crate::acl::{Acl, Grantee, ObjectKind, Privileges};
@@ -25,7 +25,7 @@ impl Planner<'_> {
         let desired = self.desired;
         let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
         let mut named: BTreeSet<(&Object, &Grantee)> = BTreeSet::new();
-        // Columns come last: what is revoked on a table is gone from its columns too.
+        // Columns come last, since a REVOKE on a table also affects its columns.
         let mut columns = Vec::new();
         for grant in here() {
             if let GrantTarget::One(object) = &grant.on {
@@ -63,7 +63,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Appends a note that the privileges depend on objects that an extension or a script of this plan creates.
+    /// Adds a note that the privileges depend on objects that an extension or a script of this plan creates.
     fn later(&mut self, what: &str) {
         self.notes.push(format!(
             "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with what is \
@@ -71,7 +71,8 @@ impl Planner<'_> {
         ));
     }
 
-    /// Expands a set of privileges for a kind of object. `None` if the version lacks one of them, which is recorded.
+    /// Returns the desired privileges for a kind of object. `None` if this version lacks one of them, which is reported
+    /// as unsupported for `what`.
     fn wanted(&mut self, what: &str, set: PrivilegeSet, kind: ObjectKind) -> Option<Privileges> {
         let version = self.now.version;
         let wanted = set.expand(kind, version);
@@ -83,6 +84,7 @@ impl Planner<'_> {
         Some(wanted)
     }
 
+    /// Plans the changes that give a grantee exactly the desired privileges on one object.
     fn grant(&mut self, object: &Object, grant: &Grant) {
         let to = &grant.to;
         let what = format!("privileges of {to} on {object}");
@@ -98,7 +100,7 @@ impl Planner<'_> {
             }
             return;
         };
-        // A role that is gone has nothing that could be taken from it.
+        // A role that does not exist has no privileges to revoke.
         if wanted.is_empty() && acl.privileges_of(to).privileges.is_empty() {
             return;
         }
@@ -133,7 +135,7 @@ impl Planner<'_> {
                 self.emit(change, reason);
             }
         }
-        // What was taken along by a cascade comes back.
+        // Privileges that a cascade revoked as well are granted again.
         let Some((_, acl)) = list(&self.now, object) else { return };
         let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
         for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
@@ -201,7 +203,8 @@ impl Planner<'_> {
     }
 }
 
-/// The difference between the privileges a grantee holds and should hold.
+/// The difference between the privileges that a grantee holds and those desired. `extra` is `true` if some are to be
+/// revoked; `missing` are to be granted, `options` to be granted with the grant option.
 struct PrivilegeDifference {
     wanted: Privileges,
     wanted_options: Privileges,
@@ -211,10 +214,12 @@ struct PrivilegeDifference {
 }
 
 impl PrivilegeDifference {
+    /// Computes the difference for a grantee. `grantable` selects whether the privileges are desired with the grant
+    /// option.
     fn of(acl: &Acl, to: &Grantee, wanted: Privileges, grantable: bool, owner: &Name) -> Self {
         let held = acl.privileges_of(to);
         let is_owner = to.role() == Some(owner);
-        // An owner may always grant on, whatever the list says.
+        // The owner always has grant options, whatever the list says.
         let wanted_options = match (is_owner, grantable) {
             (true, _) => held.grantable & wanted,
             (false, true) => wanted,
@@ -230,14 +235,15 @@ impl PrivilegeDifference {
         !self.extra && self.missing.is_empty() && self.options.is_empty()
     }
 
-    /// Returns the surplus of one grantor's entry: privileges, and grant options of those that stay.
+    /// Returns the privileges to revoke from one grantor's entry, and then the grant options to revoke from privileges
+    /// that are kept.
     fn to_revoke(&self, privileges: Privileges, grantable: Privileges) -> (Privileges, Privileges) {
         let extra = privileges - self.wanted;
         (extra, grantable - extra - self.wanted_options)
     }
 }
 
-/// Returns the owner and the ACL of an object. `None` if it does not exist or was not read.
+/// Returns the owner and the ACL of an object. `None` if it does not exist or was not inspected.
 pub(super) fn list(now: &CurrentState, object: &Object) -> Option<(Name, Acl)> {
     let both = |owned: &crate::current::Owned| (owned.owner.clone(), owned.acl.clone());
     match object {

@@ -1,4 +1,4 @@
-//! Roles that are to go.
+//! Planning of the removal of roles.
 
 use super::Planner;
 use crate::current::Dependency;
@@ -6,7 +6,8 @@ use crate::name::Name;
 use crate::plan::{Change, DestructibleObject, Obstacle};
 
 impl Planner<'_> {
-    /// Plans the removal of roles that are declared absent.
+    /// Plans the removal of roles that are declared absent, as far as the operator consents and no object depends on
+    /// them. The role of the session and the bootstrap superuser are reported as blocked.
     pub(super) fn drop_roles(&mut self) {
         let desired = self.desired;
         let leaving: Vec<&Name> =
@@ -32,8 +33,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans to reassign what a role owns to `heir` and to revoke its privileges. Without an heir, blocks DROP ROLE if there is
-    /// anything.
+    /// Plans to reassign the objects of a role to `heir` and to revoke its privileges, in every database concerned.
+    /// Without an heir, DROP ROLE is reported as blocked if the role owns objects or holds privileges.
     fn empty(&mut self, name: &Name, heir: Option<&Name>) {
         let places = self.now.dependencies_of(name);
         if places.is_empty() {

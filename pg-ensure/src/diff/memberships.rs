@@ -1,4 +1,5 @@
-//! Memberships. Since PostgreSQL 16 a member can have been granted a role by several grantors, with options each.
+//! Planning of memberships. Since PostgreSQL 16 several grantors can grant the same membership, each with options of
+//! its own.
 
 use super::Planner;
 use crate::current::{MembershipKey, MembershipOptions};
@@ -10,7 +11,7 @@ impl Planner<'_> {
     /// Plans the changes of memberships.
     pub(super) fn memberships(&mut self) {
         let desired = self.desired;
-        // What goes away first makes room for what would be a circle.
+        // Removals come first, since a remaining membership could form a cycle with an added one.
         for ((role, member), wanted) in &desired.memberships {
             if wanted.presence == Presence::Absent {
                 self.leave(role, member);
@@ -23,14 +24,16 @@ impl Planner<'_> {
         }
     }
 
+    /// Returns the memberships of a member in a role, one per grantor.
     fn rows(&self, role: &Name, member: &Name) -> Vec<(MembershipKey, MembershipOptions)> {
         let found = self.now.members(role).filter(|(key, _)| key.member == *member);
         found.map(|(key, options)| (key.clone(), *options)).collect()
     }
 
+    /// Plans the removal of all memberships of a member in a role.
     fn leave(&mut self, role: &Name, member: &Name) {
         for (key, _) in self.rows(role, member) {
-            // An earlier step may have taken it along.
+            // An earlier step may have removed the membership by cascade.
             if !self.now.memberships.contains_key(&key) {
                 continue;
             }
@@ -45,6 +48,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the membership of a member in a role, and changes of its options.
     fn join(&mut self, role: &Name, member: &Name, wanted: Membership) {
         let rows = self.rows(role, member);
         let has = |which: fn(&MembershipOptions) -> bool| rows.iter().any(|(_, options)| which(options));
@@ -98,7 +102,7 @@ impl Planner<'_> {
             let change = if rows.iter().any(|(key, _)| key.grantor == own) {
                 grant(Options { admin: yes(admin), inherit: yes(inherit), set: yes(set) }, None)
             } else {
-                // A row of our own, which holds nothing but what is lacking.
+                // A separate membership by this grantor, with only the missing options.
                 grant(Options { admin: yes(admin), inherit: Some(inherit), set: Some(set) }, None)
             };
             self.emit(change, reason);
@@ -122,19 +126,21 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the role that the session's grants are recorded under: the bootstrap superuser for a superuser, else the user.
+    /// Returns the role that is recorded as grantor of the session's grants: the bootstrap superuser for a superuser,
+    /// else the session's role.
     fn own_grantor(&self) -> Name {
         let session = &self.now.session;
         if self.now.superuser() { session.bootstrap.clone() } else { session.user.clone() }
     }
 
-    /// Returns the grantor to name in the statement. `None` if it is the one by default, or the server has one grantor only.
+    /// Returns the grantor to name in the statement. `None` if it is the default grantor, or the server does not
+    /// distinguish grantors.
     fn grantor(&self, key: &MembershipKey) -> Option<Name> {
         let own = self.own_grantor();
         (self.now.version.membership_options() && key.grantor != own).then(|| key.grantor.clone())
     }
 
-    /// Returns `true` if the member has granted the role to others through this membership.
+    /// Returns `true` if the member has granted the role to others, so that removing the membership requires CASCADE.
     fn depends(&self, key: &MembershipKey) -> bool {
         self.now.version.membership_options()
             && self.now.members(&key.role).any(|(other, _)| other.grantor == key.member && other != key)

@@ -20,8 +20,9 @@ use std::collections::BTreeSet;
 
 /// Plans the fewest changes that bring a cluster to its desired state, in a valid order. Executes nothing.
 ///
-/// A change that the session is not permitted to make, that PostgreSQL cannot make, or that destroys something without consent is
-/// listed as blocked; all other changes are planned. The desired state should have been [validated](DesiredState::validate).
+/// A change that the session is not permitted to make, that PostgreSQL cannot make, or that destroys something without
+/// consent is reported as blocked; all other changes are planned. The desired state should have been
+/// [validated](DesiredState::validate).
 #[must_use]
 pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -> Plan {
     let mut planner = Planner {
@@ -58,7 +59,8 @@ fn created_object(change: &Change) -> Option<&Name> {
     }
 }
 
-/// Returns the database in which a change creates objects whose names are unknown before. `None` for other changes.
+/// Returns the database in which a change creates objects whose names are not known in advance. `None` for other
+/// changes.
 fn makes_objects(change: &Change) -> Option<&Name> {
     match change {
         Change::InitialSql { database, .. } => Some(database),
@@ -67,20 +69,22 @@ fn makes_objects(change: &Change) -> Option<&Name> {
     }
 }
 
+/// The planner, with the state as modelled after the steps so far.
 pub(crate) struct Planner<'a> {
-    /// The state as the steps so far leave it.
+    /// State as the steps so far leave it.
     now: Cow<'a, CurrentState>,
     desired: &'a DesiredState,
     consent: &'a Consent,
     steps: Vec<Step>,
     blocked: Vec<BlockedChange>,
     notes: Vec<String>,
-    /// Databases in which a step makes objects that only the server knows.
+    /// Databases in which a step creates objects that only the server knows.
     opaque: BTreeSet<Name>,
 }
 
 impl Planner<'_> {
-    /// Adds a step, unless the session may not or the state does not allow it.
+    /// Adds a step and applies the change to the model. Returns `false` if the change was reported as blocked instead,
+    /// because the session lacks a permission or the model rejects the change.
     fn emit(&mut self, change: Change, reason: impl Into<String>) -> bool {
         let what = || change.sql(self.now.version);
         if self.now.version.refuses_line_ends()
@@ -105,11 +109,12 @@ impl Planner<'_> {
         true
     }
 
+    /// Reports a change as blocked.
     fn block(&mut self, what: impl Into<String>, why: Obstacle) {
         self.blocked.push(BlockedChange { what: what.into(), why });
     }
 
-    /// Returns `true` if something may be destroyed; otherwise records it as blocked.
+    /// Returns `true` if the operator consents to destroying `named`; otherwise reports `what` as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool {
         let may = self.consent.destroy.contains(&named);
         if !may {
@@ -118,7 +123,8 @@ impl Planner<'_> {
         may
     }
 
-    /// Plans a membership in a role for a session that is not a superuser's, if it needs one to act as the role and may grant it.
+    /// Plans a membership of the session's role in `role`, if the session needs the membership to act for that role and
+    /// is permitted to grant it. No effect for superusers.
     fn act_as(&mut self, role: &Name) {
         let (user, superuser) = (self.now.session.user.clone(), self.now.superuser());
         if superuser || !self.now.roles.contains_key(role) || *role == "pg_database_owner" {
@@ -127,11 +133,11 @@ impl Planner<'_> {
         if self.now.can_set(&user, role) && self.now.has_privileges_of(&user, role) {
             return;
         }
-        // Where that membership is spoken of, it is as was said.
+        // A declared membership takes precedence.
         if self.desired.memberships.contains_key(&(role.clone(), user.clone())) {
             return;
         }
-        // Before PostgreSQL 16 being a member is all that there is.
+        // Before PostgreSQL 16, membership has no options that could be missing.
         if !self.now.version.membership_options() && self.now.is_member(&user, role) {
             return;
         }

@@ -1,4 +1,4 @@
-//! The rights of a session that is not a superuser's, after the sources of PostgreSQL 13 to 18.
+//! Permissions of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 18.
 
 use super::grants::list;
 use crate::current::{AvailableExtension, Contents, CurrentState};
@@ -7,7 +7,7 @@ use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
 
-/// Checks that the session may make a change.
+/// Checks that the session has the permission for a change. The error is a description of what is missing.
 pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), String> {
     if now.superuser() {
         return Ok(());
@@ -76,16 +76,19 @@ pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), Strin
     }
 }
 
+/// The permissions of the session's role in a state of the cluster.
 struct Rules<'a> {
     now: &'a CurrentState,
     user: &'a Name,
 }
 
 impl Rules<'_> {
+    /// Returns `true` if the session's role has an attribute.
     fn own(&self, attribute: fn(&crate::current::RoleState) -> bool) -> bool {
         self.now.roles.get(self.user).is_some_and(attribute)
     }
 
+    /// Checks that the session's role has CREATEROLE.
     fn createrole(&self) -> Result<(), String> {
         if self.own(|role| role.createrole) {
             Ok(())
@@ -94,12 +97,14 @@ impl Rules<'_> {
         }
     }
 
+    /// Checks that the session's role has CREATEDB.
     fn createdb(&self) -> Result<(), String> {
         if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
     }
 
-    /// Checks that the session may change attributes, as `AlterRole()` in user.c does: only a role that has CREATEDB, REPLICATION
-    /// or BYPASSRLS may give it. Returns the reason as the error.
+    /// Checks that the session may set these attributes, as `AlterRole()` in user.c does: from PostgreSQL 16 on,
+    /// CREATEDB, REPLICATION and BYPASSRLS can only be changed by a role that has the attribute; SUPERUSER never. The
+    /// error is the reason.
     fn attributes(&self, attributes: &Attributes) -> Result<(), String> {
         if attributes.superuser.is_some() {
             return Err("SUPERUSER is a superuser's to change".to_owned());
@@ -122,7 +127,8 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Checks that the session may alter a role.
+    /// Checks that the session may alter a role: it needs CREATEROLE and, from PostgreSQL 16 on, ADMIN on the role; a
+    /// superuser cannot be altered.
     fn manages(&self, role: &Name) -> Result<(), String> {
         self.createrole()?;
         let found = self.now.roles.get(role);
@@ -137,13 +143,14 @@ impl Rules<'_> {
                 _ => Ok(()),
             };
         }
-        // A role that is not there is refused for that.
+        // A missing role is rejected by the model instead.
         if found.is_none() || self.now.is_admin_of(self.user, role) {
             return Ok(());
         }
         Err(format!("{} has no ADMIN option on {role}", self.user))
     }
 
+    /// Checks that the session may grant or revoke membership in a role, on behalf of `grantor` if there is one.
     fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
         if self.now.roles.get(role).is_some_and(|role| role.superuser) {
             return Err(format!("{role} is a superuser"));
@@ -161,6 +168,7 @@ impl Rules<'_> {
         }
     }
 
+    /// Checks that the session may create a database: CREATEDB, the owner, the template and the tablespace.
     fn create_database(&self, new: &NewDatabase) -> Result<(), String> {
         self.createdb()?;
         if let Some(owner) = &new.owner {
@@ -175,7 +183,8 @@ impl Rules<'_> {
         new.tablespace.as_ref().map_or(Ok(()), |tablespace| self.creates_in_tablespace(tablespace))
     }
 
-    /// Checks that the session may make a role the owner of something: `check_can_set_role()`.
+    /// Checks that the session may make a role the owner of an object, as `check_can_set_role()` does. A missing role
+    /// passes.
     fn becomes(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.can_set(self.user, role) {
             return Ok(());
@@ -183,6 +192,7 @@ impl Rules<'_> {
         Err(format!("{} cannot SET ROLE to {role}", self.user))
     }
 
+    /// Checks that the session has the privileges of a role. A missing role passes.
     fn has(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.has_privileges_of(self.user, role) {
             return Ok(());
@@ -190,11 +200,13 @@ impl Rules<'_> {
         Err(format!("{} has not the privileges of {role}", self.user))
     }
 
+    /// Checks that the session has the privileges of a database's owner.
     fn owns_database(&self, database: &Name) -> Result<(), String> {
         self.owns(&Object::Database(database.clone()))
     }
 
-    /// Checks that the session has the owner's privileges on an object. Missing objects pass here; the model refuses them.
+    /// Checks that the session has the privileges of an object's owner or, except for databases, any grant option on
+    /// the object. A missing object passes here and is rejected by the model.
     fn owns(&self, object: &Object) -> Result<(), String> {
         let Some((owner, acl)) = list(self.now, object) else { return Ok(()) };
         let as_owner = self.has_or_implied(&owner, object.database());
@@ -208,8 +220,8 @@ impl Rules<'_> {
         Err(format!("{object} belongs to {owner}, whose privileges {} has not", self.user))
     }
 
-    /// Returns `true` if the user has the privileges of `owner`. The owner of a database is the only member of `pg_database_owner`
-    /// in it.
+    /// Returns `true` if the session has the privileges of `owner`. `pg_database_owner` stands for the owner of
+    /// `database`.
     fn has_or_implied(&self, owner: &Name, database: Option<&Name>) -> bool {
         if self.now.has_privileges_of(self.user, owner) {
             return true;
@@ -219,16 +231,19 @@ impl Rules<'_> {
             && database.is_some_and(|found| self.now.has_privileges_of(self.user, &found.owned.owner))
     }
 
+    /// Checks that the session has CREATE on a database.
     fn creates_in(&self, database: &Name) -> Result<(), String> {
         let Some(found) = self.now.databases.get(database) else { return Ok(()) };
         self.creates(&found.owned, &format!("database {database}"))
     }
 
+    /// Checks that the session has CREATE on a tablespace.
     fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
         self.creates(found, &format!("tablespace {name}"))
     }
 
+    /// Checks that the session has CREATE on an object, by its ACL or as its owner.
     fn creates(&self, owned: &crate::current::Owned, what: &str) -> Result<(), String> {
         let granted = owned.acl.iter().any(|(grantee, _, rights)| {
             rights.privileges.contains(crate::acl::Privilege::Create)
@@ -241,7 +256,7 @@ impl Rules<'_> {
     }
 }
 
-/// The rules in one database.
+/// The permissions of the session in one database.
 struct DatabaseRights<'r> {
     rules: &'r Rules<'r>,
     database: &'r Name,

@@ -1,4 +1,4 @@
-//! Roles, their passwords, comments and settings.
+//! Planning of roles, their passwords, comments and settings.
 
 use super::Planner;
 use crate::comment;
@@ -10,7 +10,7 @@ use crate::plan::{Attributes, Change, Commented, Obstacle};
 use std::num::NonZeroU32;
 
 impl Planner<'_> {
-    /// Plans the creation and change of roles.
+    /// Plans the creation and change of roles that are to exist, then their passwords and comments.
     pub(super) fn roles(&mut self) {
         let present = || self.desired.roles.iter().filter(|(_, wanted)| wanted.presence == Presence::Present);
         for (name, wanted) in present() {
@@ -41,7 +41,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans one statement that changes a role, or one for each attribute if the session may change only some of them.
+    /// Plans one statement that changes the attributes of a role, or one per group of attributes if the session may
+    /// change only some of them.
     fn alter(&mut self, name: &Name, attributes: Attributes) {
         let whole = Change::AlterRole { name: name.clone(), attributes };
         if super::permission::permitted(&self.now, &whole).is_ok() {
@@ -72,6 +73,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans to set or clear the password of a role, or notes that its state cannot be determined.
     fn password(&mut self, name: &Name, wanted: &Password, stored: &StoredPassword) {
         match judge(wanted, stored, self.now.iterations) {
             Verdict::Fine => {}
@@ -88,7 +90,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the changes of the settings of roles.
+    /// Plans the changes of settings that apply in all databases.
     pub(super) fn role_settings(&mut self) {
         let own = self.desired.settings.iter().filter(|(key, _)| key.database.is_none());
         for (key, settings) in own {
@@ -98,6 +100,8 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans the change of one setting of this scope, unless it has the desired value. A value that the server rejects
+    /// is reported as blocked.
     pub(super) fn setting(
         &mut self,
         role: Option<&Name>,
@@ -122,12 +126,13 @@ impl Planner<'_> {
         self.emit(Change::Set { role, database, setting: setting.clone(), value: value.cloned() }, reason);
     }
 
+    /// Reports a change as blocked, since the version does not support it.
     pub(super) fn unsupported(&mut self, what: impl Into<String>, why: &str) {
         self.block(what, Obstacle::Unsupported(why.to_owned()));
     }
 }
 
-/// The action for a password.
+/// Result of comparing a password: nothing to do, not determinable, to be cleared, or to be set for a reason.
 enum Verdict {
     Fine,
     Unseen,
@@ -135,6 +140,8 @@ enum Verdict {
     Set(String),
 }
 
+/// Compares a declared password with the stored one. `least` is the number of iterations below which a verifier is
+/// replaced.
 fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdict {
     let set = |why: &str| Verdict::Set(why.to_owned());
     let weak = |count: NonZeroU32| {
@@ -164,6 +171,7 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
     }
 }
 
+/// Returns the declared attributes that differ from the current ones.
 fn changed_attributes(found: &RoleState, wanted: &desired::Role) -> Attributes {
     fn other<T: PartialEq + Copy>(found: T, wanted: Option<T>) -> Option<T> {
         wanted.filter(|wanted| *wanted != found)

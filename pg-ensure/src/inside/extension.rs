@@ -1,4 +1,4 @@
-//! Extensions: what is wanted, what is installed, and the changes between.
+//! Extensions: desired and current state, and the changes between them.
 
 use super::{
     ClusterContext, Contents, DatabasePlanner, DeclarationValidation, DeclaredObjects, InsideChange,
@@ -16,11 +16,12 @@ use std::collections::BTreeSet;
 /// Desired extension of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// Whether the extension is to exist.
+    /// `Absent` if the extension is to be dropped. Default: `Present`.
     pub presence: Presence,
-    /// Version of the extension. `None` accepts any installed version.
+    /// Version of the extension. `None` accepts any installed version, and installs the default one.
     pub version: Option<Text>,
-    /// Schema for the extension's objects.
+    /// Schema for the extension's objects. `None` is not managed; a new extension is then installed in `public` or the
+    /// schema that it requires.
     pub schema: Option<Name>,
 }
 
@@ -38,11 +39,11 @@ pub struct InstalledExtension {
 /// An extension that is available for installation (`pg_available_extensions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AvailableExtension {
-    /// Version that is installed by default.
+    /// Version that is installed by default. `None` if unknown.
     pub default: Option<Text>,
     /// All versions that can be installed.
     pub versions: BTreeSet<Text>,
-    /// True if the extension is trusted, so that CREATE on the database suffices to install it.
+    /// `true` if the extension is trusted, so that CREATE on the database suffices to install it.
     pub trusted: bool,
     /// Schema that the extension requires. `None` if it can be installed into any.
     pub schema: Option<Name>,
@@ -58,7 +59,7 @@ pub enum ExtensionChange {
         name: Name,
         /// Version to install. `None` for the default version.
         version: Option<Text>,
-        /// Schema for the extension's objects. `None` for the default.
+        /// Schema for the extension's objects. `None` for the schema that the extension requires.
         schema: Option<Name>,
     },
     /// `ALTER EXTENSION … UPDATE TO`.
@@ -112,7 +113,7 @@ impl ExtensionChange {
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing right.
+    /// Checks that the session may make the change. The error names the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { name, .. } => {
@@ -128,10 +129,10 @@ impl ExtensionChange {
         }
     }
 
-    /// Applies the change to the modelled contents.
+    /// Applies the change to the modelled contents of a database.
     ///
     /// # Errors
-    /// The server would reject the change.
+    /// Returns a [`RejectedChange`] if the server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -170,13 +171,14 @@ impl ExtensionChange {
 /// Returns the modelled state of an extension.
 ///
 /// # Errors
-/// It does not exist.
+/// Returns a [`RejectedChange`] if the extension does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut InstalledExtension, RejectedChange> {
     contents.extensions.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no extension {name}")))
 }
 
 impl Extension {
-    /// Plans the changes that bring an extension to its desired state, unless it is declared absent.
+    /// Plans the installation of an extension, or the changes of its version and schema. Blocks it if the server does
+    /// not offer the extension or version. No effect on one that is declared absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -197,7 +199,8 @@ impl Extension {
                 };
                 return work.block(what, Obstacle::Missing(why));
             }
-            // Without a word the search path would decide, unless the extension insists on a schema of its own.
+            // Without a schema in the statement the search path would decide, unless the extension requires a certain
+            // schema.
             let insists = known.is_some_and(|known| known.schema.is_some());
             work.act_as_owner();
             let public = || Name::new("public").ok().filter(|_| !insists);
@@ -223,7 +226,7 @@ impl Extension {
         }
     }
 
-    /// Plans the removal of an extension that is declared absent.
+    /// Plans the removal of an extension that is declared absent, if the operator consents.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.extensions.contains_key(name));
         if self.presence == Presence::Present || !there {
@@ -239,7 +242,7 @@ impl Extension {
         }
     }
 
-    /// Reports what is wrong with an extension that is declared.
+    /// Reports an error if the extension's schema is declared absent.
     pub(super) fn check(
         &self,
         subject: &Subject,
@@ -254,25 +257,26 @@ impl Extension {
 }
 
 impl InstalledExtension {
-    /// Returns the desired state that the extension is in.
+    /// Returns the desired state that equals the current one.
     pub(super) fn imported(&self) -> Extension {
         let (version, schema) = (Some(self.version.clone()), Some(self.schema.clone()));
         Extension { presence: Presence::Present, version, schema }
     }
 }
 
+/// Adds a step with a change of an extension.
 fn emit(work: &mut dyn DatabasePlanner, change: ExtensionChange, reason: &str) {
     work.emit(InsideChange::Extension(change), reason.to_owned());
 }
 
 #[cfg(feature = "client")]
 pub(super) mod snapshot {
-    //! Extensions of a snapshot.
+    //! Extensions in a snapshot.
 
     use super::{Contents, InstalledExtension};
     use crate::client::snapshot::{Names, SnapshotError, Str, text};
 
-    /// Name, version, schema, owner.
+    /// Query for one array per extension: name, version, schema, owner.
     pub(in crate::inside) const QUERY: &str =
         "SELECT json_build_array(e.extname, e.extversion, n.nspname, o.rolname) AS entry
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace JOIN pg_roles o ON o.oid = e.extowner";

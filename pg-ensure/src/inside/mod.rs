@@ -1,7 +1,7 @@
-//! The objects inside a database that a desired state names.
+//! Objects inside a database that a desired state can declare.
 //!
-//! Each kind is a file: its desired and its current form, its changes with their SQL, risk, permissions and effect, what is
-//! planned for it, its rows of a snapshot, its written form. This file joins the kinds.
+//! Each kind has a file with its desired and current state, its changes with their SQL, risk, permissions and effect,
+//! its planning, the rows of a snapshot, and its serialized form. This file joins the kinds.
 
 pub mod extension;
 pub mod publication;
@@ -34,7 +34,7 @@ pub struct DeclaredObjects {
     pub publications: BTreeMap<Name, Publication>,
 }
 
-/// Contents of a database.
+/// Current contents of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Schemas by name, without those of the system.
@@ -43,11 +43,11 @@ pub struct Contents {
     pub extensions: BTreeMap<Name, InstalledExtension>,
     /// Publications by name.
     pub publications: BTreeMap<Name, PublicationState>,
-    /// Relations that cannot be added to a publication.
+    /// Relations that cannot be added to a publication, such as views and temporary tables.
     pub unpublishable: BTreeSet<publication::Table>,
-    /// Owners and ACLs of all other objects.
+    /// Owners and ACLs of all other objects, as far as they were read.
     pub objects: BTreeMap<Local, Owned>,
-    /// Default privileges that differ from the built-in ones.
+    /// Default privileges of which an entry exists, by creator, schema and kind.
     pub defaults: BTreeMap<DefaultKey, Acl>,
     /// Schemas on which other objects depend, so that dropping them requires CASCADE.
     pub occupied: BTreeSet<Name>,
@@ -60,14 +60,15 @@ impl DeclaredObjects {
         *self == Self::default()
     }
 
-    /// Plans the changes that bring every declared object to its desired state, except removals.
+    /// Plans the changes that bring every declared object to its desired state, except removals, in the order schemas,
+    /// extensions, publications.
     pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
-    /// Plans the removal of the objects that are declared absent.
+    /// Plans the removal of the objects that are declared absent, in the order publications, extensions, schemas.
     pub(crate) fn plan_removals(&self, work: &mut dyn DatabasePlanner) {
         self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
@@ -114,7 +115,7 @@ impl Contents {
         fresh
     }
 
-    /// Returns the desired state that the named objects are in.
+    /// Returns the desired state that equals the current one.
     pub(crate) fn imported(&self) -> DeclaredObjects {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
@@ -126,7 +127,7 @@ impl Contents {
         }
     }
 
-    /// Removes a schema with everything in it from the model.
+    /// Removes a schema with all its contents from the model.
     fn drop_schema(&mut self, name: &Name) {
         self.schemas.remove(name);
         self.occupied.remove(name);
@@ -136,7 +137,7 @@ impl Contents {
         self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
     }
 
-    /// Makes `to` the owner of everything that `from` owns.
+    /// Changes the owner of everything that `from` owns to `to`.
     pub(crate) fn reassign(&mut self, from: &Name, to: &Name) {
         let schemas = self.schemas.values_mut().map(|schema| &mut schema.owned);
         let all = schemas.chain(self.objects.values_mut());
@@ -146,7 +147,7 @@ impl Contents {
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
     }
 
-    /// Removes every privilege and default privilege of a role.
+    /// Removes every privilege and default privilege of a role, and the default privileges of objects that it creates.
     pub(crate) fn forget(&mut self, role: &Name) {
         self.schemas.values_mut().for_each(|schema| schema.owned.acl.forget(role));
         self.objects.values_mut().for_each(|owned| owned.acl.forget(role));
@@ -155,58 +156,60 @@ impl Contents {
     }
 }
 
-/// The planner, as objects inside a database use it.
+/// The interface of the planner for objects inside a database.
 pub(crate) trait DatabasePlanner {
     /// Returns the name of the database.
     fn database(&self) -> &Name;
-    /// Returns the contents as the steps so far leave them. `None` if they were not read.
+    /// Returns the contents of the database as the steps so far leave them. `None` if they were not read.
     fn contents(&self) -> Option<&Contents>;
-    /// Returns an extension that the server can install. `None` if it has none of this name.
+    /// Returns an extension that the server offers. `None` if there is none with this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
-    /// Makes the session able to act as a role, if it may do that.
+    /// Plans a membership that the session needs to act for a role, if it is permitted to grant that.
     fn act_as(&mut self, role: &Name);
-    /// Makes the session able to act as the owner of the database, if it may do that.
+    /// Plans a membership that the session needs to act for the owner of the database, if it is permitted to grant
+    /// that.
     fn act_as_owner(&mut self);
-    /// Appends a step to the plan.
+    /// Adds a step to the plan, or reports the change as blocked.
     fn emit(&mut self, change: InsideChange, reason: String);
-    /// Returns `true` if something may be destroyed; otherwise records it as blocked.
+    /// Returns `true` if the operator consents to destroying `named`; otherwise reports `what` as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
-    /// Records a change as blocked.
+    /// Reports a change as blocked.
     fn block(&mut self, what: String, why: Obstacle);
 }
 
-/// The rights of a session that is not a superuser's. The error of each check names the missing right.
+/// Permissions of a session that is not a superuser's. The error of each check names the missing permission.
 pub(crate) trait SessionRights {
     /// Returns the contents of the database. `None` if they were not read.
     fn contents(&self) -> Option<&Contents>;
-    /// Returns an extension that the server can install. `None` if it has none of this name.
+    /// Returns an extension that the server offers. `None` if there is none with this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
-    /// Checks that it has the privileges of an object's owner.
+    /// Checks that the session has the privileges of an object's owner.
     fn owns(&self, object: &Local) -> Result<(), String>;
-    /// Checks that it has the privileges of the database's owner.
+    /// Checks that the session has the privileges of the database's owner.
     fn owns_database(&self) -> Result<(), String>;
-    /// Checks that it has CREATE on the database.
+    /// Checks that the session has CREATE on the database.
     fn creates(&self) -> Result<(), String>;
-    /// Checks that it has the privileges of a role.
+    /// Checks that the session has the privileges of a role.
     fn has(&self, role: &Name) -> Result<(), String>;
-    /// Checks that it may make a role the owner of an object.
+    /// Checks that the session may make a role the owner of an object.
     fn becomes(&self, role: &Name) -> Result<(), String>;
 }
 
-/// The validation, as objects inside a database use it.
+/// The interface of validation for objects inside a database.
 pub(crate) trait DeclarationValidation {
     /// Reports an error of a declaration.
     fn add(&mut self, subject: &Subject, why: InvalidReason);
-    /// Reports an error if a role is not declared, or is declared absent.
+    /// Reports an error if a role is not declared, or is declared absent. `what` is the purpose of the role, such as
+    /// `owner`.
     fn require_role(&mut self, subject: &Subject, what: &'static str, role: &Name);
 }
 
-/// The part of a cluster that changes inside a database depend on.
+/// The part of a cluster on which changes inside a database depend.
 pub(crate) struct ClusterContext<'a> {
     pub(crate) version: Version,
-    /// The session's role.
+    /// Role of the session.
     pub(crate) user: &'a Name,
-    /// Returns whether a role is a superuser. `None` if it does not exist.
+    /// Function that returns `true` if a role is a superuser, and `None` if it does not exist.
     pub(crate) roles: &'a dyn Fn(&Name) -> Option<bool>,
     pub(crate) available: &'a BTreeMap<Name, AvailableExtension>,
 }
@@ -257,7 +260,7 @@ changes! {
 }
 
 impl InsideChange {
-    /// Returns `true` if the server makes objects by it that are not known before.
+    /// Returns `true` if the change creates objects whose names are not known in advance.
     pub(crate) fn brings_objects(&self) -> bool {
         matches!(self, Self::Extension(ExtensionChange::Create { .. } | ExtensionChange::Update { .. }))
     }
@@ -265,14 +268,14 @@ impl InsideChange {
 
 #[cfg(feature = "client")]
 pub(crate) mod snapshot {
-    //! The named objects of a snapshot.
+    //! Declared kinds of objects in a snapshot.
 
     use super::{Contents, extension, publication, schema};
     use crate::client::snapshot::{Names, SnapshotError};
     use crate::version::Version;
     use serde::Deserialize;
 
-    /// The query of each kind, which gives one array a row.
+    /// Query of each kind by its key in the JSON. Each yields one array per row.
     pub(crate) const QUERIES: &[(&str, &str)] = &[
         ("schemas", schema::snapshot::QUERY),
         ("extensions", extension::snapshot::QUERY),

@@ -1,4 +1,4 @@
-//! Publications: what is wanted, what is there, and the changes between.
+//! Publications: desired and current state, and the changes between them.
 
 use super::{
     ClusterContext, Contents, DatabasePlanner, DeclarationValidation, DeclaredObjects, InsideChange,
@@ -21,15 +21,16 @@ pub type Table = (Name, Name);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Publication {
-    /// Whether the publication is to exist.
+    /// `Absent` if the publication is to be dropped. Default: `Present`.
     pub presence: Presence,
     /// Name of the owner.
     pub owner: Option<Name>,
-    /// FOR ALL TABLES: true to publish all tables of the database, also later ones. It cannot be changed after creation.
+    /// FOR ALL TABLES: `true` to publish all tables of the database, including later ones. Cannot be changed after
+    /// creation.
     pub all_tables: Option<bool>,
-    /// The tables of the publication, exactly.
+    /// Exact set of tables of the publication.
     pub tables: Option<BTreeSet<Table>>,
-    /// Operations that the publication publishes.
+    /// Exact set of operations that the publication publishes.
     pub publish: Option<BTreeSet<Operation>>,
 }
 
@@ -39,7 +40,7 @@ pub struct Publication {
 pub struct PublicationState {
     /// Name of the owner.
     pub owner: Name,
-    /// True if it publishes all tables of the database (FOR ALL TABLES).
+    /// `true` if all tables of the database are published (FOR ALL TABLES).
     pub all_tables: bool,
     /// Tables that were added individually (FOR TABLE).
     pub tables: BTreeSet<Table>,
@@ -73,9 +74,9 @@ pub enum PublicationChange {
     Create {
         /// Name of the publication.
         name: Name,
-        /// FOR ALL TABLES: true to publish all tables.
+        /// FOR ALL TABLES: `true` to publish all tables.
         all_tables: bool,
-        /// Initial tables of the publication.
+        /// Initial tables of the publication. Ignored with `all_tables`.
         tables: BTreeSet<Table>,
         /// Operations to publish. `None` for all.
         publish: Option<BTreeSet<Operation>>,
@@ -91,7 +92,7 @@ pub enum PublicationChange {
     Publish {
         /// Name of the publication.
         name: Name,
-        /// Operations that the publication publishes.
+        /// New set of operations.
         publish: BTreeSet<Operation>,
     },
     /// `ALTER PUBLICATION … ADD TABLE`.
@@ -116,8 +117,10 @@ pub enum PublicationChange {
 }
 
 impl Operation {
+    /// All operations, in the order of the columns of `pg_publication`.
     const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Truncate];
 
+    /// Returns the name of the operation in the option `publish`.
     fn word(self) -> &'static str {
         match self {
             Self::Insert => "insert",
@@ -128,11 +131,13 @@ impl Operation {
     }
 }
 
+/// Returns the option `publish` in parentheses.
 fn option(publish: &BTreeSet<Operation>) -> String {
     let all: Vec<&str> = publish.iter().map(|operation| operation.word()).collect();
     format!("(publish = '{}')", all.join(", "))
 }
 
+/// Returns the quoted name of a table with its schema.
 fn quoted_table((schema, table): &Table) -> String {
     format!("{}.{}", schema.quoted(), table.quoted())
 }
@@ -171,13 +176,13 @@ impl PublicationChange {
     pub(super) fn risk(&self) -> Risk {
         match self {
             Self::Create { .. } | Self::Add { .. } => Risk::Adds,
-            // Subscribers get less than before.
+            // Subscribers may receive less than before.
             Self::Owner { .. } | Self::Publish { .. } | Self::Remove { .. } => Risk::TakesAway,
             Self::Drop { .. } => Risk::Destroys,
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing right.
+    /// Checks that the session may make the change. The error names the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         let owns = |name: &Name| {
             let found = rights.contents().and_then(|contents| contents.publications.get(name));
@@ -205,10 +210,10 @@ impl PublicationChange {
         }
     }
 
-    /// Applies the change to the modelled contents.
+    /// Applies the change to the modelled contents of a database.
     ///
     /// # Errors
-    /// The server would reject the change.
+    /// Returns a [`RejectedChange`] if the server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -259,7 +264,7 @@ impl PublicationChange {
 /// Returns the modelled state of a publication.
 ///
 /// # Errors
-/// It does not exist.
+/// Returns a [`RejectedChange`] if the publication does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut PublicationState, RejectedChange> {
     contents
         .publications
@@ -267,6 +272,7 @@ fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut Publicat
         .ok_or_else(|| RejectedChange(format!("there is no publication {name}")))
 }
 
+/// Checks that a table exists and can be added to a publication.
 fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedChange> {
     let (schema, name) = table;
     if !contents.objects.contains_key(&Local::Table(schema.clone(), name.clone())) {
@@ -281,7 +287,8 @@ fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedCh
 }
 
 impl Publication {
-    /// Plans the changes that bring a publication to its desired state, unless it is declared absent.
+    /// Plans the creation of a publication, or the changes of its tables, operations and owner. A difference in
+    /// `all_tables` is reported as blocked. No effect on one that is declared absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -323,7 +330,7 @@ impl Publication {
         }
     }
 
-    /// Plans the removal of a publication that is declared absent.
+    /// Plans the removal of a publication that is declared absent, if the operator consents.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let there = work.contents().is_some_and(|contents| contents.publications.contains_key(name));
         if self.presence == Presence::Present || !there {
@@ -336,7 +343,8 @@ impl Publication {
         }
     }
 
-    /// Reports what is wrong with a publication that is declared.
+    /// Reports errors of the declaration: an unknown owner, tables together with `all_tables`, or a table in a schema
+    /// that is declared absent.
     pub(super) fn check(
         &self,
         subject: &Subject,
@@ -349,7 +357,7 @@ impl Publication {
         if self.all_tables == Some(true) && self.tables.is_some() {
             faults.add(subject, InvalidReason::Contradiction("all_tables leaves no tables to name"));
         }
-        // With its schema a table leaves the publication.
+        // A table leaves the publication when its schema is dropped.
         let leaves = |schema: &Name| {
             beside.schemas.get(schema).is_some_and(|schema| schema.presence == Presence::Absent)
         };
@@ -365,7 +373,7 @@ impl Publication {
 }
 
 impl PublicationState {
-    /// Returns the desired state that the publication is in.
+    /// Returns the desired state that equals the current one.
     pub(super) fn imported(&self) -> Publication {
         Publication {
             presence: Presence::Present,
@@ -377,18 +385,20 @@ impl PublicationState {
     }
 }
 
+/// Adds a step with a change of a publication.
 fn emit(work: &mut dyn DatabasePlanner, change: PublicationChange, reason: &str) {
     work.emit(InsideChange::Publication(change), reason.to_owned());
 }
 
 #[cfg(feature = "client")]
 pub(super) mod snapshot {
-    //! Publications of a snapshot.
+    //! Publications in a snapshot.
 
     use super::{Contents, Operation, PublicationState};
     use crate::client::snapshot::{Names, SnapshotError, Str};
 
-    /// Name, owner, true for all tables, the operations in the order of [`Operation::ALL`], the tables.
+    /// Query for one array per publication: name, owner, flag for all tables, flags of the operations in the order of
+    /// [`Operation::ALL`], tables.
     pub(in crate::inside) const QUERY: &str = "SELECT json_build_array(p.pubname, o.rolname, p.puballtables,
             json_build_array(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate),
             (SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)), '[]') FROM pg_publication_rel r
@@ -396,7 +406,7 @@ pub(super) mod snapshot {
                 WHERE r.prpubid = p.oid)) AS entry
         FROM pg_publication p JOIN pg_roles o ON o.oid = p.pubowner";
 
-    /// Relations that no publication can have.
+    /// Query for the relations that cannot be added to a publication.
     pub(in crate::inside) const UNPUBLISHABLE: &str = "SELECT json_build_array(n.nspname, c.relname) AS entry
         FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'";
@@ -449,7 +459,7 @@ mod written {
         pub publish: Option<Vec<Operation>>,
     }
 
-    /// A table of a publication.
+    /// Serialized form of a table of a publication.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(missing_docs, reason = "each is that of the table")]

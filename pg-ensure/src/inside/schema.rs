@@ -1,4 +1,4 @@
-//! Schemas: what is wanted, what is there, and the changes between.
+//! Schemas: desired and current state, and the changes between them.
 
 use super::{ClusterContext, Contents, DatabasePlanner, DeclarationValidation, InsideChange, SessionRights};
 use crate::acl::ObjectKind;
@@ -16,7 +16,7 @@ use crate::version::Version;
 /// Desired schema of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// Whether the schema is to exist.
+    /// `Absent` if the schema is to be dropped. Default: `Present`.
     pub presence: Presence,
     /// Name of the owner.
     pub owner: Option<Name>,
@@ -29,7 +29,7 @@ pub struct Schema {
 pub struct SchemaState {
     /// Owner and ACL of the schema.
     pub owned: Owned,
-    /// Comment on the schema, if any.
+    /// Comment on the schema. `None` if there is none.
     pub comment: Option<Text>,
 }
 
@@ -41,7 +41,7 @@ pub enum SchemaChange {
     Create {
         /// The schema's name.
         name: Name,
-        /// The owner; `None` for the session's role.
+        /// Owner. `None` for the session's role.
         owner: Option<Name>,
     },
     /// `ALTER SCHEMA … OWNER TO`.
@@ -55,14 +55,14 @@ pub enum SchemaChange {
     Comment {
         /// The schema's name.
         name: Name,
-        /// Comment. `None` removes it.
+        /// New comment. `None` removes the comment.
         text: Option<Text>,
     },
     /// `DROP SCHEMA`, with its contents if `cascade`.
     Drop {
         /// The schema's name.
         name: Name,
-        /// CASCADE: whether the contents are dropped too.
+        /// `true` to drop the contents too (CASCADE).
         cascade: bool,
     },
 }
@@ -95,7 +95,7 @@ impl SchemaChange {
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing right.
+    /// Checks that the session may make the change. The error names the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { owner, .. } => {
@@ -114,10 +114,10 @@ impl SchemaChange {
         }
     }
 
-    /// Applies the change to the modelled contents.
+    /// Applies the change to the modelled contents of a database.
     ///
     /// # Errors
-    /// The server would reject the change.
+    /// Returns a [`RejectedChange`] if the server would reject the change.
     pub(super) fn make(
         &self,
         contents: &mut Contents,
@@ -155,13 +155,14 @@ impl SchemaChange {
 /// Returns the modelled state of a schema.
 ///
 /// # Errors
-/// It does not exist.
+/// Returns a [`RejectedChange`] if the schema does not exist.
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut SchemaState, RejectedChange> {
     contents.schemas.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no schema {name}")))
 }
 
 impl Schema {
-    /// Plans the changes that bring a schema to its desired state, unless it is declared absent.
+    /// Plans the creation of a schema, or the changes of its owner and comment. No effect on one that is declared
+    /// absent.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -188,7 +189,8 @@ impl Schema {
         }
     }
 
-    /// Plans the removal of a schema that is declared absent.
+    /// Plans the removal of a schema that is declared absent, with its contents if it has any, if the operator
+    /// consents.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let Some(contents) = work.contents().filter(|contents| contents.schemas.contains_key(name)) else {
             return;
@@ -206,7 +208,7 @@ impl Schema {
 }
 
 impl Schema {
-    /// Reports what is wrong with a schema that is declared.
+    /// Reports errors of the declaration: a reserved name, or an unknown owner.
     pub(super) fn check(&self, subject: &Subject, name: &Name, check: &mut dyn DeclarationValidation) {
         if name.as_str().starts_with("pg_") || *name == "information_schema" {
             check.add(subject, InvalidReason::Reserved(name.clone()));
@@ -218,27 +220,29 @@ impl Schema {
 }
 
 impl SchemaState {
-    /// Returns the desired state that the schema is in.
+    /// Returns the desired state that equals the current one.
     pub(super) fn imported(&self) -> Schema {
         let comment = Some(comment::imported(self.comment.as_ref()));
         Schema { presence: Presence::Present, owner: Some(self.owned.owner.clone()), comment }
     }
 }
 
+/// Adds a step with a change of a schema.
 fn emit(work: &mut dyn DatabasePlanner, change: SchemaChange, reason: &str) {
     work.emit(InsideChange::Schema(change), reason.to_owned());
 }
 
 #[cfg(feature = "client")]
 pub(super) mod snapshot {
-    //! Schemas of a snapshot.
+    //! Schemas in a snapshot.
 
     use super::{ObjectKind, SchemaState};
     use crate::client::snapshot::{List, Names, SnapshotError, Str, maybe_text, owned};
     use crate::inside::Contents;
     use crate::version::Version;
 
-    /// Name, owner, privileges, comment, true if other objects depend on it; of `spaces`, the schemas that are no system's.
+    /// Query for one array per schema of users (`spaces`): name, owner, ACL, comment, and `true` if other objects
+    /// depend on the schema.
     pub(in crate::inside) const QUERY: &str =
         "SELECT json_build_array(s.nspname, o.rolname, s.nspacl::text[], obj_description(s.oid, 'pg_namespace'),
             EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid)) AS entry

@@ -1,4 +1,4 @@
-//! Databases with what is in them: as they are written, read and written back.
+//! Databases of a manifest, with the objects inside them: serialized form, resolution and writing.
 
 use super::resolve::{Resolution, fields};
 use super::spanned::{
@@ -64,10 +64,10 @@ pub struct DatabaseSpec {
     /// Settings of the database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
-    /// True to reassign the objects of a former owner to the new one.
+    /// `true` to reassign the objects of a former owner to the new one.
     #[serde(default, skip_serializing_if = "no")]
     pub reassign_owned: bool,
-    /// SQL script that is executed once, in an empty database.
+    /// SQL script that is executed once in an empty database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_sql: Option<SpannedString>,
 }
@@ -83,7 +83,8 @@ pub enum ProviderSpec {
 }
 
 impl Resolution<'_, '_> {
-    /// Resolves a `[[database]]` entry, and inserts the database with its objects and settings into the desired state.
+    /// Resolves a `[[database]]` entry, and adds the database with its objects and settings to the desired state.
+    /// Errors are recorded.
     pub(in crate::manifest) fn database(&mut self, spec: &DatabaseSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let mut database = Database {
@@ -134,7 +135,7 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Resolves the objects of one kind, and inserts the valid ones into `into`.
+    /// Resolves the objects of one kind, and adds the valid ones to `into`. Errors are recorded.
     fn each<W: ManifestObject>(&mut self, database: &Name, all: &[W], into: &mut BTreeMap<Name, W::Form>) {
         for written in all {
             let form = written.form(self);
@@ -147,7 +148,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Returns a database as a manifest writes it, with its settings.
+/// Converts a database and its settings to the serialized form.
 pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> DatabaseSpec {
     DatabaseSpec {
         name: name(of),
@@ -179,7 +180,7 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
     }
 }
 
-/// Returns the objects of one kind as a manifest writes them.
+/// Converts the objects of one kind to the serialized form.
 fn to_specs<W: ManifestObject>(all: &BTreeMap<Name, W::Form>) -> Vec<W> {
     all.iter().map(|(name, form)| W::of(name, form)).collect()
 }

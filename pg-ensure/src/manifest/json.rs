@@ -1,17 +1,20 @@
-//! JSON with the place of every value, which a manifest needs as much as TOML.
+//! A JSON parser that records the position of every value, as the TOML parser does.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// Maximum nesting of values.
+/// Maximum nesting depth of values.
 const MAX_DEPTH: usize = 32;
 
-/// A message with its byte range.
+/// Byte range and description of an error.
 pub(super) type JsonError = (Range<usize>, String);
 
-/// Reads an object.
+/// Parses a JSON object. Values of null are omitted, as if the key were absent.
+///
+/// # Errors
+/// Returns a [`JsonError`] if the text is not a valid JSON object, has a duplicate key, or is nested too deeply.
 pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
@@ -27,32 +30,37 @@ pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError
     }
 }
 
+/// A parser at a byte offset of the text.
 struct Reader<'i> {
     text: &'i str,
     at: usize,
 }
 
 impl<'i> Reader<'i> {
+    /// Returns the text from the current position on.
     fn rest(&self) -> &'i str {
         &self.text[self.at..]
     }
 
+    /// Creates an error at the current position.
     fn wrong(&self, what: &str) -> JsonError {
         (self.at..self.at, what.to_owned())
     }
 
+    /// Skips white space.
     fn blank(&mut self) {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
     }
 
+    /// Consumes `word` and returns `true`, if the rest begins with it.
     fn take(&mut self, word: &str) -> bool {
         let found = self.rest().starts_with(word);
         self.at += if found { word.len() } else { 0 };
         found
     }
 
-    /// Parses a value. `None` for null, which is the same as omitting the key.
+    /// Parses a value. `None` for null, which is equivalent to omitting the key.
     fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(self.wrong("values are nested too deeply"));
@@ -73,6 +81,7 @@ impl<'i> Reader<'i> {
         Ok(Some(Spanned::new(start..self.at, value)))
     }
 
+    /// Parses an object, at its opening brace.
     fn object(&mut self, depth: usize) -> Result<DeTable<'i>, JsonError> {
         self.at += 1;
         let mut table = DeTable::new();
@@ -110,6 +119,7 @@ impl<'i> Reader<'i> {
         }
     }
 
+    /// Parses an array, at its opening bracket. Null is not permitted in it.
     fn array(&mut self, depth: usize) -> Result<DeArray<'i>, JsonError> {
         self.at += 1;
         let mut array = DeArray::new();
@@ -130,6 +140,7 @@ impl<'i> Reader<'i> {
         }
     }
 
+    /// Parses a string, at its opening quote.
     fn string(&mut self) -> Result<String, JsonError> {
         let start = self.at;
         let mut escaped = false;
@@ -144,6 +155,7 @@ impl<'i> Reader<'i> {
         serde_json::from_str(raw).map_err(|_| (start..self.at, "not a valid JSON string".to_owned()))
     }
 
+    /// Parses a number as an integer or float.
     fn number(&mut self) -> Result<DeValue<'i>, JsonError> {
         let start = self.at;
         let rest = self.rest();

@@ -40,7 +40,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::ops::Range;
 
-/// The file format of a manifest.
+/// File format of a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// The JSON format.
@@ -54,7 +54,7 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     file: String,
-    /// The byte offset of each line.
+    /// Byte offset of the beginning of each line.
     lines: Vec<usize>,
     document: Document,
 }
@@ -108,6 +108,7 @@ impl Manifest {
         &self.document
     }
 
+    /// Creates an error at the beginning of a byte range.
     fn problem(&self, span: Range<usize>, message: String) -> Problem {
         let line = self.lines.partition_point(|start| *start <= span.start).max(1);
         let column = span.start.saturating_sub(self.lines[line - 1]) + 1;
@@ -115,6 +116,7 @@ impl Manifest {
     }
 }
 
+/// Returns the byte offset of the beginning of each line.
 fn lines(text: &str) -> Vec<usize> {
     let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
     std::iter::once(0).chain(ends).collect()

@@ -1,4 +1,4 @@
-//! The words of a manifest, and how objects are read from them and written as them.
+//! Values of a manifest with their positions, and the conversion of objects from and to them.
 
 use crate::name::{Name, Text};
 use crate::presence::Presence;
@@ -13,37 +13,45 @@ pub type SpannedString = Spanned<String>;
 /// Values of settings, by parameter name.
 pub type Settings = BTreeMap<SpannedString, Spanned<SettingValue>>;
 
-/// An object inside a database as it is written.
+/// Serialized form of an object inside a database.
 pub(crate) trait ManifestObject {
-    /// The desired form.
+    /// Desired state of the object.
     type Form;
 
+    /// Returns the name of the object.
     fn name(&self) -> &SpannedString;
 
+    /// Converts to the desired state. Errors are reported to `reader`.
     fn form(&self, reader: &mut dyn ManifestReader) -> Self::Form;
 
+    /// Returns the subject of errors about the object.
     fn subject(database: Name, name: Name) -> Subject;
 
-    /// Returns the spans of the values that can contradict others, by the names that validation uses.
+    /// Returns the byte ranges of values to which validation errors may refer, by field name.
     fn fields(&self) -> Vec<(&'static str, Range<usize>)> {
         Vec::new()
     }
 
+    /// Converts from the desired state.
     fn of(name: &Name, form: &Self::Form) -> Self;
 }
 
-/// Reads words, and keeps what is wrong with them.
+/// Converter of strings that records errors with their positions.
 pub(crate) trait ManifestReader {
+    /// Records an error.
     fn wrong(&mut self, span: Range<usize>, message: String);
 
+    /// Returns the name that a string contains. `None` after an error.
     fn name(&mut self, word: &SpannedString) -> Option<Name> {
         Name::new(word.as_ref()).map_err(|why| self.wrong(word.span(), why.to_string())).ok()
     }
 
+    /// Returns the name in an optional string. `None` without one or after an error.
     fn maybe(&mut self, word: Option<&SpannedString>) -> Option<Name> {
         word.and_then(|word| self.name(word))
     }
 
+    /// Returns the text in an optional string. `None` without one or after an error.
     fn text(&mut self, word: Option<&SpannedString>) -> Option<Text> {
         let word = word?;
         Text::new(word.as_ref()).map_err(|why| self.wrong(word.span(), why.to_string())).ok()
@@ -75,22 +83,26 @@ pub enum SettingValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AbsentSpec {
-    /// Must be `true`; any other value is an error.
+    /// Must be `true`; with `false` the setting is reset too.
     pub absent: bool,
 }
 
+/// Returns `true` for `false`, which is omitted when written.
 pub(crate) fn no(flag: &bool) -> bool {
     !*flag
 }
 
+/// Converts the key `absent` to a presence.
 pub(crate) fn presence(absent: bool) -> Presence {
     if absent { Presence::Absent } else { Presence::Present }
 }
 
+/// Converts a presence to the key `absent`.
 pub(crate) fn absent(presence: Presence) -> bool {
     presence == Presence::Absent
 }
 
+/// Creates a string without a position, for writing.
 pub(crate) fn word(text: impl Into<String>) -> SpannedString {
     Spanned::new(0..0, text.into())
 }

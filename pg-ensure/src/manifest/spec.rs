@@ -1,4 +1,4 @@
-//! The manifest as it is written.
+//! The serialized form of a manifest.
 
 use super::spanned::no;
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,10 @@ pub struct EnsureSpec {
     /// Name of the database, if it differs from that of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<SpannedString>,
-    /// Reference to the password.
+    /// Reference to the password, such as `credential:NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SpannedString>,
-    /// Path of a file that contains the password.
+    /// Path of a file that contains the password, instead of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
     pub password_file: Option<SpannedString>,
     /// Names of several databases, instead of `database`.
@@ -67,7 +67,7 @@ pub struct EnsureSpec {
     /// Settings of each of the databases.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: Settings,
-    /// True to reassign the objects of a former owner of the databases to the role.
+    /// `true` to reassign the objects of a former owner of the databases to the role.
     #[serde(default, skip_serializing_if = "no", alias = "reassignOwned")]
     pub reassign_owned: bool,
 }
@@ -104,10 +104,10 @@ pub struct RoleSpec {
     /// Reference to the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SpannedString>,
-    /// Path of a file that contains the password.
+    /// Path of a file that contains the password, instead of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<SpannedString>,
-    /// True to remove the password.
+    /// `true` to remove the password.
     #[serde(default, skip_serializing_if = "no")]
     pub no_password: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,27 +149,27 @@ pub struct GrantSpec {
     /// Kind of object: `database`, `tablespace`, `parameter`, `schema`, `table`, `column`, `sequence`, `routine`,
     /// `type`, `language`, `foreign-data-wrapper`, `foreign-server` or `large-object`.
     pub on: Spanned<ObjectKindSpec>,
-    /// Name of the object; `*` for all objects of the schema. The OID of a large object.
+    /// Name of the object; `*` for all tables, sequences, routines or types of the schema. The OID of a large object.
     pub name: SpannedString,
-    /// Database that contains the object.
+    /// Database that contains the object. Required, except for databases, tablespaces and parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<SpannedString>,
-    /// Schema that contains the object.
+    /// Schema that contains the object. Required for tables, columns, sequences, routines and types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SpannedString>,
-    /// Table of the column.
+    /// Table that contains the column. Required for columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<SpannedString>,
     /// Argument types of the routine, as `regprocedure` writes them: `integer, text`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<SpannedString>,
-    /// Names of the privileges, or `all`. An empty list revokes all.
+    /// Names of the privileges, or `all`. Must be empty with `absent`, and only then.
     #[serde(default)]
     pub privileges: Vec<SpannedString>,
-    /// True to grant them WITH GRANT OPTION.
+    /// `true` to grant the privileges WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
-    /// True to revoke all privileges of the grantee.
+    /// `true` to revoke all privileges of the grantee on the object.
     #[serde(default, skip_serializing_if = "no")]
     pub absent: bool,
 }
@@ -212,10 +212,11 @@ pub struct DefaultGrantSpec {
     /// Names of the privileges, or `all`. An empty list revokes all.
     #[serde(default)]
     pub privileges: Vec<SpannedString>,
-    /// True to grant them WITH GRANT OPTION.
+    /// `true` to grant the privileges WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "no")]
     pub grantable: bool,
-    /// True to grant the same privileges on existing objects of the schema, which default privileges do not affect.
+    /// `true` to grant the same privileges on existing objects of the schema, which default privileges do not affect.
+    /// Requires `schema`.
     #[serde(default, skip_serializing_if = "no")]
     pub existing: bool,
 }

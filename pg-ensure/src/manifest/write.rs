@@ -1,4 +1,4 @@
-//! A desired state written as a manifest.
+//! Conversion of a desired state to a manifest.
 
 use super::Format;
 use super::database::{DatabaseSpec, database};
@@ -32,10 +32,10 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
-/// Writes a desired state as a manifest. Parsing and resolving it yields the same desired state.
+/// Converts a desired state to a manifest. Parsing and resolving the manifest yields the same desired state.
 ///
 /// # Errors
-/// Returns [`WriteError::Secret`] if a role has a password.
+/// Returns [`WriteError::Secret`] if a role has a password, and other errors if serialization fails.
 pub fn write(desired: &DesiredState, format: Format) -> Result<String, WriteError> {
     let document = document(desired)?;
     match format {
@@ -44,6 +44,7 @@ pub fn write(desired: &DesiredState, format: Format) -> Result<String, WriteErro
     }
 }
 
+/// Converts a desired state to the serialized form.
 fn document(desired: &DesiredState) -> Result<Document, WriteError> {
     let roles: Result<Vec<RoleSpec>, WriteError> =
         desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
@@ -65,7 +66,7 @@ fn document(desired: &DesiredState) -> Result<Document, WriteError> {
         default_privileges: desired.defaults.iter().map(default_grant).collect(),
         settings: settings(desired, None, None),
     };
-    // Settings of what is not managed otherwise make it managed by name alone.
+    // Roles and databases of which only settings are declared get an entry without other keys.
     for key in desired.settings.keys() {
         match (&key.role, &key.database) {
             (Some(of), _) if !document.role.iter().any(|known| known.name.as_ref() == of.as_str()) => {
@@ -80,10 +81,12 @@ fn document(desired: &DesiredState) -> Result<Document, WriteError> {
     Ok(document)
 }
 
+/// Converts a database with its settings to the serialized form.
 fn in_place(desired: &DesiredState, of: &Name, wanted: &Database) -> DatabaseSpec {
     database(of, wanted, settings(desired, None, Some(of)))
 }
 
+/// Returns the settings with exactly this scope in the serialized form.
 fn settings(desired: &DesiredState, role: Option<&Name>, place: Option<&Name>) -> Settings {
     let key = crate::current::SettingKey { role: role.cloned(), database: place.cloned() };
     let found = desired.settings.get(&key).into_iter().flatten();
@@ -94,12 +97,14 @@ fn settings(desired: &DesiredState, role: Option<&Name>, place: Option<&Name>) -
         .collect()
 }
 
+/// Returns the value of a setting in the serialized form. `None` resets the setting.
 fn value_of(_: &Setting, value: Option<&Text>) -> SettingValue {
     value.map_or(SettingValue::Absent(AbsentSpec { absent: true }), |value| {
         SettingValue::Text(value.to_string())
     })
 }
 
+/// Converts a role with its settings to the serialized form.
 fn role(desired: &DesiredState, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteError> {
     let no_password = match &wanted.password {
         None => false,
@@ -134,10 +139,12 @@ fn role(desired: &DesiredState, of: &Name, wanted: &Role) -> Result<RoleSpec, Wr
     })
 }
 
+/// Returns a grantee in the serialized form.
 fn grantee(to: &Grantee) -> SpannedString {
     word(to.to_string())
 }
 
+/// Returns a set of privileges in the serialized form. Empty for the empty set.
 fn privileges(set: PrivilegeSet) -> Vec<SpannedString> {
     match set {
         PrivilegeSet::All => vec![word("all")],
@@ -148,6 +155,7 @@ fn privileges(set: PrivilegeSet) -> Vec<SpannedString> {
     }
 }
 
+/// Converts a grant to the serialized form.
 fn grant(grant: &Grant) -> GrantSpec {
     let kind = match grant.on.kind() {
         ObjectKind::Database => ObjectKindSpec::Database,
@@ -206,6 +214,7 @@ fn grant(grant: &Grant) -> GrantSpec {
     spec
 }
 
+/// Converts default privileges to the serialized form.
 fn default_grant(grant: &DefaultGrant) -> DefaultGrantSpec {
     DefaultGrantSpec {
         database: name(&grant.database),

@@ -1,4 +1,4 @@
-//! The effect of changes on databases.
+//! Effects of changes on databases. Each function returns the reason if the server would reject the change.
 
 use super::{RejectedChange, database, rejected, role_exists};
 use crate::acl::ObjectKind;
@@ -6,6 +6,7 @@ use crate::current::{Contents, CurrentState, DatabaseState, Dependency, Owned, P
 use crate::name::Name;
 use crate::plan::NewDatabase;
 
+/// Changes the owner of a database.
 pub(super) fn change_owner(
     state: &mut CurrentState,
     name: &Name,
@@ -16,6 +17,7 @@ pub(super) fn change_owner(
     Ok(())
 }
 
+/// Changes the default tablespace of a database.
 pub(super) fn move_to(
     state: &mut CurrentState,
     name: &Name,
@@ -28,6 +30,7 @@ pub(super) fn move_to(
     Ok(())
 }
 
+/// Sets the options that are given.
 pub(super) fn set_options(
     state: &mut CurrentState,
     name: &Name,
@@ -42,6 +45,7 @@ pub(super) fn set_options(
     Ok(())
 }
 
+/// Removes a database with its settings, unless it is a template or the session's own.
 pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     let found = database(state, name)?;
     if found.is_template {
@@ -59,6 +63,7 @@ pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(),
     Ok(())
 }
 
+/// Creates a database from its template.
 pub(super) fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedChange> {
     if state.databases.contains_key(&new.name) {
         return rejected(format!("there is a database {} already", new.name));

@@ -1,10 +1,11 @@
-//! The effect of changes on default privileges.
+//! Effects of changes on default privileges. Each function returns the reason if the server would reject the change.
 
 use super::{RejectedChange, contents_of, rejected, role_exists};
 use crate::acl::{Grantee, Privileges};
 use crate::current::{CurrentState, DefaultKey};
 use crate::name::Name;
 
+/// Grants default privileges, with the grant option if `grantable`.
 pub(super) fn grant(
     state: &mut CurrentState,
     database: &Name,
@@ -21,6 +22,7 @@ pub(super) fn grant(
     edit(state, database, key, |acl| acl.grant(to, &key.creator, privileges, options))
 }
 
+/// Revokes default privileges, or with `option_only` their grant option.
 pub(super) fn revoke(
     state: &mut CurrentState,
     database: &Name,
@@ -38,6 +40,7 @@ pub(super) fn revoke(
     })
 }
 
+/// Changes the default privileges of a key, and removes the entry if it equals the built-in default.
 fn edit(
     state: &mut CurrentState,
     database: &Name,

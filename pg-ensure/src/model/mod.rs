@@ -1,7 +1,7 @@
-//! A model of the server: the effect of each change on a cluster.
+//! A model of the server: the effect of each change on the state of a cluster.
 //!
-//! The planner keeps it beside the steps that it makes, so that each step is planned for the state that the steps before
-//! it leave. The tests hold it against real servers.
+//! The planner applies each step to the model, so that later steps are planned for the resulting state. The tests
+//! compare the model with real servers.
 
 mod databases;
 mod defaults;
@@ -23,7 +23,8 @@ use crate::plan::{Change, Commented, INITIALIZED};
 /// Applies one change to the modelled state. Executes no SQL.
 ///
 /// # Errors
-/// Returns [`RejectedChange`] if the server would reject the change: an object is missing, exists already, or others depend on it.
+/// Returns a [`RejectedChange`] if the server would reject the change: an object is missing, exists already, or others
+/// depend on it.
 pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedChange> {
     match change {
         Change::CreateRole { name, attributes } => roles::create(state, name, attributes),
@@ -134,6 +135,7 @@ pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedC
     }
 }
 
+/// Applies a change inside a database.
 fn inside(state: &mut CurrentState, database: &Name, change: &InsideChange) -> Result<(), RejectedChange> {
     let CurrentState { version, session, roles, databases, available, .. } = state;
     let missing = || RejectedChange(format!("there is no database {database}"));
@@ -144,27 +146,32 @@ fn inside(state: &mut CurrentState, database: &Name, change: &InsideChange) -> R
         .make(contents, &ClusterContext { version: *version, user: &session.user, roles: &roles, available })
 }
 
+/// Checks that a role exists.
 fn role_exists(state: &CurrentState, name: &Name) -> Result<(), RejectedChange> {
     if state.roles.contains_key(name) { Ok(()) } else { rejected(format!("there is no role {name}")) }
 }
 
+/// Returns a database of the model.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the database does not exist.
 fn database<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut DatabaseState, RejectedChange> {
     state.databases.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no database {name}")))
 }
 
-/// Returns the contents of a database, those of a new database if they were not read.
+/// Returns the contents of a database, or those of a new database if they were not read.
 ///
 /// # Errors
-/// The database does not exist.
+/// Returns a [`RejectedChange`] if the database does not exist.
 fn contents_of<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Contents, RejectedChange> {
     let (bootstrap, version) = (state.session.bootstrap.clone(), state.version);
     Ok(database(state, name)?.contents.get_or_insert_with(|| Contents::fresh(&bootstrap, version)))
 }
 
-/// Returns the owner and the ACL of an object. `None` if the model does not track such objects, such as large objects.
+/// Returns the owner and the ACL of an object. `None` if the model does not track such an object.
 ///
 /// # Errors
-/// The object does not exist.
+/// Returns a [`RejectedChange`] if the object does not exist.
 fn acl<'a>(state: &'a mut CurrentState, on: &Object) -> Result<Option<(Name, &'a mut Acl)>, RejectedChange> {
     let missing = || RejectedChange(format!("there is no {on}"));
     match on {
@@ -194,7 +201,7 @@ fn acl<'a>(state: &'a mut CurrentState, on: &Object) -> Result<Option<(Name, &'a
     }
 }
 
-/// Returns the columns of a table whose privileges are known. What is revoked on a table is revoked on each of them too.
+/// Returns the columns of a table whose privileges are known. A REVOKE on a table applies to each of them too.
 fn columns<'a>(
     contents: &'a mut Contents,
     schema: &'a Name,
@@ -206,6 +213,7 @@ fn columns<'a>(
     })
 }
 
+/// Sets or removes the comment on a role or database.
 fn comment(state: &mut CurrentState, on: &Commented, text: Option<&Text>) -> Result<(), RejectedChange> {
     let text = comment::stored(text);
     match on {

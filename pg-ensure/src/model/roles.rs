@@ -1,10 +1,11 @@
-//! Roles and memberships.
+//! Effects of changes on roles and memberships. Each function returns the reason if the server would reject the change.
 
 use super::{RejectedChange, rejected, role_exists};
 use crate::current::{CurrentState, Dependency, MembershipKey, MembershipOptions, RoleState, StoredPassword};
 use crate::name::Name;
 use crate::plan::{Attributes, Options};
 
+/// Sets attributes of a role.
 pub(super) fn alter(
     state: &mut CurrentState,
     name: &Name,
@@ -14,6 +15,7 @@ pub(super) fn alter(
     Ok(())
 }
 
+/// Sets the stored password of a role.
 pub(super) fn set_password(
     state: &mut CurrentState,
     name: &Name,
@@ -23,6 +25,7 @@ pub(super) fn set_password(
     Ok(())
 }
 
+/// Revokes the ADMIN option of a membership, and memberships that depend on it.
 pub(super) fn revoke_admin(
     state: &mut CurrentState,
     role: &Name,
@@ -38,6 +41,7 @@ pub(super) fn revoke_admin(
     Ok(())
 }
 
+/// Removes a membership, and memberships that depend on it.
 pub(super) fn revoke(
     state: &mut CurrentState,
     role: &Name,
@@ -52,10 +56,12 @@ pub(super) fn revoke(
     Ok(())
 }
 
+/// Returns a role of the model.
 fn role<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut RoleState, RejectedChange> {
     state.roles.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no role {name}")))
 }
 
+/// Creates a role. From PostgreSQL 16 on, a session that is not a superuser's becomes a member with ADMIN.
 pub(super) fn create(
     state: &mut CurrentState,
     name: &Name,
@@ -80,6 +86,7 @@ pub(super) fn create(
     Ok(())
 }
 
+/// Sets the attributes that are given.
 fn set(role: &mut RoleState, attributes: &Attributes) {
     let flags = [
         (&mut role.superuser, attributes.superuser),
@@ -97,6 +104,7 @@ fn set(role: &mut RoleState, attributes: &Attributes) {
     role.valid_until = attributes.valid_until.unwrap_or(role.valid_until);
 }
 
+/// Removes a role with its memberships and settings, unless objects or memberships depend on it.
 pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     role_exists(state, name)?;
     if !state.dependencies_of(name).is_empty() {
@@ -120,7 +128,8 @@ pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), Rej
     Ok(())
 }
 
-/// Returns the key of a membership. Before PostgreSQL 16 a membership exists once, whoever granted it.
+/// Returns the key of a membership. Before PostgreSQL 16 there is one membership per role and member, whatever the
+/// grantor.
 fn key(state: &CurrentState, role: &Name, member: &Name, grantor: Option<&Name>) -> MembershipKey {
     let grantor = if state.version.membership_options() {
         grantor.cloned().unwrap_or_else(|| default_grantor(state, role))
@@ -132,12 +141,13 @@ fn key(state: &CurrentState, role: &Name, member: &Name, grantor: Option<&Name>)
     MembershipKey { role: role.clone(), member: member.clone(), grantor }
 }
 
-/// Returns the grantor if a statement names none, as `select_best_admin()` does: the bootstrap superuser for a superuser, else the
-/// user itself.
+/// Returns the grantor of a statement that names none, like `select_best_admin()`: the bootstrap superuser for a
+/// superuser, else the session's role.
 fn default_grantor(state: &CurrentState, _role: &Name) -> Name {
     if state.superuser() { state.session.bootstrap.clone() } else { state.session.user.clone() }
 }
 
+/// Grants a membership, or changes its options.
 pub(super) fn grant(
     state: &mut CurrentState,
     role: &Name,
@@ -164,7 +174,8 @@ pub(super) fn grant(
     Ok(())
 }
 
-/// Removes memberships in a role whose grantor has no admin option any more, and in turn those granted by their members.
+/// Removes the memberships in a role that `grantor` granted, if that role no longer has ADMIN, and in turn those
+/// granted by their members.
 fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
     if !state.version.membership_options() || state.is_admin_of(grantor, role) {
         return;
@@ -177,6 +188,7 @@ fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
     }
 }
 
+/// Reassigns the databases of a role, and its objects in one database, to another role.
 pub(super) fn reassign(
     state: &mut CurrentState,
     place: &Name,
@@ -195,6 +207,7 @@ pub(super) fn reassign(
     Ok(())
 }
 
+/// Removes the privileges of a role on shared objects and in one database.
 pub(super) fn drop_owned(state: &mut CurrentState, place: &Name, role: &Name) {
     for database in state.databases.values_mut() {
         database.owned.acl.forget(role);
@@ -211,7 +224,8 @@ pub(super) fn drop_owned(state: &mut CurrentState, place: &Name, role: &Name) {
         contents.forget(role);
     }
     if let Some(found) = state.dependencies.get_mut(role) {
-        // DROP OWNED also revokes privileges on databases and other shared objects; what is owned was reassigned.
+        // DROP OWNED also revokes privileges on databases and other shared objects; owned objects were reassigned
+        // before.
         found.remove(&Dependency::Inside(place.clone()));
         found.retain(|dependency| matches!(dependency, Dependency::Inside(_)));
     }

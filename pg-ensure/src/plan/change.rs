@@ -1,4 +1,4 @@
-//! One change of a cluster, as a value.
+//! Changes of a cluster, as values.
 
 use super::{Attributes, Commented, NewDatabase, Options, Risk};
 use crate::acl::{Grantee, Privileges};
@@ -7,7 +7,7 @@ use crate::inside::InsideChange;
 use crate::name::{Name, Text};
 use crate::object::{Object, Setting};
 
-/// A change of a cluster. [`Change::sql`] returns its SQL, [`crate::model::change`] applies it to a modelled state.
+/// A change of a cluster. [`Change::sql`] returns its SQL; [`crate::model::change`] applies it to a modelled state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -18,7 +18,7 @@ pub enum Change {
         /// Attributes that differ from the defaults of `CREATE ROLE`.
         attributes: Attributes,
     },
-    /// A `ALTER ROLE` statement.
+    /// An `ALTER ROLE` statement.
     AlterRole {
         /// The role's name.
         name: Name,
@@ -46,7 +46,7 @@ pub enum Change {
         role: Name,
         /// The member's name.
         member: Name,
-        /// Options that are set.
+        /// Options to set.
         options: Options,
         /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
@@ -59,7 +59,7 @@ pub enum Change {
         member: Name,
         /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
-        /// CASCADE: whether dependent grants are revoked too.
+        /// `true` to revoke dependent grants too (CASCADE).
         cascade: bool,
     },
     /// `REVOKE role FROM member`.
@@ -70,14 +70,14 @@ pub enum Change {
         member: Name,
         /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
         grantor: Option<Name>,
-        /// CASCADE: whether dependent grants are revoked too.
+        /// `true` to revoke dependent grants too (CASCADE).
         cascade: bool,
     },
     /// A `COMMENT ON` statement.
     Comment {
-        /// The object concerned.
+        /// Object of the comment.
         on: Commented,
-        /// Comment. `None` removes it.
+        /// New comment. `None` removes the comment.
         text: Option<Text>,
     },
     /// `ALTER ROLE … SET`, `ALTER DATABASE … SET`, or `RESET`.
@@ -88,7 +88,7 @@ pub enum Change {
         database: Option<Name>,
         /// The parameter's name.
         setting: Setting,
-        /// Value of the setting. `None` resets it.
+        /// New value. `None` resets the setting.
         value: Option<Text>,
     },
     /// A `CREATE DATABASE` statement.
@@ -113,9 +113,9 @@ pub enum Change {
         name: Name,
         /// Maximum number of concurrent connections; -1 for no limit. `None` leaves it.
         connection_limit: Option<i32>,
-        /// The ALLOW_CONNECTIONS option.
+        /// The ALLOW_CONNECTIONS option. `None` leaves it.
         allow_connections: Option<bool>,
-        /// The IS_TEMPLATE option.
+        /// The IS_TEMPLATE option. `None` leaves it.
         is_template: Option<bool>,
     },
     /// A `DROP DATABASE` statement.
@@ -132,54 +132,54 @@ pub enum Change {
     },
     /// `GRANT … ON`.
     Grant {
-        /// The object concerned.
+        /// Object of the privileges.
         on: Object,
-        /// The grantee's name.
+        /// Grantee of the privileges.
         to: Grantee,
-        /// The privileges concerned.
+        /// Privileges to grant.
         privileges: Privileges,
-        /// Whether the privileges are granted WITH GRANT OPTION.
+        /// `true` to grant the privileges WITH GRANT OPTION.
         grantable: bool,
     },
     /// `REVOKE … ON`, or `REVOKE GRANT OPTION FOR … ON`.
     Revoke {
-        /// The object concerned.
+        /// Object of the privileges.
         on: Object,
-        /// The grantee's name.
+        /// Grantee whose privileges are revoked.
         from: Grantee,
-        /// The privileges concerned.
+        /// Privileges to revoke.
         privileges: Privileges,
-        /// Whether only the grant option is revoked.
+        /// `true` to revoke only the grant option.
         option_only: bool,
-        /// Grantor, if it is not the owner. The statement is then executed as that role.
+        /// Grantor, if it is not the owner. The statement is then executed as that role. `None` for the owner.
         grantor: Option<Name>,
-        /// CASCADE: whether dependent grants are revoked too.
+        /// `true` to revoke dependent grants too (CASCADE).
         cascade: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … GRANT`.
     GrantDefault {
         /// Name of the database.
         database: Name,
-        /// Identifies the default privileges.
+        /// Identifies the set of default privileges.
         key: DefaultKey,
-        /// The grantee's name.
+        /// Grantee of the privileges.
         to: Grantee,
-        /// The privileges concerned.
+        /// Privileges to grant.
         privileges: Privileges,
-        /// Whether the privileges are granted WITH GRANT OPTION.
+        /// `true` to grant the privileges WITH GRANT OPTION.
         grantable: bool,
     },
     /// `ALTER DEFAULT PRIVILEGES … REVOKE`.
     RevokeDefault {
         /// Name of the database.
         database: Name,
-        /// Identifies the default privileges.
+        /// Identifies the set of default privileges.
         key: DefaultKey,
-        /// The grantee's name.
+        /// Grantee whose privileges are revoked.
         from: Grantee,
-        /// The privileges concerned.
+        /// Privileges to revoke.
         privileges: Privileges,
-        /// Whether only the grant option is revoked.
+        /// `true` to revoke only the grant option.
         option_only: bool,
     },
     /// Execution of a script, which is recorded in a setting of the database so that it runs only once.
@@ -191,7 +191,7 @@ pub enum Change {
     },
     /// A `REASSIGN OWNED` statement.
     ReassignOwned {
-        /// Name of the database.
+        /// Database in which the statement is executed. Shared objects are reassigned too.
         database: Name,
         /// Role that owns the objects.
         from: Name,
@@ -200,9 +200,9 @@ pub enum Change {
     },
     /// `DROP OWNED`, which also revokes the privileges of a role in a database.
     DropOwned {
-        /// Name of the database.
+        /// Database in which the statement is executed.
         database: Name,
-        /// Role whose objects and privileges are dropped.
+        /// Role whose privileges are revoked, and whose remaining objects are dropped.
         role: Name,
     },
 }

@@ -25,7 +25,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text is not a digest of 64 hexadecimal digits.
+/// Error of a text that is not a digest of 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
 pub struct InvalidDigest;
@@ -46,6 +46,7 @@ impl std::str::FromStr for Digest {
     }
 }
 
+/// Adapter that feeds formatted text to a hash.
 struct Feed(Sha256);
 
 impl Write for Feed {
@@ -56,6 +57,7 @@ impl Write for Feed {
 }
 
 impl Digest {
+    /// Computes the digest of the steps of a plan and of the part of the current state that the desired state covers.
     pub(crate) fn of(current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> Self {
         let mut feed = Feed(Sha256::new());
         feed_all(&mut feed, current, desired, steps).expect("a hash takes everything");
@@ -63,12 +65,13 @@ impl Digest {
     }
 }
 
+/// Feeds the covered state and the changes to the hash.
 fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> fmt::Result {
     write!(feed, "1 {:?} {:?}", current.version, current.session)?;
     for name in desired.roles.keys() {
         let Some(role) = current.roles.get(name) else { continue };
         write!(feed, "{name:?} {role:?}")?;
-        // A verifier shows nothing of itself, and yet another one is another state.
+        // The debug form of a verifier omits its keys, but another verifier is another state.
         if let StoredPassword::Scram(verifier) = &role.password {
             use secrecy::ExposeSecret;
             feed.0.update(Sha256::digest(verifier.to_secret().expose_secret().as_bytes()));
@@ -89,7 +92,7 @@ fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, ste
             GrantTarget::One(Object::Parameter(name)) => {
                 write!(feed, "{name:?} {:?}", current.parameters.get(name))?;
             }
-            // Their database was added above.
+            // The database of these objects was added above.
             GrantTarget::One(Object::Inside(..)) | GrantTarget::AllIn { .. } => {}
         }
     }

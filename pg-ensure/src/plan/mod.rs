@@ -33,7 +33,7 @@ pub struct Step {
 /// Consent to destructive changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// The objects that the run may destroy.
+    /// Objects that the run may destroy.
     pub destroy: BTreeSet<DestructibleObject>,
 }
 
@@ -59,7 +59,7 @@ pub struct Plan {
     pub version: Version,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Changes that are needed but cannot be made.
+    /// Changes that are needed but cannot be made, each with the reason.
     pub blocked: Vec<BlockedChange>,
     /// Remarks about the current state that no step addresses.
     pub notes: Vec<String>,
@@ -74,7 +74,8 @@ impl Plan {
         self.steps.is_empty() && self.blocked.is_empty()
     }
 
-    /// Returns the steps grouped by transaction, in order. There are as few transactions as PostgreSQL permits.
+    /// Returns the steps grouped by transaction, in order: consecutive steps with the same scope form one transaction,
+    /// and steps that need to run outside a transaction form one group each.
     pub fn transactions(&self) -> impl Iterator<Item = (ExecutionScope, &[Step])> {
         let joined = |one: &Step, other: &Step| {
             let place = one.change.scope();
@@ -89,8 +90,8 @@ impl Plan {
         self.steps.iter().map(|step| step.change.risk()).max()
     }
 
-    /// Returns the statements as one script for display. It must not be executed, since passwords are replaced by a
-    /// placeholder.
+    /// Returns the statements as one script for display. The script must not be executed, since passwords are replaced
+    /// by a placeholder.
     #[must_use]
     pub fn script(&self) -> String {
         let mut out = String::new();

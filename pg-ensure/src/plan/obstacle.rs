@@ -20,17 +20,18 @@ pub enum Obstacle {
     NotNamed(DestructibleObject),
     /// The session lacks a permission; a description.
     NotPermitted(String),
-    /// An object that the change requires is missing.
+    /// An object that the change requires is missing; a description.
     Missing(String),
-    /// PostgreSQL cannot change the property.
+    /// PostgreSQL cannot change the property; a description.
     Immutable(String),
-    /// Other objects depend on it, or it is in use.
+    /// Other objects depend on the object, or it is in use; a description.
     InUse(String),
-    /// The server's version does not support it.
+    /// The server's version does not support the change; a description.
     Unsupported(String),
-    /// The server rejects the value; its reason.
+    /// The server rejects the value; its message.
     Refused(String),
-    /// The change became necessary during the run and may remove something, so that it requires a new plan.
+    /// The change became necessary during the run and is not part of the plan that was agreed to, so that it requires a
+    /// new plan.
     Unplanned,
 }
 

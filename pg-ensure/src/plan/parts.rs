@@ -9,7 +9,7 @@ use crate::time::ValidUntil;
 pub enum Commented {
     /// A role by name.
     Role(Name),
-    /// A database object.
+    /// A database by name.
     Database(Name),
 }
 
@@ -43,7 +43,7 @@ impl Attributes {
         *self == Self::default()
     }
 
-    /// Returns the SQL of each attribute that is set.
+    /// Returns the SQL of each attribute that is set, such as `NOLOGIN` or `CONNECTION LIMIT 5`.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -69,15 +69,15 @@ impl Attributes {
 /// Options of a membership to be set. `None` leaves an option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// ADMIN: whether the member may grant the role to others.
+    /// ADMIN: `true` if the member may grant the role to others.
     pub admin: Option<bool>,
-    /// The INHERIT option.
+    /// INHERIT: `true` if the member has the role's privileges without SET ROLE.
     pub inherit: Option<bool>,
-    /// The SET option.
+    /// SET: `true` if the member may SET ROLE to the role.
     pub set: Option<bool>,
 }
 
-/// The options of `CREATE DATABASE`.
+/// The options of `CREATE DATABASE`. `None` leaves the default of the template or the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDatabase {
     /// Name of the database.
@@ -102,8 +102,8 @@ pub struct NewDatabase {
     pub tablespace: Option<Name>,
     /// Maximum number of concurrent connections; -1 for no limit.
     pub connection_limit: Option<i32>,
-    /// Whether connections are permitted (ALLOW_CONNECTIONS).
+    /// ALLOW_CONNECTIONS: `true` to permit connections.
     pub allow_connections: Option<bool>,
-    /// Whether the database can be cloned by roles with CREATEDB (IS_TEMPLATE).
+    /// IS_TEMPLATE: `true` to let roles with CREATEDB clone the database.
     pub is_template: Option<bool>,
 }

@@ -1,24 +1,24 @@
-//! The risk of a change.
+//! Classes of risk of changes.
 
 use std::fmt;
 
-/// The risk of a change, in ascending order.
+/// Class of risk of a change, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Risk {
     /// `adds`: the change creates something.
     Adds,
     /// `changes`: the change modifies something.
     Changes,
-    /// `disturbs`: the change may affect users, since files are moved or code in the database changes.
+    /// `disturbs`: the change may affect users, since files are moved or code in the database is replaced.
     Disturbs,
-    /// `takes away`: the change may reduce somebody's permissions.
+    /// `takes away`: the change may reduce permissions or what others receive.
     TakesAway,
     /// `destroys`: the change removes data or definitions. Blocked without consent.
     Destroys,
 }
 
 impl Risk {
-    /// Returns the stable, machine-readable name.
+    /// Returns the stable, machine-readable name, such as `takes away`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,12 +8,13 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object};
 use crate::version::Version;
 
-/// The placeholder for a verifier in displayed SQL.
+/// Placeholder for a verifier in displayed SQL.
 pub(crate) const HIDDEN: &str = "'SCRAM-SHA-256$…'";
 
 impl Change {
-    /// Returns the SQL for a version of the server: one statement, without a trailing semicolon. A verifier is replaced by a
-    /// placeholder.
+    /// Returns the SQL of the change for a version of the server, without a trailing semicolon: one statement, or
+    /// several for [`InitialSql`](Self::InitialSql). A verifier is replaced by a placeholder, so that the SQL of
+    /// [`SetPassword`](Self::SetPassword) must not be executed.
     #[must_use]
     pub fn sql(&self, version: Version) -> String {
         match self {
@@ -105,7 +106,7 @@ impl Change {
         }
     }
 
-    /// Returns the role as which the statement is executed. `None` for the session's role.
+    /// Returns the role as which the statement has to be executed. `None` for the session's role.
     #[must_use]
     pub fn acts_as(&self) -> Option<&Name> {
         match self {
@@ -115,14 +116,17 @@ impl Change {
     }
 }
 
+/// Returns the clause GRANTED BY. Empty without a grantor.
 fn by(grantor: Option<&Name>) -> String {
     grantor.map(|grantor| format!(" GRANTED BY {}", grantor.quoted())).unwrap_or_default()
 }
 
+/// Returns the keyword CASCADE. Empty without it.
 fn tail(cascade: bool) -> &'static str {
     if cascade { " CASCADE" } else { "" }
 }
 
+/// Returns the clause WITH of a GRANT of membership. Before PostgreSQL 16 there is only ADMIN OPTION.
 fn membership(options: Options, version: Version) -> String {
     if !version.membership_options() {
         return if options.admin == Some(true) { " WITH ADMIN OPTION".to_owned() } else { String::new() };
@@ -136,17 +140,20 @@ fn membership(options: Options, version: Version) -> String {
     if said.is_empty() { String::new() } else { format!(" WITH {}", said.join(", ")) }
 }
 
+/// Returns the privileges of a GRANT or REVOKE, each followed by the column if the object is one.
 fn privilege_list(privileges: Privileges, on: &Object) -> String {
     let Object::Inside(_, Local::Column(_, _, column)) = on else { return privileges.sql() };
     let each = privileges.iter().map(|privilege| format!("{} ({})", privilege.sql(), column.quoted()));
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the beginning of an ALTER DEFAULT PRIVILEGES statement.
 fn defaults(key: &DefaultKey) -> String {
     let schema = key.schema.as_ref().map(|schema| format!(" IN SCHEMA {}", schema.quoted()));
     format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{}", key.creator.quoted(), schema.unwrap_or_default())
 }
 
+/// Returns the options of ALTER DATABASE that are given.
 fn database_options(limit: Option<i32>, allow: Option<bool>, template: Option<bool>) -> Vec<String> {
     let mut words = Vec::new();
     words.extend(allow.map(|allow| format!("ALLOW_CONNECTIONS {allow}")));
@@ -155,6 +162,7 @@ fn database_options(limit: Option<i32>, allow: Option<bool>, template: Option<bo
     words
 }
 
+/// Returns a CREATE DATABASE statement for a version of the server.
 fn create_database(new: &NewDatabase, version: Version) -> String {
     let mut words = Vec::new();
     words.extend(new.owner.as_ref().map(|owner| format!("OWNER {}", owner.quoted())));
@@ -178,10 +186,11 @@ fn create_database(new: &NewDatabase, version: Version) -> String {
     format!("CREATE DATABASE {}{with}", new.name.quoted())
 }
 
-/// The name of the setting that records a script that was run.
+/// Name of the database setting that records that the initial script was executed.
 pub(crate) const INITIALIZED: &str = "pg_ensure.initial_sql";
 
-/// Returns the script under the default search path, followed by the statement that records its execution, for one transaction.
+/// Returns the script under the default search path, followed by the statement that records its execution; all of it is
+/// for one transaction.
 fn initial_sql(database: &Name, script: &Text) -> String {
     let script = script.as_str().trim().trim_end_matches(';');
     format!(

@@ -1,5 +1,5 @@
-//! `postgresql.conf` across versions: its settings as the server parses them (guc-file.l), and the edits of an
-//! upgrade. Comments and order are kept.
+//! `postgresql.conf` across versions: its settings, parsed as the server does (guc-file.l), and the edits of an
+//! upgrade, which preserve comments and order.
 
 use super::version::Major;
 use std::fmt::Write as _;
@@ -11,11 +11,12 @@ pub struct Setting {
     pub line: usize,
     /// Name of the parameter in lowercase, or `include`, `include_dir` or `include_if_exists`.
     pub name: String,
-    /// Value without its quotes.
+    /// Value without its quotes and escapes.
     pub value: String,
 }
 
-/// Returns the settings of a configuration file, in order. Lines that the server would reject are omitted.
+/// Returns the settings of a configuration file, in order, including repeated ones. Lines that the server would reject
+/// are omitted.
 #[must_use]
 pub fn settings(text: &str) -> Vec<Setting> {
     let lines = text.lines().enumerate();
@@ -24,8 +25,8 @@ pub fn settings(text: &str) -> Vec<Setting> {
         .collect()
 }
 
-/// Parses `name = value` or `name value`, with quotes and comments. Returns the name in lower case and the value. `None` if the
-/// line has no setting, or its syntax is not valid.
+/// Parses `name = value` or `name value`, with quotes and comments. Returns the name in lower case and the value.
+/// `None` if the line contains no setting, or its syntax is not valid.
 fn parse(line: &str) -> Option<(String, String)> {
     let line = line.trim_start();
     let end =
@@ -71,7 +72,7 @@ fn parse(line: &str) -> Option<(String, String)> {
     }
 }
 
-/// Returns a value, quoted for a configuration file.
+/// Quotes a value for a configuration file.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     let mut out = String::from("'");
@@ -93,11 +94,11 @@ pub fn quoted(value: &str) -> String {
 pub enum ParameterChange {
     /// The parameter was renamed; its new name.
     Renamed(&'static str),
-    /// The parameter was removed; its replacement, in words.
+    /// The parameter was removed; a description of its replacement.
     Removed(&'static str),
 }
 
-/// Names of changed parameters, the first version without each, and the change, from the release notes of 13 to 19.
+/// Changed parameters: name, first version without the parameter, and change, from the release notes of 13 to 19.
 const PARAMETER_CHANGES: &[(&str, u32, ParameterChange)] = &[
     ("wal_keep_segments", 13, ParameterChange::Removed("wal_keep_size, in megabytes, replaces it")),
     ("operator_precedence_warning", 14, ParameterChange::Removed("it warned about a change of version 9.5")),
@@ -117,7 +118,7 @@ const PARAMETER_CHANGES: &[(&str, u32, ParameterChange)] = &[
     ("escape_string_warning", 19, ParameterChange::Removed("standard_conforming_strings is always on")),
 ];
 
-/// Returns the change of a parameter between two versions. `None` if it still exists.
+/// Returns the change of a parameter between two versions. `None` if the parameter still exists under this name.
 #[must_use]
 pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterChange> {
     PARAMETER_CHANGES
@@ -126,7 +127,7 @@ pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterC
         .map(|(_, _, fate)| *fate)
 }
 
-/// An edit of one setting, for the report.
+/// An edit of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Edit {
@@ -143,13 +144,13 @@ pub struct Edit {
 /// Parameters of [`convert_settings`].
 #[derive(Clone, Copy, Debug)]
 pub struct SettingsConversion<'c> {
-    /// Name of the file, for the report.
+    /// Name of the file, for the edits.
     pub file: &'c str,
     /// The old version.
     pub from: Major,
     /// The new version.
     pub to: Major,
-    /// Old data directory. Values that are paths in it are changed to the new one.
+    /// Path of the old data directory. Values that are paths in it are changed to the new one.
     pub old_data: &'c str,
     /// Path of the new data directory.
     pub new_data: &'c str,
@@ -218,20 +219,22 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
     (out, edits)
 }
 
-/// Returns `true` if the server parses the text as false.
+/// Returns `true` if the server parses the value as false.
 fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     value == "0" || ["off", "of", "false", "fals", "fal", "fa", "f", "no", "n"].contains(&value.as_str())
 }
 
-/// Returns a path with the old directory replaced by the new one, or `None` if it is not in the old directory.
+/// Replaces the old directory at the beginning of a path by the new one. `None` if the path is not in the old
+/// directory.
 fn relocate(value: &str, old: &str, new: &str) -> Option<String> {
     let rest = value.strip_prefix(old)?;
     (rest.is_empty() || rest.starts_with('/')).then(|| format!("{new}{rest}"))
 }
 
 /// Parses the server's error messages about settings, such as `unrecognized configuration parameter "x" in file "y"
-/// line 3` and `invalid value for parameter "x": "y"`. Returns the parameters, each with its message.
+/// line 3` and `invalid value for parameter "x": "y"`. Returns each parameter once, in lower case, with its first
+/// message.
 #[must_use]
 pub fn refusals(words: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The output of `pg_controldata`.
+//! Parser of the output of `pg_controldata`.
 
 use thiserror::Error;
 
@@ -17,35 +17,35 @@ pub struct ControlData {
     pub modified: String,
     /// Size of a WAL segment in bytes.
     pub wal_segment: u64,
-    /// True if data pages have checksums.
+    /// `true` if data pages have checksums.
     pub checksums: bool,
     /// Size of a database block in bytes.
     pub page: u64,
-    /// Default signedness of `char`: `signed` or `unsigned` (from version 18).
+    /// Default signedness of `char`: `signed` or `unsigned`. `None` before version 18.
     pub char_signedness: Option<String>,
 }
 
 impl ControlData {
-    /// Returns `true` if the server was shut down cleanly.
+    /// Returns `true` if the server was shut down cleanly as a primary.
     #[must_use]
     pub fn clean(&self) -> bool {
         self.state == "shut down"
     }
 
-    /// Returns `true` if the server is a standby.
+    /// Returns `true` if the state is that of a standby or of archive recovery.
     #[must_use]
     pub fn standby(&self) -> bool {
         matches!(self.state.as_str(), "shut down in recovery" | "in archive recovery")
     }
 
-    /// Returns a fingerprint, which changes whenever the server has run.
+    /// Returns a fingerprint of the control file, which changes whenever the server has run.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("{} {} {} {}", self.system_identifier, self.checkpoint, self.state, self.modified)
     }
 }
 
-/// Error of parsing the output of `pg_controldata`.
+/// Error of parsing the output of `pg_controldata`: the name of the line that is missing or not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("pg_controldata does not say {0:?}")]
 pub struct ControlError(String);

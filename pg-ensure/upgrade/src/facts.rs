@@ -31,13 +31,13 @@ pub enum ServerState {
     /// No server runs.
     #[default]
     No,
-    /// A `postmaster.pid` exists, but its process is not the server.
+    /// A `postmaster.pid` exists, but no server process belongs to it.
     StalePidFile,
     /// A server runs.
     Live {
         /// Process id of the postmaster.
         pid: u32,
-        /// Systemd unit of the process, if any.
+        /// systemd unit of the process. `None` if it has none.
         unit: Option<String>,
     },
 }
@@ -46,12 +46,12 @@ pub enum ServerState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum StopMethod {
-    /// The server is not stopped. The upgrade requires that it does not run.
+    /// The server is not stopped. The upgrade requires that no server runs.
     #[default]
     Refuse,
     /// `pg_ctl stop -m fast`.
     PgCtl,
-    /// `systemctl stop` of this unit, and `systemctl start` afterwards.
+    /// `systemctl stop` of this unit, and `systemctl start` of it afterwards.
     Service(String),
 }
 
@@ -65,7 +65,7 @@ pub enum NewFolderState {
     Empty,
     /// The directory is not empty.
     Occupied,
-    /// The directory is on another file system than the staging directory, so that renaming is not possible.
+    /// The directory is on another file system than the staging directory, so that it cannot be renamed.
     OtherFileSystem,
 }
 
@@ -78,7 +78,7 @@ pub struct Tablespace {
     pub location: Option<PathBuf>,
     /// Size of the tablespace in bytes.
     pub bytes: u64,
-    /// Directories of the new version that exist in the tablespace already.
+    /// Directories of the new version that already exist in the tablespace.
     pub leftovers: Vec<String>,
 }
 
@@ -100,19 +100,19 @@ pub struct DiskSpace {
 pub struct OldFolder {
     /// Content of `PG_VERSION`. `None` if the file is missing.
     pub version: Option<String>,
-    /// Control file, or the reason why it cannot be read. `None` if it was not read.
+    /// Content of the control file, or the reason why it cannot be read. `None` if it was not read.
     pub control: Option<Result<ControlData, String>>,
     /// State of the server.
     pub running: ServerState,
     /// Name of the account that owns the directory.
     pub owner: String,
-    /// True if this process runs as the owner.
+    /// `true` if this process runs as the owner.
     pub owned: bool,
-    /// Entries of the directory that belong to another account.
+    /// Names of entries of the directory that belong to another account.
     pub foreign: Vec<String>,
     /// Permission bits of the directory.
     pub mode: u32,
-    /// Those of `standby.signal`, `recovery.signal` and `backup_label` that exist.
+    /// Names of those of `standby.signal`, `recovery.signal` and `backup_label` that exist.
     pub signals: Vec<String>,
     /// Tablespaces of the cluster.
     pub tablespaces: Vec<Tablespace>,
@@ -150,7 +150,7 @@ pub struct Catalog {
     pub prepared: Vec<String>,
     /// Number of other sessions.
     pub sessions: u64,
-    /// Age of the longest transaction, in seconds.
+    /// Duration of the longest transaction, in seconds.
     pub longest: u64,
     /// Value of `wal_level`.
     pub wal_level: String,
@@ -162,15 +162,15 @@ pub struct Catalog {
     pub locks: u64,
     /// Value of `default_toast_compression`.
     pub toast_compression: String,
-    /// True if a column or the default uses the compression method lz4.
+    /// `true` if a column or the default uses the compression method lz4.
     pub lz4: bool,
-    /// True if TLS is on.
+    /// `true` if the server accepts TLS connections.
     pub ssl: bool,
     /// Path of `postgresql.conf` (`config_file`).
     pub config_file: String,
     /// Path of `pg_hba.conf` (`hba_file`).
     pub hba_file: String,
-    /// The file `pg_ident.conf`.
+    /// Path of `pg_ident.conf` (`ident_file`).
     pub ident_file: String,
     /// Command-line options of the server, other than its data directory.
     pub options: Vec<String>,
@@ -178,19 +178,20 @@ pub struct Catalog {
     pub unlogged: Vec<String>,
     /// Names of column options in use, such as `n_distinct`.
     pub column_options: Vec<String>,
-    /// Settings of roles, databases and functions.
+    /// Settings stored for roles, databases and functions.
     #[cfg_attr(feature = "shell", serde(default))]
     pub settings: Vec<StoredSetting>,
     /// Logical slots without a consumer that have unread changes, each with the reason if that is uncertain.
     #[cfg_attr(feature = "shell", serde(default))]
     pub unread_slots: Vec<(String, Option<String>)>,
-    /// Databases whose columns, domains or indexes use collations of a provider: database and provider (`i` or `b`).
+    /// Databases that use collations of a provider other than libc in columns, domains or indexes: database and
+    /// provider (`i` or `b`).
     #[cfg_attr(feature = "shell", serde(default))]
     pub collations: Vec<(String, String)>,
-    /// Columns whose types `pg_upgrade` cannot transfer: database, and column with type.
+    /// Columns whose types `pg_upgrade` cannot transfer: database, and column with its type.
     #[cfg_attr(feature = "shell", serde(default))]
     pub columns: Vec<(String, String)>,
-    /// Libraries that functions and settings load, without directory and suffix.
+    /// Names of libraries that functions and settings load, without directory and suffix.
     #[cfg_attr(feature = "shell", serde(default))]
     pub libraries: Vec<String>,
     /// Subscriptions whose tables are not synchronized: database and subscription.
@@ -199,13 +200,14 @@ pub struct Catalog {
     /// Names that contain a carriage return or line feed, which version 19 rejects.
     #[cfg_attr(feature = "shell", serde(default))]
     pub broken_names: Vec<String>,
-    /// Indexes of `btree_gist` over inet or cidr, which version 19 rejects: database and index.
+    /// Indexes of `btree_gist` on inet or cidr, which version 19 rejects: database and index.
     #[cfg_attr(feature = "shell", serde(default))]
     pub inet_indexes: Vec<(String, String)>,
-    /// Columns that may be null where a parent table's may not, which 18 refuses: database, column.
+    /// Columns that may be null although the column of the parent table may not, which version 18 rejects: database and
+    /// column.
     #[cfg_attr(feature = "shell", serde(default))]
     pub nullable: Vec<(String, String)>,
-    /// Conversions of encodings and postfix operators that users made, which 14 refuses: database, object.
+    /// User-defined encoding conversions and postfix operators, which version 14 rejects: database and object.
     #[cfg_attr(feature = "shell", serde(default))]
     pub removed: Vec<(String, String)>,
     /// Roles whose stored password is an MD5 hash.
@@ -217,7 +219,7 @@ pub struct Catalog {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredSetting {
-    /// Role, database or function, such as `role "n" in database "d"`.
+    /// Role, database or function that the setting belongs to, such as `role "n" in database "d"`.
     pub holder: String,
     /// Name of the parameter.
     pub name: String,
@@ -231,7 +233,7 @@ pub struct StoredSetting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Database {
-    /// Name of the fact.
+    /// Name of the database.
     pub name: String,
     /// The character encoding.
     pub encoding: String,
@@ -241,15 +243,15 @@ pub struct Database {
     pub collate: String,
     /// Value of LC_CTYPE.
     pub ctype: String,
-    /// Locale of the ICU or builtin provider.
+    /// Locale of the ICU or builtin provider. `None` for libc.
     pub locale: Option<String>,
-    /// Recorded collation version.
+    /// Recorded version of the collation. `None` without one.
     pub collation_recorded: Option<String>,
-    /// Actual collation version.
+    /// Actual version of the collation. `None` without one.
     pub collation_actual: Option<String>,
-    /// True if connections are permitted (`datallowconn`).
+    /// `true` if connections are permitted (`datallowconn`).
     pub connectable: bool,
-    /// True if the database is invalid after an interrupted `DROP DATABASE` (`datconnlimit` -2).
+    /// `true` if the database is invalid after an interrupted `DROP DATABASE` (`datconnlimit` -2).
     #[cfg_attr(feature = "shell", serde(default))]
     pub invalid: bool,
 }
@@ -280,7 +282,7 @@ pub enum HbaComparison {
     /// The file was not compared.
     #[default]
     Unchecked,
-    /// Both versions decide every connection alike.
+    /// Both versions decide every connection in the same way.
     Same,
     /// The versions decide some connection differently; an example.
     Changed(String),
@@ -290,7 +292,7 @@ pub enum HbaComparison {
     Unknown(String),
 }
 
-/// All facts that the preflight evaluates.
+/// All facts that the preflight checks evaluate.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The old version.
@@ -303,7 +305,7 @@ pub struct Facts {
     pub new_data: PathBuf,
     /// Directory in which the new cluster is prepared.
     pub staging: PathBuf,
-    /// True if the staging directory exists and was not created by this upgrade.
+    /// `true` if the staging directory exists and was not created by this upgrade.
     pub staging_there: bool,
     /// Installation of the old version.
     pub old_programs: Programs,
@@ -313,19 +315,19 @@ pub struct Facts {
     pub old: Option<OldFolder>,
     /// State of the new data directory.
     pub target: NewFolderState,
-    /// True if this account can write to the parent directory.
+    /// `true` if this account can write to the parent of the new data directory.
     pub base_writable: bool,
     /// Transfer mode to be used.
     pub mode: Mode,
-    /// True if the mode was requested explicitly.
+    /// `true` if the mode was requested explicitly.
     pub mode_asked: bool,
-    /// True if the file system supports cloning files (reflinks).
+    /// `true` if the file system supports cloning files (reflinks).
     pub clones: bool,
     /// File systems to which the upgrade writes.
     pub disk_space: Vec<DiskSpace>,
     /// Backup to be made.
     pub backup: Backup,
-    /// True if the location of the backup is occupied.
+    /// `true` if the location of the backup is occupied.
     pub backup_there: bool,
     /// Result of a replication login for `pg_basebackup`. `None` if it was not tried.
     pub replication_login: Option<Result<(), String>>,
@@ -341,11 +343,11 @@ pub struct Facts {
     pub unknown_options: Vec<String>,
     /// Settings of roles, databases and functions that the new server rejects, each with its reason.
     pub refused_settings: Vec<(StoredSetting, String)>,
-    /// Libraries that are not installed for the new server.
+    /// Names of libraries that are not installed for the new server.
     pub missing_libraries: Vec<String>,
-    /// Location of the WAL, if it is outside of the data directory.
+    /// Location of the WAL outside of the data directory. `None` if it is inside.
     pub wal: Option<WalFolder>,
-    /// State of an upgrade in progress, if any.
+    /// State of an upgrade in progress. `None` if there is none.
     pub under_way: Option<State>,
 }
 
@@ -354,8 +356,8 @@ pub struct Facts {
 pub struct WalFolder {
     /// Directory to which the old `pg_wal` points.
     pub old: PathBuf,
-    /// Directory for the new cluster's WAL, if one was given.
+    /// Directory for the new cluster's WAL. `None` if none was given.
     pub new: Option<PathBuf>,
-    /// True if that directory exists and is not empty.
+    /// `true` if the new directory exists and is not empty.
     pub occupied: bool,
 }

@@ -1,4 +1,4 @@
-//! The report as a single HTML file, without scripts and external resources.
+//! Report as a single HTML file, without scripts and external resources.
 
 use super::machine::State;
 use super::preflight::Severity;
@@ -92,6 +92,7 @@ pub fn html(record: &Record) -> String {
     out
 }
 
+/// Writes the key figures of the upgrade, and its folders and backup.
 fn facts(record: &Record, out: &mut String) {
     let choices = &record.choices;
     let total: u64 =
@@ -119,6 +120,7 @@ fn facts(record: &Record, out: &mut String) {
     out.push_str("</table></div>\n");
 }
 
+/// Writes the steps with their durations as bars, and marks those without a server for clients.
 fn steps(record: &Record, out: &mut String) {
     let took = |entry: &Entry| entry.ended.map_or(0, |ended| ended.saturating_sub(entry.began));
     let longest = record.history.iter().map(took).max().unwrap_or(1).max(1);
@@ -126,7 +128,7 @@ fn steps(record: &Record, out: &mut String) {
     out.push_str("<h2>Steps</h2>\n<div class=\"card\">\n");
     let (mut down, mut any) = (false, false);
     for entry in &record.history {
-        // Between the stop of the old server and the end of the step that starts the new one.
+        // From the stop of the old server to the end of the step that starts the new one.
         down |= entry.step == Step::Quiesce && live;
         any |= down;
         let class = match (&entry.failed, down) {
@@ -139,7 +141,7 @@ fn steps(record: &Record, out: &mut String) {
             Some(_) => span(took(entry)),
             None => "cut short".to_owned(),
         };
-        // In tenths of a percent: numbers only, whatever the journal says.
+        // In tenths of a percent, as a plain number, since the journal's content is not trusted.
         let width = took(entry).saturating_mul(1_000) / longest;
         let _ = write!(
             out,
@@ -170,6 +172,7 @@ fn steps(record: &Record, out: &mut String) {
     }
 }
 
+/// Writes the numbers of compared facts by kind. Nothing if none were compared.
 fn write_comparison(record: &Record, out: &mut String) {
     if record.compared.is_empty() {
         return;
@@ -181,6 +184,7 @@ fn write_comparison(record: &Record, out: &mut String) {
     out.push_str("</div>\n");
 }
 
+/// Writes the remarks and remaining tasks. Nothing without any.
 fn left(record: &Record, out: &mut String) {
     if record.left.is_empty() {
         return;
@@ -192,6 +196,7 @@ fn left(record: &Record, out: &mut String) {
     out.push_str("</ul></div>\n");
 }
 
+/// Writes the edits of the configuration. Nothing without any.
 fn settings(record: &Record, out: &mut String) {
     if record.edits.is_empty() {
         return;
@@ -210,6 +215,7 @@ fn settings(record: &Record, out: &mut String) {
     out.push_str("</table></div>\n");
 }
 
+/// Writes the findings of the preflight, with notes collapsed. Nothing without any.
 fn findings(record: &Record, out: &mut String) {
     let rows = |out: &mut String, notes: bool| {
         out.push_str("<table>\n");

@@ -36,15 +36,16 @@ impl fmt::Display for Difference {
 }
 
 impl Inventory {
-    /// Adds the result of an inventory query: lines of name, tab and fact. `database` is put before the names. Other lines are
-    /// ignored.
+    /// Adds the result of an inventory query: lines of name, tab and fact. The names are prefixed with `database`.
+    /// Lines without a tab are ignored.
     pub fn add(&mut self, database: &str, lines: &str) {
         for (name, fact) in lines.lines().filter_map(|line| line.split_once('\t')) {
             self.facts.insert(format!("{database}/{name}"), fact.to_owned());
         }
     }
 
-    /// Removes the database `postgres` if `before` lacks it, since `initdb` recreates a dropped one.
+    /// Removes the facts of the database `postgres` if `before` does not have this database, since `initdb` creates it
+    /// again.
     pub fn without_fresh_postgres(&mut self, before: &Self) {
         if !before.facts.contains_key("cluster/database/postgres") {
             self.facts
@@ -52,7 +53,8 @@ impl Inventory {
         }
     }
 
-    /// Returns the facts that differ from those of another inventory: first those of this one by name, then the added ones.
+    /// Returns the facts that differ from those of another inventory: those of this inventory by name, then those that
+    /// only the other one has.
     #[must_use]
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
         let names =
@@ -67,7 +69,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Returns the number of facts by kind.
+    /// Returns the number of facts by kind of object.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

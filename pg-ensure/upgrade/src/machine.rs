@@ -1,4 +1,4 @@
-//! The state machine: the next step, the recovery after an interruption, and the way back.
+//! State machine of an upgrade: the next step, the recovery after an interruption, and the rollback.
 
 use super::mode::Mode;
 use super::step::{Reindexing, Step, order};
@@ -12,17 +12,17 @@ use thiserror::Error;
     serde(rename_all = "kebab-case", tag = "is", content = "step")
 )]
 pub enum State {
-    /// Every step before this one is done, and this one has not begun.
+    /// Every step before this one is complete, and this one has not begun.
     Ready(Step),
-    /// The step has begun. In a journal at the start of a run: it was interrupted.
+    /// This step has begun. In a journal at the start of a run, it was interrupted or failed.
     Running(Step),
     /// The upgrade is being rolled back; the step that it had reached.
     #[cfg_attr(feature = "shell", serde(rename = "undoing"))]
     RollingBack(Step),
-    /// The upgrade was rolled back, and the old cluster is as before.
+    /// The upgrade was rolled back, and the old cluster is in its former state.
     #[cfg_attr(feature = "shell", serde(rename = "undone"))]
     RolledBack,
-    /// Every step is done.
+    /// Every step is complete.
     Done,
 }
 
@@ -31,24 +31,24 @@ pub enum State {
 pub enum OldClusterState {
     /// The old server can be started.
     Whole,
-    /// `pg_upgrade` has renamed the control file, since linking or swapping has begun.
+    /// `pg_upgrade` has renamed the control file because linking or swapping has begun, or the directory is missing.
     Disabled,
 }
 
-/// A cleanup before a run resumes or as part of a rollback. Each is idempotent.
+/// A cleanup before a run resumes, or as part of a rollback. Each is idempotent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
     /// Terminates programs and private servers that an interrupted run left behind.
     StopLeftovers,
     /// Removes an incomplete backup.
     DiscardBackup,
-    /// Removes the incomplete new cluster, including its directories in tablespaces.
+    /// Removes the incomplete new cluster, including its WAL directory and its directories in tablespaces.
     DiscardNew,
     /// Restores the name of the old cluster's control file.
     EnableOld,
     /// Restores the old cluster from the backup.
     RestoreBackup,
-    /// Starts the old server, if the run had stopped it.
+    /// Starts the old server, if it was running when the upgrade began.
     StartOld,
 }
 
@@ -61,14 +61,14 @@ pub struct Recovery {
     pub from: Step,
 }
 
-/// Error of a transition that is not possible.
+/// Error of a transition that is not possible in the current state.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransitionError {
-    /// The new data directory has its final name, so that clients may have written to it.
+    /// The new data directory has its final name, so that clients may have written to the new cluster.
     #[error("the switch to the new cluster has happened: going back would lose what was written since")]
     Committed,
-    /// The old cluster can be restored from a backup only, and this program made none.
+    /// The old cluster can only be restored from a backup, and this program made none.
     #[error(
         "in mode {mode} the old cluster is gone at this point, and this program made no backup to put back: restore yours"
     )]
@@ -76,7 +76,7 @@ pub enum TransitionError {
         /// Transfer mode of the upgrade.
         mode: Mode,
     },
-    /// Swapping was interrupted, so that neither cluster is complete.
+    /// Swapping was interrupted, so that neither cluster is complete. The old one can be restored from the backup.
     #[error(
         "swapping was cut short in the middle: neither cluster is whole; `rollback` restores the old one from the backup"
     )]
@@ -84,15 +84,15 @@ pub enum TransitionError {
     /// The upgrade is being rolled back.
     #[error("it is being rolled back: `rollback` finishes that")]
     BeingRolledBack,
-    /// No upgrade is in progress.
+    /// No upgrade is in progress, or no step is running.
     #[error("there is nothing under way")]
     Over,
-    /// The step has begun already, so that the journal is inconsistent.
+    /// The step is already running, so that another one cannot begin.
     #[error("step {0} is not where the journal says")]
     OutOfOrder(Step),
 }
 
-/// Position of an upgrade in its steps. Performs no I/O: a shell executes the steps and reports their results.
+/// Position of an upgrade within its steps. Performs no I/O: a shell executes the steps and reports their results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     mode: Mode,
@@ -131,6 +131,7 @@ impl Machine {
         &self.order
     }
 
+    /// Returns the index of a step in the order. The number of steps if the upgrade does not contain it.
     fn position(&self, step: Step) -> usize {
         self.order.iter().position(|other| *other == step).unwrap_or(self.order.len())
     }
@@ -167,11 +168,11 @@ impl Machine {
         Ok(self.state)
     }
 
-    /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. The state changes only
-    /// in [`Machine::finish_recovery`], so that an interrupted recovery is repeated.
+    /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. The state
+    /// is changed only by [`Machine::finish_recovery`], so that an interrupted recovery is repeated.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] if the upgrade cannot continue.
+    /// Returns [`TransitionError`] if the upgrade is being rolled back, or was interrupted while swapping.
     pub fn recovery(&self, old: OldClusterState) -> Result<Option<Recovery>, TransitionError> {
         let step = match self.state {
             State::Ready(_) | State::RolledBack | State::Done => return Ok(None),
@@ -180,14 +181,14 @@ impl Machine {
         };
         let (cleanup, from) = match step {
             Step::Backup => (vec![Cleanup::StopLeftovers, Cleanup::DiscardBackup], Step::Backup),
-            // What pg_upgrade has begun with a cluster cannot be gone on with.
+            // A cluster on which pg_upgrade has begun cannot be used again.
             Step::Prepare | Step::Check => (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], Step::Prepare),
             Step::Transfer => match (self.mode, old) {
                 (Mode::Swap, OldClusterState::Disabled) => return Err(TransitionError::HalfSwapped),
                 (_, OldClusterState::Whole) => {
                     (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], Step::Prepare)
                 }
-                // The new cluster has not been started for anybody, so the files are still the old one's.
+                // Clients have not used the new cluster, so the files still have the content of the old one.
                 (_, OldClusterState::Disabled) => {
                     (vec![Cleanup::StopLeftovers, Cleanup::DiscardNew, Cleanup::EnableOld], Step::Prepare)
                 }
@@ -197,16 +198,16 @@ impl Machine {
         Ok(Some(Recovery { cleanup, from }))
     }
 
-    /// Records that the recovery is complete.
+    /// Records that the recovery is complete: the step from which the run continues is ready.
     pub fn finish_recovery(&mut self, recovery: &Recovery) {
         self.state = State::Ready(recovery.from);
     }
 
-    /// Returns the recovery after the old server has run since the transfer, so that its changes are missing in the new cluster.
-    /// The transfer is repeated.
+    /// Returns the recovery if the old server has run since the transfer, so that its changes are missing in the new
+    /// cluster: the transfer is repeated.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] after the switch, and in modes in which the transfer destroys the old cluster.
+    /// Returns [`TransitionError`] after the switch, and after the transfer in modes that destroy the old cluster.
     pub fn old_was_used(&self) -> Result<Recovery, TransitionError> {
         let step = self.reached()?;
         if !self.before(step, Step::Start) {
@@ -218,6 +219,10 @@ impl Machine {
         Ok(Recovery { cleanup: vec![Cleanup::StopLeftovers, Cleanup::DiscardNew], from: Step::Prepare })
     }
 
+    /// Returns the step that the upgrade has reached.
+    ///
+    /// # Errors
+    /// Returns [`TransitionError`] if the upgrade is complete or was rolled back.
     fn reached(&self) -> Result<Step, TransitionError> {
         match self.state {
             State::Ready(step) | State::Running(step) | State::RollingBack(step) => Ok(step),
@@ -226,11 +231,12 @@ impl Machine {
         }
     }
 
-    /// Returns the cleanups of a rollback. `committed` is whether the new data directory has its final name, which an interrupted
-    /// commit leaves open. `backup` is whether a backup of this program can be restored.
+    /// Returns the cleanups of a rollback, in order. `committed` is `true` if the new data directory has its final
+    /// name, which the state alone does not show after an interrupted commit. `backup` is `true` if a base backup of
+    /// this program can be restored.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] if a rollback is not possible.
+    /// Returns [`TransitionError`] after the switch, and if the old cluster is destroyed and there is no backup.
     pub fn way_back(
         &self,
         old: OldClusterState,
@@ -272,7 +278,7 @@ impl Machine {
     /// Begins a rollback from the step that was reached.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] if no upgrade is in progress.
+    /// Returns [`TransitionError`] if the upgrade is complete or was rolled back.
     pub fn begin_rollback(&mut self) -> Result<(), TransitionError> {
         self.state = State::RollingBack(self.reached()?);
         Ok(())

@@ -15,7 +15,7 @@ pub enum Mode {
     Clone,
     /// `--copy-file-range`: the kernel copies the files (from version 17).
     CopyFileRange,
-    /// `--link`: files are hard-linked. The old cluster cannot be used after the new server has been started.
+    /// `--link`: files are hard-linked. The old cluster cannot be used once the new server has been started.
     Link,
     /// `--swap`: directories are moved to the new cluster (from version 18). The old cluster is destroyed by the
     /// transfer.
@@ -26,7 +26,7 @@ impl Mode {
     /// All transfer modes.
     pub const ALL: [Self; 5] = [Self::Copy, Self::Clone, Self::CopyFileRange, Self::Link, Self::Swap];
 
-    /// Returns the option of `pg_upgrade`. `None` for copying, since versions before 16 have no option for it.
+    /// Returns the option of `pg_upgrade`. `None` for copying, the default, for which older versions have no option.
     #[must_use]
     pub fn option(self) -> Option<&'static str> {
         match self {
@@ -49,19 +49,20 @@ impl Mode {
         Major::try_from(number).unwrap_or(Major::NEWEST)
     }
 
-    /// Returns `true` if the old cluster remains intact in this mode.
+    /// Returns `true` if the old cluster remains usable in this mode.
     #[must_use]
     pub fn keeps_the_old(self) -> bool {
         matches!(self, Self::Copy | Self::Clone | Self::CopyFileRange)
     }
 
-    /// Returns `true` if data files of the new cluster need additional disk space.
+    /// Returns `true` if the data files of the new cluster need additional disk space.
     #[must_use]
     pub fn needs_disk_space(self) -> bool {
         matches!(self, Self::Copy | Self::CopyFileRange)
     }
 
-    /// Returns a warning about what cannot be undone in this mode, if any.
+    /// Returns a warning about the point from which the old cluster is lost. `None` for modes that keep the old
+    /// cluster.
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         match self {
@@ -77,8 +78,8 @@ impl Mode {
         }
     }
 
-    /// Returns the default mode for a file system: cloning if supported, or else copying by the kernel, or else plain
-    /// copying. Never a mode that destroys the old cluster.
+    /// Returns the default mode for a file system: cloning if supported, else copying by the kernel if supported and
+    /// the new version can, else plain copying. Never a mode that destroys the old cluster.
     #[must_use]
     pub fn choose(to: Major, clones: bool, copies_in_kernel: bool) -> Self {
         if clones {
@@ -103,7 +104,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The text is not the name of a mode.
+/// Error of a text that is not the name of a mode.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not a mode: expected copy, clone, copy-file-range, link or swap")]
 pub struct UnknownMode(String);

@@ -1,4 +1,4 @@
-//! The record of an upgrade: the content of the journal, from which the report is made.
+//! Record of an upgrade: the content of the journal, from which the report is generated.
 
 use super::conf::Edit;
 use super::facts::{Backup, Catalog, StopMethod};
@@ -9,13 +9,14 @@ use super::step::{Reindexing, Step};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The relations that `pg_amcheck` checks.
+/// Selection of the relations that `pg_amcheck` checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Amcheck {
     /// `pg_amcheck` is not run.
     Off,
-    /// The smallest relations, until those checked are as large as a budget.
+    /// Tables whose sizes fit into a budget of 32 MB for the whole cluster, largest first, at most 200 per database,
+    /// with their indexes.
     #[default]
     Sample,
     /// Every table and index of every database is checked.
@@ -52,13 +53,13 @@ pub struct ResolvedOptions {
     pub backup: Backup,
     /// Method by which the old server is stopped.
     pub stopping: StopMethod,
-    /// True if this program starts the new server.
+    /// `true` if this program starts the new server.
     pub starting: bool,
-    /// When indexes are rebuilt.
+    /// Time at which indexes of changed collations are rebuilt.
     pub reindexing: Reindexing,
-    /// The relations that `pg_amcheck` checks.
+    /// Selection of the relations that `pg_amcheck` checks.
     pub amcheck: Amcheck,
-    /// WAL directory of the new cluster, if it is outside of the data directory.
+    /// WAL directory of the new cluster. `None` if it is inside the data directory.
     #[cfg_attr(feature = "shell", serde(default))]
     pub wal_dir: Option<PathBuf>,
 }
@@ -67,13 +68,13 @@ pub struct ResolvedOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
-    /// The step that the entry is about.
+    /// The attempted step.
     pub step: Step,
-    /// Start of the attempt, in milliseconds since 1970-01-01 UTC.
+    /// Beginning of the attempt, in milliseconds since 1970-01-01 UTC.
     pub began: u64,
-    /// End of the attempt, in milliseconds since 1970-01-01 UTC. `None` while it runs, and if it was interrupted.
+    /// End of the attempt, in milliseconds since 1970-01-01 UTC. `None` while it is running or if it was interrupted.
     pub ended: Option<u64>,
-    /// Error message, if the attempt failed.
+    /// Error message. `None` unless the attempt failed.
     pub failed: Option<String>,
     /// Remarks made during the attempt.
     pub notes: Vec<String>,
@@ -85,7 +86,7 @@ pub struct Entry {
 pub struct ChangedCollations {
     /// Name of the database.
     pub database: String,
-    /// True if the database's default collation has changed.
+    /// `true` if the default collation of the database has changed.
     pub itself: bool,
     /// Other changed collations, as quoted, schema-qualified names.
     pub collations: Vec<String>,
@@ -107,15 +108,16 @@ pub struct Record {
     pub findings: Vec<Finding>,
     /// All attempts of steps in order, including failed ones.
     pub history: Vec<Entry>,
-    /// Properties of the old cluster, once queried.
+    /// Properties of the old cluster. `None` until they are queried.
     pub catalog: Option<Catalog>,
-    /// True if the old server was running at the beginning, so that a rollback starts it again.
+    /// `true` if the old server was running at the beginning, so that a rollback starts it again.
     pub was_live: bool,
-    /// True if a backup was made and verified.
+    /// `true` if a backup was made and verified.
     pub backup_made: bool,
-    /// Fingerprint of the old cluster's control file after its last intended use.
+    /// Fingerprint of the old cluster's control file after its last intended use. `None` before the old server is
+    /// stopped.
     pub fingerprint: Option<String>,
-    /// Directories that the new version created in tablespaces.
+    /// Paths of the directories that the new version creates in tablespaces.
     pub tablespaces: Vec<PathBuf>,
     /// Number of compared facts, by kind.
     pub compared: BTreeMap<String, usize>,
@@ -125,7 +127,7 @@ pub struct Record {
     pub edits: Vec<Edit>,
     /// Remarks and remaining tasks for the operator.
     pub left: Vec<String>,
-    /// True if the old cluster was removed by a garbage collection.
+    /// `true` if the old cluster was removed by garbage collection.
     #[cfg_attr(feature = "shell", serde(default))]
     pub removed: bool,
 }
@@ -139,15 +141,15 @@ impl Record {
             .flatten()
     }
 
-    /// Returns the duration of all attempts of a step, in milliseconds.
+    /// Returns the total duration of all completed attempts of a step, in milliseconds.
     #[must_use]
     pub fn took(&self, step: Step) -> u64 {
         let entries = self.history.iter().filter(|entry| entry.step == step);
         entries.filter_map(|entry| Some(entry.ended?.saturating_sub(entry.began))).sum()
     }
 
-    /// Returns the time without a server in milliseconds, from the first stop of the old server to the start of the new one. `None`
-    /// if the old server was not running.
+    /// Returns the time without a server in milliseconds, from the first attempt to stop the old server to the start of
+    /// the new one. `None` if the old server was not running, or the new one has not been started.
     #[must_use]
     pub fn downtime(&self) -> Option<u64> {
         if !self.was_live {

@@ -1,4 +1,4 @@
-//! The report as text.
+//! Report as text.
 
 use super::facts::Backup;
 use super::machine::State;
@@ -16,11 +16,12 @@ pub fn span(milliseconds: u64) -> String {
     }
 }
 
-/// Formats a time in milliseconds since 1970 as `2026-11-23 13:05:10 UTC`.
+/// Formats a time in milliseconds since 1970-01-01 UTC as `2026-11-23 13:05:10 UTC`.
 pub(super) fn time(milliseconds: u64) -> String {
     let seconds = milliseconds / 1_000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date of the Gregorian calendar, counted from March so that the leap day is the last of a year.
+    // Days are converted to a date of the Gregorian calendar, with years from March, so that the leap day is the last
+    // of a year.
     let z = days + 719_468;
     let era = z / 146_097;
     let day_of_era = z % 146_097;
@@ -33,7 +34,7 @@ pub(super) fn time(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60, rest % 60)
 }
 
-/// Describes the state of an upgrade in a sentence.
+/// Describes the state of an upgrade in one sentence.
 pub(super) fn standing(record: &Record) -> String {
     match record.state {
         State::Done => format!("PostgreSQL {} runs on what {} had", record.choices.to, record.choices.from),
@@ -44,7 +45,7 @@ pub(super) fn standing(record: &Record) -> String {
     }
 }
 
-/// Returns the word for `count` facts of a kind.
+/// Returns the noun for `count` facts of a kind, in singular or plural.
 pub(super) fn plural(kind: &str, count: usize) -> String {
     let one = match kind {
         "member" => "membership",
@@ -61,7 +62,7 @@ pub(super) fn plural(kind: &str, count: usize) -> String {
     }
 }
 
-/// Describes the backup.
+/// Describes the backup of an upgrade.
 pub(super) fn backup(record: &Record) -> String {
     let made = if record.backup_made { "verified" } else { "not made yet" };
     match &record.choices.backup {
@@ -71,7 +72,7 @@ pub(super) fn backup(record: &Record) -> String {
     }
 }
 
-/// Returns the report of an upgrade as text, whether complete or not.
+/// Returns the report of an upgrade as text, even if the upgrade is not complete.
 #[must_use]
 pub fn report(record: &Record) -> String {
     let choices = &record.choices;

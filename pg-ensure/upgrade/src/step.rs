@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Step {
-    /// Finds programs, directories and the transfer mode.
+    /// Records the programs, directories and the transfer mode.
     Discover,
     /// Runs the preflight, which reports all obstacles.
     Preflight,
@@ -35,7 +35,7 @@ pub enum Step {
     Start,
     /// Gathers missing planner statistics.
     Statistics,
-    /// Updates extensions to the versions of the new installation.
+    /// Updates extensions to the default versions of the new installation.
     Extensions,
 }
 
@@ -58,7 +58,7 @@ impl Step {
         Self::Extensions,
     ];
 
-    /// Returns a description of the step in a few words.
+    /// Returns a short description of the step, for display.
     #[must_use]
     pub fn what(self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The text is not the name of a step.
+/// Error of a text that is not the name of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{text:?} is not a step: expected one of {}", Step::ALL.map(|step| step.to_string()).join(", "))]
 pub struct UnknownStep {
@@ -121,7 +121,8 @@ impl FromStr for Step {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Reindexing {
-    /// Before clients can connect. An index with an obsolete order returns wrong results and accepts duplicates.
+    /// Before clients can connect. Until then, an index with an obsolete order would return wrong results and accept
+    /// duplicates.
     #[default]
     BeforeCommit,
     /// At the end, with REINDEX CONCURRENTLY, while clients may get wrong results.
@@ -130,9 +131,10 @@ pub enum Reindexing {
 
 /// Returns the steps of an upgrade, in order.
 ///
-/// Where the mode costs the old cluster, the backup is taken after the old server has been stopped: it is the only way
-/// back, so nothing may be written after it. In the other modes the old cluster itself is the way back, and the backup
-/// is taken while clients work, after `pg_upgrade --check`: an obstacle is found before the time for a backup is spent.
+/// In modes that destroy the old cluster, the backup is made after the old server is stopped: it is the only way back,
+/// so nothing may be written after it. In the other modes the old cluster itself is the way back, and the backup is
+/// made while clients work, after `pg_upgrade --check`, so that an obstacle is found before the time for a backup is
+/// spent.
 #[must_use]
 pub fn order(mode: Mode, reindexing: Reindexing) -> Vec<Step> {
     let mut steps = vec![Step::Discover, Step::Preflight];

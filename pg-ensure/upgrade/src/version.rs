@@ -1,11 +1,11 @@
-//! Major versions, and the features of each.
+//! Major versions of PostgreSQL, and their features.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A major version of PostgreSQL that is supported as old or new version: 13 to 19. Version 19 is supported by its release notes
-/// only.
+/// A major version of PostgreSQL that is supported as old or new version: 13 to 19. Version 19 is supported according
+/// to its release notes only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Major(u32);
 
@@ -23,25 +23,25 @@ impl Major {
         self.0
     }
 
-    /// Returns `true` if `pg_upgrade` of this version carries the planner's statistics over (18).
+    /// Returns `true` if `pg_upgrade` of this version carries planner statistics over (from 18).
     #[must_use]
     pub fn carries_statistics(self) -> bool {
         self.0 >= 18
     }
 
-    /// Returns `true` if `initdb` of this version turns data checksums on unless told otherwise (18).
+    /// Returns `true` if `initdb` of this version enables data checksums by default (from 18).
     #[must_use]
     pub fn checksums_by_default(self) -> bool {
         self.0 >= 18
     }
 
-    /// Returns `true` if logical replication slots of a cluster of this version can be carried over (17).
+    /// Returns `true` if logical replication slots of a cluster of this version can be carried over (from 17).
     #[must_use]
     pub fn slots_can_be_carried(self) -> bool {
         self.0 >= 17
     }
 
-    /// Returns `true` if a database of this version records the version of its collation (15).
+    /// Returns `true` if databases of this version record the version of their collation (from 15).
     #[must_use]
     pub fn records_collation_version(self) -> bool {
         self.0 >= 15
@@ -54,7 +54,7 @@ impl fmt::Display for Major {
     }
 }
 
-/// The text is not a supported major version.
+/// Error of a text or number that is not a supported major version.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{text:?} is not a major version: expected one from {} to {}", Major::OLDEST, Major::NEWEST)]
 pub struct UnknownMajor {
@@ -105,8 +105,8 @@ pub fn versions_in_name(program: &str) -> Option<(Major, Major)> {
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
-/// Parses the output of `postgres --version`, such as `postgres (PostgreSQL) 17.10`. Returns the major version, and the version as
-/// text. `None` if the output has another form.
+/// Parses the output of `postgres --version`, such as `postgres (PostgreSQL) 17.10`. Returns the major version, and the
+/// whole version as text. `None` if the output has another form.
 #[must_use]
 pub fn version_in_banner(banner: &str) -> Option<(u32, String)> {
     let rest = banner.split("(PostgreSQL) ").nth(1)?;

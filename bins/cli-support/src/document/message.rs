@@ -1,8 +1,8 @@
-//! From the messages of serde and of the TOML parser to those of this family.
+//! Conversion of the messages of serde and of the TOML parser to those of this family.
 
 use crate::words::{Words, nearest};
 
-/// The message of a deserialization error of serde, taken apart.
+/// A parsed message of a deserialization error of serde.
 pub(super) struct DeserializerMessage<'m> {
     message: &'m str,
 }
@@ -12,23 +12,23 @@ impl<'m> DeserializerMessage<'m> {
         Self { message }
     }
 
-    /// Returns the key that is missing. `None` if the message is about something else.
+    /// Returns the name of the missing key. `None` if the message is about something else.
     pub(super) fn missing_key(&self) -> Option<&'m str> {
         self.message.strip_prefix("missing field `")?.split('`').next()
     }
 
-    /// Returns the key that the table does not have. `None` if the message is about something else.
+    /// Returns the unknown key. `None` if the message is about something else.
     pub(super) fn unknown_key(&self) -> Option<&'m str> {
         self.unknown("field").map(|(word, _)| word)
     }
 
-    /// Returns whether the key itself is the fault.
+    /// Returns `true` if the error is in the key itself: unknown or duplicate.
     pub(super) fn is_about_key(&self) -> bool {
         self.unknown_key().is_some() || self.message.starts_with("duplicate field")
     }
 
-    /// Returns whether the message can be about a key that the table cannot do without. The tag of an enum, `kind`, is only
-    /// faulty when its word is unknown.
+    /// Returns `true` if the message can be about the required key `key`, whose value is `written`. For an unknown
+    /// variant, the value must be the unknown word. Otherwise every key but `kind`, the tag of enums, qualifies.
     pub(super) fn may_be_of(&self, key: &str, written: &str) -> bool {
         match self.unknown("variant") {
             Some((word, _)) => written.trim_matches(['"', '\'']) == word,
@@ -36,8 +36,8 @@ impl<'m> DeserializerMessage<'m> {
         }
     }
 
-    /// Returns the unknown word and the known ones, for `what` such as `field` or `variant`. `None` if the message is about
-    /// something else.
+    /// Returns the unknown word and the known ones, where `what` is `field` or `variant`. `None` if the message is
+    /// about something else.
     fn unknown(&self, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
         let rest = self.message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?;
         let (word, rest) = rest.split_once('`')?;
@@ -45,7 +45,8 @@ impl<'m> DeserializerMessage<'m> {
         Some((word, known))
     }
 
-    /// Returns the kind of the fault, and the message: what is wrong, then what to write. Nothing of a secret is in it.
+    /// Returns the code of the finding, and its message: the error, then the fix. `written` is the value as written,
+    /// `key` its key. With `secret`, the message contains no part of the value.
     pub(super) fn message(
         &self,
         written: &str,
@@ -102,11 +103,13 @@ impl<'m> DeserializerMessage<'m> {
     }
 }
 
+/// Returns the fix for an unknown key: the advice for a key of another program, the nearest known key, or the list of
+/// known keys.
 fn unknown_key(word: &str, known: &mut Vec<&str>, words: &Words) -> String {
     if let Some(write) = Words::look_up(words.foreign, word) {
         return write.to_owned();
     }
-    // Names in the style of NixOS are accepted too, and would double the list.
+    // Known keys in the style of NixOS are aliases, which would double the list.
     known.retain(|known| !known.contains(|c: char| c.is_ascii_uppercase()));
     known.sort_unstable();
     match nearest(word, known.iter().copied()) {
@@ -116,6 +119,7 @@ fn unknown_key(word: &str, known: &mut Vec<&str>, words: &Words) -> String {
     }
 }
 
+/// Returns the message for a value of a wrong type: `found` and `expected` are serde's descriptions of the types.
 fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     let quoted = found.starts_with("string");
     if let Some(text) = number(expected) {
@@ -151,7 +155,8 @@ fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     }
 }
 
-/// Returns what to write for an integer type of Rust, with its range. `None` if `expected` names no such type.
+/// Returns the message for an integer type of Rust, with its range. `None` if `expected` is not the name of such a
+/// type.
 fn number(expected: &str) -> Option<String> {
     let (low, high) = match expected {
         "u8" => (0, u64::from(u8::MAX)),
@@ -165,7 +170,7 @@ fn number(expected: &str) -> Option<String> {
     Some(format!("expected a whole number: write one from {low} to {high}"))
 }
 
-/// Returns the message about a fault of the syntax.
+/// Returns the message for a syntax error of TOML, with a fix for known kinds of errors.
 pub(super) fn syntax(message: &str) -> String {
     let message = message.replace('\n', "; ");
     let fix = match message.as_str() {

@@ -1,7 +1,8 @@
-//! TOML files read into types, with every fault at its place.
+//! Deserialization of TOML files that reports every error with its position.
 //!
-//! A deserializer ends at the first fault. Here the faulty part is set aside and the rest is read again, until nothing is
-//! wrong any more, so that one run names all faults. The messages are those of this family rather than of serde.
+//! A deserializer stops at the first error. Here the faulty part is removed and the rest is deserialized again, until
+//! there is no error left, so that one run reports all errors. The messages are those of this family rather than of
+//! serde.
 
 mod message;
 mod tree;
@@ -16,10 +17,10 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 use tree::{Node, Path, Step};
 
-/// The most faults that one run names.
+/// Maximum number of findings of one run.
 const MAX_FINDINGS: usize = 200;
 
-/// A file of TOML whose parts can be found again by their keys and positions.
+/// A parsed TOML file, whose parts can be located by key and position.
 #[derive(Clone, Debug)]
 pub struct Source<'t> {
     file: String,
@@ -28,19 +29,19 @@ pub struct Source<'t> {
     words: Words,
 }
 
-/// Reads a file into a type.
+/// Deserializes the TOML text of a file into a type. `file` is the name for messages.
 ///
 /// # Errors
-/// All faults of the file.
+/// Returns all errors of the file, at most 200.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str, words: Words) -> Result<T, Findings> {
     Source::parse(file, text, words)?.deserialize()
 }
 
 impl<'t> Source<'t> {
-    /// Parses a file. The words are for hints.
+    /// Parses a TOML file. `words` provides hints for messages.
     ///
     /// # Errors
-    /// All faults of its syntax.
+    /// Returns all syntax errors.
     pub fn parse(file: &str, text: &'t str, words: Words) -> Result<Self, Findings> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
@@ -57,15 +58,16 @@ impl<'t> Source<'t> {
     /// Deserializes the file.
     ///
     /// # Errors
-    /// The faults of its keys and values, at most 200. A key that is missing at the top level ends the search.
+    /// Returns the errors of keys and values, at most 200. A key that is missing at the top level ends the search.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Findings> {
         self.deserialize_part(&[])
     }
 
-    /// Deserializes one table of the file, by the keys that lead to it. A table that is not there is read as an empty one.
+    /// Deserializes one table of the file; `part` are the keys that lead to it. A missing table is deserialized as an
+    /// empty one.
     ///
     /// # Errors
-    /// The faults of its keys and values, at most 200. A key that is missing in the table itself ends the search.
+    /// Returns the errors of keys and values, at most 200. A key that is missing in the table itself ends the search.
     pub fn deserialize_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
         let part: Path = part.iter().map(|key| Step::Key((*key).to_owned())).collect();
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
@@ -88,7 +90,7 @@ impl<'t> Source<'t> {
             };
             let said = DeserializerMessage::new(why.message());
             let node = self.faulty_node::<T>(&part, &removed, &why, &said);
-            // A key that is missing because it was set aside has been named already.
+            // A key that is missing because it was removed has been reported already.
             let missing = said.missing_key().map(|key| {
                 let mut path = node.path.clone();
                 path.push(Step::Key(key.to_owned()));
@@ -97,13 +99,14 @@ impl<'t> Source<'t> {
             if missing.is_none_or(|path| !removed.contains(&path)) {
                 found.push(self.fault(&node, &said));
             }
-            // The root cannot be set aside, so reading ends there.
+            // The root cannot be removed, so the search ends there.
             if node.path.len() <= part.len() || found.len() >= MAX_FINDINGS || !removed.insert(node.path) {
                 return Err(Findings::new(found));
             }
         }
     }
 
+    /// Deserializes a table without the removed nodes.
     fn attempt<T: DeserializeOwned>(
         &self,
         part: &Path,
@@ -114,7 +117,7 @@ impl<'t> Source<'t> {
         T::deserialize(Deserializer::from(Spanned::new(span, kept)))
     }
 
-    /// Returns the part of the file that an error is about.
+    /// Returns the node that an error is about.
     fn faulty_node<T: DeserializeOwned>(
         &self,
         part: &Path,
@@ -134,8 +137,8 @@ impl<'t> Source<'t> {
         if node.is_leaf || said.missing_key().is_some() || said.is_about_key() {
             return node;
         }
-        // serde loses the position inside of tagged and untagged enums. The faulty part is the one without which another
-        // error is reported, or none.
+        // serde loses the position inside tagged and untagged enums. The faulty node is the one whose removal changes
+        // the error or makes it disappear.
         let inside = |inner: &&Node| inner.is_leaf && inner.path.len() > node.path.len();
         let mut required = None;
         for inner in nodes.iter().filter(|inner| inner.path.starts_with(&node.path)).filter(inside) {
@@ -145,7 +148,7 @@ impl<'t> Source<'t> {
             if other.as_ref().is_some_and(|other| other.message() == why.message()) {
                 continue;
             }
-            // Without the tag of an enum nothing in it is read, so that every other error is gone.
+            // Without the tag of an enum nothing in the enum is read, so that every other error disappears.
             let missing = other
                 .as_ref()
                 .and_then(|other| DeserializerMessage::new(other.message()).missing_key().map(str::to_owned));
@@ -159,6 +162,7 @@ impl<'t> Source<'t> {
         required.unwrap_or(node)
     }
 
+    /// Creates the finding for a node and a message. The value is shown unless it is a secret, a list or a table.
     fn fault(&self, node: &Node, said: &DeserializerMessage<'_>) -> Finding {
         let mut key = tree::display(&node.path);
         if let Some(missing) = said.missing_key() {
@@ -166,7 +170,7 @@ impl<'t> Source<'t> {
         }
         let place = self.place_at(if said.is_about_key() { node.key_start() } else { node.span.start }, key);
         let secret = self.is_secret(&node.path);
-        // A list or a table in the wrong place may hold anything.
+        // A list or table in the wrong place may contain secrets.
         let single = node.is_leaf && !node.text(self.text).starts_with(['[', '{']);
         let shown = single && !secret && !said.is_about_key() && said.missing_key().is_none();
         let value = shown.then(|| self.excerpt(&node.span));
@@ -175,22 +179,25 @@ impl<'t> Source<'t> {
         Finding::error(code, place, message).value(value)
     }
 
+    /// Returns `true` if a key of the path is one whose values are secret.
     fn is_secret(&self, path: &Path) -> bool {
         path.iter().any(|step| matches!(step, Step::Key(key) if self.words.is_secret(key)))
     }
 
+    /// Returns the first line of a value as written, at most 80 characters.
     fn excerpt(&self, span: &Range<usize>) -> String {
         let written = self.text.get(span.clone()).unwrap_or_default();
         written.lines().next().unwrap_or_default().chars().take(80).collect()
     }
 
+    /// Returns the place of a byte offset, with the path of its key.
     fn place_at(&self, at: usize, key: String) -> Place {
         let (line, column) = position(self.text, at);
         Place { file: self.file.clone(), line, column, key }
     }
 
-    /// Creates the finding of a fault in the value of a key, such as `incoming.host` or `certificate[1].names`. A key that is
-    /// not there is placed at the table that lacks it.
+    /// Creates the finding of an error in the value of a key, such as `incoming.host` or `certificate[1].names`. For a
+    /// missing key, the position is that of the nearest table that contains it.
     pub fn fault_at(&self, key: &str, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::nearest_node(&nodes, key);
@@ -200,7 +207,7 @@ impl<'t> Source<'t> {
         Finding::error("value", place, message).value(value)
     }
 
-    /// Creates the finding of a fault in the value that begins at a byte of the file.
+    /// Creates the finding of an error in the value at a byte offset of the file.
     pub fn fault_at_byte(&self, at: usize, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::node_at(&nodes, &(at..at), false);
@@ -208,14 +215,14 @@ impl<'t> Source<'t> {
         Finding::error("value", self.place_at(at, tree::display(&node.path)), message).value(value)
     }
 
-    /// Creates the finding of a fault in the value at a line and a column in bytes, both from 1.
+    /// Creates the finding of an error in the value at a line and a column in bytes, both from 1.
     pub fn fault_at_position(&self, line: usize, column: usize, message: impl Into<String>) -> Finding {
         let start = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
         self.fault_at_byte(start + column.saturating_sub(1), message)
     }
 
-    /// Returns the path of the first text below a key that is equal to `text`, such as `tailnet_ranges[1]`. `None` if there
-    /// is none.
+    /// Returns the path of the first string equal to `text` among the nodes whose path begins with `key`, such as
+    /// `tailnet_ranges[1]`. `None` if there is none.
     pub fn path_of_text(&self, key: &str, text: &str) -> Option<String> {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let below = nodes.iter().filter(|node| tree::display(&node.path).starts_with(key));
@@ -223,7 +230,8 @@ impl<'t> Source<'t> {
     }
 }
 
-/// Returns the line and column of a byte offset, both from 1; the column is in characters.
+/// Returns the line and column of a byte offset, both from 1; the column is in characters. An offset beyond the text,
+/// or within a character, counts as the end.
 pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let begin = before.rfind('\n').map_or(0, |at| at + 1);

@@ -8,41 +8,41 @@ use toml::de::{DeArray, DeTable, DeValue};
 /// A step of a path: a key, or the index of a list item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// The key of a table.
+    /// Key of a table.
     Key(String),
-    /// The position in a list, from 0.
+    /// Index of a list item, from 0.
     Index(usize),
 }
 
 /// The steps from the root to a node.
 pub(super) type Path = Vec<Step>;
 
-/// A key with its value, or an item of a list.
+/// A key with its value, or an item of a list. `span` is the byte range of the value, `key` that of the key.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) path: Path,
     pub(super) span: Range<usize>,
     key: Option<Range<usize>>,
-    /// True for a value that is not a table, nor a list of tables.
+    /// `true` for a value that is neither a table nor a list that contains tables.
     pub(super) is_leaf: bool,
     pub(super) is_table: bool,
-    /// The content of a string.
+    /// Content of the value if it is a string.
     pub(super) string: Option<String>,
 }
 
 impl Node {
-    /// Returns the position of the key, or of the item.
+    /// Returns the byte offset of the key, or of the value for a list item.
     pub(super) fn key_start(&self) -> usize {
         self.key.as_ref().map_or(self.span.start, |key| key.start)
     }
 
-    /// Returns the value as written.
+    /// Returns the value as written in `text`, the text of the file.
     pub(super) fn text<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.span.clone()).unwrap_or_default()
     }
 }
 
-/// Returns the table at a path; an empty one if there is none.
+/// Returns the table at a path with its span; an empty one if there is no table.
 pub(super) fn part<'t>(root: &Spanned<DeTable<'t>>, path: &Path) -> (Range<usize>, DeTable<'t>) {
     let mut span = root.span();
     let mut table = root.get_ref();
@@ -56,7 +56,7 @@ pub(super) fn part<'t>(root: &Spanned<DeTable<'t>>, path: &Path) -> (Range<usize
     (span, table.clone())
 }
 
-/// Returns a table without the removed nodes.
+/// Returns a table at `path` without the removed nodes. `path` is unchanged afterwards.
 pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<Path>) -> DeTable<'t> {
     let mut kept = DeTable::new();
     for (key, value) in table {
@@ -69,6 +69,7 @@ pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<
     kept
 }
 
+/// Returns a value at `path` without the removed nodes below it.
 fn pruned_value<'t>(
     value: Spanned<DeValue<'t>>,
     path: &mut Path,
@@ -93,7 +94,7 @@ fn pruned_value<'t>(
     Spanned::new(span, value)
 }
 
-/// Returns all nodes below a path that are not removed, with the node of the path itself first.
+/// Returns the table at a path and all nodes below it that are not removed, the table itself first.
 pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet<Path>) -> Vec<Node> {
     let (span, table) = part(root, path);
     let mut found =
@@ -141,13 +142,14 @@ pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet
     found
 }
 
-/// A table or array whose entries are still to be listed.
+/// A table or array whose entries have yet to be listed.
 enum Open<'d, 't> {
     Table(&'d DeTable<'t>),
     Array(&'d DeArray<'t>),
 }
 
-/// Returns the node at a span: the one whose key or value is just there, else the smallest around it.
+/// Returns the node at a span: one whose key (preferred with `key`) or value is exactly there, else the deepest that
+/// begins there, else the smallest that contains it, else the first node.
 pub(super) fn node_at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
     let by_key = nodes.iter().find(|node| node.key.as_ref() == Some(span));
     let by_value = || nodes.iter().filter(|node| node.span == *span).max_by_key(|node| node.path.len());
@@ -161,7 +163,7 @@ pub(super) fn node_at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
     found.unwrap_or(&nodes[0]).clone()
 }
 
-/// Returns the node of a key, or the nearest one that contains it.
+/// Returns the node of a key path, or of the nearest table or list that contains it.
 pub(super) fn nearest_node<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
     let contains = |node: &&Node| {
         let path = display(&node.path);
@@ -172,7 +174,7 @@ pub(super) fn nearest_node<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
     nodes.iter().filter(contains).max_by_key(|node| node.path.len()).unwrap_or(&nodes[0])
 }
 
-/// Returns the last key of a path; for an item of a list, the key of the list.
+/// Returns the last key of a path; for a list item, the key of the list. Empty for the root.
 pub(super) fn last_key(path: &Path) -> &str {
     let keys = path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),
@@ -181,7 +183,7 @@ pub(super) fn last_key(path: &Path) -> &str {
     keys.unwrap_or_default()
 }
 
-/// Returns a path as text: `site[0].hosts`.
+/// Formats a path, such as `site[0].hosts`.
 pub(super) fn display(path: &Path) -> String {
     let mut text = String::new();
     for step in path {

@@ -1,4 +1,4 @@
-//! Secrets by reference: a configuration names the source, and the program reads it once.
+//! Secrets by reference: a configuration names the source of a secret, and the program reads it once.
 
 mod open;
 mod sealed;
@@ -12,33 +12,34 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The variable with the folder of a unit's credentials.
+/// Environment variable that systemd sets to the folder of a unit's credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// The longest secret in bytes, more than any password or key.
+/// Maximum length of a secret in bytes, more than any password or key has.
 pub const MAX_SECRET_SIZE: u64 = 64 * 1024;
 
-/// The source of a secret. It is displayed and serialized as the reference, never as the secret.
+/// Source of a secret. Displayed and serialized as the reference, never as the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Reference {
-    /// `age:PATH?identity=PATH`: a file encrypted by age, and the X25519 or ssh identity that opens it.
+    /// `age:PATH?identity=PATH`: a file encrypted with age, and the X25519 or SSH identity that decrypts it. Both paths
+    /// are absolute.
     Age {
-        /// The encrypted file.
+        /// Path of the encrypted file.
         file: PathBuf,
-        /// The identity file.
+        /// Path of the identity file.
         identity: PathBuf,
     },
-    /// `credential:NAME`: a file in `$CREDENTIALS_DIRECTORY`, which systemd provides.
+    /// `credential:NAME`: the file NAME in `$CREDENTIALS_DIRECTORY`, which systemd sets.
     Credential(String),
     /// `env:NAME`: an environment variable.
     Environment(String),
-    /// `file:/PATH`: an unencrypted file.
+    /// `file:/PATH`: an unencrypted file, by its absolute path.
     File(PathBuf),
 }
 
-/// An error for a text that is not a reference. The text is not repeated, since it may be the secret itself.
+/// Error of a text that is not a reference. The text is not repeated, since it may be the secret itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "not a reference to a secret: write file:/path, credential:name, env:NAME or age:/path?identity=/path, never the secret itself"
@@ -77,7 +78,7 @@ impl TryFrom<String> for Reference {
     type Error = ReferenceError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        // The text may be a secret in the wrong place.
+        // The text may be a misplaced secret.
         Zeroizing::new(text).parse()
     }
 }
@@ -101,41 +102,41 @@ impl fmt::Display for Reference {
     }
 }
 
-/// The reason a secret could not be read. No part of the secret is in it.
+/// Error of reading a secret. It contains no part of the secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// Decryption by age failed.
     #[error("{file}: {why}")]
     Age {
-        /// The encrypted file, or the identity.
+        /// Path of the encrypted file or of the identity.
         file: String,
-        /// The error and its fix.
+        /// Description of the error, with its fix.
         why: String,
     },
-    /// The environment variable is not set.
+    /// The environment variable with this name is not set.
     #[error("the environment variable {0} is not set{how}", how = how(.0))]
     Environment(String),
-    /// The file could not be read.
+    /// The file could not be opened or read.
     #[error("{file}: cannot be read")]
     Read {
-        /// The path of the file.
+        /// Path of the file.
         file: String,
-        /// The operating system's error.
+        /// Error of the operating system.
         #[source]
         why: std::io::Error,
     },
-    /// The source exists but is not acceptable.
+    /// The source exists, but its type, owner, mode or content is not acceptable.
     #[error("{place}: {why}")]
     Refused {
-        /// The file or the variable.
+        /// Path of the file, or name of the variable.
         place: String,
-        /// The error and its fix.
+        /// Description of the error, with its fix.
         why: &'static str,
     },
 }
 
-/// Returns how to provide a variable that systemd sets.
+/// Returns how to provide the variable of systemd's credentials. Empty for other variables.
 fn how(variable: &str) -> &'static str {
     if variable != CREDENTIALS {
         return "";
@@ -154,8 +155,8 @@ impl From<SecretError> for crate::outcome::Failure {
 }
 
 impl Reference {
-    /// Returns the file that holds the unencrypted secret, if there is one, so that another program can be pointed at
-    /// it.
+    /// Returns the path of the file that contains the unencrypted secret, so that it can be passed to another program.
+    /// `None` for age files and environment variables, and for credentials outside a unit.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Credential(name) => open::credentials().ok().map(|folder| folder.join(name)),
@@ -165,19 +166,19 @@ impl Reference {
     }
 
     /// Reads a secret of one line, such as a password: UTF-8, without its final LF or CRLF, not empty, and without NUL
-    /// or further line breaks.
+    /// bytes or further line breaks.
     ///
     /// # Errors
-    /// [`SecretError`]: it cannot be read, is accessible to others, or is not such a line.
+    /// Returns a [`SecretError`] if the secret cannot be read, is accessible to others, or is not such a line.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         self.line(&self.read_bytes()?)
     }
 
-    /// Reads a secret of one line that belongs to another account: a file may be that account's own, or readable by one of
-    /// its groups.
+    /// Reads a secret of one line that belongs to another account: a file may be owned by that account, or readable by
+    /// one of its groups. Other references are read like [`read`](Self::read).
     ///
     /// # Errors
-    /// As [`Reference::read`].
+    /// Returns the errors of [`read`](Self::read).
     pub fn read_shared(&self, with: &Account) -> Result<SecretString, SecretError> {
         match self {
             Self::File(path) => self.line(&open::read_shared(path, with)?),
@@ -185,6 +186,7 @@ impl Reference {
         }
     }
 
+    /// Returns the single line that the bytes contain, without its line end.
     fn line(&self, bytes: &[u8]) -> Result<SecretString, SecretError> {
         let refused = |why| SecretError::Refused { place: self.place(), why };
         let text = std::str::from_utf8(bytes).map_err(|_| refused("not UTF-8"))?;
@@ -201,7 +203,7 @@ impl Reference {
     /// Reads a secret unchanged, such as a private key.
     ///
     /// # Errors
-    /// [`SecretError`]: it cannot be read, or is accessible to others.
+    /// Returns a [`SecretError`] if the secret cannot be read, is accessible to others, or is longer than 64 KiB.
     pub fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         match self {
             Self::Age { file, identity } => sealed::read(file, identity),
@@ -220,6 +222,7 @@ impl Reference {
         }
     }
 
+    /// Returns the path or variable of the secret, for messages.
     fn place(&self) -> String {
         match self {
             Self::Environment(name) => name.clone(),

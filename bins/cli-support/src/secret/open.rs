@@ -1,4 +1,4 @@
-//! Reading of files that only their owner may read.
+//! Reading of files that only their owner, or a certain group, may read.
 
 use super::{CREDENTIALS, MAX_SECRET_SIZE, SecretError};
 use crate::account::Account;
@@ -8,18 +8,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The protection of a file from other users.
+/// Protection of a file from other users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileProtection {
-    /// By systemd, through the folder: credentials have the mode 0440 and an access list.
+    /// By systemd through the folder: credentials have mode 0440 and an access control list. Symbolic links are
+    /// refused.
     BySystemd,
-    /// By the mode of the file.
+    /// By owner and mode of the file, which are checked.
     Privately,
-    /// Not needed, since the file is encrypted.
+    /// None, since the file is encrypted.
     Openly,
 }
 
 /// Returns the folder of the unit's credentials.
+///
+/// # Errors
+/// Returns [`SecretError::Environment`] outside a unit with credentials.
 pub(super) fn credentials() -> Result<PathBuf, SecretError> {
     std::env::var_os(CREDENTIALS)
         .filter(|folder| !folder.is_empty())
@@ -27,16 +31,19 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
         .ok_or_else(|| SecretError::Environment(CREDENTIALS.to_owned()))
 }
 
-/// Reads a file. All checks use the descriptor that is read, so that nothing can change in between.
+/// Reads a file with this protection, at most 64 KiB. All checks use the descriptor that is read, so that nothing can
+/// change in between.
 pub(super) fn read(path: &Path, kept: FileProtection) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_with(path, kept, None)
 }
 
-/// Reads a file that may also belong to an account, or be readable by one of its groups.
+/// Reads a file, at most 64 KiB, that may also be owned by an account or be readable by one of its groups.
 pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_with(path, FileProtection::Privately, Some(with))
 }
 
+/// Reads a file after checking that it is a regular file whose owner and mode fit its protection. `with` is an account
+/// that may own the file, or whose groups may read it.
 fn read_with(
     path: &Path,
     kept: FileProtection,
@@ -45,7 +52,7 @@ fn read_with(
     let place = || path.display().to_string();
     let failed = |why| SecretError::Read { file: place(), why };
     let refused = |why| SecretError::Refused { place: place(), why };
-    // A credential must not be a link. A pipe would block until it has a writer.
+    // A credential must not be a symbolic link. O_NONBLOCK keeps a named pipe from blocking until it has a writer.
     let follow = if kept == FileProtection::BySystemd { libc::O_NOFOLLOW } else { 0 };
     let file = OpenOptions::new()
         .read(true)
@@ -62,8 +69,8 @@ fn read_with(
     if kept != FileProtection::Openly && about.uid() != own && about.uid() != 0 && !shared {
         return Err(refused("belongs to another user; chown it to yourself or to root"));
     }
-    // The rule of libpq for keys: a file of root's may be readable for its group, which is the service's, whoever reads it;
-    // one's own may not be. A file that is shared with an account may be readable for a group of that account.
+    // The rule of libpq for private keys: a file owned by root may be readable by its group, that of the service; one
+    // owned by the user may not. A file that is shared with an account may be readable by a group of that account.
     let group = with.is_some_and(|account| account.gids.contains(&about.gid()));
     let closed = if group || about.uid() == 0 { 0o037 } else { 0o077 };
     if kept == FileProtection::Privately && about.mode() & closed != 0 {
@@ -76,7 +83,7 @@ fn read_with(
     if about.len() > MAX_SECRET_SIZE {
         return Err(refused("longer than 64 KiB"));
     }
-    // Allocated at full size: growing would leave copies behind.
+    // Allocated at full size, since growing would leave copies in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_SIZE as usize + 1));
     file.take(MAX_SECRET_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_SECRET_SIZE {

@@ -8,7 +8,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Decrypts `file` with the identities in `identity`.
+/// Decrypts `file` with the identities in the file `identity`. The result is at most 64 KiB.
 pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let identities = identities(identity)?;
     let sealed = read_file(file, FileProtection::Openly)?;
@@ -37,6 +37,10 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
     Ok(bytes)
 }
 
+/// Reads the age identities or the SSH key in a file.
+///
+/// # Errors
+/// Returns an error if the file contains neither, or the SSH key is encrypted or of an unsupported type.
 fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, SecretError> {
     let refused = |why: String| SecretError::Age { file: path.display().to_string(), why };
     let bytes = read_file(path, FileProtection::Privately)?;

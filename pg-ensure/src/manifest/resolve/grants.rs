@@ -1,4 +1,4 @@
-//! Grants and default privileges.
+//! Resolution of grants and default privileges.
 
 use super::{Resolution, SourceSpan};
 use crate::acl::{Grantee, ObjectKind, Privilege, Privileges};
@@ -10,6 +10,7 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 
 impl Resolution<'_, '_> {
+    /// Resolves names of privileges. `all` in the list stands for all. Unknown names are recorded as errors.
     pub(super) fn privileges(&mut self, words: &[SpannedString]) -> PrivilegeSet {
         let mut found = Privileges::NONE;
         for word in words {
@@ -24,12 +25,13 @@ impl Resolution<'_, '_> {
         PrivilegeSet::Only(found)
     }
 
+    /// Resolves a grantee: `public` or the name of a role. `None` after an error.
     pub(super) fn grantee(&mut self, word: &SpannedString) -> Option<Grantee> {
         if word.as_ref() == "public" { Some(Grantee::Public) } else { self.name(word).map(Grantee::Role) }
     }
 
-    /// Resolves a field that this kind of object requires. `None` after an error, which is recorded: the field is missing or not a
-    /// valid name.
+    /// Resolves a field that this kind of object requires. `None` after an error, which is recorded: the field is
+    /// missing, or not a valid name.
     pub(super) fn needed(
         &mut self,
         field: &str,
@@ -42,6 +44,7 @@ impl Resolution<'_, '_> {
         self.maybe(word)
     }
 
+    /// Resolves a `[[grant]]` entry. Either privileges or `absent` must be given.
     pub(super) fn grant(&mut self, spec: &GrantSpec) {
         let to = self.grantee(&spec.to);
         let privileges = self.privileges(&spec.privileges);
@@ -61,6 +64,8 @@ impl Resolution<'_, '_> {
         }
     }
 
+    /// Resolves the object of a grant. `None` after an error, which is recorded except for an object that is named
+    /// incorrectly.
     pub(super) fn on(&mut self, spec: &GrantSpec) -> Option<GrantTarget> {
         let kind = *spec.on.as_ref();
         let one = |object| Some(GrantTarget::One(object));
@@ -118,6 +123,8 @@ impl Resolution<'_, '_> {
         one(Object::Inside(database, local))
     }
 
+    /// Resolves a `[[default_privileges]]` entry, and with `existing` also a grant on the existing objects of the
+    /// schema.
     pub(super) fn default_grant(&mut self, spec: &DefaultGrantSpec) {
         let names = (self.name(&spec.database), self.name(&spec.creator), self.grantee(&spec.to));
         let schema = self.maybe(spec.schema.as_ref());
@@ -154,7 +161,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Formats argument types as the server lists them: one blank after each comma that separates them.
+/// Formats argument types as the server does: with one space after each separating comma.
 fn space_arguments(arguments: &str) -> String {
     let mut quoted = false;
     let mut depth = 0;

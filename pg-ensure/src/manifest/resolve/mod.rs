@@ -1,4 +1,4 @@
-//! From the manifest as written to the desired state as meant.
+//! Conversion of a manifest to a desired state.
 
 mod grants;
 mod roles;
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Function that returns the secret for a reference, such as `file:/run/secrets/x`.
+/// Function that returns the secret for a reference, such as `file:/run/secrets/x`, or a description of the error.
 pub type Resolver<'a> = dyn FnMut(&str) -> Result<SecretString, String> + 'a;
 
 impl Manifest {
@@ -30,7 +30,7 @@ impl Manifest {
         };
         work.document();
         let Resolution { desired, mut problems, places, .. } = work;
-        // What refers to something broken would only be said twice.
+        // Declarations that refer to an invalid one would otherwise cause further errors.
         if problems.is_empty() {
             for invalid in desired.validate() {
                 let place = places.get(&invalid.subject).cloned();
@@ -43,7 +43,7 @@ impl Manifest {
     }
 }
 
-/// The source span of a declaration, and of those of its values that can contradict others.
+/// Byte range of a declaration's name, and those of its values to which validation errors may refer.
 #[derive(Clone, Debug, Default)]
 struct SourceSpan {
     name: Range<usize>,
@@ -51,6 +51,7 @@ struct SourceSpan {
 }
 
 impl SourceSpan {
+    /// Returns the byte range for a validation error: that of the value concerned, or else of the name.
     fn of(&self, why: &InvalidReason) -> Range<usize> {
         let field = match why {
             InvalidReason::Password(_) => "password",
@@ -64,13 +65,14 @@ impl SourceSpan {
     }
 }
 
-/// Returns the fields that are present, with their spans.
+/// Returns the fields that are present, each with its byte range.
 pub(super) fn fields<const N: usize>(
     all: [(&'static str, Option<Range<usize>>); N],
 ) -> Vec<(&'static str, Range<usize>)> {
     all.into_iter().filter_map(|(name, span)| span.map(|span| (name, span))).collect()
 }
 
+/// A resolution in progress: the desired state so far, errors, and positions of declarations.
 pub(super) struct Resolution<'a, 'r> {
     manifest: &'a Manifest,
     secrets: &'a mut Resolver<'r>,
@@ -90,7 +92,8 @@ impl Resolution<'_, '_> {
         self.problems.push(self.manifest.problem(span, message.into()));
     }
 
-    /// Records the span of a declaration. Returns `false` if it is declared twice, which is recorded as an error.
+    /// Records the position of a declaration. Returns `false` if the subject is declared twice, which is recorded as an
+    /// error.
     pub(super) fn place(
         &mut self,
         subject: Subject,
@@ -106,6 +109,7 @@ impl Resolution<'_, '_> {
         true
     }
 
+    /// Resolves all entries of the manifest.
     fn document(&mut self) {
         let document = &self.manifest.document;
         for role in &document.external {

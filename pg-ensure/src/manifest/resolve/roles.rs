@@ -1,4 +1,4 @@
-//! Roles, their passwords and memberships, and the short form of a role with its databases.
+//! Resolution of roles, passwords and memberships, and of the short form for a role with its databases.
 
 use super::{Resolution, SourceSpan, fields};
 use crate::desired::{Database, Membership, Password, Presence, Role, Subject};
@@ -11,8 +11,8 @@ use std::ops::Range;
 use toml::Spanned;
 
 impl Resolution<'_, '_> {
-    /// Resolves an `[[ensure]]` entry: a role that logs in, and databases that it owns. It may add to other declarations of them,
-    /// and must not contradict them.
+    /// Resolves an `[[ensure]]` entry: a role with LOGIN, and databases that it owns. The entry may add to other
+    /// declarations of these, and records an error if it contradicts them.
     pub(super) fn ensure(&mut self, spec: &EnsureSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let span = spec.name.span();
@@ -59,6 +59,7 @@ impl Resolution<'_, '_> {
         }
     }
 
+    /// Resolves one database of an `[[ensure]]` entry, with its extensions and settings.
     pub(super) fn ensured_database(
         &mut self,
         owner: &Name,
@@ -97,8 +98,8 @@ impl Resolution<'_, '_> {
         self.settings(None, Some(name), &spec.settings);
     }
 
-    /// Records an error for each field in which an `[[ensure]]` entry contradicts another declaration. Each of `fields` has its
-    /// name and whether it differs.
+    /// Records an error for each field in which an `[[ensure]]` entry contradicts another declaration. `fields`
+    /// contains the name of each field, and `true` if it differs.
     pub(super) fn contradictions(&mut self, subject: &Subject, span: &Range<usize>, fields: &[(&str, bool)]) {
         for (field, _) in fields.iter().filter(|(_, differs)| *differs) {
             let line = self
@@ -113,7 +114,9 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Resolves the password, and returns it with its span. More than one of the three forms is an error, which is recorded.
+    /// Resolves a password, and returns it with the byte range of its reference. `none` is set for `no_password`. More
+    /// than one of the three forms, or a secret that cannot be used, is recorded as an error. Both results are `None`
+    /// after an error or without a password.
     pub(super) fn password(
         &mut self,
         reference: Option<&SpannedString>,
@@ -165,6 +168,7 @@ impl Resolution<'_, '_> {
         }
     }
 
+    /// Resolves a `[[role]]` entry with its memberships and settings.
     pub(super) fn role(&mut self, spec: &RoleSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let none = spec.no_password.then_some(());
@@ -215,6 +219,7 @@ impl Resolution<'_, '_> {
         }
     }
 
+    /// Adds a membership, unless it is declared twice.
     pub(super) fn membership(&mut self, role: Name, member: Name, wanted: Membership, span: Range<usize>) {
         if self.place(Subject::Membership(role.clone(), member.clone()), span, Vec::new()) {
             self.desired.membership(role, member, wanted);
@@ -222,7 +227,7 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Returns `true` for the form in which PostgreSQL stores MD5 hashes, and which it takes as one.
+/// Returns `true` for the form in which PostgreSQL stores MD5 hashes, which the server would accept as a hash.
 fn is_md5_hash(text: &str) -> bool {
     text.strip_prefix("md5")
         .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -1,4 +1,4 @@
-//! Settings of roles and databases.
+//! Resolution of settings of roles and databases.
 
 use super::Resolution;
 use crate::desired::Subject;

@@ -1,4 +1,4 @@
-//! Findings about the content of the old cluster.
+//! Preflight checks of the content of the old cluster.
 
 use super::finding::{FindingList, listed};
 use crate::conf::{ParameterChange, parameter_change};
@@ -6,6 +6,7 @@ use crate::facts::{Backup, Catalog, Facts, ServerState};
 use std::collections::BTreeMap;
 
 impl FindingList<'_> {
+    /// Checks everything that was queried from the old server.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);
@@ -88,7 +89,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on databases that `pg_upgrade` cannot work with.
+    /// Reports databases that `pg_upgrade` cannot process: invalid ones, ones that accept no connections, and a
+    /// `template0` that does.
     fn databases(&mut self, catalog: &Catalog) {
         for database in catalog.databases.iter().filter(|database| database.invalid) {
             self.blocker(
@@ -117,7 +119,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on settings of roles, databases and functions that the new server does not accept.
+    /// Reports settings of roles, databases and functions that the new server rejects, and the number of those checked.
     fn settings(&mut self, facts: &Facts, catalog: &Catalog) {
         for (setting, why) in &facts.refused_settings {
             let fate = match parameter_change(&setting.name, facts.from, facts.to) {
@@ -145,7 +147,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on libraries that the new server would not find.
+    /// Reports libraries that are not installed for the new server.
     fn libraries(&mut self, facts: &Facts) {
         for library in &facts.missing_libraries {
             self.blocker(
@@ -159,7 +161,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on columns of types that `pg_upgrade` cannot transfer, and on subscriptions whose first copy is incomplete.
+    /// Reports columns of types that `pg_upgrade` cannot transfer, and objects and subscriptions that it rejects.
     fn types(&mut self, facts: &Facts, catalog: &Catalog) {
         let aclitem_stays = facts.from.number() >= 16 || facts.to.number() < 16;
         let columns: Vec<String> = catalog
@@ -210,6 +212,7 @@ impl FindingList<'_> {
         }
     }
 
+    /// Notes the locales of the databases, and warns of changed or unrecorded collation versions.
     fn locales(&mut self, facts: &Facts, catalog: &Catalog) {
         let mut locales: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut moved: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
@@ -253,10 +256,11 @@ impl FindingList<'_> {
         }
     }
 
+    /// Reports features that the old cluster uses and the new programs were built without: ICU, lz4, TLS.
     fn builds(&mut self, facts: &Facts, catalog: &Catalog) {
         let Some(built) = &facts.new_programs.built_with else { return };
         let has = |option: &str| built.contains(option);
-        // ICU is in unless it was left out since 16; before, only if it was asked for.
+        // From 16 on, ICU is included unless it was disabled; before, only if it was enabled.
         let icu = if facts.to.number() >= 16 { !has("--without-icu") } else { has("--with-icu") };
         let of_databases =
             catalog.databases.iter().filter(|one| one.provider == "i").map(|one| one.name.clone());
@@ -295,6 +299,7 @@ impl FindingList<'_> {
         }
     }
 
+    /// Reports replication slots that are lost, invalid or have unread changes.
     fn slots(&mut self, facts: &Facts, catalog: &Catalog) {
         if !catalog.logical_slots.is_empty() {
             let names = listed(&catalog.logical_slots);
@@ -338,7 +343,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on replication slots with unread changes, which `pg_upgrade` refuses once the old server is stopped.
+    /// Reports slots without a consumer that have or may have unread changes, which `pg_upgrade` rejects once the old
+    /// server is stopped.
     fn unread_slots(&mut self, catalog: &Catalog) {
         for (slot, unsure) in &catalog.unread_slots {
             let drop = format!("SELECT pg_drop_replication_slot({})", literal(slot));
@@ -360,7 +366,7 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on changes announced for PostgreSQL 19.
+    /// Reports what the release notes of PostgreSQL 19 reject or warn of. Nothing for other versions.
     fn next_version(&mut self, facts: &Facts, catalog: &Catalog) {
         if facts.from.number() >= 19 || facts.to.number() < 19 {
             return;
@@ -413,12 +419,12 @@ impl FindingList<'_> {
     }
 }
 
-/// Returns a name as a quoted SQL identifier.
+/// Quotes a name as an SQL identifier.
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Returns a text as a quoted SQL literal.
+/// Quotes a text as an SQL string constant.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -1,13 +1,15 @@
-//! Findings about the transfer mode, disk space and the backup.
+//! Preflight checks of the transfer mode, disk space and the backup.
 
 use super::finding::FindingList;
 use crate::facts::{Backup, Facts};
 use crate::mode::Mode;
 
-/// Bytes that a new cluster takes before there are data in it, with room for the log that the transfer writes.
+/// Size in bytes of a new cluster without data, including the WAL that the transfer writes.
 const NEW_CLUSTER_SIZE: u64 = 160 << 20;
 
 impl FindingList<'_> {
+    /// Checks that the new version and the file system support the mode, and warns of modes that destroy the old
+    /// cluster.
     pub(super) fn mode(&mut self, facts: &Facts) {
         if facts.mode.since() > facts.to {
             self.blocker(
@@ -30,13 +32,14 @@ impl FindingList<'_> {
         }
     }
 
+    /// Checks the free space of each file system against the sizes of data, backup and new cluster.
     pub(super) fn disk_space(&mut self, facts: &Facts) {
         let beside = facts.staging.parent();
         for room in &facts.disk_space {
             let data = if facts.mode.needs_disk_space() { room.data } else { room.data / 100 };
             let new = if Some(room.folder.as_path()) == beside { NEW_CLUSTER_SIZE } else { 0 };
             let backup = if matches!(facts.backup, Backup::Asserted(_)) { 0 } else { room.backup };
-            // A twentieth more: what is written while it runs.
+            // 5 % are added for what is written meanwhile.
             let need = (data + backup) / 20 + data + backup + new;
             let text = format!(
                 "{}: {} MB free, {} MB needed (data {}, backup {}, new cluster {})",
@@ -59,6 +62,8 @@ impl FindingList<'_> {
         }
     }
 
+    /// Checks the backup: its location, the programs it needs, and the login for `pg_basebackup`. An asserted backup
+    /// needs a reason.
     pub(super) fn backup(&mut self, facts: &Facts) {
         match &facts.backup {
             Backup::Asserted(reason) if reason.trim().is_empty() => self.blocker(

@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Severity {
-    /// Information; no change is needed.
+    /// Information. No change is needed.
     Note,
-    /// The upgrade can go on; the operator should know of it.
+    /// The upgrade can continue, but the operator should know the finding.
     Warning,
-    /// The upgrade continues only if this finding is accepted by its code.
+    /// The upgrade continues only if the operator accepts this finding by its code.
     Consent,
     /// The upgrade cannot continue.
     Blocker,
@@ -37,7 +37,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Description of the finding.
     pub what: String,
-    /// Fix for the operator; empty for notes.
+    /// Fix for the operator. Empty if there is none.
     pub fix: String,
 }
 
@@ -51,13 +51,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns `true` if no finding prevents the upgrade.
+/// Returns `true` if no finding is a blocker or requires consent.
 #[must_use]
 pub fn passes(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity < Severity::Consent)
 }
 
-/// Formats the first names of a list, and the number of the others.
+/// Joins a list of names with commas. Of more than six names, only the first five are shown, followed by the number of
+/// the others.
 pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
     if names.len() <= SHOWN + 1 {
@@ -66,24 +67,24 @@ pub(super) fn listed(names: &[String]) -> String {
     format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN)
 }
 
-/// Findings so far, and the accepted codes.
+/// The findings so far, and the codes that the operator accepts.
 pub(super) struct FindingList<'a> {
     pub(super) findings: Vec<Finding>,
     pub(super) accepted: &'a [String],
 }
 
 impl FindingList<'_> {
-    /// Appends a finding.
+    /// Adds a finding.
     fn add(&mut self, code: &str, severity: Severity, what: String, fix: String) {
         self.findings.push(Finding { code: code.to_owned(), severity, what, fix });
     }
 
-    /// Appends a finding that prevents the upgrade.
+    /// Adds a finding that prevents the upgrade.
     pub(super) fn blocker(&mut self, code: &str, what: String, fix: impl Into<String>) {
         self.add(code, Severity::Blocker, what, fix.into());
     }
 
-    /// Appends a finding that requires consent, or a warning if its code is accepted.
+    /// Adds a finding that requires consent, or a warning if the operator accepts its code.
     pub(super) fn consent(&mut self, code: &str, what: String, fix: &str) {
         if self.accepted.iter().any(|accepted| accepted == code) {
             self.add(code, Severity::Warning, format!("{what} (accepted)"), String::new());
@@ -93,12 +94,12 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends a warning.
+    /// Adds a warning.
     pub(super) fn warning(&mut self, code: &str, what: String, fix: &str) {
         self.add(code, Severity::Warning, what, fix.to_owned());
     }
 
-    /// Appends a note.
+    /// Adds a note.
     pub(super) fn note(&mut self, code: &str, what: String) {
         self.add(code, Severity::Note, what, String::new());
     }

@@ -1,11 +1,11 @@
-//! The folders that an upgrade reads, makes and switches, and the old cluster as it lies in its own.
+//! Preflight checks of the directories, and of the state of the old cluster.
 
 use super::finding::FindingList;
 use crate::facts::{Facts, NewFolderState, OldFolder, ServerState, StopMethod};
 use crate::machine::State;
 use std::path::Path;
 
-/// Returns the position of an upgrade in words.
+/// Describes the state of an upgrade.
 fn describe(state: State) -> String {
     match state {
         State::Ready(step) => format!("next is {step}"),
@@ -17,6 +17,7 @@ fn describe(state: State) -> String {
 }
 
 impl FindingList<'_> {
+    /// Checks the directories of the upgrade: existence, names, contents, file systems and permissions.
     pub(super) fn folders(&mut self, facts: &Facts) {
         if facts.old.is_none() {
             self.blocker(
@@ -95,6 +96,7 @@ impl FindingList<'_> {
         }
     }
 
+    /// Checks the old cluster: version, owner, mode, recovery, running server and tablespaces.
     pub(super) fn old_folder(&mut self, facts: &Facts, old: &OldFolder) {
         match &old.version {
             None => self.blocker(
@@ -210,6 +212,8 @@ impl FindingList<'_> {
         }
     }
 
+    /// Checks the control file: readable, not of a standby, and cleanly shut down. Notes checksums and the size of WAL
+    /// segments.
     fn control(&mut self, facts: &Facts, old: &OldFolder) {
         let data = match &old.control {
             None => return,

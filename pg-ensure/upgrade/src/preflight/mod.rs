@@ -1,4 +1,4 @@
-//! The preflight: reports all obstacles at once, each with its fix.
+//! Preflight: reports all obstacles to an upgrade at once, each with its fix.
 
 mod catalog;
 mod disk_space;
@@ -29,8 +29,8 @@ pub const NEW_PROGRAMS: &[&str] = &[
     "vacuumdb",
 ];
 
-/// Evaluates the facts. A finding that requires consent becomes a warning if its code is in `accepted`. Performs no
-/// I/O.
+/// Evaluates the facts, and returns the findings, most severe first. A finding that requires consent becomes a warning
+/// if its code is in `accepted`. Performs no I/O.
 #[must_use]
 pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
     let mut list = FindingList { findings: Vec::new(), accepted };

@@ -1,10 +1,11 @@
-//! The versions, their programs, and what the newer one makes of pg_hba.conf.
+//! Preflight checks of the versions, their programs, and pg_hba.conf.
 
 use super::finding::FindingList;
 use crate::facts::{Facts, HbaComparison, Programs};
 use crate::version::{Major, version_in_banner};
 
 impl FindingList<'_> {
+    /// Checks that the new version is newer than the old one and tested, and that the programs of both are installed.
     pub(super) fn versions(&mut self, facts: &Facts) {
         if facts.to <= facts.from {
             self.blocker(
@@ -27,6 +28,7 @@ impl FindingList<'_> {
         self.programs("new", facts.to, &facts.new_programs, "--new-bin");
     }
 
+    /// Checks the programs of one version. `which` is `old` or `new`, `flag` the option that names their folder.
     fn programs(&mut self, which: &str, major: Major, found: &Programs, flag: &str) {
         let Some(folder) = &found.folder else {
             return self.blocker(
@@ -58,6 +60,7 @@ impl FindingList<'_> {
         }
     }
 
+    /// Reports the result of comparing pg_hba.conf under both versions.
     pub(super) fn hba(&mut self, facts: &Facts) {
         match &facts.hba {
             HbaComparison::Unchecked => {}

@@ -1,4 +1,4 @@
-//! The steps without a server for anybody: the inventory, the transfer, the comparison.
+//! The steps without a server for clients: inventory, transfer, comparison.
 
 use super::error::{UpgradeError, WithPath};
 use super::files;
@@ -16,18 +16,18 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Maximum number of pages that `pg_amcheck` reads in a sample: 32 MB.
+/// Maximum number of pages of 8 KB that `pg_amcheck` reads in a sample: 32 MB.
 const MAX_SAMPLE_PAGES: u64 = 4096;
 
 impl Run<'_> {
-    /// Stops the old server, takes the inventory on a private one, and records the fingerprint of the stopped cluster. Discards a
-    /// backup that is older than writes to the cluster, in modes that destroy it.
+    /// Stops the old server, takes the inventory on a private read-only one, and records the fingerprint of the stopped
+    /// cluster. In modes that destroy the old cluster, discards a backup if the server has run since it was made.
     pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if server::running_pid_file(&choices.old_data).is_some() {
             if self.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
-                // Something may have been written since the backup, which is the only way back in these modes.
-                // Written down before it is removed: a kill in between must not leave a journal that counts on it.
+                // Clients may have written since the backup, which is the only way back in these modes. The journal is
+                // written before the backup is removed, so that an interrupted run does not rely on a missing backup.
                 self.record.backup_made = false;
                 self.save()?;
                 self.clean(crate::Cleanup::DiscardBackup)?;
@@ -51,6 +51,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Stops the old server by the method of this request, else by that of the journal, and waits up to ten minutes for
+    /// its end.
+    ///
+    /// # Errors
+    /// Returns an [`UpgradeError`] if no method is permitted, or the server does not stop.
     fn stop_old(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         match &self.request.stopping {
@@ -77,6 +82,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Stops a systemd unit.
     fn stop_service(&self, unit: &str) -> Result<(), UpgradeError> {
         self.set_service(unit, false)
     }
@@ -84,7 +90,7 @@ impl Run<'_> {
     /// Starts or stops a systemd unit.
     ///
     /// # Errors
-    /// [`UpgradeError::ServiceNeeded`] if the operator has to do it.
+    /// Returns [`UpgradeError::ServiceNeeded`] if the operator has to do it, or another error if it fails.
     pub(super) fn set_service(&self, unit: &str, start: bool) -> Result<(), UpgradeError> {
         match self.services.set(unit, start) {
             Ok(true) => Ok(()),
@@ -93,11 +99,12 @@ impl Run<'_> {
         }
     }
 
-    /// Transfers the data by `pg_upgrade`, and records the old cluster's fingerprint again, since `pg_upgrade` ran its server.
+    /// Transfers the data by `pg_upgrade`. If the old cluster is still usable, its fingerprint is recorded again, since
+    /// `pg_upgrade` ran its server.
     pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
         self.pg_upgrade(false)?;
         if self.old() == OldClusterState::Whole {
-            // pg_upgrade has run the old server itself: what its control file says now is what counts from here on.
+            // pg_upgrade has run the old server, which changed the control file.
             self.remember_old()?;
         }
         let note = format!("by {}", self.record.choices.mode);
@@ -105,7 +112,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Starts the new server in its staging folder privately, with the settings `more`.
+    /// Starts a private server on the new cluster in the staging directory, with the settings `more`.
     pub(super) fn private_new(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
@@ -119,6 +126,11 @@ impl Run<'_> {
         )
     }
 
+    /// Compares the inventory of the new cluster with that of the old one, determines changed collations, and runs
+    /// `pg_amcheck`, all on a private server.
+    ///
+    /// # Errors
+    /// Returns [`UpgradeError::Differs`] if the inventories differ.
     pub(super) fn verify(&mut self) -> Result<(), UpgradeError> {
         let text = fs::read(self.work().inventory()).at(&self.work().inventory(), "cannot be read")?;
         let before: Inventory = serde_json::from_slice(&text)
@@ -127,7 +139,7 @@ impl Run<'_> {
         let private = self.private_new(&[])?;
         let id = self.record.id.clone();
         let compare = || -> Result<(Inventory, Vec<ChangedCollations>, Vec<String>), UpgradeError> {
-            // An earlier try may have been cut short with its extension in place.
+            // An earlier attempt may have been interrupted while the extension was installed.
             drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
             let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
             after.without_fresh_postgres(&before);
@@ -167,7 +179,8 @@ impl Run<'_> {
     }
 }
 
-/// Writes down what is in a cluster.
+/// Takes the inventory of a cluster: of the whole cluster, and of each database that accepts connections. `id` marks
+/// the processes.
 pub(super) fn take_inventory(
     bin: &Path,
     id: &str,
@@ -187,12 +200,13 @@ pub(super) fn take_inventory(
     Ok(inventory)
 }
 
-/// Returns the databases of an inventory that accept connections.
+/// Returns the names of the databases in an inventory that accept connections.
 pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
     let facts = inventory.facts.iter().filter(|(_, fact)| fact.contains(" connect=t"));
     facts.filter_map(|(name, _)| name.strip_prefix("cluster/database/").map(str::to_owned)).collect()
 }
 
+/// Returns the databases with collations whose recorded version differs from the current one.
 fn recollated_databases(
     bin: &Path,
     id: &str,
@@ -219,7 +233,7 @@ fn recollated_databases(
     Ok(found)
 }
 
-/// Drops the extension `amcheck` in databases that did not have it before.
+/// Drops the extension `amcheck` in databases that did not have it according to the inventory `before`.
 fn drop_amcheck(
     bin: &Path,
     id: &str,
@@ -239,7 +253,8 @@ fn drop_amcheck(
     Ok(())
 }
 
-/// Runs `pg_amcheck` if it is installed. Returns lines for the report.
+/// Runs `pg_amcheck` in every database that accepts connections, to the extent `depth`, if it is installed. Returns
+/// lines for the report.
 fn amcheck(
     bin: &Path,
     id: &str,
@@ -268,7 +283,7 @@ fn amcheck(
         program.args(["--no-password", "--install-missing=pg_catalog", "-j", &jobs.to_string()]);
         program.args(["-h", &socket.host, "-p", &socket.port.to_string(), "-U", &socket.user]);
         if recollated.iter().any(|one| one.database == database) {
-            // Indexes that are about to be rebuilt are in the wrong order, and that is known.
+            // Indexes that are about to be rebuilt are known to be in the wrong order.
             program.arg("--no-dependent-indexes");
         }
         if depth == Amcheck::Sample {
@@ -292,14 +307,15 @@ fn amcheck(
     Ok(looked)
 }
 
-/// Returns the tables of a database that fit into the budget of pages, largest first, at most 200, and reduces the budget.
+/// Returns the tables of a database that fit into the remaining budget of pages, largest first, at most 200, and
+/// reduces the budget.
 fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String> {
     let prefix = format!("{database}/table/");
     let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (name, fact) in &inventory.facts {
         let bytes = fact.split("bytes=").nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
         if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0)) {
-            // A name with a quote in it would be a pattern of its own.
+            // A name with a quote would be interpreted as a pattern.
             if !name.contains('"') {
                 sizes.entry(bytes / 8192).or_default().push(name);
             }

@@ -1,4 +1,4 @@
-//! The steps that make the new cluster the one that everybody uses.
+//! The steps that put the new cluster into use.
 
 use super::across::take_inventory;
 use super::before::ReachableServer;
@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 impl Run<'_> {
-    /// Returns the new server: the running one after the switch, else a private one, which is started.
+    /// Returns the new server: the running one after the switch, otherwise a private one, which is started.
     fn reach_new(&self) -> Result<ReachableServer, UpgradeError> {
         if committed(&self.record.choices) {
             let superuser = &self.catalog()?.superuser;
@@ -29,6 +29,8 @@ impl Run<'_> {
         self.private_new(&[]).map(ReachableServer::Private)
     }
 
+    /// Rebuilds the indexes of changed collations, records the new collation versions, and lists tables partitioned by
+    /// text for the operator. No effect without changed collations.
     pub(super) fn reindex(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if self.record.recollated.is_empty() {
@@ -75,6 +77,7 @@ impl Run<'_> {
         left
     }
 
+    /// Writes the adapted configuration, the access rules and the files that they name to the new cluster.
     pub(super) fn carry(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let (request, layout) = (self.request, self.layout);
@@ -86,7 +89,7 @@ impl Run<'_> {
             files::replace(&path, file.text.as_bytes(), 0o600)?;
         }
         if !configuration.files.iter().any(|file| file.name == Path::new("postgresql.auto.conf")) {
-            // What the transfer needed is not for good.
+            // Settings that only the transfer needed are removed.
             files::replace(&staging.join("postgresql.auto.conf"), b"", 0o600)?;
         }
         if self.request.rehearsal {
@@ -129,7 +132,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Renames the staging folder to the new data directory. Without effect if it is done already.
+    /// Renames the staging directory to the new data directory. No effect if it has been renamed already.
     pub(super) fn commit(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if committed(&choices) {
@@ -137,16 +140,17 @@ impl Run<'_> {
             return Ok(());
         }
         choices.new_data.parent().map_or(Ok(()), files::make)?;
-        // An empty folder may be there; anything in it refuses the rename.
+        // An existing empty folder is replaced; a folder with content makes the rename fail.
         files::rename(&choices.staging, &choices.new_data)?;
         self.note(format!("{} is now {}", choices.staging.display(), choices.new_data.display()));
         Ok(())
     }
 
-    /// Starts the new server by its unit or by `pg_ctl`, and waits until it is ready.
+    /// Starts the new server by its unit or by `pg_ctl`, and waits up to ten minutes until it is ready.
     ///
     /// # Errors
-    /// The old server runs, or has run since the transfer without consent.
+    /// Returns an [`UpgradeError`] if the old server is running, has run since the transfer without being accepted, or
+    /// the new server does not start.
     pub(super) fn start(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if server::running_pid_file(&choices.old_data).is_some() {
@@ -184,10 +188,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Gathers planner statistics by `vacuumdb`: all of them, or from version 18 on only those that the transfer did
+    /// not carry over.
     pub(super) fn statistics(&mut self) -> Result<(), UpgradeError> {
         let carries = self.record.choices.to >= 18;
         let rounds: &[&[&str]] = if carries {
-            // Most came along. What is missing is made; then everything is counted for autovacuum.
+            // Most statistics were carried over. The missing ones are gathered, then all tables are analyzed for
+            // autovacuum.
             &[&["--analyze-in-stages", "--missing-stats-only"], &["--analyze-only"]]
         } else {
             &[&["--analyze-in-stages"]]
@@ -207,6 +214,8 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Updates outdated extensions in every database. A failed update is listed for the operator, not returned as an
+    /// error.
     pub(super) fn extensions(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let socket = server::running_server(&choices.new_data, &self.catalog()?.superuser)?;
@@ -232,7 +241,7 @@ impl Run<'_> {
                         count += 1;
                         self.note(format!("{database}: {name} {old} is now {new}"));
                     }
-                    // The cluster works with the old one; somebody must look at it.
+                    // The cluster works with the old version of the extension, so this is left to the operator.
                     Err(why) => {
                         let left = format!("{database}: {name} stays at {old}, not {new}: {why}");
                         if !self.record.left.contains(&left) {
@@ -256,10 +265,10 @@ impl Run<'_> {
     }
 }
 
-/// Takes the inventory of a running server.
+/// Takes the inventory of the server that runs on the data directory `data`, by the programs in `bin`.
 ///
 /// # Errors
-/// Returns an [`UpgradeError`] if the role cannot connect or a query fails.
+/// Returns an [`UpgradeError`] if no server runs, the role cannot connect, or a query fails.
 pub fn inventory_of(bin: &Path, data: &Path, superuser: &str) -> Result<crate::Inventory, UpgradeError> {
     take_inventory(bin, "inventory", &server::running_server(data, superuser)?)
 }

@@ -1,5 +1,5 @@
-//! Putting things in order: after a kill, and on the way back. Nothing here touches the old data but to give a file its
-//! name back, or to put the backup in their place where they are gone.
+//! Rollback, and cleanup after an interruption. The old data directory is only touched to restore the name of its
+//! control file, or to restore the backup if the data are gone.
 
 use super::condition::{committed, machine_of, old_condition};
 use super::error::{UpgradeError, WithPath};
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::Command;
 
 impl Upgrade {
-    /// Rolls back to the old cluster. Possible until the switch only.
+    /// Rolls back to the old cluster, and returns the record. Possible until the switch to the new cluster only.
     ///
     /// # Errors
     /// Returns an [`UpgradeError`] if a rollback is not possible or a cleanup fails. The call can be repeated.
@@ -61,7 +61,7 @@ impl Run<'_> {
             Cleanup::StopLeftovers => {
                 leftovers::stop(self.work(), &self.record.id, &[&choices.old_data, &choices.staging])
             }
-            // One that was made and verified stays.
+            // A backup that was made and verified is kept.
             Cleanup::DiscardBackup if self.record.backup_made => Ok(()),
             Cleanup::DiscardBackup => match &choices.backup {
                 Backup::Base(path) | Backup::Dump(path) => {
@@ -87,14 +87,14 @@ impl Run<'_> {
         }
     }
 
-    /// Removes the new cluster that was not finished. What pg_upgrade wrote about its failure is kept.
+    /// Removes the incomplete new cluster. The output of pg_upgrade about its failure is moved to the logs.
     fn discard_new(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let said = choices.staging.join("pg_upgrade_output.d");
         if said.exists() {
             let kept = self.work().logs().join(format!("pg_upgrade-{}", now()));
             files::make(&self.work().logs())?;
-            // Another file system or a full disk must not keep the folder from being removed.
+            // An error, such as a full disk or another file system, must not prevent the removal.
             let _ = fs::rename(&said, &kept);
         }
         files::remove(&choices.staging)?;
@@ -109,7 +109,8 @@ impl Run<'_> {
         choices.staging.parent().map_or(Ok(()), files::sync_folder)
     }
 
-    /// Replaces a cluster that linking or swapping has destroyed by the verified backup. The remains are kept under another name.
+    /// Restores the verified base backup in place of a cluster that linking or swapping has destroyed. The remains of
+    /// the cluster are kept under another name.
     fn restore_backup(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let Backup::Base(backup) = &choices.backup else {
@@ -117,7 +118,7 @@ impl Run<'_> {
         };
         let gone = files::beside(&choices.old_data, &format!(".gone-{}", self.record.id));
         let partial = files::beside(&choices.old_data, &format!(".back-{}", self.record.id));
-        // Done by an earlier try, if what was left of the old cluster is aside and a cluster is in its place.
+        // An earlier attempt is complete if the remains were moved away and a cluster is in their place.
         if !(gone.exists() && choices.old_data.exists()) {
             files::remove(&partial)?;
             copy(backup, &partial)?;
@@ -149,7 +150,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Starts the old server, if it ran when the upgrade began.
+    /// Starts the old server, if it was running when the upgrade began and is not running now.
     fn start_old(&mut self) -> Result<(), UpgradeError> {
         if !self.record.was_live || server::running_pid_file(&self.record.choices.old_data).is_some() {
             return Ok(());
@@ -162,7 +163,7 @@ impl Run<'_> {
     }
 }
 
-/// Copies a folder with owners, modes and times, sharing blocks where the file system can.
+/// Copies a folder with owners, modes and times. Blocks are shared if the file system supports that.
 fn copy(from: &Path, to: &Path) -> Result<(), UpgradeError> {
     output(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(from).arg(to)).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! The steps that leave clients alone: backup, the new cluster, `pg_upgrade --check`.
+//! The steps that do not affect clients: backup, creation of the new cluster, `pg_upgrade --check`.
 
 use super::condition::old_condition;
 use super::error::{UpgradeError, WithPath};
@@ -17,7 +17,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-/// A server that accepts connections: the running one, or a private one that was started for this and is stopped afterwards.
+/// A server that accepts connections: the running one, or a private one that has to be stopped afterwards.
 pub(super) enum ReachableServer {
     Public(ServerAddress),
     Private(PrivateServer),
@@ -32,7 +32,7 @@ impl ReachableServer {
         }
     }
 
-    /// Stops a private server. A public one keeps running.
+    /// Stops a private server. A public one continues to run.
     pub(super) fn stop_if_private(self) -> Result<(), UpgradeError> {
         match self {
             Self::Public(_) => Ok(()),
@@ -42,7 +42,7 @@ impl ReachableServer {
 }
 
 impl Run<'_> {
-    /// Returns the old server: the running one, or else a private one, which is started with the settings `more`.
+    /// Returns the old server: the running one, otherwise a private one, which is started with the settings `more`.
     fn reach_old(&self, more: &[&str]) -> Result<ReachableServer, UpgradeError> {
         let choices = &self.record.choices;
         let superuser = &self.catalog()?.superuser;
@@ -52,7 +52,7 @@ impl Run<'_> {
         self.private_old(more).map(ReachableServer::Private)
     }
 
-    /// Starts the old server privately, with the settings `more`.
+    /// Starts a private server on the old cluster, with the settings `more`.
     pub(super) fn private_old(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
@@ -66,6 +66,7 @@ impl Run<'_> {
         )
     }
 
+    /// Makes the backup as requested, unless it was made before.
     pub(super) fn backup(&mut self) -> Result<(), UpgradeError> {
         if self.record.backup_made {
             self.note("made and verified before, and nothing was written since");
@@ -78,19 +79,21 @@ impl Run<'_> {
         }
         self.record.backup_made = !matches!(self.record.choices.backup, Backup::Asserted(_));
         if self.record.fingerprint.is_some() {
-            // Taken after the old server was stopped: by a private one, which has left its mark in the control file.
+            // The backup was made after the old server was stopped, by a private server that changed the control file.
             self.remember_old()?;
         }
         Ok(())
     }
 
+    /// Makes a base backup by `pg_basebackup`, verifies it by `pg_verifybackup`, and renames it to `path`. Tablespaces
+    /// are put beside it.
     fn base_backup(&mut self, path: &Path) -> Result<(), UpgradeError> {
         let (partial, spaces) = (files::beside(path, ".partial"), files::beside(path, ".tablespaces"));
         if path.exists() {
             return Err(UpgradeError::Other(format!("{} is there already: move it away", path.display())));
         }
         path.parent().map_or(Ok(()), files::make)?;
-        // Never less than the cluster has: its slots may need more.
+        // No other level is set, since the cluster's slots may need a higher one.
         let level = if self.catalog()?.wal_level == "minimal" { &["wal_level=replica"][..] } else { &[] };
         let reached = self.reach_old(level)?;
         let choices = &self.record.choices;
@@ -115,6 +118,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Makes a dump by `pg_dumpall`, checks that it is complete, and renames it to `path`.
     fn dump(&mut self, path: &Path) -> Result<(), UpgradeError> {
         let partial = files::beside(path, ".partial");
         if path.exists() {
@@ -123,7 +127,7 @@ impl Run<'_> {
         path.parent().map_or(Ok(()), files::make)?;
         let reached = self.reach_old(&[])?;
         let choices = &self.record.choices;
-        // The old version's program, so that the old version can read it; else the new one's.
+        // The old version's program makes a dump that the old version can read; the new one's is used if it is missing.
         let bin =
             if choices.old_bin.join("pg_dumpall").exists() { &choices.old_bin } else { &choices.new_bin };
         let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&partial);
@@ -154,6 +158,8 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Creates the new cluster in the staging directory by `initdb`, with the properties of the old one, and the
+    /// settings that the transfer needs.
     pub(super) fn prepare(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let (from, to) = (choices.from, Major::try_from(choices.to).unwrap_or(Major::NEWEST));
@@ -161,7 +167,7 @@ impl Run<'_> {
         let catalog = self.catalog()?;
         let mut initdb = command(&choices.new_bin, "initdb", &self.record.id);
         initdb.arg("-D").arg(&choices.staging).args(["-U", &catalog.superuser, "--auth=reject"]);
-        // pg_upgrade syncs the whole folder at its end.
+        // pg_upgrade syncs the whole directory at its end.
         initdb.args(["--no-sync", "--no-instructions"]);
         initdb.arg(format!("--wal-segsize={}", old.wal_segment >> 20));
         if let Some(folder) = &choices.wal_dir {
@@ -201,7 +207,7 @@ impl Run<'_> {
         }
         output(&mut initdb)?;
         let mut text = String::new();
-        // What the transfer itself needs; the old configuration takes this file's place later.
+        // Settings for the transfer only; the old configuration replaces this file later.
         if !catalog.preload.is_empty() {
             text.push_str(&format!("shared_preload_libraries = {}\n", crate::quoted(&catalog.preload)));
         }
@@ -225,9 +231,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Runs `pg_upgrade --check`, unless the old server is stopped or has no Unix-domain socket.
     pub(super) fn check(&mut self) -> Result<(), UpgradeError> {
         if server::running_pid_file(&self.record.choices.old_data).is_none() {
-            // It is worth its time where clients would wait for a transfer that fails. The transfer begins with the same.
+            // The check is only useful while clients would wait for a failing transfer, which begins with the same
+            // checks.
             self.note("left to the transfer, which begins with the same checks: no client waits");
             return Ok(());
         }
@@ -240,7 +248,11 @@ impl Run<'_> {
         self.pg_upgrade(true)
     }
 
-    /// Runs `pg_upgrade`. Its servers are started by the rules of private ones.
+    /// Runs `pg_upgrade`, with `--check` if `check` is set. Its servers use the access rules of private servers. The
+    /// output is logged.
+    ///
+    /// # Errors
+    /// Returns an [`UpgradeError`] with the messages of `pg_upgrade`'s logs if it fails.
     pub(super) fn pg_upgrade(&mut self, check: bool) -> Result<(), UpgradeError> {
         let superuser = self.catalog()?.superuser.clone();
         write_rules(self.work(), &account(), std::slice::from_ref(&superuser))?;
@@ -279,7 +291,7 @@ impl Run<'_> {
         files::make(&self.work().logs())?;
         let log = self.work().logs().join(if check { "pg_upgrade-check.log" } else { "pg_upgrade.log" });
         files::replace(&log, text.as_bytes(), 0o600)?;
-        // Its script would delete the old cluster, which is nobody's to do here.
+        // The folder contains a script that would delete the old cluster.
         files::remove(&folder)?;
         Ok(())
     }
@@ -287,7 +299,7 @@ impl Run<'_> {
     /// Records the fingerprint of the stopped old cluster, which changes if a server runs on it.
     ///
     /// # Errors
-    /// The old server was not shut down cleanly.
+    /// Returns an [`UpgradeError`] if the old server was not shut down cleanly.
     pub(super) fn remember_old(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let found = control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
@@ -301,14 +313,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns the condition of the old cluster.
+    /// Returns the state of the old cluster's directory.
     pub(super) fn old(&self) -> OldClusterState {
         old_condition(&self.record.choices)
     }
 }
 
-/// Returns the error messages that the newest run of `pg_upgrade` left in `staging`: the ends of its lists, and the last errors of
-/// each log. Empty without a run.
+/// Returns the error messages of the latest run of `pg_upgrade` in `staging`: the ends of its lists, and the last three
+/// errors of each log. Empty without a run.
 fn complaints(staging: &Path) -> String {
     let root = staging.join("pg_upgrade_output.d");
     let Some(newest) = files::names(&root).pop() else { return String::new() };
@@ -334,7 +346,8 @@ fn complaints(staging: &Path) -> String {
     text
 }
 
-/// Checks that a dump is complete: it has pg_dumpall's last line and a part for each database.
+/// Checks that a dump is complete: it has pg_dumpall's last line and a part for each of `databases` databases. Returns
+/// its size in bytes.
 fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
     let mut file = File::open(path).at(path, "cannot be read")?;
     let size = file.metadata().at(path, "cannot be looked at")?.len();
@@ -344,7 +357,7 @@ fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
     if !String::from_utf8_lossy(&end).contains("-- PostgreSQL database cluster dump complete") {
         return Err(UpgradeError::Other(format!("{} does not end as a whole dump does", path.display())));
     }
-    // template0 takes no connections and is in no dump.
+    // template0 accepts no connections and is not part of a dump.
     let parts = count(path, b"\n-- PostgreSQL database dump complete")?;
     if parts < databases {
         return Err(UpgradeError::Other(format!("{} has {parts} databases of {databases}", path.display())));
@@ -352,7 +365,7 @@ fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
     Ok(size)
 }
 
-/// Counts the occurrences of a short text in a file, read in pieces.
+/// Counts the occurrences of a short byte string in a file, which is read in pieces.
 fn count(path: &Path, needle: &[u8]) -> Result<usize, UpgradeError> {
     let mut file = File::open(path).at(path, "cannot be read")?;
     let mut piece = vec![0; 1 << 20];

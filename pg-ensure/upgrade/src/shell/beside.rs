@@ -1,4 +1,4 @@
-//! Files in the data folder that its configuration names: keys, certificates, included rules, lists of names.
+//! Files in the data directory to which the configuration refers: keys, certificates, included rules, lists of names.
 
 use super::{configuration, files};
 use std::fs;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// Maximum nesting of included files, as in the server.
 const MAX_DEPTH: u32 = 10;
 
-/// Returns the files in the data folder that the configuration names by relative paths: keys, certificates, included rules.
+/// Returns the existing files in the data directory to which the configuration and the access rules refer by relative
+/// paths, sorted.
 pub(super) fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
         ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
@@ -27,7 +28,7 @@ pub(super) fn beside_data(data: &Path, configuration: &configuration::Configurat
             }
         }
     }
-    // Rules may name files of users and databases, and include others.
+    // Access rules can refer to files of users and databases, and include other files.
     for rules in ["pg_hba.conf", "pg_ident.conf"] {
         named_in(data, Path::new(rules), Fields::Rules, 0, &mut names);
     }
@@ -37,16 +38,16 @@ pub(super) fn beside_data(data: &Path, configuration: &configuration::Configurat
     names
 }
 
-/// The fields of a file's lines.
+/// Syntax of a file's lines.
 #[derive(Clone, Copy, PartialEq)]
 enum Fields {
-    /// Rules, in which `@` stands before the name of a file.
+    /// Access rules, in which `@` precedes the name of a file.
     Rules,
-    /// Lines of `pg_hosts.conf` of 19: host names, then files.
+    /// Lines of `pg_hosts.conf` (from version 19): host names, then files.
     Names,
 }
 
-/// Appends the files that a file of access rules or host names refers to, and those of included files.
+/// Adds the files to which a file of access rules or host names refers, and those of included files.
 fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Vec<PathBuf>) {
     let text = fs::read_to_string(data.join(file)).unwrap_or_default();
     if depth > MAX_DEPTH {
@@ -75,7 +76,7 @@ fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Ve
     }
 }
 
-/// Splits a line as the server does: at blanks and commas, except within double quotes, and without the comment.
+/// Splits a line as the server does: at white space and commas outside of double quotes, up to a comment.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {

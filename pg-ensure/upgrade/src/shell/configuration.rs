@@ -1,4 +1,4 @@
-//! The old cluster's configuration: where it is, what it says, how the new cluster has it.
+//! The old cluster's configuration: its location, its content, and its conversion for the new cluster.
 
 use super::error::UpgradeError;
 use super::files;
@@ -11,7 +11,8 @@ use crate::version::Major;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the folder of a cluster's configuration, if it is not the data folder.
+/// Returns the directory of a cluster's configuration: the requested one, or Debian's. `None` if it is the data
+/// directory.
 pub(super) fn config_folder(request: &Request, layout: &Layout) -> Option<PathBuf> {
     if let Some(named) = &request.old_config {
         return Some(named.clone());
@@ -24,15 +25,15 @@ pub(super) fn config_folder(request: &Request, layout: &Layout) -> Option<PathBu
     debian.join("postgresql.conf").exists().then_some(debian)
 }
 
-/// A configuration file of the old cluster, and how the new one has it.
+/// A configuration file of the old cluster, converted for the new version.
 #[derive(Clone, Debug)]
 pub(super) struct ConvertedFile {
-    /// Its path below the data folder.
+    /// Path relative to the directory of the configuration.
     pub(super) name: PathBuf,
     pub(super) text: String,
 }
 
-/// The configuration as it is carried over: the files, the edits, and what could not be carried.
+/// The converted configuration: files, edits, and remarks for the operator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Configuration {
     pub(super) files: Vec<ConvertedFile>,
@@ -40,8 +41,11 @@ pub(super) struct Configuration {
     pub(super) left: Vec<String>,
 }
 
-/// Reads the old configuration with what it includes, edits it, and lets the new server judge it: what that refuses is
-/// left out and named.
+/// Reads the old configuration with all included files, converts it, and lets the new server check it. Settings that
+/// the server rejects are commented out. Without `new_bin`, only known changes of parameters are applied.
+///
+/// # Errors
+/// Returns an [`UpgradeError`] if the new server cannot be run, or rejects the configuration for other reasons.
 pub(super) fn configuration(
     request: &Request,
     layout: &Layout,
@@ -57,13 +61,14 @@ pub(super) fn configuration(
     }
     let (old_data, new_data) = (layout.old_data.display().to_string(), layout.new_data.display().to_string());
     let mut refused: Vec<(String, String)> = Vec::new();
-    // Where the files lay outside of the data folder, the settings that say so would lead the new server astray.
+    // If the configuration is outside of the data directory, settings that name its location would mislead the new
+    // server.
     if folder != layout.old_data {
         for name in ["data_directory", "hba_file", "ident_file", "external_pid_file"] {
             refused.push((name.to_owned(), format!("the new cluster has its files in {new_data}")));
         }
     }
-    // Each round the server names what it refuses; what it reads late it names in a later round.
+    // The server reports some rejected settings only after others are removed, so the check is repeated.
     for _ in 0..8 {
         let mut result = Configuration { left: left.clone(), ..Configuration::default() };
         for (name, text) in &texts {
@@ -92,7 +97,8 @@ pub(super) fn configuration(
     Err(UpgradeError::Other("the new server keeps refusing the old configuration".to_owned()))
 }
 
-/// Reads a file and what it includes. Files outside of the folder stay where they are.
+/// Reads a file and the files that it includes. An included file outside of the directory is not carried over; it is
+/// added to `left`.
 fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String)>, left: &mut Vec<String>) {
     if depth > 10 || texts.iter().any(|(known, _)| known == name) {
         return;
@@ -106,7 +112,7 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
         if !setting.name.starts_with("include") {
             continue;
         }
-        // A path into the folder itself moves with it.
+        // A path into the directory itself is carried over.
         let inner = value.strip_prefix(folder).ok().map(Path::to_owned);
         if value.is_absolute() && inner.is_none() {
             left.push(format!(
@@ -125,7 +131,7 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
             }
             let is_empty = !texts.iter().any(|(name, _)| name.starts_with(&target));
             if is_empty && folder.join(&target).is_dir() {
-                // The server does not start if the folder is missing, as Debian's conf.d without files would be.
+                // The server does not start if the folder is missing, as an empty conf.d of Debian would be.
                 texts.push((target.join(".included"), "# include_dir needs this folder.\n".to_owned()));
             }
         } else {
@@ -134,7 +140,8 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
     }
 }
 
-/// Returns the settings in these files that the new server refuses.
+/// Returns the settings in these files that the new server rejects, each with the reason, determined by `postgres -C`
+/// in a temporary directory.
 fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(String, String)>, UpgradeError> {
     let failed = |source| UpgradeError::File {
         path: std::env::temp_dir(),
@@ -170,7 +177,7 @@ fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(Str
     Ok(found)
 }
 
-/// Rewrites the includes of a configuration that lie in the new data folder, which does not exist yet, to `folder`.
+/// Changes the includes of a configuration that refer to the new data directory, which does not exist yet, to `folder`.
 fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -185,8 +192,8 @@ fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     out
 }
 
-/// Returns the settings of roles and databases that the new server refuses, each with the reason. Without programs `bin`, only
-/// known removals are found.
+/// Returns the settings of roles, databases and functions that the new server rejects, each with the reason. Without
+/// programs `bin`, only known removals and renames are found.
 pub(super) fn refused_settings(
     stored: &[StoredSetting],
     (from, to): (Major, Major),
@@ -199,9 +206,9 @@ pub(super) fn refused_settings(
     };
     let mut left: Vec<&StoredSetting> = stored
         .iter()
-        // They are set for sessions alone, and a configuration file cannot hold them.
+        // Settings of sessions only, which a configuration file cannot contain.
         .filter(|setting| !["role", "session_authorization"].contains(&setting.name.as_str()))
-        // A configuration file cannot hold a name of three parts, which a server takes.
+        // A configuration file cannot contain a name of three parts, which the server accepts in a stored setting.
         .filter(|setting| setting.name.split('.').count() < 3 || !is_name(&setting.name))
         .collect();
     left.retain(|setting| {
@@ -211,7 +218,7 @@ pub(super) fn refused_settings(
         }
         valid
     });
-    // Values of one name may differ, and a file has room for one of them: each round has every name once.
+    // A file can contain only one value per name, so each round checks every name once.
     while !left.is_empty() {
         let mut round: Vec<&StoredSetting> = Vec::new();
         left.retain(|setting| {
@@ -221,7 +228,7 @@ pub(super) fn refused_settings(
             }
             taken
         });
-        // What the server reads late it names only once the rest is right.
+        // The server reports some rejected settings only after others are removed.
         for _ in 0..8 {
             let text: String =
                 round.iter().map(|one| format!("{} = {}\n", one.name, quoted(&one.value))).collect();
@@ -242,7 +249,7 @@ pub(super) fn refused_settings(
     Ok(refused)
 }
 
-/// Returns `true` for the names that a server takes from 15 on: identifiers with dots between.
+/// Returns `true` for a parameter name that the server accepts from version 15 on: identifiers joined by dots.
 fn is_name(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
     name.split('.').all(|part| {
@@ -250,7 +257,8 @@ fn is_name(name: &str) -> bool {
     })
 }
 
-/// Returns the paths of the old cluster's `pg_hba.conf` and `pg_ident.conf`.
+/// Returns the paths of the old cluster's `pg_hba.conf` and `pg_ident.conf`, in this order: from the catalog, else from
+/// the configuration, else the default.
 pub(super) fn access_files(
     request: &Request,
     layout: &Layout,
@@ -259,7 +267,7 @@ pub(super) fn access_files(
     let folder = config_folder(request, layout).unwrap_or_else(|| layout.old_data.clone());
     let private = layout.work.private();
     let pick = |named: Option<&String>, name: &str| {
-        // A private server has rules of its own, which are not the cluster's.
+        // A private server has access rules of its own, which do not belong to the cluster.
         let named = named.map(PathBuf::from).filter(|path| !path.starts_with(&private) && path.exists());
         named.unwrap_or_else(|| {
             let setting = if name == "pg_hba.conf" { "hba_file" } else { "ident_file" };
@@ -272,6 +280,8 @@ pub(super) fn access_files(
     )
 }
 
+/// Returns the path in the last setting with this name in `postgresql.conf`. `None` without one, or if the file does
+/// not exist.
 fn from_conf(folder: &Path, name: &str) -> Option<PathBuf> {
     let text = fs::read_to_string(folder.join("postgresql.conf")).ok()?;
     let found = settings(&text).into_iter().rfind(|setting| setting.name == name)?;

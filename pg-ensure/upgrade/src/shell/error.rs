@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Error of an upgrade. The journal contains its state, and a later run resumes from there.
+/// Error of an upgrade. The journal contains the state of the upgrade, and a later run resumes from there.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -16,7 +16,7 @@ pub enum UpgradeError {
     File {
         /// Path of the file or directory.
         path: PathBuf,
-        /// Operation that failed.
+        /// Description of the failed operation, such as `cannot be read`.
         doing: &'static str,
         /// Error of the operating system.
         #[source]
@@ -41,10 +41,10 @@ pub enum UpgradeError {
         /// Last lines of its output.
         words: String,
     },
-    /// The preflight reported obstacles; all findings.
+    /// The preflight reported obstacles; all findings, including notes.
     #[error("{} of {} findings stand in the way", .0.iter().filter(|f| f.severity >= crate::Severity::Consent).count(), .0.len())]
     Blocked(Vec<Finding>),
-    /// The requested transition is not possible.
+    /// The requested transition is not possible in the current state.
     #[error(transparent)]
     Transition(#[from] TransitionError),
     /// The journal cannot be read or parsed.
@@ -69,7 +69,7 @@ pub enum UpgradeError {
     ServiceNeeded {
         /// Name of the systemd unit.
         unit: String,
-        /// True if it has to be started, false if stopped.
+        /// `true` if the unit has to be started, `false` if stopped.
         start: bool,
     },
     /// Another error; its description.
@@ -77,8 +77,9 @@ pub enum UpgradeError {
     Other(String),
 }
 
-/// Converts an I/O error to an [`UpgradeError`] with its path.
+/// Conversion of an I/O error to an [`UpgradeError`] with a path.
 pub(super) trait WithPath<T> {
+    /// Adds the path and a description of the failed operation to an error.
     fn at(self, path: &Path, doing: &'static str) -> Result<T, UpgradeError>;
 }
 

@@ -1,4 +1,4 @@
-//! Files and folders: replaced atomically, measured, removed.
+//! File operations: atomic replacement, creation, removal, sizes.
 
 use super::error::{UpgradeError, WithPath};
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Replaces a file: the new content is synced before it takes the name.
+/// Replaces a file atomically and durably, with this mode.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), UpgradeError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
@@ -20,15 +20,15 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Upgr
     write().at(path, "cannot be written")
 }
 
-/// Creates a folder with its parents, for this account only, unless it exists.
+/// Creates a folder and its missing parents with mode 0700. Succeeds if it exists.
 pub(super) fn make(path: &Path) -> Result<(), UpgradeError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at(path, "cannot be made")
 }
 
-/// Creates a folder for this account only.
+/// Creates a folder that only this account may access.
 ///
 /// # Errors
-/// The folder exists and others own it or may access it.
+/// Returns an error if the folder exists and belongs to another account, or others may access it.
 pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
     make(path)?;
     let about = fs::symlink_metadata(path).at(path, "cannot be looked at")?;
@@ -39,7 +39,7 @@ pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
     Ok(())
 }
 
-/// Syncs a folder, so that its entries are durable.
+/// Syncs a folder, so that changes of its entries are durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), UpgradeError> {
     File::open(path).and_then(|folder| folder.sync_all()).at(path, "cannot be synced")
 }
@@ -53,7 +53,8 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), UpgradeError> {
     Ok(())
 }
 
-/// Removes a folder with what is in it, or nothing if it is not there. Links are not followed.
+/// Removes a file, or a folder with its content. Symbolic links are removed, not followed. Succeeds if the path does
+/// not exist.
 pub(super) fn remove(path: &Path) -> Result<(), UpgradeError> {
     match fs::symlink_metadata(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -63,15 +64,15 @@ pub(super) fn remove(path: &Path) -> Result<(), UpgradeError> {
     }
 }
 
-/// Appends a suffix to the last name of a path.
+/// Appends a suffix to the last component of a path.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Returns the bytes that the files of a folder occupy. Links are not followed; `skip` names folders at its top that are omitted.
-/// Files that vanish meanwhile do not count.
+/// Returns the disk usage of the files in a folder in bytes. Symbolic links are not followed; `skip` contains names of
+/// entries in the folder itself that are omitted. Files that disappear meanwhile, and an unreadable folder, count as 0.
 pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries
@@ -85,19 +86,19 @@ pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
         .sum()
 }
 
-/// Returns the bytes that are free for this account on a folder's filesystem.
+/// Returns the free space for this account on a folder's file system, in bytes.
 pub(super) fn free(path: &Path) -> Result<u64, UpgradeError> {
     let about = rustix::fs::statvfs(path).at(path, "cannot be measured")?;
     Ok(about.f_bavail * about.f_frsize)
 }
 
-/// Returns the nearest existing folder at or above a path, and its device number. `None` if none can be read.
+/// Returns the nearest existing path at or above a path, and its device number. `None` if none can be examined.
 pub(super) fn device(path: &Path) -> Option<(PathBuf, u64)> {
     let there = path.ancestors().find_map(|path| Some((path.to_owned(), fs::metadata(path).ok()?.dev())))?;
     Some(there)
 }
 
-/// Returns `true` if files in this folder can share their blocks, tried with files that have no name.
+/// Returns `true` if the file system supports cloning (FICLONE), which is tried with unnamed temporary files.
 pub(super) fn clones(folder: &Path) -> bool {
     let tried = || -> io::Result<()> {
         let mut source = tempfile::tempfile_in(folder)?;
@@ -109,7 +110,7 @@ pub(super) fn clones(folder: &Path) -> bool {
     tried().is_ok()
 }
 
-/// Returns `true` if the kernel copies between files in this folder.
+/// Returns `true` if `copy_file_range()` works in this folder, which is tried with unnamed temporary files.
 pub(super) fn copies_in_kernel(folder: &Path) -> bool {
     let tried = || -> io::Result<bool> {
         let mut source = tempfile::tempfile_in(folder)?;
@@ -121,7 +122,8 @@ pub(super) fn copies_in_kernel(folder: &Path) -> bool {
     tried().unwrap_or(false)
 }
 
-/// Returns the names in a folder, sorted. Empty if it cannot be read.
+/// Returns the names of a folder's entries, sorted. Empty if the folder cannot be read. Names that are not UTF-8 are
+/// omitted.
 pub(super) fn names(path: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
     let mut names: Vec<String> =

@@ -1,4 +1,4 @@
-//! Gathers the facts that the preflight judges.
+//! Gathering of the facts that the preflight evaluates.
 
 use super::configuration::{self, access_files, config_folder, configuration};
 use super::error::UpgradeError;
@@ -20,11 +20,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Returns the name of the account of this process.
+/// Returns the name of the account of this process, or its number if it has no name.
 pub(super) fn account() -> String {
     name_of(rustix::process::geteuid().as_raw())
 }
 
+/// Returns the name of a user id, or the number if it has no name.
 fn name_of(uid: u32) -> String {
     let output = std::process::Command::new("id").args(["-un", &uid.to_string()]).output();
     let name = output.ok().filter(|output| output.status.success());
@@ -32,14 +33,14 @@ fn name_of(uid: u32) -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| uid.to_string())
 }
 
-/// Reads a cluster's control file.
+/// Reads a cluster's control file by `pg_controldata`. The error is a description.
 pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
     let text =
         output(command(bin, "pg_controldata", "").arg("-D").arg(data)).map_err(|why| why.to_string())?;
     control_data(&text).map_err(|why| why.to_string())
 }
 
-/// Finds the programs of the old and the new version.
+/// Finds the programs of the old and the new version, in this order.
 pub(super) fn programs(request: &Request) -> (Programs, Programs) {
     let both = ["pg_basebackup", "pg_verifybackup"];
     let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
@@ -58,6 +59,7 @@ pub(super) fn programs(request: &Request) -> (Programs, Programs) {
     (old, new)
 }
 
+/// Examines the old data directory. `None` if it does not exist. Without programs `bin`, the control file is not read.
 fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<OldFolder> {
     let data = &layout.old_data;
     let about = fs::metadata(data).ok().filter(fs::Metadata::is_dir)?;
@@ -103,15 +105,16 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
     })
 }
 
-/// Returns the systemd service of a process, if its name contains `postgres`. `None` otherwise.
+/// Returns the systemd service of a process, if the service's name contains `postgres`. `None` otherwise.
 fn unit(pid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mut units = path.split('/').filter(|part| part.ends_with(".service"));
-    // A server that somebody started from a shell belongs to the shell's service.
+    // A server that was started from a shell belongs to the service of the shell.
     units.rfind(|unit| unit.contains("postgres")).map(str::to_owned)
 }
 
+/// Returns the state of the new data directory.
 fn target(layout: &Layout) -> NewFolderState {
     let there = fs::symlink_metadata(&layout.new_data).is_ok();
     let device = |path: &Path| files::device(path).map(|(_, device)| device);
@@ -126,7 +129,8 @@ fn target(layout: &Layout) -> NewFolderState {
     }
 }
 
-/// Returns the folders of the write-ahead log. `None` if it lies in the data folder and is to stay there.
+/// Returns the WAL directories of the old and the new cluster. `None` if the old one is in the data directory, and no
+/// other is requested for the new one.
 fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
     let link = layout.old_data.join("pg_wal");
     let old = fs::read_link(&link).ok().map(|to| link.parent().unwrap_or(&link).join(to));
@@ -139,7 +143,7 @@ fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
     }
 }
 
-/// Returns the filesystems that are written to, each once, with the space needed on it.
+/// Returns the file systems to which the upgrade writes, each once, with the required space.
 fn disk_space(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<DiskSpace> {
     let mut disk_space: BTreeMap<u64, DiskSpace> = BTreeMap::new();
     let mut add = |path: &Path, data: u64, backup: u64| {
@@ -160,14 +164,15 @@ fn disk_space(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<Di
     let all = own + spaces.iter().map(|space| space.bytes).sum::<u64>();
     match backup {
         Backup::Base(path) => add(path.parent().unwrap_or(Path::new("/")), 0, all + log.min(64 << 20)),
-        // A dump has no indexes and no dead rows, but text takes room: the size of the data is a fair bound.
+        // A dump contains neither indexes nor dead rows, but text needs more space: the size of the data is a
+        // reasonable bound.
         Backup::Dump(path) => add(path.parent().unwrap_or(Path::new("/")), 0, all),
         Backup::Asserted(_) => {}
     }
     disk_space.into_values().collect()
 }
 
-/// Returns candidates for the superuser's name: the one asked for, the account's own, `postgres`.
+/// Returns candidates for the superuser's name: the requested one, or the account's own and `postgres`.
 fn candidates(request: &Request) -> Vec<String> {
     let mut names: Vec<String> = request.superuser.iter().cloned().collect();
     if names.is_empty() {
@@ -177,7 +182,8 @@ fn candidates(request: &Request) -> Vec<String> {
     names
 }
 
-/// Asks a server everything, in all its databases.
+/// Queries everything that the preflight needs from a server, in all databases that accept connections. `from` is the
+/// major version.
 pub(super) fn catalog(
     bin: &Path,
     id: &str,
@@ -233,7 +239,7 @@ pub(super) fn catalog(
         let columns = socket.ask(bin, id, database, queries::COLUMN_TYPES)?;
         catalog.columns.extend(columns.lines().map(|column| (database.clone(), column.to_owned())));
     }
-    // A role whose sessions load a library that is not there could no longer log in.
+    // A role whose sessions load a library that is missing could not log in any more.
     for setting in &catalog.settings {
         if ["session_preload_libraries", "local_preload_libraries"].contains(&setting.name.as_str()) {
             let names = setting.value.split(',').map(|name| name.trim_matches([' ', '"']).to_owned());
@@ -247,8 +253,8 @@ pub(super) fn catalog(
     Ok(catalog)
 }
 
-/// Returns the inactive replication slots that still have changes to be read. The second value is the error of a plugin that could
-/// not be asked.
+/// Returns the logical slots without a consumer that have unread changes. The second value is the error if the plugin
+/// could not be queried, `None` if the changes are certain.
 fn unread_slots(
     bin: &Path,
     id: &str,
@@ -278,7 +284,7 @@ fn unread_slots(
     Ok(unread)
 }
 
-/// Returns the options that a running server was started with, without those for its folder and its configuration file.
+/// Returns the command-line options of a running server, without those for its data directory and configuration file.
 fn options(data: &Path) -> Vec<String> {
     let text = fs::read_to_string(data.join("postmaster.opts")).unwrap_or_default();
     // The file quotes every option: `/bin/postgres "-D" "/data" "-p" "5433"`.
@@ -304,8 +310,8 @@ fn options(data: &Path) -> Vec<String> {
     options
 }
 
-/// Reads the catalog of the old server. With `may_start`, a stopped server is started privately for it. Also returns whether
-/// replication connections are possible, if that was tested.
+/// Queries the old server: the running one, or with `may_start` a stopped one, which is started privately. Also returns
+/// the result of a replication login, `None` if it was not tried.
 pub(super) fn ask(
     request: &Request,
     layout: &Layout,
@@ -354,7 +360,7 @@ pub(super) fn ask(
     Ok((CatalogQuery::Yes(Box::new(catalog)), None))
 }
 
-/// Asks a private server as the first of these roles that is the superuser.
+/// Queries a private server as the first of these roles that is a superuser. `None` if none of them is.
 fn ask_private(
     home: &ServerFolder,
     layout: &Layout,
@@ -369,7 +375,7 @@ fn ask_private(
     let mut asked = Ok(None);
     for role in roles {
         let socket = ServerAddress { user: role.clone(), ..private.socket.clone() };
-        // A role that is not there, or may not look, is not it.
+        // A role that does not exist or cannot read pg_authid is not a superuser.
         if socket.ask(new_bin, id, "template1", "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;").is_ok() {
             asked = catalog(new_bin, id, &socket, from).map(Some);
             break;
@@ -379,7 +385,8 @@ fn ask_private(
     asked
 }
 
-/// Returns the name of the bootstrap superuser. Runs the stopped server in single-user mode, which needs no login.
+/// Returns the name of the bootstrap superuser, queried from the stopped server in single-user mode, which requires no
+/// login.
 fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     use std::io::Write as _;
     use std::process::Stdio;
@@ -422,7 +429,11 @@ fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     })
 }
 
-/// Gathers the facts that the preflight judges. With `may_start`, a stopped server is started on a private socket to be asked.
+/// Gathers the facts that the preflight evaluates. With `may_start`, a stopped server is started privately to be
+/// queried.
+///
+/// # Errors
+/// Returns an [`UpgradeError`] if a required program cannot be run, or a server cannot be started or queried.
 pub(super) fn facts(
     request: &Request,
     layout: &Layout,
@@ -444,7 +455,7 @@ pub(super) fn facts(
     let (mut asked, mut replication_login) = (CatalogQuery::No, None);
     let mut edits = Vec::new();
     let mut verdict = HbaComparison::Unchecked;
-    // Without the new programs the old ones ask, and what the new server refuses is known from tables alone.
+    // Without the new programs, the old ones are used for queries, and rejected settings are known from tables only.
     let new_bin = new_programs.folder.as_ref().filter(|_| new_programs.version.is_some());
     if let (Some(old), Some(old_bin)) = (&old, &old_programs.folder)
         && old_programs.version.is_some()
@@ -508,8 +519,8 @@ pub(super) fn facts(
     })
 }
 
-/// Returns the options whose names do not occur in the new server's program: a security fix of the old version may have added an
-/// option that an older minor version of the new one refuses in the middle of a transfer.
+/// Returns the column options whose names do not occur in the new server's executable. A security fix of the old
+/// version may have added an option that an older minor version of the new one rejects during the transfer.
 fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
     if options.is_empty() {
         return Vec::new();
@@ -520,7 +531,7 @@ fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
     options.iter().filter(known).cloned().collect()
 }
 
-/// Creates the private folder of a work folder, accessible to this account only.
+/// Creates the private folder of a work folder, which only this account may access.
 pub(super) fn private_folder(work: &WorkFolder) -> Result<(), UpgradeError> {
     files::make_own(&work.private())
 }

@@ -1,4 +1,4 @@
-//! Removal of old clusters after a retention time.
+//! Garbage collection: removal of old clusters after a retention time.
 
 use super::error::UpgradeError;
 use super::journal::{WorkFolder, now};
@@ -14,14 +14,14 @@ use std::time::Duration;
 /// Result of [`collect`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
-    /// Removed directories and files, each with its size in bytes.
+    /// Removed directories and files, each with its size in bytes. In a dry run, those that would be removed.
     pub removed: Vec<(PathBuf, u64)>,
     /// Clusters that were kept, each with the reason.
     pub kept: Vec<String>,
 }
 
-/// Removes the old clusters of completed upgrades whose journals are in a directory and that ended at least
-/// `older_than` ago; with `backups`, their backups too. With `dry`, nothing is removed, but the result is the same.
+/// Removes the old clusters of completed upgrades that ended at least `older_than` ago and whose journals are in
+/// `base`; with `backups`, their backups too. With `dry`, nothing is removed, but the report is the same.
 ///
 /// # Errors
 /// Returns an [`UpgradeError`] if a journal cannot be read, an upgrade is locked, or a directory cannot be removed.
@@ -50,6 +50,7 @@ pub fn collect(
     Ok(garbage)
 }
 
+/// Checks that an old cluster may be removed. The error is the reason why not.
 fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     let choices = &record.choices;
     if record.state != State::Done {
@@ -83,6 +84,8 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     Ok(())
 }
 
+/// Removes an old cluster with its directories in tablespaces and, with `backups`, its backup, and adds each path to
+/// the report.
 fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> Result<(), UpgradeError> {
     let choices = &record.choices;
     let mut paths = Vec::new();
@@ -97,8 +100,8 @@ fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> 
         let all = [path.clone(), files::beside(path, ".tablespaces")];
         paths.extend(all.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()));
     }
-    // Under another name first, so that half of it is never taken for a cluster; and last, since it says where the
-    // tablespaces are.
+    // The data directory is renamed first, so that a partly removed one is not taken for a cluster, and removed last,
+    // since it contains the locations of the tablespaces.
     if !record.removed {
         paths.push(choices.old_data.clone());
     }
@@ -124,7 +127,7 @@ fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> 
 }
 
 impl Upgrade {
-    /// Returns the directory whose upgrades [`collect`] examines.
+    /// Returns the directory that contains the clusters and the journals.
     #[must_use]
     pub fn base(&self) -> &Path {
         &self.request.base

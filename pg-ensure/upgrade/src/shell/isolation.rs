@@ -1,9 +1,10 @@
-//! The settings that keep the clusters of a rehearsal to themselves.
+//! Settings that isolate the clusters of a rehearsal.
 
 use super::journal::WorkFolder;
 use crate::conf::quoted;
 
-/// Returns the text of a `postgresql.auto.conf` with the settings that keep a cluster to itself at its end.
+/// Appends settings to the text of a `postgresql.auto.conf` that isolate a cluster: no TCP, a private socket, no
+/// archiving, no replication, no background workers.
 pub(super) fn isolated(text: &str, work: &WorkFolder) -> String {
     let mut out = text.to_owned();
     if !out.is_empty() && !out.ends_with('\n') {

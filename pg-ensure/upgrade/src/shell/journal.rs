@@ -1,4 +1,4 @@
-//! The journal on the disk, and the lock.
+//! The journal on disk, the lock, and the directories of an upgrade.
 
 use super::error::{UpgradeError, WithPath};
 use super::files;
@@ -10,13 +10,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Returns the milliseconds since 1970.
+/// Returns the milliseconds since 1970-01-01 UTC.
 pub(super) fn now() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The folder in which an upgrade keeps what it knows: the journal, the lock, the inventory, logs and reports.
+/// The work folder of an upgrade: journal, lock, inventory, logs and reports.
 #[derive(Clone, Debug)]
 pub(super) struct WorkFolder {
     pub(super) folder: PathBuf,
@@ -38,11 +38,12 @@ impl WorkFolder {
         self.folder.join("logs")
     }
 
-    /// Returns the folder of private servers' sockets and access rules. It is below `/tmp` if the path of a socket would be too
-    /// long.
+    /// Returns the folder of private servers' sockets and access rules: in the work folder, or below `/tmp` if the path
+    /// of a socket would be too long.
     pub(super) fn private(&self) -> PathBuf {
         let beside = self.folder.join("private");
-        // The system's limit is 107 bytes; then a short folder is used, named after the long one.
+        // The path of a Unix-domain socket has at most 107 bytes. A longer one is replaced by a short path that is
+        // derived from it.
         if beside.as_os_str().len() + "/.s.PGSQL.50432".len() <= 107 {
             return beside;
         }
@@ -51,7 +52,10 @@ impl WorkFolder {
         PathBuf::from(format!("/tmp/.upgrade-pg-cluster-{:016x}", hasher.finish()))
     }
 
-    /// Reads the record, if there is one.
+    /// Reads the journal. `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns an [`UpgradeError`] if the journal cannot be read or parsed, or has another format version.
     pub(super) fn load(&self) -> Result<Option<Record>, UpgradeError> {
         let path = self.journal();
         let text = match fs::read(&path) {
@@ -70,18 +74,18 @@ impl WorkFolder {
         Ok(Some(record))
     }
 
-    /// Writes the journal durably, replacing the file.
+    /// Writes the journal atomically and durably.
     pub(super) fn store(&self, record: &Record) -> Result<(), UpgradeError> {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|why| UpgradeError::Journal { path: self.journal(), why: why.to_string() })?;
         files::replace(&self.journal(), &text, 0o600)
     }
 
-    /// Locks the work folder against other runs until the file is dropped, without waiting. The file is kept, since two runs could
-    /// otherwise lock different files.
+    /// Locks the work folder against other runs until the returned file is dropped. Does not wait. The lock file is
+    /// never removed, since two runs could otherwise lock different files.
     ///
     /// # Errors
-    /// [`UpgradeError::Locked`] if another run holds the lock.
+    /// Returns [`UpgradeError::Locked`] if another run holds the lock.
     pub(super) fn lock(&self) -> Result<File, UpgradeError> {
         files::make(&self.folder)?;
         let path = self.folder.join("lock");
@@ -100,7 +104,7 @@ impl WorkFolder {
     }
 }
 
-/// The folders of an upgrade.
+/// The directories of an upgrade.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) old_data: PathBuf,
@@ -108,12 +112,14 @@ pub(super) struct Layout {
     pub(super) staging: PathBuf,
     backup: PathBuf,
     pub(super) work: WorkFolder,
-    /// `main` where folders have a cluster's name below the version's, as on Debian.
+    /// Name of the cluster, such as `main`, if the data directories are below a directory of this name, as on Debian.
+    /// `None` otherwise.
     pub(super) cluster: Option<String>,
 }
 
 impl Layout {
-    /// Returns the default backup folder: beside the clusters, under a free name.
+    /// Returns the default path of the backup: beside the clusters, with the first number as suffix whose path does not
+    /// exist.
     pub(super) fn backup(&self) -> PathBuf {
         let free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
         let numbered = (2..).map(|number: u32| files::beside(&self.backup, &format!("-{number}")));
@@ -121,8 +127,8 @@ impl Layout {
     }
 }
 
-/// Finds the folders for a base. Below a version there may be a cluster's name: the given one, or `main` where only
-/// that has a cluster.
+/// Determines the directories of an upgrade below `base`. The data directories are in a subdirectory `cluster`, or
+/// `main` if only that contains a cluster. `old` and `new` override the data directories.
 pub(super) fn layout(
     base: &Path,
     from: impl std::fmt::Display,

@@ -1,4 +1,4 @@
-//! Processes that a killed run left behind: its programs and private servers.
+//! Processes that an interrupted run left behind: programs and private servers.
 
 use super::error::UpgradeError;
 use super::journal::WorkFolder;
@@ -9,13 +9,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The time limit for the end of all processes.
+/// Time limit for the end of all processes.
 const END_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Ends the processes of an earlier run of this upgrade: programs by SIGKILL, servers by a fast shutdown. Waits for their end.
+/// Ends the processes of an earlier run of this upgrade: programs by SIGKILL, private servers (also those of pg_upgrade
+/// on `folders`) by a fast shutdown. Waits for their end.
 ///
 /// # Errors
-/// A process does not end within [`END_TIMEOUT`].
+/// Returns an [`UpgradeError`] if a process does not end within [`END_TIMEOUT`].
 pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
     let began = Instant::now();
     loop {
@@ -33,7 +34,7 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
     loop {
         let mut servers = marked_processes(id, true);
         for folder in folders {
-            // pg_upgrade's own servers have the same folder for their socket.
+            // pg_upgrade's own servers have the same socket folder.
             servers.extend(
                 running_pid_file(folder)
                     .filter(|file| Path::new(&file.socket) == private)
@@ -55,10 +56,10 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
     }
 }
 
-/// Sleeps 10 ms.
+/// Sleeps for 10 ms.
 ///
 /// # Errors
-/// More than [`END_TIMEOUT`] has passed since `began`.
+/// Returns an [`UpgradeError`] if more than [`END_TIMEOUT`] has passed since `began`.
 fn wait(began: Instant, what: &str) -> Result<(), UpgradeError> {
     if began.elapsed() > END_TIMEOUT {
         return Err(UpgradeError::Other(format!("{what}: end them, then run again")));
@@ -67,14 +68,16 @@ fn wait(began: Instant, what: &str) -> Result<(), UpgradeError> {
     Ok(())
 }
 
+/// Sends a signal to a process. Errors are ignored.
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Returns the processes with the mark of this upgrade: its servers, or all others.
+/// Returns the ids of the processes with the mark of this upgrade in their environment: its servers, or with `servers`
+/// unset all others.
 fn marked_processes(id: &str, servers: bool) -> Vec<u32> {
     let mark = format!("{MARK}={id}");
     let own = std::process::id();

@@ -1,4 +1,4 @@
-//! The shell: folders, processes, the journal.
+//! The I/O shell of an upgrade: directories, processes, the journal.
 
 mod across;
 mod after;

@@ -1,7 +1,7 @@
-//! The questions that servers are asked. Each works on every version from 13 on: columns that came later are read
-//! through `to_jsonb`, which gives null for what is not there.
+//! SQL queries. Each works on every version from 13 on: columns of later versions are read through `to_jsonb`, which
+//! gives null if they do not exist.
 
-/// Facts about the whole cluster as one JSON object. Can be asked in any database.
+/// Query for facts about the whole cluster as one JSON object. Can be executed in any database.
 pub(super) const CATALOG: &str = "\
 SET search_path = pg_catalog;
 SELECT json_build_object(
@@ -46,12 +46,13 @@ SELECT json_build_object(
  'ident_file', current_setting('ident_file'), 'options', '[]'::json, 'column_options', '[]'::json, 'unlogged', '[]'::json);
 ";
 
-/// The version that each database's collation has now; from 15.
+/// Query for the actual collation version of each database (from version 15).
 pub(super) const ACTUAL: &str = "\
 SELECT datname, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database;
 ";
 
-/// A database's extensions, whether a column asks for lz4, the options that columns have, whether a table is unlogged.
+/// Queries for a database's extensions, use of lz4, column options, unlogged tables, collations, libraries, and objects
+/// that an upgrade rejects. The first column is a letter for the kind of row.
 pub(super) const EXTENSIONS: &str = "\
 SELECT 'e', extname FROM pg_catalog.pg_extension ORDER BY 2;
 SELECT 'z', 'lz4' FROM pg_catalog.pg_attribute a WHERE pg_catalog.to_jsonb(a)->>'attcompression' = 'l' LIMIT 1;
@@ -78,7 +79,7 @@ SELECT 'g', indexrelid::regclass FROM pg_catalog.pg_index JOIN pg_catalog.pg_opc
   WHERE opcname IN ('gist_inet_ops', 'gist_cidr_ops');
 ";
 
-/// Settings of a database's functions, as JSON.
+/// Query for the settings of a database's functions, as JSON.
 pub(super) const FUNCTION_SETTINGS: &str = "\
 SET search_path = pg_catalog;
 SELECT coalesce(json_agg(json_build_object('holder', format('function %s in database %I', p.oid::regprocedure, current_database()),
@@ -87,8 +88,8 @@ SELECT coalesce(json_agg(json_build_object('holder', format('function %s in data
     '[]') FROM pg_proc p, unnest(proconfig) one WHERE p.oid >= 16384;
 ";
 
-/// Columns whose types refer to the catalog by number or are rows of the system's own tables, directly or within domains,
-/// arrays, composite types and ranges: the types of `pg_upgrade`'s own check.
+/// Query for columns whose types refer to the catalog by OID or are rows of system tables, directly or inside domains,
+/// arrays, composite types and ranges: the types that `pg_upgrade` checks too.
 pub(super) const COLUMN_TYPES: &str = "\
 SET search_path = pg_catalog;
 WITH RECURSIVE found (oid, base) AS (
@@ -106,7 +107,8 @@ SELECT format('%s.%I %s', a.attrelid::regclass, attname, base) FROM pg_attribute
   AND nspname !~ '^pg_(toast|temp_)' ORDER BY 1;
 ";
 
-/// Logical slots without a consumer: name, database, true if the write-ahead log has gone on since they were read.
+/// Query for logical slots without a consumer: name, database, and true if WAL was written since the slot was last
+/// read.
 pub(super) const IDLE_SLOTS: &str = "\
 SELECT slot_name, database, confirmed_flush_lsn < pg_catalog.pg_current_wal_insert_lsn() FROM pg_catalog.pg_replication_slots s
   WHERE slot_type = 'logical' AND NOT temporary AND NOT active AND confirmed_flush_lsn IS NOT NULL
@@ -114,7 +116,7 @@ SELECT slot_name, database, confirmed_flush_lsn < pg_catalog.pg_current_wal_inse
   AND pg_catalog.to_jsonb(s)->>'invalidation_reason' IS NULL;
 ";
 
-/// The inventory of the whole cluster.
+/// Inventory query for the whole cluster.
 pub(super) const INVENTORY_CLUSTER: &str = "\
 SET search_path = pg_catalog; SET extra_float_digits = 0;
 SELECT 'database/' || datname, format('owner=%s encoding=%s provider=%s collate=%s ctype=%s locale=%s limit=%s connect=%s template=%s',
@@ -133,9 +135,9 @@ SELECT 'setting/' || coalesce(datname, '*') || '/' || CASE setrole WHEN 0 THEN '
   FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase;
 ";
 
-/// The inventory of one database. Rows are counted in tables of up to 64 pages, and in a sample of those up to 2000, chosen by
-/// their names so that both clusters have the same ones; of every other table the size is compared. Nothing is written:
-/// the consumers of logical slots could not follow.
+/// Inventory query for one database. Rows are counted in tables of up to 64 pages and in a sample of those of up to
+/// 2000 pages, at most 100 in total, chosen by the hash of their names, so that both clusters have the same sample. Of
+/// all tables the size is compared. Nothing is written, since consumers of logical slots could not follow.
 pub(super) const INVENTORY_DATABASE: &str = "\
 SET search_path = pg_catalog;
 \\set own '(SELECT oid FROM pg_namespace WHERE nspname NOT IN (''pg_catalog'', ''information_schema'') AND nspname !~ ''^pg_(toast|temp)'')'
@@ -169,7 +171,8 @@ SELECT format('SELECT %L, count(*) FROM ONLY %s', 'rows/' || name, name) FROM (
 \\gexec
 ";
 
-/// Selects the collations whose recorded version differs from the current one: `d` for the database's own, `c` for others.
+/// Query for the collations whose recorded version differs from the current one: `d` for the database's own, `c` for
+/// others.
 pub(super) const RECOLLATED: &str = "\
 SELECT 'd', datname FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
   AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid);
@@ -180,8 +183,8 @@ SELECT 'c', pg_catalog.format('%I.%I', nspname, collname) FROM pg_catalog.pg_col
     WHERE c.oid = ANY (indcollation)));
 ";
 
-/// Every index that may be sorted by a changed collation: by its columns' collations, or by an expression or a condition,
-/// which may compare texts within. Follows [`RECOLLATED`]; `%CONCURRENTLY%` is put in.
+/// Query for statements that rebuild every index that a changed collation may affect: through the collations of its
+/// columns, or through an expression or a predicate. `%CONCURRENTLY%` has to be replaced.
 pub(super) const REINDEX: &str = "\
 SELECT format('REINDEX INDEX%CONCURRENTLY% %s', indexrelid::pg_catalog.regclass)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = indexrelid
@@ -195,20 +198,21 @@ AND (indexprs IS NOT NULL OR indpred IS NOT NULL OR EXISTS (
 ORDER BY pg_catalog.pg_relation_size(indexrelid)
 ";
 
-/// Tables that are partitioned by ranges or lists of texts: a new order may put rows elsewhere.
+/// Query for tables that are partitioned by ranges or lists of text: with a new order, rows may belong to other
+/// partitions.
 pub(super) const TEXT_PARTITIONS: &str = "\
 SELECT partrelid::regclass FROM pg_catalog.pg_partitioned_table WHERE partstrat IN ('r', 'l')
   AND EXISTS (SELECT FROM unnest(partcollation) one WHERE one <> 0);
 ";
 
-/// Indexes that an interrupted concurrent rebuild left behind.
+/// Drops the indexes that an interrupted REINDEX CONCURRENTLY left behind.
 pub(super) const HALF_BUILT: &str = "\
 SELECT format('DROP INDEX IF EXISTS %s', indexrelid::pg_catalog.regclass) FROM pg_catalog.pg_index
   JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND relname ~ '_ccnew[0-9]*$'
 \\gexec
 ";
 
-/// Records the new versions of changed collations, once their indexes are in order.
+/// Records the current versions of changed collations, after their indexes were rebuilt.
 pub(super) const REFRESH: &str = "\
 SELECT format('ALTER DATABASE %I REFRESH COLLATION VERSION', datname) FROM pg_catalog.pg_database
   WHERE datname = pg_catalog.current_database()
@@ -220,7 +224,7 @@ SELECT format('ALTER COLLATION %I.%I REFRESH VERSION', nspname, collname) FROM p
 \\gexec
 ";
 
-/// Extensions that have a newer version than the one that is installed.
+/// Query for extensions whose default version differs from the installed one: name, installed version, default version.
 pub(super) const OUTDATED: &str = "\
 SELECT name, installed_version, default_version FROM pg_catalog.pg_available_extensions
   WHERE installed_version <> default_version ORDER BY name;

@@ -1,8 +1,8 @@
-//! A rehearsal: the whole upgrade of a copy, beside the running server, and thrown away.
+//! Rehearsal: the whole upgrade of a copy, beside the running server. The copy is removed afterwards.
 //!
-//! The copy never acts on the world. Before its first start it has a configuration of its own: no TCP, its socket in a folder
-//! of this account alone, no archiving, no background workers, so that neither subscriptions nor libraries of extensions do
-//! anything, and nothing that the running server writes to.
+//! The copy is isolated from other systems. Before its first start it gets its own configuration: no TCP, a socket in a
+//! folder of this account only, no archiving and no background workers, so that neither subscriptions nor libraries of
+//! extensions have an effect, and no files that the running server writes.
 
 use super::after::inventory_of;
 use super::configuration::config_folder;
@@ -25,41 +25,42 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// Bytes that a rehearsal needs in addition to the data: logs of two clusters, and the new one's catalogs.
+/// Space in bytes that a rehearsal needs in addition to the data: WAL of two clusters, and the catalogs of the new one.
 const MIN_FREE_SPACE: u64 = 512 << 20;
 
 /// Options of a rehearsal.
 #[derive(Clone, Debug, Default)]
 pub struct RehearsalOptions {
-    /// Directory for the copy. `None` selects one beside the clusters.
+    /// Directory for the copy. `None` selects the base directory of the clusters.
     pub at: Option<PathBuf>,
-    /// Maximum rate of the copy, in the format of `pg_basebackup --max-rate`.
+    /// Maximum rate of the copy, in the format of `pg_basebackup --max-rate`. `None` for no limit.
     pub max_rate: Option<String>,
 }
 
 /// Result of a successful rehearsal.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Rehearsal {
-    /// Findings of the preflight on the running server.
+    /// Findings of the preflight for the running server.
     pub findings: Vec<Finding>,
     /// Record of the upgrade of the copy.
     pub record: Record,
     /// Size of the copy in bytes.
     pub copied: u64,
-    /// Duration of the copy in milliseconds.
+    /// Duration of copying, in milliseconds.
     pub copying: u64,
     /// Time without a server in the rehearsal, in milliseconds.
     pub measured: u64,
-    /// Minimum and maximum of the expected outage, in milliseconds.
+    /// Minimum and maximum of the expected outage, in this order, in milliseconds.
     pub outage: (u64, u64),
 }
 
 impl Upgrade {
-    /// Rehearses the upgrade on a copy of the running cluster, which is removed afterwards in any case. The running server is only
-    /// read.
+    /// Rehearses the upgrade on a copy of the running cluster, which is removed afterwards in any case. The running
+    /// server is only read. Findings that require consent are accepted.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`] with the obstacles to the upgrade, or the error of the rehearsal.
+    /// Returns an [`UpgradeError`] if the upgrade has obstacles, an upgrade is in progress, the old server is not
+    /// running, or the rehearsal fails.
     pub fn rehearse(
         &self,
         rehearsing: &RehearsalOptions,
@@ -82,7 +83,7 @@ impl Upgrade {
                 "an upgrade is under way: finish it or roll it back first".to_owned(),
             ));
         }
-        // What its owner has to agree to is a matter of the upgrade itself.
+        // Consent is required for the upgrade itself only.
         if plan.findings.iter().any(|finding| finding.severity > Severity::Consent) {
             return Err(UpgradeError::Blocked(plan.findings));
         }
@@ -97,25 +98,26 @@ impl Upgrade {
         rehearsal.clear()?;
         let result = rehearsal.play(&plan, hba, services, observer);
         let cleared = rehearsal.clear().and_then(|()| files::remove(&rehearsal.folder));
-        // What went wrong first is what is to be said.
+        // The first error is reported.
         let result = result?;
         cleared?;
         Ok(result)
     }
 }
 
-/// The folder of a rehearsal and the upgrade in it.
+/// The directory of a rehearsal, and the upgrade in it.
 struct Stage<'r> {
     request: &'r Request,
     real: &'r Layout,
     max_rate: Option<&'r str>,
     folder: PathBuf,
     layout: Layout,
-    /// The mark of processes that the rehearsal starts itself.
+    /// Mark of the processes that the rehearsal starts itself.
     id: String,
 }
 
 impl<'r> Stage<'r> {
+    /// Creates the directory of a rehearsal, which only this account may access.
     fn new(
         request: &'r Request,
         real: &'r Layout,
@@ -137,16 +139,18 @@ impl<'r> Stage<'r> {
         &self.layout.work
     }
 
-    /// Returns the folder of the copy's configuration. `None` if the cluster's configuration is in its data folder.
+    /// Returns the directory of the copy's configuration. `None` if the cluster's configuration is in its data
+    /// directory.
     fn configuration(&self) -> Option<PathBuf> {
         config_folder(self.request, self.real).map(|_| self.folder.join("configuration"))
     }
 
+    /// Locks the directory against other rehearsals.
     fn lock(&self) -> Result<File, UpgradeError> {
         WorkFolder { folder: self.folder.clone() }.lock()
     }
 
-    /// Ends the processes of this or an earlier rehearsal, and removes everything in its folder but the lock.
+    /// Ends the processes of this or an earlier rehearsal, and removes everything in its directory except the lock.
     fn clear(&self) -> Result<(), UpgradeError> {
         let folders = [&self.layout.old_data, &self.layout.new_data, &self.layout.staging];
         let folders: Vec<&Path> = folders.iter().map(|folder| folder.as_path()).collect();
@@ -167,6 +171,7 @@ impl<'r> Stage<'r> {
         Ok(())
     }
 
+    /// Copies the running cluster, upgrades the copy, and checks that the new server answers. Returns the durations.
     fn play(
         &self,
         plan: &Plan,
@@ -232,7 +237,7 @@ impl<'r> Stage<'r> {
                 Err(why) => return Err(why),
             }
         };
-        // The new server answers, as it would its clients.
+        // The new server must answer, as it would to clients.
         inventory_of(&new_bin, &self.layout.new_data, &catalog.superuser)?;
         let measured = without_server(&record);
         Ok(Rehearsal {
@@ -245,7 +250,7 @@ impl<'r> Stage<'r> {
         })
     }
 
-    /// Asks for the room before the work.
+    /// Checks the free space before the copy. With `twice`, the transfer needs the size of the data again.
     fn ensure_disk_space(&self, twice: bool) -> Result<(), UpgradeError> {
         let links = self.real.old_data.join("pg_tblspc");
         let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
@@ -263,7 +268,7 @@ impl<'r> Stage<'r> {
         Ok(())
     }
 
-    /// Copies the running cluster, and gives the copy a configuration of its own.
+    /// Copies the running cluster by `pg_basebackup`, and isolates the copy.
     fn copy(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let copy = &self.layout.old_data;
         let socket = server::running_server(&self.real.old_data, &catalog.superuser)?;
@@ -286,12 +291,13 @@ impl<'r> Stage<'r> {
             copy_configuration(&from, &to, true)?;
             return self.isolate(&to);
         }
-        // Links into another folder, as NixOS makes them, are not in a base backup.
+        // Files behind symbolic links, as on NixOS, are not part of a base backup.
         copy_configuration(&self.real.old_data, copy, false)?;
         self.isolate(copy)
     }
 
-    /// Writes the settings that keep the copy to itself, after all that could say otherwise.
+    /// Writes the settings that isolate the copy, so that they override all others. `folder` is that of the
+    /// configuration.
     fn isolate(&self, folder: &Path) -> Result<(), UpgradeError> {
         let private = self.work().private();
         let path = folder.join("postgresql.conf");
@@ -306,13 +312,13 @@ impl<'r> Stage<'r> {
             text.push_str(&format!("{name} = {}\n", quoted(&path.display().to_string())));
         }
         files::replace(&path, text.as_bytes(), 0o600)?;
-        // It is read after everything else.
+        // The server reads this file last.
         let path = self.layout.old_data.join("postgresql.auto.conf");
         let text = fs::read_to_string(&path).unwrap_or_default();
         files::replace(&path, isolated(&text, self.work()).as_bytes(), 0o600)
     }
 
-    /// Starts the copy once and stops it, so that it is as a server leaves it that was stopped.
+    /// Starts the copy once and stops it, so that it is in the state of a cleanly stopped cluster.
     fn recover(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let superuser = &catalog.superuser;
         write_rules(self.work(), &gather::account(), std::slice::from_ref(superuser))?;
@@ -325,8 +331,8 @@ impl<'r> Stage<'r> {
     }
 }
 
-/// Copies the files of a configuration folder that are not there yet, and with `below` those of folders in it. Links are
-/// followed.
+/// Copies the `.conf` files of a configuration directory that do not exist at the destination, recursively for
+/// directories named `*.d`, or for all with `below`. Symbolic links are followed.
 fn copy_configuration(from: &Path, to: &Path, below: bool) -> Result<(), UpgradeError> {
     files::make(to)?;
     for name in files::names(from) {
@@ -345,7 +351,7 @@ fn copy_configuration(from: &Path, to: &Path, below: bool) -> Result<(), Upgrade
     Ok(())
 }
 
-/// Returns a configuration without some settings.
+/// Comments out some settings of a configuration.
 fn without(text: &str, names: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -357,7 +363,7 @@ fn without(text: &str, names: &[&str]) -> String {
     out
 }
 
-/// Returns the milliseconds from the stop of the old server to the start of the new one.
+/// Returns the time from the stop of the old server to the start of the new one, in milliseconds.
 fn without_server(record: &Record) -> u64 {
     let begin = record.history.iter().find(|entry| entry.step == Step::Quiesce).map(|entry| entry.began);
     let end =
@@ -365,8 +371,8 @@ fn without_server(record: &Record) -> u64 {
     end.unwrap_or_default().saturating_sub(begin.unwrap_or_default())
 }
 
-/// Returns the outage to expect after a rehearsal: its bounds are a factor of two apart. The machine is quieter once the old
-/// server is stopped, and stopping it takes the time of a checkpoint.
+/// Returns the minimum and maximum of the outage to expect after a rehearsal, whose bounds differ by a factor of two:
+/// the host has less load once the old server is stopped, but stopping it takes the time of a checkpoint.
 fn expected_outage(measured: u64) -> (u64, u64) {
     let shortest = (measured * 7).div_ceil(10).max(1);
     (shortest, shortest * 2)

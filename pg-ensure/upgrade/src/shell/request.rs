@@ -7,7 +7,7 @@ use crate::step::{Reindexing, Step};
 use crate::version::Major;
 use std::path::{Path, PathBuf};
 
-/// Request for an upgrade. Fields that are `None` are detected or have a default.
+/// Request for an upgrade. Fields that are `None` are detected, or have a default.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The old version.
@@ -24,7 +24,7 @@ pub struct Request {
     pub new_data: Option<PathBuf>,
     /// Directory of the old `postgresql.conf`, if it is not the data directory.
     pub old_config: Option<PathBuf>,
-    /// WAL directory of the new cluster, if it is not in the data directory.
+    /// WAL directory of the new cluster. `None` for inside the data directory.
     pub wal_dir: Option<PathBuf>,
     /// Directory of the old version's programs.
     pub old_bin: Option<PathBuf>,
@@ -38,22 +38,22 @@ pub struct Request {
     pub backup: Option<Backup>,
     /// Method by which the old server is stopped. Default: [`StopMethod::Refuse`].
     pub stopping: StopMethod,
-    /// Another systemd unit that starts the new server.
+    /// systemd unit that starts the new server, if it is not the one that is stopped.
     pub start_service: Option<String>,
-    /// True, the default, to start the new server. Otherwise the upgrade waits before that step until the server
-    /// runs.
+    /// `true` to start the new server, which is the default. Otherwise the upgrade waits before that step until the
+    /// server runs.
     pub starting: bool,
-    /// Codes of findings that are accepted.
+    /// Codes of findings that the operator accepts.
     pub accept: Vec<String>,
-    /// When indexes of changed collations are rebuilt.
+    /// Time at which indexes of changed collations are rebuilt. Default: before the switch.
     pub reindexing: Reindexing,
-    /// The relations that `pg_amcheck` checks.
+    /// Selection of the relations that `pg_amcheck` checks. Default: a sample.
     pub amcheck: Amcheck,
-    /// Superuser to connect as, if it is neither the account's name nor `postgres`.
+    /// Superuser to connect as. `None` tries the account's name and `postgres`.
     pub superuser: Option<String>,
     /// Last step of this run. `None` for all steps.
     pub until: Option<Step>,
-    /// True for the upgrade of a rehearsal's copy, which must not affect other systems.
+    /// `true` for the upgrade of a rehearsal's copy, which must not affect other systems. Default: `false`.
     pub rehearsal: bool,
 }
 
@@ -91,9 +91,9 @@ impl Request {
     }
 }
 
-/// Evaluates an old `pg_hba.conf` for the new version.
+/// Comparison of an old `pg_hba.conf` under both versions.
 pub trait HbaChecker {
-    /// Compares the meaning of the file under both versions.
+    /// Compares the decisions of the file under both versions.
     fn check(&self, file: &Path, from: Major, to: Major) -> HbaComparison;
 }
 
@@ -109,7 +109,8 @@ impl HbaChecker for NoHbaChecker {
 
 /// Stops and starts systemd units.
 pub trait Services {
-    /// Stops or starts a unit. Returns `Ok(false)` if the operator has to do that before the run continues.
+    /// Starts a unit, or stops it if `start` is `false`. Returns `Ok(false)` if the operator has to do that before the
+    /// run continues.
     ///
     /// # Errors
     /// Returns a human-readable description of the error.
@@ -120,13 +121,13 @@ pub trait Services {
 pub trait Observer {
     /// Reports that a step is about to begin.
     fn begin(&mut self, step: Step);
-    /// Reports that a step has ended, with its outcome in a few words: done, failed, or waiting for the service.
+    /// Reports that a step has ended, with its outcome in a few words, such as `done in 1.2 s` or `failed`.
     fn end(&mut self, step: Step, how: &str);
     /// Reports a remark, which is one line of text.
     fn note(&mut self, text: &str);
 }
 
-/// Ignores all events.
+/// Observer that ignores all events.
 #[derive(Clone, Copy, Debug)]
 pub struct NoopObserver;
 

@@ -1,4 +1,4 @@
-//! Does what the machine says, and writes down what happened.
+//! Execution of the steps that the state machine determines, with the journal.
 
 use super::condition::{machine_of, old_condition};
 use super::error::UpgradeError;
@@ -17,7 +17,7 @@ use crate::report::{report, span};
 use crate::step::Step;
 use std::path::PathBuf;
 
-/// A run under way.
+/// A run in progress.
 pub(super) struct Run<'r> {
     pub(super) request: &'r Request,
     pub(super) layout: &'r Layout,
@@ -38,10 +38,10 @@ impl Run<'_> {
         self.work().store(&self.record)
     }
 
-    /// Returns what the preflight read from the old server's catalog.
+    /// Returns the properties of the old cluster that the preflight queried.
     ///
     /// # Errors
-    /// The journal does not contain it.
+    /// Returns [`UpgradeError::Journal`] if the journal does not contain them.
     pub(super) fn catalog(&self) -> Result<&Catalog, UpgradeError> {
         self.record.catalog.as_ref().ok_or_else(|| UpgradeError::Journal {
             path: self.work().journal(),
@@ -49,6 +49,7 @@ impl Run<'_> {
         })
     }
 
+    /// Returns the programs and directories of the old cluster.
     pub(super) fn old_home(&self) -> ServerFolder {
         ServerFolder {
             bin: self.record.choices.old_bin.clone(),
@@ -57,7 +58,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the folders of the new cluster before the switch.
+    /// Returns the programs and directories of the new cluster before the switch.
     pub(super) fn staging_home(&self) -> ServerFolder {
         ServerFolder {
             bin: self.record.choices.new_bin.clone(),
@@ -66,15 +67,15 @@ impl Run<'_> {
         }
     }
 
-    /// Appends a note to the journal's entry of the running step.
+    /// Adds a note to the journal's entry of the running step.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         if let Some(entry) = self.record.history.last_mut() {
             entry.notes.push(text.into());
         }
     }
 
-    /// Recovers from an interruption, then performs the remaining steps until the upgrade is complete or waits. Writes the reports
-    /// and returns the journal with the outcome.
+    /// Recovers from an interruption, then performs the remaining steps until the upgrade is complete, has to wait, or
+    /// reaches the requested step. Writes the reports, and returns the record with the outcome.
     pub(super) fn run_steps(&mut self) -> Result<(Record, Outcome), UpgradeError> {
         self.recover()?;
         loop {
@@ -86,7 +87,7 @@ impl Run<'_> {
                 }
                 State::Ready(step) => step,
                 State::Running(_) | State::RollingBack(_) | State::RolledBack => {
-                    // Recovered before; and what is being undone was refused there.
+                    // Recovery has ended a running state, and refused one that is being rolled back.
                     return Err(crate::TransitionError::Over.into());
                 }
             };
@@ -123,6 +124,8 @@ impl Run<'_> {
         }
     }
 
+    /// Records the result of a step in the journal. A step that needs the operator to set a service counts as not
+    /// begun.
     fn ended(
         &mut self,
         mut machine: Machine,
@@ -143,7 +146,7 @@ impl Run<'_> {
                 Ok(())
             }
             Err(UpgradeError::ServiceNeeded { unit, start }) => {
-                // Nothing was done yet: the step waits as if it had not begun.
+                // Nothing was changed, so the step counts as not begun.
                 self.record.history.pop();
                 self.record.state = State::Ready(step);
                 self.save()?;
@@ -156,8 +159,8 @@ impl Run<'_> {
                     entry.failed = Some(why.to_string());
                 }
                 self.observer.end(step, "failed");
-                // The step counts as begun, so that the next run puts things in order. A full disk may keep the journal
-                // from being written; then it says so still.
+                // The step counts as begun, so that the next run cleans up. The journal cannot be written if the disk
+                // is full, and then still has the running state.
                 let _ = self.save();
                 let _ = self.write_reports();
                 Err(why)
@@ -165,6 +168,7 @@ impl Run<'_> {
         }
     }
 
+    /// Performs a step.
     fn step(&mut self, step: Step) -> Result<(), UpgradeError> {
         match step {
             Step::Discover => self.discover(),
@@ -184,7 +188,7 @@ impl Run<'_> {
         }
     }
 
-    /// Restores a consistent state after a run that was interrupted in the middle of a step.
+    /// Cleans up after a run that was interrupted during a step. No effect otherwise.
     fn recover(&mut self) -> Result<(), UpgradeError> {
         let machine = machine_of(&self.record);
         let Some(recovery) = machine.recovery(old_condition(&self.record.choices))? else { return Ok(()) };
@@ -194,6 +198,7 @@ impl Run<'_> {
         self.apply(&recovery)
     }
 
+    /// Performs a recovery and records that it is complete.
     fn apply(&mut self, recovery: &Recovery) -> Result<(), UpgradeError> {
         for cleanup in &recovery.cleanup {
             self.clean(*cleanup)?;
@@ -204,6 +209,7 @@ impl Run<'_> {
         self.save()
     }
 
+    /// Notes the programs and the mode.
     fn discover(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         self.note(format!("{} in {}", choices.old_version, choices.old_bin.display()));
@@ -212,6 +218,10 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Runs the preflight, with a private server if the old one is stopped, and records its results.
+    ///
+    /// # Errors
+    /// Returns [`UpgradeError::Blocked`] with all findings if one prevents the upgrade.
     fn preflight(&mut self) -> Result<(), UpgradeError> {
         let (request, layout) = (self.request, self.layout);
         let facts = gather::facts(request, layout, self.hba, &self.record.id, true)?;
@@ -224,7 +234,7 @@ impl Run<'_> {
         }
         match facts.asked {
             CatalogQuery::Yes(catalog) => self.record.catalog = Some(*catalog),
-            // Only a cluster that was found wanting is not asked.
+            // Only a cluster with a blocking finding is not queried.
             _ => {
                 return Err(UpgradeError::Other(
                     "the old server could not be asked what is in it".to_owned(),
@@ -236,7 +246,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns `true` if the old server has run since it was stopped, by its control file.
+    /// Returns `true` if the old server is running, or has run since it was stopped, according to its control file.
     pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
         let choices = &self.record.choices;
         if server::running_pid_file(&choices.old_data).is_some() {
@@ -244,26 +254,27 @@ impl Run<'_> {
         }
         let Some(known) = &self.record.fingerprint else { return Ok(false) };
         if old_condition(choices) == OldClusterState::Disabled {
-            // It cannot have been started, or is not there any more.
+            // A disabled cluster cannot have been started.
             return Ok(false);
         }
         let found = gather::control(&choices.old_bin, &choices.old_data).map_err(UpgradeError::Other)?;
         Ok(found.fingerprint() != *known)
     }
 
+    /// Returns `true` if the new server has to be started by the operator and is not running yet.
     fn waits_for_somebody(&self) -> bool {
         let choices = &self.record.choices;
         !(self.request.starting && choices.starting) && server::running_pid_file(&choices.new_data).is_none()
     }
 
-    /// Writes the report as text and as HTML beside the journal.
+    /// Writes the report as text and as HTML to the work folder.
     pub(super) fn write_reports(&self) -> Result<(), UpgradeError> {
         let folder = &self.work().folder;
         files::replace(&folder.join("report.txt"), report(&self.record).as_bytes(), 0o640)?;
         files::replace(&folder.join("report.html"), html(&self.record).as_bytes(), 0o640)
     }
 
-    /// Returns the systemd unit of the old server. `None` if the server is not stopped through a unit.
+    /// Returns the systemd unit of the old server. `None` if the server is not stopped by a unit.
     pub(super) fn unit(&self) -> Option<String> {
         match &self.record.choices.stopping {
             StopMethod::Service(unit) => Some(unit.clone()),
@@ -271,7 +282,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the new cluster in its final folder.
+    /// Returns the programs and directories of the new cluster after the switch.
     pub(super) fn new_home(&self) -> ServerFolder {
         ServerFolder { data: PathBuf::from(&self.record.choices.new_data), ..self.staging_home() }
     }

@@ -1,8 +1,7 @@
-//! Servers: a private one that nobody else gets into, and the one that everybody uses.
+//! Servers: private ones, to which only this program can connect, and those that clients use.
 //!
-//! They are talked to by `psql`. Peer authentication looks at the account of the process that connects; a password comes
-//! from where libpq looks for it; and the version's own client knows old servers. The price is some milliseconds a
-//! question, of which there are few.
+//! Queries are sent by `psql`: peer authentication checks the account of the connecting process, libpq finds passwords,
+//! and each version's own client supports old servers. A query takes some milliseconds more, of which there are few.
 
 use super::error::{UpgradeError, WithPath};
 use super::files;
@@ -14,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The port of a private server, which is part of its socket's name.
+/// Port of a private server, which is part of the name of its socket.
 const PORT: u16 = 50432;
 
-/// The time limit for the start of a server, crash recovery included.
+/// Time limit for the start of a server, including crash recovery.
 const START_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// The address of a server: the folder of its socket or its host, with the port and the role to log in as.
+/// Address of a server, with the role to log in as.
 #[derive(Clone, Debug)]
 pub(super) struct ServerAddress {
-    /// The folder of the socket, or the host.
+    /// Folder of the socket, or host name or address.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
@@ -42,11 +41,11 @@ impl ServerAddress {
         )
     }
 
-    /// Executes SQL by `psql` without JIT. Returns the rows, with columns separated by tabs and rows by line ends. `id` marks the
-    /// process.
+    /// Executes SQL by `psql` without JIT. Returns the rows, with columns separated by tabs and rows by line ends. `id`
+    /// marks the process.
     ///
     /// # Errors
-    /// `psql` cannot be run, or fails.
+    /// Returns an [`UpgradeError`] if `psql` cannot be run or fails.
     pub(super) fn ask(
         &self,
         bin: &Path,
@@ -54,12 +53,12 @@ impl ServerAddress {
         database: &str,
         sql: &str,
     ) -> Result<String, UpgradeError> {
-        // The estimated costs of the questions would start the compiler, whose library many machines lack.
+        // The estimated costs of the queries would start JIT, whose library is often not installed.
         self.ask_with(bin, id, database, &format!("SET jit = off;\n{sql}"), "")
     }
 
-    /// Executes SQL by `psql` as [`ask`](Self::ask) does, with more connection parameters and without the prepended SET. A database
-    /// whose encoding cannot be converted, such as MULE_INTERNAL, answers in its own.
+    /// Executes SQL by `psql` like [`ask`](Self::ask), with additional connection parameters and without disabling JIT.
+    /// The result is in UTF-8, or in the encoding of the database if that cannot be converted, such as MULE_INTERNAL.
     pub(super) fn ask_with(
         &self,
         bin: &Path,
@@ -81,10 +80,10 @@ impl ServerAddress {
     }
 }
 
-/// Executes SQL by a `psql` with its connection. Returns the rows, with columns separated by tabs and rows by line ends.
+/// Executes SQL by a prepared `psql` command. Returns the rows, with columns separated by tabs and rows by line ends.
 ///
 /// # Errors
-/// `psql` cannot be run, or fails.
+/// Returns an [`UpgradeError`] if `psql` cannot be run or fails.
 fn execute(mut psql: Command, database: &str, sql: &str) -> Result<String, UpgradeError> {
     psql.args(["-X", "-q", "-A", "-t", "-w", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
     psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -93,7 +92,7 @@ fn execute(mut psql: Command, database: &str, sql: &str) -> Result<String, Upgra
     let mut input = child.stdin.take().expect("it is piped");
     let sql = sql.to_owned();
     let writer = std::thread::spawn(move || {
-        // A psql that ends early says why itself.
+        // If psql ends early, its own error is reported.
         let _ = input.write_all(sql.as_bytes());
     });
     let output = child.wait_with_output().map_err(run)?;
@@ -108,8 +107,8 @@ fn execute(mut psql: Command, database: &str, sql: &str) -> Result<String, Upgra
     })
 }
 
-/// The content of `postmaster.pid`: process, port, socket folder (empty without one), listen address, and whether the server is
-/// ready.
+/// Content of `postmaster.pid`: process id, port, socket folder (empty without one), listen address, and `true` in
+/// `ready` if the server accepts connections.
 #[derive(Clone, Debug)]
 pub(super) struct PidFile {
     pub(super) pid: u32,
@@ -120,7 +119,7 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Returns the host to connect to if the server has no socket. `None` if it has one.
+    /// Returns the host to connect to if the server has no Unix-domain socket. `None` if it has one.
     pub(super) fn tcp_host(&self) -> Option<String> {
         self.socket.is_empty().then(|| match self.listen.as_str() {
             "" | "*" | "0.0.0.0" => "127.0.0.1".to_owned(),
@@ -144,12 +143,12 @@ pub(super) fn pid_file(data: &Path) -> Option<PidFile> {
     })
 }
 
-/// Returns the pid file of the server that runs on the data directory `data`. `None` if no server runs, also if the file is stale:
-/// its process number belongs to another program.
+/// Returns the content of `postmaster.pid` of the server that runs on the data directory. `None` if no server runs,
+/// also if the file is stale because its process id belongs to another program.
 pub(super) fn running_pid_file(data: &Path) -> Option<PidFile> {
     let file = pid_file(data)?;
     let process = PathBuf::from(format!("/proc/{}", file.pid));
-    // Another account's process hides where it is; then its name must do.
+    // The working directory of another account's process cannot be read, so the name of the process decides.
     let here = match fs::read_link(process.join("cwd")) {
         Ok(cwd) => data.canonicalize().is_ok_and(|data| data == cwd),
         Err(_) => fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.starts_with("postgres")),
@@ -157,10 +156,10 @@ pub(super) fn running_pid_file(data: &Path) -> Option<PidFile> {
     here.then_some(file)
 }
 
-/// Returns the address of the server that runs on the data directory `data`, for connections as `user`.
+/// Returns the address of the server that runs on the data directory, for connections as `user`.
 ///
 /// # Errors
-/// No server runs on `data`.
+/// Returns an [`UpgradeError`] if no server runs on `data`.
 pub(super) fn running_server(data: &Path, user: &str) -> Result<ServerAddress, UpgradeError> {
     let Some(file) = running_pid_file(data) else {
         return Err(UpgradeError::Other(format!("no server runs on {}", data.display())));
@@ -169,7 +168,8 @@ pub(super) fn running_server(data: &Path, user: &str) -> Result<ServerAddress, U
     Ok(ServerAddress { host, port: file.port, user: user.to_owned() })
 }
 
-/// The programs and folders of a server: `config` is the folder of its configuration, if that is not the data directory.
+/// Programs and directories of a server. `config` is the directory of its configuration, `None` if that is the data
+/// directory.
 #[derive(Clone, Debug)]
 pub(super) struct ServerFolder {
     pub(super) bin: PathBuf,
@@ -177,8 +177,8 @@ pub(super) struct ServerFolder {
     pub(super) config: Option<PathBuf>,
 }
 
-/// A running server to which only this account can connect, as one role, over a socket in a folder of its own. Dropping it stops
-/// the server.
+/// A running server to which only this account can connect, over a socket in a private folder. Dropping it stops the
+/// server.
 #[derive(Debug)]
 pub(super) struct PrivateServer {
     child: Child,
@@ -186,7 +186,8 @@ pub(super) struct PrivateServer {
     pub(super) socket: ServerAddress,
 }
 
-/// Returns the settings of a private server: whatever would admit a client, wait for another server or write outside is off.
+/// Returns the settings of a private server, which disable everything that would admit clients, wait for other servers,
+/// or write outside of the data directory.
 fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     let private = work.private();
     let mut settings = vec![
@@ -215,7 +216,8 @@ fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     settings
 }
 
-/// Writes the access rules of private servers: this account may log in as the given roles, and all other connections are rejected.
+/// Writes the access rules of private servers: this account may log in as the given roles, and all other connections
+/// are rejected.
 pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
     let private = work.private();
     files::make_own(&private)?;
@@ -231,18 +233,18 @@ pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) ->
     files::replace(&private.join("ident.conf"), ident.as_bytes(), 0o600)
 }
 
-/// Returns the options by which `pg_upgrade` starts its servers with the private access rules, as one argument.
+/// Returns the options with which `pg_upgrade` starts its servers under the private access rules, as one argument.
 pub(super) fn rules_for_shell(work: &WorkFolder) -> String {
     let private = work.private();
     format!("-c hba_file={0}/hba.conf -c ident_file={0}/ident.conf", private.display())
 }
 
 impl PrivateServer {
-    /// Starts the server and waits until it is ready, crash recovery included, at most [`START_TIMEOUT`]. `more` are further
-    /// settings `name=value`; `id` marks the process.
+    /// Starts a private server, and waits until it is ready, including crash recovery. `more` are further settings
+    /// `name=value`; `id` marks the process.
     ///
     /// # Errors
-    /// The server cannot be started, ends, or is not ready in time.
+    /// Returns an [`UpgradeError`] if the server cannot be started, ends, or is not ready within [`START_TIMEOUT`].
     pub(super) fn start(
         home: &ServerFolder,
         work: &WorkFolder,
@@ -281,10 +283,10 @@ impl PrivateServer {
         Ok(server)
     }
 
-    /// Waits until the pid file in `data` reports the server ready.
+    /// Waits until the pid file in `data` reports that the server is ready.
     ///
     /// # Errors
-    /// The server ends, or is not ready within [`START_TIMEOUT`].
+    /// Returns an [`UpgradeError`] if the server ends, or is not ready within [`START_TIMEOUT`].
     fn wait_until_ready(&mut self, data: &Path) -> Result<(), UpgradeError> {
         let began = Instant::now();
         loop {
@@ -301,7 +303,7 @@ impl PrivateServer {
         }
     }
 
-    /// Creates the error of a failed private server, with the last lines of its log.
+    /// Creates the error of a private server that failed, with the last lines of its log.
     fn failed(&self, status: &str) -> UpgradeError {
         let words = fs::read_to_string(&self.log).unwrap_or_default();
         UpgradeError::Program {
@@ -314,7 +316,7 @@ impl PrivateServer {
     /// Stops the server by a fast shutdown, and waits for its end without a time limit.
     ///
     /// # Errors
-    /// The server ends with another status than success.
+    /// Returns an [`UpgradeError`] if the server ends with an exit status other than 0.
     pub(super) fn stop(mut self) -> Result<(), UpgradeError> {
         self.interrupt(rustix::process::Signal::INT);
         let status = self
@@ -341,14 +343,15 @@ impl Drop for PrivateServer {
     }
 }
 
-/// Stops the server on `data` by `pg_ctl`, within 600 s.
+/// Stops the server that runs on `data` by `pg_ctl` with a fast shutdown, within ten minutes.
 pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(bin, "pg_ctl", id);
     pg_ctl.args(["stop", "-m", "fast", "-w", "-t", "600", "-D"]).arg(data);
     output(&mut pg_ctl).map(|_| ())
 }
 
-/// Starts a server by `pg_ctl` for all clients, with the options that the old one had, and waits at most 600 s.
+/// Starts a server for clients by `pg_ctl`, with these command-line options, and waits up to ten minutes. Its output
+/// goes to `server.log` in the data directory.
 pub(super) fn start_public(home: &ServerFolder, options: &[String]) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(&home.bin, "pg_ctl", "");
     pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);
@@ -362,7 +365,7 @@ pub(super) fn start_public(home: &ServerFolder, options: &[String]) -> Result<()
     if !joined.is_empty() {
         pg_ctl.arg("-o").arg(joined.join(" "));
     }
-    // The server would keep a pipe open for ever.
+    // The server would keep a pipe open for as long as it runs.
     pg_ctl.stdout(Stdio::null()).stderr(Stdio::null());
     let status =
         pg_ctl.status().map_err(|source| UpgradeError::Run { program: "pg_ctl".to_owned(), source })?;

@@ -9,11 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The environment variable that marks the processes of a run, so that a later run finds those that an interrupted one left.
+/// Environment variable that marks the processes of a run, so that a later run finds those that an interrupted one left
+/// behind.
 pub(super) const MARK: &str = "UPGRADE_PG_CLUSTER_ID";
 
-/// Creates a command with the C locale, without libpq's environment variables except those of passwords and services. `id` marks
-/// the process.
+/// Creates a command for a program in `folder`, with the C locale, without standard input, and without libpq's
+/// environment variables except those of passwords and services. `id` marks the process.
 pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
     let mut command = Command::new(folder.join(program));
     for (name, _) in std::env::vars_os() {
@@ -31,7 +32,10 @@ pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
     command
 }
 
-/// Runs a command to its end. Returns what it wrote.
+/// Runs a command to its end. Returns its standard output.
+///
+/// # Errors
+/// Returns an [`UpgradeError`] if the command cannot be run or fails, with the last lines of its output.
 pub(super) fn output(command: &mut Command) -> Result<String, UpgradeError> {
     let program = name(command);
     let output = command.output().map_err(|source| UpgradeError::Run { program: program.clone(), source })?;
@@ -50,13 +54,13 @@ pub(super) fn name(command: &Command) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Returns the last `lines` lines of a text that are not blank.
+/// Returns the last `lines` non-blank lines of a text.
 pub(super) fn tail(text: &str, lines: usize) -> String {
     let lines_there: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines_there[lines_there.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Returns the folders that may hold a version's programs, the likeliest first.
+/// Returns the folders that may contain the programs of a version, the most likely first.
 fn places(major: Major) -> Vec<PathBuf> {
     let mut places = vec![
         PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
@@ -72,8 +76,8 @@ fn places(major: Major) -> Vec<PathBuf> {
     places
 }
 
-/// Returns the program folders of nixpkgs' packages in a store: with plugins before without, newer minor versions before older
-/// ones.
+/// Returns the program folders of a version's packages in a Nix store: packages with plugins first, then newer minor
+/// versions first.
 fn packages(store: &Path, major: Major) -> Vec<PathBuf> {
     let mut found: Vec<(bool, Vec<u32>, PathBuf)> = files::names(store)
         .into_iter()
@@ -90,7 +94,7 @@ fn packages(store: &Path, major: Major) -> Vec<PathBuf> {
     found.into_iter().map(|(_, _, path)| path).collect()
 }
 
-/// Returns the program folders of Python's wheels: `<site-packages>/<package>/pginstall/bin`.
+/// Returns the program folders in Python packages: `<site-packages>/<package>/pginstall/bin`.
 fn wheels() -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = ["/usr/lib", "/usr/local/lib"].iter().map(PathBuf::from).collect();
     for (variable, below) in [("HOME", ".local/lib"), ("VIRTUAL_ENV", "lib")] {
@@ -110,11 +114,13 @@ fn wheels() -> Vec<PathBuf> {
     found
 }
 
+/// Returns `true` if a path is an executable file.
 fn runnable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the version of the programs in a folder: the major version, and the version as text. `None` if `postgres` cannot be run.
+/// Returns the version of the programs in a folder: the major version, and the version as text. `None` if `postgres`
+/// cannot be run.
 fn banner(folder: &Path) -> Option<(u32, String)> {
     let postgres = folder.join("postgres");
     runnable(&postgres)
@@ -123,7 +129,7 @@ fn banner(folder: &Path) -> Option<(u32, String)> {
         .and_then(|text| version_in_banner(&text))
 }
 
-/// Finds the programs of a version, in the folder `named` if it is given. `needed` are the programs that must exist; missing ones
+/// Finds the programs of a version, in the folder `named` if given. Programs among `needed` and `also` that are missing
 /// are listed.
 pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[&str]) -> Programs {
     let folder = named.map_or_else(
@@ -157,17 +163,18 @@ pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[
     }
 }
 
-/// Returns the folder of the files shared by the programs. `None` if neither `pg_config` nor `initdb` tells it.
+/// Returns the folder of shared files (`--sharedir`). `None` if neither `pg_config` nor `initdb` reports it.
 fn share(folder: &Path) -> Option<String> {
     output(command(folder, "pg_config", "").arg("--sharedir")).ok().or_else(|| {
-        // initdb says it on standard error, and makes nothing.
+        // initdb prints it on standard error, and creates nothing.
         let shown = command(folder, "initdb", "").args(["--show", "-D", "/nonexistent"]).output().ok()?;
         let text = String::from_utf8_lossy(&shown.stderr).into_owned();
         text.lines().find_map(|line| line.strip_prefix("share_path=")).map(str::to_owned)
     })
 }
 
-/// Returns the folder of the server's libraries, found by `plpgsql.so`. `None` if it is not found.
+/// Returns the folder of the server's libraries, which is the one that contains `plpgsql.so`. `None` if it is not
+/// found.
 pub(super) fn library_folder(folder: &Path) -> Option<PathBuf> {
     let asked =
         output(command(folder, "pg_config", "").arg("--pkglibdir")).ok().map(|text| text.trim().into());
@@ -181,7 +188,7 @@ pub(super) fn library_folder(folder: &Path) -> Option<PathBuf> {
     folders.into_iter().find(|folder| folder.join("plpgsql.so").exists())
 }
 
-/// Returns `true` if a library is in the server's folder, or is named by a path that exists.
+/// Returns `true` if a library exists in the server's library folder, or at an absolute path.
 pub(super) fn has_library(folder: &Path, library: &str) -> bool {
     let plain = library.strip_prefix("$libdir/").unwrap_or(library);
     let plain = plain.strip_suffix(".so").unwrap_or(plain);
@@ -189,7 +196,7 @@ pub(super) fn has_library(folder: &Path, library: &str) -> bool {
     [path.clone(), files::beside(&path, ".so")].iter().any(|path| path.is_file())
 }
 
-/// Returns the extensions whose control files the programs find. `None` if there are none.
+/// Returns the names of the extensions that can be installed. `None` if none are found.
 fn extensions(folder: &Path) -> Option<Vec<String>> {
     let share = share(folder)?;
     let names = files::names(&Path::new(share.trim()).join("extension"));

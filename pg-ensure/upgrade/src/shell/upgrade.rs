@@ -1,4 +1,4 @@
-//! The entry points: planning, status, running and rolling back an upgrade.
+//! Entry points: planning, status, running an upgrade.
 
 use super::condition::{committed, machine_of, old_condition};
 use super::error::UpgradeError;
@@ -21,13 +21,13 @@ pub struct Plan {
     pub facts: Facts,
     /// Findings of the preflight.
     pub findings: Vec<Finding>,
-    /// Steps in order.
+    /// Steps of the upgrade, in order. Empty if it is complete.
     pub steps: Vec<Step>,
-    /// Steps during which clients have no server.
+    /// Steps during which clients have no server. Empty if the old server is not running.
     pub without_server: Vec<Step>,
 }
 
-/// Upgrade of one cluster.
+/// The upgrade of one cluster.
 #[derive(Debug)]
 pub struct Upgrade {
     pub(super) request: Request,
@@ -61,7 +61,7 @@ impl Upgrade {
         &self.layout.new_data
     }
 
-    /// Returns the directory of journal, logs and reports.
+    /// Returns the work folder, which contains journal, logs and reports.
     #[must_use]
     pub fn work(&self) -> &Path {
         &self.layout.work.folder
@@ -70,7 +70,7 @@ impl Upgrade {
     /// Plans the upgrade and runs the preflight. Nothing is written, and no stopped server is started.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`] if a required program cannot be run.
+    /// Returns an [`UpgradeError`] if a required program cannot be run, or the journal cannot be read.
     pub fn plan(&self, hba: &dyn HbaChecker) -> Result<Plan, UpgradeError> {
         let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
         let record = self.layout.work.load()?;
@@ -102,7 +102,7 @@ impl Upgrade {
         Ok(Plan { facts, findings, steps, without_server })
     }
 
-    /// Returns the record of the upgrade, if there is one.
+    /// Returns the record of the upgrade. `None` if none has begun.
     ///
     /// # Errors
     /// Returns an [`UpgradeError`] if the journal cannot be read.
@@ -110,10 +110,10 @@ impl Upgrade {
         self.layout.work.load()
     }
 
-    /// Checks that a rollback is possible now. Nothing is changed.
+    /// Checks that a rollback is possible in the current state. Nothing is changed.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`] with the reason why it is not.
+    /// Returns an [`UpgradeError`] with the reason why a rollback is not possible.
     pub fn way_back(&self, record: &Record) -> Result<(), UpgradeError> {
         let machine = machine_of(record);
         let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
@@ -121,10 +121,10 @@ impl Upgrade {
         Ok(())
     }
 
-    /// Begins the upgrade, or continues it where the journal ends.
+    /// Begins the upgrade, or resumes it from its journal. Returns the record with the outcome.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`]. The journal contains the state, and a later run continues from there.
+    /// Returns an [`UpgradeError`]. The journal contains the state, and a later run resumes from there.
     pub fn run(
         &self,
         hba: &dyn HbaChecker,
@@ -139,7 +139,7 @@ impl Upgrade {
         }
         let old = &self.layout.old_data;
         if !old.join("PG_VERSION").exists() && work.load()?.is_none() {
-            // Said before a folder is made for the journal.
+            // Reported before a folder is created for the journal.
             let plan = self.plan(hba)?;
             return Err(UpgradeError::Blocked(plan.findings));
         }
@@ -151,10 +151,11 @@ impl Upgrade {
         run.run_steps()
     }
 
-    /// Checks that the base folder can be written to.
+    /// Checks that the base directory can be written to.
     ///
     /// # Errors
-    /// [`UpgradeError::Blocked`] with the findings of the preflight, if it cannot although there is space.
+    /// Returns [`UpgradeError::Blocked`] with the findings of the preflight if the directory cannot be written to
+    /// although there is free space.
     fn may_write(&self, hba: &dyn HbaChecker) -> Result<(), UpgradeError> {
         let base = self.layout.work.folder.parent().unwrap_or(Path::new("/"));
         if tempfile::tempfile_in(base).is_err() {
@@ -166,6 +167,8 @@ impl Upgrade {
         Ok(())
     }
 
+    /// Returns the record of the upgrade in progress, or creates a new one. A record that has not passed the preflight
+    /// is replaced, and one that was rolled back is renamed.
     fn begin_or_go_on(&self, work: &WorkFolder, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
         if let Some(record) = work.load()? {
             let early = matches!(
@@ -182,7 +185,7 @@ impl Upgrade {
                 _ => return Ok(record),
             }
         }
-        // Before anything is begun, what a run is asked for is what counts, not what an earlier one was.
+        // Until the preflight has passed, the current request counts, not that of an earlier run.
         let (old, new) = gather::programs(&self.request);
         let (Some(old_bin), Some(new_bin)) = (old.folder.clone(), new.folder.clone()) else {
             return Err(UpgradeError::Blocked(self.plan(hba)?.findings));
