@@ -1,4 +1,4 @@
-//! A certificate authority of one's own, for `demo`, `try` and `import --prove`.
+//! A private certificate authority, for `demo`, `try` and `import --prove`.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
@@ -10,14 +10,20 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// A certificate authority, whose key is in memory only.
+/// A certificate authority whose private key exists in memory only.
 pub(crate) struct Authority {
+    /// The private key and the name with which certificates and revocation lists are signed.
     issuer: Issuer<'static, KeyPair>,
+    /// The self-signed certificate of the authority, as PEM.
     root: String,
 }
 
 impl Authority {
-    /// Creates an authority whose key is never written to a file.
+    /// Creates an authority with a new key pair and the common name `name`. It can sign certificates and revocation
+    /// lists, but no intermediate authorities.
+    ///
+    /// # Errors
+    /// The key pair could not be generated, or the certificate could not be signed.
     pub(crate) fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
@@ -28,12 +34,16 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), root })
     }
 
-    /// Returns the root certificate as PEM.
+    /// Returns the self-signed certificate of the authority as PEM.
     pub(crate) fn root(&self) -> &str {
         &self.root
     }
 
-    /// Writes a key pair of a client with this common name and serial number.
+    /// Generates a key pair and a certificate for TLS client authentication with this common name and serial number,
+    /// and writes them to `key.pem` and `fullchain.pem` in `folder`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// The certificate could not be signed, or a file could not be written.
     pub(crate) fn issue_client(
         &self,
         folder: &Path,
@@ -47,7 +57,10 @@ impl Authority {
         self.sign(folder, params)
     }
 
-    /// Returns a revocation list as PEM that has this serial number.
+    /// Returns a certificate revocation list as PEM whose only entry is this serial number. It is valid until 2100.
+    ///
+    /// # Errors
+    /// The list could not be signed.
     pub(crate) fn revoke(&self, serial: u64) -> Result<String, rcgen::Error> {
         let params = CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2020, 1, 1),
@@ -65,7 +78,11 @@ impl Authority {
         params.signed_by(&self.issuer)?.pem()
     }
 
-    /// Writes a key pair for these names in the layout of `/var/lib/acme`.
+    /// Generates a key pair and a certificate for these DNS names or IP addresses, and writes them to `key.pem` and
+    /// `fullchain.pem` in `folder`, as in a folder below `/var/lib/acme`. The folder is created if it does not exist.
+    ///
+    /// # Errors
+    /// A name is not valid, the certificate could not be signed, or a file could not be written.
     pub(crate) fn issue(&self, folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
@@ -73,7 +90,8 @@ impl Authority {
         self.sign(folder, params)
     }
 
-    /// Writes a new key and its certificate.
+    /// Generates a key pair, signs a certificate for it with these parameters, and writes both to `key.pem` and
+    /// `fullchain.pem` in `folder`, which is created if it does not exist.
     fn sign(&self, folder: &Path, mut params: CertificateParams) -> Result<(), Box<dyn std::error::Error>> {
         let key = KeyPair::generate()?;
         params.use_authority_key_identifier_extension = true;
@@ -85,7 +103,8 @@ impl Authority {
     }
 }
 
-/// Replaces a file atomically, readable by owner and group only.
+/// Replaces a file atomically: writes the text to a file with the extension `.new` and mode 0640, flushes it to the
+/// disk, and renames it to `path`.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: the arguments of every command, and the exit codes.
 
 use crate::demo;
 use crate::sandbox::Attempt;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The configuration where none is named.
+/// The path of the configuration file if `--config` is not given.
 const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
 
 /// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
@@ -269,21 +269,22 @@ pub(crate) struct ExplainArgs {
 }
 
 impl ExplainArgs {
-    /// Returns the host of the request.
+    /// Returns the host of the request, with its port if one was given. Empty without a host.
     pub(crate) fn host(&self) -> &str {
         self.host.as_deref().unwrap_or_default()
     }
 }
 
-/// The outcome of a command, which determines its exit code.
+/// The outcome of a command. Converted into [`ExitCode`], it is 0, 1, 2 or 3, in the order of the variants.
 #[derive(Clone, Copy)]
 pub(crate) enum Exit {
+    /// The command succeeded: exit code 0.
     Done,
-    /// The command failed or was interrupted.
+    /// The command failed or was interrupted: exit code 1.
     Failed,
-    /// Wrong usage or configuration.
+    /// The arguments or the configuration are not valid: exit code 2.
     Wrong,
-    /// Differences were found.
+    /// The command succeeded and found something to report, such as warnings or differences: exit code 3.
     Differs,
 }
 
@@ -298,6 +299,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Parses an address with or without a port. Without one, the port is 0. An IPv6 address may be in brackets.
+///
+/// # Errors
+/// The text is not an IP address with an optional port.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     text.parse::<SocketAddr>().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0))).map_err(
@@ -308,7 +313,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     )
 }
 
-/// Parses a hop and its tailnet identity, such as `100.64.0.1=node:NAME`.
+/// Parses the address of a hop and its tailnet identity, such as `100.64.0.1=node:NAME`.
+///
+/// # Errors
+/// There is no `=`, or the address or the identity is not valid.
 fn hop(text: &str) -> Result<(IpAddr, IdentityMatcher), String> {
     let wrong = || {
         format!(

@@ -1,19 +1,19 @@
-//! Lines for the operator, on standard error, with their priorities if that is the journal.
+//! Messages for the operator on standard error. If that is the systemd journal, each line begins with its priority.
 
 use cli_support::journal::Priority;
 use std::fmt::Display;
 
-/// Reports a failure: something is not served, or not done.
+/// Prints a message of the priority "error": something is not served or could not be done.
 pub(crate) fn error(text: impl Display) {
     Priority::Error.print("edge-proxyd", text);
 }
 
-/// Reports a condition that needs attention while everything else is served.
+/// Prints a message of the priority "warning": something needs attention, while everything else is served.
 pub(crate) fn warning(text: impl Display) {
     Priority::Warning.print("edge-proxyd", text);
 }
 
-/// Reports an event of normal operation, unless the process is quiet.
+/// Prints a message of the priority "info" about normal operation. Nothing is printed with `--quiet`.
 pub(crate) fn info(text: impl Display) {
     if !cli_support::verbosity::is_quiet() {
         Priority::Info.print("edge-proxyd", text);

@@ -1,35 +1,40 @@
-//! The faults of secrets and files that keys name, which are found only when those are read.
+//! Faults of secrets and files that the configuration refers to. They are found when the secret or the file is read,
+//! not when the configuration is parsed.
 
 use cli_support::outcome::chain;
 use cli_support::secret::SecretError;
 use std::{fmt, io};
 
-/// The fault of what a key names.
+/// A fault of the secret or file that a key of the configuration refers to.
 #[derive(Debug)]
 pub(crate) struct KeyFault {
+    /// The name of the section, such as `shared`.
     section: &'static str,
+    /// The name of the key in the section, such as `secret` or `headers.Authorization`.
     key: String,
-    /// The value. `None` where `why` names the file or the variable, and where it would be the secret itself.
+    /// The value of the key, for the message. `None` if it would add nothing, as `why` names the file or the variable,
+    /// or if it is the secret itself.
     value: Option<String>,
-    /// The fault and its fix, without the key and the value. No part of a secret is in it.
+    /// The cause and the fix, without the key and its value. Contains no part of a secret.
     pub(crate) why: String,
-    /// True if this user may not read the file.
+    /// True if the process lacks the permission to read the file.
     pub(crate) denied: bool,
 }
 
 impl KeyFault {
-    /// Creates the fault of a key of a section.
+    /// Creates a fault of the key `key` in `section`, without a value. `denied` is false.
     pub(crate) fn new(section: &'static str, key: impl Into<String>, why: impl fmt::Display) -> Self {
         Self { section, key: key.into(), value: None, why: why.to_string(), denied: false }
     }
 
-    /// Sets the value, such as a path.
+    /// Sets the value that the message shows, such as a path. It must not be a secret.
     pub(crate) fn value(mut self, value: impl fmt::Display) -> Self {
         self.value = Some(value.to_string());
         self
     }
 
-    /// Creates the fault of a key whose secret cannot be read.
+    /// Creates the fault of a key whose secret could not be read, with a fix if the file is missing or not readable.
+    /// `denied` is true if permission was denied.
     pub(crate) fn of_secret(section: &'static str, key: impl Into<String>, why: &SecretError) -> Self {
         let kind = if let SecretError::Read { why, .. } = why { Some(why.kind()) } else { None };
         let fix = match kind {
@@ -43,7 +48,7 @@ impl KeyFault {
         Self { denied, ..Self::new(section, key, format_args!("{}{fix}", chain(why))) }
     }
 
-    /// Returns the path of the key in the configuration, such as `shared.secret`.
+    /// Returns the path of the key in the configuration: section and key joined by a dot, such as `shared.secret`.
     pub(crate) fn path(&self) -> String {
         format!("{}.{}", self.section, self.key)
     }

@@ -1,4 +1,4 @@
-//! The edge proxy daemon.
+//! The program edge-proxyd: parses the command line, and runs the command.
 
 #[global_allocator]
 static GLOBAL: allocator::BySize = allocator::BySize;

@@ -1,4 +1,4 @@
-//! The parts of the man page that `--help` does not have.
+//! The sections of the man page that are not generated from the command line: examples, files, signals and references.
 
 use cli_support::generate::Manual;
 use cli_support::reference::page;

@@ -1,7 +1,8 @@
-//! The section `[acme]`: certificates that the proxy obtains itself, by acme-dns01 in this process.
+//! The section `[acme]`: certificates that the proxy obtains and renews itself, with the engine of acme-dns01 in this
+//! process.
 //!
-//! They are stored in the folder of `[certificates]`, in its usual layout, and loaded from there. A handshake with the
-//! proxy then verifies the new serial number.
+//! The engine writes them to the folder of `[certificates]`, from which the proxy loads them. After each renewal, a TLS
+//! handshake with the proxy verifies that it serves the certificate with the new serial number.
 
 mod renewer;
 mod settings;

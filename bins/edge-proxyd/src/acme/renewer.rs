@@ -1,4 +1,4 @@
-//! The ACME engine beside the proxy.
+//! The ACME engine that runs in the process of the proxy.
 
 use super::AcmeSection;
 use crate::config::Settings;
@@ -10,17 +10,18 @@ use edge_proxy::config::ListenerKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The ACME engine with its certificates. It renews them until it is dropped.
+/// The ACME engine and the certificates that it obtains. They are renewed as long as [`run`](Self::run) is polled.
 pub(crate) struct CertificateRenewer {
     engine: Arc<Engine>,
     certificates: Vec<Certificate>,
 }
 
 impl CertificateRenewer {
-    /// Reads secrets, opens the store, and ensures that every certificate has something to serve.
+    /// Builds the engine: reads the secrets, opens the store of certificates, and makes sure that every certificate has
+    /// files to serve. Faults of single certificates are logged, and the others go on.
     ///
     /// # Errors
-    /// A message with the section.
+    /// A message that begins with `[acme]`: the settings cannot be used, or none of the certificates could be prepared.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
         let setup = section.settings.build().map_err(|why| format!("[acme] {}", chain(&why)))?;
         let engine = setup.engine.observer(Arc::new(|id, event| {
@@ -48,8 +49,8 @@ impl CertificateRenewer {
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 
-    /// Returns the address at which the proxy serves TLS, of `addresses` in the order of the listeners. `None` if no listener
-    /// does.
+    /// Returns the address of the first listener with TLS. `addresses` are the bound addresses of all listeners, in the
+    /// order of the configuration. `None` if no listener has TLS.
     pub(crate) fn tls(settings: &Settings, addresses: &[SocketAddr]) -> Option<SocketAddr> {
         let tls = settings
             .proxy
@@ -59,8 +60,10 @@ impl CertificateRenewer {
         tls.and_then(|at| addresses.get(at)).copied()
     }
 
-    /// Runs the engine forever. The proxy at address `tls` must serve each new certificate, or the old one is restored.
-    /// Unfinished orders continue at the next start.
+    /// Obtains and renews the certificates, and never returns. After a renewal, the proxy at the address `tls` must
+    /// serve the new certificate; otherwise the old one is restored. An unspecified address is replaced by the loopback
+    /// address of its family. Without `tls`, nothing is verified. Dropping the future interrupts orders, which continue
+    /// at the next start.
     pub(crate) async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {

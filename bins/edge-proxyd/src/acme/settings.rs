@@ -1,4 +1,4 @@
-//! Reader for the section `[acme]`.
+//! The reader of the section `[acme]`.
 
 use acme_dns01_config::{ProviderSettings, Settings};
 use cli_support::document::Source;
@@ -7,41 +7,45 @@ use cli_support::secret::Reference;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A parsed section. Two sections are equal if their text is equivalent.
+/// The section `[acme]` of a configuration. Two sections are equal if they have the same keys and values in the file,
+/// whatever their order and form.
 #[derive(Clone, Debug)]
 pub(crate) struct AcmeSection {
-    /// The settings of the section.
+    /// The parsed settings. Their folder is that of `[certificates]`, if the configuration has it.
     pub(crate) settings: Arc<Settings>,
+    /// The section as it is in the file, to compare two sections and to find the paths in it.
     written: toml::Table,
 }
 
 impl AcmeSection {
-    /// Returns the folder that certificates are stored in.
+    /// Returns the folder in which certificates are stored.
     pub(crate) fn folder(&self) -> PathBuf {
         self.settings.folder.clone()
     }
 
-    /// Returns the files that the section names, including those of secrets.
+    /// Returns the files that the section names: values that are absolute paths, the files of secrets, and the
+    /// identities that decrypt them with age.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         self.written.values().for_each(|value| collect_paths(value, &mut paths));
         paths
     }
 
-    /// Returns the references to secrets that the section names.
+    /// Returns the references to secrets in the section.
     pub(crate) fn references(&self) -> Vec<Reference> {
         let mut references = Vec::new();
         self.written.values().for_each(|value| collect_references(value, &mut references));
         references
     }
 
-    /// Returns the names of the certificates, patterns too.
+    /// Returns the DNS names of all certificates, including wildcards such as `*.example.org`. Empty if the
+    /// certificates are not valid.
     pub(crate) fn names(&self) -> Vec<String> {
         let certificates = self.settings.certificates().unwrap_or_default();
         certificates.iter().flat_map(|one| one.spec.names.iter().map(ToString::to_string)).collect()
     }
 
-    /// Returns the keys of the section that run external programs.
+    /// Returns the names of the keys of the section that make the engine run external programs, such as `post_run`.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let settings = &self.settings;
         let certificates = &settings.certificate;
@@ -55,7 +59,7 @@ impl AcmeSection {
     }
 }
 
-/// Collects the references to secrets in a value.
+/// Appends the references to secrets in a value to `references`, including those in nested lists and tables.
 fn collect_references(value: &toml::Value, references: &mut Vec<Reference>) {
     match value {
         toml::Value::String(text) => references.extend(text.parse::<Reference>()),
@@ -65,7 +69,8 @@ fn collect_references(value: &toml::Value, references: &mut Vec<Reference>) {
     }
 }
 
-/// Collects the files that a value names.
+/// Appends the files that a value names to `paths`, including those in nested lists and tables: text that begins with
+/// `/`, and the files of references to secrets.
 fn collect_paths(value: &toml::Value, paths: &mut Vec<PathBuf>) {
     match value {
         toml::Value::String(text) => match text.parse() {
@@ -86,7 +91,7 @@ impl PartialEq for AcmeSection {
     }
 }
 
-/// Returns the JSON Schema of the section.
+/// Returns the JSON Schema of the section, without `$ref`, so that it can be embedded in another schema.
 pub(crate) fn schema() -> serde_json::Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
         // The result is embedded in another schema, where references would not resolve.
@@ -98,10 +103,11 @@ pub(crate) fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// Reads the section from the text of the file. The folder is that of `[certificates]`.
+/// Reads the section `[acme]` from `text`, the whole configuration. `file` is the name of the file in errors, and
+/// `folder` that of `[certificates]`, which replaces the folder of the section.
 ///
 /// # Errors
-/// Everything that is wrong in the section, each with its place.
+/// All errors of the section, each with its line and column.
 pub(crate) fn read(file: &str, text: &str, folder: Option<&Path>) -> Result<AcmeSection, Findings> {
     let source = Source::parse(file, text, acme_dns01_config::WORDS)?;
     let mut settings = Settings::read(&source, "acme")?;

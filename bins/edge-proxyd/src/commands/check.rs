@@ -1,4 +1,4 @@
-//! The command `check`: reads and validates a configuration, and everything that `run` would need to serve it.
+//! The command `check`: validates a configuration, and tries everything that `run` needs to serve it.
 
 mod client_certificates;
 mod files;
@@ -16,6 +16,8 @@ use findings::{Findings, place, without_place};
 use serde_json::json;
 use std::path::Path;
 
+/// Runs the command and prints the result. Returns [`Exit::Wrong`] if there are errors, [`Exit::Differs`] if there are
+/// only warnings, unless `--errors-only` is given, and [`Exit::Done`] otherwise.
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let file = args.config.display().to_string();
     let loaded = config::text(&args.config)
@@ -83,6 +85,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     }
 }
 
+/// Prints the findings for people: warnings and errors to standard error; without errors, a summary to standard output.
 fn report(file: &Path, (errors, warnings): (&[Finding], &[Finding]), config: &Config) {
     let file = file.display();
     for warning in warnings {

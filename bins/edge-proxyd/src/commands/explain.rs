@@ -1,4 +1,5 @@
-//! The command `explain`: explains how a request or a forwarded connection would be handled, by running the actual decision functions.
+//! The command `explain`: shows how the proxy would handle a request or a forwarded connection, by the decision
+//! functions of the proxy itself.
 
 mod answer;
 mod certificate;
@@ -15,6 +16,8 @@ use edge_proxy::Snapshot;
 use serde::Serialize;
 use std::fmt;
 
+/// Runs the command and prints the explanation. Returns [`Exit::Wrong`] if the arguments or the configuration are not
+/// valid.
 pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     if let Some(url) = args.url.take()
         && let Err(why) = request::take_url(&url, &mut args)
@@ -70,6 +73,7 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     Exit::Done
 }
 
+/// Prints a report to standard output, as JSON or for people.
 fn print(report: &(impl Serialize + fmt::Display), as_json: bool) {
     if as_json {
         // Contains only text and numbers, so serialisation cannot fail.

@@ -1,4 +1,4 @@
-//! The command `import`: converts an nginx configuration.
+//! The command `import`: converts an nginx configuration into one of edge-proxyd.
 
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Impact, Import, Note, Options, ParseError, import, parse, whole};
@@ -8,6 +8,8 @@ use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// Runs the command: prints the converted configuration to standard output, and the differences to standard error.
+/// Returns [`Exit::Differs`] if a difference is not harmless, and [`Exit::Wrong`] if the file cannot be parsed.
 pub(crate) fn run(args: &ImportArgs) -> Exit {
     if args.side {
         return prove::side(&args.file);
@@ -39,7 +41,10 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
     if import.notes.iter().all(|note| note.impact == Impact::Harmless) { Exit::Done } else { Exit::Differs }
 }
 
-/// Reads the file and those it includes.
+/// Parses the file and the files that it includes.
+///
+/// # Errors
+/// The fault, with the file, and with the line if it is one of syntax.
 fn read(args: &ImportArgs) -> Result<Vec<Directive>, String> {
     let text = text_of(&args.file).map_err(|why| format!("{}: {why}", args.file.display()))?;
     let folder = folder(args);
@@ -47,17 +52,18 @@ fn read(args: &ImportArgs) -> Result<Vec<Directive>, String> {
     parse(&args.file.display().to_string(), &text, &mut loader).map_err(|why: ParseError| why.to_string())
 }
 
-/// Returns the folder that relative paths are in: nginx's is that of its main file.
+/// Returns the folder of relative paths, made absolute: `--prefix`, or that of the main file, as in nginx.
 fn folder(args: &ImportArgs) -> PathBuf {
     let folder = args.prefix.clone().or_else(|| args.file.parent().map(Path::to_owned)).unwrap_or_default();
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-/// Reads a text. Letters of another encoding than UTF-8 are replaced, since they mostly stand in comments.
+/// Reads a file as UTF-8. Invalid bytes are replaced by U+FFFD, since they are mostly in comments.
 fn text_of(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Returns the converted configuration, the names of its sites, and the notes as JSON.
 fn as_json(import: &Import) -> serde_json::Value {
     let note = |note: &Note| {
         json!({
@@ -77,7 +83,8 @@ fn as_json(import: &Import) -> serde_json::Value {
     })
 }
 
-/// Returns a note in the form that all programs of the family have.
+/// Converts a note into the common form of findings of the programs of the workspace: a note if it is harmless,
+/// otherwise a warning.
 fn finding(note: &Note) -> Finding {
     let place = Place {
         file: note.file.clone(),
@@ -89,7 +96,8 @@ fn finding(note: &Note) -> Finding {
     Finding::error(note.impact.word(), place, &note.what).severity(severity)
 }
 
-/// Prints the notes in order of harm. Harmless ones are counted, or listed with `all`.
+/// Prints the notes to standard error, grouped by harm, the worst first. Harmless ones are only counted, unless `all`
+/// is true.
 fn report(notes: &[Note], all: bool) {
     for impact in Impact::ALL {
         let of: Vec<&Note> = notes.iter().filter(|note| note.impact == impact).collect();
@@ -108,7 +116,12 @@ fn report(notes: &[Note], all: bool) {
     }
 }
 
-/// Reads the files that an include names: one, or all that match a pattern with `*` in its last part.
+/// Reads the files of an `include`: one, or all that match a pattern with `*` in the file name, sorted by name. Returns
+/// the path and text of each. Relative patterns are below `folder`, absolute ones below `root` if it is given. A
+/// pattern in a folder that does not exist matches nothing.
+///
+/// # Errors
+/// A file cannot be read, or the pattern has `?` or `[`, or `*` in a folder name, which is not supported.
 fn read_included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Vec<(String, String)>, String> {
     let path = match (root, pattern.strip_prefix('/')) {
         (Some(root), Some(below)) => root.join(below),
@@ -147,7 +160,8 @@ fn read_included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Ve
     found.iter().map(|path| read(path)).collect()
 }
 
-/// Returns whether a pattern with `*` matches a name. Hidden files do not match.
+/// Returns true if a file name matches a pattern in which each `*` stands for any text. A name that begins with a dot
+/// matches only a pattern that does too.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

@@ -1,13 +1,14 @@
-//! The command `maintenance`: switches a site of a running edge-proxyd.
+//! The command `maintenance`: switches the maintenance of a site in the running process on or off.
 
 use super::reload::send_request;
 use crate::cli::{Exit, MaintenanceArgs, Switch};
 use crate::service::control::{ControlContent, MaintenanceRequest};
 use std::time::Duration;
 
-/// The longest wait for the outcome.
+/// The longest wait for the response of the running process.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Sends the request to the running process, and prints its response.
 pub(crate) fn run(args: &MaintenanceArgs) -> Exit {
     let maintenance = MaintenanceRequest { site: args.site.clone(), on: args.switch == Switch::On };
     let request = ControlContent::Maintenance { maintenance };

@@ -1,4 +1,4 @@
-//! The commands of the program, one per file.
+//! The commands of the program, one per module. `demo` and `try` have modules of their own.
 
 pub(crate) mod check;
 pub(crate) mod explain;

@@ -1,20 +1,25 @@
-//! The command `reload`: has a running edge-proxyd reload, and reports the outcome.
+//! The command `reload`: makes the running process reload its configuration, and prints the outcome.
 
 use crate::cli::{Exit, ReloadArgs};
 use crate::service::control::{self, ControlContent, ReloadRequest};
 use std::path::Path;
 use std::time::Duration;
 
-/// The longest wait for the outcome: a new process has less time to serve.
+/// The longest wait for the response. A takeover must finish sooner.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Sends the request to the running process, and prints its response.
 pub(crate) fn run(args: &ReloadArgs) -> Exit {
     let request = ControlContent::Reload(ReloadRequest { takeover: args.takeover });
     send_request("reload", (args.control.as_deref(), args.json), &request, OUTCOME_TIMEOUT)
 }
 
-/// Asks the running process for a command of this name, and reports the outcome. `control` is the socket, if it is given, and
-/// whether the outcome is printed as JSON.
+/// Sends a request to the running process over the control socket, and prints its response, as JSON if `json` is true.
+/// `command` is the name of the command in messages, `control` the path of the socket, or `None` for the default, and
+/// `patience` the longest wait.
+///
+/// Returns [`Exit::Done`] on success, [`Exit::Differs`] if a part of the change takes effect only in a new process,
+/// [`Exit::Wrong`] if the configuration or the request is not valid, and [`Exit::Failed`] otherwise.
 pub(super) fn send_request(
     command: &str,
     (control, json): (Option<&Path>, bool),

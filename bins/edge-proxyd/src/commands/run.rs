@@ -1,4 +1,4 @@
-//! The command `run`: serves until it is told to stop.
+//! The command `run`: serves until the process is told to stop, or another one takes over.
 
 mod acme;
 mod certificates;
@@ -28,6 +28,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervise::{ShutdownReason, Signals, Supervisor};
 
+/// Runs the proxy until it stops. Returns [`Exit::Wrong`] if the configuration is not valid, and [`Exit::Failed`] if
+/// the proxy cannot start or shut down in order.
 pub(crate) fn run(args: &RunArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
@@ -45,11 +47,18 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
     }
 }
 
-/// Returns the state folder: that of `--state`, or else the one that systemd created. `None` if there is neither.
+/// Returns the folder for persistent state: that of `--state`, or that of the environment variable `STATE_DIRECTORY`,
+/// which systemd sets. `None` if there is neither.
 pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
     args.state.clone().or_else(maintenance::folder_from_environment)
 }
 
+/// Starts the proxy, supervises it until it has to stop, and waits for the requests in flight. The order of the steps
+/// matters: inherited sockets are taken before a child process is started, and the sandbox is entered before there are
+/// threads.
+///
+/// # Errors
+/// The proxy could not start, or the supervision failed.
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let limit = descriptors::raise_limit();
     // Takes inherited sockets first, so that no child process inherits them too.

@@ -1,4 +1,4 @@
-//! The command `sandbox`: enters the sandbox of `run` and tests what it still allows.
+//! The command `sandbox`: enters the sandbox of `run`, and shows what it allows.
 
 use crate::cli::{Exit, SandboxArgs};
 use crate::config::{self, Mode};
@@ -7,6 +7,8 @@ use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
+/// Enters the sandbox, makes the attempts of `--try` in it, and prints the results. Returns [`Exit::Failed`] if the
+/// sandbox cannot be entered, and [`Exit::Done`] even if attempts were denied.
 pub(crate) fn run(args: &SandboxArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,

@@ -1,4 +1,4 @@
-//! The command `status`: queries a running edge-proxyd.
+//! The command `status`: queries the status page of the running process, and prints it.
 
 use crate::cli::{Exit, StatusArgs};
 use crate::config::{self, StatusAddress};
@@ -10,8 +10,11 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+/// The longest wait for a connection, and for each read.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Queries the status page and prints the report. Returns [`Exit::Wrong`] if the configuration is not valid or has no
+/// `[status]`, and [`Exit::Failed`] if the page cannot be read.
 pub(crate) fn run(args: &StatusArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
@@ -56,6 +59,7 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
     }
 }
 
+/// Connects to the status page and returns its JSON text.
 fn ask(address: &StatusAddress) -> io::Result<String> {
     match address {
         StatusAddress::Loopback(address) => {
@@ -71,6 +75,10 @@ fn ask(address: &StatusAddress) -> io::Result<String> {
     }
 }
 
+/// Requests `/status.json` over a connection, and returns the content of the response.
+///
+/// # Errors
+/// The connection failed, or the response does not have the status 200.
 fn get(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -80,6 +88,7 @@ fn get(mut stream: impl Read + Write) -> io::Result<String> {
     if head.starts_with("HTTP/1.1 200 ") { Ok(content.to_owned()) } else { Err(wrong()) }
 }
 
+/// Prints a report to standard output as tables.
 fn print(report: &Report) {
     let connections = &report.connections;
     println!("edge-proxyd {}, up {}", report.version, duration(report.uptime));

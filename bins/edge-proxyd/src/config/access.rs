@@ -1,4 +1,4 @@
-//! Readers for `auth`, `rate`, `hsts` and `compression` of a site, and for `rate` of a listener.
+//! The readers of `auth`, `rate`, `hsts` and `compression` of a site, and of `rate` of a listener.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -9,7 +9,8 @@ use edge_proxy::config::{
     Auth, BasicAuth, Coding, Compression, ConnectionLimits, ForwardAuth, Hsts, RateLimits, Site, Upstream,
 };
 
-/// Well-known authentication services: name, path, fields.
+/// Known authentication services: the name, the path of the authentication request, and the response fields that are
+/// copied to the request by default.
 const SERVICES: [(&str, &str, &[&str]); 2] = [
     ("authelia", "/api/authz/forward-auth", &["Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email"]),
     (
@@ -32,7 +33,7 @@ const SERVICES: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// The forms of `auth`.
+/// The kinds of value of `auth`: the word `open`, or a table.
 pub(super) const AUTH: Kind = Kind::Either(&[
     Kind::Word(&const { words(&OPEN) }),
     Kind::Table(&[
@@ -46,10 +47,12 @@ pub(super) const AUTH: Kind = Kind::Either(&[
     ]),
 ]);
 
+/// The kind of a rate, such as `10/s`.
 const RATE: Kind = Kind::Form(r"^\s*\d+\s*/\s*(s|m|h|d)\s*$");
 const BURST: Kind = Kind::Number(1, 1_000_000);
 const CONCURRENT: Kind = Kind::Number(1, u32::MAX as u64);
 
+/// The keys of `rate` of a site.
 pub(super) static RATES: &[Key] = &[
     Key::new("client", RATE),
     Key::new("client_burst", BURST),
@@ -58,6 +61,7 @@ pub(super) static RATES: &[Key] = &[
     Key::new("concurrent", CONCURRENT),
 ];
 
+/// The keys of `rate` of a listener.
 pub(super) static CONNECTION_LIMITS: &[Key] = &[
     Key::new("client", RATE),
     Key::new("client_burst", BURST),
@@ -65,12 +69,14 @@ pub(super) static CONNECTION_LIMITS: &[Key] = &[
     Key::new("concurrent", CONCURRENT),
 ];
 
+/// The keys of `hsts` of a site.
 pub(super) static HSTS: &[Key] = &[
     Key::new("max_age", Kind::Duration),
     Key::new("include_subdomains", Kind::Boolean),
     Key::new("preload", Kind::Boolean),
 ];
 
+/// The kinds of value of `compression`: a boolean, or a table.
 pub(super) const COMPRESSION: Kind = Kind::Either(&[
     Kind::Boolean,
     Kind::Table(&[
@@ -83,7 +89,8 @@ const OPEN: [(&str, ()); 1] = [("open", ())];
 const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
 
-/// Reads the keys `auth`, `rate`, `hsts` and `compression` into a site.
+/// Reads `auth`, `rate`, `hsts` and `compression` of a site into `site`. An upstream that `auth` names by its address
+/// is appended to `upstreams`.
 pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
     site.auth = auth(table, upstreams);
     site.rate = table.table("rate").map(|rate| rates(&rate)).unwrap_or_default();
@@ -91,8 +98,8 @@ pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<U
     site.compression = table.get("compression").and_then(|value| compression(&value));
 }
 
-/// Reads the key `auth`: `"open"`, or a table with `users` for passwords, or with `upstream` for an external service. `None`
-/// if the key is missing or wrong; the latter is reported.
+/// Reads the key `auth`: `"open"`, or a table with `users` for passwords, or with `upstream` for an authentication
+/// service. `None` if the key is missing or not valid; the latter is reported.
 pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let value = table.get("auth")?;
     if value.value.as_str().is_some() {
@@ -118,6 +125,8 @@ pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Opti
     auth
 }
 
+/// Reads authentication by password: `file` is the value of `users`, a file in the format of htpasswd, which is read.
+/// The realm is `restricted` by default. `None` if the file cannot be read or is not valid, which is reported.
 fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
     let (realm, user_field) = (text("realm"), text("user_header"));
@@ -135,6 +144,9 @@ fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
     }
 }
 
+/// Reads authentication by a service. `path` and `copy` have defaults for a known `service`. An upstream that is named
+/// by its address is appended to `upstreams`. `None` if the path is missing or the upstream is not valid, which is
+/// reported.
 fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let service = table.get("service").and_then(|value| value.one_of(&NAMES)).map(|at| SERVICES[at]);
     let path = table.get("path").and_then(|value| value.text());
@@ -155,6 +167,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
     Some(Auth::Forward(ForwardAuth { upstream, path: path.to_owned(), copy }))
 }
 
+/// Reads the table `rate` of a site.
 fn rates(table: &Table<'_, '_>) -> RateLimits {
     let limits = RateLimits {
         client: rate(table, "client", "client_burst"),
@@ -165,7 +178,7 @@ fn rates(table: &Table<'_, '_>) -> RateLimits {
     limits
 }
 
-/// Reads the limits of the connections of a listener that forwards.
+/// Reads the table `rate` of a listener that forwards TCP.
 pub(super) fn connection_limits(table: &Table<'_, '_>) -> ConnectionLimits {
     let limits = ConnectionLimits {
         client: rate(table, "client", "client_burst"),
@@ -176,6 +189,8 @@ pub(super) fn connection_limits(table: &Table<'_, '_>) -> ConnectionLimits {
     limits
 }
 
+/// Reads a rate under `key`, and its burst under `burst_key`. `None` without a valid rate. A burst without a rate is
+/// reported.
 fn rate(table: &Table<'_, '_>, key: &'static str, burst_key: &'static str) -> Option<Rate> {
     let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
     let rate: Option<Rate> = table.get(key).and_then(|value| value.parse(form));
@@ -189,10 +204,12 @@ fn rate(table: &Table<'_, '_>, key: &'static str, burst_key: &'static str) -> Op
     }
 }
 
+/// Reads a whole number. `None` if the key is missing or the value not valid, which is reported.
 fn count(table: &Table<'_, '_>, key: &'static str) -> Option<u32> {
     table.get(key).and_then(|value| value.number()).map(|count| count as u32)
 }
 
+/// Reads the table `hsts`. `max_age` is a year by default; the other keys are false.
 fn hsts(table: &Table<'_, '_>) -> Hsts {
     let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
     let hsts = Hsts {
@@ -207,7 +224,8 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
     hsts
 }
 
-/// Reads the key `compression`: `true`, `false` or a table. `None` if it is `false`, or wrong, which is reported.
+/// Reads the value of `compression`: `true` for the defaults, `false`, or a table. `None` if it is `false` or not
+/// valid; the latter is reported.
 pub(super) fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     if let Some(on) = value.value.as_bool() {
         return on.then(Compression::default);

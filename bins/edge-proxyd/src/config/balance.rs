@@ -1,4 +1,4 @@
-//! Readers for `balance`, `health` and `retry` of an upstream.
+//! The readers of `balance`, `weights`, `sticky`, `health` and `retry` of an upstream.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -6,7 +6,7 @@ use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry, StickyCoo
 
 pub(super) const BALANCE: Kind = Kind::Word(&const { words(&BALANCES) });
 
-/// The name of a cookie, or a table.
+/// The kinds of value of `sticky`: the name of a cookie, or a table.
 pub(super) const STICKY: Kind = Kind::Either(&[
     Kind::Text,
     Kind::Table(&[Key::required("cookie", Kind::Text), Key::new("lifetime", Kind::Duration)]),
@@ -39,11 +39,13 @@ const BALANCES: [(&str, Balance); 5] = [
     ("hash-target", Balance::Hash(HashKey::Target)),
 ];
 
+/// Reads the key `balance`. The default is that of [`Balance`].
 pub(super) fn balance(table: &Table<'_, '_>) -> Balance {
     table.get("balance").and_then(|value| value.one_of(&BALANCES)).unwrap_or_default()
 }
 
-/// Reads the weights of these targets, as they are written.
+/// Reads the table `weights`. Returns one weight for each of `targets`, which are as written in the file; 1 if the
+/// table does not have the target. Empty without the table. A weight of an unknown target is reported.
 pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
     let Some(table) = table.table("weights") else { return Vec::new() };
     let mut weights = vec![1; targets.len()];
@@ -57,8 +59,8 @@ pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
     weights
 }
 
-/// Reads the key `sticky`, the cookie that keeps clients at their targets. `None` if it is missing or wrong; the latter is
-/// reported.
+/// Reads the key `sticky`: the cookie that binds a client to a target. `None` if it is missing or not valid; the latter
+/// is reported.
 pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     let value = table.get("sticky")?;
     if let Some(name) = value.value.as_str() {
@@ -78,6 +80,8 @@ pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     Some(cookie)
 }
 
+/// Reads the table `health`. Without `path` there are no active checks, and the keys that apply only to them are
+/// reported.
 pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     let mut health = HealthConfig::default();
     let rules = &mut health.rules;
@@ -118,7 +122,8 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     health
 }
 
-/// Parses one status, or a range of them with a dash, into its first and last. `None` if it is neither, which is reported.
+/// Parses one status, or a range of statuses with a dash, into the first and the last. `None` if it is neither, which
+/// is reported.
 fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     let text = value.text()?;
     let (low, high) = text.split_once('-').unwrap_or((text, text));
@@ -129,6 +134,7 @@ fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     range
 }
 
+/// Reads the table `retry`.
 pub(super) fn retry(table: &Table<'_, '_>) -> Retry {
     let mut retry = Retry::default();
     if let Some(attempts) = table.get("attempts").and_then(|value| value.number()) {

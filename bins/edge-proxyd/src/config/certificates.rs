@@ -1,9 +1,10 @@
-//! Reader for `[site.client_certificates]`.
+//! The reader of `[site.client_certificates]`.
 
 use super::document::Table;
 use super::keys::{Key, Kind, words};
 use edge_proxy::config::{CertificateField, CertificateMode, ClientCertificates};
 
+/// The keys of the table.
 pub(super) static KEYS: &[Key] = &[
     Key::required("ca", Kind::Path),
     Key::new("mode", Kind::Word(&const { words(&MODES) })),
@@ -11,9 +12,11 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("headers", Kind::Named(&Kind::Word(&const { words(&FIELDS) }))),
 ];
 
+/// The words of `mode`.
 const MODES: [(&str, CertificateMode); 2] =
     [("required", CertificateMode::Required), ("optional", CertificateMode::Optional)];
 
+/// The words for the parts of a certificate that a header field can have.
 const FIELDS: [(&str, CertificateField); 9] = [
     ("certificate", CertificateField::Certificate),
     ("chain", CertificateField::Chain),
@@ -26,7 +29,8 @@ const FIELDS: [(&str, CertificateField); 9] = [
     ("verified", CertificateField::Verified),
 ];
 
-/// Reads the table `client_certificates` of a site. `None` if it is missing. Its errors are reported.
+/// Reads the table `client_certificates` of a site. `None` without it. If `ca` is missing or not valid, that is
+/// reported, and the path is empty.
 pub(super) fn read(table: &Table<'_, '_>) -> Option<ClientCertificates> {
     let table = table.table("client_certificates")?;
     let ca = table.get("ca");

@@ -1,8 +1,10 @@
-//! Reader for the content of a response.
+//! The reader of the content of a response.
 
 use super::document::Table;
 
-/// Reads content and its media type: `body`, or `file`, and `content_type`.
+/// Reads the keys `body` or `file`, and `content_type`. Returns the content and its media type, which is by default
+/// `text/html` for a file with the extension `.html`, otherwise `text/plain`, both in UTF-8. Empty without either key.
+/// Both keys, or a file that cannot be read, are reported.
 pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
     let text = |key| table.get(key).and_then(|value| value.text());
     let mut body = text("body").unwrap_or_default().as_bytes().to_vec();

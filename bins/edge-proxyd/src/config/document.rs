@@ -1,4 +1,5 @@
-//! The parsed document: every value with its position, every error collected.
+//! A parsed configuration file, with the position of every value. Errors are collected, so that all can be reported at
+//! once.
 
 use super::keys::{Key, Kind};
 use super::named_file::NamedFile;
@@ -12,22 +13,30 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A parsed file of the configuration, with the errors found in it so far.
+/// A parsed configuration file, with the errors that were found in it so far.
 pub(super) struct Document<'t> {
-    /// The name of an included file; `None` for the main one.
+    /// The name of an included file; `None` for the main file.
     file: Option<String>,
+    /// The text of the file.
     text: &'t str,
+    /// The top-level table. `None` if the text is not valid TOML.
     root: Option<Spanned<DeTable<'t>>>,
+    /// The errors so far, in the order in which they were found.
     problems: RefCell<Vec<Problem>>,
+    /// The positions of the parts of the configuration, for errors that the library reports.
     places: RefCell<HashMap<ConfigPath, Spans>>,
+    /// The files and folders that values name.
     files: RefCell<Vec<NamedFile>>,
 }
 
-/// The positions of a part of the configuration: byte offsets of the whole, and of each key.
+/// The positions of a part of the configuration, as byte offsets.
 #[derive(Clone)]
 struct Spans {
+    /// The path of its table, such as `site[0]`; empty for the top level.
     path: String,
+    /// The offset of the table.
     whole: usize,
+    /// The offset of the value of each key, and of each key of a table in it, such as `health.eject`.
     keys: HashMap<String, usize>,
 }
 
@@ -35,30 +44,38 @@ struct Spans {
 pub(super) struct Table<'d, 't> {
     document: &'d Document<'t>,
     path: String,
+    /// The byte offset of the table.
     at: usize,
+    /// The entries in the file.
     entries: &'d DeTable<'t>,
+    /// The entries that are valid.
     may: AllowedEntries,
 }
 
-/// The entries that a table may have.
+/// The entries that are valid in a table.
 #[derive(Clone, Copy)]
 enum AllowedEntries {
     /// These keys only.
     Keys(&'static [Key]),
-    /// Arbitrary names, each with a value of this kind.
+    /// Arbitrary names as keys, each with a value of this kind.
     Names(&'static Kind),
 }
 
 /// A value of the file, with its path, its position and the kind that it must have.
 pub(super) struct Value<'d, 't> {
     pub(super) document: &'d Document<'t>,
+    /// The path of the key, such as `site[0].hosts[1]`.
     pub(super) path: String,
+    /// The byte range of the value in the text.
     pub(super) span: Range<usize>,
+    /// The value as TOML.
     pub(super) value: &'d DeValue<'t>,
+    /// The kind that is valid for the key.
     pub(super) kind: &'static Kind,
 }
 
 impl<'t> Document<'t> {
+    /// Parses the main file. Syntax errors are recorded as errors of the document.
     pub(super) fn new(text: &'t str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let problems = errors.iter().map(|error| {
@@ -74,7 +91,7 @@ impl<'t> Document<'t> {
         Self { file: None, text, root, problems, places: RefCell::default(), files: RefCell::default() }
     }
 
-    /// Parses an included file of this name.
+    /// Parses an included file. `file` is its name in errors.
     pub(super) fn parse_included(file: &str, text: &'t str) -> Self {
         let document = Self { file: Some(file.into()), ..Self::new(text) };
         for problem in document.problems.borrow_mut().iter_mut() {
@@ -83,12 +100,12 @@ impl<'t> Document<'t> {
         document
     }
 
-    /// Returns true if a part of the configuration is written in this file.
+    /// Returns true if this file has a part of the configuration whose position was recorded by [`Table::place`].
     pub(super) fn has(&self, place: ConfigPath) -> bool {
         self.places.borrow().contains_key(&place)
     }
 
-    /// Returns the whole file with the keys that it may have, if it is valid TOML.
+    /// Returns the top-level table, in which `keys` are valid. `None` if the text is not valid TOML.
     pub(super) fn root(&self, keys: &'static [Key]) -> Option<Table<'_, 't>> {
         let root = self.root.as_ref()?;
         Some(Table {
@@ -100,33 +117,35 @@ impl<'t> Document<'t> {
         })
     }
 
+    /// Returns true if no errors were found so far.
     pub(super) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
-    /// Records a file or folder that a value names.
+    /// Records a file or folder, with the value that names it.
     pub(super) fn name_file(&self, path: PathBuf, value: &Value<'_, '_>) {
         let (line, column) = position(self.text, value.span.start);
         let (key, file) = (value.path.clone(), self.file.clone());
         self.files.borrow_mut().push(NamedFile { path, key, file, line, column });
     }
 
-    /// Returns the files and folders named so far.
+    /// Returns the recorded files and folders.
     pub(super) fn files(&self) -> Vec<NamedFile> {
         self.files.borrow().clone()
     }
 
-    /// Takes the errors.
+    /// Returns the errors, in the order in which they were found.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
 
-    /// Records the position of settings outside the lists.
+    /// Records the position of the top-level table, for errors of settings outside the lists.
     pub(super) fn place_root(&self, root: &Table<'_, '_>) {
         root.place(ConfigPath::Config);
     }
 
-    /// Reports an error of the library at its position in the file.
+    /// Adds an error that the library found, at the position of the key. Keys that have another name in the file than
+    /// in the library are renamed. If the key is not in the file, the position is that of the table.
     pub(super) fn report(&self, error: &ConfigError) {
         let places = self.places.borrow();
         let key = match error.key {
@@ -156,20 +175,23 @@ impl<'t> Document<'t> {
         self.report_error(at, &path, in_backticks(&error.value), error.fix.to_string());
     }
 
+    /// Adds an error at the byte offset `at`. `key` is the path of the key, and `value` the value as written, if it is
+    /// to be shown.
     fn report_error(&self, at: usize, key: &str, value: Option<String>, message: String) {
         let (line, column) = position(self.text, at);
         let file = self.file.clone();
         self.add(Problem { file, line, column, key: key.into(), value, message });
     }
 
-    /// Adds an error, such as one of another reader.
+    /// Adds an error that another reader found.
     pub(super) fn add(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 }
 
 impl<'d, 't> Table<'d, 't> {
-    /// Returns the value of a key, which must be in the table of keys. `None` if the file does not have the key.
+    /// Returns the value of a key, which must be one of the valid keys of the table. `None` if the file does not have
+    /// it.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
         let AllowedEntries::Keys(keys) = self.may else { return None };
         let known = keys.iter().find(|known| known.name == key);
@@ -178,12 +200,13 @@ impl<'d, 't> Table<'d, 't> {
         Some(self.value(key, value, &known?.kind))
     }
 
-    /// Returns the table under a key. `None` if the key is missing, or not a table, which is reported.
+    /// Returns the table under a key. `None` if the key is missing, or its value is not a table; the latter is
+    /// reported.
     pub(super) fn table(&self, key: &'static str) -> Option<Self> {
         self.get(key)?.table()
     }
 
-    /// Iterates over all keys and values, for tables whose keys are names.
+    /// Returns all entries of a table with arbitrary names, as pairs of name and value.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'d str, Value<'d, 't>)> {
         let kind = match self.may {
             AllowedEntries::Names(kind) => Some(kind),
@@ -199,19 +222,20 @@ impl<'d, 't> Table<'d, 't> {
         })
     }
 
+    /// Creates a value of this table, with its path.
     fn value(&self, key: &str, value: &'d Spanned<DeValue<'t>>, kind: &'static Kind) -> Value<'d, 't> {
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
         Value { document: self.document, path, span: value.span(), value: value.get_ref(), kind }
     }
 
-    /// Reports an error at a key, or at the table if the key is missing.
+    /// Adds an error at the value of a key, or at the table if the key is missing.
     pub(super) fn report_error(&self, key: &str, message: &str) {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
         self.document.report_error(at, &path, None, message.into());
     }
 
-    /// Records the position of this part of the configuration.
+    /// Records the position of this table and its keys for errors that the library reports about `place`.
     pub(super) fn place(&self, place: ConfigPath) {
         let mut keys = HashMap::new();
         for (key, value) in self.entries {
@@ -225,7 +249,7 @@ impl<'d, 't> Table<'d, 't> {
         self.document.places.borrow_mut().insert(place, spans);
     }
 
-    /// Reports the keys of the table that are not allowed. To be called when all others have been read.
+    /// Reports the keys of the table that are not valid, each with the likely fix.
     pub(super) fn finish(&self) {
         let AllowedEntries::Keys(keys) = self.may else { return };
         let known = || keys.iter().map(|known| known.name);
@@ -247,7 +271,7 @@ impl<'d, 't> Table<'d, 't> {
 }
 
 impl<'d, 't> Value<'d, 't> {
-    /// Reports an error at the value.
+    /// Adds an error at the value, and shows the first 80 characters of the value.
     pub(super) fn report_error(&self, message: &str) {
         let written = self.document.text.get(self.span.clone()).unwrap_or_default();
         let line = written.lines().next().unwrap_or_default();
@@ -255,7 +279,8 @@ impl<'d, 't> Value<'d, 't> {
         self.document.report_error(self.span.start, &self.path, Some(short), message.into());
     }
 
-    /// Reports an error without repeating the value, which may be a secret in place of a reference.
+    /// Adds an error at the value without showing it, since it may be a secret that was written in place of a
+    /// reference.
     pub(super) fn report_secret_error(&self, message: &str) {
         self.document.report_error(self.span.start, &self.path, None, message.into());
     }
@@ -279,7 +304,8 @@ impl<'d, 't> Value<'d, 't> {
         }
     }
 
-    /// Returns the tables of an array of tables, `[[key]]`.
+    /// Returns the tables of an array of tables, `[[key]]`. Empty if it is not an array, which is reported. Items that
+    /// are not tables are reported and left out.
     pub(super) fn tables(&self) -> Vec<Table<'d, 't>> {
         if self.value.as_array().is_none() {
             self.report_error(
@@ -289,7 +315,8 @@ impl<'d, 't> Value<'d, 't> {
         self.items().iter().filter_map(Self::table).collect()
     }
 
-    /// Returns the items of an array, with their positions in their paths.
+    /// Returns the items of an array; their paths end in their index, such as `[0]`. Empty if the value is not an
+    /// array.
     pub(super) fn items(&self) -> Vec<Self> {
         let kind = if let Kind::List(item) = self.kind { item } else { self.kind };
         let items = self.value.as_array().into_iter().flat_map(|array| array.iter()).enumerate();
@@ -305,12 +332,13 @@ impl<'d, 't> Value<'d, 't> {
     }
 }
 
-/// Returns the value of an error of the library, in backticks. `None` if it is empty.
+/// Returns the value of an error of the library in backticks. `None` if it is empty.
 fn in_backticks(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| format!("`{value}`"))
 }
 
-/// Returns the entries allowed in a table of this kind, or in the tables of a list of it. `None` if the kind has no table.
+/// Returns the entries that are valid in a table of this kind, or in the tables of a list. `None` if the kind has no
+/// tables.
 fn allowed_entries(kind: &'static Kind) -> Option<AllowedEntries> {
     match kind {
         Kind::Table(keys) | Kind::Tables(keys) => Some(AllowedEntries::Keys(keys)),

@@ -1,11 +1,12 @@
-//! Keys of other proxies, and what to write here.
+//! Keys of other proxies, with the counterpart in this configuration.
 
-/// Returns the advice for a key of nginx, Caddy, Traefik or HAProxy, compared without regard to case. `None` if it is of none
-/// of them.
+/// Returns the advice for an unknown key that nginx, Caddy, Traefik or HAProxy has; letter case is ignored. `None` if
+/// the key is not in the list.
 pub(super) fn hint_for(word: &str) -> Option<&'static str> {
     KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, write)| *write)
 }
 
+/// Keys of other proxies, each with the advice, in alphabetical order.
 const KEYS: &[(&str, &str)] = &[
     ("acl", "write [[site]] with [[site.route]]"),
     ("add_header", "write response_headers"),

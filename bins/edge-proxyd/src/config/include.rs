@@ -1,4 +1,4 @@
-//! Files that the configuration includes: each with sites and upstreams of its own.
+//! Included files, each with sites and upstreams.
 
 use super::document::{Document, Table};
 use super::keys::{Key, Kind};
@@ -6,20 +6,22 @@ use super::{site, upstream};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The keys of an included file.
+/// The keys that are valid in an included file.
 pub(super) static INCLUDED: &[Key] = &[
     Key::new("site", Kind::Tables(site::SITE)),
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
-/// The name and the text of an included file.
+/// An included file.
 pub(super) struct IncludedFile {
+    /// The path, as in errors.
     pub(super) name: String,
+    /// The text of the file.
     pub(super) text: String,
 }
 
-/// Reads the files that `include` names, each once, in the order of their names within a pattern. Relative ones are below the folder
-/// of `main`.
+/// Reads the files that `include` names, in its order, and those of a pattern sorted by name. Each file is read once.
+/// Relative paths are below the folder of the main file `main`. Files that cannot be read are reported.
 pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -> Vec<IncludedFile> {
     let folder = Path::new(main).parent().unwrap_or(Path::new(""));
     let mut found: Vec<IncludedFile> = Vec::new();
@@ -46,7 +48,11 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
     found
 }
 
-/// Returns the files that a path with `*` in its last part matches, or the path itself without one. Hidden files are left out.
+/// Returns the files that a path matches whose last part may contain `*`, sorted by name. Hidden files and folders do
+/// not match. A path without `*` is returned as it is.
+///
+/// # Errors
+/// The folder of the pattern cannot be read.
 fn matching_files(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     let last = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !last.contains('*') {
@@ -65,7 +71,7 @@ fn matching_files(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Returns true if a name fits a pattern in which `*` is any text.
+/// Returns true if a name matches a pattern in which each `*` stands for any text.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(left) = name.strip_prefix(begin) else { return false };

@@ -1,66 +1,71 @@
-//! The keys of each table and the kinds of their values. The reader and the JSON Schema ([`schema`](mod@super::schema))
-//! use the same tables.
+//! The keys of each table and the kinds of their values, from which both the readers and the JSON Schema
+//! ([`schema`](mod@super::schema)) work.
 
-/// The definition of a key that a table may have.
+/// A key that is valid in a table.
 #[derive(Debug)]
 pub(super) struct Key {
+    /// The name of the key.
     pub(super) name: &'static str,
+    /// The kind of its value.
     pub(super) kind: Kind,
-    /// True if the table is invalid without it.
+    /// True if the table must have the key. The schema says so; the reader of the table reports a missing key.
     pub(super) required: bool,
 }
 
 impl Key {
+    /// Defines an optional key.
     pub(super) const fn new(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, required: false }
     }
 
+    /// Defines a key that the table must have.
     pub(super) const fn required(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, required: true }
     }
 }
 
-/// The kind of value that a key takes.
+/// The kind of value that a key has.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// The boolean `true` or `false`.
     Boolean,
-    /// A duration as text, such as `10s`.
+    /// A duration as text, such as `10s` or `1m30s`.
     Duration,
-    /// One of several kinds, told apart by the TOML type.
+    /// A value of one of these kinds, which have different TOML types.
     Either(&'static [Self]),
-    /// A table that another crate reads and describes.
+    /// A table that another crate reads. The function returns its JSON Schema.
     Foreign(fn() -> serde_json::Value),
-    /// Text that matches this pattern (ECMA 262). The caller interprets it.
+    /// Text that matches this regular expression (ECMA 262). The schema contains the expression; the reader parses the
+    /// text itself.
     Form(&'static str),
-    /// A list of these, or a single one.
+    /// A list of values of this kind, or a single one.
     List(&'static Self),
-    /// A table whose keys are names.
+    /// A table with arbitrary names as keys, whose values are of this kind.
     Named(&'static Self),
-    /// A whole number within these bounds, inclusive.
+    /// A whole number from the first to the second bound, both inclusive.
     Number(u64, u64),
-    /// An absolute path.
+    /// An absolute path, as text.
     Path,
-    /// A CIDR range, or a single address.
+    /// A CIDR range, or a single IP address, as text.
     Range,
-    /// A number from 0 to 1.
+    /// A number from 0 to 1, both inclusive.
     Share,
-    /// A size in bytes, or text such as `16KiB`.
+    /// A number of bytes, or text such as `16KiB`.
     Size,
     /// A table with these keys.
     Table(&'static [Key]),
-    /// A list of such tables, `[[name]]`.
+    /// An array of tables, `[[name]]`, each with these keys.
     Tables(&'static [Key]),
-    /// Any text at all.
+    /// Any text.
     Text,
-    /// One of these words.
+    /// One of these words, as text.
     Word(&'static [&'static str]),
 }
 
-/// The pattern of an address with its port.
+/// The regular expression of an IP address with a port.
 pub(super) const ADDRESS: &str = r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[^\]\s]+)?\]):\d{1,5}$";
 
-/// Returns the words of a list of choices.
+/// Returns the words of a list of pairs of word and value.
 pub(super) const fn words<T: Copy, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! Readers for `[[listen]]`, `[trust]`, `[limits]`, `[timeouts]` and `[log]`.
+//! The readers of `[[listen]]`, `[trust]`, `[tailnet]`, `[limits]`, `[timeouts]`, `[status]`, `[log]`, and of
+//! `congestion` and `kernel_tls`.
 
 use super::StatusAddress;
 
@@ -46,7 +47,7 @@ pub(super) static TAILNET: &[Key] = &[
     Key::new("tell", Kind::Boolean),
 ];
 
-/// The library checks tighter bounds; these only keep the numbers representable.
+/// The kind of a limit. The bound only ensures that the number fits its type: the library checks the valid range.
 const COUNT: Kind = Kind::Number(0, u32::MAX as u64);
 
 pub(super) static LIMITS: &[Key] = &[
@@ -89,6 +90,8 @@ pub(super) static LOG: &[Key] = &[
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
+/// Reads the listeners, one for each address of a `[[listen]]`. An upstream that `forward` names by its address is
+/// appended to `upstreams`.
 pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for table in root.get("listen").map(|value| value.tables()).unwrap_or_default() {
@@ -131,8 +134,9 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
     listeners
 }
 
-/// Parses an address and port. A zone, such as in `[fe80::1%eth0]:443`, may be the name of an interface. `None` if it is not
-/// valid, which is reported.
+/// Parses an address and port. The zone of a link-local address, as in `[fe80::1%eth0]:443`, may be the name of an
+/// interface. `None` if the address is not valid, is link-local without a zone, or the interface does not exist, which
+/// is reported.
 fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
     let text = value.text()?;
     let zone = text.split_once('%').and_then(|(before, rest)| Some((before, rest.split_once(']')?)));
@@ -163,14 +167,18 @@ fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
     }
 }
 
+/// Returns the index of a network interface.
+///
+/// # Errors
+/// No interface has this name.
 fn interface_index(name: &str) -> std::io::Result<u32> {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     Ok(netdevice::name_to_index(any, name)?)
 }
 
-/// Reads the key `forward` of a listener, with the keys that go with it. `None` if the listener has no such key: it is one of
-/// HTTP.
+/// Reads the key `forward` of a listener, and the keys that apply only to it. `None` if the listener has no such key
+/// and thus serves HTTP; then the other keys are reported.
 fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forward> {
     let Some(value) = table.get("forward") else {
         for key in ["allow", "deny", "idle", "rate"] {
@@ -188,6 +196,7 @@ fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forwa
     Some(forward)
 }
 
+/// Reads the table `trust`.
 pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
     let trust = Trust {
         ranges: table.get("ranges").map(|value| value.ranges()).unwrap_or_default(),
@@ -206,8 +215,9 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
     trust
 }
 
-/// Parses the header of trusted proxies: one of the usual three in any case, or another field that carries one address.
-/// `None` if it is no text, or a misspelt usual name, which is reported.
+/// Parses the name of the header that trusted proxies set: `X-Forwarded-For`, `Forwarded` or `X-Real-IP` in any case,
+/// or another field that has one address. `None` if the value is not text, or resembles one of the three names, which
+/// is reported.
 fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     let name = value.text()?;
     let usual = [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];
@@ -225,6 +235,7 @@ fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     Some(TrustedHeader::Custom(name.into()))
 }
 
+/// Reads the table `tailnet`.
 pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
     let mut tailnet = Tailnet::default();
     if let Some(socket) = table.get("socket").and_then(|value| value.path()) {
@@ -243,6 +254,7 @@ pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
     tailnet
 }
 
+/// Reads the table `limits`. Keys that are missing have their defaults.
 pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     let mut limits = Limits::default();
     let size = |key, slot: &mut usize| {
@@ -289,12 +301,13 @@ pub(super) const CONGESTION: Kind = Kind::Word(&const { words(&CONTROLLERS) });
 
 const CONTROLLERS: [(&str, Congestion); 2] = [("bbr", Congestion::Bbr), ("cubic", Congestion::Cubic)];
 
-/// Reads the congestion control of QUIC connections.
+/// Reads the key `congestion`, the congestion control of QUIC.
 pub(super) fn congestion(root: &Table<'_, '_>) -> Congestion {
     root.get("congestion").and_then(|value| value.one_of(&CONTROLLERS)).unwrap_or_default()
 }
 
-/// Reads the use of kernel TLS, and the amount sent before it.
+/// Reads the keys `kernel_tls` and `kernel_tls_after`, the bytes that a connection sends before the kernel encrypts.
+/// The latter is reported if the former is `off`.
 pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     let mode = root.get("kernel_tls").and_then(|value| value.one_of(&KERNEL_TLS));
     let after = root.get("kernel_tls_after");
@@ -310,7 +323,7 @@ pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     }
 }
 
-/// Reads the durations of a table on top of the given defaults.
+/// Reads a table of timeouts. Keys that are missing have the values of `timeouts`.
 pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeouts {
     let slots = [
         ("handshake", &mut timeouts.handshake),
@@ -330,6 +343,7 @@ pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeout
     timeouts
 }
 
+/// Reads the table `status`. `None` if the address is missing, not valid or not a loopback address, which is reported.
 pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     let address = table.get("address").and_then(|value| {
         let text = value.text()?;
@@ -353,7 +367,7 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     address
 }
 
-/// Reports logs for sites that the configuration does not have.
+/// Reports the keys of `log.sites` that are not names of sites.
 pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_proxy::config::Config) {
     let known = || proxy.sites.iter().map(|site| site.name.as_str());
     for (site, _) in log.sites.iter().filter(|(site, _)| !known().any(|name| name == site)) {
@@ -365,6 +379,7 @@ pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_p
     }
 }
 
+/// Reads the table `log`.
 pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
     let sites = table.table("sites").map(|table| {
         table.all().filter_map(|(name, value)| Some((name.to_owned(), value.path()?))).collect()

@@ -45,27 +45,27 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Settings {
     /// The configuration of the proxy.
     pub(crate) proxy: Config,
-    /// The certificates folder.
+    /// The folder of server certificates. `None` if none is configured.
     pub(crate) certificates: Option<PathBuf>,
-    /// The certificates that sites name by their files.
+    /// The certificates that sites name by their files, without duplicates.
     pub(crate) certificate_files: Vec<CertificateFiles>,
-    /// The certificates that the proxy obtains itself.
+    /// The certificates that the proxy obtains itself. `None` without `[acme]`.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
-    /// The access log.
+    /// The settings of the access log.
     pub(crate) log: LogSettings,
-    /// The destination of spans. `None` disables tracing.
+    /// The collector of spans. `None` disables tracing.
     pub(crate) tracing: Option<Traces>,
     /// The address of the status page. `None` disables it.
     pub(crate) status: Option<StatusAddress>,
-    /// The sandbox that the process enters before it serves.
+    /// The settings of the sandbox.
     pub(crate) sandbox: Sandbox,
-    /// The state shared with other edges.
+    /// The state that is shared with other instances. `None` without `[shared]`.
     pub(crate) shared: Option<crate::shared::SharedSection>,
-    /// The files and folders that the file names, except those of `[acme]`.
+    /// The files and folders that values of the configuration name, except those of `[acme]`.
     pub(crate) files: Vec<NamedFile>,
 }
 
-/// The address of the status page, never reachable from other hosts.
+/// The address of the status page, which is not reachable from other hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StatusAddress {
     /// A loopback address with its port.
@@ -74,17 +74,27 @@ pub(crate) enum StatusAddress {
     Unix(PathBuf),
 }
 
-/// Reads and validates a file.
+/// Reads and validates a configuration file, and the files that it includes.
+///
+/// # Errors
+/// All errors that were found, or that the file cannot be read.
 pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
     text(path).and_then(|text| read(&path.display().to_string(), &text))
 }
 
-/// Returns the text of a file.
+/// Returns the text of a configuration file.
+///
+/// # Errors
+/// The file cannot be read, or is not UTF-8.
 pub(crate) fn text(path: &Path) -> Result<String, Problems> {
     std::fs::read_to_string(path).map_err(|why| Problems::unreadable(&path.display().to_string(), &why))
 }
 
-/// Reads and validates the text of a file, and the files that it includes.
+/// Reads and validates the text of a configuration file, and the files that it includes. `name` is the path of the
+/// file, for errors and relative includes.
+///
+/// # Errors
+/// All errors of the files. The library validates the configuration only if the files have no errors of their own.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let main = Document::new(text);
     let included = main.root(ROOT).map(|root| include::files(&main, &root, name)).unwrap_or_default();
@@ -109,7 +119,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     Err(Problems::new(name, problems.collect()))
 }
 
-/// The keys at the top level.
+/// The keys that are valid at the top level.
 static ROOT: &[Key] = &[
     Key::new("include", Kind::List(&Kind::Text)),
     Key::new("reject", site::REJECT),
@@ -134,6 +144,8 @@ static ROOT: &[Key] = &[
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
+/// Builds the settings from the main file and the included files. Errors are added to the documents. `name` and `text`
+/// are those of the main file.
 fn settings(
     document: &Document<'_>,
     root: &Table<'_, '_>,

@@ -1,28 +1,28 @@
-//! Errors of a file and their positions.
+//! The errors of a configuration file, with their positions.
 
 use cli_support::finding::{Finding, Findings, Place};
 use std::fmt;
 
-/// An error at a place of a configuration file.
+/// An error at a position in a configuration file.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    /// The included file that has the error; `None` if it is the main one.
+    /// The included file that has the error; `None` for the main file.
     pub(crate) file: Option<String>,
     /// The line, from 1; 0 if the file could not be read.
     pub(crate) line: usize,
     /// The column, from 1, in characters.
     pub(crate) column: usize,
-    /// The path of the key; empty where there is none.
+    /// The path of the key; empty if the error belongs to none.
     pub(crate) key: String,
-    /// The value as written; `None` where there is none, or where it may be a secret.
+    /// The value as written; `None` if there is none to show, or it may be a secret.
     pub(crate) value: Option<String>,
-    /// The error and the fix.
+    /// The cause, and mostly the fix.
     pub(crate) message: String,
 }
 
 impl Problem {
-    /// Converts the error into a finding, which all programs of the workspace print alike. `file` is the name of the main
-    /// file.
+    /// Converts the error into the common form of findings of the programs of the workspace. `file` is the name of the
+    /// main file.
     fn finding(&self, file: &str) -> Finding {
         let Self { line, column, key, value, message, .. } = self;
         let file = self.file.as_deref().unwrap_or(file);
@@ -46,36 +46,39 @@ impl From<Finding> for Problem {
     }
 }
 
-/// All errors of a file, in the order of its lines.
+/// All errors of a configuration, sorted by file and line, the main file first.
 #[derive(Debug)]
 pub(crate) struct Problems {
+    /// The name of the main file.
     pub(crate) file: String,
+    /// The errors.
     pub(crate) list: Vec<Problem>,
 }
 
 impl Problems {
-    /// Sorts the errors and removes duplicates.
+    /// Sorts the errors and removes duplicates. `file` is the name of the main file.
     pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();
         list.dedup();
         Self { file: file.into(), list }
     }
 
+    /// Creates the error of a file that cannot be read.
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
         Self::new(file, vec![Problem { message: format!("cannot be read: {why}"), ..Problem::default() }])
     }
 
-    /// Converts the errors into findings, which all programs of the workspace print alike.
+    /// Converts the errors into the common form of findings of the programs of the workspace.
     pub(crate) fn findings(&self) -> Findings {
         Findings::new(self.list.iter().map(|problem| problem.finding(&self.file)).collect())
     }
 
-    /// Writes the errors to the log.
+    /// Logs the errors.
     pub(crate) fn tell(&self) {
         crate::journal::error(self);
     }
 
-    /// Prints the errors: to standard error for people, to standard output as JSON.
+    /// Prints the errors: as JSON to standard output, or for people to standard error.
     pub(crate) fn report(&self, json: bool) {
         if json {
             let list = self.list.iter().map(|problem| {
@@ -106,7 +109,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Returns line and column of a byte offset, both from 1.
+/// Returns the line and the column, in characters, of a byte offset. Both count from 1.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);

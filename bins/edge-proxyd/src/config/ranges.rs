@@ -1,9 +1,10 @@
-//! Reader for the keys `allow` and `deny`.
+//! The reader of the keys `allow` and `deny`.
 
 use super::document::Table;
 use edge_proxy::config::Access;
 
-/// Reads the address lists of a listener, a site or a route.
+/// Reads the address lists `allow` and `deny` of a listener, a site or a route. An empty `allow` is reported, since it
+/// would allow everyone.
 pub(super) fn access(table: &Table<'_, '_>) -> Access {
     let ranges = |key| table.get(key).map(|value| value.ranges());
     // An empty list would allow everyone, which is never the intention.

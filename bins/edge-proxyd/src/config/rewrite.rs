@@ -1,4 +1,4 @@
-//! Readers for header edits, cookies and error pages.
+//! The readers of header edits, cookie rewrites and error pages.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind};
@@ -21,9 +21,10 @@ pub(super) static ERROR_PAGE: &[Key] = &[
     Key::new("intercept", Kind::Boolean),
 ];
 
-/// Beginnings of values, and their replacements.
+/// The kind of a table of prefixes, each with its replacement.
 const PREFIXES: Kind = Kind::Named(&Kind::Text);
 
+/// Reads a table of header edits under `key`. Without the table, there are none.
 pub(super) fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
     let Some(table) = table.table(key) else {
         return FieldEdits::default();
@@ -50,13 +51,14 @@ pub(super) fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
     edits
 }
 
+/// Reads a table of prefixes with their replacements.
 fn prefixes(value: &Value<'_, '_>) -> Vec<PrefixRule> {
     let Some(table) = value.table() else { return Vec::new() };
     let rule = |(from, to): (&str, Value<'_, '_>)| to.text().map(|to| PrefixRule::new(from, to));
     table.all().filter_map(rule).collect()
 }
 
-/// Reads the name of a field. `None` if it is not valid, which is reported.
+/// Reads the name of a header field. `None` if it is not valid, which is reported.
 pub(super) fn field_name(value: &Value<'_, '_>) -> Option<String> {
     let name = value.text()?;
     if !edge_http::grammar::is_token(name.as_bytes()) {
@@ -66,7 +68,7 @@ pub(super) fn field_name(value: &Value<'_, '_>) -> Option<String> {
     Some(name.into())
 }
 
-/// Reads `cookies` of a route.
+/// Reads the table `cookies` of a route. Without the table, there are no rules.
 pub(super) fn cookies(table: &Table<'_, '_>) -> CookieRules {
     let Some(table) = table.table("cookies") else { return CookieRules::default() };
     let rules = |key| table.get(key).map(|value| prefixes(&value)).unwrap_or_default();
@@ -75,6 +77,7 @@ pub(super) fn cookies(table: &Table<'_, '_>) -> CookieRules {
     rules
 }
 
+/// Returns true if the path is an empty file. False if it is not a file or cannot be examined.
 fn is_empty(path: &std::path::Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
@@ -85,6 +88,7 @@ pub(super) fn error_pages(table: &Table<'_, '_>) -> Vec<ErrorPage> {
     tables.iter().map(error_page).collect()
 }
 
+/// Reads an error page. Missing statuses, and missing or empty content, are reported.
 fn error_page(table: &Table<'_, '_>) -> ErrorPage {
     let statuses = table.get("status").map(|value| value.list()).unwrap_or_default();
     if statuses.is_empty() {

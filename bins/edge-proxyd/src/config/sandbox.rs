@@ -1,41 +1,41 @@
-//! Reader for the section `[sandbox]`.
+//! The reader of the section `[sandbox]`.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use std::path::PathBuf;
 
-/// The sandbox that the process enters before it serves.
+/// The settings of the sandbox that the process enters before it serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sandbox {
-    /// True if and how strictly the process confines itself.
+    /// Whether there is a sandbox, and how strict it is.
     pub(crate) mode: Mode,
-    /// The TCP ports it may connect to.
+    /// The TCP ports to which the process may connect.
     pub(crate) connect: Connect,
-    /// Additional folders that may be read.
+    /// Additional folders from which the process may read.
     pub(crate) read: Vec<PathBuf>,
-    /// Additional folders that may be written to.
+    /// Additional folders to which the process may write.
     pub(crate) write: Vec<PathBuf>,
 }
 
 /// The strictness of the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// As far as the kernel supports it.
+    /// Restrict the process as far as the kernel supports it.
     #[default]
     Auto,
-    /// Run without a sandbox.
+    /// Do not restrict the process.
     Off,
-    /// Complete, or the process does not start.
+    /// Restrict the process completely, or fail to start.
     Require,
 }
 
-/// The TCP ports that may be connected to.
+/// The TCP ports to which the process may connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Connect {
     /// All ports, so that a reload may add any upstream.
     #[default]
     Any,
-    /// The ports in the configuration.
+    /// The ports of the upstreams and services in the configuration.
     Configured,
 }
 
@@ -49,6 +49,7 @@ pub(super) static SANDBOX: &[Key] = &[
     Key::new("write", Kind::List(&Kind::Path)),
 ];
 
+/// Reads the table `sandbox`.
 pub(super) fn sandbox(table: &Table<'_, '_>) -> Sandbox {
     let folders = |key| {
         let written = table.get(key).map(|value| value.list()).unwrap_or_default();

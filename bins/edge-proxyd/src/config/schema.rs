@@ -1,11 +1,11 @@
-//! The JSON Schema (draft 2020-12) of the configuration, for editors: from the reader's tables of keys, with
-//! descriptions from CONFIG.md.
+//! The JSON Schema (draft 2020-12) of the configuration, for editors. It is built from the tables of keys of the
+//! readers, with the descriptions in CONFIG.md.
 
 use super::keys::{Key, Kind};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// The document that describes every key.
+/// The text of CONFIG.md, which describes every key.
 const MEANINGS: &str = include_str!("../../CONFIG.md");
 
 /// Returns the JSON Schema of the configuration.
@@ -18,6 +18,7 @@ pub(crate) fn schema() -> Value {
     schema
 }
 
+/// Returns the schema of a table with these keys. `path` is the path of the table, empty for the top level.
 fn table(keys: &[Key], path: &str, meanings: &Meanings<'_>) -> Value {
     let mut properties = Map::new();
     for key in keys {
@@ -36,6 +37,7 @@ fn table(keys: &[Key], path: &str, meanings: &Meanings<'_>) -> Value {
     schema
 }
 
+/// Returns the schema of a value of this kind. `path` is the path of its key.
 fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
     match found {
         Kind::Boolean => json!({ "type": "boolean" }),
@@ -67,11 +69,12 @@ fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
     }
 }
 
-/// The descriptions of keys in the document of the configuration, by the keys' paths.
+/// The descriptions of keys in CONFIG.md, by the path of the key, such as `site.route.path`.
 pub(super) struct Meanings<'t>(HashMap<String, &'t str>);
 
 impl<'t> Meanings<'t> {
-    /// Reads the document: a heading names a table, a row of the table below it names keys.
+    /// Reads the descriptions from the text of CONFIG.md: a heading in backticks names a table, and the rows of the
+    /// Markdown table below it its keys, with the description in the second column.
     pub(super) fn read(text: &'t str) -> Self {
         let mut all = HashMap::new();
         let mut tables: Vec<String> = Vec::new();
@@ -109,12 +112,13 @@ impl<'t> Meanings<'t> {
         Self(all)
     }
 
-    /// Returns the description of a key; for a table whose keys are names, that of an entry. `None` if the path is unknown.
+    /// Returns the description of a key, or, for a table with arbitrary names, that of `NAME` in it. `None` if there is
+    /// none.
     pub(super) fn of(&self, path: &str) -> Option<&'t str> {
         self.0.get(path).or_else(|| self.0.get(&format!("{path}.NAME"))).copied()
     }
 
-    /// Returns the paths that have a description.
+    /// Returns the paths of all keys with a description.
     #[cfg(test)]
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

@@ -1,4 +1,4 @@
-//! Reader for the section `[shared]`.
+//! The reader of the section `[shared]`.
 
 use super::document::Table;
 use super::keys::{Key, Kind};
@@ -7,7 +7,7 @@ use cli_support::secret::Reference;
 use edge_proxy::TicketSchedule;
 use std::time::Duration;
 
-/// The form of a reference to a secret.
+/// The kind of a reference to a secret.
 const REFERENCE: Kind = Kind::Form("^(file:/|age:/|credential:|env:).");
 
 pub(super) static SHARED: &[Key] = &[
@@ -19,6 +19,8 @@ pub(super) static SHARED: &[Key] = &[
     Key::new("lifetime", Kind::Duration),
 ];
 
+/// Reads the table `shared`. `wait` is 200 ms by default, and the schedule of ticket keys that of [`TicketSchedule`].
+/// `None` if a required key is missing or the schedule is not valid, which is reported.
 pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     let (database, secret) = (reference(table, "database"), reference(table, "secret"));
     let usual = TicketSchedule::default();
@@ -47,8 +49,8 @@ pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     Some(SharedSection { database: database?, roots, secret: secret?, wait, schedule: schedule.ok()? })
 }
 
-/// Reads a reference to a secret. `None` if it is missing or wrong, which is reported. The value is never repeated in an
-/// error, since it may be the secret.
+/// Reads a reference to a secret. `None` if it is missing or not valid, which is reported without the value, since that
+/// may be the secret itself.
 fn reference(table: &Table<'_, '_>, key: &'static str) -> Option<Reference> {
     let Some(value) = table.get(key) else {
         table.report_error(key, "missing: write a reference such as file:/etc/edge-proxyd/NAME");

@@ -1,4 +1,4 @@
-//! Readers for `[[site]]` and `[[site.route]]`.
+//! The readers of `[[site]]` and `[[site.route]]`.
 
 use super::access;
 use super::certificates;
@@ -48,6 +48,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("route", Kind::Tables(ROUTE)),
 ];
 
+/// The keys that are valid in a route.
 static ROUTE: &[Key] = &[
     Key::new("path", Kind::Text),
     Key::new("exact", Kind::Text),
@@ -104,7 +105,8 @@ const PLAINS: [(&str, PlainHttp); 3] =
 const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
-/// Reads the files of certificates that sites name.
+/// Appends the certificate files of the sites of a file to `all`, without duplicates. A certificate without its key is
+/// reported, and vice versa.
 pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateFiles>) {
     for table in root.get("site").map(|value| value.tables()).unwrap_or_default() {
         let path = |key| table.get(key).map(|value| value.path());
@@ -126,7 +128,8 @@ pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateF
     }
 }
 
-/// Reads the sites of a file, after those of other files.
+/// Reads the sites of a file and appends them to `sites`. Upstreams that are named by their addresses are appended to
+/// `upstreams`. `global` are the timeouts that sites inherit.
 pub(super) fn sites(
     root: &Table<'_, '_>,
     sites: &mut Vec<Site>,
@@ -138,6 +141,8 @@ pub(super) fn sites(
     }
 }
 
+/// Reads a site. `i` is its index among the sites of all files. Its name is by default that of its first host. An
+/// action outside the routes becomes the last route, which matches every path.
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
     table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
@@ -185,6 +190,8 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     site
 }
 
+/// Reads a route. `inherited` are the timeouts of its site. A route without a path or an action is reported, and gets
+/// `/` or `drop` in its place.
 fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeouts) -> Route {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
     let path = match (text("path"), text("exact"), text("begins")) {
@@ -239,13 +246,14 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
     route
 }
 
-/// Reads the key `upgrade`, the protocols that clients may switch to. `None` if it is missing.
+/// Reads the key `upgrade`, the protocols to which clients may switch. `None` if it is missing.
 fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
     let list = table.get("upgrade")?.list();
     Some(list.iter().filter_map(Value::text).map(String::from).collect())
 }
 
-/// Reads the action of a site or a route. `None` if it has none. Several are reported, and the first is returned.
+/// Reads the action of a site or a route: `upstream`, `redirect`, `respond` or `drop`. `None` if it has none. If it has
+/// several, that is reported, and the first in this order is returned.
 fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let mut actions = Vec::new();
     if let Some(value) = table.get("upstream") {
@@ -275,13 +283,14 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
     actions.into_iter().next()
 }
 
-/// Reads a response: a status, and content from the configuration or a file.
+/// Reads a response: its status, `usual` by default, and its content.
 fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
     let (body, content_type) = content(table);
     Response { status: status as u16, content_type, body }
 }
 
+/// Reads the table `maintenance`. The status is 503 by default, and `retry_after` is rounded down to whole seconds.
 fn maintenance(table: &Table<'_, '_>) -> Maintenance {
     let response = response(table, 503);
     let retry_after = table.get("retry_after").and_then(|value| value.duration());
@@ -292,14 +301,17 @@ fn maintenance(table: &Table<'_, '_>) -> Maintenance {
     }
 }
 
+/// Reads the key `reject`. The default is that of [`Reject`].
 pub(super) fn reject(table: &Table<'_, '_>) -> Reject {
     table.get("reject").and_then(|value| value.one_of(&REJECTS)).unwrap_or_default()
 }
 
+/// Reads the key `satisfy`. The default is that of [`Satisfy`].
 fn satisfy(table: &Table<'_, '_>) -> Satisfy {
     table.get("satisfy").and_then(|value| value.one_of(&SATISFIES)).unwrap_or_default()
 }
 
+/// Reads a list of text. Empty if the key is missing.
 fn texts(table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
     let values = table.get(key).map(|value| value.list()).unwrap_or_default();
     values.iter().filter_map(Value::text).map(String::from).collect()

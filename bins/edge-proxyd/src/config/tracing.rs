@@ -1,4 +1,4 @@
-//! Reader for the section `[tracing]`.
+//! The reader of the section `[tracing]`.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind};
@@ -24,24 +24,24 @@ pub(super) static TRACING: &[Key] = &[
     Key::new("timeout", Kind::Duration),
 ];
 
-/// Fields that the proxy sets itself.
+/// The header fields of requests to the collector that the proxy sets itself, in lower case.
 const OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"];
 
-/// The collector of spans, with references to secrets that are not read yet.
+/// The settings of tracing, with references to secrets that were not read yet.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Traces {
-    /// The settings of the library, without the fields.
+    /// The settings of the library, without the header fields.
     pub(crate) tracing: Tracing,
-    /// Fields whose values are secrets.
+    /// The names of the additional header fields, and references to their values, which are secrets.
     fields: Vec<(String, Reference)>,
 }
 
 impl Traces {
-    /// Reads the secrets and returns the complete settings.
+    /// Reads the secrets, and returns the settings with all header fields.
     ///
     /// # Errors
-    /// The fault of the first key that has one.
+    /// The fault of the first secret that cannot be read or is not a valid field value.
     pub(crate) fn read_secrets(&self) -> Result<Tracing, KeyFault> {
         let mut tracing = self.tracing.clone();
         for (name, reference) in &self.fields {
@@ -51,12 +51,12 @@ impl Traces {
         Ok(tracing)
     }
 
-    /// Reads the secrets and returns the fault of each that cannot be used.
+    /// Reads the secrets, and returns a fault for each that cannot be read or is not a valid field value.
     pub(crate) fn faults(&self) -> Vec<KeyFault> {
         self.fields.iter().filter_map(|(name, reference)| read_field(name, reference).err()).collect()
     }
 
-    /// Returns the files that hold the secrets.
+    /// Returns the files of the secrets, and the identities that decrypt them with age.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let paths = |reference: &Reference| match reference {
             Reference::Age { file, identity } => vec![file.clone(), identity.clone()],
@@ -67,7 +67,10 @@ impl Traces {
     }
 }
 
-/// Reads the secret value of a field.
+/// Reads the secret value of the header field `name`.
+///
+/// # Errors
+/// The secret cannot be read, or is not a valid field value.
 fn read_field(name: &str, reference: &Reference) -> Result<SecretString, KeyFault> {
     let key = || format!("headers.{name}");
     let secret = reference.read().map_err(|why| KeyFault::of_secret("tracing", key(), &why))?;
@@ -79,6 +82,7 @@ fn read_field(name: &str, reference: &Reference) -> Result<SecretString, KeyFaul
     Ok(secret)
 }
 
+/// Reads the table `tracing`. `None` if the collector is missing or not valid, which is reported.
 pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     let collector = upstream_by_address(table, "collector");
     if table.get("collector").is_none() {
@@ -119,6 +123,7 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     Some(Traces { tracing, fields: fields.unwrap_or_default() })
 }
 
+/// Reads the path of requests to the collector. `None` if it is not valid, which is reported.
 fn path(value: &Value<'_, '_>) -> Option<String> {
     let text = value.text()?;
     if text.starts_with('/') && is_target(text.as_bytes()) {
@@ -128,8 +133,9 @@ fn path(value: &Value<'_, '_>) -> Option<String> {
     None
 }
 
-/// Reads a field of requests to the collector: its name, and the reference to its value, which is a secret. `None` if the
-/// field cannot be set or the reference is wrong, which is reported.
+/// Reads an additional header field: its name, and the reference to its value. `None` if the proxy sets the field
+/// itself, or the name or the reference is not valid, which is reported without the value, since that may be the secret
+/// itself.
 fn field(name: &str, value: &Value<'_, '_>) -> Option<(String, Reference)> {
     if !is_token(name.as_bytes()) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
         value.report_secret_error("not a field that can be set: write another, such as Authorization");

@@ -1,4 +1,4 @@
-//! Reader for the sections `[upstream.NAME]`.
+//! The reader of the sections `[upstream.NAME]`, and of upstreams that sites and listeners name by their addresses.
 
 use super::balance;
 use super::document::{Table, Value};
@@ -7,8 +7,9 @@ use edge_proxy::ConfigPath;
 use edge_proxy::config::{ForwardedAs, Pin, Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
 
+/// The kind of the address of a target: a URL, or `unix:` and a path.
 pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?|tcp)://.|^unix:");
-/// The name of an upstream, or a target.
+/// The kind of a reference to an upstream: the name of a section, or the address of a target.
 pub(super) const REFERRED: Kind = Kind::Text;
 
 pub(super) static UPSTREAM: &[Key] = &[
@@ -38,7 +39,7 @@ pub(super) static TLS: &[Key] = &[
 const FORWARDED: [(&str, ForwardedAs); 2] = [("chain", ForwardedAs::Chain), ("client", ForwardedAs::Client)];
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
-/// Reads the upstreams that have a section of their own, after those of other files.
+/// Reads the sections `[upstream.NAME]` of a file, and appends the upstreams to `upstreams`.
 pub(super) fn read_sections(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) {
     let Some(table) = root.table("upstream") else { return };
     for (name, value) in table.all() {
@@ -48,6 +49,7 @@ pub(super) fn read_sections(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>)
     }
 }
 
+/// Reads an upstream. The protocol is that of the first target; a target with another scheme is reported.
 fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     let mut upstream = Upstream { name: name.into(), targets: Vec::new(), ..bare() };
     let written = [table.get("target"), table.get("targets")].into_iter().flatten();
@@ -93,7 +95,7 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream
 }
 
-/// Reads the table `tls` of an upstream. `None` if it is missing. Reports the table where `scheme` has no TLS.
+/// Reads the table `tls` of an upstream. `None` if it is missing. It is reported if `scheme` does not use TLS.
 fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     let tls = table.table("tls")?;
     if !scheme.is_tls() && scheme != Scheme::Unix {
@@ -111,7 +113,8 @@ fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     Some(found)
 }
 
-/// Reads the certificates and keys that a service may show. Those that are not valid are reported and left out.
+/// Reads the pinned certificates and keys. Those that are not valid are reported and left out. The paths of
+/// certificates are recorded as files of the configuration.
 fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     let form = "is not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX";
     let pins: Vec<Pin> = value.list().iter().filter_map(|pin| pin.parse(form)).collect();
@@ -123,8 +126,8 @@ fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     pins
 }
 
-/// Reads the upstream of a table that names it by address under `key`, with its table `tls`. `None` if the address is missing
-/// or not valid; the latter is reported.
+/// Reads an upstream whose only target is the address under `key`, which is also its name, with the settings in the
+/// table `tls`. `None` if the address is missing or not valid; the latter is reported.
 pub(super) fn upstream_by_address(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
     let address = table.get(key).and_then(|value| address(&value));
     // Errors in the table are reported even without a valid address.
@@ -139,8 +142,9 @@ pub(super) fn upstream_by_address(table: &Table<'_, '_>, key: &'static str) -> O
     })
 }
 
-/// Returns the name of the upstream in a site or route: that of a section, or an address, which is appended to `upstreams`.
-/// `None` if it is not valid, which is reported.
+/// Returns the name of the upstream to which a site or route refers. For an address instead of a name, the address is
+/// the name, and the upstream is appended to `upstreams`, unless it is there. `None` if the address is not valid, which
+/// is reported.
 pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if !text.contains("://") && !text.starts_with("unix:") {
@@ -159,8 +163,9 @@ pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>
     Some(text.into())
 }
 
-/// Returns the name of the upstream that TCP connections are forwarded to: that of a section, or an address, which is
-/// appended to `upstreams`. `None` if it is not valid, which is reported.
+/// Returns the name of the upstream to which TCP connections are forwarded. For an address instead of a name, the
+/// upstream is appended to `upstreams`, unless it is there. `None` if the address is not valid for TCP, which is
+/// reported.
 pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
@@ -179,21 +184,30 @@ pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstr
     upstream_name(value, upstreams)
 }
 
+/// Returns an upstream with default settings, without a name and targets.
 fn bare() -> Upstream {
     Upstream { targets: Vec::new(), ..Upstream::new("", Target::Unix(PathBuf::new())) }
 }
 
+/// The scheme of the address of a target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scheme {
+    /// HTTP/2 over TLS.
     H2,
+    /// HTTP/2 without TLS.
     H2c,
+    /// HTTP/1.1 without TLS.
     Http,
+    /// HTTP/1.1 over TLS.
     Https,
+    /// A TCP stream that is forwarded unchanged.
     Tcp,
+    /// HTTP/1.1 over a Unix socket.
     Unix,
 }
 
 impl Scheme {
+    /// Returns the protocol of the upstream.
     const fn protocol(self) -> Protocol {
         match self {
             Self::H2 | Self::H2c => Protocol::Http2,
@@ -202,16 +216,20 @@ impl Scheme {
         }
     }
 
+    /// Returns true if the scheme uses TLS.
     const fn is_tls(self) -> bool {
         matches!(self, Self::H2 | Self::Https)
     }
 }
 
+/// A parsed address of a target.
 struct Address {
     scheme: Scheme,
     target: Target,
 }
 
+/// Parses the address of a target. Without a port, it is 80 or 443 by the scheme; `tcp://` needs one. `None` if it is
+/// not valid, which is reported.
 fn address(value: &Value<'_, '_>) -> Option<Address> {
     let text = value.text()?;
     let address = if let Some(path) = text.strip_prefix("unix:") {

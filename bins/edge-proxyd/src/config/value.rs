@@ -1,4 +1,4 @@
-//! Readers for single values: text, numbers, lists, durations, sizes.
+//! Readers of single values, such as text, numbers, lists, durations and sizes.
 
 use super::document::Value;
 use super::keys::{Kind, words};
@@ -27,7 +27,7 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// Returns a whole number within the bounds of its kind. `None` if it is not one, which is reported.
+    /// Returns the value as a whole number within the bounds of its kind. `None` if it is not one, which is reported.
     pub(super) fn number(&self) -> Option<u64> {
         let (low, high) = if let Kind::Number(low, high) = self.kind { (*low, *high) } else { (0, u64::MAX) };
         debug_assert!(
@@ -44,7 +44,7 @@ impl<'d> Value<'d, '_> {
         number
     }
 
-    /// Returns a number from 0 to 1. `None` if it is not one, which is reported.
+    /// Returns the value as a number from 0 to 1. `None` if it is not one, which is reported.
     pub(super) fn share(&self) -> Option<f64> {
         debug_assert!(matches!(self.kind, Kind::Share), "{}: {:?}", self.path, self.kind);
         let number = match (self.value.as_float(), self.value.as_integer()) {
@@ -59,8 +59,8 @@ impl<'d> Value<'d, '_> {
         share
     }
 
-    /// Returns the absolute path of a file or folder, and adds it to the files of the document. `None` if it is not one,
-    /// which is reported.
+    /// Returns the value as an absolute path, and records it as a file of the document. `None` if it is not one, which
+    /// is reported.
     pub(super) fn path(&self) -> Option<PathBuf> {
         debug_assert!(matches!(self.kind, Kind::Path), "{}: {:?}", self.path, self.kind);
         let text = self.text()?;
@@ -72,7 +72,8 @@ impl<'d> Value<'d, '_> {
         None
     }
 
-    /// Returns the choice for one of several words. `None` if it is another word, which is reported with the nearest one.
+    /// Returns the second part of the pair in `choices` whose word is the value. `None` if there is none, which is
+    /// reported, with the most similar word.
     pub(super) fn one_of<T: Copy, const N: usize>(&self, choices: &[(&'static str, T); N]) -> Option<T> {
         let words = words(choices);
         debug_assert!(
@@ -91,8 +92,7 @@ impl<'d> Value<'d, '_> {
         found.map(|(_, value)| *value)
     }
 
-    /// Parses text by its `FromStr`. `None` if that fails, which is reported with `form`, the description of what was
-    /// expected.
+    /// Parses text by its `FromStr`. `None` if that fails, which is reported with the message `form`.
     pub(super) fn parse<T: FromStr>(&self, form: &str) -> Option<T> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
@@ -102,7 +102,7 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// Returns a list of values; a single value is a list of one.
+    /// Returns the items of a list. A single value is returned as a list with that value.
     pub(super) fn list(&self) -> Vec<Self> {
         let Kind::List(kind) = self.kind else {
             debug_assert!(false, "{}: {:?}", self.path, self.kind);
@@ -120,7 +120,8 @@ impl<'d> Value<'d, '_> {
         }]
     }
 
-    /// Returns a list of CIDR ranges; a single address is a range of one.
+    /// Returns a list of CIDR ranges; a single address is a range of one. Ranges that are not valid are reported and
+    /// left out; one with bits set beyond its prefix is reported and truncated.
     pub(super) fn ranges(&self) -> Vec<ipnet::IpNet> {
         let form = "not a valid CIDR range: expected one such as 100.64.0.0/10 or 2001:db8::1";
         let range = |item: &Self| {
@@ -137,7 +138,7 @@ impl<'d> Value<'d, '_> {
         self.list().iter().filter_map(range).collect()
     }
 
-    /// Returns whether the value may be of such a kind.
+    /// Returns true if `such` is true for the kind of the value, or for one of the kinds that it may be.
     fn may_be(&self, such: impl Fn(&Kind) -> bool) -> bool {
         match self.kind {
             Kind::Either(kinds) => kinds.iter().any(such),
@@ -145,7 +146,7 @@ impl<'d> Value<'d, '_> {
         }
     }
 
-    /// Parses a duration: `10s`, `500ms`, `1m30s`, `1h`, `1d`. `None` if it is not one, which is reported.
+    /// Parses a duration, such as `10s`, `500ms`, `1m30s`, `1h` or `1d`. `None` if it is not valid, which is reported.
     pub(super) fn duration(&self) -> Option<Duration> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
         let duration = self.text().map(duration)?;
@@ -155,7 +156,8 @@ impl<'d> Value<'d, '_> {
         duration
     }
 
-    /// Parses a size in bytes: a number, or text such as `16KiB`, `10MB`, `1GiB`. `None` if it is not one, which is reported.
+    /// Parses a size in bytes: a number, or text with a unit, such as `16KiB`, `10MB` or `1GiB`. `None` if it is not
+    /// valid, which is reported.
     pub(super) fn size(&self) -> Option<u64> {
         debug_assert!(matches!(self.kind, Kind::Size), "{}: {:?}", self.path, self.kind);
         let size = match self.value.as_str() {
@@ -169,6 +171,8 @@ impl<'d> Value<'d, '_> {
     }
 }
 
+/// Parses a duration: numbers, each followed by one of the units `ms`, `s`, `m`, `h` and `d`. `None` if it is not valid
+/// or overflows.
 fn duration(mut text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     loop {
@@ -189,6 +193,8 @@ fn duration(mut text: &str) -> Option<Duration> {
     }
 }
 
+/// Parses a size with an optional unit: `B`, decimal (`kB` or `KB`, `MB`, `GB`) or binary (`KiB`, `MiB`, `GiB`). `None`
+/// if it is not valid or overflows.
 fn size(text: &str) -> Option<u64> {
     let (number, unit) = number(text)?;
     number.checked_mul(match unit.trim_start() {
@@ -203,7 +209,8 @@ fn size(text: &str) -> Option<u64> {
     })
 }
 
-/// Splits off the number at the beginning. `None` if there is no digit, or the number exceeds 64 bits.
+/// Splits off the decimal number at the beginning. Returns the number and the rest. `None` if there is no digit, or the
+/// number exceeds 64 bits.
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))

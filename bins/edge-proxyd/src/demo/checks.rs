@@ -1,4 +1,4 @@
-//! The checks of the demonstration: each makes real requests and reports what it observed.
+//! The checks of the demonstration. Each makes real requests, and returns its observation as text, or an error.
 
 use super::client::{self, Outcome, Tls, is_complete_response, plain, tls};
 use super::lab::{Lab, TRUSTED};
@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// A check, which returns its observation as text.
 type CheckFn = for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<String>> + 'a>>;
 
 macro_rules! checks {
     ($($capability:literal => $check:ident,)*) => {
-        /// All checks in order.
+        /// All checks in order: the capability, and the function that checks it.
         pub(super) const ALL: &[(&str, CheckFn)] = &[$(($capability, |lab| Box::pin($check(lab)))),*];
     };
 }
@@ -39,10 +40,12 @@ checks! {
     "reload without a lost request" => reload,
 }
 
+/// Returns an error with the text of `otherwise` unless `holds` is true.
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome<()> {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }
 
+/// Returns a GET request of HTTP/1.1 without content.
 fn get(host: &str, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
@@ -92,7 +95,7 @@ async fn redirect(lab: &Lab) -> Outcome<String> {
     Ok(format!("308, {location}"))
 }
 
-/// Builds a masked text frame.
+/// Returns a masked WebSocket text frame (RFC 6455 §5.2). The text must be shorter than 126 bytes.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
     frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
@@ -159,7 +162,7 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
     Ok("full, then resumed".into())
 }
 
-/// Connects with this request in early data, and sends nothing more until told to.
+/// Resumes a session, sends this request in early data, and returns the client before its handshake is complete.
 fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     let config = tls(&lab.root, &[b"http/1.1"], true)?;
     Tls::new(lab.tls, "early.localhost", &config)?
@@ -197,6 +200,8 @@ async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
     Ok("nothing forwarded for 150 ms, then 200, once".into())
 }
 
+/// Resumes a QUIC session, and sends a request in early data while the packets of the edge are delayed by 100 ms.
+/// Returns the response, and whether the edge accepted the early data.
 async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) -> Outcome<(String, bool)> {
     let endpoint = client::quic(&lab.root)?;
     let first = endpoint.connect(lab.tls, "early.localhost")?.await?;
@@ -230,7 +235,8 @@ async fn early_quic_post(lab: &Lab) -> Outcome<String> {
     Ok("early data accepted, forwarded once, after the handshake".into())
 }
 
-/// Counts the bytes that come back on a TCP connection until it closes.
+/// Sends the pending data, and returns the number of bytes that the edge sends until it closes or resets the
+/// connection.
 fn count_bytes(mut client: Tls) -> Outcome<usize> {
     client.flush()?;
     let mut bytes = Vec::new();
@@ -256,7 +262,8 @@ async fn no_sni(lab: &Lab) -> Outcome<String> {
     Ok("closed, 0 bytes came back".into())
 }
 
-/// Relays datagrams to the edge, counts those that come back, and delivers each to the client after a delay.
+/// Starts a UDP relay to the edge that delays each datagram of the edge by `after`. Returns the address of the relay,
+/// and the number of datagrams that the edge sent so far.
 async fn relay(
     edge: std::net::SocketAddr,
     after: Duration,

@@ -1,4 +1,4 @@
-//! Test clients for every version of HTTP, strict enough to observe what the proxy really does.
+//! Clients for HTTP/1.1, HTTP/2 and HTTP/3, which show details of the protocol that common clients hide.
 
 use bytes::{Buf, Bytes};
 use rustls::pki_types::ServerName;
@@ -12,10 +12,11 @@ use std::time::Duration;
 
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The longest time that a step may take.
+/// The longest wait for a TCP connection, and for each read from it.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns a TLS client configuration that trusts the demonstration's authority and remembers sessions.
+/// Returns a TLS client configuration that trusts only the certificate `root`, in PEM, and stores session tickets.
+/// `alpn` are the protocols that it offers; it sends early data if `early`.
 pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes())?)?;
@@ -29,7 +30,7 @@ pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<Client
     Ok(Arc::new(config))
 }
 
-/// Opens a TCP connection from this local address.
+/// Opens a TCP connection from the local address `from`.
 pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -40,13 +41,15 @@ pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-/// A TLS connection over TCP, driven step by step.
+/// A TLS connection over TCP, whose steps the caller controls.
 pub(super) struct Tls {
     pub(super) tls: ClientConnection,
     pub(super) tcp: TcpStream,
 }
 
 impl Tls {
+    /// Opens a TCP connection to `to` from 127.0.0.1, and prepares a TLS handshake for the server name `name`. Sends
+    /// nothing yet.
     pub(super) fn new(to: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Outcome<Self> {
         let name = ServerName::try_from(name.to_owned())?;
         Ok(Self {
@@ -55,7 +58,7 @@ impl Tls {
         })
     }
 
-    /// Writes pending TLS records.
+    /// Sends the pending TLS records.
     pub(super) fn flush(&mut self) -> Outcome<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.tcp)?;
@@ -63,13 +66,14 @@ impl Tls {
         Ok(())
     }
 
-    /// Sends a request and reads until the received text satisfies `enough`.
+    /// Sends a request, and returns the text received until `enough` is true for it, or the connection ends.
     pub(super) fn ask(&mut self, request: &str, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         self.tls.writer().write_all(request.as_bytes())?;
         self.read(enough)
     }
 
-    /// Reads until the received text satisfies `enough`.
+    /// Returns the text received until `enough` is true for it, or the connection ends. Completes the handshake before,
+    /// if necessary.
     pub(super) fn read(&mut self, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
         let mut text = Vec::new();
@@ -85,7 +89,7 @@ impl Tls {
     }
 }
 
-/// Returns whether a text is a complete response with its content, as the origins here send it.
+/// Returns true if the text has a response head and the content that its `Content-Length` announces.
 pub(super) fn is_complete_response(text: &str) -> bool {
     let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {
@@ -95,8 +99,8 @@ pub(super) fn is_complete_response(text: &str) -> bool {
     content.len() >= length.unwrap_or(0)
 }
 
-/// Sends bytes over plain HTTP/1.1 from this address, and returns everything until the response is complete or the
-/// connection closes.
+/// Sends a request without TLS from the local address `from`, and returns the text received until the response is
+/// complete or the connection ends.
 pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<String> {
     let mut stream = connect_from(to, from)?;
     stream.write_all(request.as_bytes())?;
@@ -116,7 +120,8 @@ pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<Stri
     }
 }
 
-/// Opens an HTTP/2 connection over TLS to `name`, trusting `root`. A task drives it.
+/// Opens an HTTP/2 connection over TLS for the server name `name`, trusting the certificate `root` in PEM. A spawned
+/// task drives it.
 pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2::client::SendRequest<Bytes>> {
     let config = tls(root, &[b"h2"], false)?;
     let tcp = tokio::net::TcpStream::connect(to).await?;
@@ -129,7 +134,7 @@ pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2:
     Ok(send.ready().await?)
 }
 
-/// Creates a QUIC client that remembers sessions.
+/// Creates a QUIC client that stores session tickets, sends early data and trusts the certificate `root` in PEM.
 pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let mut config = Arc::unwrap_or_clone(tls(root, &[b"h3"], true)?);
@@ -139,7 +144,8 @@ pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     Ok(endpoint)
 }
 
-/// Sends one HTTP/3 request on a connection that is established or sends early data.
+/// Sends an HTTP/3 request on a connection, which may still be in its handshake. Returns the status, a line break and
+/// the content of the response.
 pub(super) async fn http3(
     connection: quinn::Connection,
     request: http::Request<()>,

@@ -1,4 +1,4 @@
-//! The environment of the demonstration: authority, services, edge.
+//! The environment of the demonstration: certificate authority, upstream services and edge.
 
 use super::origin::{self, Memory};
 use crate::authority::Authority;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The local address that the edge trusts as a proxy.
+/// The local address that the edge trusts as that of a proxy.
 pub(super) const TRUSTED: [u8; 4] = [127, 0, 0, 2];
 
-/// An observer that records rejected connections.
+/// An observer that records rejected connections: whether each was QUIC, and the reason.
 #[derive(Debug, Default)]
 pub(super) struct Watcher(Mutex<Vec<(bool, Reason)>>);
 
@@ -31,30 +31,38 @@ impl Observer for Watcher {
 }
 
 impl Watcher {
-    /// Returns how often a connection was rejected for this reason.
+    /// Returns how many connections were rejected for this reason, over QUIC if `quic`, otherwise over TCP.
     pub(super) fn count(&self, quic: bool, reason: &str) -> usize {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|(was_quic, why)| *was_quic == quic && why.as_str() == reason).count()
     }
 }
 
-/// The running proxy of the demonstration, its origins and its observer.
+/// The running edge of the demonstration, with its services and its observer.
 pub(super) struct Lab {
+    /// The address for HTTPS, on TCP and UDP.
     pub(super) tls: SocketAddr,
+    /// The address for HTTP without TLS.
     pub(super) plain: SocketAddr,
+    /// The certificate of the authority, as PEM.
     pub(super) root: String,
+    /// The requests that the HTTP/1.1 service received.
     pub(super) memory: Memory,
     pub(super) watcher: Arc<Watcher>,
+    /// The configuration of the edge.
     pub(super) config: Config,
     pub(super) proxy: ProxyHandle,
+    /// The temporary folder of the certificates, deleted with this value.
     folder: tempfile::TempDir,
 }
 
+/// Returns the target with this address.
 fn tcp(address: SocketAddr) -> Target {
     Target::Tcp { host: address.ip().to_string(), port: address.port() }
 }
 
 impl Lab {
+    /// Starts the services and the edge on 127.0.0.1. The port 0 stands for any free port.
     pub(super) async fn start(tls_port: u16, http_port: u16) -> Result<Self, Box<dyn Error>> {
         let (app, memory) = origin::http1().await?;
         let grpc = origin::grpc().await?;
@@ -108,10 +116,12 @@ impl Lab {
         })
     }
 
+    /// Returns the path of the certificate of the authority.
     pub(super) fn root_path(&self) -> PathBuf {
         self.folder.path().join("root.pem")
     }
 
+    /// Stops the edge. Requests in flight have a second to finish.
     pub(super) fn stop(self) {
         self.proxy.shutdown(Duration::from_secs(1));
     }

@@ -1,4 +1,4 @@
-//! The demonstration: an edge with its own certificate authority and services, and clients that make real requests.
+//! The command `demo`: an edge with its own certificate authority and services, and clients that make real requests.
 //! Each line of the table is an observation.
 
 mod checks;
@@ -28,15 +28,17 @@ pub(crate) struct DemoArgs {
     json: bool,
 }
 
-/// A capability that is demonstrated: one line of the table.
+/// A capability that was checked: a line of the table.
 struct Capability {
+    /// The name of the capability.
     capability: &'static str,
     /// The observation, or the error.
     seen: Result<String, String>,
+    /// The duration of the check.
     took: Duration,
 }
 
-/// Runs the demonstration.
+/// Runs the checks and prints the table. Without `--once`, waits for SIGINT then. Successful if every check passed.
 pub(crate) fn run(arguments: &DemoArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -86,6 +88,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> ExitCode {
     })
 }
 
+/// Prints a line of the table.
 fn print(line: &Capability) {
     let (mark, text) = match &line.seen {
         Ok(seen) => ("ok  ", seen),
@@ -94,6 +97,7 @@ fn print(line: &Capability) {
     println!("{mark}  {:<42} {text}", line.capability);
 }
 
+/// Returns the table as JSON.
 fn json(lines: &[Capability]) -> String {
     let rows: Vec<_> = lines
         .iter()
@@ -109,7 +113,7 @@ fn json(lines: &[Capability]) -> String {
     serde_json::Value::from(rows).to_string()
 }
 
-/// Prints commands to try, and waits until the program is interrupted.
+/// Prints commands to try, and waits for SIGINT.
 async fn wait_for_interrupt(lab: &Lab) {
     let mut text = String::from("\ntry it:\n");
     let root = lab.root_path();

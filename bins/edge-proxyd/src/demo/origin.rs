@@ -1,5 +1,5 @@
-//! The upstream services of the demonstration: one speaks HTTP/1.1 and WebSocket, the other gRPC over HTTP/2 without
-//! TLS. Both record the requests they receive.
+//! The upstream services of the demonstration: one for HTTP/1.1 and WebSocket, and one for gRPC over HTTP/2 without
+//! TLS. The former records its requests.
 
 use base64_accept::accept_key;
 use bytes::Bytes;
@@ -10,21 +10,23 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 mod base64_accept {
-    /// Returns the response to a WebSocket key (RFC 6455 §4.2.2).
+    /// Returns the value of `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
     pub(super) fn accept_key(key: &str) -> String {
         String::from_utf8_lossy(&edge_http::websocket::accept(key.as_bytes())).into_owned()
     }
 }
 
-/// A request as the origin received it.
+/// A request as a service received it.
 #[derive(Clone, Debug)]
 pub(super) struct RecordedRequest {
+    /// The request line, without the line break.
     pub(super) line: String,
+    /// Names and values of the header fields, in order.
     pub(super) fields: Vec<(String, String)>,
 }
 
 impl RecordedRequest {
-    /// Returns the value of the first field of a name, compared without regard to case. `None` if there is none.
+    /// Returns the value of the first field with this name in any case. `None` if there is none.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -33,23 +35,24 @@ impl RecordedRequest {
     }
 }
 
-/// The record of the requests that an origin received.
+/// The requests that a service received. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Arc<Mutex<Vec<RecordedRequest>>>);
 
 impl Memory {
+    /// Appends a request.
     fn push(&self, seen: RecordedRequest) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(seen);
     }
 
-    /// Returns the requests whose first line contains `part`.
+    /// Returns the requests whose request line contains `part`.
     pub(super) fn find(&self, part: &str) -> Vec<RecordedRequest> {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|seen| seen.line.contains(part)).cloned().collect()
     }
 }
 
-/// Starts the HTTP/1.1 service.
+/// Starts the HTTP/1.1 service on a free port of 127.0.0.1. Returns its address and the requests that it records.
 pub(super) async fn http1() -> io::Result<(SocketAddr, Memory)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -67,6 +70,7 @@ pub(super) async fn http1() -> io::Result<(SocketAddr, Memory)> {
     Ok((address, memory))
 }
 
+/// Serves a connection: records each request and responds with its head as content, or switches to WebSocket.
 async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -107,7 +111,7 @@ async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
     }
 }
 
-/// Echoes every message (RFC 6455 §5.2) until the client closes.
+/// Echoes every frame (RFC 6455 §5.2) until the client sends a close frame. A ping is answered by a pong.
 async fn websocket_echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
     loop {
         let first = stream.read_u8().await?;
@@ -148,7 +152,8 @@ async fn websocket_echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
     }
 }
 
-/// Starts the gRPC-like service, which echoes content and ends with trailers.
+/// Starts the gRPC service on a free port of 127.0.0.1, and returns its address. It echoes the content of requests,
+/// followed by the trailer `grpc-status: 0`.
 pub(super) async fn grpc() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -162,6 +167,7 @@ pub(super) async fn grpc() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
+/// Serves a connection until it ends.
 async fn grpc_connection(stream: TcpStream) -> Result<(), h2::Error> {
     let mut connection = h2::server::handshake(stream).await?;
     while let Some(request) = connection.accept().await {

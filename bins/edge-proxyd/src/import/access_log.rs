@@ -1,21 +1,22 @@
-//! Conversion of `access_log` and `log_format`: a file for each server, and one format of all.
+//! Conversion of `access_log` and `log_format`: each server may have a log file of its own, but all have the same
+//! format.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use super::variables::bare;
 use crate::log::Template;
 
-/// The folder that the service may write logs into.
+/// The folder for logs, to which the service may write.
 const FOLDER: &str = "/var/log/edge-proxyd/";
-/// The folders of nginx's logs, which stand for that folder.
+/// The folders of nginx's logs, which are replaced by [`FOLDER`].
 const OF_NGINX: [&str; 2] = ["/var/log/nginx/", "logs/"];
 
-/// The format that nginx knows without a `log_format`.
+/// The text of nginx's predefined format `combined`.
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
-/// What distributions add to it in their format `main`.
+/// The text that distributions append to it in their format `main`.
 const MAIN: &str = " \"$http_x_forwarded_for\"";
 
-/// Variables and the text of a template that has their values.
+/// Variables of nginx, without `$`, each with its counterpart in a template.
 const FIELDS: &[(&str, &str)] = &[
     ("body_bytes_sent", "{sent}"),
     ("host", "{authority}"),
@@ -38,10 +39,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("upstream_addr", "{upstream}"),
 ];
 
-/// The key of the format of all logs, and its value.
+/// The key of the log format, `format` or `template`, and its value.
 type NamedFormat = (&'static str, String);
 
-/// Returns the file of the log of a server. `None` if it has none of its own.
+/// Returns the path of the log file of a server, in [`FOLDER`] if nginx has it in its own. `None` if the server has no
+/// log file, or its path has variables.
 pub(super) fn file(server: &[Directive]) -> Option<String> {
     let log = server.iter().find(|one| one.name == "access_log")?;
     let path = log.first();
@@ -55,7 +57,8 @@ pub(super) fn file(server: &[Directive]) -> Option<String> {
     }
 }
 
-/// Returns the format of the logs that servers have of their own, and notes what is not as in nginx. `None` without such a log.
+/// Returns the format of the first log file that a server has, and notes the differences. `None` without such a log
+/// file.
 pub(super) fn format<'d>(
     http: &[&Directive],
     servers: impl Iterator<Item = &'d Directive>,
@@ -91,7 +94,7 @@ pub(super) fn format<'d>(
     found
 }
 
-/// Returns the format that a log refers to.
+/// Returns the format that an `access_log` names, `combined` by default, and notes the differences.
 fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> NamedFormat {
     let combined = || ("format", "combined".to_owned());
     let name = log.arguments.get(1).filter(|name| !name.contains('=')).map_or("combined", String::as_str);
@@ -120,7 +123,8 @@ fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> NamedFormat
     }
 }
 
-/// Converts a format. Also returns the variables that have no field.
+/// Converts the text of a `log_format` into a template. Returns it with the variables that have no counterpart, and
+/// which are written as `-`.
 fn template(text: &str) -> (String, Vec<String>) {
     let (mut out, mut unknown) = (String::new(), Vec::new());
     let mut rest = text;

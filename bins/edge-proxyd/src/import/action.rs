@@ -1,25 +1,31 @@
-//! The action for a request, with the settings in effect.
+//! The handling of a request: the action, and the settings in effect.
 
 use super::scope::Scope;
 
-/// The action that a converted route takes.
+/// The action of a converted route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Close the connection without a response.
     Drop,
+    /// Forward the request to this upstream, with the prefix of its path changed.
     Forward { upstream: String, prefix: Prefix },
+    /// Redirect to `to`, which may have placeholders.
     Redirect { status: u16, to: String },
+    /// Respond with this status and content. `content_type` is its media type.
     Respond { status: u16, body: String, content_type: String },
 }
 
-/// The handling of requests: their action, and the settings in effect.
+/// The handling of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Handling {
+    /// The action.
     pub(super) action: Action,
+    /// The settings in effect.
     pub(super) scope: Scope,
 }
 
 impl Handling {
-    /// Returns the same handling for paths in which letter case does not count, if `any_case`, or else does.
+    /// Returns a copy for paths that are compared without regard to case if `any_case`, otherwise exactly.
     pub(super) fn with_any_case(&self, any_case: bool) -> Self {
         let mut found = self.clone();
         found.scope.any_case = any_case;
@@ -27,14 +33,15 @@ impl Handling {
     }
 }
 
-/// The change of a path's prefix before a request is forwarded: `strip` is removed, then `add` is added.
+/// A change of the path before a request is forwarded: the prefix `strip` is removed, and then `add` is prepended.
+/// `None` leaves a step out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {
     pub(super) strip: Option<String>,
     pub(super) add: Option<String>,
 }
 
-/// Returns the action for paths that are closed, since their protection cannot be converted: status 403.
+/// Returns the action for paths whose protection cannot be converted: the status 403.
 pub(super) fn refusal() -> Action {
     Action::Respond { status: 403, body: String::new(), content_type: "text/plain".into() }
 }

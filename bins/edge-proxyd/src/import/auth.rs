@@ -1,4 +1,4 @@
-//! Conversion of `auth_request`: the service that is asked, and the fields that are copied from its answer.
+//! Conversion of `auth_request` into `auth` with an upstream.
 
 use super::action::{Action, Prefix};
 use super::location::{Locations, Matching};
@@ -9,19 +9,22 @@ use super::upstream::Upstreams;
 use super::variables::Variables;
 use std::collections::BTreeMap;
 
-/// The service that an `auth_request` asks.
+/// The service to which an `auth_request` leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
+    /// The name of the upstream.
     pub(super) upstream: String,
-    /// The name of a well-known service, whose path and fields are known.
+    /// The name of a known service, for which edge-proxyd has the path and the fields. `None` for another service.
     pub(super) known: Option<&'static str>,
+    /// The path of the authentication request.
     pub(super) path: String,
 }
 
-/// Authentication services by the location that `auth_request` names.
+/// Authentication services by the URI in `auth_request`.
 pub(super) type Services = BTreeMap<String, Service>;
 
-/// Finds the services that the locations of a server ask.
+/// Returns the authentication services of a server, for each `auth_request` in it whose location leads to one.
+/// `settings` are the directives of the server, and `scope` its settings. Upstreams are added to `upstreams`.
 pub(super) fn services(
     settings: &[Directive],
     scope: &Scope,
@@ -70,6 +73,8 @@ pub(super) fn services(
     found
 }
 
+/// Returns the service to which a location leads by its `proxy_pass`. `asked` is the path if the address has none.
+/// `None` without a `proxy_pass` that can be converted.
 fn of_location(
     directive: &Directive,
     asked: &str,

@@ -1,4 +1,4 @@
-//! The certificates of servers.
+//! Conversion of `ssl_certificate` and `ssl_certificate_key`.
 
 use super::listen::Listen;
 use super::parse::Directive;
@@ -8,13 +8,15 @@ use super::sites::Server;
 /// The certificates of the converted servers: a folder with all of them, or files that sites name.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    /// The folder that has all of them in a layout that edge-proxyd reads.
+    /// The folder for `[certificates]`: that of all certificates if they are in a layout that edge-proxyd reads, or
+    /// `/var/lib/acme` if a server has no certificate. `None` if sites name files, or nothing uses TLS.
     pub(super) folder: Option<String>,
+    /// The certificate and key directives of `http`, which servers inherit.
     outer: Option<(Directive, Directive)>,
 }
 
 impl Certificates {
-    /// Reads the certificates of servers that have names.
+    /// Reads the certificates of the servers that have names and listen with TLS. `all` are the directives of `http`.
     pub(super) fn read(all: &[&Directive], servers: &[Server], listens: &[Listen]) -> Self {
         let mut found = Self { folder: None, outer: pair(all) };
         if !listens.iter().any(|listen| listen.tls) {
@@ -46,7 +48,8 @@ impl Certificates {
         found
     }
 
-    /// Returns the keys of a site over TLS.
+    /// Returns the keys `certificate` and `key` of a site. `folder` is that of relative paths. Empty if the folder of
+    /// [`Certificates`] has them, or the server names none.
     pub(super) fn keys(&self, server: &Server, folder: &str) -> Vec<String> {
         if self.folder.as_deref().is_some_and(|folder| folder != "/var/lib/acme") {
             return Vec::new();
@@ -68,12 +71,14 @@ impl Certificates {
     }
 }
 
+/// Returns the certificate and key directives of a block. `None` if one is missing.
 fn pair(block: &[&Directive]) -> Option<(Directive, Directive)> {
     let one = |name: &str| block.iter().find(|one| one.name == name).map(|one| (*one).clone());
     one("ssl_certificate").zip(one("ssl_certificate_key"))
 }
 
-/// Returns the parent of a certificate's folder. `None` if that is not laid out as NixOS, lego's programs or certbot do.
+/// Returns the folder that contains the folder of a certificate. `None` unless the certificate is
+/// `PARENT/NAME/fullchain.pem` and its key is `key.pem` or `privkey.pem` in the same folder, without variables.
 fn parent<'p>(certificate: &'p str, key: &str) -> Option<&'p str> {
     let path = certificate.strip_suffix("/fullchain.pem")?;
     let key = key.strip_prefix(path)?;

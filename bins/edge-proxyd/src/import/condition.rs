@@ -1,32 +1,35 @@
-//! Conditions of `if`.
+//! Evaluation of the conditions of `if`.
 
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape, shapes};
 use super::ranges::{Rule, everyone};
 use super::variables::{Variables, bare};
 
-/// The requests for which the condition of an `if` holds.
+/// The requests for which the condition of an `if` is true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
+    /// All requests.
     Always,
+    /// No requests.
     Never,
-    /// Those of clients, in nginx's order: `allows` for those for which it holds.
+    /// Requests by the client's address. A rule `allows` the addresses for which the condition is true; the first
+    /// matching rule decides.
     Clients(Vec<Rule>),
-    /// Those with one of these methods.
+    /// Requests with one of these methods.
     Methods(Vec<String>),
-    /// Those with none of these methods.
+    /// Requests with none of these methods.
     OtherMethods(Vec<String>),
-    /// Those without a valid client certificate.
+    /// Requests without a valid client certificate.
     NoCertificate,
-    /// Those for these paths.
+    /// Requests for these paths.
     Paths(Vec<Shape>),
-    /// Those that a file decides.
+    /// Depends on whether a file exists.
     Files,
-    /// Nobody knows before the request arrives.
+    /// Not known before the request arrives.
     Unknown,
 }
 
-/// Returns the requests for which an `if` holds, as far as that can be decided before they arrive.
+/// Returns the requests for which the condition of an `if` is true, as far as that is known before they arrive.
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     let text = directive.arguments.join(" ");
     let text = text.trim();
@@ -64,7 +67,8 @@ pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     }
 }
 
-/// Compares two texts without variables.
+/// Evaluates an operator of `if` on two texts. [`Verdict::Unknown`] if they have variables, or an expression is not
+/// supported. Without an operator, `left` must be neither empty nor `0`.
 fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     if left.contains('$') || right.contains('$') && matches!(operator, "=" | "!=") {
         return Verdict::Unknown;
@@ -84,7 +88,8 @@ fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     }
 }
 
-/// Returns whether an expression of fixed texts and prefixes matches a text. `None` if the expression has other parts.
+/// Returns whether a regular expression matches a text. `None` if the expression has more than fixed texts, followed by
+/// anything or by nothing.
 fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     let (text, expression) = if ignore_case {
         (text.to_lowercase(), expression.to_lowercase())
@@ -104,7 +109,8 @@ fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     Some(found)
 }
 
-/// Returns the words of `^(A|B)$` and its like. `None` if the expression is not a choice of fixed texts.
+/// Returns the fixed texts of an expression such as `^(A|B)$`, whether or not it has anchors. `None` if it is not a
+/// choice of fixed texts.
 fn words(expression: &str) -> Option<Vec<String>> {
     let all = shapes(expression)?;
     let word = |shape: Shape| {
@@ -113,6 +119,8 @@ fn words(expression: &str) -> Option<Vec<String>> {
     all.into_iter().map(word).collect()
 }
 
+/// Returns the verdict for these methods, or for all others if `negated`. [`Verdict::Unknown`] unless all are uppercase
+/// letters.
 fn methods(all: Vec<String>, negated: bool) -> Verdict {
     let token = |word: &String| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
     if !all.iter().all(token) {
@@ -121,7 +129,7 @@ fn methods(all: Vec<String>, negated: bool) -> Verdict {
     if negated { Verdict::OtherMethods(all) } else { Verdict::Methods(all) }
 }
 
-/// Converts a condition on a `geo` variable, or on the client's address itself, into rules of access. `None` if it is another
+/// Converts a condition on a variable of `geo`, or on the client's address, into access rules. `None` for another
 /// condition.
 fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Option<Verdict> {
     let holds = |value: &str| match operator {

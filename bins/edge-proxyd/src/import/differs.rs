@@ -1,8 +1,8 @@
-//! Differences between nginx and edge-proxyd in default behaviour, which no directive expresses.
+//! Differences in default behaviour between nginx and edge-proxyd, which no directive shows.
 
 use super::EdgeConfig;
 
-/// Returns a sentence for each difference in default behaviour that this configuration can show.
+/// Returns a sentence for each difference that applies to this configuration.
 pub(super) fn default_differences(edge: &EdgeConfig) -> Vec<&'static str> {
     let bodies = || edge.sites.iter().map(|site| &site.body);
     let keys = || bodies().flat_map(|body| body.routes.iter().flat_map(|(_, one)| &one.keys));

@@ -1,4 +1,4 @@
-//! Conversion of `error_page`: pages that are files become those of a site.
+//! Conversion of `error_page`, as far as the pages are files.
 
 use super::notes::Notes;
 use super::parse::Directive;
@@ -6,16 +6,21 @@ use super::passwords::local_path;
 use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
-/// The levels at which error pages are set: `http`, and the server.
+/// The directives and folders that determine the error pages of a server.
 pub(super) struct ErrorPageScope<'a> {
+    /// The directives of `http`, which apply if the server has none.
     pub(super) http: &'a [&'a Directive],
+    /// The directives of the server.
     pub(super) server: &'a [Directive],
+    /// The folder of relative paths.
     pub(super) folder: &'a str,
+    /// The folder on this machine that stands for `/`. `None` for `/` itself.
     pub(super) root: Option<&'a Path>,
 }
 
 impl ErrorPageScope<'_> {
-    /// Renders the error pages of the server as a key. `None` if there are none.
+    /// Returns the key `error_page` as text, and notes pages that cannot be converted. `None` if there is no page. The
+    /// first page for a status counts.
     pub(super) fn key(&self, notes: &mut Notes) -> Option<String> {
         let of = |name: &str| -> Vec<&Directive> {
             let own: Vec<_> = self.server.iter().filter(|one| one.name == name).collect();
@@ -48,7 +53,10 @@ impl ErrorPageScope<'_> {
         (!pages.is_empty()).then(|| format!("error_page = [{}]", pages.join(", ")))
     }
 
-    /// Returns the statuses of a page, and its file; or why there is none, unless that is said elsewhere.
+    /// Returns the statuses of an `error_page`, and its file.
+    ///
+    /// # Errors
+    /// The reason for which it is not converted. `None` if another part of the import converts or notes it.
     fn page(&self, directive: &Directive) -> Result<(Vec<u16>, PathBuf), Option<&'static str>> {
         let Some((uri, codes)) = directive.arguments.split_last() else { return Err(None) };
         if uri.starts_with('@') || codes.iter().all(|code| code == "401") {
@@ -76,8 +84,8 @@ impl ErrorPageScope<'_> {
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
     }
 
-    /// Returns the folder in which nginx looks for a page: the `root` of its location, of the server, or of `http`. `None` if
-    /// there is no `root`, it has variables, or the page is not a file.
+    /// Returns the folder in which nginx looks for a page: the `root` of the location that matches it, of the server,
+    /// or of `http`. `None` if there is none, if it has variables, or if the location does not serve files.
     fn root_of(&self, uri: &str) -> Option<PathBuf> {
         let at = |location: &&Directive| match location.arguments.as_slice() {
             [modifier, path] if modifier == "=" || modifier == "^~" => (path == uri).then_some(usize::MAX),

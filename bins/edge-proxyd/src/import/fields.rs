@@ -1,4 +1,4 @@
-//! Header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
+//! Conversion of header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
 
 use super::guard::copied_fields;
 use super::notes::{Impact, Notes};
@@ -7,7 +7,7 @@ use super::quote::{list, quoted};
 use super::scope::Scope;
 use std::fmt::Write;
 
-/// Fields that edge-proxyd writes for every upstream, in lower case.
+/// Fields that edge-proxyd sets in every request to an upstream, in lower case.
 const WRITTEN: &[&str] = &[
     "x-real-ip",
     "x-forwarded-for",
@@ -19,7 +19,7 @@ const WRITTEN: &[&str] = &[
     "proxy",
 ];
 
-/// Fields that concern a connection or frame a message, in lower case.
+/// Fields that belong to a connection or frame a message, in lower case. edge-proxyd controls them itself.
 const CONNECTION: &[&str] = &[
     "host",
     "connection",
@@ -32,7 +32,7 @@ const CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields that repeat what X-Forwarded-* and Host say, in lower case.
+/// Fields with information that `Host` and `X-Forwarded-*` have too, in lower case. Their loss is harmless.
 const REPEATED: &[&str] = &[
     "x-client-ip",
     "x-forwarded-method",
@@ -52,7 +52,7 @@ const REPEATED: &[&str] = &[
     "x-url-scheme",
 ];
 
-/// Values of fields that edge-proxyd writes the same or better.
+/// Values with which nginx configurations set the fields in [`WRITTEN`], and which edge-proxyd sets in its own way.
 const USUAL: &[&str] = &[
     "$remote_addr",
     "$proxy_add_x_forwarded_for",
@@ -71,24 +71,28 @@ const USUAL: &[&str] = &[
     "$http_x_real_ip",
 ];
 
-/// The edits of a header section, and the notes on them.
+/// The edits of a header section, and the notes about what is not converted.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
+    /// The names of fields to remove.
     remove: Vec<String>,
+    /// The names and values of fields to set or add.
     values: Vec<(String, String)>,
-    /// True if no protocol may be switched to.
+    /// True if `Upgrade` is set to nothing, so that clients cannot switch protocols.
     pub(super) no_upgrade: bool,
-    /// True if clients may switch to any protocol.
+    /// True if `Upgrade` is forwarded, so that clients can switch to any protocol.
     pub(super) any_upgrade: bool,
+    /// The notes: the harm, the directive, and the text.
     said: Vec<(Impact, Directive, String)>,
 }
 
 impl Edits {
+    /// Records a note.
     fn say(&mut self, impact: Impact, directive: &Directive, what: &str) {
         self.said.push((impact, directive.clone(), what.to_owned()));
     }
 
-    /// Adds the notes on the edits.
+    /// Adds the recorded notes to `notes`.
     pub(super) fn note(&self, notes: &mut Notes) {
         for (impact, directive, what) in &self.said {
             match impact {
@@ -98,8 +102,8 @@ impl Edits {
         }
     }
 
-    /// Writes the edits as a key; none without an edit. Values are added, or replace those of the client; `location` has
-    /// beginnings of Location and their replacements.
+    /// Returns the edits as text: the key `key`, such as `request_headers`. `None` if there are no edits. `verb` is
+    /// `set` or `add`, for the values. `location` has prefixes of the field `Location`, each with its replacement.
     pub(super) fn key(&self, key: &str, verb: &str, location: &[(String, String)]) -> Option<String> {
         let mut parts = Vec::new();
         if !self.remove.is_empty() {
@@ -129,11 +133,13 @@ impl Edits {
     }
 }
 
+/// Returns true if a text is a valid field value of printable ASCII and tabs, without surrounding whitespace.
 fn is_value(text: &str) -> bool {
     text.trim() == text && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
 }
 
-/// Returns the edits of requests.
+/// Returns the edits of requests to upstreams by `proxy_set_header`. A field whose value is not known here is removed,
+/// so that clients cannot set it.
 pub(super) fn request(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
     let copies = copied_fields(scope);
@@ -190,7 +196,8 @@ pub(super) fn request(scope: &Scope) -> Edits {
     edits
 }
 
-/// Returns the edits of responses.
+/// Returns the edits of responses by `add_header` and `proxy_hide_header`. A field whose value is not known here is
+/// left out.
 pub(super) fn response(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
     for directive in &scope.response {
@@ -216,7 +223,8 @@ pub(super) fn response(scope: &Scope) -> Edits {
     edits
 }
 
-/// Returns the field that carries nginx's identifier of a request to services. `None` if none does.
+/// Returns the name of the first field that has `$request_id` as its value, in these directives and their blocks.
+/// `None` if there is none, or edge-proxyd sets the field itself.
 pub(super) fn request_id(all: &[&Directive]) -> Option<String> {
     let is_name = |name: &str| {
         let lower = name.to_ascii_lowercase();
@@ -236,21 +244,21 @@ pub(super) fn request_id(all: &[&Directive]) -> Option<String> {
     })
 }
 
-/// Returns whether a field is the identifier of a request, under the name that edge-proxyd writes it by.
+/// Returns true if a field is the request identifier, under the name that is configured for it.
 fn is_request_id(scope: &Scope, name: &str, value: &str) -> bool {
     value == "$request_id" && scope.request_id.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Returns whether a server is that of headscale, by its words: its clients switch to protocols of their own.
+/// Returns true if a directive of a block mentions headscale, whose clients switch to protocols other than WebSocket.
 pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
     let named = |text: &String| text.contains("headscale") || text.trim_end_matches('/') == "/ts2021";
     block.iter().any(|one| one.arguments.iter().any(named) || serves_headscale(one.inner()))
 }
 
-/// The protocols that clients of headscale switch to, besides WebSocket.
+/// The key `upgrade` with the protocols to which clients of headscale switch.
 pub(super) const OF_HEADSCALE: &str = "upgrade = [\"websocket\", \"tailscale-control-protocol\", \"DERP\"]";
 
-/// Returns edge-proxyd's word for the part of a client certificate that a variable is. `None` if it is another variable.
+/// Returns the word of edge-proxyd for the part of the client certificate that a variable has. `None` for other values.
 pub(super) fn certificate_field(value: &str) -> Option<&'static str> {
     Some(match value {
         "$ssl_client_s_dn" => "subject",
@@ -263,6 +271,7 @@ pub(super) fn certificate_field(value: &str) -> Option<&'static str> {
     })
 }
 
+/// Removes names that are already in the list, ignoring case.
 fn dedup(names: &mut Vec<String>) {
     let mut seen: Vec<String> = Vec::new();
     names.retain(|name| {

@@ -1,4 +1,4 @@
-//! The conditions under which clients are let in, as keys of a route.
+//! Access conditions of a route: addresses, passwords, authentication services, methods and certificates.
 
 use super::auth::Services;
 use super::notes::Notes;
@@ -11,26 +11,28 @@ use super::scope::Scope;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The keys that keep clients out, and the comments on what is closed.
+/// The access conditions of a route, as keys, and the reasons for which it is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guard {
+    /// The keys, such as `allow = […]`.
     pub(super) keys: Vec<String>,
+    /// The reasons for which nobody is admitted. Empty if the conditions could be converted.
     pub(super) comments: Vec<String>,
 }
 
-/// The files and zones that access settings refer to.
+/// The folders and rate zones to which access settings refer.
 #[derive(Debug, Default)]
 pub(super) struct Guards<'a> {
-    /// The folder that relative paths are in.
+    /// The folder of relative paths.
     pub(super) folder: &'a str,
-    /// The folder that stands for /.
+    /// The folder on this machine that stands for `/`. `None` for `/` itself.
     pub(super) root: Option<&'a Path>,
-    /// The rates of zones that count clients, as edge-proxyd writes them.
+    /// The rates of zones that count requests per client, by the name of the zone, such as `10/s`.
     pub(super) zones: BTreeMap<String, String>,
 }
 
 impl Guards<'_> {
-    /// Adds the rate of a `limit_req_zone` under the name of its zone.
+    /// Records the rate of a `limit_req_zone` that counts requests per client. Others are ignored.
     pub(super) fn zone(&mut self, directive: &Directive) {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let client = matches!(directive.first(), "$binary_remote_addr" | "$remote_addr");
@@ -45,7 +47,7 @@ impl Guards<'_> {
         }
     }
 
-    /// Converts a `limit_req` of a whole server into the key `rate`. `None` if its zone is not known.
+    /// Converts the `limit_req` of a server into the key `rate`. `None` if its zone was not recorded.
     pub(super) fn rate(&self, directive: &Directive) -> Option<String> {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let rate = self.zones.get(option("zone=")?)?;
@@ -55,7 +57,9 @@ impl Guards<'_> {
         Some(format!("rate = {{ client = {}, client_burst = {} }}", quoted(rate), burst.min(1_000_000)))
     }
 
-    /// Returns the guard of a scope for requests that are forwarded.
+    /// Returns the access conditions of a scope for requests that are forwarded. `written` are the trusted proxies of
+    /// the converted configuration. If a condition cannot be converted, everyone is denied, with the reason as a
+    /// comment.
     pub(super) fn guard_of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
         let mut guard = Guard { comments: scope.closed.clone(), keys: Vec::new() };
         let by_address = !scope.access.is_empty() || !scope.conditional.is_empty();
@@ -118,6 +122,8 @@ impl Guards<'_> {
         guard
     }
 
+    /// Returns the key `auth` for the authentication service or the password file of a scope. `None` if there is
+    /// neither, or the service was not found.
     fn auth(&self, scope: &Scope, services: &Services) -> Option<String> {
         if let Some(asked) = &scope.auth_request {
             let service = services.get(asked.first())?;
@@ -149,18 +155,18 @@ impl Guards<'_> {
         ))
     }
 
-    /// Returns the path of a file that a directive names.
+    /// Returns the path of the file that a directive names, in the folder of relative paths.
     fn file(&self, directive: &Directive) -> PathBuf {
         Path::new(self.folder).join(directive.first())
     }
 
-    /// Reads the passwords that clients of a scope have to know. `None` if the scope requires none.
+    /// Reads the password file of a scope. `None` if the scope has no basic authentication.
     fn passwords(&self, scope: &Scope) -> Option<Passwords> {
         let users = scope.users.as_ref().filter(|_| scope.realm.is_some())?;
         Some(passwords(&self.file(users), self.root))
     }
 
-    /// Adds a note if the passwords of a scope are not taken, or not known.
+    /// Adds a note if edge-proxyd does not accept the password file of a scope, or the file is not found.
     pub(super) fn note_passwords(&self, scope: &Scope, notes: &mut Notes) {
         let Some(users) = &scope.users else { return };
         match self.passwords(scope) {
@@ -174,7 +180,8 @@ impl Guards<'_> {
     }
 }
 
-/// Returns the fields of the authentication service's answer that are sent to the service under the same name.
+/// Returns the fields that are copied from the response of the authentication service to the request, under the same
+/// name.
 pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     let same = |name: &str, value: &str| {
         let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
@@ -187,8 +194,8 @@ pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     names
 }
 
-/// Returns the address lists of a scope, and whether they are an alternative to authentication. `None` if they cannot
-/// be written.
+/// Returns the address lists of a scope, and true if a client needs either a listed address or authentication, but not
+/// both. `authenticates` tells whether the scope has authentication. `None` if its rules cannot be expressed by lists.
 fn addresses(scope: &Scope, authenticates: bool) -> Option<(Lists, bool)> {
     let access = &scope.access;
     if !scope.satisfy_any || !authenticates {

@@ -1,21 +1,21 @@
-//! Directives of nginx and its common modules that have no conversion of their own, by their effect.
+//! The effect of directives of nginx and its common modules that are not converted.
 
-/// The effect of a directive that is not converted.
+/// The effect of leaving a directive out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Fulfilled by edge-proxyd itself, or of no meaning for answers.
+    /// None: edge-proxyd does the same, or the directive does not affect responses. Not noted.
     Implied,
-    /// Of no meaning beside what is converted, and counted.
+    /// None that clients or services notice. Noted as harmless.
     Harmless,
-    /// Answers or requests change, with the reason.
+    /// Responses or requests change. The text is the explanation.
     Different(&'static str),
-    /// Requests are limited in a way that has no counterpart, with the reason.
+    /// A restriction of requests is lost. The text is the explanation.
     Limits(&'static str),
-    /// Not a directive that the import knows. It may limit access.
+    /// Unknown. The directive may restrict access.
     Unknown,
 }
 
-/// Returns the effect of a directive that nothing else converts.
+/// Returns the effect of leaving out a directive of this name.
 pub(super) fn effect(name: &str) -> Effect {
     if IMPLIED.contains(&name) {
         return Effect::Implied;
@@ -34,12 +34,12 @@ pub(super) fn effect(name: &str) -> Effect {
     Effect::Unknown
 }
 
-/// Compares with a name, or with the beginning of one if it ends in `_`.
+/// Returns true if a name equals `begin`, or begins with it if `begin` ends in `_`.
 fn matches_name(name: &str, begin: &str) -> bool {
     name == begin || begin.ends_with('_') && name.starts_with(begin)
 }
 
-/// Directives that edge-proxyd fulfils by itself, or that do not affect responses.
+/// Directives whose purpose edge-proxyd fulfils by itself, or that do not affect responses.
 const IMPLIED: &[&str] = &[
     "absolute_redirect",
     "access_log",
@@ -153,7 +153,8 @@ const IMPLIED: &[&str] = &[
     "variables_hash_max_size",
 ];
 
-/// Settings of modules whose handlers are not converted, and of files that are not served.
+/// Directives of modules whose handlers are not converted, and of files that are not served: names, and prefixes that
+/// end in `_`.
 const HARMLESS: &[&str] = &[
     "brotli",
     "brotli_",
@@ -189,7 +190,7 @@ const HARMLESS: &[&str] = &[
     "zstd_",
 ];
 
-/// Directives without which answers or requests change.
+/// Directives without which responses or requests change, with the explanation.
 const DIFFERENT: &[(&[&str], &str)] = &[
     (&["proxy_cookie_flags"], "flags of cookies are forwarded unchanged"),
     (
@@ -287,7 +288,8 @@ const DIFFERENT: &[(&[&str], &str)] = &[
     (&["http2_push"], "nothing is pushed"),
 ];
 
-/// Directives that refuse requests by rules that have no counterpart: names, and beginnings that end in `_`.
+/// Directives that restrict requests in a way without a counterpart: names, and prefixes that end in `_`, with the
+/// explanation.
 const LIMITS: &[(&[&str], &str)] = &[
     (
         &[

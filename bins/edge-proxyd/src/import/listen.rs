@@ -1,22 +1,28 @@
-//! The addresses that servers listen on.
+//! Conversion of `listen`.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A `listen` directive, or all of them for one address: TLS and PROXY headers are of an address, not of a server.
+/// A `listen` directive, or all of them for one address. As in nginx, TLS and PROXY headers are settings of the
+/// address, not of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listen {
     pub(super) address: SocketAddr,
+    /// True if TLS is used.
     pub(super) tls: bool,
+    /// True if HTTP/3 is served over QUIC.
     pub(super) quic: bool,
+    /// True if HTTP/2 is served without TLS.
     pub(super) h2c: bool,
+    /// True if connections begin with a PROXY header.
     pub(super) proxy_protocol: bool,
+    /// True if the server is the default for unknown names. Set only for a single directive.
     pub(super) default: bool,
 }
 
 impl Listen {
-    /// Adds the options that another `listen` has for the same address.
+    /// Adds the options of another `listen` for the same address, except `default`.
     pub(super) fn join(&mut self, other: &Self) {
         self.tls |= other.tls;
         self.quic |= other.quic;
@@ -25,7 +31,7 @@ impl Listen {
     }
 }
 
-/// Options that say nothing about answers.
+/// Options that do not affect responses, or that are converted.
 const IMPLIED: &[&str] = &[
     "default",
     "default_server",
@@ -40,7 +46,7 @@ const IMPLIED: &[&str] = &[
     "multipath",
 ];
 
-/// Options with a value that say nothing about answers.
+/// Beginnings of options with a value that do not affect responses.
 const IMPLIED_VALUES: &[&str] = &[
     "backlog=",
     "ipv6only=",
@@ -52,7 +58,8 @@ const IMPLIED_VALUES: &[&str] = &[
     "accept_filter=",
 ];
 
-/// Converts a `listen` directive into its addresses. Empty if it cannot be converted, which is noted.
+/// Converts a `listen` directive into its addresses. Empty if it cannot be converted, which is noted. Unknown options
+/// are noted.
 pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
     let options = directive.arguments.get(1..).unwrap_or_default();
     let Some(addresses) = addresses(directive.first(), options) else {
@@ -82,6 +89,8 @@ pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
     addresses.into_iter().map(of).collect()
 }
 
+/// Parses the address of a `listen`, whose port is 80 by default. Returns the IPv4 address too for `[::]` with
+/// `ipv6only=off`. `None` for link-local addresses, Unix sockets and texts that are not valid.
 fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     let any = Ipv4Addr::UNSPECIFIED.into();
@@ -108,7 +117,7 @@ fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
     Some(if both { vec![address, SocketAddr::new(any, address.port())] } else { vec![address] })
 }
 
-/// Returns the address of a server that names none.
+/// Returns the `listen` of a server without one: port 80 of all IPv4 addresses.
 pub(super) fn default_listen() -> Listen {
     Listen {
         address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80),

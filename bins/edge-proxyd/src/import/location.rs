@@ -14,36 +14,45 @@ use std::collections::BTreeMap;
 /// The paths that a location matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Matching {
+    /// This path.
     Exact(String),
-    /// A prefix; true with `^~`, which keeps expressions out.
+    /// Paths with this prefix. True with the modifier `^~`: expressions of the same level are not tried.
     Prefix(String, bool),
-    /// The alternatives of an expression, if they are known; true if letter case does not count.
+    /// Paths that a regular expression matches: its alternatives, or `None` if they cannot be converted. True if letter
+    /// case is ignored.
     Pattern(Option<Vec<Shape>>, bool),
 }
 
-/// A location of nginx with its converted handling.
+/// A location, with its converted handling.
 #[derive(Clone, Debug)]
 pub(super) struct Location {
+    /// The paths that it matches.
     pub(super) place: Matching,
-    /// The prefix of the location around it.
+    /// The path of the location that contains it. `None` at the level of the server.
     pub(super) within: Option<String>,
+    /// The handling of its requests.
     pub(super) handling: Handling,
-    /// True if it has a service, for which nginx completes the path of a folder.
+    /// True if it has a directive such as `proxy_pass`, with which nginx redirects the path of a folder without the
+    /// final slash.
     pub(super) completes: bool,
+    /// The directive.
     pub(super) directive: Directive,
 }
 
-/// The locations of a server, nested ones included.
+/// The locations of a server, including nested ones.
 #[derive(Debug, Default)]
 pub(super) struct Locations<'d> {
+    /// All locations except named ones (`@NAME`), outer ones before those in them.
     pub(super) all: Vec<Location>,
-    /// Paths with an answer before any location.
+    /// Paths whose requests are handled before any location, by redirects or responses within locations.
     pub(super) overrides: Vec<Override>,
+    /// The named locations, by their name with `@`.
     named: BTreeMap<&'d str, &'d Directive>,
 }
 
 impl<'d> Locations<'d> {
-    /// Reads the locations of a block, and those within them.
+    /// Reads the locations of a server. `scope` and `variables` are those of the server. Upstreams are added to
+    /// `upstreams`.
     pub(super) fn read(
         block: &'d [Directive],
         (scope, variables): (&Scope, &Variables),
@@ -56,6 +65,7 @@ impl<'d> Locations<'d> {
         found
     }
 
+    /// Records the named locations of a block and of the blocks in it.
     fn names(&mut self, block: &'d [Directive]) {
         for directive in block.iter().filter(|directive| directive.name == "location") {
             if directive.first().starts_with('@') {
@@ -65,6 +75,7 @@ impl<'d> Locations<'d> {
         }
     }
 
+    /// Reads the locations of a block, recursively. `within` is the path of the location that the block belongs to.
     fn block(
         &mut self,
         block: &'d [Directive],
@@ -110,7 +121,7 @@ impl<'d> Locations<'d> {
         }
     }
 
-    /// Converts a location. Returns its handling, and the settings that locations within it inherit.
+    /// Converts a location. Returns its handling, and the settings that the locations in it inherit.
     fn handling(
         &mut self,
         directive: &Directive,
@@ -208,17 +219,20 @@ impl<'d> Locations<'d> {
     }
 }
 
-/// The directives of a location that produce its content.
+/// The directives of a location that determine its content.
 #[derive(Debug, Default)]
 struct Content {
+    /// The `proxy_pass` or `grpc_pass`, with its address after the expansion of variables appended to the arguments.
     pass: Option<Directive>,
-    /// The named location that answers where there is no file.
+    /// The named location (`@NAME`) that serves requests for which there is no file.
     fallback: Option<String>,
+    /// The first directive whose content is not converted, and the reason.
     unsupported: Option<(Directive, &'static str)>,
 }
 
 impl Content {
-    /// Takes a directive that produces content, such as `proxy_pass` or `try_files`. Returns whether it was one.
+    /// Records a directive that determines content, such as `proxy_pass` or `try_files`. Returns true if it was one, so
+    /// that nothing else needs to read it.
     fn take(&mut self, directive: &Directive, variables: &Variables) -> bool {
         match directive.name.as_str() {
             "proxy_pass" | "grpc_pass" => {
@@ -253,6 +267,8 @@ impl Content {
     }
 }
 
+/// Returns the paths that a `location` matches. `None` for a named location, and for one that is not valid or never
+/// matches, which is noted.
 fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
     let arguments: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
     // nginx accepts modifiers without a space too.
@@ -285,7 +301,8 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
     })
 }
 
-/// Encodes a path of a directive as clients send it: nginx compares the decoded one.
+/// Percent-encodes a path of the configuration, as clients send it: nginx compares decoded paths, edge-proxyd encoded
+/// ones.
 pub(super) fn encode_path(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
@@ -303,7 +320,11 @@ pub(super) fn encode_path(path: &str) -> String {
     out
 }
 
-/// Converts a `proxy_pass` with the address after its constants as last argument.
+/// Converts a `proxy_pass` or `grpc_pass` whose last argument is the address after the expansion of variables.
+/// `rewritten` is the change of the path by a `rewrite` before. The rewriting of `Location` is set in `scope`.
+///
+/// # Errors
+/// The reason for which the directive cannot be converted.
 fn forward(
     pass: &Directive,
     place: &Matching,
@@ -347,8 +368,10 @@ fn forward(
     Ok(Action::Forward { upstream: passed.upstream, prefix })
 }
 
-/// Converts the replacement of a location's path `path` by `to`, the path of the address. Fails with the reason if the two do
-/// not correspond.
+/// Returns the change of the path if a location for the prefix `path` has a `proxy_pass` with the path `to`.
+///
+/// # Errors
+/// The reason for which the change cannot be expressed as the removal and addition of a prefix.
 fn prefix_replacement(
     path: &str,
     to: &str,

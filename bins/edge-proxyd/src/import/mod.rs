@@ -1,6 +1,6 @@
-//! Conversion of an nginx configuration: parsed by nginx's grammar, evaluated as far as its values are constants, and
-//! written with edge-proxyd's keys. A directive that limits access and has no counterpart lets nobody in; every
-//! difference is a note, in order of harm.
+//! Conversion of an nginx configuration: it is parsed by nginx's grammar, evaluated as far as its values are constant,
+//! and written with the keys of edge-proxyd. If a directive that restricts access has no counterpart, access is denied
+//! to everyone. Every difference is noted, the worst first.
 
 mod access_log;
 mod action;
@@ -64,44 +64,50 @@ use variables::Variables;
 /// The result of a conversion.
 #[derive(Debug)]
 pub(crate) struct Import {
-    /// The converted configuration.
+    /// The converted configuration, as TOML.
     pub(crate) text: String,
-    /// The differences, in order of harm.
+    /// The differences, the worst first.
     pub(crate) notes: Vec<Note>,
-    /// The number of sites that forward to a service.
+    /// The number of sites with a route that forwards requests and is not closed.
     pub(crate) sites: usize,
-    /// What of it can be asked for.
+    /// The hosts, addresses and targets, for a comparison with nginx.
     pub(crate) outline: Outline,
 }
 
-/// What the file itself does not say.
+/// Information for a conversion that the configuration does not have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// The domain of names such as `app.*`, and of servers without a name.
+    /// The domain of names such as `app.*`, and of servers without a name. `None` if it is not known.
     pub(crate) domain: Option<String>,
-    /// The folder that relative paths are in.
+    /// The absolute folder of relative paths.
     pub(crate) folder: String,
-    /// The folder that stands for /, in which files are looked for.
+    /// The folder on this machine that stands for `/`. `None` for `/` itself.
     pub(crate) root: Option<PathBuf>,
 }
 
 /// The configuration to write.
 #[derive(Debug, Default)]
 struct EdgeConfig {
+    /// The listeners for HTTP, one for each address.
     listens: Vec<Listen>,
+    /// The trusted proxies, and the header with the client's address.
     real_ip: RealIp,
+    /// The folder of `[certificates]`. `None` if sites name their files, or nothing uses TLS.
     certificates: Option<String>,
-    /// The field of the identifier of a request.
+    /// The name of the field for the request identifier. `None` if requests have none.
     request_id: Option<String>,
-    /// The key of the format of all logs, and its value.
+    /// The key of the log format and its value. `None` if no site has a log of its own.
     log_format: Option<(&'static str, String)>,
     sites: Vec<Site>,
+    /// The servers of `stream`, which forward TCP.
     forwarded: Vec<StreamServer>,
+    /// The upstreams to which sites and listeners forward.
     upstreams: Upstreams,
+    /// The servers of `http`, for the outline.
     servers: Vec<OutlinedServer>,
 }
 
-/// Directives of the top level that say nothing about answers.
+/// Directives of the top level that do not affect responses.
 const TOP: &[&str] = &[
     "daemon",
     "env",
@@ -129,7 +135,8 @@ const TOP: &[&str] = &[
     "working_directory",
 ];
 
-/// Wraps a file of sites or of locations into what it is the content of, so that nginx can read it.
+/// Returns a configuration that nginx can read: the content of an `http` or `server` block is wrapped into these
+/// blocks. `directives` that are a whole configuration are returned as they are.
 pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directive> {
     let is_top = |one: &&Directive| {
         TOP.contains(&one.name.as_str()) || matches!(one.name.as_str(), "http" | "stream" | "mail")
@@ -149,7 +156,7 @@ pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directiv
     found
 }
 
-/// Converts an nginx configuration.
+/// Converts the directives of an nginx configuration, or of the content of an `http` or `server` block.
 pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     let (mut edge, mut notes) = (EdgeConfig::default(), Notes::default());
     let mut all: Vec<&Directive> = Vec::new();
@@ -228,7 +235,8 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     Import { text: write::text(&edge), notes: notes.sorted(), sites, outline }
 }
 
-/// Returns a server around a file that is the content of one: locations at its top level.
+/// Returns a `server` block around directives that are the content of one, which is assumed if there is a `location` at
+/// their top level. `None` if there is none. Listens on port 443 with TLS unless the directives say otherwise.
 fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<Directive> {
     let first = all.iter().find(|directive| directive.name == "location")?;
     if options.domain.is_none() {
@@ -252,6 +260,7 @@ fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<
     Some(Directive { block: Some(block), ..make("server", &[]) })
 }
 
+/// Converts the directives of `http` into `edge`.
 fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mut Notes) {
     let variables = Variables::read(all);
     let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
@@ -336,6 +345,8 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     edge.sites = sites::sites(&servers, &edge.listens, &mut convert, notes);
 }
 
+/// Reads the addresses and names of a server. A server for every name gets the domain of the options and its
+/// subdomains, if it has content.
 fn server(directive: &Directive, block: &[Directive], options: &Options, notes: &mut Notes) -> Server {
     let mut listens = Vec::new();
     for one in block.iter().filter(|one| one.name == "listen") {
@@ -361,14 +372,14 @@ fn server(directive: &Directive, block: &[Directive], options: &Options, notes: 
     Server { directive: directive.clone(), listens, names }
 }
 
-/// Returns whether addresses of clients decide anywhere in a block.
+/// Returns true if a block, or a block in it, has `allow`, `deny` or `if`, which may depend on the client's address.
 fn lists_addresses(block: &[Directive]) -> bool {
     block
         .iter()
         .any(|one| matches!(one.name.as_str(), "allow" | "deny" | "if") || lists_addresses(one.inner()))
 }
 
-/// Notes servers that answer for unknown names, which edge-proxyd drops.
+/// Notes the servers that serve requests for unknown names, which edge-proxyd rejects.
 fn default_servers(servers: &[Server], listens: &[Listen], notes: &mut Notes) {
     for listen in listens {
         let at = |server: &&Server| server.listens.iter().any(|one| one.address == listen.address);

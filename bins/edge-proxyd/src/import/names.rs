@@ -1,23 +1,24 @@
-//! The names of servers.
+//! Conversion of `server_name`.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern;
 use edge_http::host::HostPattern;
 
-/// The names of a server, from its `server_name` directives.
+/// The names of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    /// Hosts as edge-proxyd writes them.
+    /// The hosts as edge-proxyd writes them, without duplicates.
     pub(super) hosts: Vec<String>,
-    /// True if it answers for names that no server has.
+    /// True if the server serves requests for names that no server has.
     pub(super) anything: bool,
-    /// The first name as it is written, which is nginx's `$server_name`.
+    /// The first name as written, the value of `$server_name`. Empty if there is none.
     pub(super) first: String,
 }
 
 impl Names {
-    /// Reads the names of a server. `domain` completes those that stand for every domain.
+    /// Reads the names of the server with this block. `domain` replaces the `*` at the end of a name. Names that cannot
+    /// be converted are noted.
     pub(super) fn read(block: &[Directive], domain: Option<&str>, notes: &mut Notes) -> Self {
         let mut found = Self::default();
         let directives = block.iter().filter(|directive| directive.name == "server_name");
@@ -35,6 +36,7 @@ impl Names {
         found
     }
 
+    /// Adds a name of a `server_name`, or notes why it cannot be converted.
     fn take(&mut self, name: &str, domain: Option<&str>, directive: &Directive, notes: &mut Notes) {
         match name {
             "_" | "" | "*" | "\"\"" => self.anything = true,
@@ -65,6 +67,7 @@ impl Names {
         }
     }
 
+    /// Adds a host, unless it is already there, or notes that it is not valid.
     fn add(&mut self, name: &str, directive: &Directive, notes: &mut Notes) {
         match HostPattern::parse(name) {
             Ok(host) => {

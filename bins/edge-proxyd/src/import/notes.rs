@@ -1,25 +1,25 @@
-//! Notes about directives that were not converted, or that were converted into something else.
+//! Notes about directives that were not converted, or not exactly.
 
 use super::parse::Directive;
 
-/// The harm of a difference to the one who migrates. The order is that of the notes.
+/// The harm of a difference. Notes are sorted in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Impact {
-    /// A protection of nginx is gone.
+    /// A protection of nginx is lost.
     Open,
-    /// Something that nginx served is refused.
+    /// Requests that nginx served are rejected.
     Closed,
-    /// Something is answered in another way.
+    /// Requests are served in another way.
     Different,
-    /// Nothing that a client or a service would notice.
+    /// Neither clients nor services notice a change.
     Harmless,
 }
 
 impl Impact {
-    /// Every harm, the worst first.
+    /// All harms, the worst first.
     pub(crate) const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Different, Self::Harmless];
 
-    /// Returns the heading of the notes of this harm.
+    /// Returns the heading of the notes with this harm, for people.
     pub(crate) const fn heading(self) -> &'static str {
         match self {
             Self::Open => "This is now open",
@@ -29,7 +29,7 @@ impl Impact {
         }
     }
 
-    /// Returns its word in JSON.
+    /// Returns the word for this harm in JSON.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -40,39 +40,47 @@ impl Impact {
     }
 }
 
-/// A note on a directive that has a meaning and was not converted as it is.
+/// A note about a directive that was not converted, or not exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
+    /// The harm of the difference.
     pub(crate) impact: Impact,
+    /// The file of the directive.
     pub(crate) file: String,
+    /// The line of the directive, from 1.
     pub(crate) line: usize,
-    /// The directive as written.
+    /// The directive on one line, shortened to 80 characters.
     pub(crate) directive: String,
-    /// The explanation for the reader.
+    /// The difference, and what to do.
     pub(crate) what: String,
 }
 
-/// The notes of a conversion.
+/// The notes of a conversion, without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Vec<Note>);
 
 impl Notes {
+    /// Adds a note: a protection of nginx is lost.
     pub(super) fn open(&mut self, directive: &Directive, what: impl Into<String>) {
         self.push(Impact::Open, directive, what.into());
     }
 
+    /// Adds a note: requests that nginx served are rejected.
     pub(super) fn closed(&mut self, directive: &Directive, what: impl Into<String>) {
         self.push(Impact::Closed, directive, what.into());
     }
 
+    /// Adds a note: requests are served in another way.
     pub(super) fn different(&mut self, directive: &Directive, what: impl Into<String>) {
         self.push(Impact::Different, directive, what.into());
     }
 
+    /// Adds a note: neither clients nor services notice the change.
     pub(super) fn harmless(&mut self, directive: &Directive, what: impl Into<String>) {
         self.push(Impact::Harmless, directive, what.into());
     }
 
+    /// Adds a note, unless an equal one is there.
     fn push(&mut self, impact: Impact, directive: &Directive, what: String) {
         let note = Note {
             impact,
@@ -86,7 +94,7 @@ impl Notes {
         }
     }
 
-    /// Returns the notes in order of harm, those of one harm by file and line.
+    /// Returns the notes, the worst first, and those with the same harm by file and line.
     pub(super) fn sorted(mut self) -> Vec<Note> {
         self.0.sort_by(|a, b| (a.impact, &a.file, a.line).cmp(&(b.impact, &b.file, b.line)));
         self.0
@@ -94,7 +102,7 @@ impl Notes {
 }
 
 impl Directive {
-    /// Returns the directive on one line, as it is shown to people.
+    /// Returns the directive without its block on one line, shortened to 80 characters.
     pub(super) fn shown(&self) -> String {
         let mut text = self.name.clone();
         for argument in &self.arguments {
@@ -104,18 +112,18 @@ impl Directive {
         text.chars().filter(|c| !c.is_control()).take(80).collect()
     }
 
-    /// Returns the place of the directive as `file:line`.
+    /// Returns the place of the directive as `file:line`, without control characters.
     pub(crate) fn place(&self) -> String {
         let place = format!("{}:{}", self.file, self.line);
         place.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
-    /// Returns the first argument; empty without one.
+    /// Returns the first argument. Empty if there is none.
     pub(crate) fn first(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }
 
-    /// Returns the block; empty without one.
+    /// Returns the directives of the block. Empty if there is none.
     pub(crate) fn inner(&self) -> &[Self] {
         self.block.as_deref().unwrap_or_default()
     }

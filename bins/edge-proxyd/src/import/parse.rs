@@ -1,31 +1,37 @@
-//! Parser for the grammar of nginx configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words,
-//! quotes, escapes, comments, blocks.
+//! A parser for the grammar of nginx configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words,
+//! quotes, escapes, comments and blocks.
 
 use std::fmt;
 use std::rc::Rc;
 
-/// The deepest nesting of blocks and included files.
+/// The greatest nesting of blocks and included files.
 const MAX_DEPTH: usize = 32;
-/// The highest number of directives, including those of included files.
+/// The largest number of directives, including those of included files.
 const MAX_DIRECTIVES: usize = 100_000;
 
-/// A directive of nginx with its arguments, its block and its place in the file.
+/// A directive, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
+    /// The file.
     pub(crate) file: Rc<str>,
     /// The line, from 1.
     pub(crate) line: usize,
+    /// The name, which is its first word.
     pub(crate) name: String,
+    /// The other words, without quotes and escapes.
     pub(crate) arguments: Vec<String>,
-    /// The block in braces after it.
+    /// The directives in braces after it. `None` if it ends in a semicolon.
     pub(crate) block: Option<Vec<Self>>,
 }
 
-/// An error for a file that is not a valid nginx configuration.
+/// An error in a configuration file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParseError {
+    /// The file.
     pub(crate) file: Rc<str>,
+    /// The line, from 1.
     pub(crate) line: usize,
+    /// The error.
     pub(crate) what: String,
 }
 
@@ -35,10 +41,14 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Loads the files that an `include` names: their names and texts, in the order in which nginx reads them.
+/// A function that reads the files of an `include`, given its argument. It returns their names and texts in order, or
+/// an error message.
 pub(crate) type Loader<'l> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'l;
 
-/// Parses a file and those it includes.
+/// Parses the text of a file, and the files that it includes, which `loader` reads. `file` is its name in errors.
+///
+/// # Errors
+/// The first error, such as a missing brace, a file that cannot be read, or too many or too deeply nested directives.
 pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<Vec<Directive>, ParseError> {
     let mut count = 0;
     let mut parser =
@@ -46,29 +56,44 @@ pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<V
     parser.block(0, false)
 }
 
+/// A token of a configuration file.
 enum Token {
+    /// A word, without quotes and escapes.
     Word(String),
+    /// A semicolon.
     End,
+    /// An opening brace.
     Open,
+    /// A closing brace.
     Close,
+    /// The end of the file.
     Over,
 }
 
+/// The state of the parser in a file.
 struct Parser<'p, 'l> {
+    /// The name of the file.
     file: Rc<str>,
+    /// The text of the file.
     text: &'p [u8],
+    /// The byte offset of the next character.
     at: usize,
+    /// The line of the next character, from 1.
     line: usize,
+    /// The function that reads included files.
     loader: &'p mut Loader<'l>,
+    /// The number of directives so far, in all files.
     count: &'p mut usize,
 }
 
 impl Parser<'_, '_> {
+    /// Returns an error at a line of the file.
     fn error<T>(&self, line: usize, what: impl Into<String>) -> Result<T, ParseError> {
         Err(ParseError { file: self.file.clone(), line, what: what.into() })
     }
 
-    /// Parses directives up to the end of the file or the block.
+    /// Parses directives up to the end of the block, if `inside`, or of the file. `depth` is the nesting, 0 in the main
+    /// file.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
         if depth > MAX_DEPTH {
             return self.error(self.line, "blocks and included files are nested too deeply");
@@ -118,6 +143,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Appends a directive, or the content of the files if it is an `include`.
     fn directive(
         &mut self,
         all: &mut Vec<Directive>,
@@ -152,7 +178,7 @@ impl Parser<'_, '_> {
         Ok(())
     }
 
-    /// Skips a program in braces; braces within it are balanced.
+    /// Skips a program in braces, in which braces must be balanced. `line` is that of the directive, for the error.
     fn skip_program(&mut self, line: usize) -> Result<(), ParseError> {
         let mut open = 1;
         while open > 0 {
@@ -166,10 +192,12 @@ impl Parser<'_, '_> {
         Ok(())
     }
 
+    /// Returns the next byte without consuming it. `None` at the end.
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
+    /// Consumes the next byte, and counts lines. `None` at the end.
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
@@ -177,6 +205,7 @@ impl Parser<'_, '_> {
         Some(byte)
     }
 
+    /// Parses the next token, after whitespace and comments.
     fn token(&mut self) -> Result<Token, ParseError> {
         loop {
             match self.peek() {
@@ -201,6 +230,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Parses a quoted word. The next byte is the quote.
     fn quoted(&mut self, quote: u8) -> Result<Token, ParseError> {
         let line = self.line;
         self.next();
@@ -219,7 +249,8 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Appends the character of an escape sequence.
+    /// Appends the character of an escape sequence, after its backslash. The backslash of an unknown sequence is
+    /// preserved.
     fn push_escaped(&mut self, word: &mut Vec<u8>) {
         match self.next() {
             Some(byte @ (b'"' | b'\'' | b'\\')) => word.push(byte),
@@ -231,6 +262,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Parses a word without quotes.
     fn bare(&mut self) -> Result<Token, ParseError> {
         let mut word = Vec::new();
         loop {
@@ -252,6 +284,10 @@ impl Parser<'_, '_> {
         self.word(word)
     }
 
+    /// Converts bytes into a word.
+    ///
+    /// # Errors
+    /// They are not valid UTF-8, or were not before the file was read.
     fn word(&self, word: Vec<u8>) -> Result<Token, ParseError> {
         // A file in Latin-1 was read with this character in place of its letters; in comments it does no harm.
         match String::from_utf8(word) {

@@ -1,21 +1,22 @@
-//! Password files: their hashes, of which edge-proxyd takes those that resist guessing.
+//! Password files: edge-proxyd accepts only the hashes of bcrypt and Argon2.
 
 use super::parse::Directive;
 use edge_policy::auth::basic::users;
 use std::path::{Path, PathBuf};
 
-/// The use that edge-proxyd can make of a password file.
+/// Whether edge-proxyd accepts a password file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
-    /// edge-proxyd takes the file.
+    /// It does.
     Taken,
-    /// It does not, with the users and the scheme of their hashes.
+    /// It does not: the users whose hashes are not accepted, each with the scheme, or another error.
     Refused(String),
-    /// The file is not here, or not readable.
+    /// The file does not exist here or cannot be read.
     Unknown,
 }
 
-/// Reads a password file, and returns whether edge-proxyd takes it. `root` is the folder that stands for `/`.
+/// Reads a password file, and returns whether edge-proxyd accepts it. `root` is the folder on this machine that stands
+/// for `/`.
 pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     let Ok(text) = std::fs::read_to_string(local_path(file, root)) else { return Passwords::Unknown };
     let Err(why) = users(&text) else { return Passwords::Taken };
@@ -30,7 +31,7 @@ pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     if found.is_empty() { Passwords::Refused(why.to_string()) } else { Passwords::Refused(found.join(", ")) }
 }
 
-/// Returns the path on this machine of a file that the configuration names, below `root` if that is given.
+/// Returns the path on this machine of an absolute path in the configuration: below `root`, if that is given.
 pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     match (root, file.strip_prefix("/")) {
         (Some(root), Ok(below)) => root.join(below),
@@ -38,8 +39,7 @@ pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Returns the scheme of a hash that edge-proxyd does not take, in words. `None` if it takes the hash. nginx takes those of
-/// crypt(3) and three of its own.
+/// Returns the name of the scheme of a hash that edge-proxyd does not accept. `None` for a hash of bcrypt or Argon2.
 fn scheme(hash: &str) -> Option<&'static str> {
     let begins = |all: &[&str]| all.iter().any(|begin| hash.starts_with(begin));
     Some(match hash {
@@ -55,10 +55,10 @@ fn scheme(hash: &str) -> Option<&'static str> {
     })
 }
 
-/// The reason for which nobody can sign in.
+/// The reason in notes and comments for which nobody can sign in.
 pub(super) const WHY: &str = "its passwords are not kept by bcrypt or argon2, whose hashes alone are taken";
 
-/// Returns the note on users whose passwords are not taken.
+/// Returns the note about a password file that is not accepted. `users` are the users with their schemes.
 pub(super) fn note(users: &str, file: &Directive) -> String {
     format!(
         "{WHY}: {users}; set them anew by `htpasswd -B {}`, then remove `deny`: `deny` keeps everyone out until then",

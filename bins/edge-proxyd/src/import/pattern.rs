@@ -1,50 +1,52 @@
-//! Regular expressions, as far as they are names, prefixes and alternatives of them.
+//! Analysis of regular expressions that consist of fixed texts, prefixes and alternatives.
 
-/// The most alternatives that an expression is expanded into.
+/// The largest number of alternatives into which an expression is expanded.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// A part of a text that an expression matches.
+/// A part of an alternative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    /// Exactly these characters.
+    /// These characters.
     Text(String),
-    /// Any characters, perhaps none.
+    /// Any characters, or none.
     Any,
-    /// Something that is not modelled.
+    /// Something that the analysis does not represent.
     Hole,
     /// The end of the text.
     End,
 }
 
-/// One alternative of an expression, by the fixed characters that it begins with.
+/// An alternative of an expression, by the fixed characters with which it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// True if it matches from the beginning of the text on.
+    /// True if it matches only at the beginning of the text.
     pub(crate) anchored: bool,
-    /// The characters that it begins with.
+    /// The characters with which it begins. May be empty.
     pub(crate) literal: String,
+    /// What may follow them.
     pub(crate) rest: PatternSuffix,
 }
 
-/// The remainder of an alternative after its first characters.
+/// What may follow the first characters of an alternative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PatternSuffix {
-    /// Any text may follow.
+    /// Any text, or none.
     Anything,
-    /// The text ends here.
+    /// The end of the text.
     Nothing,
-    /// Some texts follow and others do not.
+    /// Texts that the analysis does not represent.
     Some,
 }
 
-/// Returns the alternatives of an expression. `None` if it has parts whose matches cannot be bounded by its literal
-/// characters, such as look-arounds.
+/// Returns the alternatives of an expression. `None` if it is not valid, has constructs such as look-arounds, or has
+/// too many alternatives.
 pub(crate) fn shapes(expression: &str) -> Option<Vec<Shape>> {
     let alternatives = parse(expression)?;
     Some(alternatives.into_iter().map(|(anchored, pieces)| shape(anchored, pieces)).collect())
 }
 
-/// Returns the host names that an expression matches, each exact or with `*.` before it. `None` if it matches others too.
+/// Returns the host names that an expression matches: exact ones, and `*.NAME` for all names with an ending. `None` if
+/// it matches other names too, or is not supported. Names are in lower case.
 pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for (anchored, mut pieces) in parse(expression)? {
@@ -63,6 +65,7 @@ pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
+/// Converts the parts of an alternative.
 fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     let mut pieces = pieces.into_iter().peekable();
     let literal = match pieces.peek() {
@@ -82,9 +85,10 @@ fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     Shape { anchored, literal, rest }
 }
 
-/// An alternative: whether it is anchored, and its pieces.
+/// An alternative: true if it is anchored at the beginning, and its parts.
 type Alternative = (bool, Vec<Piece>);
 
+/// Parses an expression into its alternatives. `None` if it is not supported. A leading `(?i)` is ignored.
 fn parse(expression: &str) -> Option<Vec<Alternative>> {
     let expression = expression.strip_prefix("(?i)").unwrap_or(expression);
     let letters: Vec<char> = expression.chars().collect();
@@ -125,24 +129,31 @@ fn parse(expression: &str) -> Option<Vec<Alternative>> {
     Some(all)
 }
 
+/// A parsed element of an expression.
 #[derive(Clone, Debug)]
 enum Atom {
+    /// The anchor `^`.
     Begin,
+    /// A part of the text.
     Piece(Piece),
 }
 
+/// A parser for regular expressions (PCRE).
 struct PatternParser<'p> {
+    /// The characters of the expression.
     letters: &'p [char],
+    /// The index of the next character.
     at: usize,
 }
 
 impl PatternParser<'_> {
+    /// Returns the next character without consuming it. `None` at the end.
     fn peek(&self) -> Option<char> {
         self.letters.get(self.at).copied()
     }
 
-    /// Parses alternatives up to a closing bracket or the end. `None` if one cannot be converted, they are too many, or
-    /// `depth` exceeds 8.
+    /// Parses alternatives up to a closing parenthesis or the end. `None` if one is not supported, there are more than
+    /// [`MAX_ALTERNATIVES`], or `depth`, the nesting of groups, exceeds 8.
     fn alternatives(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         if depth > 8 {
             return None;
@@ -160,6 +171,8 @@ impl PatternParser<'_> {
         }
     }
 
+    /// Parses the items of one alternative, up to `|`, a closing parenthesis or the end, and returns the combinations
+    /// of their alternatives. `None` as for [`alternatives`](Self::alternatives).
     fn sequence(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         let mut all: Vec<Vec<Atom>> = vec![Vec::new()];
         while let Some(letter) = self.peek() {
@@ -181,7 +194,7 @@ impl PatternParser<'_> {
         Some(all)
     }
 
-    /// Parses an atom with its quantifier, into its alternatives. `None` if it cannot be converted.
+    /// Parses an item with its quantifier, and returns its alternatives. `None` if it is not supported.
     fn item(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         let letter = self.peek()?;
         self.at += 1;
@@ -254,7 +267,7 @@ impl PatternParser<'_> {
         })
     }
 
-    /// Skips the head of a group. `None` for look-arounds and flags.
+    /// Skips the beginning of a group after its parenthesis, such as `?:` or a name. `None` for look-arounds and flags.
     fn group(&mut self) -> Option<()> {
         if self.peek() != Some('?') {
             return Some(());
@@ -280,7 +293,8 @@ impl PatternParser<'_> {
         Some(())
     }
 
-    /// Parses a class; `Some(Some)` if it is of one character.
+    /// Parses a character class after its bracket. Returns `Some(Some(_))` if it has a single character, `Some(None)`
+    /// for any other class, and `None` if it is not closed.
     fn class(&mut self) -> Option<Option<char>> {
         let begin = self.at;
         if self.peek()? == '^' {

@@ -1,4 +1,4 @@
-//! The rewrite phase of a server or a location: `set`, `if`, `return`, `rewrite` and `break`, in their order.
+//! The rewrite phase of a server or a location: evaluates `set`, `if`, `return`, `rewrite` and `break` in their order.
 
 use super::action::{Action, Prefix};
 use super::condition::{Verdict, verdict};
@@ -10,26 +10,27 @@ use super::redirect::{Rewrite, convert_return, rewrite};
 use super::scope::{Scope, reason};
 use super::variables::Variables;
 
-/// Paths that are answered before any location, their action, and the directive that says so.
+/// Paths whose requests are handled before any location, the action for them, and the directive that determines it.
 pub(super) type Override = (Vec<Shape>, Action, Directive);
 
-/// The outcome of nginx's rewrite phase for a block: what `return`, `rewrite`, `set` and `if` do to its requests.
+/// The result of nginx's rewrite phase for a block.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
-    /// The answer to every request.
+    /// The action for every request, by `return`. `None` if requests go on to a location or its content.
     pub(super) action: Option<Action>,
-    /// The prefix that `rewrite … break` changes.
+    /// The change of the path by a `rewrite … break`. `None` if the path is not changed.
     pub(super) prefix: Option<Prefix>,
+    /// Paths with an action of their own.
     pub(super) overrides: Vec<Override>,
-    /// Comments on what could not be decided, which lets nobody in.
+    /// The reasons for which everyone is denied: conditions that could not be evaluated.
     closed: Vec<String>,
-    /// The other directives, among them those of conditions that always hold.
+    /// The other directives, including those of conditions that are always true.
     pub(super) settings: Vec<Directive>,
-    /// True after `return` or `break`.
+    /// True after `return` or `break`: further directives of the phase have no effect.
     done: bool,
 }
 
-/// Methods that services know.
+/// The methods that are accepted if a condition rejects others.
 const METHODS: &[&str] = &[
     "GET",
     "HEAD",
@@ -49,7 +50,7 @@ const METHODS: &[&str] = &[
     "SEARCH",
 ];
 
-/// Evaluates the rewrite phase of a block: `set` changes `variables`, conditions of access change `scope`.
+/// Evaluates the rewrite phase of a block. `set` changes `variables`; conditions that restrict access change `scope`.
 pub(super) fn run(
     block: &[Directive],
     variables: &mut Variables,
@@ -62,15 +63,18 @@ pub(super) fn run(
     phase
 }
 
+/// Returns true if the block of an `if` has only `set` and `break`.
 fn sets_only(directive: &Directive) -> bool {
     directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
 }
 
+/// Returns true if a pattern matches only paths of ACME challenges.
 fn is_challenge(shape: &Shape) -> bool {
     shape.anchored && shape.literal.starts_with("/.well-known/acme-challenge/")
 }
 
 impl Phase {
+    /// Evaluates directives in their order.
     fn take(&mut self, block: &[Directive], variables: &mut Variables, scope: &mut Scope, notes: &mut Notes) {
         for directive in block {
             match directive.name.as_str() {
@@ -116,12 +120,14 @@ impl Phase {
         }
     }
 
+    /// Denies everyone access, because a directive has no counterpart, and notes the reason `why`.
     fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
         notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
         self.closed.push(reason(directive, why));
     }
 
-    /// Takes a condition that holds for some requests only, with the directives in it.
+    /// Evaluates the block of an `if` whose condition depends on the request. Variables that it sets are unknown from
+    /// then on.
     fn take_undecided(
         &mut self,
         directive: &Directive,
@@ -165,8 +171,8 @@ impl Phase {
         }
     }
 
-    /// Takes an action for the requests that a condition selects: as an override or a limit of access where possible, else as
-    /// a note.
+    /// Applies an action to the requests of an `if`: as an override for paths, or as a restriction of access, if
+    /// possible. Otherwise notes the difference, or denies everyone if the action rejects requests.
     fn answer(
         &mut self,
         directive: &Directive,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Quotes text as a single-line TOML string, which may also be a key.
+/// Returns a text as a basic TOML string on one line, which may also be a key.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars() {
@@ -21,7 +21,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Writes a list; one of a single value as the value.
+/// Returns values as a TOML array of strings, or as a string if there is only one.
 pub(super) fn list<T: ToString>(all: &[T]) -> String {
     let all: Vec<String> = all.iter().map(|one| quoted(&one.to_string())).collect();
     if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) }

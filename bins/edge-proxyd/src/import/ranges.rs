@@ -1,22 +1,27 @@
-//! Access rules by address: nginx applies the first rule that matches, edge-proxyd lets `deny` take precedence.
+//! Conversion of access rules by address: in nginx the first matching rule decides, in edge-proxyd `deny` precedes
+//! `allow`.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
-/// The most ranges that a list is converted into.
+/// The largest number of ranges into which a rule is divided.
 const MAX_RANGES: usize = 512;
 
-/// A rule: whether it allows, and its range. Rules for everyone are two.
+/// An access rule for a range of addresses. A rule for everyone consists of two, for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
+    /// True for `allow`, false for `deny`.
     pub(super) allows: bool,
+    /// The addresses.
     pub(super) range: IpNet,
 }
 
-/// Address lists that decide as rules in nginx's order do.
+/// Address lists of edge-proxyd: an address is admitted if `deny` does not have it, and `allow` has it or is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lists {
+    /// The admitted ranges. Empty for all that are not denied.
     pub(super) allow: Vec<IpNet>,
+    /// The denied ranges.
     pub(super) deny: Vec<IpNet>,
 }
 
@@ -26,24 +31,24 @@ impl Lists {
         Self { allow: Vec::new(), deny: everyone().to_vec() }
     }
 
-    /// Returns whether nobody is allowed.
+    /// Returns true if the lists deny all addresses.
     pub(super) fn denies_all(&self) -> bool {
         everyone().iter().all(|range| self.deny.contains(range))
     }
 }
 
-/// Returns the ranges of all addresses.
+/// Returns the ranges of all IPv4 and of all IPv6 addresses.
 pub(super) fn everyone() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
 
-/// Parses a range of addresses, whose host bits are cleared, or a single address. `None` if it is neither.
+/// Parses a CIDR range, whose host bits are cleared, or a single address. `None` if it is neither.
 pub(crate) fn net_of(text: &str) -> Option<IpNet> {
     let range = text.parse::<IpNet>().map(|range| range.trunc());
     range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
 }
 
-/// Converts rules in nginx's order. `None` if there would be too many ranges.
+/// Converts rules of nginx into lists with the same effect. `None` if there would be too many ranges.
 pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
     let mut lists = Lists::default();
     let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
@@ -87,11 +92,12 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
     Some(lists)
 }
 
+/// Returns true if one of the ranges contains a range.
 fn covers(ranges: &[IpNet], range: &IpNet) -> bool {
     ranges.iter().any(|one| one.contains(range))
 }
 
-/// Returns a range without another: what is left of it, in ranges.
+/// Returns the ranges that together are `range` without `other`.
 fn subtract(range: IpNet, other: IpNet) -> Vec<IpNet> {
     if other.contains(&range) {
         return Vec::new();

@@ -1,23 +1,27 @@
-//! The client's address from a header: nginx decides it per server, edge-proxyd for all sites.
+//! Conversion of `set_real_ip_from`, `real_ip_header` and `real_ip_recursive`: in nginx they are settings of a server,
+//! in edge-proxyd of all sites.
 
 use super::notes::Notes;
 use super::parse::Directive;
 use super::ranges::net_of;
 use ipnet::IpNet;
 
-/// The trusted proxies of a scope and their header.
+/// The trusted proxies of a block, and the header with the client's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RealIp {
+    /// The addresses of trusted proxies.
     pub(super) ranges: Vec<IpNet>,
-    /// The header in lower case, or as it is written for one of a service's own. `None` is nginx's default, X-Real-IP.
+    /// The name of the header: in lower case for a usual one, otherwise as written. `None` for nginx's default,
+    /// `X-Real-IP`.
     pub(super) header: Option<String>,
+    /// True if trusted addresses in the header are skipped.
     pub(super) recursive: bool,
-    /// True if it has a range that cannot be written.
+    /// True if a range cannot be converted, or trusts everyone.
     unknown: bool,
 }
 
 impl RealIp {
-    /// Returns the settings of a block: its own ranges replace inherited ones.
+    /// Returns the settings for a block within this one. If the block has ranges, the inherited ones are removed.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         if block.iter().any(|directive| directive.name == "set_real_ip_from") {
@@ -27,7 +31,8 @@ impl RealIp {
         inner
     }
 
-    /// Takes a directive about the client address. Returns whether it was one.
+    /// Reads a directive about the client's address. Returns true if it was one. Ranges that cannot be converted, or
+    /// trust everyone, are noted.
     pub(super) fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
         let first = directive.first();
         match directive.name.as_str() {
@@ -57,7 +62,7 @@ impl RealIp {
         true
     }
 
-    /// Returns whether the peer's address may be replaced.
+    /// Returns true if proxies are trusted, whether or not their ranges can be converted.
     pub(super) fn is_set(&self) -> bool {
         !self.ranges.is_empty() || self.unknown
     }
@@ -67,7 +72,8 @@ impl RealIp {
         self.header.as_deref().unwrap_or("x-real-ip")
     }
 
-    /// Returns whether both settings restore the same client address for every request.
+    /// Returns true if the settings give the same client address for every request as `written`, those of the converted
+    /// configuration. edge-proxyd always skips trusted addresses.
     pub(super) fn is_equivalent(&self, written: &Self) -> bool {
         if !self.is_set() && !written.is_set() {
             return true;
@@ -82,7 +88,8 @@ impl RealIp {
     }
 }
 
-/// Returns the settings that most servers share, which become those of the proxy.
+/// Returns the settings that most servers have, ignoring those without proxies and those that cannot be converted.
+/// Default settings if there are none.
 pub(super) fn most_common(all: &[RealIp]) -> RealIp {
     let mut best: (usize, RealIp) = (0, RealIp::default());
     for one in all.iter().filter(|one| one.is_set() && !one.unknown) {

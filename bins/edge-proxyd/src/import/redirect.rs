@@ -1,11 +1,14 @@
-//! Conversion of `return` and of `rewrite` that redirects or removes a prefix.
+//! Conversion of `return`, and of `rewrite` that redirects or changes a prefix.
 
 use super::action::{Action, Prefix};
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape, shapes};
 use super::variables::Variables;
 
-/// Converts a `return` into an action. Fails with the reason if it cannot be converted.
+/// Converts a `return` into an action. `content_type` is the media type of its text.
+///
+/// # Errors
+/// The reason for which it cannot be converted.
 pub(super) fn convert_return(
     directive: &Directive,
     variables: &Variables,
@@ -37,7 +40,8 @@ pub(super) fn convert_return(
     }
 }
 
-/// Converts the target of a redirect. `None` if it has other variables than those of the URL.
+/// Converts the target of a redirect into one with placeholders. `None` if it has variables other than those of the
+/// URL, or is not valid.
 pub(super) fn target(text: &str, variables: &Variables) -> Option<String> {
     // The scheme and host of the request itself: a path says the same, on every listener.
     let same =
@@ -87,15 +91,15 @@ pub(super) fn target(text: &str, variables: &Variables) -> Option<String> {
 /// The effect of a `rewrite`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rewrite {
-    /// A prefix is changed.
+    /// The prefix of the path is changed.
     Prefix(Prefix),
     /// Paths of these shapes are redirected.
     Redirect(Vec<Shape>, Action),
-    /// Another change, which is not supported.
+    /// Another effect, which is not supported.
     Other,
 }
 
-/// Converts a `rewrite` with its flag into a change of a prefix or a redirect.
+/// Converts a `rewrite` into its effect.
 pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     let [expression, replacement, flags @ ..] = directive.arguments.as_slice() else { return Rewrite::Other };
     let flag = flags.first().map_or("", String::as_str);
@@ -146,7 +150,8 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     }
 }
 
-/// Escapes each single `.` of an expression, since authors of redirects leave out its escape.
+/// Escapes each `.` of an expression that has no quantifier and is not in a class, since in redirects it mostly stands
+/// for a literal dot.
 fn escape_dots(expression: &str) -> String {
     let mut out = String::new();
     let mut letters = expression.chars().peekable();
@@ -168,7 +173,7 @@ fn escape_dots(expression: &str) -> String {
     out
 }
 
-/// Returns the change of a prefix by a `rewrite … break`. `None` if it does something else.
+/// Returns the change of the prefix by a `rewrite … break`. `None` if the expression has another effect.
 fn prefix_change(expression: &str, replacement: &str) -> Option<Prefix> {
     let replacement = ["?$args", "$is_args$args", "?"]
         .iter()

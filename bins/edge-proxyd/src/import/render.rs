@@ -1,4 +1,4 @@
-//! Routes and sites as TOML.
+//! Routes and sites as TOML keys.
 
 use super::action::{Action, Handling, Prefix};
 use super::auth::Services;
@@ -11,22 +11,24 @@ use super::routes::{Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 
-/// The comments and keys of a rendered route, without its paths.
+/// A route as TOML keys, without the key of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathlessRoute {
+    /// The reasons for which the route is closed. Empty if it is not.
     pub(super) comments: Vec<String>,
-    /// The keys that keep clients out.
+    /// The keys that restrict access.
     pub(super) guard: Vec<String>,
-    /// The other keys, the action last.
+    /// The other keys. Those of the action are the last.
     pub(super) keys: Vec<String>,
-    /// True if a site can have its keys as well.
+    /// True if a site can have all of these keys too.
     pub(super) of_a_site: bool,
-    /// True if letter case does not count in its paths.
+    /// True if the path is compared without regard to case.
     pub(super) any_case: bool,
 }
 
 impl Guards<'_> {
-    /// Renders a handling. Returns all its keys, and the keys that keep clients out, as text to compare handlings by.
+    /// Returns all keys of a handling as text, and those that restrict access. Handlings with the same text have the
+    /// same effect.
     pub(super) fn effect(
         &self,
         handling: &Handling,
@@ -39,6 +41,7 @@ impl Guards<'_> {
         (format!("{guard}\n{}", one.keys.join("\n")), guard)
     }
 
+    /// Converts a handling into keys. `written` are the trusted proxies of the converted configuration.
     fn render_handling(&self, handling: &Handling, services: &Services, written: &RealIp) -> PathlessRoute {
         let scope = &handling.scope;
         let forwards = matches!(handling.action, Action::Forward { .. });
@@ -87,7 +90,8 @@ impl Guards<'_> {
     }
 }
 
-/// Renders a route without its paths, and notes what it cannot express.
+/// Converts a route into keys, and notes what they do not express. If a prefix would be removed from some of its paths
+/// only, the route is closed.
 pub(super) fn render(
     route: &Route,
     guards: &Guards<'_>,
@@ -117,6 +121,7 @@ pub(super) fn render(
     guards.render_handling(&handling, services, written)
 }
 
+/// Returns the keys of an action.
 fn action(action: &Action) -> Vec<String> {
     match action {
         Action::Drop => vec!["drop = true".into()],
@@ -141,7 +146,8 @@ fn action(action: &Action) -> Vec<String> {
     }
 }
 
-/// Renders the keys that only a site has.
+/// Returns the keys that only a site has, such as `timeouts`, `compression` and `rate`. `scope` are the settings of the
+/// server, and `rendered` its converted routes; the boolean is true with TLS.
 pub(super) fn site_keys(
     scope: &Scope,
     routes: &[Route],
@@ -186,7 +192,8 @@ pub(super) fn site_keys(
     keys
 }
 
-/// Renders the key `client_certificates` of a server. `None` if the server does not ask for them, or names no authority.
+/// Returns the key `client_certificates` of a server as text. `None` without TLS, if the server does not request
+/// certificates, or if it names no authority. `scopes` are the settings of the server and its locations.
 fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
     let verify = scope.verify_client.as_ref().filter(|_| tls)?;
     let mode = if verify.first() == "on" { "required" } else { "optional" };

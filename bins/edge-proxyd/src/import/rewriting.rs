@@ -1,4 +1,4 @@
-//! Rewriting of Location and of cookies.
+//! Conversion of the rewriting of `Location` and of cookies in responses.
 
 use super::notes::Notes;
 use super::parse::Directive;
@@ -7,7 +7,7 @@ use super::scope::Scope;
 use super::variables::Variables;
 
 impl Scope {
-    /// Converts a `proxy_redirect` into rules that rewrite Location, or notes why it cannot.
+    /// Reads a `proxy_redirect`, and notes what cannot be converted.
     pub(super) fn proxy_redirect(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
         let rules = self.rewrites_location.get_or_insert_default();
         let arguments: Vec<String> = directive.arguments.iter().map(|text| variables.expand(text)).collect();
@@ -35,7 +35,7 @@ impl Scope {
         }
     }
 
-    /// Converts a `proxy_cookie_path` or `proxy_cookie_domain` into a rule that rewrites cookies, or notes why it cannot.
+    /// Reads a `proxy_cookie_path` or `proxy_cookie_domain`, and notes what cannot be converted.
     pub(super) fn cookie(&mut self, directive: &Directive, notes: &mut Notes) {
         let path = directive.name == "proxy_cookie_path";
         let fine = |text: &String| {
@@ -56,7 +56,7 @@ impl Scope {
         }
     }
 
-    /// Renders the rewriting of cookies as the key `cookies`. `None` if there is none.
+    /// Returns the key `cookies` as text. `None` if no cookies are rewritten.
     pub(super) fn cookies(&self) -> Option<String> {
         let of = |key: &str| {
             let pairs: Vec<String> = self
@@ -71,8 +71,9 @@ impl Scope {
         (!parts.is_empty()).then(|| format!("cookies = {{ {} }}", parts.join(", ")))
     }
 
-    /// Decides how Location is rewritten for a `proxy_pass`: nginx's default puts the location's path in place of the
-    /// address.
+    /// Determines the rewriting of `Location` for a `proxy_pass`. Without `proxy_redirect`, and if `default`, the
+    /// address of the upstream is replaced as nginx does by default. `url` is the address, `to` its path, and `path`
+    /// that of the location.
     pub(super) fn redirects(
         &mut self,
         pass: &Directive,

@@ -1,4 +1,4 @@
-//! The routes of a site: for each path that a server mentions, what nginx decides about the paths that begin with it.
+//! The routes of a site: for each path that the locations of a server name, the handling that nginx chooses.
 
 use super::action::{Action, Handling};
 use super::location::{Location, Matching, encode_path};
@@ -9,43 +9,54 @@ use super::phase::Override;
 use super::scope::{Scope, reason};
 use std::collections::BTreeSet;
 
-/// The paths that a route is for.
+/// The paths of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Paths {
-    /// Every path that begins with this.
+    /// Paths that begin with this text.
     Begins(String),
+    /// This path.
     Exact(String),
 }
 
-/// A route: its paths and their handling.
+/// A route.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
+    /// The paths.
     pub(super) paths: Paths,
+    /// The handling of requests for them.
     pub(super) handling: Handling,
 }
 
-/// An expression, or the paths of a condition: the handling of what it matches, and the location around it.
+/// A location by regular expression, or the paths of a condition.
 struct Pattern<'l> {
+    /// The alternatives. `None` if they cannot be converted.
     shapes: Option<&'l [Shape]>,
+    /// True if letter case is ignored.
     ignore_case: bool,
+    /// The handling of the paths that it matches.
     handling: Handling,
-    /// The prefix of the location around it.
+    /// The path of the location that contains it. `None` at the level of the server.
     within: Option<&'l str>,
+    /// The directive, for notes.
     directive: &'l Directive,
 }
 
-/// The share of a set of paths that a pattern matches.
+/// The part of a set of paths that a pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
+    /// All of the paths.
     All,
+    /// Some of the paths, or it is not known.
     Some,
+    /// None of the paths.
     None,
 }
 
-/// The function that renders a handling as text. Handlings with the same text have the same effect.
+/// A function that returns the whole effect of a handling as text, and that part of it that restricts access. Handlings
+/// with the same text have the same effect.
 pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
 
-/// Builds the routes. `effect` returns the whole effect of a handling, and that part of it which keeps clients out.
+/// Returns the routes of a server. Routes that have the same effect as the next shorter prefix are left out.
 pub(super) fn routes(
     locations: &[Location],
     overrides: &[Override],
@@ -88,7 +99,7 @@ pub(super) fn routes(
     merge(found, effect)
 }
 
-/// Leaves out routes whose effect is that of the longest prefix above them.
+/// Removes routes that have the same effect as the route with the longest prefix of their path.
 fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
     let above = |i: usize| {
@@ -106,16 +117,21 @@ fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()
 }
 
+/// The locations and conditions by which the handling of a path is chosen.
 struct Patterns<'l, 'f> {
-    /// Those that precede every location.
+    /// The conditions, which precede every location.
     before: Vec<Pattern<'l>>,
+    /// The locations by regular expression.
     expressions: Vec<Pattern<'l>>,
+    /// All locations.
     locations: &'l [Location],
+    /// The function that compares handlings.
     effect: &'f EffectOf<'f>,
 }
 
 impl Patterns<'_, '_> {
-    /// Returns the paths and prefixes that a location or expression names. Within each, requests are handled alike.
+    /// Returns the paths and prefixes that locations and conditions name. All paths between two of them are handled in
+    /// the same way.
     fn cells(&self) -> BTreeSet<Paths> {
         let mut cells = BTreeSet::new();
         for location in self.locations {
@@ -159,7 +175,8 @@ impl Patterns<'_, '_> {
         cells
     }
 
-    /// Returns the handling of paths, chosen as nginx does. `None` where it has no location.
+    /// Returns the handling of paths, chosen as in nginx. `None` if no location matches them. Expressions that match
+    /// some of the paths are noted.
     fn handling_at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
         let (Paths::Begins(path) | Paths::Exact(path)) = paths;
         let exact = matches!(paths, Paths::Exact(_));
@@ -226,8 +243,8 @@ impl Patterns<'_, '_> {
         Some(self.narrow(handling?, &perhaps, notes))
     }
 
-    /// Returns the handling of one path by the exact locations of a level, and by folders whose path nginx completes with a
-    /// slash. `None` if neither is there for the path.
+    /// Returns the handling of a path by an exact location among those for which `at` is true, or by a folder, whose
+    /// path without the final slash nginx redirects. `None` if neither matches.
     fn exact_handling(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
         let find =
             |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);
@@ -251,8 +268,8 @@ impl Patterns<'_, '_> {
         Some(Handling { action: Action::Redirect { status: 301, to }, scope })
     }
 
-    /// Returns a handling that lets nobody in if one of `perhaps`, the patterns that match some of its paths, would have
-    /// refused them.
+    /// Returns the handling, after a comparison with the patterns `perhaps`, which match some of its paths. If one of
+    /// them restricts access more, the handling is closed; other differences are noted.
     fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
             let (whole, guard) = (self.effect)(&pattern.handling);
@@ -287,7 +304,7 @@ impl Patterns<'_, '_> {
     }
 }
 
-/// Compares a pattern with the paths that begin with `path`, or with this path alone.
+/// Returns which part of the paths a pattern matches: of those that begin with `path`, or of `path` alone if `exact`.
 fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
     let Some(shapes) = pattern.shapes else { return Relation::Some };
     let same = |text: &str| if pattern.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };

@@ -1,4 +1,4 @@
-//! Settings that `http`, `server` and `location` share and inherit.
+//! Settings that locations inherit from their server, and servers from `http`.
 
 use super::known::{Effect, effect};
 use super::notes::Notes;
@@ -8,57 +8,68 @@ use super::real_ip::RealIp;
 use super::times::{milliseconds, size};
 use super::variables::Variables;
 
-/// The settings in effect within a block: `http`, a server, or a location.
+/// The settings in effect within a block: `http`, a server or a location.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
-    /// The limit as nginx writes it; its default is 1m.
+    /// `client_max_body_size` as written; `1m` by default.
     pub(super) body_limit: String,
+    /// True if responses are compressed.
     pub(super) gzip: bool,
+    /// `gzip_min_length` as written; `20` by default.
     pub(super) gzip_least: String,
-    /// `proxy_set_header`: the list of a level replaces the inherited one.
+    /// `proxy_set_header` and `grpc_set_header`. If a level has `proxy_set_header`, the inherited list is dropped.
     pub(super) request: Vec<Directive>,
-    /// `add_header`: the list of a level replaces the inherited one.
+    /// `add_header`. If a level has it, the inherited list is dropped.
     pub(super) response: Vec<Directive>,
+    /// The fields of `proxy_hide_header`.
     pub(super) hidden: Vec<String>,
+    /// `auth_basic`. `None` if it is off.
     pub(super) realm: Option<String>,
+    /// `auth_basic_user_file`.
     pub(super) users: Option<Directive>,
-    /// `auth_request`: the location that is asked.
+    /// `auth_request`, whose argument is the URI of a location. `None` if it is off.
     pub(super) auth_request: Option<Directive>,
+    /// True with `satisfy any`: either the address or authentication suffices.
     pub(super) satisfy_any: bool,
-    /// `allow` and `deny`, in their order.
+    /// `allow` and `deny`, in their order. The first matching rule decides.
     pub(super) access: Vec<Rule>,
-    /// The rules of an `if` about the client's address.
+    /// The rules of an `if` that rejects clients by their address. The first matching rule decides.
     pub(super) conditional: Vec<Rule>,
-    /// The methods that are accepted; empty for all.
+    /// The accepted methods. Empty for all.
     pub(super) methods: Vec<String>,
-    /// Keys of `timeouts`, and durations in milliseconds.
+    /// The keys of `timeouts`, with durations in milliseconds.
     pub(super) timeouts: Vec<(&'static str, u64)>,
+    /// `default_type`, the media type of `return`.
     pub(super) content_type: String,
+    /// The trusted proxies.
     pub(super) real_ip: RealIp,
-    /// TLS to upstreams: the keys of `tls` and their texts.
+    /// The keys of `tls` of upstreams, with their values.
     pub(super) tls: Vec<(&'static str, String)>,
-    /// True if only nginx itself may ask, also in locations within.
+    /// True with `internal`: only nginx itself may request the paths, also those of locations within.
     pub(super) internal: bool,
     /// True within a server of headscale.
     pub(super) headscale: bool,
-    /// `ssl_verify_client`, unless it is off.
+    /// `ssl_verify_client`. `None` if it is off.
     pub(super) verify_client: Option<Directive>,
+    /// `ssl_client_certificate`, the file of authorities.
     pub(super) client_ca: Option<String>,
+    /// `ssl_crl`, the file of revocation lists.
     pub(super) crl: Option<String>,
+    /// True if requests without a valid client certificate are rejected by an `if`.
     pub(super) require_certificate: bool,
-    /// True for an expression in which letter case does not count.
+    /// True if paths are compared without regard to case.
     pub(super) any_case: bool,
-    /// Beginnings of Location and their replacements.
+    /// Prefixes of `Location` in responses, with their replacements.
     pub(super) location: Vec<(String, String)>,
-    /// `proxy_redirect`; empty for nginx's default.
+    /// The rules of `proxy_redirect`, as pairs of prefix and replacement. `None` for nginx's default.
     pub(super) rewrites_location: Option<Vec<(String, String)>>,
-    /// The attribute of cookies, its beginning, and the replacement.
+    /// The rewrites of cookies: `path` or `domain`, the prefix or domain, and the replacement.
     pub(super) cookies: Vec<(&'static str, String, String)>,
     /// The last `limit_req`.
     pub(super) rate: Option<Directive>,
-    /// The field of the identifier of a request, which edge-proxyd writes.
+    /// The field for the request identifier, which edge-proxyd sets.
     pub(super) request_id: Option<String>,
-    /// Comments on why nobody is let in: something that limited access has no counterpart.
+    /// The reasons for which everyone is denied: restrictions of access without a counterpart.
     pub(super) closed: Vec<String>,
 }
 
@@ -99,7 +110,7 @@ impl Default for Scope {
     }
 }
 
-/// Returns whether this is a valid field name (RFC 9110 §5.6.2, a token).
+/// Returns true if a text is a valid field name (RFC 9110 §5.6.2, a token) of at most 256 characters.
 fn is_name(text: &str) -> bool {
     let other = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty()
@@ -108,7 +119,8 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Scope {
-    /// Returns the settings of a block: its own lists replace inherited ones.
+    /// Returns the settings for a block within this one. Inherited lists are dropped if the block has directives for
+    /// them. The directives themselves are read by [`take`](Self::take).
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         let has = |name: &str| block.iter().any(|directive| directive.name == name);
@@ -134,15 +146,15 @@ impl Scope {
         inner
     }
 
-    /// Closes the scope, so that it lets nobody in, since a directive that limited access has no counterpart. Notes the
-    /// reason `why`.
+    /// Denies everyone access, because a directive that restricts access has no counterpart, and notes the reason
+    /// `why`.
     pub(super) fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
         notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
         self.closed.push(reason(directive, why));
     }
 
-    /// Takes a directive that is allowed at several levels. One that is not known lets nobody in, because it may have
-    /// limited access.
+    /// Reads a directive that several levels may have. An unknown directive denies everyone access, because it may be a
+    /// restriction of access.
     pub(super) fn take(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
         let first = || directive.first().to_owned();
         match directive.name.as_str() {
@@ -231,11 +243,13 @@ impl Scope {
         }
     }
 
+    /// Sets a key of `tls` of upstreams.
     fn tls(&mut self, key: &'static str, value: String) {
         self.tls.retain(|(known, _)| *known != key);
         self.tls.push((key, value));
     }
 
+    /// Reads an `allow` or `deny`.
     fn may(&mut self, directive: &Directive, notes: &mut Notes) {
         let allows = directive.name == "allow";
         match directive.first() {
@@ -252,7 +266,8 @@ impl Scope {
         }
     }
 
-    /// Takes `limit_except`: its methods are accepted, the others as its block says.
+    /// Reads a `limit_except`: only its methods are accepted. It is noted if its block does not deny others to
+    /// everyone.
     fn limit_except(&mut self, directive: &Directive, notes: &mut Notes) {
         if directive.inner().is_empty() {
             return;
@@ -280,6 +295,7 @@ impl Scope {
         self.methods = methods;
     }
 
+    /// Reads a timeout into a key of `timeouts`. Notes one that is not from 1 ms to 30 days.
     fn timeout(&mut self, key: &'static str, directive: &Directive, notes: &mut Notes) {
         let Some(time) = milliseconds(directive.first()) else {
             return notes.different(directive, "not a supported duration: write [timeouts] by hand");
@@ -291,23 +307,24 @@ impl Scope {
         self.timeouts.push((key, time));
     }
 
-    /// Returns the largest content, such as `16MiB`. `None` means no limit.
+    /// Returns the largest size of request content, such as `16MiB`. `None` if it is not limited.
     pub(super) fn body_limit(&self) -> Option<String> {
         size(&self.body_limit)
     }
 
-    /// Returns the least size of content that is compressed, such as `1KiB`.
+    /// Returns the smallest size of content that is compressed, such as `1KiB`; `0` if none is set.
     pub(super) fn least(&self) -> String {
         size(&self.gzip_least).unwrap_or_else(|| "0".into())
     }
 }
 
-/// Returns the comment for a place that is closed.
+/// Returns the comment of a closed route: the directive, its place, and the reason `why`.
 pub(super) fn reason(directive: &Directive, why: &str) -> String {
     let text = format!("closed: {} `{}`: {why}", directive.place(), directive.shown());
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Returns a directive with the known variables in its arguments replaced by their values.
 fn expand_arguments(directive: &Directive, variables: &Variables) -> Directive {
     let mut found = directive.clone();
     found.arguments.iter_mut().for_each(|text| *text = variables.expand(text));

@@ -1,4 +1,4 @@
-//! Conversion of a server, for one of its names at one of its listeners.
+//! Conversion of a server, for one of its names on one of its listeners.
 
 use super::access_log;
 use super::action::{Action, Handling, refusal};
@@ -16,31 +16,35 @@ use super::scope::Scope;
 use super::upstream::Upstreams;
 use super::variables::Variables;
 
-/// The settings outside a server that its conversion depends on.
+/// The settings outside a server on which its conversion depends.
 pub(super) struct HttpContext<'a> {
     /// The directives of `http`.
     pub(super) http: &'a [&'a Directive],
+    /// The settings of `http`.
     pub(super) scope: &'a Scope,
-    /// The trusted proxies of the result.
+    /// The trusted proxies of the converted configuration.
     pub(super) real_ip: &'a RealIp,
+    /// The folders and rate zones to which access settings refer.
     pub(super) guards: &'a Guards<'a>,
 }
 
 /// The converted content of a server: the keys and routes of its site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
-    /// Keys of the site.
+    /// The keys of the site, without its hosts and listeners.
     pub(super) keys: Vec<String>,
+    /// The routes, with their paths.
     pub(super) routes: Vec<(Paths, PathlessRoute)>,
-    /// The file of its log, if it has one of its own.
+    /// The path of its log file. `None` if it has none of its own.
     pub(super) log: Option<String>,
-    /// The redirect of every request, if that is all it does.
+    /// The target if every request is redirected there, except ACME challenges. `None` otherwise.
     pub(super) redirect: Option<String>,
-    /// True if it is the files of a server that has not been set up.
+    /// True if the server has no locations and no rules for requests, as in the default configuration of a
+    /// distribution.
     pub(super) nothing: bool,
 }
 
-/// Converts the block of a server into the keys and routes of a site.
+/// Converts the block of a server. `variables` contain the host and the listener. Upstreams are added to `upstreams`.
 pub(super) fn convert(
     block: &[Directive],
     around: &HttpContext<'_>,
@@ -141,7 +145,7 @@ pub(super) fn convert(
 }
 
 impl Body {
-    /// Returns a body that redirects every request to HTTPS.
+    /// Returns the content of a site that redirects every request to HTTPS, with the status 308.
     pub(super) fn redirect_to_https() -> Self {
         let to = "https://{host}{path}{query}";
         let keys = vec![format!("redirect = \"{to}\""), "status = 308".into()];

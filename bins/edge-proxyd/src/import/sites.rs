@@ -1,4 +1,5 @@
-//! Sites: nginx has servers at addresses, edge-proxyd has names at listeners.
+//! The sites of the converted configuration: in nginx, servers listen on addresses and have names; in edge-proxyd,
+//! sites have names and may be bound to listeners.
 
 use super::listen::Listen;
 use super::names::Names;
@@ -7,35 +8,45 @@ use super::parse::Directive;
 use super::server::Body;
 use std::collections::BTreeMap;
 
-/// A server of nginx with its addresses and names.
+/// A server of nginx.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
+    /// The `server` directive.
     pub(super) directive: Directive,
+    /// The addresses on which it listens.
     pub(super) listens: Vec<Listen>,
+    /// Its names.
     pub(super) names: Names,
 }
 
 /// A site of the converted configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
+    /// The hosts.
     pub(super) hosts: Vec<String>,
-    /// The positions of its listeners.
+    /// The indices of its listeners.
     pub(super) listeners: Vec<usize>,
+    /// The handling of plain HTTP.
     pub(super) plain: Plain,
+    /// The keys and routes.
     pub(super) body: Body,
-    /// True if no other site has its hosts.
+    /// True if no other site has the same hosts, so that it need not be bound to its listeners.
     pub(super) alone: bool,
 }
 
-/// The answer to plain HTTP of a site with TLS.
+/// The handling of plain HTTP by a site with TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Plain {
+    /// Requests are redirected to HTTPS.
     Redirect,
+    /// Requests are rejected.
     Refuse,
+    /// Requests are served.
     Serve,
 }
 
 impl Plain {
+    /// Returns the value of the key `plain`.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Redirect => "redirect",
@@ -45,18 +56,19 @@ impl Plain {
     }
 }
 
-/// The function that converts a server for one of its hosts at a listener.
+/// A function that converts a server for one of its hosts on a listener.
 pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> Body + 'c;
 
-/// Returns the index of the server that answers for unknown names at a listener: the default, or else the first. `None` if no
-/// server has the listener.
+/// Returns the index of the server for unknown names on a listener: the one that is marked as the default, or else the
+/// first. `None` if no server listens there.
 fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
     let at = |server: &Server| server.listens.iter().find(|one| one.address == listen.address).cloned();
     let named = servers.iter().position(|server| at(server).is_some_and(|one| one.default));
     named.or_else(|| servers.iter().position(|server| at(server).is_some()))
 }
 
-/// Builds the sites of all hosts, one for each group of listeners that answer alike.
+/// Returns the sites of all servers. A host has several sites if its listeners handle requests differently; hosts whose
+/// sites are the same share one.
 pub(super) fn sites(
     servers: &[Server],
     listens: &[Listen],
@@ -100,7 +112,7 @@ pub(super) fn sites(
     found
 }
 
-/// Builds the sites of one host: a single one, if all its listeners answer alike.
+/// Returns the sites of a host. `at` maps pairs of host and listener index to the index of the server.
 fn of_host(
     host: &str,
     servers: &[Server],

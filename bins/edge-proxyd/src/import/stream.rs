@@ -1,4 +1,4 @@
-//! Conversion of `stream`: TCP that is forwarded as it comes, and TLS by its server name.
+//! Conversion of `stream`: TCP that is forwarded unchanged, to one upstream or by the name in the TLS handshake.
 
 use super::listen::{Listen, listen};
 use super::notes::Notes;
@@ -9,22 +9,26 @@ use super::upstream::{Block, Upstreams};
 use super::variables::Variables;
 use edge_http::host::HostPattern;
 
-/// A server of `stream`, as a listener that forwards TCP.
+/// A server of `stream`.
 #[derive(Clone, Debug)]
 pub(super) struct StreamServer {
+    /// The `server` directive.
     pub(super) directive: Directive,
+    /// The addresses on which it listens.
     pub(super) listens: Vec<Listen>,
-    /// The upstream; none if names decide.
+    /// The upstream of all connections. `None` if the name in the TLS handshake decides.
     pub(super) upstream: Option<String>,
+    /// The clients that may connect.
     pub(super) lists: Lists,
+    /// The value of `idle`. `None` for the default.
     pub(super) idle: Option<String>,
-    /// The most connections: the key of `rate`, and their number.
+    /// The limits of open connections: the key of `rate`, and the number.
     pub(super) most: Vec<(&'static str, u32)>,
-    /// Hosts and the upstreams that their TLS goes to.
+    /// Hosts, with the upstream to which TLS for them is forwarded.
     pub(super) by_name: Vec<(Vec<String>, String)>,
 }
 
-/// Converts the servers of `stream`.
+/// Converts the servers of a `stream` block. Their upstreams are added to `upstreams`.
 pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut Notes) -> Vec<StreamServer> {
     let all: Vec<&Directive> = block.iter().collect();
     let variables = Variables::read(&all);
@@ -71,6 +75,7 @@ pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut
     found
 }
 
+/// Converts a server. `outer` are the directives of `stream`. `None` if the server cannot be converted, which is noted.
 fn server(
     server: &Directive,
     outer: &[Directive],
@@ -231,7 +236,8 @@ fn server(
     (!found.by_name.is_empty()).then_some(found)
 }
 
-/// Returns the limits of connections of a server: its own, or those around it. None of them counts if they are only tried out.
+/// Returns the `limit_conn` directives in effect for a server: its own, or else those of `stream`. Empty with
+/// `limit_conn_dry_run on`.
 fn limits<'d>(own: &'d [Directive], outer: &'d [Directive]) -> Vec<&'d Directive> {
     let nearest = |name: &'static str| -> Vec<&'d Directive> {
         let of = |block: &'d [Directive]| block.iter().filter(move |one| one.name == name);
@@ -241,7 +247,8 @@ fn limits<'d>(own: &'d [Directive], outer: &'d [Directive]) -> Vec<&'d Directive
     if tried_out { Vec::new() } else { nearest("limit_conn") }
 }
 
-/// Returns the key of `rate` that counts as this zone does. `None` if there is none.
+/// Returns the key of `rate` that counts connections as this `limit_conn_zone` does: of each client, or of all. `None`
+/// for other keys, or if there is no such zone.
 fn counted(zone: &str, outer: &[Directive]) -> Option<&'static str> {
     let is_it = |one: &&Directive| {
         one.name == "limit_conn_zone"

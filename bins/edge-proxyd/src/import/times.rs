@@ -1,6 +1,6 @@
-//! Times and sizes as nginx writes them.
+//! Conversion of times and sizes.
 
-/// Converts a size of nginx, whose units are powers of two, into one such as `16KiB`. `None` if it is 0 or not a size.
+/// Converts a size of nginx, whose units are powers of two, into one such as `16KiB`. `None` if it is 0 or not valid.
 pub(super) fn size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     if digits.parse::<u64>().ok()? == 0 {
@@ -14,7 +14,8 @@ pub(super) fn size(text: &str) -> Option<String> {
     })
 }
 
-/// Parses a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds. `None` if it is not valid.
+/// Parses a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds. Without a unit, numbers are seconds.
+/// `None` if it is not valid.
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let (mut total, mut digits, mut unit) = (0u64, String::new(), String::new());
     let mut add = |digits: &mut String, unit: &mut String| {
@@ -49,7 +50,7 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-/// Writes a time as edge-proxyd reads it.
+/// Returns a duration as edge-proxyd reads it, in the largest unit of which it is a multiple, such as `90s`.
 pub(super) fn duration(milliseconds: u64) -> String {
     match milliseconds {
         time if time % 86_400_000 == 0 => format!("{}d", time / 86_400_000),

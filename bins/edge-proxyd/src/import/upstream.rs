@@ -1,4 +1,4 @@
-//! Conversion of `upstream` and of the addresses in `proxy_pass` and `grpc_pass`.
+//! Conversion of `upstream` blocks and of the addresses in `proxy_pass` and `grpc_pass`.
 
 use super::notes::Notes;
 use super::parse::Directive;
@@ -8,19 +8,25 @@ use super::times::{duration, milliseconds};
 use edge_http::host::split_authority;
 use std::collections::BTreeMap;
 
-/// The content of an `upstream NAME { … }` block.
+/// An `upstream` block of nginx.
 #[derive(Debug, Default)]
 pub(super) struct Block {
+    /// The addresses of servers, without those that are down.
     pub(super) servers: Vec<String>,
+    /// The addresses of backup servers.
     backups: Vec<String>,
+    /// The addresses with their weights. Empty if all weights are the same.
     weights: Vec<(String, u16)>,
+    /// The value of `balance`. `None` for the default.
     balance: Option<&'static str>,
-    /// The value of `sticky`.
+    /// The value of `sticky`. `None` if clients are not bound to targets.
     sticky: Option<String>,
+    /// The keys of `health`, with their values.
     health: Vec<(&'static str, String)>,
 }
 
 impl Block {
+    /// Reads a block, and notes what cannot be converted.
     pub(super) fn read(block: &[Directive], notes: &mut Notes) -> Self {
         let mut found = Self::default();
         let mut weights = Vec::new();
@@ -102,6 +108,7 @@ impl Block {
         found
     }
 
+    /// Sets a key of `health`, unless it is set.
     fn set(&mut self, key: &'static str, value: String) {
         if !self.health.iter().any(|(known, _)| *known == key) {
             self.health.push((key, value));
@@ -109,40 +116,55 @@ impl Block {
     }
 }
 
-/// An upstream of the result, with its values as they are written.
+/// An upstream of the converted configuration, whose values are as written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
     pub(super) name: String,
+    /// The URLs of the targets.
     pub(super) targets: Vec<String>,
+    /// The URLs of backup targets.
     pub(super) backups: Vec<String>,
+    /// The URLs of targets with their weights. Empty if all weights are the same.
     pub(super) weights: Vec<(String, u16)>,
+    /// The value of `balance`. `None` for the default.
     pub(super) balance: Option<&'static str>,
-    /// The value of `sticky`.
+    /// The value of `sticky`. `None` if clients are not bound to targets.
     pub(super) sticky: Option<String>,
+    /// The keys of `health`, with their values.
     pub(super) health: Vec<(&'static str, String)>,
+    /// The `Host` of requests. `None` for that of the client.
     pub(super) host: Option<String>,
-    /// Keys of `tls`.
+    /// The keys of `tls`, with their values.
     pub(super) tls: Vec<(&'static str, String)>,
+    /// True if connections begin with a PROXY header.
     pub(super) proxy_protocol: bool,
 }
 
-/// The `upstream` blocks of nginx, and the upstreams of the result.
+/// The `upstream` blocks of nginx, and the upstreams of the converted configuration.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
+    /// The blocks by their name.
     pub(super) blocks: BTreeMap<String, Block>,
+    /// The upstreams to which something forwards.
     pub(super) used: Vec<Upstream>,
 }
 
-/// The destination of `proxy_pass`: the upstream, and the path in its address.
+/// The destination of a `proxy_pass` or `grpc_pass`.
 pub(super) struct ProxyPass {
+    /// The name of the upstream.
     pub(super) upstream: String,
+    /// The path in the address. `None` if it has none, so that the path of the request is forwarded.
     pub(super) path: Option<String>,
-    /// True if the service receives the client's Host.
+    /// True if the upstream receives the client's `Host`.
     pub(super) keeps_host: bool,
 }
 
 impl Upstreams {
-    /// Adds the upstream for the address of a `proxy_pass` in this scope. Fails with the reason if there is none.
+    /// Adds the upstream for the address `url` of a `proxy_pass` or `grpc_pass` in this scope, unless there is an equal
+    /// one.
+    ///
+    /// # Errors
+    /// The reason for which the address cannot be converted.
     pub(super) fn pass(
         &mut self,
         directive: &Directive,
@@ -233,8 +255,8 @@ impl Upstreams {
         Ok(ProxyPass { upstream: self.name_for(&authority, upstream), path, keeps_host })
     }
 
-    /// Returns the name of the upstream for raw TCP to an address or block, which is added where it is new. `None` if no
-    /// server of it has a port.
+    /// Returns the name of the upstream for raw TCP to an address or an `upstream` block. It is added unless there is
+    /// an equal one. `None` if no server has a port.
     pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
         let servers = match self.blocks.get(address) {
             Some(block) => block.servers.clone(),
@@ -263,7 +285,8 @@ impl Upstreams {
         Some(self.name_for(address, upstream))
     }
 
-    /// Adds an upstream unless an equal one is known, and returns its name, which is derived from `authority`.
+    /// Adds an upstream, unless there is one with equal settings, and returns its name, which is derived from
+    /// `authority`.
     fn name_for(&mut self, authority: &str, mut upstream: Upstream) -> String {
         for known in &self.used {
             upstream.name.clone_from(&known.name);
@@ -288,7 +311,7 @@ impl Upstreams {
     }
 }
 
-/// Returns the value of `sticky` for a cookie of this name.
+/// Returns the value of `sticky` for a cookie of this name. Of the options, `expires=` sets its lifetime.
 fn sticky(name: &str, options: &[&str]) -> String {
     let name = quoted(name);
     let lifetime = options.iter().find_map(|option| milliseconds(option.strip_prefix("expires=")?));
@@ -298,7 +321,8 @@ fn sticky(name: &str, options: &[&str]) -> String {
     }
 }
 
-/// Returns the targets of one kind: those over TCP, or the only Unix socket.
+/// Returns the URLs of the servers over TCP, at most 64; or, if there are none and the scheme is `http`, the first Unix
+/// socket. `block` is true for servers of an `upstream` block, whose default port is 80 even with TLS.
 fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
     let valid = |server: &&String| {
         !server.starts_with("unix:") && split_authority(server).is_some_and(|(_, port, _)| port != Some(0))
@@ -320,8 +344,8 @@ fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
     found
 }
 
-/// Returns the Host for the upstream: `None` keeps the client's. nginx sends the upstream's own unless configured
-/// otherwise.
+/// Returns the `Host` of requests to the upstream: by default `authority`, as in nginx. `None` for that of the client,
+/// also if the value is not known here, which is noted.
 fn host(directive: &Directive, scope: &Scope, authority: &str, notes: &mut Notes) -> Option<String> {
     let set = scope.request.iter().rev().find(|one| one.first().eq_ignore_ascii_case("host"));
     let value = set.and_then(|one| one.arguments.get(1)).map_or("$proxy_host", String::as_str);

@@ -1,4 +1,4 @@
-//! The files that client certificates are verified by.
+//! The check of the files by which client certificates are verified: authorities and revocation lists.
 
 use super::files::is_service;
 use super::findings::Findings;
@@ -8,7 +8,8 @@ use edge_proxy::ClientCertificatesError as Fault;
 use std::io;
 use std::time::SystemTime;
 
-/// Finds what is wrong with the authorities and revocation lists of sites.
+/// Adds a finding for each fault of the authorities and revocation lists of sites. A file that only this user cannot
+/// read is a warning.
 pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     let now = SystemTime::now();
     for site in &settings.proxy.sites {
@@ -64,7 +65,8 @@ pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Returns the command that makes PEM of the form that authorities hand out too.
+/// Returns the advice to convert a file from DER to PEM by `openssl`: a certificate if `of_authority`, otherwise a
+/// revocation list.
 const fn from_der(of_authority: bool) -> &'static str {
     if of_authority {
         "if it is DER, openssl x509 -inform der -in FILE -out FILE.pem makes one"

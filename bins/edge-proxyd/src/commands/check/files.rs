@@ -1,4 +1,4 @@
-//! Certificates and their secrets, the addresses of listeners, and the sandbox.
+//! The check of certificates, the secrets of `[acme]`, the addresses of listeners, and the sandbox.
 
 use super::findings::Findings;
 use crate::acme::AcmeSection;
@@ -14,6 +14,8 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Adds findings about certificates, the secrets of `[acme]`, and the addresses of listeners. With `[sandbox] mode =
+/// "require"`, it then enters the sandbox, which this process cannot leave. `file` is the path of the configuration.
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     certificates(settings, findings);
     secrets(settings, findings);
@@ -29,6 +31,8 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     }
 }
 
+/// Adds a warning for each certificate that cannot be read or is not valid now, and for each name of a site without a
+/// certificate, unless `[acme]` obtains one.
 fn certificates(settings: &Settings, findings: &mut Findings) {
     if settings.certificates.is_none() && settings.certificate_files.is_empty() {
         return;
@@ -71,11 +75,14 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Returns whether an error is only the lack of `$CREDENTIALS_DIRECTORY`, which systemd sets for the service.
+/// Returns true if an error is only the lack of `$CREDENTIALS_DIRECTORY`, which systemd sets for the service but not
+/// for this process.
 pub(super) fn is_missing_credentials(why: &str) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
 }
 
+/// Adds a warning for each secret of `[acme]` that cannot be read, except for credentials of systemd outside the
+/// service.
 fn secrets(settings: &Settings, findings: &mut Findings) {
     for reference in settings.acme.iter().flat_map(AcmeSection::references) {
         if let Err(why) = reference.read() {
@@ -88,12 +95,14 @@ fn secrets(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Returns whether this process is the service, or root, so that a missing permission would stop `run` too.
+/// Returns true if this process is run by systemd or as root, so that a permission that it lacks is one that `run`
+/// would lack too.
 pub(super) fn is_service() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() || rustix::process::geteuid().is_root()
 }
 
-/// Returns the weight of a fault and its text. What is only denied to this user is a warning, unless it is the service.
+/// Returns the severity of a fault, and its text. With `denied`, a fault of permission, it is a warning with a remark
+/// if this process is not the service; otherwise it is an error, and the text is unchanged.
 pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
     if denied && !is_service() {
         (Severity::Warning, format!("{text} (by this user; the service may be allowed to)"))
@@ -102,6 +111,8 @@ pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
     }
 }
 
+/// Tries to bind the address of a listener for TCP, and for UDP if it serves HTTP/3, and adds the first fault. An
+/// address in use is none. It is a warning if the address does not exist yet, as `run` serves it later.
 fn address(listener: &Listener, findings: &mut Findings) {
     let udp = listener.kind == (ListenerKind::Tls { http3: true });
     let kinds =
@@ -129,6 +140,7 @@ fn address(listener: &Listener, findings: &mut Findings) {
     }
 }
 
+/// Binds a socket as the listener would, and closes it.
 fn bind(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(listener.address), kind, Some(protocol))?;
     if listener.address.is_ipv6() {

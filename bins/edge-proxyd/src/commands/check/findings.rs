@@ -1,28 +1,28 @@
-//! The findings of `check` about a configuration that can be read.
+//! The findings of `check` about a configuration that is valid in itself.
 
 use crate::config::{NamedFile, Settings};
 use cli_support::document::Source;
 use cli_support::finding::{self, Finding, Place, Severity};
 use std::path::Path;
 
-/// The findings about a configuration that can be read.
+/// Findings about a configuration that is valid in itself, without duplicates, in the order in which they were added.
 #[derive(Default)]
 pub(super) struct Findings {
     list: Vec<Finding>,
 }
 
 impl Findings {
-    /// Adds a reason for which `run` would not start.
+    /// Adds an error without a place: a fault that prevents `run` from starting.
     pub(super) fn error(&mut self, text: impl Into<String>) {
         self.push(Finding::error("unusable", Place::default(), text));
     }
 
-    /// Adds a fault that does not keep the rest from being served.
+    /// Adds a warning without a place: a fault despite which `run` starts and serves the rest.
     pub(super) fn warning(&mut self, text: impl Into<String>) {
         self.push(warning(Place::default(), text));
     }
 
-    /// Adds a fault of a file that the configuration names.
+    /// Adds an error or a warning about a file, at the place of the key that names it.
     pub(super) fn of_file(&mut self, named: &NamedFile, severity: Severity, text: impl Into<String>) {
         let place = Place {
             file: named.file.clone().unwrap_or_default(),
@@ -37,7 +37,8 @@ impl Findings {
         self.push(finding.value(Some(format!("{:?}", named.path.display().to_string()))));
     }
 
-    /// Adds a fault of the file at this path that a key names.
+    /// Adds an error or a warning about the file at `path`, at the place of `key`, which names it. Without such a key,
+    /// the finding has no place, and the text begins with the key.
     pub(super) fn of_key(
         &mut self,
         settings: &Settings,
@@ -53,7 +54,8 @@ impl Findings {
         }
     }
 
-    /// Adds a fault in the value of a key of the main file.
+    /// Adds an error or a warning about the value of a key. `source` is the main file of the configuration, and `key`
+    /// the path of the key, such as `shared.secret`.
     pub(super) fn at_key(&mut self, source: &Source<'_>, key: &str, severity: Severity, text: &str) {
         let Finding { place, value, message, .. } = source.fault_at(key, text);
         let finding = match severity {
@@ -63,13 +65,14 @@ impl Findings {
         self.push(finding.value(value));
     }
 
+    /// Adds a finding, unless an equal one is already there.
     fn push(&mut self, finding: Finding) {
         if !self.list.contains(&finding) {
             self.list.push(finding);
         }
     }
 
-    /// Returns the errors, or the warnings, with `file` as the place of those without another.
+    /// Returns the findings of this severity. Those without a file get `file`, the name of the configuration.
     pub(super) fn with(&self, severity: Severity, file: &str) -> Vec<Finding> {
         let of = self.list.iter().filter(|finding| finding.severity == severity).cloned();
         of.map(|mut finding| {
@@ -81,20 +84,22 @@ impl Findings {
         .collect()
     }
 
-    /// Returns the findings in the form that all programs of the family have.
+    /// Returns all findings in the common form of the programs of the workspace, errors first. Those without a file get
+    /// `file`, the name of the configuration.
     pub(super) fn of(&self, file: &str) -> finding::Findings {
         let of = |severity| self.with(severity, file);
         finding::Findings::new([of(Severity::Error), of(Severity::Warning)].concat())
     }
 }
 
+/// Creates a warning with the code `degraded`.
 fn warning(place: Place, text: impl Into<String>) -> Finding {
     let mut finding = Finding::error("degraded", place, text);
     finding.severity = Severity::Warning;
     finding
 }
 
-/// Returns a finding without its place.
+/// Returns the text of a finding without its place: the key and its value, as far as they are known, and the message.
 pub(super) fn without_place(finding: &Finding) -> String {
     let key = &finding.place.key;
     match (&finding.value, key.is_empty()) {
@@ -104,7 +109,8 @@ pub(super) fn without_place(finding: &Finding) -> String {
     }
 }
 
-/// Returns the place of a finding, for people.
+/// Returns the place of a finding as text: file, line and column joined by colons, or the file alone if the line is
+/// unknown.
 pub(super) fn place(finding: &Finding) -> String {
     let Place { file, line, column, .. } = &finding.place;
     if *line == 0 { file.clone() } else { format!("{file}:{line}:{column}") }

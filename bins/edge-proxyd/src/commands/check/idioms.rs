@@ -1,9 +1,9 @@
-//! Values that are valid here and mean something in other programs, but not the same.
+//! Warnings about values that are valid, but that mean something else here than in nginx and other proxies.
 
 use super::findings::Findings;
 use edge_proxy::config::{Action, Config, ListenerKind, PathMatch};
 
-/// Variables of nginx, and what to write here.
+/// Variables of nginx, each with its placeholder in a redirect.
 const VARIABLES: &[(&str, &str)] = &[
     ("$host", "{host}"),
     ("$http_host", "{host}"),
@@ -13,6 +13,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$is_args$args", "{query}"),
 ];
 
+/// Adds a warning for each such value, and one if there are no sites although a listener serves HTTP.
 pub(super) fn find(config: &Config, findings: &mut Findings) {
     let serves = |kind: ListenerKind| !matches!(kind, ListenerKind::Tcp);
     if config.sites.is_empty() && config.listeners.iter().any(|listener| serves(listener.kind)) {

@@ -1,6 +1,6 @@
-//! What keeps `run` from starting besides the files of certificates, the listeners and the sandbox: the logs, the address of the
-//! status page, and the secrets of `[shared]` and `[tracing]`; and the store of `[acme]`, without which it starts, but renews
-//! nothing. Each is tried by the functions that `run` calls, or without leaving anything behind.
+//! The check of everything else that `run` needs to start: the logs, the address of the status page, and the secrets of
+//! `[shared]` and `[tracing]`. The store of `[acme]` is checked too; without it `run` starts, but renews nothing. The
+//! checks call the functions that `run` calls, or leave nothing behind.
 
 use super::files::{is_missing_credentials, weigh};
 use super::findings::Findings;
@@ -18,7 +18,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// Finds what keeps `run` from starting. `file` and `text` are the name and the text of the main file, which is valid.
+/// Adds a finding for each fault. `file` and `text` are the name and the text of the main file, which must be valid.
 pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &mut Findings) {
     let Ok(source) = Source::parse(file, text, Words::default()) else { return };
     logs(settings, findings);
@@ -27,7 +27,8 @@ pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &m
     store(settings, &source, findings);
 }
 
-/// Tries to append to the log, and to those of sites.
+/// Tries to open the access log and those of sites for appending. For one that does not exist, it tries to create a
+/// temporary file in the folder instead.
 fn logs(settings: &Settings, findings: &mut Findings) {
     let all = settings.log.file.iter().map(|file| ("log.file".to_owned(), file));
     let sites = settings.log.sites.iter().map(|(site, file)| (format!("log.sites.{site}"), file));
@@ -44,7 +45,8 @@ fn logs(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Tries the address of the status page. One in use is most likely that of the process that serves already.
+/// Tries to bind the address of the status page. An address that another program uses is no fault: it is most likely
+/// the running edge-proxyd.
 fn status(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let fault = match &settings.status {
         None => return,
@@ -57,25 +59,29 @@ fn status(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     }
 }
 
-/// The fault of the address of the status page.
+/// A fault of the address of the status page.
 struct StatusFault {
+    /// The cause and the fix.
     text: String,
-    /// True if it may be only this user's.
+    /// True if the process lacks a permission, which the service may have.
     denied: bool,
 }
 
 impl StatusFault {
+    /// Creates the fault of an address that cannot be bound. `fix` is the advice.
     fn of_error(why: &io::Error, fix: &str) -> Self {
         let text = format!("cannot listen for the status page: {why}: {fix}");
         Self { text, denied: why.kind() == io::ErrorKind::PermissionDenied }
     }
 
+    /// Creates a fault that has nothing to do with permissions.
     const fn new(text: String) -> Self {
         Self { text, denied: false }
     }
 }
 
-/// Returns the fault of a loopback address for the status page. `None` if there is none, or another program listens there.
+/// Returns the fault of a loopback address for the status page: a listener of the proxy has the same port, or it cannot
+/// be bound. `None` if it can be bound, or is in use by another process.
 fn fault_of_address(address: SocketAddr, proxy: &Config) -> Option<StatusFault> {
     let takes = |other: SocketAddr| {
         let all = other.ip().is_unspecified() && other.is_ipv4() == address.is_ipv4();
@@ -91,7 +97,9 @@ fn fault_of_address(address: SocketAddr, proxy: &Config) -> Option<StatusFault> 
     (why.kind() != io::ErrorKind::AddrInUse).then(|| StatusFault::of_error(&why, "write another"))
 }
 
-/// Returns the fault of a path for the socket of the status page. `None` if there is none, or another program listens there.
+/// Returns the fault of a path for the Unix socket of the status page: it is too long, another kind of file is there,
+/// or the folder is not writable. `None` if the socket can be created, if a process listens on it, or if the folder is
+/// one below `/run` that systemd creates when it starts the service.
 fn fault_of_socket(path: &Path) -> Option<StatusFault> {
     if let Err(why) = std::os::unix::net::SocketAddr::from_pathname(path) {
         return Some(StatusFault::of_error(&why, "write a shorter path"));
@@ -112,7 +120,7 @@ fn fault_of_socket(path: &Path) -> Option<StatusFault> {
     make_nameless_file(folder).err().map(|why| StatusFault::of_error(&why, advice(&why)))
 }
 
-/// Reads the secrets without which `run` does not start.
+/// Tries to read the secrets of `[shared]` and `[tracing]`. A missing `$CREDENTIALS_DIRECTORY` is no fault.
 fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let shared = settings.shared.iter().flat_map(shared::faults);
     let traces = settings.tracing.iter().flat_map(Traces::faults);
@@ -125,7 +133,8 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     }
 }
 
-/// Tries to write where `[acme]` keeps certificates, accounts and journals.
+/// Tries to write to the folders in which `[acme]` stores certificates, accounts and journals, and adds a warning for
+/// the first in which that fails.
 fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let Some(acme) = &settings.acme else { return };
     let folder = acme.folder();
@@ -147,17 +156,17 @@ fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     findings.at_key(source, key, Severity::Warning, &text);
 }
 
-/// Makes a file without a name in a folder, which is gone when it is closed.
+/// Creates a file in a folder that is deleted at once.
 fn make_nameless_file(folder: &Path) -> io::Result<()> {
     tempfile::tempfile_in(folder).map(drop)
 }
 
-/// Returns the folder of a file.
+/// Returns the folder of a file; `.` if the path has none.
 fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns the fix of an error of making a file.
+/// Returns the advice for an error that occurs when a file is created.
 fn advice(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::IsADirectory => "write the path of a file, not of a folder",

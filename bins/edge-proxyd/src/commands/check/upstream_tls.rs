@@ -1,4 +1,4 @@
-//! The files of TLS to upstreams and to the collector of traces.
+//! The check of the TLS files of upstreams and of the collector of traces.
 
 use super::files::weigh;
 use super::findings::Findings;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Finds what is wrong with the files, each at the key that names it.
+/// Adds the first fault of the TLS files of each upstream and of the collector, at the key that names the file.
 pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     for upstream in &settings.proxy.upstreams {
         of_upstream(upstream, &format!("upstream.{}.tls", upstream.name), settings, findings);
@@ -21,7 +21,8 @@ pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Finds the first fault of the files of an upstream, which `section` names.
+/// Adds the first fault of the TLS files of an upstream. `section` is the path of its TLS table, such as
+/// `upstream.NAME.tls`.
 fn of_upstream(upstream: &Upstream, section: &str, settings: &Settings, findings: &mut Findings) {
     let Some(tls) = &upstream.tls else { return };
     let Err(why) = check_upstream_tls(tls) else { return };
@@ -59,7 +60,7 @@ fn of_upstream(upstream: &Upstream, section: &str, settings: &Settings, findings
     }
 }
 
-/// Returns the key that names a file, and what is to be in it.
+/// Returns the key that names the file `path`, and the expected content for the message.
 fn purpose(path: &Path, tls: &UpstreamTls) -> (&'static str, &'static str) {
     let is = |named: &Option<PathBuf>| named.as_deref() == Some(path);
     // In the order in which they are read.

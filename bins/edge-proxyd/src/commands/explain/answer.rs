@@ -1,22 +1,25 @@
-//! An answer of `explain`.
+//! A line of the output of `explain`.
 
 use serde::Serialize;
 use std::fmt;
 
-/// One line of an explanation: a decision, and its reason.
+/// A decision about the request or connection, and its reason.
 #[derive(Serialize)]
 pub(super) struct Answer {
+    /// The decision, such as `forwarded to NAME`.
     pub(super) what: String,
+    /// The reason for the decision.
     pub(super) why: String,
 }
 
 impl Answer {
+    /// Creates an answer from the decision and its reason.
     pub(super) fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into() }
     }
 }
 
-/// Writes an answer as a line, if there is one.
+/// Writes an answer as a line that begins with its name, padded to a column. Writes nothing for `None`.
 pub(super) fn line(f: &mut fmt::Formatter<'_>, name: &str, answer: Option<&Answer>) -> fmt::Result {
     match answer {
         Some(Answer { what, why }) => writeln!(f, "{name:<11}  {what}: {why}"),

@@ -1,21 +1,23 @@
-//! The certificates that a handshake would use, as far as this user can read them.
+//! The server certificates of the configuration, as far as this user can read them.
 
 use crate::config::Settings;
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use std::sync::Arc;
 
-/// The certificates that an explanation can rely on.
+/// The server certificates from which an explanation tells whether a handshake has one.
 pub(super) enum CertificateSource {
-    /// They can be read.
+    /// All certificates that could be read. Those that are not valid are left out.
     Loaded(Arc<Certificates>),
-    /// They cannot be read, for this reason.
+    /// A certificate or the folder could not be read, for this reason, so that nothing is known about a name.
     Unknown(String),
-    /// None are configured, or they are left out.
+    /// The configuration has no certificates, or they were not to be read.
     Unneeded,
 }
 
 impl CertificateSource {
+    /// Loads the certificates of a configuration. If permission to read one of them is denied, the result is `Unknown`,
+    /// since the server may have it.
     pub(super) fn load(settings: &Settings) -> Self {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return Self::Unneeded;

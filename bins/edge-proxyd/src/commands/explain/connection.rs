@@ -1,4 +1,4 @@
-//! The connection of an explained request: its listener and its handshake.
+//! The listener and the handshake of an explained request.
 
 use super::answer::Answer;
 use crate::cli::ExplainArgs;
@@ -7,26 +7,31 @@ use edge_proxy::decide::{RequestContext, Transport, hello};
 use edge_proxy::{CertificateContext, Reason, Snapshot};
 use std::net::IpAddr;
 
-/// The decision about a handshake, with its reason.
+/// The outcome of a TLS handshake, with its reason.
 pub(super) struct HandshakeOutcome {
+    /// The decision and its reason, for the report.
     pub(super) answer: Answer,
-    /// True if the client gets to send a request.
+    /// True if the handshake succeeds, so that the client can send a request.
     pub(super) goes_on: bool,
-    /// The reason of a rejection.
+    /// The code of the reason for a rejection. `None` if the connection is accepted or passed through.
     pub(super) code: Option<&'static str>,
 }
 
 impl HandshakeOutcome {
+    /// Creates the outcome of a handshake that succeeds.
     fn accepted(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { answer: Answer::new(what, why), goes_on: true, code: None }
     }
 
+    /// Creates the outcome of a connection on which the proxy reads no request: it is rejected, for the reason `code`,
+    /// or passed through.
     fn ended(what: impl Into<String>, why: impl Into<String>, code: Option<&'static str>) -> Self {
         Self { answer: Answer::new(what, why), goes_on: false, code }
     }
 }
 
-/// Returns the outcome of the handshake of a connection from this address.
+/// Returns the outcome of the TLS handshake for the facts of a request. `source` is the client's address, from the
+/// PROXY header if there is one.
 pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> HandshakeOutcome {
     let site = match hello(snapshot, facts.transport, facts.listener, Some(source), facts.sni) {
         Ok(site) => &snapshot.config().sites[site],
@@ -68,13 +73,13 @@ pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source:
     }
 }
 
-/// Returns whether a listener has this name or address.
+/// Returns true if a listener has this name, or this address with its port.
 pub(super) fn is_called(listener: &Listener, name: &str) -> bool {
     listener.name.as_deref() == Some(name) || listener.address.to_string() == name
 }
 
-/// Returns the listener that accepts the request: the one named by `--listener`, or else the first of the transport that
-/// serves the host, or else the first of the transport. `None` if no listener has the transport or the name.
+/// Returns the listener that accepts the request, among those of the transport, and of the name in `--listener` if it
+/// is given: the first that serves `host`, or else the first. `None` if there is none.
 pub(super) fn listener<'s>(
     snapshot: &'s Snapshot,
     args: &ExplainArgs,
@@ -96,6 +101,7 @@ pub(super) fn listener<'s>(
     all.clone().find(serves).or_else(|| all.next())
 }
 
+/// Returns the line of the report about the listener.
 pub(super) fn listener_answer(args: &ExplainArgs, listener: Option<&Listener>) -> Answer {
     match listener {
         Some(found) => {

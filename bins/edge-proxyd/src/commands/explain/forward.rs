@@ -1,4 +1,4 @@
-//! The explanation of a connection to a listener that forwards TCP.
+//! The explanation of a connection to a listener that forwards TCP without reading it.
 
 use super::answer::{Answer, line};
 use super::connection::is_called;
@@ -9,34 +9,43 @@ use edge_proxy::{Reason, Snapshot};
 use serde::Serialize;
 use std::fmt;
 
-/// The decision about a connection that is forwarded as it comes, with its reason.
+/// The decision about a connection that is forwarded without being read, with its reasons.
 #[derive(Serialize)]
 pub(super) struct ForwardExplanation {
+    /// The listener that accepts the connection.
     listener: Answer,
+    /// The client's address, from the PROXY header or the peer.
     client: Answer,
+    /// The decision: forwarded or dropped.
     verdict: Answer,
+    /// The code of the reason for which the connection is dropped. `None` if it is forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    /// What other connections decide.
+    /// The limits of connections, which may reject this one, depending on others. `None` if there are none, or the
+    /// connection is dropped anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Answer>,
+    /// The upstream. `None` if the connection is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded: Option<ForwardTarget>,
 }
 
-/// The upstream that a connection is forwarded to.
+/// The upstream to which a connection is forwarded.
 #[derive(Serialize)]
 struct ForwardTarget {
+    /// The name of the upstream.
     upstream: String,
+    /// The addresses of its targets.
     targets: Vec<String>,
-    /// The version of the PROXY header that the upstream gets.
+    /// The version of the PROXY header that is sent to the upstream. `None` if none is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_protocol: Option<&'static str>,
-    /// The seconds without a byte after which the connection is closed.
+    /// The time without a byte in either direction, in seconds, after which the connection is closed.
     idle: f64,
 }
 
-/// Returns the listener that the arguments name, with its forward. `None` if they name none, or one for HTTP.
+/// Returns the first listener that `--listener` names and that forwards TCP, and its forward. `None` without the
+/// option, or if such a listener serves HTTP or does not exist.
 pub(super) fn named<'s>(snapshot: &'s Snapshot, args: &ExplainArgs) -> Option<(&'s Listener, &'s Forward)> {
     let name = args.listener.as_deref()?;
     let found = snapshot.config().listeners.iter().filter(|listener| is_called(listener, name));
@@ -44,6 +53,7 @@ pub(super) fn named<'s>(snapshot: &'s Snapshot, args: &ExplainArgs) -> Option<(&
 }
 
 impl ForwardExplanation {
+    /// Decides about a connection to a listener and its forward, as the arguments describe it.
     pub(super) fn new(
         snapshot: &Snapshot,
         args: &ExplainArgs,
@@ -99,7 +109,7 @@ impl ForwardExplanation {
     }
 }
 
-/// Returns the limits of connections. `None` if there are none.
+/// Returns the limits of the number and rate of connections as an answer. `None` if there are none.
 fn limits(limits: &ConnectionLimits) -> Option<Answer> {
     let rate = limits.client.map(|rate| format!("{rate} of a client"));
     let of_client = limits.client_concurrent.map(|most| format!("{most} open of a client"));

@@ -1,4 +1,5 @@
-//! The readings of an explained path: what a service may take it for, and what would be decided of that.
+//! Other readings of an explained path: what a service may decode or normalise it to, and what the proxy would decide
+//! about each.
 
 use edge_proxy::config::PathMatch;
 use edge_proxy::decide::{Decision, RequestContext, decide, other_readings};
@@ -6,17 +7,20 @@ use edge_proxy::{Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
 
-/// A path that a service may read the request's as.
+/// A path that a service may take the path of the request for.
 #[derive(Serialize)]
 pub(super) struct Reading {
+    /// The path after decoding or normalisation.
     path: String,
-    /// The path of the route that it would have.
+    /// The path of the route that matches this reading. `None` if no route does.
     route: Option<String>,
-    /// True if it would be decided like the path as it came.
+    /// True if this reading has the same route and the same rejection, if any, as the path of the request. The
+    /// rejection is not compared if the request is rejected because its path is ambiguous.
     same: bool,
 }
 
-/// Returns the readings of the request's path besides itself. Of more than are looked at, none is returned.
+/// Returns the readings of the request's path that differ from the path itself, each with its decision. Empty if there
+/// are more than the proxy considers.
 pub(super) fn readings(
     snapshot: &Snapshot,
     facts: &RequestContext<'_>,

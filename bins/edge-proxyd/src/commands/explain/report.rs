@@ -1,4 +1,4 @@
-//! The report of `explain`.
+//! The explanation of a request: its fields are the lines of the output, and the keys of the JSON.
 
 use super::answer::{Answer, line};
 use super::certificate::CertificateSource;
@@ -18,27 +18,39 @@ use std::net::IpAddr;
 /// The decisions about a request, each with its reason.
 #[derive(Serialize)]
 pub(super) struct Explanation {
+    /// The listener that accepts the connection.
     listener: Answer,
+    /// The outcome of the TLS handshake. `None` on plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Answer>,
+    /// The server certificate for the SNI. `None` on plain HTTP, without SNI, or if the handshake fails before.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Answer>,
-    /// Where the connection ends before there is a request.
+    /// The stage at which the connection ends without a request: `listener`, `handshake` or `certificate`. `None` if
+    /// there is a request; otherwise the lines about the request are hypothetical.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<&'static str>,
+    /// The client's address, and from where it is known.
     client: Answer,
+    /// The site that serves the host.
     site: Answer,
+    /// The route of the site that matches the path.
     route: Answer,
-    /// What else a service may read the path as, and what would be decided of that.
+    /// Other paths that a service may take the request's path for, each with the decision about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     readings: Vec<Reading>,
+    /// The decision about the request.
     verdict: Answer,
-    /// What the client has to prove before the verdict is carried out.
+    /// The authentication that the client must pass before the verdict is carried out. `None` if there is none, or the
+    /// request is rejected anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication: Option<Answer>,
+    /// The code of the reason for a rejection. `None` if nothing is rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    /// The decision about early data (0-RTT).
     early: Answer,
+    /// The request as it is sent to the upstream. `None` if it is not forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded: Option<Forwarded>,
 }
@@ -46,17 +58,24 @@ pub(super) struct Explanation {
 /// The request as the upstream receives it.
 #[derive(Serialize)]
 struct Forwarded {
+    /// The name of the upstream.
     upstream: String,
+    /// The addresses of the upstream's targets.
     targets: Vec<String>,
     method: String,
+    /// The request target, after changes by the route.
     target: String,
+    /// The value of the field `Host`.
     host: String,
+    /// The protocol of the field `Upgrade`. `None` without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<String>,
+    /// Names and values of the other fields, in order.
     fields: Vec<(String, String)>,
 }
 
 impl Explanation {
+    /// Decides about a request. `head` is the request as the parser produces it, `args` describe the connection.
     pub(super) fn new(
         snapshot: &Snapshot,
         args: &ExplainArgs,
@@ -169,7 +188,7 @@ impl Explanation {
     }
 }
 
-/// Returns the client certificate that `--client-certificate` describes by its subject. `None` without the option.
+/// Returns a client certificate with the subject of `--client-certificate`. `None` without the option.
 fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     args.client_certificate.as_ref().map(|subject| {
         let mut certificate = ClientCertificate::new(vec![Vec::new()]);
@@ -178,7 +197,7 @@ fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     })
 }
 
-/// Returns whether there is a certificate for this name.
+/// Returns an answer that tells whether there is a server certificate for this name.
 fn certificate(certificates: &CertificateSource, name: &str) -> Answer {
     match certificates {
         CertificateSource::Loaded(found) if found.covers(name) => {
@@ -192,7 +211,8 @@ fn certificate(certificates: &CertificateSource, name: &str) -> Answer {
     }
 }
 
-/// Returns the machine of the tailnet that these identities describe together. `None` if there are none.
+/// Returns a machine of the tailnet that has all these identities. `None` if the list is empty. Of several names or
+/// logins, the last counts.
 fn node(who: &[IdentityMatcher]) -> Option<Node> {
     if who.is_empty() {
         return None;
@@ -210,6 +230,7 @@ fn node(who: &[IdentityMatcher]) -> Option<Node> {
     Some(node)
 }
 
+/// Returns the answer about the site: its name, and how its hosts match `host`.
 fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     let Some((_, site)) = decision.site else {
         let why = decision.verdict.reason().map(|reason| reason.description().to_owned());
@@ -226,6 +247,7 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     Answer::new(&site.name, why)
 }
 
+/// Returns the answer about the route: its path, and how it matches.
 fn route(decision: &Decision<'_>) -> Answer {
     match decision.route.map(|(_, route)| &route.path) {
         Some(PathMatch::Begins(path)) => Answer::new(path, "longest matching beginning"),
@@ -238,6 +260,7 @@ fn route(decision: &Decision<'_>) -> Answer {
     }
 }
 
+/// Returns the answer about the verdict on the request.
 fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     let (what, why): (String, String) = match &decision.verdict {
         Verdict::Drop { why } => ("dropped without a response".into(), why.description().into()),
@@ -263,7 +286,7 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     Answer::new(what, why)
 }
 
-/// Returns the line about the authentication of the client. `None` if the site is open.
+/// Returns the answer about the authentication of the client. `None` if the site is open to all.
 fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     match auth {
         Auth::Open => None,
@@ -281,6 +304,7 @@ fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     }
 }
 
+/// Returns the answer about early data.
 fn early(early: EarlyDataVerdict) -> Answer {
     match early {
         EarlyDataVerdict::Allowed => {
@@ -291,6 +315,7 @@ fn early(early: EarlyDataVerdict) -> Answer {
     }
 }
 
+/// Converts bytes into text. Invalid UTF-8 is replaced by U+FFFD.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

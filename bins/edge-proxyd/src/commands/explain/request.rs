@@ -1,13 +1,13 @@
-//! The request that `explain` decides about, as a parser would produce it.
+//! The request of `explain`, built from the arguments as the parser of the proxy would produce it.
 
 use crate::cli::ExplainArgs;
 use edge_http::grammar::{decimal, is_field_value, is_target, is_token, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
-/// Sets the arguments that a URL stands for.
+/// Sets `plain`, `host` and `path` of the arguments from a URL. The fragment is dropped.
 ///
 /// # Errors
-/// It is not a URL of http or https.
+/// The URL is not one of http or https, has user information, or is one of http together with `--quic` or `--early`.
 pub(super) fn take_url(url: &str, args: &mut ExplainArgs) -> Result<(), String> {
     let wrong = || format!("`{url}` is not a valid URL: expected https://git.example.org/path or http://…");
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
@@ -29,6 +29,10 @@ pub(super) fn take_url(url: &str, args: &mut ExplainArgs) -> Result<(), String> 
     Ok(())
 }
 
+/// Builds the head of the request from the arguments: HTTP/3 with `--quic`, otherwise HTTP/1.1.
+///
+/// # Errors
+/// The method, the path or a header field is not valid, or `Host` is given as a field.
 pub(super) fn head(args: &ExplainArgs) -> Result<RequestHead, String> {
     let version = if args.quic { Version::Http3 } else { Version::Http11 };
     let mut head = RequestHead::new(version);

@@ -1,5 +1,5 @@
-//! The start of the ACME engine. It must not keep sites from being served whose certificates are there: a secret may come
-//! later, and a folder may be repaired while the proxy serves.
+//! The start of the ACME engine. If the engine cannot start, the proxy serves anyway, and the start is repeated: a
+//! secret may be provided later, and a folder repaired.
 
 use crate::acme::{AcmeSection, CertificateRenewer};
 use crate::config::Settings;
@@ -7,18 +7,19 @@ use crate::journal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The first pause between attempts, and the longest.
+/// The pause after the first failed start, which doubles with each further one, and the longest pause.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// Prepares the engine, so that every certificate has something to serve.
+/// Builds the engine, and makes sure that every certificate has files to serve.
 ///
 /// # Errors
-/// A message with the section.
+/// A message that begins with `[acme]`: the settings cannot be used, or none of the certificates could be prepared.
 pub(super) async fn prepare(section: &AcmeSection) -> Result<CertificateRenewer, String> {
     CertificateRenewer::prepare(section).await
 }
 
-/// Starts the engine, now or as soon as it can be prepared.
+/// Spawns a task on `runtime` that runs the engine. If `prepared` is an error, it is logged, and the task tries again
+/// until the engine can be prepared. `addresses` are the bound addresses of the listeners.
 pub(super) fn start(
     prepared: Result<CertificateRenewer, String>,
     runtime: &tokio::runtime::Runtime,

@@ -1,4 +1,4 @@
-//! The certificates in use: what changed, what is missing, and what nears its end.
+//! The server certificates in use: loads them again when their files change, and warns of missing and expiring ones.
 
 use crate::config::Settings;
 use crate::journal;
@@ -10,23 +10,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The interval at which their ends are compared with the clock.
+/// The shortest interval between two checks for certificates that expire.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The certificates in use, which are read again when their files change, and their warnings.
+/// The server certificates in use, and the warnings that were logged about them.
 pub(super) struct CertificateMonitor {
     certificates: Arc<Certificates>,
+    /// The time of the last check for certificates that expire. `None` before the first.
     looked: Option<Instant>,
-    /// The reason for which the folder could not be read, which is reported once.
+    /// The reason for which the certificates could not be read the last time, so that it is logged once. `None` if they
+    /// could.
     failed: Option<String>,
-    /// The last warning about each, by folder and serial number.
+    /// The last logged stage of each certificate, by its folder and serial number.
     said: BTreeMap<(PathBuf, String), Remaining>,
 }
 
 impl CertificateMonitor {
-    /// Loads the certificates, and reports what is used, what is not and which sites have none. `None` if none are
-    /// configured. A folder that cannot be read, as one that is mounted later, is read again later and keeps nothing else
-    /// from being served.
+    /// Loads the certificates, and logs which are used, which are not valid, and which names of sites have none. `None`
+    /// if none are configured. A folder that cannot be read, such as one that is mounted later, is logged and read
+    /// again later.
     pub(super) fn load(settings: &Settings) -> Option<Self> {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return None;
@@ -52,24 +54,24 @@ impl CertificateMonitor {
         Some(watch)
     }
 
-    /// Returns the certificates as the proxy resolves them.
+    /// Returns the certificates for the proxy, shared with this monitor.
     pub(super) fn resolver(&self) -> Arc<Certificates> {
         self.certificates.clone()
     }
 
-    /// Returns whether the folder could not be read the last time.
+    /// Returns true if the certificates could not be read the last time.
     pub(super) const fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// Replaces the certificate files that are used beside the folder, and reads them.
+    /// Replaces the list of certificate files that sites name, and reads all certificates again.
     pub(super) fn set_files(&mut self, files: Vec<CertificateFiles>) {
         self.certificates.set_files(files);
         self.refresh(Certificates::refresh);
     }
 
-    /// Reads changed files by `look`, and reports certificates that were loaded, rejected or near their end. Those that
-    /// cannot be read stay in use.
+    /// Reads certificates again by `look`, and logs those that were loaded or rejected, and, once a minute at most,
+    /// those that expire. If reading fails, the certificates stay in use.
     pub(super) fn refresh(
         &mut self,
         look: impl Fn(&Certificates) -> Result<RefreshReport, CertificateError>,
@@ -92,7 +94,7 @@ impl CertificateMonitor {
         }
     }
 
-    /// Reports certificates that near their end, once for each stage.
+    /// Logs certificates that are not valid yet, expire soon or have expired, once for each stage.
     fn report_expiry(&mut self) {
         self.looked = Some(Instant::now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
@@ -120,23 +122,28 @@ impl CertificateMonitor {
     }
 }
 
-/// The advice for a certificate of the future.
+/// The end of the message about a certificate that is not valid yet.
 pub(crate) const CLOCK: &str =
     "clients refuse it, unless the clock of this machine is wrong: see timedatectl";
 
-/// The remaining validity of a certificate, in stages that are reported once each.
+/// The remaining validity of a certificate, as stages in the order in which they are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Remaining {
-    /// Its validity has not begun.
+    /// The validity has not begun.
     Early,
+    /// A fifth of the lifetime or more is left. Not reported.
     Enough,
-    /// Less than a fifth of its lifetime is left: clients of ACME renew at a third.
+    /// Less than a fifth of the lifetime is left. ACME clients should have renewed when a third was left.
     Fifth,
+    /// Less than a twentieth of the lifetime is left.
     Twentieth,
+    /// The certificate has expired.
     Over,
 }
 
 impl Remaining {
+    /// Returns the stage of a certificate at the time `now`. The first tuple has the begin and end of its validity. All
+    /// are seconds since 1970.
     fn at((not_before, not_after): (i64, i64), now: i64) -> Self {
         let (lifetime, left) = ((not_after - not_before).max(1), not_after - now);
         match left {
@@ -148,7 +155,8 @@ impl Remaining {
         }
     }
 
-    /// Returns whether a certificate of this stage is to be reported after the report of another stage.
+    /// Returns true if this stage is to be reported, where `last` is the one reported before for the same certificate:
+    /// `Early` unless it was the last, the later stages if they are further than the last, and `Enough` never.
     fn is_news(self, last: Option<Self>) -> bool {
         match self {
             Self::Early => last != Some(Self::Early),
@@ -158,13 +166,13 @@ impl Remaining {
     }
 }
 
-/// Formats a number of seconds, whether ahead or past, such as `12 days`.
+/// Formats a number of seconds without its sign: as days from 48 hours on, otherwise as hours, such as `12 days`.
 fn format_span(seconds: i64) -> String {
     let hours = seconds.unsigned_abs() / 3600;
     if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") }
 }
 
-/// Reports certificates that were loaded or rejected.
+/// Logs the certificates that were loaded and those that were rejected.
 fn tell(refreshed: &RefreshReport) {
     for path in &refreshed.swapped {
         journal::info(format_args!("{}: in use", path.display()));
@@ -174,7 +182,8 @@ fn tell(refreshed: &RefreshReport) {
     }
 }
 
-/// Returns the names of TLS sites without a certificate, each with its site.
+/// Returns each host of a site that no certificate covers, as pairs of site and host. A wildcard is also covered by a
+/// certificate for names below it. Empty if no listener has TLS. Sites that pass TLS through need no certificate.
 pub(crate) fn names_without_certificate<'a>(
     certificates: &Certificates,
     config: &'a Config,

@@ -1,12 +1,15 @@
-//! The end of a process: requests in flight are finished.
+//! The shutdown of the process, after the requests in flight.
 
 use super::supervise::Signals;
 use edge_proxy::ProxyHandle;
 use std::io;
 use std::time::Duration;
 
-/// Finishes the requests in flight for as long as `grace`. If the service is stopped meanwhile, for `stop` at most from then
-/// on.
+/// Shuts the proxy down, and waits until the requests in flight are finished, at most for `grace`. If SIGTERM or SIGINT
+/// arrives meanwhile, it waits at most for `stop` from then on.
+///
+/// # Errors
+/// A runtime, thread or signal handler could not be created.
 pub(super) fn drain(proxy: ProxyHandle, grace: Duration, stop: Duration) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (done, mut ended) = tokio::sync::oneshot::channel();

@@ -1,26 +1,29 @@
-//! The folder of certificates as it was when the sandbox was entered. A file system that is mounted over it later, or another
-//! folder in its place, is closed to this process for ever: a sandbox cannot be widened. A successor enters one of its own.
+//! The identity of the certificates folder. The sandbox allows the folder that was at the path when it was entered. A
+//! file system that is mounted there later, or a folder that replaces it, is not accessible to this process, since a
+//! sandbox cannot be widened; a new process that takes over can access it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The path of the folder of certificates, and the folder that was there when it was last looked at.
+/// The path of the certificates folder, and the identity of the folder that was last seen there.
 pub(super) struct FolderIdentity {
+    /// The path. `None` if no folder is configured.
     path: Option<PathBuf>,
-    /// Device and inode; `None` without a folder.
+    /// The device and inode of the folder. `None` if there was none at the path.
     found: Option<(u64, u64)>,
 }
 
 impl FolderIdentity {
-    /// Records the folder that is at a path now.
+    /// Records the folder that is at the path now.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         let mut identity = Self { path, found: None };
         identity.found = identity.stat();
         identity
     }
 
-    /// Returns the path if something else is there than before, and remembers what is there. `None` if nothing changed, or if there was
-    /// no folder before: what it is made in was allowed.
+    /// Returns the path if another folder is there than at the last call, and records the new one. `None` if nothing
+    /// changed, if nothing is there now, or if nothing was there before: the sandbox allows a folder that is created
+    /// later in its parent.
     pub(super) fn detect_change(&mut self) -> Option<&PathBuf> {
         let found = self.stat();
         if found.is_none() || found == self.found {
@@ -30,8 +33,8 @@ impl FolderIdentity {
         before.and(self.path.as_ref())
     }
 
-    /// Returns device and inode of the file that the path names now, which Landlock does not restrict. `None` without a path
-    /// or file.
+    /// Returns the device and inode of the file at the path now. `None` without a path or file. Landlock does not
+    /// restrict this call.
     fn stat(&self) -> Option<(u64, u64)> {
         let about = std::fs::metadata(self.path.as_ref()?).ok()?;
         Some((about.dev(), about.ino()))

@@ -1,4 +1,4 @@
-//! The sandbox of the process, and the launcher outside it.
+//! The sandbox of the process, and the launcher process outside it, which can start a successor.
 
 use crate::cli::RunArgs;
 use crate::config::{Mode, Settings};
@@ -8,12 +8,17 @@ use crate::service::Launcher;
 
 /// The sandbox of this process, and the launcher outside it.
 pub(super) struct ProcessSandbox {
+    /// The resources that the sandbox allows. `None` if it does not restrict files.
     needs: Option<Needs>,
+    /// The process that starts a successor outside the sandbox. `None` with `mode = "off"`.
     pub(super) launcher: Option<Launcher>,
 }
 
 impl ProcessSandbox {
-    /// Enters the sandbox. There must be no other thread yet.
+    /// Starts the launcher and enters the sandbox, as `[sandbox]` says. The process must not have other threads yet.
+    ///
+    /// # Errors
+    /// The launcher could not be started, or the sandbox could not be entered, although the configuration requires it.
     pub(super) fn enter(args: &RunArgs, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
         if settings.sandbox.mode == Mode::Off {
             journal::info("sandbox: off");
@@ -30,12 +35,13 @@ impl ProcessSandbox {
         Ok(Self { needs: closed.then_some(needs), launcher: Some(launcher) })
     }
 
-    /// Returns whether files are restricted.
+    /// Returns true if the sandbox restricts access to files.
     pub(super) const fn is_closed(&self) -> bool {
         self.needs.is_some()
     }
 
-    /// Returns what a new configuration needs that the sandbox no longer allows.
+    /// Returns descriptions of the resources that a new configuration needs and the sandbox does not allow. Empty if it
+    /// allows all.
     pub(super) fn lacks(&self, args: &RunArgs, settings: &Settings) -> Vec<String> {
         let Some(needs) = &self.needs else { return Vec::new() };
         needs.lacks(&Needs::new(settings, &args.config, &Environment::read()))

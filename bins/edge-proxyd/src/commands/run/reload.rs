@@ -1,4 +1,4 @@
-//! A reload: the outcome says what took effect, and what waits for a new process.
+//! Reloads of the configuration. The outcome tells what took effect, and what takes effect only in a new process.
 
 use super::supervise::Supervisor;
 use crate::config::{self, Settings};
@@ -8,17 +8,20 @@ use cli_support::outcome::chain;
 
 /// The outcome of a reload.
 pub(super) struct ReloadOutcome {
+    /// The response to the command `reload`.
     pub(super) answer: ControlAnswer,
-    /// True if a new process could apply what this one cannot.
+    /// True if a new process that takes over could apply what this one cannot.
     pub(super) successor_helps: bool,
 }
 
 impl ReloadOutcome {
+    /// Creates the outcome of a reload that changed nothing, with these lines as the explanation.
     fn refused(lines: Vec<String>, successor_helps: bool) -> Self {
         Self { answer: ControlAnswer { lines, ..ControlAnswer::default() }, successor_helps }
     }
 
-    /// Writes the outcome to the log.
+    /// Logs the outcome: as an error if the reload failed, as a warning if a part waits for a new process, otherwise as
+    /// information.
     pub(super) fn tell(&self) {
         let answer = &self.answer;
         let say: fn(&String) = if !answer.ok {
@@ -32,7 +35,7 @@ impl ReloadOutcome {
     }
 }
 
-/// Returns advice for a change that this process cannot apply.
+/// Returns the advice to let a new process take over, for changes that this process cannot apply.
 fn successor_advice() -> String {
     format!(
         "have a new process take over, without dropping connections: edge-proxyd reload --takeover (or kill -USR2 {})",
@@ -40,7 +43,8 @@ fn successor_advice() -> String {
     )
 }
 
-/// Returns the names of sections that are read only at start and differ from those that this process was started with.
+/// Returns the names of the sections that differ from the configuration of the start and that are read only then.
+/// `watched` is false if the process was started without certificates, so that certificate files cannot be added.
 fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool) -> Vec<String> {
     [
         ("acme", settings.acme != started.acme),
@@ -62,8 +66,9 @@ fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool
 }
 
 impl Supervisor<'_> {
-    /// Reloads the configuration, or keeps the old one. If `whole`, a change that waits for a new process is not applied in
-    /// part.
+    /// Reloads the configuration, counts the outcome, and passes the listening sockets to the service manager. If the
+    /// configuration is not valid, the old one stays in effect. If `whole` is true, nothing is applied if a section
+    /// would have to wait for a new process.
     pub(super) fn reload(&mut self, whole: bool) -> ReloadOutcome {
         let reloaded = self.attempt(whole);
         self.watched.reloads.record(reloaded.answer.ok);
@@ -73,6 +78,7 @@ impl Supervisor<'_> {
         reloaded
     }
 
+    /// Reads the configuration and applies it to the proxy, as [`reload`](Self::reload) describes.
     fn attempt(&mut self, whole: bool) -> ReloadOutcome {
         const UNCHANGED: &str = "the configuration is unchanged";
         let (args, process_sandbox) = (self.args, self.process_sandbox);

@@ -1,4 +1,4 @@
-//! The loop of the main thread: signals, requests, certificates and the takeover, while the workers serve.
+//! The loop of the main thread: signals, control requests, certificates and takeovers. Other threads serve meanwhile.
 
 use super::certificates::CertificateMonitor;
 use super::identity::FolderIdentity;
@@ -20,29 +20,37 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
-/// The interval at which the certificates folder and the listeners are checked.
+/// The interval between two checks of the certificates folder and the listening sockets.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The reason for which a process stops serving.
+/// The reason for which the process stops serving.
 pub(super) enum ShutdownReason {
-    /// It was told to.
+    /// SIGTERM or SIGINT was received.
     Stopped,
-    /// Another process serves in its place.
+    /// Another process took over and serves.
     Replaced,
 }
 
 /// The signal handlers of the process. They are installed before readiness is announced: a signal may arrive right
-/// after, and an unhandled one would kill the process.
+/// after that, and without a handler it would end the process.
 pub(super) struct Signals {
+    /// SIGHUP: reload the configuration.
     hangup: Signal,
+    /// SIGINT: stop.
     interrupt: Signal,
+    /// SIGUSR1: open the access logs again.
     reopen: Signal,
+    /// SIGTERM: stop.
     terminate: Signal,
+    /// SIGUSR2: start a new process that takes over.
     upgrade: Signal,
 }
 
 impl Signals {
-    /// Installs the handlers. Must be called within the runtime.
+    /// Installs the handlers. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// A handler could not be installed.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -53,7 +61,7 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop.
+    /// Waits for SIGTERM or SIGINT.
     pub(super) async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -62,29 +70,43 @@ impl Signals {
     }
 }
 
-/// A takeover in progress, and whoever waits for its outcome.
+/// A takeover that is in progress.
 struct PendingTakeover<'a> {
+    /// The new process, and the sockets that it gets.
     hand_over: HandOver<'a>,
+    /// The request that waits for the outcome. `None` if a signal or the process itself began the takeover.
     asked: Option<ControlRequest>,
 }
 
-/// The state of the main thread, which handles everything that is not a request.
+/// The state of the main thread, which supervises the proxy while other threads serve.
 pub(super) struct Supervisor<'a> {
     pub(super) args: &'a RunArgs,
+    /// The configuration with which the process was started.
     pub(super) settings: &'a Settings,
+    /// The connection to the service manager.
     pub(super) notifier: &'a Notifier,
     pub(super) process_sandbox: &'a ProcessSandbox,
+    /// The control socket. `None` if there is none.
     pub(super) control: Option<&'a ControlSocket>,
+    /// The proxy and the other sources of the status page.
     pub(super) watched: Arc<StatusSources>,
+    /// The server certificates. `None` if none were configured at the start.
     pub(super) certificates: Option<CertificateMonitor>,
-    /// The folder of certificates.
+    /// The identity of the certificates folder, to detect that it was replaced.
     pub(super) identity: FolderIdentity,
+    /// The listening sockets that the service manager stores across restarts.
     pub(super) store: SocketStore,
+    /// The sites that were switched to maintenance.
     pub(super) switches: Switches,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Handles signals, requests and new certificates until the program stops.
+    /// Handles signals, control requests, certificates and takeovers until the process has to stop, and returns the
+    /// reason. `took_over` is true if the process replaced another one. `requests` are the control requests, if there
+    /// is a socket.
+    ///
+    /// # Errors
+    /// The status page could not be started.
     pub(super) async fn run(
         mut self,
         took_over: bool,
@@ -132,7 +154,11 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the status page.
+    /// Starts the status page, if one is configured. If its address is in use after a takeover, it is retried in the
+    /// background until the predecessor has released it.
+    ///
+    /// # Errors
+    /// The address could not be bound, and the process did not take over.
     async fn serve_status(&self, took_over: bool) -> io::Result<()> {
         let Some(address) = &self.settings.status else { return Ok(()) };
         match status::StatusListener::bind(address).await {
@@ -148,8 +174,9 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Detects a folder of certificates that was mounted or replaced since the sandbox was entered, and warns, once for each.
-    /// Returns whether a takeover helps. `[acme]` writes to the folder, too.
+    /// Detects that another certificates folder was mounted or put in place, which the sandbox does not allow, and logs
+    /// a warning once for each. Only checked if certificates cannot be read, or `[acme]` writes to the folder. Returns
+    /// true if a takeover should follow: only under a service manager, which can follow the new main process.
     fn detect_replaced_folder(&mut self) -> bool {
         let denied = self.certificates.as_ref().is_some_and(CertificateMonitor::has_failed);
         if !self.process_sandbox.is_closed() || !(denied || self.settings.acme.is_some()) {
@@ -166,14 +193,15 @@ impl<'a> Supervisor<'a> {
         follows
     }
 
+    /// Reads the certificates again, if any are configured.
     fn refresh(&mut self) {
         if let Some(certificates) = &mut self.certificates {
             certificates.refresh(Certificates::refresh);
         }
     }
 
-    /// Handles a request of `edge-proxyd reload` or `edge-proxyd maintenance`: answers it, or begins a takeover that answers
-    /// it later. Returns the takeover that is pending afterwards. `None` if there is none.
+    /// Handles a control request of `reload` or `maintenance`: responds to it, or begins a takeover that responds
+    /// later. Returns the takeover that is pending then, or `None`.
     async fn handle_request(
         &mut self,
         pending: Option<PendingTakeover<'a>>,
@@ -202,7 +230,8 @@ impl<'a> Supervisor<'a> {
         pending
     }
 
-    /// Switches a site of the configuration in effect, unless a successor is about to serve. Returns the answer.
+    /// Switches the maintenance of a site, saves it and applies it to the proxy. Refused if `handing_over`, since the
+    /// new process has already read the saved switches. Returns the response.
     fn switch(&mut self, asked: &MaintenanceRequest, handing_over: bool) -> ControlAnswer {
         let refused =
             |line: String, invalid| ControlAnswer { lines: vec![line], invalid, ..ControlAnswer::default() };
@@ -223,8 +252,8 @@ impl<'a> Supervisor<'a> {
         ControlAnswer { ok: true, lines: vec![line], ..ControlAnswer::default() }
     }
 
-    /// Begins a takeover, unless there is one. Returns the takeover that is pending afterwards, or `None` if it could not
-    /// begin.
+    /// Begins a takeover. Refused if one is pending or the new process cannot be started; the failure is logged and
+    /// sent to `asked`. Returns the takeover that is pending then, or `None`.
     async fn hand_over(
         &self,
         pending: Option<PendingTakeover<'a>>,
@@ -249,8 +278,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Completes a takeover, and answers whoever asked for it. Returns the reason to stop, or `None` if the successor does
-    /// not serve.
+    /// Completes a takeover with the outcome `served`, logs it, and responds to the request that waits for it. Returns
+    /// the reason to stop, or `None` if the new process failed, which is then ended, and this process goes on.
     async fn finish(
         &mut self,
         pending: PendingTakeover<'a>,
@@ -277,7 +306,8 @@ impl<'a> Supervisor<'a> {
         Some(ShutdownReason::Replaced)
     }
 
-    /// Reports a takeover that failed.
+    /// Logs and counts a takeover that failed, for the reason `why`, and responds to `asked`. If `goes_on`, another
+    /// takeover is still in progress, and the status of the service is left unchanged.
     async fn fail(&self, why: &str, asked: Option<ControlRequest>, goes_on: bool) {
         self.watched.reloads.record(false);
         let line = format!("{why}; process {} continues to serve", std::process::id());
@@ -292,7 +322,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Ends a successor that does not serve yet, since the whole service is to stop.
+/// Ends the new process of a pending takeover, because the service is to stop. Returns the reason to stop.
 fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     if let Some(pending) = pending {
         pending.hand_over.end();
@@ -300,7 +330,7 @@ fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     ShutdownReason::Stopped
 }
 
-/// Returns the state for the service manager after a reload.
+/// Returns the status of the service after a reload, for the service manager.
 fn status_line(answer: &ControlAnswer) -> String {
     match answer.lines.first() {
         Some(line) if !answer.ok => format!("serving; the last reload was refused: {line}"),
@@ -308,7 +338,10 @@ fn status_line(answer: &ControlAnswer) -> String {
     }
 }
 
-/// Waits until the successor serves, or fails with the reason. Pending forever without a takeover.
+/// Waits until the new process of a takeover serves. Never returns without a takeover.
+///
+/// # Errors
+/// The reason for which the new process does not serve.
 async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
     match pending {
         Some(pending) => pending.hand_over.wait_until_serving().await,
@@ -316,7 +349,7 @@ async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(
     }
 }
 
-/// Waits for the next request, or forever without a control socket.
+/// Waits for the next control request. `None` if the channel is closed. Never returns without a channel.
 async fn next_request(requests: &mut Option<Receiver<ControlRequest>>) -> Option<ControlRequest> {
     match requests {
         Some(requests) => requests.recv().await,
@@ -324,7 +357,7 @@ async fn next_request(requests: &mut Option<Receiver<ControlRequest>>) -> Option
     }
 }
 
-/// Waits for the next tick, or forever without a ticker.
+/// Waits for the next tick. Never returns without a ticker.
 async fn next(ticks: &mut Option<tokio::time::Interval>) {
     match ticks {
         Some(ticks) => drop(ticks.tick().await),
