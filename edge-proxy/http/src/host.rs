@@ -103,7 +103,6 @@ pub enum HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"
-/// The error for a text that is not a valid host pattern.
 )]
 pub struct InvalidHost {
     text: String,
