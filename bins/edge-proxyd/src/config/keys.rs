@@ -56,7 +56,7 @@ pub(super) enum Kind {
     Table(&'static [Key]),
     /// An array of tables, `[[name]]`, each with these keys.
     Tables(&'static [Key]),
-    /// Any text.
+    /// Text without further restrictions.
     Text,
     /// One of these words, as text.
     Word(&'static [&'static str]),

@@ -51,7 +51,7 @@ impl From<Finding> for Problem {
 pub(crate) struct Problems {
     /// The name of the main file.
     pub(crate) file: String,
-    /// The errors.
+    /// The errors, without duplicates.
     pub(crate) list: Vec<Problem>,
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Action {
 /// The handling of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Handling {
-    /// The action.
+    /// The action that is taken.
     pub(super) action: Action,
     /// The settings in effect.
     pub(super) scope: Scope,

@@ -8,9 +8,9 @@ use super::variables::{Variables, bare};
 /// The requests for which the condition of an `if` is true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// All requests.
+    /// All requests, as the condition is always true.
     Always,
-    /// No requests.
+    /// No requests, as the condition is never true.
     Never,
     /// Requests by the client's address. A rule `allows` the addresses for which the condition is true; the first
     /// matching rule decides.

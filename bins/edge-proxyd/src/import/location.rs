@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// The paths that a location matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Matching {
-    /// This path.
+    /// Exactly this path.
     Exact(String),
     /// Paths with this prefix. True with the modifier `^~`: expressions of the same level are not tried.
     Prefix(String, bool),
@@ -35,7 +35,7 @@ pub(super) struct Location {
     /// True if it has a directive such as `proxy_pass`, with which nginx redirects the path of a folder without the
     /// final slash.
     pub(super) completes: bool,
-    /// The directive.
+    /// The `location` directive.
     pub(super) directive: Directive,
 }
 

@@ -12,7 +12,7 @@ const MAX_DIRECTIVES: usize = 100_000;
 /// A directive, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
-    /// The file.
+    /// The name of the file.
     pub(crate) file: Rc<str>,
     /// The line, from 1.
     pub(crate) line: usize,
@@ -27,11 +27,11 @@ pub(crate) struct Directive {
 /// An error in a configuration file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParseError {
-    /// The file.
+    /// The name of the file.
     pub(crate) file: Rc<str>,
     /// The line, from 1.
     pub(crate) line: usize,
-    /// The error.
+    /// The description of the error.
     pub(crate) what: String,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<V
 enum Token {
     /// A word, without quotes and escapes.
     Word(String),
-    /// A semicolon.
+    /// A semicolon, which ends a directive.
     End,
     /// An opening brace.
     Open,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 /// Whether edge-proxyd accepts a password file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
-    /// It does.
+    /// edge-proxyd accepts every hash in the file.
     Taken,
-    /// It does not: the users whose hashes are not accepted, each with the scheme, or another error.
+    /// edge-proxyd rejects the file: the users whose hashes are not accepted, each with the scheme, or another error.
     Refused(String),
     /// The file does not exist here or cannot be read.
     Unknown,

@@ -6,7 +6,7 @@ const MAX_ALTERNATIVES: usize = 64;
 /// A part of an alternative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    /// These characters.
+    /// Exactly these characters.
     Text(String),
     /// Any characters, or none.
     Any,

@@ -12,7 +12,7 @@ const MAX_RANGES: usize = 512;
 pub(super) struct Rule {
     /// True for `allow`, false for `deny`.
     pub(super) allows: bool,
-    /// The addresses.
+    /// The addresses to which the rule applies.
     pub(super) range: IpNet,
 }
 

@@ -14,14 +14,14 @@ use std::collections::BTreeSet;
 pub(super) enum Paths {
     /// Paths that begin with this text.
     Begins(String),
-    /// This path.
+    /// Exactly this path.
     Exact(String),
 }
 
-/// A route.
+/// A route of a converted site.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
-    /// The paths.
+    /// The paths of the route.
     pub(super) paths: Paths,
     /// The handling of requests for them.
     pub(super) handling: Handling,
@@ -123,7 +123,7 @@ struct Patterns<'l, 'f> {
     before: Vec<Pattern<'l>>,
     /// The locations by regular expression.
     expressions: Vec<Pattern<'l>>,
-    /// All locations.
+    /// All locations of the server.
     locations: &'l [Location],
     /// The function that compares handlings.
     effect: &'f EffectOf<'f>,

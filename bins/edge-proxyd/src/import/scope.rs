@@ -25,7 +25,7 @@ pub(super) struct Scope {
     pub(super) hidden: Vec<String>,
     /// `auth_basic`. `None` if it is off.
     pub(super) realm: Option<String>,
-    /// `auth_basic_user_file`.
+    /// `auth_basic_user_file`, the password file.
     pub(super) users: Option<Directive>,
     /// `auth_request`, whose argument is the URI of a location. `None` if it is off.
     pub(super) auth_request: Option<Directive>,

@@ -15,14 +15,14 @@ pub(super) struct Server {
     pub(super) directive: Directive,
     /// The addresses on which it listens.
     pub(super) listens: Vec<Listen>,
-    /// Its names.
+    /// The names of its `server_name` directives.
     pub(super) names: Names,
 }
 
 /// A site of the converted configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
-    /// The hosts.
+    /// The hosts that the site serves.
     pub(super) hosts: Vec<String>,
     /// The indices of its listeners.
     pub(super) listeners: Vec<usize>,

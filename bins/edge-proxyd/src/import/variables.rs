@@ -1,4 +1,4 @@
-//! Variables: `set`, `map` and `geo`, as far as their values do not depend on a request.
+//! Variables by `set`, `map` and `geo`, as far as their values do not depend on the request.
 
 use super::parse::Directive;
 use super::ranges::net_of;
@@ -6,40 +6,49 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The constants of a request that are known before it arrives.
+/// Values of a request that are known before it arrives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
-    /// The requested host, unless it is one of many.
+    /// The host. `None` if the server has it by a wildcard.
     pub(super) host: Option<String>,
-    /// The first name of the server.
+    /// The first name of the server, the value of `$server_name`.
     pub(super) server_name: String,
-    /// True over TLS.
+    /// True if the listener uses TLS.
     pub(super) tls: bool,
     /// The port of the listener.
     pub(super) port: u16,
 }
 
-/// A `map` block: the variable it reads, and its entries.
+/// A `map` block.
 #[derive(Debug, Default)]
 struct Mapping {
+    /// The text from which the value depends, such as `$host`.
     source: String,
+    /// The entries, as pairs of text or pattern, and value.
     entries: Vec<(String, String)>,
+    /// The value if no entry matches. Empty if none is given.
     default: String,
 }
 
-/// A `geo` block: values by ranges of the client's address.
+/// A `geo` block on the client's address.
 #[derive(Debug, Default)]
 pub(super) struct GeoBlock {
+    /// The ranges, with their values. The most specific one that has the address counts.
     pub(super) ranges: Vec<(IpNet, String)>,
+    /// The value for other addresses. Empty if none is given.
     pub(super) default: String,
 }
 
-/// The variables in effect at a place of the file.
+/// The variables in effect at a place of the configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
+    /// The values of `set`, by the name of the variable without `$`. They may have variables that are not known.
     set: BTreeMap<String, String>,
+    /// The `map` blocks, by the name of the variable that they define.
     maps: Rc<BTreeMap<String, Mapping>>,
+    /// The `geo` blocks, by the name of the variable that they define.
     geo_blocks: Rc<BTreeMap<String, GeoBlock>>,
+    /// The values of the host and listener for which the configuration is evaluated.
     pub(super) context: Context,
 }
 
@@ -66,20 +75,20 @@ impl Variables {
         Self { maps: Rc::new(maps), geo_blocks: Rc::new(geo_blocks), ..Self::default() }
     }
 
-    /// Sets a variable to a text, whose variables are replaced by what is known of them now.
+    /// Sets a variable to a text, whose known variables are replaced by their values.
     pub(super) fn set(&mut self, name: &str, text: &str) {
         let value = self.expand(text);
         self.set.insert(bare(name), value);
     }
 
-    /// Marks a variable whose value depends on the request.
+    /// Marks a variable as unknown, because its value depends on the request.
     pub(super) fn forget(&mut self, name: &str) {
         let name = bare(name);
         let unknown = format!("${name}");
         self.set.insert(name, unknown);
     }
 
-    /// Returns the `geo` block that defines a variable. `None` if there is none, or `set` has assigned the variable.
+    /// Returns the `geo` block that defines a variable. `None` if there is none, or `set` has changed the variable.
     pub(super) fn geo(&self, variable: &str) -> Option<&GeoBlock> {
         let name = bare(variable);
         if self.set.contains_key(&name) {
@@ -88,23 +97,25 @@ impl Variables {
         self.geo_blocks.get(&name)
     }
 
-    /// Replaces the variables whose values are known; the others stay as they are written.
+    /// Returns a text with known variables replaced by their values. Others remain as written.
     pub(super) fn expand(&self, text: &str) -> String {
         replace_variables(text, &|name| self.value(name, 0))
     }
 
-    /// Replaces the variables whose values are known, and those of this host and listener.
+    /// Returns a text with known variables replaced by their values, including those of the host and listener.
     pub(super) fn constant(&self, text: &str) -> String {
         replace_variables(&self.expand(text), &|name| self.of_context(name))
     }
 
-    /// Returns the entries of a `map` of the TLS server name, as names and targets, and its default. `None` if the variable
-    /// is not defined by such a map.
+    /// Returns the entries of the `map` from `$ssl_preread_server_name` that defines a variable, as pairs of name and
+    /// value, and its default. `None` if there is no such map.
     pub(super) fn by_server_name(&self, variable: &str) -> Option<(&[(String, String)], &str)> {
         let map = self.maps.get(&bare(variable))?;
         (map.source == "$ssl_preread_server_name").then_some((&map.entries, map.default.as_str()))
     }
 
+    /// Returns the value of a variable of the host and listener. `None` if it is another, or its value depends on the
+    /// request.
     fn of_context(&self, name: &str) -> Option<String> {
         let context = &self.context;
         let text = |text: &str| Some(text.to_owned());
@@ -119,6 +130,8 @@ impl Variables {
         }
     }
 
+    /// Returns the value of a variable by `set` or `map`. `None` if it is not known. `depth` is the nesting of maps, of
+    /// which 4 are followed.
     fn value(&self, name: &str, depth: u8) -> Option<String> {
         if let Some(value) = self.set.get(name) {
             return Some(value.clone());
@@ -137,7 +150,8 @@ impl Variables {
 }
 
 impl Mapping {
-    /// Returns the value for a text. Patterns make it unknown, unless a name is found before them.
+    /// Returns the value for a text, which is compared without regard to case. `None` if no entry has exactly this
+    /// text, but entries with patterns may match it.
     fn find(&self, text: &str) -> Option<String> {
         let exact = self.entries.iter().find(|(key, _)| key.eq_ignore_ascii_case(text));
         if let Some((_, value)) = exact {
@@ -151,6 +165,7 @@ impl Mapping {
     }
 }
 
+/// Reads a `map` block from `source`.
 fn mapping(source: &str, block: &[Directive]) -> Mapping {
     let mut map = Mapping { source: source.to_owned(), ..Mapping::default() };
     for entry in block {
@@ -163,7 +178,7 @@ fn mapping(source: &str, block: &[Directive]) -> Mapping {
     map
 }
 
-/// Reads a `geo` block. `None` if it is of another address, or not understood in full.
+/// Reads a `geo` block. `None` if an entry is not a range of addresses.
 fn parse_geo(block: &[Directive]) -> Option<GeoBlock> {
     let mut found = GeoBlock::default();
     for entry in block {
@@ -180,7 +195,8 @@ pub(super) fn bare(name: &str) -> String {
     name.trim_start_matches('$').trim_matches(['{', '}']).to_owned()
 }
 
-/// Replaces each variable in a text for which `value` returns one. It stays as it is if that is `None`.
+/// Returns a text in which each variable is replaced by what `value` returns for its name. With `None`, it remains as
+/// written.
 fn replace_variables(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;

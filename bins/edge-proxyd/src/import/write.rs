@@ -1,4 +1,4 @@
-//! Writer for the converted configuration.
+//! The text of the converted configuration.
 
 use super::EdgeConfig;
 use super::differs;
@@ -11,6 +11,7 @@ use super::sites::{Plain, Site};
 use super::upstream::Upstream;
 use std::net::IpAddr;
 
+/// Returns the configuration as TOML, with the differences in default behaviour as comments.
 pub(super) fn text(edge: &EdgeConfig) -> String {
     let mut out = String::from("# Imported from nginx.\n");
     let mut line = |text: &str| {
@@ -66,7 +67,7 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
     out
 }
 
-/// Writes the logs of sites. `names` are those of the sites, in their order.
+/// Writes the section `[log]`. `names` are the names of the sites, in their order.
 fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
     let own = |(site, name): (&Site, &String)| {
         site.body.log.as_ref().map(|file| format!("{} = {}", quoted(name), quoted(file)))
@@ -77,13 +78,13 @@ fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
     }
 }
 
-/// Returns the port of redirects to HTTPS, if it is not the default.
+/// Returns the port to which plain HTTP is redirected. `None` for the default, 443, or without TLS.
 fn https_port(listens: &[Listen]) -> Option<u16> {
     let ports = || listens.iter().filter(|listen| listen.tls).map(|listen| listen.address.port());
     if ports().any(|port| port == 443) { None } else { ports().next() }
 }
 
-/// Returns the name of a listener, by which sites refer to it.
+/// Returns a name for a listener, from the scheme, the address and the port, such as `https-8443`.
 fn name(listen: &Listen, scheme: &str) -> String {
     let ip = listen.address.ip();
     let usual = if scheme == "http" { 80 } else { 443 };
@@ -97,11 +98,13 @@ fn name(listen: &Listen, scheme: &str) -> String {
     format!("{scheme}{at}{port}")
 }
 
+/// Returns the scheme of URLs for a listener.
 pub(super) fn scheme(listen: &Listen) -> &'static str {
     if listen.tls { "https" } else { "http" }
 }
 
-/// Returns the positions of listeners that are written as one.
+/// Returns groups of listener indices. The listeners of a group differ only in their address, and are written as one
+/// `[[listen]]`.
 fn groups(edge: &EdgeConfig) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let sites = |l: usize| edge.sites.iter().map(move |site| site.listeners.contains(&l)).collect::<Vec<_>>();
@@ -122,13 +125,13 @@ fn groups(edge: &EdgeConfig) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Returns the name of a listener as it is written.
+/// Returns the name of the `[[listen]]` that contains the listener with this index.
 fn name_at(edge: &EdgeConfig, l: usize) -> String {
     let first = groups(edge).into_iter().find(|group| group.contains(&l)).map_or(l, |group| group[0]);
     name(&edge.listens[first], scheme(&edge.listens[first]))
 }
 
-/// Writes the listeners: those that differ in their address only are one.
+/// Writes the listeners of HTTP, and those that forward TCP.
 fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     for group in groups(edge) {
         let first = &edge.listens[group[0]];
@@ -177,7 +180,7 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     }
 }
 
-/// Returns whether listeners need names, since there is a site that is not at all of them.
+/// Returns true if listeners need names, because a site has to be bound to some of them.
 fn needs_names(edge: &EdgeConfig) -> bool {
     edge.forwarded.iter().any(|one| one.upstream.is_none())
         || edge
@@ -186,13 +189,15 @@ fn needs_names(edge: &EdgeConfig) -> bool {
             .any(|site| site.listeners.len() < edge.listens.len() && !is_everywhere(edge, site))
 }
 
-/// Returns whether a site may leave out `listen`: it refuses plain HTTP, and is at every listener with TLS.
+/// Returns true if a site can leave out `listen`: it is on every listener, or only missing on those without TLS, where
+/// it would reject plain HTTP anyway.
 fn is_everywhere(edge: &EdgeConfig, site: &Site) -> bool {
     let at = |l: usize| site.listeners.contains(&l);
     (0..edge.listens.len())
         .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
 }
 
+/// Writes the address lists.
 fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
     if !lists.allow.is_empty() {
         line(&format!("allow = {}", list(&lists.allow)));
@@ -202,7 +207,7 @@ fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
     }
 }
 
-/// Writes the name of a site if its first host is the name of another.
+/// Writes the name of a site if its first host, the default, is already in `names`, and appends the name to `names`.
 fn write_name(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String>) {
     let Some(first) = hosts.first() else { return };
     let mut name = first.clone();
@@ -217,6 +222,7 @@ fn write_name(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<Str
     names.push(name);
 }
 
+/// Writes a site and its routes.
 fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut Vec<String>) {
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
     write_name(line, &site.hosts, names);
@@ -255,8 +261,8 @@ fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut
     }
 }
 
-/// Returns the key by which letter case counts, for a route that lets in more than the routes around it: spelt otherwise, its
-/// path is another for nginx, and guarded by those. `None` if the route needs no such key.
+/// Returns the key `case = "exact"` for a route that admits more clients than the routes to which nginx would give its
+/// path in another spelling. `None` if the route does not need the key.
 fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRoute) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
     let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
@@ -266,7 +272,7 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     let is_open = |around: &PathlessRoute| {
         around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
     };
-    // HttpContext every spelling there is the longest of the routes without letters of their own; around some of them are those
+    // Every spelling is covered by the longest of the routes without letters of their own; some spellings are covered by those
     // that are the beginning of such a spelling.
     let (mut always, mut sometimes): (Option<(usize, &PathlessRoute)>, Vec<&PathlessRoute>) =
         (None, Vec::new());
@@ -290,7 +296,8 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     (!open).then(|| "case = \"exact\"".into())
 }
 
-/// Returns the keys that all forwarding routes of a site have, and that mean the same in the site.
+/// Returns the keys that all forwarding routes of a site have, and that have the same meaning in the site. Empty if
+/// there is only one such route.
 fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     let forwards = |one: &PathlessRoute| one.keys.iter().any(|key| key.starts_with("upstream = "));
     let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));
@@ -302,11 +309,13 @@ fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     first.keys.iter().filter(of_request).filter(common).cloned().collect()
 }
 
+/// Writes the comments and keys of a route.
 fn keys(line: &mut impl FnMut(&str), one: &PathlessRoute) {
     one.comments.iter().for_each(|comment| line(&format!("# {comment}")));
     one.guard.iter().chain(&one.keys).for_each(|key| line(key));
 }
 
+/// Writes an upstream.
 fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
     line(&format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
     if !upstream.backups.is_empty() {

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+/// Appends the line of a request, including its line feed. A request without a response has the status 444.
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     begin(line.time, line.client, out);
     escape(line.method.as_bytes(), out);
@@ -19,7 +20,8 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"\n");
 }
 
-/// Writes a line for a connection without a request: `what`, a name and a word stand in the place of the request.
+/// Appends the line of a connection without a request, including its line feed. The three words of `what` stand in
+/// place of the request. `sent` are bytes; a status of `None` is written as `-`.
 pub(super) fn connection(
     (time, client): (SystemTime, IpAddr),
     what: [&str; 3],
@@ -38,7 +40,7 @@ pub(super) fn connection(
     let _ = writeln!(out, "\" {status} {sent} \"-\" \"-\"");
 }
 
-/// Appends the part of a line before the request, up to its quotation mark.
+/// Appends the beginning of a line, up to the quotation mark before the request.
 fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
     let date = Date::new(time);
     let _ = write!(
@@ -53,7 +55,7 @@ fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
     );
 }
 
-/// Appends text, with characters that could end a part or a line as `\xNN`.
+/// Appends text, with quotation marks, backslashes, control characters and bytes above 0x7e as `\xNN`.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {

@@ -1,4 +1,4 @@
-//! The lines of connections: forwarded byte for byte, or rejected before a request.
+//! The log lines of connections without requests: forwarded as TCP, or rejected.
 
 use super::time::Date;
 use super::{Format, combined, json};
@@ -6,8 +6,8 @@ use edge_proxy::{ConnectionRejected, ForwardRecord, Reason};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// Returns the line of a connection that was forwarded, including its line feed. In the combined format the request is
-/// `FORWARD UPSTREAM REASON`.
+/// Returns the line of a forwarded connection, including its line feed. In the combined format, `FORWARD UPSTREAM
+/// REASON` stands in place of the request.
 pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Format) -> Vec<u8> {
     let reason = record.reason.map(Reason::as_str);
     if format == Format::Combined {
@@ -37,12 +37,17 @@ pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Fo
     line(&object)
 }
 
-/// A connection that was rejected.
+/// A connection that was rejected before a request.
 pub(super) struct RejectedConnection<'a> {
+    /// The address of the peer.
     peer: SocketAddr,
+    /// The local address of the connection.
     listener: SocketAddr,
+    /// The server name in the ClientHello. `None` if there is none, or it was not read.
     sni: Option<&'a str>,
+    /// True for QUIC, false for TCP.
     quic: bool,
+    /// The code of the reason.
     reason: &'static str,
 }
 
@@ -54,8 +59,8 @@ impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
 }
 
 impl RejectedConnection<'_> {
-    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON` or
-    /// `QUIC NAME REASON`, and the status is 444, that of a request without a response.
+    /// Returns the line, including its line feed. In the combined format, `TCP NAME REASON` or `QUIC NAME REASON`
+    /// stands in place of the request, and the status is 444.
     pub(super) fn line(&self, time: SystemTime, format: Format) -> Vec<u8> {
         let Self { peer, listener, sni, quic, reason } = self;
         if format == Format::Combined {
@@ -75,6 +80,7 @@ impl RejectedConnection<'_> {
     }
 }
 
+/// Returns a value as a line of JSON, including its line feed.
 fn line(value: &serde_json::Value) -> Vec<u8> {
     let mut line = json::escaped_json(value);
     line.push(b'\n');

@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::io;
 
+/// The object of a request. Its fields are the keys, in this order.
 #[derive(Serialize)]
 struct Object<'a> {
     time: String,
@@ -35,6 +36,7 @@ struct Object<'a> {
     user_agent: Option<Cow<'a, str>>,
 }
 
+/// Appends the line of a request, including its line feed.
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let object = Object {
         time: Date::new(line.time).to_string(),
@@ -65,7 +67,8 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Returns the extensions of a PROXY header as an object, without those that the header did not have.
+/// Returns the extensions of a PROXY header as an object with the keys that the header has. The common name is included
+/// only if the sender verified the certificate.
 pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     let text =
         |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -86,12 +89,13 @@ pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     object.into()
 }
 
-/// A formatter that writes JSON in one line. It escapes every character that a terminal acts upon or that hides the order of
-/// text, and writes numbers without exponents, which many readers of logs do not know.
+/// A formatter for JSON on one line. It escapes characters that terminals interpret or that change the order or
+/// visibility of text, and writes numbers without exponents, which many log readers do not understand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EscapingFormatter;
 
-/// Returns whether a character is displayed differently: C1 controls, and marks that change direction.
+/// Returns true if a character could disguise other text: C1 controls, invisible characters, and marks that change the
+/// direction of text.
 const fn is_unsafe(c: char) -> bool {
     matches!(
         c,
@@ -129,7 +133,7 @@ impl serde_json::ser::Formatter for EscapingFormatter {
     }
 }
 
-/// Serializes a value by [`EscapingFormatter`], in one line without a line feed.
+/// Returns a value as JSON by [`EscapingFormatter`], on one line without a line feed.
 pub(super) fn escaped_json(value: &serde_json::Value) -> Vec<u8> {
     let mut out = Vec::new();
     // Into memory: it does not fail.

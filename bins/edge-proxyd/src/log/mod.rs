@@ -1,4 +1,4 @@
-//! The access log: one line per request, as JSON or in the combined format.
+//! The access log: one line per request, as JSON, in the combined format, or by a template.
 
 mod combined;
 mod connection;
@@ -14,10 +14,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// A format of the access log's lines.
+/// The format of lines in the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// The NCSA combined format, which most log readers know.
+    /// The NCSA combined format, which most log readers understand.
     Combined,
     /// One JSON object per line.
     #[default]
@@ -27,6 +27,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// Returns the word for the format in the configuration.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Combined => "combined",
@@ -41,47 +42,63 @@ impl Format {
 pub(crate) struct LogSettings {
     /// The format of lines.
     pub(crate) format: Format,
-    /// The file of the log. `None` is standard output.
+    /// The path of the log file. `None` for standard output.
     pub(crate) file: Option<PathBuf>,
     /// True if rejected connections are logged too.
     pub(crate) rejected: bool,
-    /// The format of requests, in place of `format`.
+    /// The template for the lines of requests. `None` for `format`.
     pub(crate) template: Option<Template>,
-    /// The files of sites that have their own, by name.
+    /// The names of sites with a log file of their own, and its path.
     pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
-/// The values of one request that a log line is made of.
+/// The values of a request for its log line.
 pub(crate) struct LogRecord<'a> {
+    /// The time at which the request ended.
     pub(crate) time: SystemTime,
+    /// The client's address, as restored from trusted proxies.
     pub(crate) client: IpAddr,
+    /// The address of the connection's peer.
     pub(crate) peer: SocketAddr,
     pub(crate) method: &'a str,
+    /// The host of the request, with its port if it has one.
     pub(crate) authority: &'a str,
+    /// The request target: path and query.
     pub(crate) target: &'a str,
+    /// The HTTP version of the request.
     pub(crate) version: &'a str,
-    /// The version and cipher suite of TLS.
+    /// The version and cipher suite of TLS. `None` for plain HTTP.
     pub(crate) tls: Option<edge_proxy::TlsParameters>,
-    /// The status; `None` if the client got no response.
+    /// The status of the response. `None` if the client got no response.
     pub(crate) status: Option<u16>,
+    /// The bytes of content received from the client.
     pub(crate) received: u64,
+    /// The bytes of content sent to the client.
     pub(crate) sent: u64,
+    /// The time from the request to the end of its response.
     pub(crate) duration: Duration,
+    /// The name of the site. `None` if no site serves the host.
     pub(crate) site: Option<&'a str>,
+    /// The upstream to which the request was forwarded. `None` if it was not forwarded.
     pub(crate) upstream: Option<&'a str>,
+    /// The code of the reason for a rejection or abort. `None` otherwise.
     pub(crate) reason: Option<&'a str>,
-    /// The failure of the upstream in words.
+    /// The description of the upstream's failure. `None` if it did not fail.
     pub(crate) error: Option<&'a str>,
+    /// True if the request arrived in early data (0-RTT).
     pub(crate) early: bool,
-    /// The description of the connection in its PROXY header.
+    /// The extensions of the PROXY header. `None` if the connection had none.
     pub(crate) proxy_header: Option<&'a edge_http::proxy_protocol::Extensions>,
+    /// The request identifier. `None` if requests have none.
     pub(crate) request_id: Option<&'a str>,
+    /// The field `Referer`. `None` without it.
     pub(crate) referer: Option<&'a [u8]>,
+    /// The field `User-Agent`. `None` without it.
     pub(crate) user_agent: Option<&'a [u8]>,
 }
 
 impl LogRecord<'_> {
-    /// Appends the line, including its line feed.
+    /// Appends the line of the request in this format, including its line feed. Nothing for [`Format::Off`].
     pub(crate) fn write(&self, format: Format, out: &mut Vec<u8>) {
         match format {
             Format::Combined => combined::write(self, out),

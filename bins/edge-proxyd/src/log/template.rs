@@ -1,11 +1,11 @@
-//! A format of the owner's own: text with the names of fields in braces.
+//! Log formats of the administrator: text with the names of fields in braces.
 
 use super::LogRecord;
 use super::combined::escape;
 use super::time::Date;
 use std::io::Write;
 
-/// The fields that a template may name.
+/// The names of the fields that a template may have.
 pub(crate) const FIELDS: &[&str] = &[
     "authority",
     "client",
@@ -30,20 +30,21 @@ pub(crate) const FIELDS: &[&str] = &[
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
+    /// Text that is written as it is.
     Text(String),
-    /// A field, by its position in the list.
+    /// A field, by its index in [`FIELDS`].
     Field(usize),
 }
 
-/// The format of a line as the configuration writes it: text and fields.
+/// A log format: text and fields, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Part>);
 
 impl Template {
-    /// Parses a template: `{name}` is a field, `{{` and `}}` are braces.
+    /// Parses a template: `{name}` is a field, `{{` and `}}` stand for braces.
     ///
     /// # Errors
-    /// An unknown field, a brace without its other one, or a control character, in words.
+    /// The text is empty or has control characters, a brace is not closed, or a field does not exist.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.chars().any(char::is_control) {
             return Err(
@@ -80,7 +81,7 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Appends the line of a request, including its line feed. What clients send is escaped as in the combined format; a field
+    /// Appends the line of a request, including its line feed. Values are escaped as in the combined format; a field
     /// without a value is `-`.
     pub(super) fn write(&self, line: &LogRecord<'_>, out: &mut Vec<u8>) {
         for part in &self.0 {
@@ -93,6 +94,7 @@ impl Template {
     }
 }
 
+/// Appends the escaped value of a field, or `-` if it is missing or empty.
 fn value(field: &str, line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let number = |n: u64| n.to_string();
     let text: Option<String> = match field {

@@ -1,11 +1,13 @@
-//! Calendar dates in UTC.
+//! Calendar dates and times in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The parts of a date and time.
+/// A date and time in UTC, in parts.
 pub(super) struct Date {
     pub(super) year: u64,
+    /// The month, from 1.
     pub(super) month: usize,
+    /// The day of the month, from 1.
     pub(super) day: u64,
     pub(super) hour: u64,
     pub(super) minute: u64,
@@ -14,7 +16,7 @@ pub(super) struct Date {
 }
 
 impl Date {
-    /// Splits a time into its parts; times before 1970 become 1970.
+    /// Converts a time. Times before 1970 become the beginning of 1970.
     pub(super) fn new(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -36,13 +38,13 @@ impl Date {
         }
     }
 
-    /// Returns the English abbreviation of the month.
+    /// Returns the English abbreviation of the month, such as `Jan`.
     pub(super) const fn month_name(&self) -> &'static str {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][self.month - 1]
     }
 }
 
-/// `2026-11-06T21:20:00.123Z` (RFC 3339)
+/// Formats the date as in RFC 3339, such as `2026-11-06T21:20:00.123Z`.
 impl std::fmt::Display for Date {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { year, month, day, hour, minute, second, millisecond } = self;

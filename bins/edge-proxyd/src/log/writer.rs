@@ -1,5 +1,5 @@
-//! The writer of the log. Workers format lines; a separate thread writes them, so that a slow disk never slows a
-//! request.
+//! The writer of the access log. Workers format lines and queue them; a thread for each file writes them, so that a
+//! slow disk does not delay requests.
 
 use super::{Format, LogRecord, LogSettings, Template, connection};
 use crate::journal;
@@ -16,33 +16,38 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
-/// The longest queue of lines. Further lines are dropped and counted.
+/// The largest number of lines in a queue. Further lines are dropped and counted.
 const QUEUE_CAPACITY: usize = 8192;
 
-/// The access log: formats records and queues their lines, for all files that the settings name.
+/// The access log: formats records, and queues their lines for the log file or that of their site.
 pub(crate) struct Writer {
+    /// The format of lines.
     format: Format,
-    /// The format of requests, in place of `format`.
+    /// The template for the lines of requests. `None` for `format`.
     template: Option<Template>,
+    /// True if rejected connections are logged too.
     rejected: bool,
+    /// The queue of the log file, or of standard output.
     log: Queue,
-    /// The logs of sites that have their own, by name.
+    /// The queues of sites with a log file of their own, by the name of the site.
     sites: BTreeMap<String, Queue>,
 }
 
-/// A queue of lines, which a thread of its own writes to one file.
+/// A queue of lines, which a thread writes to a file or standard output.
 struct Queue {
+    /// The sender of lines to the thread.
     lines: SyncSender<Vec<u8>>,
+    /// The number of lines that were dropped or could not be written.
     lost: Arc<AtomicU64>,
-    /// Set when the file must be reopened after it was renamed.
+    /// Tells the thread to open the file again before it writes the next lines.
     reopen: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Opens the log. Without a file, lines go to standard output.
+    /// Opens the log files and starts their threads. Without a file, lines go to standard output.
     ///
     /// # Errors
-    /// A file cannot be opened; the error names it.
+    /// A file could not be opened, or a thread not started. The message begins with the path.
     pub(crate) fn open(settings: &LogSettings) -> io::Result<Self> {
         let open = |file: Option<&Path>| {
             Queue::open(file).map_err(|why| {
@@ -60,26 +65,29 @@ impl Writer {
         })
     }
 
+    /// Returns all queues.
     fn queues(&self) -> impl Iterator<Item = &Queue> {
         std::iter::once(&self.log).chain(self.sites.values())
     }
 
-    /// Reopens the files before the next line; a renamed file is left alone.
+    /// Opens the log files again, after they were renamed for rotation.
     pub(crate) fn reopen(&self) {
         self.queues().for_each(Queue::reopen);
     }
 
-    /// Returns the number of lines lost because the disk was too slow or full.
+    /// Returns the number of lines that were dropped because a queue was full, or that could not be written.
     pub(crate) fn lost(&self) -> u64 {
         self.queues().map(|queue| queue.lost.load(Ordering::Relaxed)).sum()
     }
 
+    /// Queues a line for the log file, or for standard output.
     fn send(&self, line: Vec<u8>) {
         self.log.send(line);
     }
 }
 
 impl Queue {
+    /// Opens the file, or standard output without one, and starts the thread that writes to it.
     fn open(file: Option<&Path>) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(QUEUE_CAPACITY);
@@ -92,12 +100,14 @@ impl Queue {
         Ok(Self { lines, lost, reopen })
     }
 
+    /// Tells the thread to open the file again.
     fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
         // An empty line wakes the thread and writes nothing.
         self.send(Vec::new());
     }
 
+    /// Queues a line. If the queue is full, the line is dropped and counted.
     fn send(&self, line: Vec<u8>) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +115,8 @@ impl Queue {
     }
 }
 
-/// Writes queued lines in batches.
+/// Writes queued lines in batches until the senders are dropped. Failures are logged once, and the lines counted as
+/// lost.
 fn write(
     lines: &Receiver<Vec<u8>>,
     file: Option<File>,
@@ -152,33 +163,40 @@ fn write(
     }
 }
 
-/// An output that may fail for a while, as on a full disk. A line is in it whole, or is counted as lost.
+/// An output that may fail for a while, such as a file on a full disk. A line is either in it as a whole, or counted as
+/// lost.
 struct Log<W> {
+    /// The file or stream to which lines are written.
     out: W,
-    /// The last line was cut off: the next one begins on a line of its own.
+    /// True if the end of the last line could not be written, so that a line feed comes before the next line.
     cut: bool,
-    /// Lines that were lost since it failed, while it fails.
+    /// The number of lines that were lost since the output failed. `None` while it works.
     failing: Option<u64>,
 }
 
-/// The outcome of writing a batch of lines: the number lost, and whether the output began to fail or to work again.
+/// The outcome of writing a batch of lines.
 struct WriteOutcome {
+    /// The number of lines that were lost.
     lost: u64,
+    /// The change, if the output has just failed or recovered.
     turn: Option<LogTransition>,
 }
 
-/// A change between writing and failing.
+/// A change of an output.
 enum LogTransition {
+    /// It has failed, with this error.
     Failed(io::Error),
-    /// After so many lines were lost.
+    /// It works again, after this number of lines was lost.
     Recovered(u64),
 }
 
 impl<W: Write> Log<W> {
+    /// Creates an output that works.
     const fn new(out: W) -> Self {
         Self { out, cut: false, failing: None }
     }
 
+    /// Writes a batch of lines.
     fn write(&mut self, batch: &[u8]) -> WriteOutcome {
         if batch.is_empty() {
             return WriteOutcome { lost: 0, turn: None };
@@ -206,7 +224,8 @@ impl<W: Write> Log<W> {
         WriteOutcome { lost, turn }
     }
 
-    /// Writes as much as it can. Returns how much that was, and why it was not all.
+    /// Writes as much of a batch as possible. Returns the number of bytes written, and the error if they are not all,
+    /// or could not be flushed.
     fn attempt(&mut self, batch: &[u8]) -> (usize, Option<io::Error>) {
         while self.cut {
             match self.out.write(b"\n") {
@@ -233,8 +252,8 @@ impl<W: Write> Log<W> {
     }
 }
 
-/// Formats the change of a target, such as ``upstream `git`: 127.0.0.1:3000 is not used for 10s after failures in a row:
-/// connection refused``.
+/// Returns the message about a change of a target, such as ``upstream `git`: 127.0.0.1:3000 is not used for 10s after
+/// failures in a row: connection refused``.
 fn target_line(event: &TargetEvent<'_>) -> String {
     let change = match event.change {
         TargetChange::Ejected(time) => format!("is not used for {time:?} after failures in a row"),

@@ -1,4 +1,4 @@
-//! The client: asks one request from one address, over plain TCP, TLS or QUIC.
+//! The client: sends one request from one address over TCP, TLS or QUIC.
 
 use super::job::{ClientCertificateKind, LINE, Probe, ReceivedRequest, Reply, Version};
 use super::modern;
@@ -15,21 +15,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for an answer.
+/// The longest wait for a connection, for each read, and for an exchange over HTTP/2 or HTTP/3.
 pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait for an answer to content that is announced and never sent: who wants it waits too.
+/// The longest wait for each read if the request announces content that is never sent, so that a server that needs the
+/// content waits too.
 const NO_CONTENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The settings of clients, by the certificate that they show.
+/// The TLS configurations of clients, by the certificate that they present.
 pub(super) struct Clients {
+    /// The configuration without a certificate.
     without: Arc<ClientConfig>,
+    /// The configuration with a certificate of the authority that the servers trust.
     known: Arc<ClientConfig>,
+    /// The configuration with a certificate of another authority.
     foreign: Arc<ClientConfig>,
+    /// The configuration with a certificate that the trusted authority has revoked.
     revoked: Arc<ClientConfig>,
 }
 
-/// Sends a request as the client of a probe, and returns the reply. It is the default if none comes.
+/// Sends the request of a probe, and returns the reply. The default reply stands for a connection that fails or ends
+/// without one.
 pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     let tls = match request.certificate {
         None => &clients.without,
@@ -46,7 +52,7 @@ pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     reply.unwrap_or_default()
 }
 
-/// Sends a line to a service of raw TCP, and returns what the service received. `None` if the connection fails.
+/// Sends [`LINE`] to a service of raw TCP, and returns what the service received. `None` if the exchange fails.
 fn exchange_line(mut stream: TcpStream) -> Option<Reply> {
     stream.write_all(format!("{LINE}\n").as_bytes()).ok()?;
     let mut got = String::new();
@@ -55,7 +61,7 @@ fn exchange_line(mut stream: TcpStream) -> Option<Reply> {
     Some(Reply { service: Some(ReceivedRequest { name, line, fields: Vec::new() }), ..Reply::default() })
 }
 
-/// Connects from the client address of a request to its server. `None` if that fails.
+/// Opens a TCP connection from the client address of a probe to its server. `None` if that fails.
 fn connect(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
@@ -69,6 +75,8 @@ fn connect(request: &Probe) -> Option<TcpStream> {
     Some(stream)
 }
 
+/// Sends the request of a probe over a connection, with a PROXY header and TLS if the probe has them. `None` if the
+/// exchange fails.
 fn answer(request: &Probe, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Option<Reply> {
     if request.proxied {
         let family = if request.from.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -88,6 +96,7 @@ fn answer(request: &Probe, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Op
     exchange(request, StreamOwned::new(connection, stream))
 }
 
+/// Sends the request of a probe as HTTP/1.1, and returns the reply. `None` if the exchange fails.
 fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, request.host);
     for (name, value) in &request.fields {
@@ -130,11 +139,13 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     Some(reply)
 }
 
+/// Returns true if a probe tells the recorder how to respond.
 fn asks_for_an_answer(request: &Probe) -> bool {
     request.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(ANSWER))
 }
 
-/// Reads the rest of a response whose connection ends with it. Returns the content if it is an error page of the comparison.
+/// Reads the rest of a response until the connection ends. Returns the content if it is an error page of the
+/// comparison, otherwise `None`. `got` is the content received so far.
 fn page(mut got: Vec<u8>, mut stream: impl Read) -> Option<String> {
     let mut buffer = [0; 8192];
     while got.len() < 65_536 {
@@ -148,7 +159,7 @@ fn page(mut got: Vec<u8>, mut stream: impl Read) -> Option<String> {
     text[begin..].lines().next().map(str::to_owned)
 }
 
-/// Builds a reply from a status and a function that returns the value of a response field, if there is one.
+/// Builds a reply from the status and a function that returns the value of a response field.
 pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<String>) -> Reply {
     Reply {
         status,
@@ -158,7 +169,7 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
     }
 }
 
-/// Decodes the request that a recorder received and returned in a field. `None` if the field is malformed.
+/// Decodes the request that a recorder received, from the value of the field [`RECORD`]. `None` if it is malformed.
 fn decode_recorded(hex: &str) -> Option<ReceivedRequest> {
     let bytes: Option<Vec<u8>> =
         (0..hex.len() / 2).map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()).collect();
@@ -170,8 +181,8 @@ fn decode_recorded(hex: &str) -> Option<ReceivedRequest> {
     Some(ReceivedRequest { name, line, fields })
 }
 
-/// Loads the TLS settings of the clients, which accept any certificate: the namespace decides who answers. Their own
-/// certificates are in `folder`. `None` if one cannot be read.
+/// Loads the TLS configurations of the clients, whose certificates are in `folder`. They accept any server certificate,
+/// since nothing outside the namespace can respond. `None` if a certificate cannot be read.
 pub(super) fn clients(folder: &Path) -> Option<Clients> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
@@ -187,7 +198,7 @@ pub(super) fn clients(folder: &Path) -> Option<Clients> {
     Some(Clients { known, foreign, revoked, without: Arc::new(config.with_no_client_auth()) })
 }
 
-/// A verifier that accepts every certificate, for peers within a namespace.
+/// A verifier that accepts every server certificate. The signature schemes are those that it offers.
 #[derive(Debug)]
 struct AnyCertificate(Vec<SignatureScheme>);
 

@@ -1,4 +1,4 @@
-//! Comparison of answers.
+//! The comparison of the replies of nginx and edge-proxyd.
 
 use super::job::{ClientCertificateKind, Probe, Reply, Version};
 use super::paths::place;
@@ -6,18 +6,22 @@ use super::shares::Groups;
 use crate::import::{Directive, Impact, Outline, OutlinedServer};
 use std::net::SocketAddr;
 
-/// A request that nginx and edge-proxyd answer differently.
+/// A request to which nginx and edge-proxyd reply differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
+    /// The harm of the difference.
     pub(super) impact: Impact,
-    /// The file and line that decides.
+    /// The file and line of the location or server that handles the request in nginx.
     pub(super) place: String,
+    /// The request, for people.
     pub(super) request: String,
+    /// The reply of nginx, for people.
     pub(super) nginx: String,
+    /// The reply of edge-proxyd, for people.
     pub(super) edge: String,
 }
 
-/// Fields of requests to services that both write in their own way.
+/// Request fields that both servers set in their own way, and that are not compared, in lower case.
 const OWN: &[&str] = &[
     "accept-encoding",
     "connection",
@@ -47,7 +51,8 @@ const OWN: &[&str] = &[
     "x-url-scheme",
 ];
 
-/// Returns the differences between two lists of answers, the worst first.
+/// Returns the differences between the replies of nginx, `theirs`, and of edge-proxyd, `ours`, to the same requests,
+/// the worst first. Also compares how requests are distributed over the targets of an upstream.
 pub(super) fn differences(
     asked: &[Probe],
     theirs: &[Reply],
@@ -82,7 +87,7 @@ pub(super) fn differences(
     found
 }
 
-/// Returns whether a path has another spelling that programs may read alike, such as an encoded slash.
+/// Returns true if a path has other spellings that programs may treat as the same, such as one with an encoded slash.
 fn has_other_spellings(request: &Probe) -> bool {
     let path = &request.path;
     path.contains('%')
@@ -91,11 +96,12 @@ fn has_other_spellings(request: &Probe) -> bool {
         || path.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
+/// Returns true if a reply is a closed connection or a status 4xx of the server itself, not of a service.
 fn is_refusal(answer: &Reply) -> bool {
     answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
 }
 
-/// Returns the impact of a difference. `None` if both answer alike, or as it is documented.
+/// Returns the harm of a difference between two replies. `None` if they are the same, or differ as documented.
 fn impact(
     request: &Probe,
     nginx: &Reply,
@@ -173,7 +179,7 @@ fn impact(
     (!same).then_some(Impact::Different)
 }
 
-/// Statuses of refusals that differ as it is documented: nginx's, that of edge-proxyd, and why.
+/// Statuses of rejections that differ as documented: that of nginx, that of edge-proxyd, and the reason.
 const OTHER_REFUSALS: &[(u16, u16, &str)] = &[
     (
         403,
@@ -184,8 +190,8 @@ const OTHER_REFUSALS: &[(u16, u16, &str)] = &[
     (405, 403, "nginx does not take the method for a file, and files are not served here"),
 ];
 
-/// Returns whether two refusals have the same status as far as it tells a client what to do: to authenticate, to give up, or to use
-/// another method.
+/// Returns true if two rejections tell the client the same, or differ as documented. Only the statuses 401, 403 and 405
+/// are compared, as they tell the client what to do.
 fn refusals_agree(nginx: &Reply, edge: &Reply) -> bool {
     let (Some(one), Some(other)) = (nginx.status, edge.status) else { return true };
     let tells = |status: u16| matches!(status, 401 | 403 | 405);
@@ -193,8 +199,8 @@ fn refusals_agree(nginx: &Reply, edge: &Reply) -> bool {
     one == other || documented || !(tells(one) && tells(other))
 }
 
-/// Returns whether a request is one that edge-proxyd treats in its own way: unknown names are dropped, requests for another name
-/// than that of the handshake are sent back, and paths with several readings are refused where one is guarded.
+/// Returns true if edge-proxyd handles a request in its own way: the name is unknown, the host differs from the SNI, or
+/// the path has other spellings.
 fn is_unusual(request: &Probe, outline: &Outline) -> bool {
     let unknown = server(request, outline).is_none() && forward(request, outline).is_none();
     let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
@@ -202,12 +208,13 @@ fn is_unusual(request: &Probe, outline: &Outline) -> bool {
     unknown || other || spelt || request.path.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Returns whether a value is an identifier of a request, as both write it.
+/// Returns true if a value is a request identifier of 32 hexadecimal digits, as both servers generate it.
 fn is_identifier(value: &str) -> bool {
     value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns the target of a redirect without its port, which nginx leaves out or adds by its own rules.
+/// Returns the target of a redirect as an absolute URL without its port, which nginx adds or leaves out by its own
+/// rules. `None` if the reply is no redirect.
 fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     let to = answer.location.as_deref()?;
     let scheme = if request.tls { "https" } else { "http" };
@@ -220,8 +227,8 @@ fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     Some(format!("{scheme}://{host}{}", if path.is_empty() { "/" } else { path }))
 }
 
-/// Returns the server that has the name of a request at its address: by exact name, or else by wildcard. `None` if none has
-/// it.
+/// Returns the server of `http` with the host of a request at its address: by exact name, or else by wildcard. `None`
+/// if there is none.
 fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let exact = |host: &String| *host == request.host;
     let below = |host: &String| host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end));
@@ -240,7 +247,8 @@ fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     find(&exact).or_else(|| find(&below))
 }
 
-/// Returns the server of `stream` at the address of a request. `None` if there is none, or it does not forward the name.
+/// Returns the server of `stream` that forwards a request. `None` if there is none at the address, or it does not
+/// forward the host.
 fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let has = |host: &String| {
         *host == request.host || host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end))
@@ -256,6 +264,7 @@ fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     found.map(|one| &one.directive)
 }
 
+/// Returns a request as text for people.
 fn describe_request(request: &Probe) -> String {
     if request.version == Version::Text {
         return format!("a connection to {} from {}", request.to, request.from);
@@ -285,6 +294,7 @@ fn describe_request(request: &Probe) -> String {
     text
 }
 
+/// Returns a reply as text for people.
 fn describe_reply(answer: &Reply) -> String {
     let Some(status) = answer.status else {
         return match &answer.service {

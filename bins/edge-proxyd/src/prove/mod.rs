@@ -1,6 +1,6 @@
-//! The proof of an import: nginx with the file and edge-proxyd with the result answer the same requests, each in user,
-//! network, mount and process namespaces of its own, where recorders stand for every service. Nothing outside is reached
-//! or changed.
+//! The comparison of an imported configuration with nginx: nginx with the original and edge-proxyd with the converted
+//! configuration get the same requests, each in user, network, mount and process namespaces of its own, where recorders
+//! replace every service. Nothing outside is accessed or changed.
 
 mod client;
 mod compare;
@@ -28,7 +28,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Proves the import of a configuration, and prints where both differ.
+/// Compares both servers, and prints the differences. Returns [`Exit::Differs`] if there are any, and [`Exit::Failed`]
+/// if the comparison is not possible.
 pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportArgs) -> Exit {
     match run(directives, options, &args.nginx, args.requests) {
         Ok(proof) => {
@@ -43,38 +44,46 @@ pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportAr
     }
 }
 
-/// The differences that a proof found, and the requests that it consists of.
+/// The result of a comparison.
 struct ComparisonResult {
+    /// The differences, the worst first.
     found: Vec<Difference>,
-    /// The number of requests.
+    /// The number of requests that were sent.
     asked: usize,
-    /// The number of requests beyond the bound.
+    /// The number of requests that were left out because of the limit.
     left_out: usize,
-    /// True if `stream` was left out.
+    /// True if `stream` was left out because nginx has no module for it.
     without_stream: bool,
-    /// How many requests of each kind reached a service through nginx.
+    /// The numbers of requests that reached services through nginx.
     reached: ReachedRequests,
 }
 
-/// The requests that reached a service through nginx, and those that were answered in its place.
+/// The numbers of requests of each kind that reached a service through nginx, as evidence that the comparison covers
+/// it.
 #[derive(Debug, Default, Serialize)]
 struct ReachedRequests {
+    /// Requests over HTTP/1.1.
     http1: usize,
+    /// Requests over HTTP/2.
     http2: usize,
+    /// Requests over HTTP/3.
     http3: usize,
+    /// Connections that are forwarded as TCP.
     tcp: usize,
+    /// Requests with a trusted client certificate.
     with_certificate: usize,
-    /// Redirects and cookies of a service.
+    /// Responses with both a redirect and cookies of a service.
     redirected: usize,
     /// Requests to an upstream with several targets.
     balanced: usize,
-    /// Error pages of the owner.
+    /// Responses with an error page, none of which reached a service.
     pages: usize,
-    /// Requests with a certificate that is revoked, which reached none.
+    /// Requests with a revoked client certificate that did not reach a service.
     kept_from_revoked: usize,
 }
 
 impl ReachedRequests {
+    /// Counts the requests `asked` by the replies of nginx.
     fn of(asked: &[Probe], answers: &[Reply], outline: &Outline) -> Self {
         let groups = Groups::of(outline);
         let is_kept = |(request, answer): &(&Probe, &Reply)| {
@@ -101,8 +110,10 @@ impl ReachedRequests {
     }
 }
 
-/// Sends the same requests, at most `most`, to nginx and to edge-proxyd with the imported configuration, and compares the
-/// replies.
+/// Sends the requests, at most `most`, to both servers, and compares the replies. `nginx` is the program.
+///
+/// # Errors
+/// Namespaces are not available, or a server could not be run.
 fn run(
     directives: &[Directive],
     options: &Options,
@@ -177,11 +188,14 @@ fn run(
     })
 }
 
-/// The namespaces of a side.
+/// The options of `unshare` for the namespaces of a side.
 const NAMESPACES: [&str; 8] =
     ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--"];
 
-/// Fails where the system allows no network namespaces.
+/// Tries to create the namespaces.
+///
+/// # Errors
+/// The system does not allow them, or `unshare` or `ip` is missing.
 fn ensure_namespaces() -> Result<(), String> {
     let out = Command::new("unshare").args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).output();
     let why = match out {
@@ -194,7 +208,11 @@ fn ensure_namespaces() -> Result<(), String> {
     ))
 }
 
-/// Runs one side of the proof, nginx or edge-proxyd, by this program in namespaces of its own, and returns the replies.
+/// Runs one side of the comparison in namespaces, and returns the replies. `own` is the path of this program, and
+/// `file` that of the file for the job.
+///
+/// # Errors
+/// The server could not be run, or the replies cannot be read.
 fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, String> {
     let text = serde_json::to_string(job).map_err(|why| why.to_string())?;
     std::fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -207,9 +225,10 @@ fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, Strin
     serde_json::from_slice(&out.stdout).map_err(|why| format!("its answers cannot be read: {why}"))
 }
 
-/// The differences that are shown for one place.
+/// The largest number of differences that are printed for one place.
 const MAX_SHOWN: usize = 3;
 
+/// Prints the result to standard output, as JSON or for people.
 fn report(proof: &ComparisonResult, as_json: bool) {
     let ComparisonResult { found, asked, left_out, without_stream, reached } = proof;
     let mut out = std::io::stdout();

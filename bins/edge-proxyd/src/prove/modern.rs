@@ -1,4 +1,4 @@
-//! Requests over HTTP/2 and HTTP/3.
+//! Exchanges over HTTP/2 and HTTP/3.
 
 use super::client::{EXCHANGE_TIMEOUT, reply_of};
 use super::job::{Probe, Reply};
@@ -9,12 +9,13 @@ use socket2::{Domain, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-/// Returns the reply that stands for a server that does not speak the version; never `None`.
+/// Returns the reply for a server that does not support the protocol. Never `None`.
 fn unspoken_reply() -> Option<Reply> {
     Some(Reply { unspoken: true, ..Reply::default() })
 }
 
-/// Sends a request over HTTP/2, on a connection that is established. `None` if the exchange fails or takes too long.
+/// Sends a request over TLS and HTTP/2 on an open TCP connection. `None` if the exchange fails or takes longer than
+/// [`EXCHANGE_TIMEOUT`].
 pub(super) fn exchange_http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -41,7 +42,7 @@ pub(super) fn exchange_http2(request: &Probe, tls: &ClientConfig, stream: TcpStr
     })
 }
 
-/// Sends a request over HTTP/3. `None` if the exchange fails or takes too long.
+/// Sends a request over HTTP/3. `None` if the exchange fails or takes longer than [`EXCHANGE_TIMEOUT`].
 pub(super) fn exchange_http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
@@ -67,12 +68,13 @@ pub(super) fn exchange_http3(request: &Probe, tls: &ClientConfig) -> Option<Repl
     })
 }
 
-/// Runs an exchange on a runtime of its own. `None` if it fails or takes longer than [`EXCHANGE_TIMEOUT`].
+/// Runs an exchange on a new runtime. `None` if it fails or takes longer than [`EXCHANGE_TIMEOUT`].
 fn block_on_with_timeout(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await.ok().flatten() })
 }
 
+/// Returns the request of a probe. `None` if it is not valid.
 fn message(request: &Probe) -> Option<http::Request<()>> {
     let target = format!("https://{}{}", request.host, request.path);
     let mut message = http::Request::builder().method(request.method.as_str()).uri(target);
@@ -82,6 +84,7 @@ fn message(request: &Probe) -> Option<http::Request<()>> {
     message.body(()).ok()
 }
 
+/// Converts a response into a reply.
 fn read<B>(answer: &http::Response<B>) -> Reply {
     let field =
         |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));

@@ -1,20 +1,20 @@
-//! The modules of the user's nginx.
+//! The dynamic modules of the nginx under comparison.
 
 use crate::import::Directive;
 use std::path::Path;
 use std::process::Command;
 
-/// The modules that a configuration loads.
+/// The dynamic modules that a configuration loads.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
-    /// The files to load.
+    /// The paths of the modules.
     loaded: Vec<String>,
-    /// The folder of modules; empty if it is not known.
+    /// The folder of modules. Empty if it is not known.
     folder: String,
 }
 
 impl Modules {
-    /// Reads the modules from the configuration and from the output of nginx itself.
+    /// Reads the modules from `load_module` directives, and the folder of modules from the output of `nginx -V`.
     pub(super) fn read(nginx: &Path, directives: &[Directive]) -> Self {
         let mut found = Self::default();
         let loads: Vec<&Directive> = directives.iter().filter(|one| one.name == "load_module").collect();
@@ -30,7 +30,7 @@ impl Modules {
         found
     }
 
-    /// Returns the path of a module: a relative one is below the folder of nginx, not that of the stage.
+    /// Returns the path of a module. A relative path is replaced by the file name in the folder of modules.
     fn path(&self, file: &str) -> String {
         let name = file.rsplit('/').next().unwrap_or_default();
         if file.starts_with('/') || self.folder.is_empty() {
@@ -40,14 +40,14 @@ impl Modules {
         }
     }
 
-    /// Replaces the paths in `load_module` directives by those of the modules.
+    /// Replaces the paths in `load_module` directives by those of [`path`](Self::path).
     pub(super) fn place(&self, directives: &mut [Directive]) {
         for one in directives.iter_mut().filter(|one| one.name == "load_module") {
             one.arguments = vec![self.path(one.first())];
         }
     }
 
-    /// Returns whether nginx has the module `stream`, if these modules are loaded.
+    /// Returns true if nginx accepts a `stream` block with these modules. `folder` is for temporary files.
     pub(super) fn has_stream(&self, nginx: &Path, folder: &Path) -> bool {
         let file = folder.join("modules.conf");
         let loads: String = self.loaded.iter().map(|path| format!("load_module \"{path}\";\n")).collect();

@@ -1,16 +1,18 @@
-//! The paths of a server that are worth asking for, and the directive that decides about each.
+//! The paths of a server for which requests are sent, and the directive that handles each.
 
 use crate::import::{Directive, PatternSuffix, shapes};
 
-/// A path, and the content limit of its location in bytes.
+/// A path, with the limit of request content in its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
+    /// The path, with a query for some.
     pub(super) path: String,
-    /// The limit; 0 for none.
+    /// The limit in bytes; 0 for none.
     pub(super) limit: u64,
 }
 
-/// Returns paths at, below and beside every location of a server. `limit` is the content limit of the server in bytes.
+/// Returns paths at, below and beside every location of a server. `limit` is the limit of request content around the
+/// server, in bytes.
 pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
     let mut found = Vec::new();
     let limit = limit_of(server.inner(), limit);
@@ -28,6 +30,7 @@ pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
     found
 }
 
+/// Adds paths for the locations and conditions of a block, recursively.
 fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     for one in all {
         let literals: Vec<String> = match (one.name.as_str(), one.arguments.as_slice()) {
@@ -58,7 +61,7 @@ fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     }
 }
 
-/// Returns paths that an expression matches or nearly matches.
+/// Returns paths that a regular expression matches, or nearly matches.
 fn paths_of_expression(expression: &str) -> Vec<String> {
     let Some(all) = shapes(expression) else {
         let letters = expression.replace("\\.", ".");
@@ -78,7 +81,8 @@ fn paths_of_expression(expression: &str) -> Vec<String> {
     found
 }
 
-/// Returns the content limit of a block in bytes, or `outer`, that of the block around it.
+/// Returns the limit of request content in a block, in bytes, or `outer`, that of the block around it. 0 means no
+/// limit.
 pub(super) fn limit_of(block: &[Directive], outer: u64) -> u64 {
     let Some(text) = block.iter().rev().find(|one| one.name == "client_max_body_size").map(Directive::first)
     else {
@@ -94,7 +98,7 @@ pub(super) fn limit_of(block: &[Directive], outer: u64) -> u64 {
     digits.parse::<u64>().unwrap_or(0).saturating_mul(factor)
 }
 
-/// Returns the place of the directive that decides about a path: its location, or the server.
+/// Returns the place, as `file:line`, of the location that handles a path in nginx, or of the server.
 pub(super) fn place(server: &Directive, path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let mut best: (usize, &Directive) = (0, server);
@@ -102,6 +106,7 @@ pub(super) fn place(server: &Directive, path: &str) -> String {
     best.1.place()
 }
 
+/// Updates `best`, the length of a match and its location, with the locations of a block and those in them.
 fn longest<'d>(all: &'d [Directive], path: &str, best: &mut (usize, &'d Directive)) {
     for one in all.iter().filter(|one| one.name == "location") {
         let length = match one.arguments.as_slice() {

@@ -1,4 +1,4 @@
-//! Recorders: they stand for services, answer every request, and tell which request they got.
+//! Recorders: servers in place of the services, which respond to every request with a description of it.
 
 use super::job::{LINE, Recorder};
 use rustls::pki_types::pem::PemObject;
@@ -13,16 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The field by which the answer of a recorder is known; its value is what it received.
+/// The response field with the request that a recorder received, in hexadecimal.
 pub(super) const RECORD: &str = "x-recorded";
-/// A request with this field is refused by services that authenticate.
+/// The request field with which authentication services deny access.
 pub(super) const DENIED: &str = "x-prove-denied";
 
-/// A request with this field is answered as its value says: `status 404`, or `redirect` with a target, and the path and the domain
-/// of cookies.
+/// The request field that determines the response of a recorder: `status 404`; or `redirect`, followed by the target,
+/// and by the path and domain of cookies.
 pub(super) const ANSWER: &str = "x-prove-answer";
 
-/// Starts a recorder. One whose address is taken by the server itself is left out.
+/// Starts a recorder. If its address cannot be bound, because the server under comparison uses it, none is started. Its
+/// certificate is in `folder`.
 pub(super) fn start(recorder: &Recorder, folder: &Path) {
     let name = recorder.name.clone();
     if recorder.at.starts_with('/') {
@@ -46,7 +47,7 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
     });
 }
 
-/// Binds a listener to an address and port, beside a server that listens on the port at every address. `None` if that fails.
+/// Binds a TCP listener to an address and port on which the server may listen at all addresses. `None` if that fails.
 fn bind(at: &str) -> Option<TcpListener> {
     let address: SocketAddr = at.parse().ok()?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
@@ -57,7 +58,7 @@ fn bind(at: &str) -> Option<TcpListener> {
     Some(socket.into())
 }
 
-/// Answers DNS questions by the lines of a hosts file.
+/// Starts a DNS server at 127.0.0.53 that resolves the names of a hosts file.
 pub(super) fn name_server(hosts: &str) {
     let Ok(socket) = UdpSocket::bind("127.0.0.53:53") else { return };
     let known: BTreeMap<String, [u8; 4]> = hosts
@@ -76,8 +77,8 @@ pub(super) fn name_server(hosts: &str) {
     });
 }
 
-/// Builds the answer to a DNS question (RFC 1035 §4.1) from `known` addresses. Questions for other types than A get no
-/// records. `None` if the question is malformed.
+/// Returns the response to a DNS query (RFC 1035 §4.1) by the addresses in `known`: `NXDOMAIN` for other names, and no
+/// records for types other than A. `None` if the query is malformed.
 fn dns_answer(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
     let mut end = 12;
     let mut labels: Vec<String> = Vec::new();
@@ -104,6 +105,7 @@ fn dns_answer(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<
     Some(answer)
 }
 
+/// Loads the TLS configuration of recorders. `None` if their certificate cannot be read.
 fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
     let folder = folder.join("certificates/all");
     let chain: Vec<CertificateDer<'static>> =
@@ -114,8 +116,7 @@ fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
     config.with_no_client_auth().with_single_cert(chain, key).ok().map(Arc::new)
 }
 
-/// Serves one connection by what it begins with: TLS, HTTP, or a line of text; before it there may be a PROXY header in text
-/// form.
+/// Serves a connection, which may begin with a PROXY header in text form, as TLS, HTTP or [`LINE`], by its first bytes.
 fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let mut client = String::new();
@@ -146,7 +147,7 @@ fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     }
 }
 
-/// Reads a line byte by byte, so that what follows it stays unread.
+/// Reads a line of at most 256 bytes, one byte at a time, so that nothing after it is consumed.
 fn line(stream: &mut TcpStream) -> String {
     let mut got = Vec::new();
     let mut byte = [0];
@@ -156,7 +157,7 @@ fn line(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&got).trim().to_owned()
 }
 
-/// Answers requests on a connection until it ends.
+/// Responds to the HTTP requests of a connection until it ends. `name` is that of the service.
 fn serve(mut stream: impl Read + Write, name: &str) {
     let mut got: Vec<u8> = Vec::new();
     let mut buffer = [0; 8192];
@@ -205,7 +206,7 @@ fn serve(mut stream: impl Read + Write, name: &str) {
     }
 }
 
-/// Returns the fields of a redirect with cookies.
+/// Returns the response fields of a redirect with cookies, for the value of [`ANSWER`]. Empty for other values.
 fn redirect(asked: &str) -> String {
     match asked.split(' ').collect::<Vec<_>>().as_slice() {
         ["redirect", to, path, domain] => format!(
@@ -215,7 +216,7 @@ fn redirect(asked: &str) -> String {
     }
 }
 
-/// Returns whether a request line is that of a question of authentication.
+/// Returns true if a request line is that of an authentication request, by its path.
 fn is_question(line: &str) -> bool {
     [
         "/api/verify",

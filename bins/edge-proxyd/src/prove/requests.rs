@@ -1,4 +1,4 @@
-//! The requests that both sides are asked: names, paths, methods, clients, headers, schemes and names that differ.
+//! The requests that both sides get: combinations of names, paths, methods, clients, header fields and protocols.
 
 use super::job::{ClientCertificateKind, Probe, Version};
 use super::paths::{Sample, limit_of, samples};
@@ -6,10 +6,10 @@ use super::recorder::{ANSWER, DENIED};
 use crate::import::{Directive, Outline, OutlinedServer, net_of, serves_headscale};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A client that no range of a configuration has, unless it has all.
+/// A client's address that is in no range of a configuration, except in those of all addresses.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-/// Returns the requests, and the number of those beyond the bound, which are left out evenly.
+/// Returns at most `most` requests for a configuration, and the number of those that were left out.
 pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     let mut all: [Vec<Probe>; 3] = Default::default();
     let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
@@ -53,7 +53,7 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     (found, left_out)
 }
 
-/// Appends the probes of a TCP forward: a line of text, or TLS by each name.
+/// Appends the requests for a server of `stream`: a line of text, or TLS with each of its names.
 fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     let mut facts = Facts::default();
     facts.read(forward.directive.inner());
@@ -76,7 +76,7 @@ fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     }
 }
 
-/// Returns at most `most` probes, spread over all of them, and the number of the others.
+/// Returns at most `most` of the requests, evenly distributed, and the number of the others.
 fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     let count = all.len();
     let kept = count.min(most);
@@ -87,7 +87,8 @@ fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     (found, count - kept)
 }
 
-/// Appends the probes of every sample of a server: first without fields, then with what its directives depend on.
+/// Appends the requests for the paths of a server. `basic` has its host and address. The first list gets simple
+/// requests, the others those that vary what `facts` names, and spellings of paths.
 fn server_requests(
     basic: &Probe,
     samples: &[Sample],
@@ -173,28 +174,34 @@ fn server_requests(
     }
 }
 
-/// The properties of a server's directives that probes have to vary.
+/// The properties of configurations that determine which requests are worthwhile.
 #[derive(Debug, Default)]
 struct Facts {
-    /// An address inside each range that is named.
+    /// An address in each range of clients that is named, at most 8.
     clients: Vec<IpAddr>,
+    /// True if there is an authentication service.
     asks: bool,
+    /// True if there is basic authentication.
     passwords: bool,
+    /// True if client certificates are requested.
     certificates: bool,
+    /// True if there is a revocation list.
     revocations: bool,
     /// The paths of error pages.
     pages: Vec<String>,
-    /// What services are asked to answer.
+    /// The values of [`ANSWER`] that recorders get, at most 8.
     answers: Vec<String>,
-    /// True if protocols may be switched to, and if headscale's is one of them.
+    /// True if clients may switch protocols.
     upgrades: bool,
+    /// True if one of the protocols is that of headscale.
     tailscale: bool,
 }
 
-/// The protocol of clients of headscale.
+/// The protocol to which clients of headscale switch.
 const CONTROL: &str = "tailscale-control-protocol";
 
 impl Facts {
+    /// Records the properties of a block and the blocks in it.
     fn read(&mut self, block: &[Directive]) {
         for one in block {
             match one.name.as_str() {
@@ -222,7 +229,7 @@ impl Facts {
         }
     }
 
-    /// Asks for redirects and cookies that a directive rewrites, and for others.
+    /// Adds responses with the redirects and cookies that a directive rewrites, and with others.
     fn rewriting(&mut self, directive: &Directive) {
         let from = directive.arguments.first().filter(|from| {
             // `http://` stands for every Location, which the import leaves to the service, and says so.
@@ -242,12 +249,14 @@ impl Facts {
         self.answer("redirect https://elsewhere.test/x /elsewhere elsewhere.test".into());
     }
 
+    /// Adds a value of [`ANSWER`].
     fn answer(&mut self, answer: String) {
         if self.answers.len() < 8 && !self.answers.contains(&answer) {
             self.answers.push(answer);
         }
     }
 
+    /// Adds an address in a range of clients, if the text is one.
     fn client(&mut self, text: &str) {
         let Some(range) = net_of(text).filter(|range| range.prefix_len() > 0) else { return };
         let inside = if range.prefix_len() == range.max_prefix_len() {
@@ -264,13 +273,13 @@ impl Facts {
     }
 }
 
-/// Returns the addresses that clients connect to, each with the use of TLS and of PROXY headers.
+/// Returns the addresses for requests of HTTP. The booleans are true with TLS and with PROXY headers.
 fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
     reachable_listens(&outline.listens)
 }
 
-/// Returns an address for each listener. For one on every address of the machine, it is an address that no other listener
-/// has.
+/// Returns an address for each listener, with its two booleans. One on all addresses is replaced by an address on which
+/// no other listener is.
 fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
     let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
@@ -292,11 +301,12 @@ fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, b
     found
 }
 
-/// Returns a host name that matches a host pattern.
+/// Returns a host name that a host of the configuration matches.
 fn example_host(host: &str) -> String {
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }
 
+/// Returns a simple request for a host at a listener, whose booleans are true with TLS and with PROXY headers.
 fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Probe {
     let from =
         if to.is_ipv4() { STRANGER } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 7)) };

@@ -1,13 +1,13 @@
-//! The shares of requests that the targets of one upstream get.
+//! The distribution of requests over the targets of an upstream.
 
 use super::job::Reply;
 use crate::import::Outline;
 use std::collections::BTreeMap;
 
-/// The fewest requests of an upstream by which shares are compared.
+/// The smallest number of requests to an upstream for a comparison.
 const ENOUGH: usize = 24;
 
-/// Returns the host and the port of a target, without brackets. `None` for a Unix socket.
+/// Returns the host, without brackets, and the port of a target. `None` for a Unix socket.
 pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
     let (scheme, authority) = target.split_once("://")?;
     let usual = if matches!(scheme, "https" | "h2") { 443 } else { 80 };
@@ -19,30 +19,33 @@ pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
     Some((host.trim_matches(['[', ']']), port))
 }
 
-/// The upstreams with several targets, by the names of recorders.
+/// The upstreams with several targets, each as the names of its targets' recorders.
 pub(super) struct Groups(Vec<Vec<String>>);
 
 impl Groups {
+    /// Reads the upstreams of an outline.
     pub(super) fn of(outline: &Outline) -> Self {
         let name = |target: &String| host_and_port(target).map(|(host, port)| format!("{host}:{port}"));
         Self(outline.groups.iter().map(|targets| targets.iter().filter_map(name).collect()).collect())
     }
 
+    /// Returns the index of the upstream that has a recorder's target. `None` if there is none.
     fn at(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|group| group.iter().any(|one| one == name))
     }
 
-    /// Returns whether a recorder stands for a target of an upstream with several.
+    /// Returns true if a recorder stands for a target of an upstream with several.
     pub(super) fn has(&self, name: &str) -> bool {
         self.at(name).is_some()
     }
 
-    /// Returns whether two recorders stand for targets of one upstream.
+    /// Returns true if two recorders stand for targets of the same upstream, or are the same.
     pub(super) fn are_one(&self, name: &str, other: &str) -> bool {
         name == other || self.at(name).is_some_and(|group| Some(group) == self.at(other))
     }
 
-    /// Returns, of each upstream whose targets have other shares, how many requests each target got from either.
+    /// Returns, for each upstream over whose targets the servers distribute requests differently, the numbers of nginx
+    /// and of edge-proxyd as text. A share may differ by a tenth of all requests.
     pub(super) fn differences(&self, theirs: &[Reply], ours: &[Reply]) -> Vec<(String, String)> {
         let counted = |group: &[String], replies: &[Reply]| {
             let mut counts: BTreeMap<String, usize> = group.iter().map(|name| (name.clone(), 0)).collect();
@@ -69,6 +72,7 @@ impl Groups {
     }
 }
 
+/// Returns the numbers of requests to each target as text.
 fn shown(counts: &BTreeMap<String, usize>) -> String {
     let all: Vec<String> = counts.iter().map(|(name, count)| format!("{count} to {name}")).collect();
     all.join(", ")

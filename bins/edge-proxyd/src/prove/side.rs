@@ -1,5 +1,5 @@
-//! One side of a comparison, within its namespaces: puts the addresses on the loopback interface, starts recorders and
-//! the server, and asks it.
+//! One side of a comparison, within its namespaces: adds the addresses to the loopback interface, starts the server and
+//! the recorders, and sends the requests.
 
 use super::client;
 use super::job::{Job, Reply};
@@ -16,7 +16,7 @@ const REQUESTS_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest time until the server listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs one side of a proof: starts its server and recorders, sends the requests of the job, and prints the replies as JSON.
+/// Runs one side by its job, the path of a JSON file, and prints the replies as JSON to standard output.
 pub(crate) fn side(job: &Path) -> Exit {
     match run(job) {
         Ok(answers) => {
@@ -31,6 +31,10 @@ pub(crate) fn side(job: &Path) -> Exit {
     }
 }
 
+/// Runs one side by its job, and returns the replies.
+///
+/// # Errors
+/// The process is not isolated, the server could not be run, or the requests took too long.
 fn run(job: &Path) -> Result<Vec<Reply>, String> {
     let text = std::fs::read_to_string(job).map_err(|why| format!("{}: {why}", job.display()))?;
     let job: Job = serde_json::from_str(&text).map_err(|why| format!("not a job: {why}"))?;
@@ -56,7 +60,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     Ok(answers)
 }
 
-/// Fails if another network interface than loopback is in reach.
+/// Fails if a network interface other than loopback, or a route, exists, so that no real service is reached.
 fn ensure_isolated() -> Result<(), String> {
     let interfaces =
         std::fs::read_to_string("/proc/self/net/dev").map_err(|why| format!("/proc/self/net/dev: {why}"))?;
@@ -71,7 +75,8 @@ fn ensure_isolated() -> Result<(), String> {
     Ok(())
 }
 
-/// Adds the addresses of a job to the loopback interface, and hides sockets and names of the system by mounts.
+/// Adds the addresses of a job to the loopback interface, and hides `/etc/hosts`, `/run` and the folder of sockets by
+/// mounts.
 fn network(job: &Job) -> Result<(), String> {
     let mut script = String::from("link set lo up\n");
     for address in &job.addresses {
@@ -106,7 +111,7 @@ fn network(job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// A server process that is killed when this is dropped.
+/// A server process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -116,7 +121,10 @@ impl Drop for Running {
     }
 }
 
-/// Starts the server and waits until it listens.
+/// Starts the server, and waits until it listens on the addresses of the job.
+///
+/// # Errors
+/// The server could not be started, has ended, or does not listen in time. The message includes the server's own.
 fn start(job: &Job) -> Result<Running, String> {
     let said = Path::new(&job.said);
     let file = std::fs::File::create(said).map_err(|why| format!("{}: {why}", said.display()))?;

@@ -1,4 +1,4 @@
-//! The stage: a copy of the configuration whose certificates, passwords, sockets and name servers are its own.
+//! The configuration as it runs in the comparison: with certificates, passwords, sockets and DNS of its own.
 
 use super::job::{Probe, Recorder};
 use super::modules::Modules;
@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-/// A password file with the user `prove` and the password `prove`, in bcrypt.
+/// A password file with the user `prove` and the password `prove`, hashed by bcrypt.
 const USERS: &str = "prove:$2y$04$ZeIqkDZkuUPqavW90BkZWewyc8K4uh2FkEZkP/7RMewW09B6RhIfK\n";
 
-/// The serial number of the client certificate that is revoked.
+/// The serial number of the revoked client certificate.
 const REVOKED: u64 = 666;
 
-/// The beginning of the error pages, whose rest is their path.
+/// The beginning of the content of error pages, followed by their path.
 pub(super) const PAGE: &str = "The error page of a comparison: ";
 
-/// Directives without which nginx answers the same, and that need files, rights or modules which are not there.
+/// Directives that do not affect responses, and that need files, rights or modules that the comparison does not have.
 const DROPPED: &[&str] = &[
     "access_log",
     "daemon",
@@ -50,16 +50,22 @@ const DROPPED: &[&str] = &[
     "mail",
 ];
 
-/// A configuration of nginx that runs in a folder: with its own certificates, and recorders in place of services.
+/// An nginx configuration in a folder, with its own certificates, and recorders in place of services.
 pub(super) struct Stage {
+    /// The directives, with the paths of the folder.
     pub(super) directives: Vec<Directive>,
+    /// The recorders, one for each target.
     pub(super) recorders: Vec<Recorder>,
-    /// True if nginx has no module for `stream`, which is left out then.
+    /// True if `stream` is left out because nginx has no module for it.
     pub(super) without_stream: bool,
 }
 
 impl Stage {
-    /// Writes the stage into a folder.
+    /// Writes the configuration, certificates and other files into a folder. `nginx` is the program, and `outline` that
+    /// of the converted configuration.
+    ///
+    /// # Errors
+    /// A file could not be written, or a certificate not be issued.
     pub(super) fn new(
         folder: &Path,
         nginx: &Path,
@@ -143,7 +149,7 @@ impl Stage {
         Ok(Self { directives, recorders, without_stream })
     }
 
-    /// Returns the addresses that both sides need.
+    /// Returns the addresses that must be on the loopback interface: those of listeners, recorders and clients.
     pub(super) fn addresses(&self, outline: &Outline, requests: &[Probe]) -> Vec<IpAddr> {
         let listens =
             outline.listens.iter().map(|(address, ..)| address.ip()).filter(|ip| !ip.is_unspecified());
@@ -156,14 +162,14 @@ impl Stage {
     }
 }
 
-/// Returns the path of the socket in `folder` that stands for the socket at `path`.
+/// Returns the path, in the folder of the comparison, of the socket that replaces the one at `path`.
 fn socket(folder: &str, path: &str) -> String {
     let letters: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{folder}/sockets/s{letters}")
 }
 
-/// Returns a directive and those within it with paths of the stage, `folder`, in place of the system's. `None` if the
-/// directive is left out.
+/// Returns a directive and its block with the paths of the comparison, in `folder`, in place of those of the system.
+/// `None` if it is left out.
 fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     let mut found = directive.clone();
     if DROPPED.contains(&directive.name.as_str()) || directive.name.ends_with("_by_lua_block") {
@@ -204,17 +210,18 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     Some(found)
 }
 
-/// Returns the path of an error page, if it is a file.
+/// Returns the path of an error page, if it may be a file. `None` for other directives and pages.
 fn page_of(directive: &Directive) -> Option<&str> {
     let path = directive.arguments.last().filter(|_| directive.name == "error_page")?;
     (path.starts_with('/') && !path.contains(['$', '?']) && !path.contains("..")).then_some(path)
 }
 
+/// Returns true if a directive, or one in a block, has such an error page.
 fn has_pages(all: &[Directive]) -> bool {
     all.iter().any(|one| page_of(one).is_some() || has_pages(one.inner()))
 }
 
-/// Writes the error pages into a folder, which takes the place of each `root`.
+/// Writes the error pages into the folder `root` in `folder`, and sets each `root` directive to it.
 fn pages(all: &mut [Directive], folder: &Path) -> Result<(), String> {
     for one in all {
         if let Some(path) = page_of(one) {
@@ -231,7 +238,8 @@ fn pages(all: &mut [Directive], folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets recorders listen on the ports of the server, at addresses of their own: every address gets `reuseport` once.
+/// Sets `reuseport` once for each address in `listen` directives, so that recorders can listen on the same ports at
+/// other addresses. `seen` are the addresses so far.
 fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     for one in all {
         if one.name == "listen" && !one.first().starts_with("unix:") {
@@ -256,7 +264,8 @@ fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     }
 }
 
-/// Adds the directives that `http` needs on the stage.
+/// Adds directives that `http` needs in the comparison, unless it has them: certificates, and the map for
+/// `$connection_upgrade`.
 fn defaults(http: &mut Directive, folder: &str) {
     let (file, line) = (http.file.clone(), http.line);
     let make = |name: &str, arguments: &[String]| Directive {
@@ -289,7 +298,7 @@ fn defaults(http: &mut Directive, folder: &str) {
     block.splice(0..0, more);
 }
 
-/// Appends a directive and its block in nginx's syntax.
+/// Appends a directive and its block to `out` in nginx's syntax.
 fn write_directive(directive: &Directive, out: &mut String, folder: &str) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = !directive.name.is_empty()

@@ -1,4 +1,4 @@
-//! Confinement of files and ports by Landlock (landlock(7)).
+//! Restriction of files, TCP ports and signals by Landlock (landlock(7)).
 
 use super::Needs;
 use landlock::{
@@ -8,10 +8,10 @@ use landlock::{
 };
 use std::path::{Path, PathBuf};
 
-/// The newest ABI that is requested; older kernels enforce less of it.
+/// The newest ABI version that is used. Older kernels enforce a part of it.
 const NEWEST: ABI = ABI::V6;
 
-/// The Landlock rules that the kernel enforces.
+/// The part of the rules that the kernel enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LandlockLevel {
     /// None, for this reason.
@@ -21,26 +21,26 @@ pub(crate) enum LandlockLevel {
 }
 
 impl LandlockLevel {
-    /// Returns whether only listed files can be opened.
+    /// Returns true if the process can open only the granted files.
     pub(crate) const fn restricts_files(&self) -> bool {
         matches!(self, Self::Version(1..))
     }
 
-    /// Returns whether only listed ports can be bound.
+    /// Returns true if the process can bind only the granted TCP ports.
     pub(crate) const fn restricts_ports(&self) -> bool {
         matches!(self, Self::Version(4..))
     }
 
-    /// Returns whether signals to other processes are blocked.
+    /// Returns true if the process cannot send signals to processes outside the sandbox.
     pub(crate) const fn restricts_signals(&self) -> bool {
         matches!(self, Self::Version(6..))
     }
 }
 
-/// Restricts this thread and everything it starts to `needs`.
+/// Restricts this thread, and all threads and processes that it starts, to `needs`. Returns what the kernel enforces.
 ///
 /// # Errors
-/// The kernel refused a rule.
+/// A rule could not be added, or the rules not be enforced.
 pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let append = read | make_bitflags!(AccessFs::{WriteFile | MakeReg});
@@ -92,7 +92,9 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     })
 }
 
-/// Grants access to a path. A folder that does not exist yet is created in an existing one, which is granted instead.
+/// Adds a rule that grants access to a path, and to everything in it if it is a folder. If write access is granted to a
+/// path that does not exist, the rule is for the nearest existing folder above it. A path that cannot be opened is
+/// ignored.
 fn grant(
     rules: landlock::RulesetCreated,
     path: &Path,
@@ -105,8 +107,9 @@ fn grant(
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// Returns the folder, and the targets of links in it and its subfolders: certificates are often links. A folder that does
-/// not exist yet is reached through an existing one.
+/// Returns a folder, and the folders of the targets of symbolic links in it and in its subfolders, since certificates
+/// are often links. If the folder does not exist, it is replaced by the nearest existing one above it. Reads at most
+/// 1024 entries, and 16 of each subfolder.
 fn reachable_paths(path: &Path) -> Vec<PathBuf> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     let mut all = vec![there.to_owned()];

@@ -1,6 +1,6 @@
-//! The sandbox that the process enters before it serves, so that an attacker inside it can do little: no other files,
-//! ports or programs, and only the system calls that a proxy needs. What was started before keeps its rights: inherited
-//! sockets, and the process that starts a successor.
+//! The sandbox that the process enters before it serves. It restricts an attacker in the process: files and ports to
+//! those of the configuration, system calls to those that a proxy needs, and no other programs. Inherited sockets, and
+//! the launcher process, which was started before, are not restricted.
 
 mod landlock;
 mod needs;
@@ -14,33 +14,34 @@ pub(crate) use probe::{Attempt, attempt};
 use crate::config::Mode;
 use std::fmt;
 
-/// The confinement of this process, as far as the kernel enforces it.
+/// The restrictions of this process, as far as the kernel enforces them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Confinement {
-    /// Files and ports.
+    /// The restrictions of files, ports and signals.
     pub(crate) landlock: LandlockLevel,
-    /// System calls; the error if they are not confined.
+    /// The restriction of system calls; the error if there is none.
     pub(crate) seccomp: Result<(), String>,
-    /// The keys that require running programs.
+    /// The keys of `[acme]` that run external programs. Empty if running programs is blocked.
     pub(crate) programs: Vec<&'static str>,
-    /// True if outbound connections are restricted.
+    /// True if the TCP ports of outbound connections are restricted.
     pub(crate) connect: bool,
-    /// True if this process can read `/etc/shadow`, as root can: the C library needs `/etc`, whose files are replaced while the
-    /// process runs, so that the folder is granted.
+    /// True if the process can read `/etc/shadow`, as root can. All of `/etc` is readable, since the C library needs
+    /// files there that may be replaced while the process runs.
     pub(crate) shadow: bool,
 }
 
 impl Confinement {
-    /// Returns whether the kernel enforces every part of the sandbox.
+    /// Returns true if the kernel enforces every restriction.
     pub(crate) const fn is_complete(&self) -> bool {
         self.landlock.restricts_signals() && self.seccomp.is_ok()
     }
 }
 
-/// Confines this thread and everything it starts. `None` if the sandbox is off.
+/// Restricts this thread, and all threads and processes that it starts. Returns what the kernel enforces; `None` with
+/// [`Mode::Off`].
 ///
 /// # Errors
-/// A message: the sandbox is required but the kernel lacks a part of it, or refused one.
+/// A Landlock rule failed; or the mode is [`Mode::Require`], and a restriction is not enforced.
 pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, String> {
     if mode == Mode::Off {
         return Ok(None);
@@ -61,8 +62,8 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
     Ok(Some(held))
 }
 
-/// Prevents programs from gaining privileges (`PR_SET_NO_NEW_PRIVS`), which is a precondition for filtering system
-/// calls.
+/// Prevents this process and its children from gaining privileges by running programs (`PR_SET_NO_NEW_PRIVS`), which an
+/// unprivileged process must do before it filters system calls.
 fn no_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|why| format!("no_new_privs: {why}"))
 }

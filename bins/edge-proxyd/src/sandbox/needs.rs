@@ -1,12 +1,12 @@
-//! The resources that a serving process needs, derived from its configuration.
+//! The resources that a process needs to serve a configuration.
 
 use crate::config::{Connect, Settings, StatusAddress};
 use edge_proxy::config::Target;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Folders of every system that the C library (names, the resolver) and TLS (authorities) read. Folders, since their
-/// files are replaced while the process runs. Missing ones are ignored.
+/// Paths that the C library (names, DNS) and TLS (authorities) read on every system. Mostly folders, since files in
+/// them are replaced while the process runs. Missing ones are ignored.
 const SYSTEM: &[&str] = &[
     "/dev/null",
     "/dev/urandom",
@@ -24,17 +24,17 @@ const SYSTEM: &[&str] = &[
     "/usr/share",
 ];
 
-/// The environment variables that name files which the process needs.
+/// Paths that environment variables name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
-    /// `CREDENTIALS_DIRECTORY`, where systemd puts secrets.
+    /// `CREDENTIALS_DIRECTORY`, the folder of systemd's credentials.
     pub(crate) credentials: Option<PathBuf>,
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, as far as they are set.
     pub(crate) authorities: Vec<PathBuf>,
 }
 
 impl Environment {
-    /// Reads the environment of this process.
+    /// Reads the environment variables of this process.
     pub(crate) fn read() -> Self {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         Self {
@@ -44,29 +44,30 @@ impl Environment {
     }
 }
 
-/// The resources that a process needs. Folders stand for everything in them.
+/// The resources that a process needs. A folder stands for everything in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Paths that are read.
+    /// Paths to read.
     pub(crate) read: BTreeSet<PathBuf>,
-    /// Paths that are read, including the targets of links in them.
+    /// Folders to read, including the folders of link targets in them.
     pub(crate) linked: BTreeSet<PathBuf>,
-    /// Folders with files that are appended to or created.
+    /// Folders in which files are created and appended to.
     pub(crate) append: BTreeSet<PathBuf>,
-    /// Folders that are changed at will: certificates obtained by this process.
+    /// Folders in which files and folders are created, changed and removed.
     pub(crate) change: BTreeSet<PathBuf>,
     /// Folders in which a Unix socket is created.
     pub(crate) socket: BTreeSet<PathBuf>,
-    /// TCP ports that are listened on.
+    /// TCP ports to bind.
     pub(crate) listen: BTreeSet<u16>,
-    /// TCP ports that are connected to. `None` means any.
+    /// TCP ports to connect to. `None` for all.
     pub(crate) connect: Option<BTreeSet<u16>>,
-    /// Keys of `[acme]` that run external programs, whose needs are unknown.
+    /// Keys of `[acme]` that run external programs, whose needs are not known.
     pub(crate) programs: BTreeSet<&'static str>,
 }
 
 impl Needs {
-    /// Returns the needs of a configuration read from `file`.
+    /// Returns the needs of a configuration that was read from `file`. The folder of a file stands for the file, since
+    /// it may be replaced.
     pub(crate) fn new(settings: &Settings, file: &Path, environment: &Environment) -> Self {
         let mut needs = Self::default();
         needs.read.extend(SYSTEM.iter().map(PathBuf::from));
@@ -119,7 +120,7 @@ impl Needs {
         needs
     }
 
-    /// Returns the needs of `other` that these do not cover, one phrase each.
+    /// Returns the needs in `other` that these do not include, each as a phrase such as `listen on port 443`.
     pub(crate) fn lacks(&self, other: &Self) -> Vec<String> {
         let mut lacking = Vec::new();
         let within = |folders: &[&BTreeSet<PathBuf>], path: &Path| {
@@ -149,7 +150,7 @@ impl Needs {
     }
 }
 
-/// Returns the folder of a file.
+/// Returns the folder of a file; `.` if the path has none.
 fn folder(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new(".")).to_owned()

@@ -1,4 +1,4 @@
-//! Attempts from inside the sandbox, with the kernel's response.
+//! Attempts of actions inside the sandbox, to show whether the kernel allows them.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -12,28 +12,32 @@ use std::time::Duration;
 /// An action to attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// Open a file or a folder for reading.
+    /// Open a file or folder for reading.
     Read(PathBuf),
-    /// Open a file for writing; a new file is removed again.
+    /// Open a file for appending. If it did not exist, it is removed again.
     Write(PathBuf),
-    /// Run a program.
+    /// Run a program without arguments, and wait for its end.
     Run(PathBuf),
-    /// Listen on a loopback port.
+    /// Listen on this TCP port of 127.0.0.1.
     Listen(u16),
-    /// Connect to an address.
+    /// Open a TCP connection to this address.
     Connect(SocketAddr),
-    /// Make a privileged system call: `unshare`, `ptrace`, `io_uring_setup`, `keyctl` or `mount`.
+    /// Make a system call that needs privileges or is useful to attackers.
     Call(Call),
 }
 
-/// A system call to attempt, with arguments that change nothing outside this process.
+/// A system call, with arguments that change nothing outside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
+    /// The name of the call, as in system call tables.
     name: &'static str,
+    /// Its number on this architecture.
     number: i64,
+    /// The first three arguments; the others are 0.
     arguments: [i64; 3],
 }
 
+/// The system calls that can be attempted.
 const CALLS: [Call; 5] = [
     Call { name: "unshare", number: libc::SYS_unshare, arguments: [libc::CLONE_NEWUSER as i64, 0, 0] },
     // Traces no process at all: ESRCH if allowed.
@@ -81,6 +85,9 @@ impl fmt::Display for Attempt {
 }
 
 /// Attempts an action, and undoes it where possible.
+///
+/// # Errors
+/// The error of the kernel, such as `EPERM` or `EACCES` if the sandbox denies the action.
 pub(crate) fn attempt(what: &Attempt) -> io::Result<()> {
     match what {
         Attempt::Read(path) => File::open(path).map(drop),

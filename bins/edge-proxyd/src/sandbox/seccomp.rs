@@ -1,9 +1,9 @@
-//! Confinement of system calls by seccomp (seccomp(2)) to those that a proxy and its libraries make.
+//! Restriction of system calls by seccomp (seccomp(2)) to those that a proxy and its libraries make.
 //!
-//! A refused call fails with an error number and does not kill the process: a refused call gains an attacker nothing,
-//! while a gap in the list would stop the service for everyone. There are two filters, and the stricter result applies.
-//! The first refuses calls that are useful to an attacker (EPERM). The second allows the listed calls, and answers all
-//! others like a kernel without them (ENOSYS), from which C libraries know how to recover.
+//! A rejected call fails with an error and does not kill the process: it is of no use to an attacker, while a missing
+//! call in the list would stop the service. There are two filters, of which the stricter result applies. The first
+//! rejects calls that are useful to an attacker, with `EPERM`. The second allows the listed calls, and rejects all
+//! others with `ENOSYS`, like a kernel without them, for which C libraries have fallbacks.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
@@ -11,9 +11,10 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
+/// The conditions of each system call, by its number. An empty list applies to every use of the call.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls that no proxy makes: other processes, the kernel itself, mounts, namespaces, keys, clocks.
+/// Calls that the first filter rejects: access to other processes and the kernel, mounts, namespaces, keys and clocks.
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -67,7 +68,7 @@ const REFUSED: &[i64] = &[
 /// Calls that run another program.
 const PROGRAMS: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
 
-/// Calls that the program, its runtime, its cryptography and the C library make.
+/// Calls that the second filter allows: those of the program, its runtime, its cryptography and the C library.
 const LET_THROUGH: &[i64] = &[
     // Memory.
     libc::SYS_brk,
@@ -235,7 +236,7 @@ const LET_THROUGH: &[i64] = &[
     libc::SYS_seccomp,
 ];
 
-/// Older names of allowed calls, which only older architectures have.
+/// Further allowed calls, which newer architectures replace by others.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[i64] = &[
     libc::SYS_access,
@@ -267,7 +268,7 @@ const OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
-/// New namespaces, as clone(2) creates them.
+/// The flags of clone(2) that create namespaces, which are rejected.
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWIPC,
@@ -278,19 +279,20 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// The address families that are used.
+/// The address families of sockets that are allowed.
 const FAMILIES: [i32; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];
 
-/// Returns the architecture, if filters can be compiled for it.
+/// Returns the architecture of this program. `None` if filters cannot be compiled for it.
 fn architecture() -> Option<TargetArch> {
     std::env::consts::ARCH.try_into().ok()
 }
 
-/// Restricts this thread and everything it starts. If external programs are run, only the refused calls are blocked,
-/// since the needs of those programs are unknown.
+/// Restricts this thread, and all threads and processes that it starts. If `programs`, external programs may be run,
+/// and only the first filter applies, since their needs are not known.
 ///
 /// # Errors
-/// A message; nothing is restricted then.
+/// The architecture is not supported, or a filter could not be installed. The second filter fails after the first is in
+/// effect.
 pub(super) fn enter(programs: bool) -> Result<(), String> {
     let architecture =
         architecture().ok_or_else(|| format!("unsupported architecture: {}", std::env::consts::ARCH))?;
@@ -304,6 +306,8 @@ pub(super) fn enter(programs: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Compiles a filter. If `listed`, the calls in `rules` are allowed and others fail with `ENOSYS`; otherwise they fail
+/// with `EPERM` and others are allowed.
 fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfProgram, String> {
     let (mismatch, matched) = if listed {
         (SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)
@@ -314,7 +318,8 @@ fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfPr
     filter.try_into().map_err(|why: seccompiler::BackendError| why.to_string())
 }
 
-/// Returns the rules that refuse calls.
+/// Returns the rules of the first filter. Unless `programs`, they also reject running programs, executable memory that
+/// is writable, and other address families.
 fn refused_calls(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     let one = |argument, length, operator, value| {
         SeccompCondition::new(argument, length, operator, value).map(|condition| vec![condition])
@@ -344,7 +349,8 @@ fn refused_calls(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// Returns the rules that allow calls, including those that the other filter refuses.
+/// Returns the rules of the second filter. They include the calls that the first rejects, whose error thus remains
+/// `EPERM`.
 fn allowed_calls() -> Rules {
     let all = LET_THROUGH.iter().chain(OLD).chain(REFUSED).chain(PROGRAMS);
     all.map(|call| (*call, Vec::new())).collect()

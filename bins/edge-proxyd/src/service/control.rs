@@ -1,7 +1,8 @@
-//! The control socket: `edge-proxyd reload` and `edge-proxyd maintenance` ask the running process, and get the outcome.
+//! The control socket, by which `edge-proxyd reload` and `edge-proxyd maintenance` send requests to the running
+//! process.
 //!
-//! A request is one line, and so is the answer. The socket can be opened by the account of the process and by root only, and
-//! whoever asks has to be one of both by `SO_PEERCRED` too.
+//! A request and its response are one line of JSON each. The socket is accessible only to the account of the process
+//! and to root, and the process verifies the peer's user by `SO_PEERCRED`.
 
 use crate::journal;
 use serde::{Deserialize, Serialize};
@@ -14,24 +15,24 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// The name of the socket in the folder that the service manager makes (`RuntimeDirectory=`).
+/// The name of the socket in the runtime folder (`RuntimeDirectory=`).
 const NAME: &str = "control.sock";
-/// The folder of the packaged unit.
+/// The runtime folder of the packaged unit.
 const FOLDER: &str = "/run/edge-proxyd";
-/// The longest wait for a request, once connected.
+/// The longest wait for a request after a connection, and for sending the response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest request in bytes.
+/// The longest request, in bytes.
 const MAX_REQUEST_LEN: u64 = 1024;
 
-/// Conditions under which a new process takes over.
+/// The condition under which a new process takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Takeover {
-    /// In any case, as after an upgrade of the program.
+    /// Always, such as after an upgrade of the program.
     Always,
-    /// If this process cannot apply the whole configuration.
+    /// If the running process cannot apply the whole configuration.
     Needed,
-    /// In no case.
+    /// Under no condition.
     #[default]
     Never,
 }
@@ -39,6 +40,7 @@ pub(crate) enum Takeover {
 /// The request of `edge-proxyd reload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct ReloadRequest {
+    /// The condition under which a new process takes over.
     pub(crate) takeover: Takeover,
 }
 
@@ -47,6 +49,7 @@ pub(crate) struct ReloadRequest {
 pub(crate) struct MaintenanceRequest {
     /// The name of the site, or one of its hosts.
     pub(crate) site: String,
+    /// True to begin maintenance, false to end it.
     pub(crate) on: bool,
 }
 
@@ -58,42 +61,46 @@ pub(crate) enum ControlContent {
     Reload(ReloadRequest),
 }
 
-/// The answer of the running process to a request.
+/// The response of the running process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct ControlAnswer {
-    /// True if it is done: the configuration of the file is in effect, except for the sections that wait; or the site is switched.
+    /// True if the request succeeded: the new configuration is in effect, except for the sections in `waiting`, or a
+    /// new process took over; or the site is switched.
     pub(crate) ok: bool,
-    /// True if the file itself is not valid, or there is no such site.
+    /// True if the configuration is not valid, or the site does not exist or cannot be switched.
     #[serde(default)]
     pub(crate) invalid: bool,
-    /// The outcome in words, a line each.
+    /// The outcome for people, in lines.
     pub(crate) lines: Vec<String>,
-    /// Sections whose changes wait for a new process.
+    /// The sections whose changes need a new process. Empty if all are in effect.
     #[serde(default)]
     pub(crate) waiting: Vec<String>,
-    /// The process that took over.
+    /// The process ID of the process that took over. `None` without a takeover.
     #[serde(default)]
     pub(crate) process: Option<u32>,
 }
 
-/// Returns the path of the control socket in the first folder of `RUNTIME_DIRECTORY`, which systemd sets. `None` if that is
-/// not set.
+/// Returns the path of the control socket in the first folder of `RUNTIME_DIRECTORY`, which systemd sets. `None` if it
+/// is not set or empty.
 pub(crate) fn path_from_environment() -> Option<PathBuf> {
     let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(NAME))
 }
 
-/// Returns the path at which a command looks for the socket.
+/// Returns the path at which a command expects the control socket: that of the environment, or of the packaged unit.
 pub(crate) fn default_path() -> PathBuf {
     path_from_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
 }
 
-/// The listening Unix socket that commands send requests to.
+/// The listening Unix socket for requests of commands.
 pub(crate) struct ControlSocket(std::os::unix::net::UnixListener);
 
 impl ControlSocket {
-    /// Takes the socket of a predecessor, or binds one at this path. It is best bound before the sandbox is entered, which
-    /// then need not allow it.
+    /// Uses the inherited socket, or binds one at `path` with mode 0600. A socket file on which nobody listens is
+    /// replaced. It should be opened before the sandbox is entered, which then need not allow it.
+    ///
+    /// # Errors
+    /// The socket could not be bound.
     pub(crate) fn open(inherited: Option<std::os::unix::net::UnixListener>, path: &Path) -> io::Result<Self> {
         if let Some(listener) = inherited {
             return Ok(Self(listener));
@@ -107,12 +114,13 @@ impl ControlSocket {
         Ok(Self(listener))
     }
 
-    /// Returns a duplicate for a process that takes over.
+    /// Returns a duplicate of the descriptor, for a process that takes over.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.0.as_fd().try_clone_to_owned()
     }
 
-    /// Receives requests from now on. Must be called within the runtime.
+    /// Spawns a task that receives requests, and returns the channel of requests. Must be called within a Tokio
+    /// runtime.
     pub(crate) fn serve(&self) -> io::Result<Receiver<ControlRequest>> {
         let listener = self.0.try_clone()?;
         listener.set_nonblocking(true)?;
@@ -131,14 +139,16 @@ impl ControlSocket {
     }
 }
 
-/// A request, with the connection of the command that waits for its answer.
+/// A request, with the connection of the command that waits for the response.
 pub(crate) struct ControlRequest {
+    /// The request itself.
     pub(crate) content: ControlContent,
+    /// The connection of the command.
     stream: tokio::net::UnixStream,
 }
 
 impl ControlRequest {
-    /// Sends the answer to the command, unless that has ended.
+    /// Sends the response to the command. A failure is ignored, since the command may have ended.
     pub(crate) async fn answer(mut self, answer: &ControlAnswer) {
         // Contains only text and numbers, so serialisation cannot fail.
         let mut line = serde_json::to_string(answer).unwrap_or_default();
@@ -148,12 +158,14 @@ impl ControlRequest {
     }
 }
 
-/// Returns whether the process at the other end may send requests: that of root or of the account of this process.
+/// Returns true if the peer is root or the account of this process.
 fn may_ask(stream: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
+/// Reads a request from a connection, and sends it to the channel. Connections of other users, and requests that are
+/// not valid or not complete in time, are closed.
 async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>) {
     if !may_ask(&stream) {
         return;
@@ -166,7 +178,10 @@ async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>)
     let _ = sender.send(ControlRequest { content, stream }).await;
 }
 
-/// Sends a request to the process at this socket, and waits for its answer.
+/// Sends a request to the process at this socket, and waits for the response, at most `within` for each read.
+///
+/// # Errors
+/// The process cannot be reached, ended without a response, or did not respond in time; or the response is not valid.
 pub(crate) fn ask(path: &Path, request: &ControlContent, within: Duration) -> io::Result<ControlAnswer> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(within))?;
@@ -181,7 +196,8 @@ pub(crate) fn ask(path: &Path, request: &ControlContent, within: Duration) -> io
     serde_json::from_str(&answer).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
 }
 
-/// Opens the socket if there is a place for it. A failure is reported; the process serves without it.
+/// Opens the control socket: the inherited one, or one at `path`, or at that of the environment. `None` if there is no
+/// path, or it cannot be opened, which is logged.
 pub(crate) fn open(
     inherited: Option<std::os::unix::net::UnixListener>,
     path: Option<PathBuf>,

@@ -1,9 +1,9 @@
-//! The limit of file descriptors.
+//! The limit of open file descriptors.
 
 use edge_proxy::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of descriptors to the hard one. Returns the limit, or `None` if there is none.
+/// Raises the soft limit of file descriptors to the hard limit. Returns the limit in effect; `None` if there is none.
 pub(crate) fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
@@ -15,8 +15,8 @@ pub(crate) fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Returns a warning, if the allowed connections may need more descriptors than `limit`: two each, for the client and the
-/// service.
+/// Returns a warning if the allowed connections may need more file descriptors than `limit`: two for each connection of
+/// each worker, to the client and to the upstream. `None` if the limit suffices or there is none.
 pub(crate) fn shortage_warning(limit: Option<u64>, workers: usize, config: &Config) -> Option<String> {
     let limit = limit?;
     let connections = config.limits.connections as u64;

@@ -1,9 +1,9 @@
-//! The launcher: a small process that starts a successor, forked before this process enters its sandbox. A child
-//! inherits the restrictions of its parent, so a successor started from inside could never serve more than this
-//! process.
+//! The launcher: a small process that starts successors, itself started before the main process enters its sandbox.
+//! Child processes inherit the restrictions of a sandbox, so that a successor started from inside could serve no more
+//! than its predecessor.
 //!
-//! The launcher runs only this program with the same arguments, receives nothing but sockets to pass on, and exits with
-//! its owner.
+//! The launcher can only run this program with the same arguments. It receives nothing but sockets for the successor,
+//! and exits with the main process.
 
 use super::sockets::{SOCKETS, take_ownership};
 use super::successor::{PROGRAM, READY, start_successor};
@@ -18,26 +18,31 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitCode, Stdio};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Environment variable with the descriptor of the launcher's socket.
+/// The environment variable with the descriptor of the launcher's socket. Only the launcher has it.
 const LAUNCHER: &str = "EDGE_PROXYD_LAUNCHER";
-/// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
+/// The largest number of descriptors in a message. The kernel allows 253 (`SCM_MAX_FD`).
 const BATCH: usize = 128;
 
-/// The types of messages.
+/// The message with sockets for the successor.
 const MORE: u8 = b'm';
+/// The message that starts the successor, with the descriptor on which it reports that it serves.
 const START: u8 = b's';
+/// The message that kills the successor.
 const END: u8 = b'e';
+/// The message that releases the successor.
 const KEEP: u8 = b'k';
 
-/// The connection to the launcher, which starts successors outside the sandbox.
+/// The connection to the launcher process.
 pub(crate) struct Launcher {
+    /// The socket for messages.
     socket: OwnedFd,
-    /// Held so that the child is reaped by this process.
+    /// The launcher process. It is not waited for.
     _process: Child,
 }
 
 impl Launcher {
-    /// Starts the launcher. Must be called before the sandbox and before other threads handle descriptors.
+    /// Starts the launcher process. Must be called before the sandbox is entered, and before other threads open
+    /// descriptors.
     pub(crate) fn start() -> io::Result<Self> {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -55,7 +60,10 @@ impl Launcher {
         Ok(Self { socket: here, _process: process })
     }
 
-    /// Starts a successor with these sockets; it reports readiness on `ready`. Returns its process ID.
+    /// Starts a successor with these sockets, which reports on `ready` that it serves. Returns its process ID.
+    ///
+    /// # Errors
+    /// The successor could not be started, or the launcher has ended.
     pub(super) fn launch(&self, sockets: &[OwnedFd], ready: &OwnedFd) -> io::Result<u32> {
         for batch in sockets.chunks(BATCH) {
             let batch: Vec<_> = batch.iter().map(AsFd::as_fd).collect();
@@ -68,19 +76,20 @@ impl Launcher {
         text.parse().map_err(|_| io::Error::other(format!("the new process could not be started: {text}")))
     }
 
-    /// Stops a successor that does not serve.
+    /// Kills the successor that was started last, and waits for its end. Does nothing if the launcher has ended.
     pub(super) fn end(&self) {
         // If the launcher is gone, there is nothing to stop.
         let _ = send(self.socket.as_fd(), &[END], &[]);
         let _ = receive(self.socket.as_fd(), &mut [0; 8]);
     }
 
-    /// Releases a successor that serves.
+    /// Releases the successor that was started last, so that it is not killed.
     pub(super) fn keep(&self) {
         let _ = send(self.socket.as_fd(), &[KEEP], &[]);
     }
 }
 
+/// Sends a message with descriptors.
 fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -91,8 +100,8 @@ fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) 
     Ok(())
 }
 
-/// Receives the next message: its length, and the descriptors that came with it. The length is 0 if the other end is
-/// closed.
+/// Receives the next message into `content`. Returns its length, and the descriptors in it. The length is 0 if the
+/// other end is closed.
 fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     loop {
@@ -114,7 +123,8 @@ fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec
     }
 }
 
-/// Runs as a launcher, if this process was started as one, until its owner exits.
+/// Runs as the launcher until the main process exits, and returns the exit code. `None` if this process was not started
+/// as the launcher.
 pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     let fd = std::env::var(LAUNCHER).ok()?.parse().ok()?;
     Some(match take_ownership(fd).and_then(|socket| serve(&socket)) {
@@ -126,6 +136,7 @@ pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     })
 }
 
+/// Handles messages until the other end is closed. Ignores the signals that are meant for the main process.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     // Signals meant for the server often reach every process of a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -1,5 +1,5 @@
-//! The sites that are switched to maintenance. They are kept in a file of the state folder, so that a reload, a takeover and a
-//! restart leave them as they are.
+//! The sites that were switched to maintenance. A file in the state folder preserves them over reloads, takeovers and
+//! restarts.
 
 use crate::journal;
 use edge_proxy::config::Config;
@@ -9,40 +9,44 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// The folder of the packaged unit.
+/// The state folder of the packaged unit.
 const FOLDER: &str = "/var/lib/edge-proxyd";
 /// The name of the file in the state folder.
 const NAME: &str = "maintenance.json";
 
-/// Returns the first folder of `STATE_DIRECTORY`, which systemd sets (`StateDirectory=`). `None` if that is not set.
+/// Returns the first folder of `STATE_DIRECTORY`, which systemd sets (`StateDirectory=`). `None` if it is not set or
+/// empty.
 pub(crate) fn folder_from_environment() -> Option<PathBuf> {
     let folders = std::env::var("STATE_DIRECTORY").ok()?;
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// Returns the folder in which a command looks for the state of the service.
+/// Returns the folder in which a command expects the state of the service: that of the environment, or of the packaged
+/// unit.
 pub(crate) fn default_folder() -> PathBuf {
     folder_from_environment().unwrap_or_else(|| FOLDER.into())
 }
 
-/// The sites under maintenance, and the state folder that keeps them.
+/// The sites under maintenance, and the state folder.
 #[derive(Debug, Default)]
 pub(crate) struct Switches {
+    /// The state folder. `None` if there is none, so that sites cannot be switched.
     folder: Option<PathBuf>,
+    /// The names of the sites under maintenance.
     sites: BTreeSet<String>,
 }
 
-/// The content of the file in the state folder.
+/// The content of the file in the state folder, as JSON.
 #[derive(Deserialize, Serialize)]
 struct MaintenanceFile {
     sites: BTreeSet<String>,
 }
 
 impl Switches {
-    /// Reads the switches of a state folder; without a folder or a file there are none.
+    /// Reads the switches from a state folder. Without a folder or file there are none.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// The file exists, but cannot be read or is not valid.
     pub(crate) fn read(folder: Option<PathBuf>) -> io::Result<Self> {
         let Some(path) = &folder else { return Ok(Self::default()) };
         let sites = match std::fs::read_to_string(path.join(NAME)) {
@@ -53,7 +57,7 @@ impl Switches {
         Ok(Self { folder, sites })
     }
 
-    /// Reads the switches of a state folder. A fault is reported, and means that there are none.
+    /// Reads the switches from a state folder. An error is logged, and no site is under maintenance then.
     pub(crate) fn open(folder: Option<PathBuf>) -> Self {
         let path = folder.clone().unwrap_or_default().join(NAME);
         Self::read(folder.clone()).unwrap_or_else(|why| {
@@ -65,17 +69,19 @@ impl Switches {
         })
     }
 
-    /// Marks the sites of a configuration that are under maintenance, and unmarks the others.
+    /// Sets for every site of a configuration whether it is under maintenance.
     pub(crate) fn apply(&self, config: &mut Config) {
         for site in &mut config.sites {
             site.under_maintenance = self.sites.contains(&site.name);
         }
     }
 
-    /// Switches a site, which is named by its name or one of its hosts, and writes the file. Returns the outcome in words.
+    /// Switches the maintenance of a site `on` or off, and writes the file. `asked` is the name of the site, or one of
+    /// its hosts. Returns the outcome for people; it is a success if nothing changes.
     ///
     /// # Errors
-    /// There is no such site, it cannot be switched, or the file cannot be written; then nothing has changed.
+    /// The site does not exist or passes TLS through, there is no state folder, or the file could not be written.
+    /// Nothing is changed then.
     pub(crate) fn set(&mut self, config: &Config, asked: &str, on: bool) -> Result<String, String> {
         let by_host = |host: &str| {
             let host = edge_http::host::normalize(host);
@@ -117,7 +123,7 @@ impl Switches {
     }
 }
 
-/// Writes the file anew, so that a fault leaves the old one. Commands of other accounts may read it.
+/// Replaces the file atomically. Its mode is 0644, so that commands of other accounts can read it.
 fn write(folder: &Path, kept: &MaintenanceFile) -> io::Result<()> {
     let new = folder.join(format!("{NAME}.new"));
     std::fs::write(&new, serde_json::to_vec(kept)?)?;

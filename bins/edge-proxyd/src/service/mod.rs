@@ -1,4 +1,5 @@
-//! Integration with the service manager: notifications, inherited sockets, and takeover by a new process.
+//! Integration with the service manager: notifications, inherited sockets, the control socket, and takeover by a new
+//! process.
 
 pub(crate) mod control;
 pub(crate) mod descriptors;

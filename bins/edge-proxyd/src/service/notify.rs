@@ -1,4 +1,4 @@
-//! Notifications to the service manager (sd_notify(3)): datagrams to the socket in `NOTIFY_SOCKET`, if it is set.
+//! Notifications to the service manager (sd_notify(3)): datagrams to the socket in `NOTIFY_SOCKET`.
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::ffi::OsStr;
@@ -10,20 +10,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
-/// The longest wait for a manager whose queue is full.
+/// The longest wait until the manager reads, if its queue is full.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Descriptors per message; the kernel allows 253 (SCM_MAX_FD).
+/// The largest number of descriptors in a message. The kernel allows 253 (`SCM_MAX_FD`).
 const BATCH: usize = 128;
 
 /// The connection to the service manager, if there is one.
 pub(crate) struct Notifier {
+    /// The socket of the manager. `None` without a manager: notifications are then discarded.
     socket: Option<UnixDatagram>,
-    /// The interval of watchdog messages, without which the manager considers the program dead.
+    /// The interval of watchdog messages: half of the time after which the manager restarts the service. `None` if it
+    /// expects none.
     pub(crate) watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Connects to the socket that `NOTIFY_SOCKET` names, if it is set, and reads the interval of the watchdog.
+    /// Connects to the socket in `NOTIFY_SOCKET`, and reads the interval in `WATCHDOG_USEC`. A socket that cannot be
+    /// reached is ignored.
     pub(crate) fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| connect(&name).ok());
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -33,19 +36,19 @@ impl Notifier {
         Self { socket, watchdog: watchdog.filter(|every| !every.is_zero()) }
     }
 
-    /// Returns whether there is a manager.
+    /// Returns true if there is a service manager.
     pub(crate) const fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// Sends a state, such as `READY=1`. If the manager does not read, the state is lost after [`QUEUE_TIMEOUT`].
+    /// Sends a state, such as `READY=1`. It is lost if the manager does not read it within [`QUEUE_TIMEOUT`].
     pub(crate) fn say(&self, state: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(state.as_bytes());
         }
     }
 
-    /// Announces a reload of the configuration (`Type=notify-reload`).
+    /// Announces the beginning of a reload (`Type=notify-reload`).
     pub(crate) fn reloading(&self) {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec that lives through the call.
@@ -57,8 +60,11 @@ impl Notifier {
         }
     }
 
-    /// Adds descriptors to the manager's store, which hands them to the next process of the service. It keeps one copy of
-    /// each.
+    /// Adds duplicates of descriptors under a name to the manager's file descriptor store, which passes them to the
+    /// next process of the service.
+    ///
+    /// # Errors
+    /// The manager could not be reached.
     pub(super) fn store(&self, name: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         for batch in descriptors.chunks(BATCH) {
             self.send_with(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), batch)?;
@@ -66,12 +72,15 @@ impl Notifier {
         Ok(())
     }
 
-    /// Removes the descriptors of this name from the manager's store.
+    /// Removes the descriptors with this name from the manager's file descriptor store.
     pub(super) fn forget(&self, name: &str) {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
-    /// Waits until the manager has processed the messages sent so far, for at most [`QUEUE_TIMEOUT`].
+    /// Waits until the manager has processed the messages sent so far, at most [`QUEUE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// The manager could not be reached.
     pub(crate) fn settle(&self) -> io::Result<()> {
         if self.socket.is_none() {
             return Ok(());
@@ -85,6 +94,7 @@ impl Notifier {
         Ok(())
     }
 
+    /// Sends a state with descriptors. Does nothing without a manager.
     fn send_with(&self, state: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -95,6 +105,7 @@ impl Notifier {
     }
 }
 
+/// Connects to the socket `name`. An `@` at its beginning means an abstract name.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(QUEUE_TIMEOUT))?;

@@ -1,5 +1,5 @@
-//! Sockets inherited at start: from a service manager (sd_listen_fds(3)), which passes those of its socket units and those
-//! that it kept for this service, or from a predecessor.
+//! Sockets inherited at the start: from the service manager (sd_listen_fds(3)), which passes those of socket units and
+//! of its file descriptor store, or from a predecessor.
 
 use super::Notifier;
 use super::store;
@@ -12,39 +12,45 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
-/// The first descriptor passed by a service manager (SD_LISTEN_FDS_START).
+/// The first descriptor that the service manager passes (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
-/// Environment variable with the descriptors passed by a predecessor.
+/// The environment variable with the descriptors that a predecessor passes, separated by commas.
 pub(super) const SOCKETS: &str = "EDGE_PROXYD_SOCKETS";
 
-/// The sender of an inherited socket.
+/// The origin of an inherited socket.
 enum Origin {
-    /// The process that this one takes over from.
+    /// The process that this one replaces.
     Predecessor,
-    /// The manager's store, under this name.
+    /// The manager's file descriptor store, under this name.
     Store(String),
-    /// A socket unit, by the name of its sockets.
+    /// A socket unit, under this name (`FileDescriptorName=`).
     Unit(String),
 }
 
-/// The sockets passed to this process, before they are compared with the configuration.
+/// The inherited sockets.
 pub(crate) struct PassedSockets {
+    /// The TCP and UDP sockets, with their origin.
     sockets: Vec<(Socket, Origin)>,
-    /// The control socket of the predecessor.
+    /// The control socket of the predecessor. `None` if there is none.
     pub(crate) control: Option<UnixListener>,
 }
 
-/// The inherited sockets that listeners of the configuration use.
+/// The inherited sockets for listeners of the configuration.
 #[derive(Default)]
 pub(crate) struct MatchedSockets {
+    /// The listening TCP sockets.
     pub(crate) tcp: Vec<TcpListener>,
+    /// The UDP sockets.
     pub(crate) udp: Vec<UdpSocket>,
-    /// The store's names of those that socket units passed, which need not be stored.
+    /// The names, as in the manager's store, of the sockets that socket units passed, and that need not be stored.
     pub(crate) passed: Vec<String>,
 }
 
 impl PassedSockets {
-    /// Takes the sockets passed to this process. Must be called once.
+    /// Takes the inherited sockets. Must be called once only, since it takes ownership of the descriptors.
+    ///
+    /// # Errors
+    /// A descriptor is not open, or is not a socket for streams or datagrams.
     pub(crate) fn take() -> io::Result<Self> {
         let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -84,12 +90,12 @@ impl PassedSockets {
         Ok(handed)
     }
 
-    /// Compares the sockets with the listeners of the configuration. Those of the predecessor and of the store that no
-    /// listener names any more are closed.
+    /// Assigns the sockets to listeners of the configuration. Sockets of the predecessor and the store without a
+    /// listener are closed, and removed from the store.
     ///
     /// # Errors
-    /// A socket unit passed a socket that no listener names: the manager goes on listening there, and clients would wait
-    /// for an answer until they give up.
+    /// A socket of a socket unit has no listener: the manager keeps listening there, so that clients would wait for a
+    /// response in vain.
     pub(crate) fn matching(
         self,
         listeners: &[Listener],
@@ -137,11 +143,13 @@ impl PassedSockets {
 }
 
 impl MatchedSockets {
+    /// Adds a socket: to the TCP sockets if `stream`, otherwise to the UDP sockets.
     fn push(&mut self, socket: Socket, stream: bool) {
         if stream { self.tcp.push(socket.into()) } else { self.udp.push(socket.into()) }
     }
 }
 
+/// Returns the error about a socket of a socket unit without a listener.
 fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
     let (kind, key) = if stream { ("TCP", "") } else { ("UDP", " with http3 = true") };
     let unit = if unit.is_empty() || unit == "unknown" { "the service manager" } else { unit };
@@ -151,31 +159,42 @@ fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
     )
 }
 
-/// Returns whether a listener is at this address, over TCP if `stream`, or else over UDP.
+/// Returns true if a listener uses this address, over TCP if `stream`, otherwise over UDP. A listener with port 0
+/// matches every port.
 fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
     let same = listener.address == address
         || (listener.address.port() == 0 && listener.address.ip() == address.ip());
     same && (stream || listener.kind == ListenerKind::Tls { http3: true })
 }
 
-/// Returns whether the socket is bound to the listener's interface, or to none if the listener has none.
+/// Returns true if the socket is bound to the network interface of the listener, or to none if the listener has none.
+/// False if the interface no longer exists.
 fn is_bound_for(socket: &Socket, listener: &Listener) -> bool {
     let wanted = listener.interface.as_ref().map(String::as_bytes);
     // An error: the interface is gone.
     socket.device().is_ok_and(|device| device.as_deref() == wanted)
 }
 
+/// Returns the local address of a socket.
+///
+/// # Errors
+/// The address is not known, or neither IPv4 nor IPv6.
 fn address(socket: &Socket) -> Result<SocketAddr, String> {
     let address = socket.local_addr().map_err(|why| format!("an inherited socket: {why}"))?;
     address.as_socket().ok_or_else(|| "inherited a socket that is neither IPv4 nor IPv6".to_owned())
 }
 
-/// Returns the inode number, which tells one socket from another. `None` if `/proc` cannot be read.
+/// Returns the inode number of a socket, which identifies it across duplicates of its descriptor. `None` if `/proc`
+/// cannot be read.
 pub(super) fn inode(socket: &impl AsRawFd) -> Option<u64> {
     std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok().map(|found| found.ino())
 }
 
-/// Takes ownership of a descriptor named in the environment.
+/// Takes ownership of a descriptor whose number is in an environment variable. It must be called at most once for each,
+/// at the start.
+///
+/// # Errors
+/// The descriptor is not open, or is standard input, output or error.
 pub(super) fn take_ownership(fd: RawFd) -> io::Result<OwnedFd> {
     // Standard input and output are never passed on; the others are checked to be open before they are taken.
     if fd <= 2 || std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_err() {

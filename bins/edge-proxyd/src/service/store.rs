@@ -1,5 +1,5 @@
-//! The manager's store of descriptors: it keeps the listening sockets while the service restarts, so that connections wait
-//! instead of being refused, and passes them to the next process.
+//! The service manager's file descriptor store: it holds the listening sockets while the service restarts, so that
+//! connections wait instead of being refused, and passes them to the next process.
 
 use super::Notifier;
 use super::sockets::inode;
@@ -9,35 +9,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The beginning of each name in the store.
+/// The beginning of the names in the store.
 const PREFIX: &str = "edge-";
 
-/// Returns the name of a socket in systemd's file descriptor store, by transport and address.
+/// Returns the name of a socket in the store, from the transport, TCP if `stream` and otherwise UDP, and its address.
 pub(super) fn name(stream: bool, address: SocketAddr) -> String {
     // Colons separate names.
     format!("{PREFIX}{}-{address}", if stream { "tcp" } else { "udp" }).replace(':', "_")
 }
 
-/// Returns whether a name is that of a stored socket.
+/// Returns true if a name is one that [`name`] returns.
 pub(super) fn is_name(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with("tcp-") || rest.starts_with("udp-"))
 }
 
-/// The sockets that the manager keeps, by name and inode.
+/// The sockets that are in the manager's store.
 #[derive(Default)]
 pub(crate) struct SocketStore {
+    /// The inode numbers of the stored sockets, by name.
     kept: BTreeMap<String, BTreeSet<u64>>,
-    /// The names of those that socket units hold.
+    /// The names of sockets that socket units passed, and that are not stored.
     passed: BTreeSet<String>,
 }
 
 impl SocketStore {
-    /// Creates the record of a process that got these sockets from socket units.
+    /// Creates the record of an empty store. `passed` are the names of sockets that socket units passed.
     pub(crate) fn new(passed: Vec<String>) -> Self {
         Self { kept: BTreeMap::new(), passed: passed.into_iter().collect() }
     }
 
-    /// Makes the store hold what is served: listeners come and go with reloads and interfaces.
+    /// Updates the store to the sockets on which the proxy listens now, which change with reloads and network
+    /// interfaces. Failures are logged.
     pub(crate) fn sync(&mut self, proxy: &ProxyHandle, notifier: &Notifier) {
         if !notifier.is_connected() {
             return;

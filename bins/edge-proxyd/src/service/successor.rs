@@ -1,17 +1,20 @@
-//! The successor: a process started from the program's file that takes over from this one.
+//! The start of a successor: a process, run from the program's file, that takes over from this one.
 
 use super::sockets::SOCKETS;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Command};
 
-/// Environment variable with the descriptor on which a successor reports that it serves.
+/// The environment variable with the descriptor on which a successor reports that it serves.
 pub(super) const READY: &str = "EDGE_PROXYD_READY";
-/// Environment variable with the program that a launcher starts: the name of the original process, which the launcher
-/// itself lacks.
+/// The environment variable with the path of the program for the launcher, whose own is `/proc/self/exe`.
 pub(super) const PROGRAM: &str = "EDGE_PROXYD_PROGRAM";
 
-/// Starts this program again with these sockets, and without one variable of this environment.
+/// Starts this program with the same arguments and these sockets. `without` is an environment variable that it does not
+/// inherit.
+///
+/// # Errors
+/// A descriptor could not be duplicated, or the program not be run.
 pub(super) fn start_successor(
     sockets: &[OwnedFd],
     ready: &OwnedFd,

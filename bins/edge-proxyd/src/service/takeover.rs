@@ -1,5 +1,5 @@
-//! Takeover by a new process: it is started with the listening sockets and reports when it serves; then the old process
-//! finishes its requests in flight and exits. If the new one fails, the old one continues.
+//! Takeover by a new process: it is started with the listening sockets, and reports when it serves. Then the old
+//! process finishes its requests in flight and exits. If the new process fails, the old one goes on.
 
 use super::control::ControlSocket;
 use super::launcher::Launcher;
@@ -14,16 +14,19 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-/// A takeover in progress: the successor was started, and does not serve yet.
+/// A takeover in progress: the successor was started, but does not serve yet.
 pub(crate) struct HandOver<'a> {
+    /// The process of the successor.
     started: SuccessorProcess<'a>,
+    /// The stream on which the successor reports that it serves. It ends if the successor exits.
     stream: tokio::net::UnixStream,
+    /// The time until which the successor must serve.
     until: Instant,
 }
 
 impl<'a> HandOver<'a> {
-    /// Starts this program again from its file, with all listening sockets. If this process is confined, the launcher starts
-    /// it. It must serve within `patience`.
+    /// Starts this program again from its file, with all listening sockets and the control socket: by the launcher if
+    /// there is one, otherwise as a child. It must serve within `patience`.
     ///
     /// # Errors
     /// The successor could not be started.
@@ -50,7 +53,7 @@ impl<'a> HandOver<'a> {
         Ok(Self { started, stream, until: Instant::now() + patience })
     }
 
-    /// Waits until the successor serves. May be cancelled and called again.
+    /// Waits until the successor serves. The future may be dropped and the function called again.
     ///
     /// # Errors
     /// The successor exited, or does not serve in time.
@@ -62,24 +65,27 @@ impl<'a> HandOver<'a> {
         }
     }
 
-    /// Releases a successor that serves. Returns its process ID.
+    /// Releases the successor, which serves, and returns its process ID.
     pub(crate) fn keep(self) -> u32 {
         self.started.keep()
     }
 
-    /// Ends a successor that does not serve.
+    /// Kills the successor.
     pub(crate) fn end(mut self) {
         self.started.end();
     }
 }
 
-/// A successor started by this process or by its launcher.
+/// A started successor.
 enum SuccessorProcess<'a> {
+    /// A child of this process.
     Here(Child),
+    /// A child of the launcher, with its process ID.
     Launched(&'a Launcher, u32),
 }
 
 impl<'a> SuccessorProcess<'a> {
+    /// Starts a successor, by the launcher if there is one. It reports on `ready` that it serves.
     fn new(sockets: &[OwnedFd], ready: &OwnedFd, launcher: Option<&'a Launcher>) -> io::Result<Self> {
         match launcher {
             Some(launcher) => Ok(Self::Launched(launcher, launcher.launch(sockets, ready)?)),
@@ -87,6 +93,7 @@ impl<'a> SuccessorProcess<'a> {
         }
     }
 
+    /// Releases the successor, so that it is not killed, and returns its process ID.
     fn keep(self) -> u32 {
         match self {
             Self::Here(child) => child.id(),
@@ -97,6 +104,7 @@ impl<'a> SuccessorProcess<'a> {
         }
     }
 
+    /// Kills the successor.
     fn end(&mut self) {
         match self {
             Self::Here(child) => {
@@ -108,11 +116,14 @@ impl<'a> SuccessorProcess<'a> {
     }
 }
 
-/// The connection to the process that this one takes over from, if there is one.
+/// The stream to the process that this one replaces. `None` if there is none.
 pub(crate) struct Predecessor(Option<UnixStream>);
 
 impl Predecessor {
-    /// Takes the connection that the predecessor passed as a descriptor, if there is one. Must be called once.
+    /// Takes the stream whose descriptor the predecessor passed. Must be called once only.
+    ///
+    /// # Errors
+    /// The descriptor is not open.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
         let stream = fd.map(|fd| take_ownership(fd).map(UnixStream::from)).transpose()?;
@@ -123,12 +134,12 @@ impl Predecessor {
         Ok(Self(stream))
     }
 
-    /// Returns whether there is a predecessor.
+    /// Returns true if this process replaces another one.
     pub(crate) const fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Reports that this process serves.
+    /// Reports to the predecessor that this process serves.
     pub(crate) fn report_serving(self) {
         if let Some(mut stream) = self.0 {
             // A predecessor that is gone does not wait.

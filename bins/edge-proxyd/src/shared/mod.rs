@@ -1,5 +1,5 @@
-//! The section `[shared]`: state shared by several edges through PostgreSQL, so that a client can resume its session at
-//! any of them, and early data is accepted only once by all together.
+//! The section `[shared]`: state that several instances share through PostgreSQL, so that clients can resume sessions
+//! at each of them, and early data is accepted only once by all of them.
 
 mod postgres;
 mod settings;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The name of the section.
 const SECTION: &str = "shared";
 
-/// Reads the secrets of the section, without connecting.
+/// Reads the secrets and files of the section, without connecting to the database.
 ///
 /// # Errors
 /// The fault of the first key that has one.
@@ -24,8 +24,8 @@ pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, KeyFault> {
     with_database(section, read_database(section)?.expose_secret())
 }
 
-/// Reads the secrets of the section, without connecting, and returns the faults of its keys: that of the database, and the first of
-/// the others.
+/// Reads the secrets and files of the section, without connecting to the database. Returns the fault of `database`, if
+/// it cannot be read, and the first fault of the other keys or of its content.
 pub(crate) fn faults(section: &SharedSection) -> Vec<KeyFault> {
     let (database, of_database) = match read_database(section) {
         Ok(database) => (database, None),
@@ -39,7 +39,7 @@ fn read_database(section: &SharedSection) -> Result<SecretString, KeyFault> {
     section.database.read().map_err(|why| KeyFault::of_secret(SECTION, "database", &why))
 }
 
-/// Reads the other secrets and files of the section.
+/// Reads the other secrets and files of the section. `database` is the connection string.
 fn with_database(section: &SharedSection, database: &str) -> Result<Shared, KeyFault> {
     let store = Postgres::new(database, section.roots.as_deref())?;
     let secret = section.secret.read().map_err(|why| KeyFault::of_secret(SECTION, "secret", &why))?;
@@ -48,7 +48,7 @@ fn with_database(section: &SharedSection, database: &str) -> Result<Shared, KeyF
     Ok(shared.schedule(section.schedule).wait(section.wait))
 }
 
-/// Writes a change of the database connection to the journal.
+/// Logs a change of the state of the database connection.
 pub(crate) fn tell(event: &SharedEvent) {
     match event {
         SharedEvent::Away(why) => journal::warning(format_args!(

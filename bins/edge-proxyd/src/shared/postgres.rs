@@ -1,8 +1,8 @@
 //! The shared store in PostgreSQL.
 //!
-//! Keys are in an ordinary table, so that replicas have them and a promoted one continues with existing tickets.
-//! Sessions are in an unlogged table, which keeps them single-use beyond one server: a replica never has them, a
-//! promoted one starts without any, and a crash loses them all, so no used session can come back.
+//! Ticket keys are in an ordinary table, so that they are replicated, and a promoted replica can decrypt existing
+//! tickets. Sessions are in an unlogged table, so that each is used only once: a replica has none, a promoted one
+//! starts without any, and a crash removes all, so that no used session returns.
 
 use crate::key_fault::KeyFault;
 use acme_dns01::store::{Database, Encryption};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Statement};
 
+/// The statements that create the tables and the index.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS edge_proxy_ticket_key (
     epoch bigint PRIMARY KEY, sealed bytea NOT NULL, ends timestamptz NOT NULL);
@@ -23,52 +24,67 @@ CREATE UNLOGGED TABLE IF NOT EXISTS edge_proxy_session (
 CREATE INDEX IF NOT EXISTS edge_proxy_session_ends ON edge_proxy_session (ends);
 ";
 
+/// Inserts a ticket key, unless one of its epoch exists: the epoch, the sealed key, and its end in seconds since 1970.
 const MAKE_KEY: &str =
     "INSERT INTO edge_proxy_ticket_key VALUES ($1, $2, to_timestamp($3)) ON CONFLICT DO NOTHING";
+/// Deletes expired ticket keys.
 const END_KEYS: &str = "DELETE FROM edge_proxy_ticket_key WHERE ends <= now()";
+/// Selects all ticket keys.
 const KEYS: &str = "SELECT epoch, sealed, extract(epoch FROM ends)::float8 FROM edge_proxy_ticket_key";
+/// Inserts a session, unless it exists: the identifier, the sealed session, and its lifetime in seconds.
 const PUT: &str =
     "INSERT INTO edge_proxy_session VALUES ($1, $2, now() + $3 * interval '1 second') ON CONFLICT DO NOTHING";
+/// Deletes a session that has not expired, and returns it: the identifier.
 const TAKE: &str = "DELETE FROM edge_proxy_session WHERE id = $1 AND ends > now() RETURNING sealed";
-/// Deletes expired sessions, and the oldest beyond [`MAX_SESSIONS`], in batches. Edges that do so at the same time do not wait
-/// for each other.
+/// Deletes expired sessions, and the oldest beyond the number `$1`, at most `$2` of them. Instances that do so at the
+/// same time do not wait for each other.
 const END: &str = "DELETE FROM edge_proxy_session WHERE id IN (SELECT id FROM edge_proxy_session \
      WHERE ends <= greatest(now(), (SELECT ends FROM edge_proxy_session ORDER BY ends DESC OFFSET $1 LIMIT 1)) \
      ORDER BY ends LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// The highest number of sessions kept.
+/// The largest number of stored sessions.
 const MAX_SESSIONS: i64 = 200_000;
-/// The sessions deleted per batch, and the batches in a row.
+/// The largest number of sessions that one statement deletes.
 const BATCH_SIZE: i64 = 5000;
+/// The largest number of such statements in a row.
 const MAX_BATCHES: usize = 20;
 
-/// The longest time that a healthy server takes to respond.
+/// The longest response time of a server that works.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The connect timeout for one host, unless the connection string has one, and for all hosts together.
+/// The time limit for a connection to one host, unless the connection string has one.
 const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time limit for a connection, with all hosts of the connection string.
 const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time of silence after which a connection counts as broken.
+/// The time without an acknowledgement after which a connection is closed (`TCP_USER_TIMEOUT`).
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The advisory lock for creating the tables.
+/// The key of the advisory lock under which the tables are created.
 const LOCK: i64 = 7_103_127_102;
 
+/// The shared store in a PostgreSQL database.
 pub(super) struct Postgres {
+    /// The settings of connections.
     database: Database,
+    /// The current connection. `None` if there is none.
     connection: RwLock<Option<Arc<Connection>>>,
 }
 
+/// A connection, with its prepared statements.
 struct Connection {
     client: Client,
+    /// The statement [`PUT`].
     put: Statement,
+    /// The statement [`TAKE`].
     take: Statement,
 }
 
 impl Postgres {
-    /// Creates a store in this database from a libpq connection string, without connecting.
+    /// Creates a store from a libpq connection string, without connecting. `roots` is a file of additional authorities
+    /// for TLS.
     ///
     /// # Errors
-    /// The fault of a key.
+    /// The connection string is not valid or would send data to a remote server without encryption, or `roots` cannot
+    /// be read.
     pub(super) fn new(text: &str, roots: Option<&Path>) -> Result<Self, KeyFault> {
         let of_database = |why| KeyFault::new("shared", "database", why);
         // The cause is left out: it may contain the password.
@@ -100,10 +116,10 @@ impl Postgres {
         Ok(Self { database, connection: RwLock::default() })
     }
 
-    /// Returns the connection to the database. Only [`SharedStore::keys`] connects, so that no handshake waits for it.
+    /// Returns the current connection. Never connects, so that handshakes do not wait: only [`SharedStore::keys`] does.
     ///
     /// # Errors
-    /// There is none at the moment.
+    /// There is no open connection.
     fn current_connection(&self) -> Result<Arc<Connection>, StoreError> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
         connection
@@ -111,10 +127,15 @@ impl Postgres {
             .ok_or_else(|| StoreError("there is no connection to the database".into()))
     }
 
+    /// Replaces the current connection.
     fn set(&self, connection: Option<Arc<Connection>>) {
         *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
+    /// Returns the current connection, or opens one and prepares the tables and statements.
+    ///
+    /// # Errors
+    /// The database could not be reached, or the tables not be prepared.
     async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
         if let Ok(connection) = self.current_connection() {
             return Ok(connection);
@@ -128,7 +149,7 @@ impl Postgres {
         Ok(connection)
     }
 
-    /// Converts an error. The connection to a server that became a replica is dropped.
+    /// Converts an error. If the server has become a read-only replica, the connection is dropped.
     fn failed(&self, why: &tokio_postgres::Error) -> StoreError {
         if why.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             self.set(None);
@@ -136,6 +157,7 @@ impl Postgres {
         failed(why)
     }
 
+    /// Stores new ticket keys, deletes expired keys and sessions, and returns all keys.
     async fn all_keys(&self, made: &[SealedKey]) -> Result<Vec<SealedKey>, StoreError> {
         let connection = self.connection().await?;
         let client = &connection.client;
@@ -162,12 +184,17 @@ impl Postgres {
     }
 }
 
-/// Returns whether the server responds. A hung server, such as a paused machine, keeps its connections open.
+/// Returns true if the server responds within [`RESPONSE_TIMEOUT`]. Connections to a server that hangs, such as a
+/// paused machine, remain open.
 async fn is_alive(client: &Client) -> bool {
     matches!(timeout(RESPONSE_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
-/// Creates missing tables, and verifies that sessions are not replicated.
+/// Creates the tables if they are missing, and verifies that the table of sessions is unlogged. Statements of this
+/// connection are limited to 5 s.
+///
+/// # Errors
+/// A statement failed, or the table of sessions is logged.
 async fn prepare(client: &Client) -> Result<(), StoreError> {
     let failed = |why| failed(&why);
     client.batch_execute("SET statement_timeout = 5000").await.map_err(failed)?;
@@ -190,6 +217,7 @@ async fn prepare(client: &Client) -> Result<(), StoreError> {
     }
 }
 
+/// Converts an error into one with a message for people.
 fn failed(why: &tokio_postgres::Error) -> StoreError {
     let words = why.as_db_error().map_or_else(
         || {

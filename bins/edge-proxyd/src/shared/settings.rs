@@ -5,23 +5,23 @@ use edge_proxy::TicketSchedule;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The shared state and its location.
+/// The settings of the shared state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SharedSection {
-    /// The libpq connection string of the database.
+    /// The reference to the libpq connection string of the database, which is a secret.
     pub(crate) database: Reference,
-    /// Additional root certificates for its TLS, besides the system's.
+    /// The file of additional authorities for TLS to the database, besides those of the system. `None` for none.
     pub(crate) roots: Option<PathBuf>,
-    /// The secret that seals keys in the database.
+    /// The reference to the secret that encrypts keys and sessions in the database.
     pub(crate) secret: Reference,
-    /// The longest wait of a handshake.
+    /// The longest time that a handshake waits for the database.
     pub(crate) wait: Duration,
-    /// The schedule of ticket keys.
+    /// The times at which ticket keys change and expire.
     pub(crate) schedule: TicketSchedule,
 }
 
 impl SharedSection {
-    /// Returns the files that the section names.
+    /// Returns the files of authorities and secrets, and the identities that decrypt secrets with age.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> = self.roots.iter().cloned().collect();
         for reference in [&self.database, &self.secret] {

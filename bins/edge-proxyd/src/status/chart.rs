@@ -3,21 +3,25 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The size of a chart, in its own units.
+/// The width of a chart, in units of the SVG.
 const WIDTH: f64 = 720.0;
+/// The height of a chart without its time axis, in units of the SVG.
 const HEIGHT: f64 = 120.0;
-/// The height of the labels of the time axis.
+/// The height of the labels of the time axis, in units of the SVG.
 const AXIS: f64 = 14.0;
 
-/// One line: its name, its CSS class, and a value per step; a step without a value is a gap.
+/// A line of a chart.
 pub(super) struct Series<'a> {
+    /// The name in the caption.
     pub(super) name: &'a str,
+    /// The CSS class, which determines the colour.
     pub(super) class: &'a str,
+    /// The values at equal intervals, the newest last. `None` makes a gap.
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// Draws a chart of lines from zero to the largest value, the newest at the right, over the seconds of `span`. `show` formats a
-/// value with its unit.
+/// Returns a chart as HTML. The vertical axis begins at zero, and the horizontal one ends now and is `span` long.
+/// `show` formats a value with its unit.
 pub(super) fn svg(
     title: &str,
     series: &[Series<'_>],
@@ -59,13 +63,13 @@ pub(super) fn svg(
     text
 }
 
-/// Returns the labels of the time axis, each with its position and anchor.
+/// Returns the labels of the time axis: the horizontal position, the anchor, and the text.
 fn ticks(span: Duration) -> [(f64, &'static str, String); 3] {
     let ago = |span: Duration| format!("{} ago", format_span(span));
     [(0.0, "start", ago(span)), (WIDTH / 2.0, "middle", ago(span / 2)), (WIDTH, "end", "now".to_owned())]
 }
 
-/// Formats a span of time, such as `90 s` or `45 min`.
+/// Formats a duration in seconds below two minutes, otherwise in minutes, such as `90 s` or `45 min`.
 pub(super) fn format_span(span: Duration) -> String {
     match span.as_secs() {
         seconds @ ..120 => format!("{seconds} s"),
@@ -73,6 +77,7 @@ pub(super) fn format_span(span: Duration) -> String {
     }
 }
 
+/// Returns the path data of a line. `steps` is the number of positions, and `top` the value at the upper edge.
 fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     let (mut text, mut down) = (String::new(), false);
     for (at, value) in values.iter().enumerate() {
@@ -88,7 +93,7 @@ fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     text
 }
 
-/// Returns the next round number: 1, 2 or 5 times a power of ten.
+/// Returns the smallest number not below `value` that is 1, 2 or 5 times a power of ten. 1 for zero and below.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;

@@ -1,4 +1,4 @@
-//! Samples of the last hour.
+//! Samples of the counters over the last hour.
 
 use edge_proxy::{Histogram, Metrics};
 use std::collections::VecDeque;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// The interval between samples.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
-/// The number of samples that are kept: those of one hour.
+/// The largest number of samples: those of an hour.
 const MAX_SAMPLES: usize = 720;
 
-/// The rates between two samples of the counters.
+/// The rates over the interval between two readings of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RateSample {
     /// Requests per second.
@@ -20,30 +20,40 @@ pub(crate) struct RateSample {
     pub(crate) turned_away: f64,
     /// Bytes of content sent to clients per second.
     pub(crate) sent: f64,
-    /// The median duration of requests in seconds.
+    /// The median duration of requests in seconds, as the upper bound of its bucket. `None` without requests.
     pub(crate) median: Option<f64>,
-    /// The 99th percentile of durations in seconds.
+    /// The 99th percentile of durations in seconds, as the upper bound of its bucket. `None` without requests.
     pub(crate) p99: Option<f64>,
 }
 
-/// The samples of the last hour, and the counters at the last one.
+/// The samples of the last hour.
 #[derive(Default)]
 pub(crate) struct History {
+    /// The counters at the last sample. `None` before the first.
     before: Option<Totals>,
+    /// The samples, the oldest first.
     points: VecDeque<RateSample>,
 }
 
+/// Counters since the start, summed over all sites.
 #[derive(Clone, Default)]
 struct Totals {
+    /// The time since the start.
     uptime: Duration,
+    /// The number of requests.
     requests: u64,
+    /// The number of responses with a status 5xx.
     errors: u64,
+    /// The number of rejected connections.
     turned_away: u64,
+    /// The bytes of content sent to clients.
     sent: u64,
+    /// The durations of requests.
     durations: Histogram,
 }
 
 impl Totals {
+    /// Sums the counters of a proxy.
     fn of(metrics: &Metrics) -> Self {
         let mut totals = Self {
             uptime: metrics.uptime,
@@ -69,7 +79,7 @@ impl Totals {
 }
 
 impl History {
-    /// Adds a sample from the counters since the last one.
+    /// Adds a sample: the rates since the last call. The first call only records the counters.
     pub(crate) fn add(&mut self, metrics: &Metrics) {
         let now = Totals::of(metrics);
         if let Some(before) = &self.before {

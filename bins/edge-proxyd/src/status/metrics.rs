@@ -1,10 +1,10 @@
-//! Metrics of the daemon, beside those of the proxy: the configuration, the certificates, the build and the process.
+//! Metrics of the program, besides those of the proxy: reloads, certificates, the log, the version and the process.
 
 use super::StatusSources;
 use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends the metrics of the daemon in Prometheus' text format.
+/// Appends the metrics of the program in the text format of Prometheus.
 pub(super) fn append(watched: &StatusSources, text: &mut String) {
     let (successful, since) = watched.reloads.last();
     let help = "Whether the last reload of the configuration was successful.";
@@ -27,7 +27,8 @@ pub(super) fn append(watched: &StatusSources, text: &mut String) {
     process(text, watched.proxy.metrics().uptime);
 }
 
-/// Appends the metrics of the process, under the names of Prometheus' client libraries.
+/// Appends the metrics of the process, under the names that the client libraries of Prometheus use. Those that cannot
+/// be read are left out.
 fn process(text: &mut String, uptime: Duration) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
     let stat = read("stat");
@@ -67,14 +68,17 @@ fn process(text: &mut String, uptime: Duration) {
     }
 }
 
+/// Returns a time as whole seconds since 1970. 0 before that.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Appends the help text and the type of a metric.
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
+/// Appends a sample of a metric, with its labels.
 fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     text.push_str(name);
     for (at, (label, value)) in labels.iter().enumerate() {
@@ -83,6 +87,7 @@ fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Di
     let _ = writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" });
 }
 
+/// Escapes the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

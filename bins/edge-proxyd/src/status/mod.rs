@@ -1,5 +1,5 @@
-//! The state of a running proxy for its operator: a page, Prometheus metrics, JSON, and the `status` command. It is
-//! served only where other hosts cannot reach it.
+//! The state of a running proxy for its administrator: a page, Prometheus metrics, JSON, and the command `status`. It
+//! is not reachable from other hosts.
 
 mod chart;
 mod history;
@@ -12,7 +12,7 @@ mod serve;
 pub(crate) use history::{History, STEP};
 pub(crate) use reloads::Reloads;
 pub(crate) use report::Report;
-/// Formatting of numbers.
+/// Functions that format numbers for people, for the page and the command `status`.
 pub(crate) mod shown {
     pub(crate) use super::report::{bound, bytes, duration, state};
 }
@@ -22,12 +22,17 @@ use crate::log::Writer;
 use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The parts of the process that the status page reports on.
+/// The parts of the process on which the status page reports.
 pub(crate) struct StatusSources {
+    /// The running proxy.
     pub(crate) proxy: Arc<ProxyHandle>,
+    /// The server certificates. `None` if none are configured.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// The access log, for the number of lost lines.
     pub(crate) log: Arc<Writer>,
+    /// The samples of the last hour.
     pub(crate) history: Mutex<History>,
+    /// The outcome of reloads.
     pub(crate) reloads: Reloads,
 }
 

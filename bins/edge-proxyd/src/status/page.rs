@@ -1,10 +1,11 @@
-//! The status page: everything on one screen, without scripts, rendered for each request.
+//! The status page: a single HTML page without scripts, rendered for each request.
 
 use super::chart::{Series, format_span, svg};
 use super::history::{History, RateSample, STEP};
 use super::report::{Report, bound, bytes, duration, state};
 use std::fmt::Write;
 
+/// The style sheet of the page.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2330;--soft:#667085;--line:#d9dee7;--ground:#f6f7f9;--card:#fff;--a:#2563eb;--b:#d97706;--bad:#c81e1e;--good:#15803d}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3443;--ground:#10141b;--card:#171c26;--a:#60a5fa;--b:#fbbf24;--bad:#f87171;--good:#4ade80}}\
@@ -20,7 +21,7 @@ svg{width:100%;display:block}svg line{stroke:var(--line)}svg text{fill:var(--sof
 .table{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{padding:6px 14px;text-align:left;border-top:1px solid var(--line)}thead th{border:0;color:var(--soft);font-weight:500}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}.none{padding:10px 14px;color:var(--soft);margin:0}";
 
-/// Renders the page.
+/// Returns the page as HTML. It reloads every 5 s.
 pub(super) fn html(report: &Report, history: &History) -> String {
     let mut page = String::with_capacity(64 * 1024);
     // Writing to memory does not fail.
@@ -44,6 +45,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
     page
 }
 
+/// Appends the most important numbers, and warnings about lost log lines and spans.
 fn facts(page: &mut String, report: &Report) {
     let requests: u64 = report.sites.iter().map(|site| site.requests).sum();
     let sent: u64 = report.sites.iter().map(|site| site.sent).sum();
@@ -78,6 +80,7 @@ fn facts(page: &mut String, report: &Report) {
     }
 }
 
+/// Appends the charts of the last hour.
 fn charts(page: &mut String, history: &History) {
     let line = |name, class, value: &dyn Fn(&RateSample) -> Option<f64>| Series {
         name,
@@ -106,7 +109,8 @@ fn charts(page: &mut String, history: &History) {
     page.push_str("</div>");
 }
 
-/// Renders a table, or `none` if it is empty. Columns whose heading begins with `#` are numeric.
+/// Appends a table with a title, or the word `none` if it has no rows. Cells are HTML. A column whose heading begins
+/// with `#` is numeric.
 fn table(page: &mut String, title: &str, headings: &[&str], rows: &[Vec<String>]) {
     let _ = write!(page, "<h2>{title}</h2><div class=\"table\">");
     if rows.is_empty() {
@@ -129,6 +133,7 @@ fn table(page: &mut String, title: &str, headings: &[&str], rows: &[Vec<String>]
     page.push_str("</tbody></table></div>");
 }
 
+/// Appends the table of sites.
 fn sites(page: &mut String, report: &Report) {
     let rows: Vec<_> = report
         .sites
@@ -165,6 +170,7 @@ fn sites(page: &mut String, report: &Report) {
     table(page, "Sites", &headings, &rows);
 }
 
+/// Appends the table of certificates.
 fn certificates(page: &mut String, report: &Report) {
     let rows: Vec<_> = report
         .certificates
@@ -182,6 +188,7 @@ fn certificates(page: &mut String, report: &Report) {
     table(page, "Certificates", &["names", "#days left", "serial", "folder"], &rows);
 }
 
+/// Appends the table of upstream targets.
 fn targets(page: &mut String, report: &Report) {
     let rows: Vec<_> = report
         .targets
@@ -207,6 +214,7 @@ fn targets(page: &mut String, report: &Report) {
     );
 }
 
+/// Appends the table of listeners.
 fn listeners(page: &mut String, report: &Report) {
     let rows: Vec<_> = report
         .listeners
@@ -224,13 +232,14 @@ fn listeners(page: &mut String, report: &Report) {
     table(page, "Listeners", &["address", "interface", "state"], &rows);
 }
 
+/// Appends a table of reasons with their counts.
 fn reasons(page: &mut String, title: &str, all: &[(String, u64)]) {
     let rows: Vec<_> =
         all.iter().map(|(reason, count)| vec![escape_html(reason), count.to_string()]).collect();
     table(page, title, &["reason", "#count"], &rows);
 }
 
-/// Escapes text for HTML: names and paths come from files and from the network.
+/// Escapes text for HTML, since names and paths come from files and the network.
 fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

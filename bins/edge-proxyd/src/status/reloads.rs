@@ -1,9 +1,9 @@
-//! The outcome of the last reload.
+//! The outcome of the last reload of the configuration.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The outcome of the last reload, and the time of the last successful one.
+/// The outcome of the last reload, true for success, and the time of the last success.
 #[derive(Debug)]
 pub(crate) struct Reloads(Mutex<(bool, SystemTime)>);
 
@@ -15,7 +15,7 @@ impl Default for Reloads {
 }
 
 impl Reloads {
-    /// Records a reload.
+    /// Records the outcome of a reload.
     pub(crate) fn record(&self, successful: bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.0 = successful;
@@ -24,7 +24,7 @@ impl Reloads {
         }
     }
 
-    /// Returns whether the last reload was successful, and the time of the last one that was.
+    /// Returns whether the last reload succeeded, and the time of the last success, or of the start.
     pub(super) fn last(&self) -> (bool, SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

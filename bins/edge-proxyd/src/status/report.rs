@@ -1,95 +1,132 @@
-//! The status report as values: the page, the JSON and the command show the same.
+//! The status report, which is the content of the page, of the JSON and of the command `status`.
 
 use edge_proxy::config::Config;
 use edge_proxy::{CertificateInfo, ListenerStatus, Metrics, Reason};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The status of a running proxy: the content of the page, the JSON and the command.
+/// The status of a running proxy.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
+    /// The version of the program.
     pub(crate) version: String,
-    /// Seconds since the start.
+    /// The time since the start, in whole seconds.
     pub(crate) uptime: u64,
+    /// The numbers of connections.
     pub(crate) connections: Connections,
+    /// The sites, and an entry for requests without a site.
     pub(crate) sites: Vec<SiteStatus>,
+    /// The server certificates in use.
     pub(crate) certificates: Vec<Certificate>,
+    /// The targets of upstreams.
     pub(crate) targets: Vec<Target>,
+    /// The listeners of the configuration.
     #[serde(default)]
     pub(crate) listeners: Vec<ListenerReport>,
-    /// Rejected connections, by reason.
+    /// The reasons for which connections were rejected, with their counts above 0.
     pub(crate) turned_away: Vec<(String, u64)>,
-    /// Requests that ended without a response of the upstream, by reason.
+    /// The reasons for which requests were refused or aborted, with their counts above 0.
     pub(crate) refused: Vec<(String, u64)>,
-    /// Lines of the access log that were lost.
+    /// The number of lines of the access log that were dropped or could not be written.
     pub(crate) log_lines_lost: u64,
-    /// Spans that the collector did not receive.
+    /// The number of spans that the collector did not receive.
     #[serde(default)]
     pub(crate) spans_lost: u64,
 }
 
+/// A listener of the configuration.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ListenerReport {
+    /// Its address with the port.
     pub(crate) address: String,
+    /// The network interface to which it is bound. `None` for all.
     pub(crate) interface: Option<String>,
-    /// True if it is served; one whose address or interface is not there yet waits for it.
+    /// True if it accepts connections; false if it waits for its address or interface.
     pub(crate) serving: bool,
 }
 
+/// The numbers of connections and handshakes since the start.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Connections {
+    /// Accepted TCP connections.
     pub(crate) tcp: u64,
+    /// Open TCP connections.
     pub(crate) tcp_open: u64,
+    /// Accepted QUIC connections.
     pub(crate) quic: u64,
+    /// Open QUIC connections.
     pub(crate) quic_open: u64,
+    /// Completed TLS handshakes.
     pub(crate) handshakes: u64,
+    /// TLS handshakes that resumed a session.
     pub(crate) resumed: u64,
 }
 
+/// The requests of a site since the start.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct SiteStatus {
-    /// The name of the site; empty for requests of no site.
+    /// The name of the site; empty for requests without a site.
     pub(crate) name: String,
+    /// The hosts of the site. Empty if a reload removed it.
     pub(crate) hosts: Vec<String>,
-    /// True while it is switched to maintenance.
+    /// True if the site is under maintenance.
     #[serde(default)]
     pub(crate) maintenance: bool,
+    /// The number of requests.
     pub(crate) requests: u64,
+    /// The number of requests without a response.
     pub(crate) unanswered: u64,
+    /// The number of responses with a status 4xx.
     pub(crate) client_errors: u64,
+    /// The number of responses with a status 5xx.
     pub(crate) server_errors: u64,
+    /// The bytes of content received from clients.
     pub(crate) received: u64,
+    /// The bytes of content sent to clients.
     pub(crate) sent: u64,
-    /// Bounds in seconds, if there were requests.
+    /// The upper bound of the median duration, in seconds. `None` without requests, or beyond the last bucket.
     pub(crate) median: Option<f64>,
+    /// The upper bound of the 99th percentile of durations, in seconds. `None` without requests, or beyond the last
+    /// bucket.
     pub(crate) p99: Option<f64>,
-    /// Requests by version: HTTP/1.0, 1.1, 2 and 3.
+    /// The numbers of requests over HTTP/1.0, HTTP/1.1, HTTP/2 and HTTP/3.
     pub(crate) versions: [u64; 4],
 }
 
+/// A server certificate in use.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Certificate {
+    /// The folder of its files.
     pub(crate) folder: String,
+    /// The DNS names that it covers.
     pub(crate) names: Vec<String>,
+    /// The serial number.
     pub(crate) serial: String,
-    /// The expiry, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub(crate) not_after: i64,
-    /// Whole days left; negative after expiry.
+    /// The days until then, rounded down; negative after that.
     pub(crate) days: i64,
 }
 
+/// A target of an upstream.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
+    /// The name of the upstream.
     pub(crate) upstream: String,
+    /// The address of the target.
     pub(crate) target: String,
+    /// The code of its availability, such as `well`.
     pub(crate) state: String,
+    /// The number of requests in flight.
     pub(crate) in_flight: u32,
+    /// The number of requests since the start.
     pub(crate) requests: u64,
+    /// The number of failures since the start.
     pub(crate) failures: u64,
-    /// The last failure in words.
+    /// The cause of the last failure. `None` if there was none.
     #[serde(default)]
     pub(crate) error: Option<String>,
-    /// Seconds since that.
+    /// The time since the last failure, in whole seconds.
     #[serde(default)]
     pub(crate) error_age: Option<u64>,
 }
@@ -106,7 +143,7 @@ impl Target {
 }
 
 impl SiteStatus {
-    /// Returns the name of the site as it is shown, with a word on maintenance.
+    /// Returns the name of the site for people, and whether it is under maintenance.
     pub(crate) fn display_name(&self) -> String {
         let name = if self.name.is_empty() { "(no site)" } else { self.name.as_str() };
         if self.maintenance { format!("{name} (under maintenance)") } else { name.to_owned() }
@@ -114,6 +151,7 @@ impl SiteStatus {
 }
 
 impl Report {
+    /// Builds a report from the metrics and the configuration of a proxy.
     pub(super) fn new(
         metrics: &Metrics,
         config: &Config,
@@ -204,7 +242,7 @@ impl Report {
     }
 }
 
-/// Formats a number of bytes, such as `1.2 GB`.
+/// Formats a number of bytes in decimal units, such as `1.2 GB`.
 pub(crate) fn bytes(n: f64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let (mut n, mut unit) = (n, 0);
@@ -215,19 +253,20 @@ pub(crate) fn bytes(n: f64) -> String {
     if unit == 0 { format!("{n:.0} B") } else { format!("{n:.1} {}", units[unit]) }
 }
 
-/// Formats a duration, such as `3d 04:05:06`.
+/// Formats a number of seconds as days, hours, minutes and seconds, such as `3d 04:05:06`.
 pub(crate) fn duration(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
     if days > 0 { format!("{days}d {clock}") } else { clock }
 }
 
-/// Returns the word for a target's state code: `well` is shown as healthy.
+/// Returns the word for a state code of a target: `healthy` for `well`, otherwise the code itself.
 pub(crate) fn state(code: &str) -> &str {
     if code == "well" { "healthy" } else { code }
 }
 
-/// Formats an upper bound, such as `≤ 25 ms`, or `> 10 s` beyond the last bucket.
+/// Formats an upper bound in seconds, such as `≤ 25 ms`. For `None`, it is `> 10 s` if there were `any` requests, and
+/// `–` otherwise.
 pub(crate) fn bound(seconds: Option<f64>, any: bool) -> String {
     match seconds {
         Some(seconds) if seconds >= 1.0 => format!("≤ {seconds} s"),

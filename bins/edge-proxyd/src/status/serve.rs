@@ -1,5 +1,6 @@
-//! The server of the status page on loopback or a Unix socket. Requests must name loopback as their host, so that a
-//! page elsewhere cannot make a browser read it by a name that resolves here (DNS rebinding).
+//! The server of the status page on a loopback address or a Unix socket. On a loopback address, requests must have a
+//! loopback address or `localhost` as their host, so that a web site cannot make a browser read the page under a name
+//! that resolves to this machine (DNS rebinding).
 
 use super::{StatusSources, metrics, page};
 use crate::config::StatusAddress;
@@ -14,17 +15,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
-/// The time limit for reading and answering a request.
+/// The time limit for reading a request and sending the response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening socket of the status page.
 pub(crate) enum StatusListener {
+    /// A TCP socket on a loopback address.
     Tcp(TcpListener),
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
 impl StatusListener {
-    /// Binds the address. A stale Unix socket is replaced.
+    /// Binds the address. A Unix socket file on which nobody listens is replaced.
+    ///
+    /// # Errors
+    /// The address could not be bound.
     pub(crate) async fn bind(address: &StatusAddress) -> io::Result<Self> {
         match address {
             StatusAddress::Loopback(address) => TcpListener::bind(address).await.map(Self::Tcp),
@@ -39,7 +45,7 @@ impl StatusListener {
     }
 }
 
-/// Serves once the address becomes free.
+/// Tries to bind the address every 200 ms, then serves the status page. Never returns.
 pub(crate) async fn run_later(address: StatusAddress, watched: Arc<StatusSources>) {
     loop {
         if let Ok(listener) = StatusListener::bind(&address).await {
@@ -49,7 +55,7 @@ pub(crate) async fn run_later(address: StatusAddress, watched: Arc<StatusSources
     }
 }
 
-/// Serves the status page until the process exits.
+/// Serves the status page. Never returns.
 pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
     loop {
         let accepted = match &listener {
@@ -73,7 +79,8 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
     }
 }
 
-/// Handles one request.
+/// Reads one request, responds to it and closes the connection. If `by_name`, the host must be a loopback address or
+/// `localhost`. A request that is not valid gets no response.
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     by_name: bool,
@@ -107,6 +114,7 @@ async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     stream.shutdown().await
 }
 
+/// Returns the status line after the version, the media type and the content of the response to a request.
 fn answer(
     head: &RequestHead,
     by_name: bool,
@@ -137,7 +145,7 @@ fn answer(
     }
 }
 
-/// Returns whether an authority names the loopback interface.
+/// Returns true if the host of an authority is `localhost` or a loopback address.
 fn is_loopback(authority: &str) -> bool {
     let Some((host, _, _)) = split_authority(authority) else { return false };
     host.eq_ignore_ascii_case("localhost")

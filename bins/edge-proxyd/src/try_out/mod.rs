@@ -1,4 +1,5 @@
-//! The command `try`: a local service over https on this machine, with a certificate authority of its own and without a file.
+//! The command `try`: serves a local service over HTTPS on this machine, with a certificate authority of its own, and
+//! without a configuration file.
 
 mod observer;
 mod target;
@@ -38,7 +39,7 @@ pub(crate) struct TryArgs {
     json: bool,
 }
 
-/// Runs the command until it is interrupted.
+/// Serves until SIGINT or SIGTERM. Returns [`Exit::Failed`] if the proxy cannot start.
 pub(crate) fn run(args: &TryArgs) -> Exit {
     match serve(args) {
         Ok(()) => Exit::Done,
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &TryArgs) -> Exit {
     }
 }
 
+/// Starts the proxy, and serves until SIGINT or SIGTERM.
 fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::Builder::new().prefix("edge-proxyd-try-").tempdir()?;
     let folder = args.folder.as_deref().unwrap_or(temporary.path());
@@ -74,7 +76,8 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the configuration of the site, with a certificate for its names.
+/// Returns the configuration, and a certificate for its names, which is issued into `folder`. It also listens on the
+/// IPv6 loopback address, if that can be bound and the port is not 0.
 fn site(
     args: &TryArgs,
     authority: &Authority,
@@ -104,7 +107,7 @@ fn site(
     Ok((config, certificates))
 }
 
-/// Prints the address, the authority's certificate and the state of the service.
+/// Prints the URL and the path of the authority's certificate, and warns if the service cannot be reached.
 fn tell(args: &TryArgs, port: u16, root: &Path) {
     let root = root.display();
     if args.json {
@@ -121,6 +124,7 @@ fn tell(args: &TryArgs, port: u16, root: &Path) {
     }
 }
 
+/// Waits for SIGINT or SIGTERM.
 async fn until_stopped() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {

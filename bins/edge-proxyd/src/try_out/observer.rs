@@ -1,8 +1,8 @@
-//! Requests as they come, one line each, for people.
+//! The printing of requests as they end, one line each.
 
 use edge_proxy::{AccessRecord, ConnectionRejected, Observer};
 
-/// An observer that prints a line for each request and rejection.
+/// An observer that prints a line to standard output for each request and each rejected connection.
 #[derive(Debug)]
 pub(super) struct PrintingObserver;
 
@@ -31,7 +31,7 @@ impl Observer for PrintingObserver {
     }
 }
 
-/// Prints a line. A terminal that has gone does not end the service.
+/// Prints a line. Errors are ignored, so that a closed terminal does not stop the proxy.
 fn print(line: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! The service behind `try`.
+//! The service to which `try` forwards.
 
 use edge_proxy::config::Target;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A service on this machine or near it.
+/// A service on this machine or in its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LocalService {
     Tcp { host: String, port: u16 },
@@ -16,7 +16,7 @@ pub(super) enum LocalService {
 }
 
 impl LocalService {
-    /// Returns the target of an upstream.
+    /// Returns the service as the target of an upstream.
     pub(super) fn target(&self) -> Target {
         match self {
             Self::Tcp { host, port } => Target::Tcp { host: host.clone(), port: *port },
@@ -24,10 +24,10 @@ impl LocalService {
         }
     }
 
-    /// Connects once, to say early when there is nothing.
+    /// Connects to the service once, to find out whether it is reachable. A TCP connection may take at most a second.
     ///
     /// # Errors
-    /// The error of the connection.
+    /// The name could not be resolved, or the connection failed.
     pub(super) fn reach(&self) -> std::io::Result<()> {
         match self {
             Self::Tcp { host, port } => {

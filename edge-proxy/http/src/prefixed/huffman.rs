@@ -47,7 +47,7 @@ const PAIR_BITS: u32 = 12;
 /// code word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
-/// Builds [`PAIRS`].
+/// Computes the table [`PAIRS`] at compile time.
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
     let mut pairs = [0; 1 << PAIR_BITS];
     let mut value = 0usize;

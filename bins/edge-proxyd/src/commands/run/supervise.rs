@@ -36,11 +36,11 @@ pub(super) enum ShutdownReason {
 pub(super) struct Signals {
     /// SIGHUP: reload the configuration.
     hangup: Signal,
-    /// SIGINT: stop.
+    /// SIGINT: stop the process.
     interrupt: Signal,
     /// SIGUSR1: open the access logs again.
     reopen: Signal,
-    /// SIGTERM: stop.
+    /// SIGTERM: stop the process.
     terminate: Signal,
     /// SIGUSR2: start a new process that takes over.
     upgrade: Signal,
