@@ -62,14 +62,17 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
+    /// Returns the input that was not consumed.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.memory.as_deref().map_or(&[], |memory| &memory[self.start..self.end])
     }
 
+    /// Returns the input that was not consumed, for changes in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         self.memory.as_deref_mut().map_or(&mut [], |memory| &mut memory[self.start..self.end])
     }
 
+    /// Returns true if there is no input.
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -105,6 +108,7 @@ impl ReadBuffer {
         self.end - self.start >= SIZE
     }
 
+    /// Removes `n` bytes from the front of the input.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);

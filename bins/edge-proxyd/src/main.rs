@@ -1,5 +1,6 @@
 //! The program edge-proxyd: parses the command line, and runs the command.
 
+/// The global allocator of the program.
 #[global_allocator]
 static GLOBAL: allocator::BySize = allocator::BySize;
 
@@ -25,6 +26,8 @@ mod try_out;
 use clap::CommandFactory;
 use std::process::ExitCode;
 
+/// Runs the launcher if this process was started as one; otherwise parses the command line and runs the command. Every
+/// command but `run` exits when its output is no longer read.
 fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;

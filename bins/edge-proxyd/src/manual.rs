@@ -3,6 +3,7 @@
 use cli_support::generate::Manual;
 use cli_support::reference::page;
 
+/// The examples, files, signals and references of the man page.
 pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         (

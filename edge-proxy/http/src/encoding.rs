@@ -1,5 +1,6 @@
 //! Base64 with padding (RFC 4648 §4) and hexadecimal, encoding only.
 
+/// The characters of Base64, by their values (RFC 4648 §4).
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encodes `bytes` in Base64 with padding into the beginning of `out`: four bytes for each group of up to three. If

@@ -22,9 +22,13 @@ const MILLIS_PER_CREDIT: u64 = 10;
 /// The length of the client preface in bytes (RFC 9113 §3.4).
 const PREFACE_LEN: usize = 24;
 
+/// The type of DATA frames (RFC 9113 §6.1).
 const DATA: u8 = 0;
+/// The type of HEADERS frames (RFC 9113 §6.2).
 const HEADERS: u8 = 1;
+/// The type of RST_STREAM frames (RFC 9113 §6.4).
 const RST_STREAM: u8 = 3;
+/// The flag PADDED of a frame (RFC 9113 §6.1).
 const PADDED: u8 = 8;
 
 /// The token bucket of one HTTP/2 connection, fed with the bytes that the client sends.

@@ -25,9 +25,13 @@ static CLASSES: [u8; 256] = {
 };
 
 impl NameClass {
+    /// The bit of a name with an underscore.
     const UNDERSCORE: u8 = 1;
+    /// The bit of a name with characters other than letters, digits, `-` and `_`, or of an empty name.
     const UNPORTABLE: u8 = 2;
+    /// The bit of a name with a capital letter.
     const CAPITAL: u8 = 4;
+    /// The bit of a name that is not a token (RFC 9110 §5.6.2).
     const NO_TOKEN: u8 = 8;
 
     /// The class of names that consist of lower-case letters, digits and `-` only, and of an empty set of names.

@@ -92,8 +92,8 @@ struct AcceptFailureState<'a> {
 }
 
 impl AcceptFailureState<'_> {
-    /// Spawns the task that serves an accepted connection. Rejects the connection if the worker's limit is reached, or
-    /// if it arrived by another interface on an inherited socket.
+    /// Counts a failure to accept connections, and reports `event` to the observer unless such a failure is already
+    /// reported and not over.
     fn begin(&mut self, event: &AcceptEvent<'_>) {
         self.worker.with_counts(|counts| counts.accept_waits.add(1));
         if self.last.replace(Instant::now()).is_none() {
@@ -125,6 +125,8 @@ fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((socket.into(), peer))
 }
 
+/// Spawns the task that serves an accepted connection. Rejects the connection if the worker's limit is reached, or if
+/// it arrived by another interface on an inherited socket.
 fn begin(
     worker: &Rc<Worker>,
     listener: &Rc<Listener>,

@@ -16,14 +16,17 @@ pub(super) const BOUNDS: [u64; 12] = [
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds `n` to the counter.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Subtracts `n` from the counter.
     pub(crate) fn subtract(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
 
+    /// Returns the value of the counter.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -75,10 +78,12 @@ impl Default for Shard {
 }
 
 impl Shard {
+    /// Counts a rejected connection.
     pub(crate) fn turned_away(&self, reason: Reason) {
         self.turned_away[reason as usize].add(1);
     }
 
+    /// Counts a request that was refused or aborted.
     pub(crate) fn refused(&self, reason: Reason) {
         self.refused[reason as usize].add(1);
     }
@@ -131,6 +136,7 @@ impl<T: Default> Shards<T> {
         Self((0..workers).map(|_| T::default()).collect())
     }
 
+    /// Returns the counters of the worker with this index. Panics if there is none.
     pub(crate) fn of(&self, worker: usize) -> &T {
         &self.0[worker]
     }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// The length of a nonce in bytes.
 const NONCE: usize = 12;
+/// The length of an authentication tag in bytes.
 const TAG: usize = 16;
 
 /// The purpose of sealed data, which is authenticated so that one kind is never accepted as another.

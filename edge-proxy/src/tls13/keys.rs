@@ -119,14 +119,17 @@ pub(crate) struct TrafficKeys {
 }
 
 impl TrafficKeys {
+    /// Returns the AEAD algorithm.
     pub(crate) const fn cipher(&self) -> Cipher {
         self.cipher
     }
 
+    /// Returns the key of the AEAD.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key[..self.cipher.key_length()]
     }
 
+    /// Returns the initialization vector, with which the sequence number of a record is combined.
     pub(crate) fn iv(&self) -> &[u8; 12] {
         &self.iv
     }

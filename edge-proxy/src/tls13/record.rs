@@ -15,6 +15,7 @@ pub(crate) const APPLICATION_DATA: u8 = 23;
 pub(crate) const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 /// The length of a record's header in bytes.
 pub(crate) const HEAD: usize = 5;
+/// The length of an authentication tag in bytes.
 const TAG: usize = 16;
 /// The number of bytes that encryption adds to each record: header, content type and tag.
 pub(crate) const OVERHEAD: usize = HEAD + 1 + TAG;

@@ -49,7 +49,9 @@ pub(super) const AUTH: Kind = Kind::Either(&[
 
 /// The kind of a rate, such as `10/s`.
 const RATE: Kind = Kind::Form(r"^\s*\d+\s*/\s*(s|m|h|d)\s*$");
+/// The kind of a burst: the number of requests or connections that are admitted at once.
 const BURST: Kind = Kind::Number(1, 1_000_000);
+/// The kind of a limit of concurrent requests or connections.
 const CONCURRENT: Kind = Kind::Number(1, u32::MAX as u64);
 
 /// The keys of `rate` of a site.
@@ -85,8 +87,11 @@ pub(super) const COMPRESSION: Kind = Kind::Either(&[
     ]),
 ]);
 
+/// The word of `auth` that admits everyone.
 const OPEN: [(&str, ()); 1] = [("open", ())];
+/// The words of `service`, with their index in [`SERVICES`].
 const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
+/// The words of `codings`, the content codings of compression.
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
 
 /// Reads `auth`, `rate`, `hsts` and `compression` of a site into `site`. An upstream that `auth` names by its address

@@ -4,6 +4,7 @@ use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry, StickyCookie};
 
+/// The kind of `balance`.
 pub(super) const BALANCE: Kind = Kind::Word(&const { words(&BALANCES) });
 
 /// The kinds of value of `sticky`: the name of a cookie, or a table.
@@ -12,6 +13,7 @@ pub(super) const STICKY: Kind = Kind::Either(&[
     Kind::Table(&[Key::required("cookie", Kind::Text), Key::new("lifetime", Kind::Duration)]),
 ]);
 
+/// The keys of `health` of an upstream.
 pub(super) static HEALTH: &[Key] = &[
     // 255 marks a trial.
     Key::new("failures", Kind::Number(0, 254)),
@@ -25,12 +27,14 @@ pub(super) static HEALTH: &[Key] = &[
     Key::new("fall", Kind::Number(0, 254)),
 ];
 
+/// The keys of `retry` of an upstream.
 pub(super) static RETRY: &[Key] = &[
     Key::new("attempts", Kind::Number(0, 10)),
     Key::new("statuses", Kind::List(&Kind::Number(400, 599))),
     Key::new("budget", Kind::Number(0, 100)),
 ];
 
+/// The words of `balance`.
 const BALANCES: [(&str, Balance); 5] = [
     ("round-robin", Balance::RoundRobin),
     ("least-connections", Balance::LeastConnections),

@@ -17,6 +17,7 @@ use edge_proxy::config::{
 };
 use std::net::SocketAddr;
 
+/// The keys of `[[listen]]`.
 pub(super) static LISTEN: &[Key] = &[
     Key::required("address", Kind::List(&Kind::Form(ADDRESS))),
     Key::new("name", Kind::Text),
@@ -32,6 +33,7 @@ pub(super) static LISTEN: &[Key] = &[
     Key::new("rate", Kind::Table(CONNECTION_LIMITS)),
 ];
 
+/// The keys of `[trust]`.
 pub(super) static TRUST: &[Key] = &[
     Key::new("ranges", Kind::List(&Kind::Range)),
     Key::new("interface", Kind::Text),
@@ -40,6 +42,7 @@ pub(super) static TRUST: &[Key] = &[
     Key::new("header", Kind::Form("^[A-Za-z0-9-]+$")),
 ];
 
+/// The keys of `[tailnet]`.
 pub(super) static TAILNET: &[Key] = &[
     Key::new("socket", Kind::Path),
     Key::new("ranges", Kind::List(&Kind::Range)),
@@ -50,6 +53,7 @@ pub(super) static TAILNET: &[Key] = &[
 /// The kind of a limit. The bound only ensures that the number fits its type: the library checks the valid range.
 const COUNT: Kind = Kind::Number(0, u32::MAX as u64);
 
+/// The keys of `[limits]`.
 pub(super) static LIMITS: &[Key] = &[
     Key::new("header_bytes", Kind::Size),
     Key::new("header_fields", COUNT),
@@ -66,6 +70,7 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("rate_table", COUNT),
 ];
 
+/// The keys of `timeouts`, at the top level, in a site and in a route.
 pub(super) static TIMEOUTS: &[Key] = &[
     Key::new("handshake", Kind::Duration),
     Key::new("header", Kind::Duration),
@@ -76,9 +81,11 @@ pub(super) static TIMEOUTS: &[Key] = &[
     Key::new("tunnel", Kind::Duration),
 ];
 
+/// The keys of `[status]`.
 pub(super) static STATUS: &[Key] =
     &[Key::required("address", Kind::Either(&[Kind::Form(ADDRESS), Kind::Form("^unix:/")]))];
 
+/// The keys of `[log]`.
 pub(super) static LOG: &[Key] = &[
     Key::new("format", Kind::Word(&const { words(&FORMATS) })),
     Key::new("file", Kind::Path),
@@ -87,6 +94,7 @@ pub(super) static LOG: &[Key] = &[
     Key::new("sites", Kind::Named(&Kind::Path)),
 ];
 
+/// The words of `format` in `[log]`.
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
@@ -293,12 +301,15 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     limits
 }
 
+/// The words of `kernel_tls`: true if kernel TLS is used where possible.
 const KERNEL_TLS: [(&str, bool); 2] = [("auto", true), ("off", false)];
 /// The kind of `kernel_tls`.
 pub(super) const KERNEL_TLS_KIND: Kind = Kind::Word(&const { words(&KERNEL_TLS) });
 
+/// The kind of `congestion`.
 pub(super) const CONGESTION: Kind = Kind::Word(&const { words(&CONTROLLERS) });
 
+/// The words of `congestion`.
 const CONTROLLERS: [(&str, Congestion); 2] = [("bbr", Congestion::Bbr), ("cubic", Congestion::Cubic)];
 
 /// Reads the key `congestion`, the congestion control of QUIC.

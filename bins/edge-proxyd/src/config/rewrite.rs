@@ -4,6 +4,7 @@ use super::document::{Table, Value};
 use super::keys::{Key, Kind};
 use edge_proxy::config::{CookieRules, ErrorPage, FieldEdits, PrefixRule};
 
+/// The keys of `request_headers` and `response_headers`.
 pub(super) static EDITS: &[Key] = &[
     Key::new("replace", Kind::Named(&PREFIXES)),
     Key::new("remove", Kind::List(&Kind::Text)),
@@ -11,8 +12,10 @@ pub(super) static EDITS: &[Key] = &[
     Key::new("add", Kind::Named(&Kind::List(&Kind::Text))),
 ];
 
+/// The keys of `cookies` of a route.
 pub(super) static COOKIES: &[Key] = &[Key::new("path", PREFIXES), Key::new("domain", PREFIXES)];
 
+/// The keys of `[[site.error_page]]`.
 pub(super) static ERROR_PAGE: &[Key] = &[
     Key::required("status", Kind::List(&Kind::Number(400, 599))),
     Key::new("content_type", Kind::Text),

@@ -39,9 +39,12 @@ pub(crate) enum Connect {
     Configured,
 }
 
+/// The words of `mode`.
 const MODES: [(&str, Mode); 3] = [("auto", Mode::Auto), ("off", Mode::Off), ("require", Mode::Require)];
+/// The words of `connect`.
 const CONNECTS: [(&str, Connect); 2] = [("any", Connect::Any), ("configured", Connect::Configured)];
 
+/// The keys of `[sandbox]`.
 pub(super) static SANDBOX: &[Key] = &[
     Key::new("mode", Kind::Word(&const { words(&MODES) })),
     Key::new("connect", Kind::Word(&const { words(&CONNECTS) })),

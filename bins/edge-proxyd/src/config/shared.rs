@@ -10,6 +10,7 @@ use std::time::Duration;
 /// The kind of a reference to a secret.
 const REFERENCE: Kind = Kind::Form("^(file:/|age:/|credential:|env:).");
 
+/// The keys of `[shared]`.
 pub(super) static SHARED: &[Key] = &[
     Key::required("database", REFERENCE),
     Key::new("database_roots", Kind::Path),

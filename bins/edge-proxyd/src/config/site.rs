@@ -15,6 +15,7 @@ use edge_proxy::config::{
 };
 use edge_proxy::{CertificateFiles, ConfigPath};
 
+/// The keys of `[[site]]`.
 pub(super) static SITE: &[Key] = &[
     Key::required("hosts", Kind::List(&Kind::Form("^[^/\\s]+$"))),
     Key::new("name", Kind::Text),
@@ -76,9 +77,12 @@ static ROUTE: &[Key] = &[
     Key::new("drop", Kind::Boolean),
 ];
 
+/// The kind of the status of a redirect.
 const REDIRECT_STATUS: Kind = Kind::Number(300, 399);
+/// The kind of the status of a response from the configuration.
 const ANSWER_STATUS: Kind = Kind::Number(200, 599);
 
+/// The keys of `respond`.
 static RESPOND: &[Key] = &[
     Key::new("status", ANSWER_STATUS),
     Key::new("content_type", Kind::Text),
@@ -86,6 +90,7 @@ static RESPOND: &[Key] = &[
     Key::new("file", Kind::Path),
 ];
 
+/// The keys of `maintenance`.
 static MAINTENANCE: &[Key] = &[
     Key::new("status", ANSWER_STATUS),
     Key::new("content_type", Kind::Text),
@@ -94,15 +99,21 @@ static MAINTENANCE: &[Key] = &[
     Key::new("retry_after", Kind::Duration),
 ];
 
+/// The kind of `satisfy`.
 const SATISFY: Kind = Kind::Word(&const { words(&SATISFIES) });
 
+/// The kind of `reject`.
 pub(super) const REJECT: Kind = Kind::Word(&const { words(&REJECTS) });
 
+/// The words of `case`.
 const CASES: [(&str, CaseSensitivity); 2] =
     [("exact", CaseSensitivity::Exact), ("guarded", CaseSensitivity::Guarded)];
+/// The words of `plain`.
 const PLAINS: [(&str, PlainHttp); 3] =
     [("redirect", PlainHttp::Redirect), ("serve", PlainHttp::Serve), ("refuse", PlainHttp::Refuse)];
+/// The words of `satisfy`.
 const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy::Any)];
+/// The words of `reject`.
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
 /// Appends the certificate files of the sites of a file to `all`, without duplicates. A certificate without its key is

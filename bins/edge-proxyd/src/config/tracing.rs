@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The keys of `[tracing]`.
 pub(super) static TRACING: &[Key] = &[
     Key::required("collector", TARGET),
     Key::new("path", Kind::Text),

@@ -12,6 +12,7 @@ pub(super) const TARGET: Kind = Kind::Form(r"^(https?|h2c?|tcp)://.|^unix:");
 /// The kind of a reference to an upstream: the name of a section, or the address of a target.
 pub(super) const REFERRED: Kind = Kind::Text;
 
+/// The keys of `[upstream.NAME]`.
 pub(super) static UPSTREAM: &[Key] = &[
     Key::new("target", Kind::List(&TARGET)),
     Key::new("targets", Kind::List(&TARGET)),
@@ -28,6 +29,7 @@ pub(super) static UPSTREAM: &[Key] = &[
     Key::new("retry", Kind::Table(balance::RETRY)),
 ];
 
+/// The keys of `tls` of an upstream, and of `[tracing]`.
 pub(super) static TLS: &[Key] = &[
     Key::new("ca", Kind::Path),
     Key::new("certificate", Kind::Path),
@@ -36,7 +38,9 @@ pub(super) static TLS: &[Key] = &[
     Key::new("pin", Kind::List(&Kind::Form("^(/|sha256//|sha256:)."))),
 ];
 
+/// The words of `forwarded`.
 const FORWARDED: [(&str, ForwardedAs); 2] = [("chain", ForwardedAs::Chain), ("client", ForwardedAs::Client)];
+/// The words of `proxy_protocol`.
 const VERSIONS: [(&str, ProxyOut); 2] = [("v1", ProxyOut::V1), ("v2", ProxyOut::V2)];
 
 /// Reads the sections `[upstream.NAME]` of a file, and appends the upstreams to `upstreams`.

@@ -50,6 +50,7 @@ fn get(host: &str, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
+/// Makes two HTTP/1.1 requests on one TLS connection, and checks that the service sees the client's address.
 async fn http1(lab: &Lab) -> Outcome<String> {
     let config = tls(&lab.root, &[b"http/1.1"], false)?;
     let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
@@ -62,6 +63,7 @@ async fn http1(lab: &Lab) -> Outcome<String> {
     Ok(format!("200, 200 on one connection, {version}, {}", group.unwrap_or_default()))
 }
 
+/// Makes 8 concurrent HTTP/2 requests on one connection.
 async fn http2(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
     let mut answers = Vec::new();
@@ -77,6 +79,7 @@ async fn http2(lab: &Lab) -> Outcome<String> {
     Ok("8 concurrent streams, all 200".into())
 }
 
+/// Makes an HTTP/3 request, and checks that it reaches the service as HTTP/1.1.
 async fn http3(lab: &Lab) -> Outcome<String> {
     let endpoint = client::quic(&lab.root)?;
     let connection = endpoint.connect(lab.tls, "app.localhost")?.await?;
@@ -86,6 +89,7 @@ async fn http3(lab: &Lab) -> Outcome<String> {
     Ok("200, forwarded as HTTP/1.1".into())
 }
 
+/// Checks that a request over plain HTTP is redirected to HTTPS with the status 308.
 async fn redirect(lab: &Lab) -> Outcome<String> {
     let text = plain(lab.plain, [127, 0, 0, 1].into(), &get("app.localhost", "/a?b=c"))?;
     require(text.starts_with("HTTP/1.1 308") && text.contains("Location: https://app.localhost"), || {
@@ -102,6 +106,7 @@ fn frame(text: &str) -> Vec<u8> {
     frame
 }
 
+/// Opens a WebSocket over HTTP/1.1, and checks that a frame is echoed.
 async fn websocket(lab: &Lab) -> Outcome<String> {
     let config = tls(&lab.root, &[b"http/1.1"], false)?;
     let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
@@ -116,6 +121,7 @@ async fn websocket(lab: &Lab) -> Outcome<String> {
     Ok(format!("101, {} bytes echoed", echo.len() - 2))
 }
 
+/// Opens a WebSocket over HTTP/2 (RFC 8441), and checks that a frame is echoed.
 async fn websocket_http2(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
     require(send.is_extended_connect_protocol_enabled(), || "extended CONNECT is not supported".into())?;
@@ -131,6 +137,7 @@ async fn websocket_http2(lab: &Lab) -> Outcome<String> {
     Ok("200 to CONNECT, 5 bytes echoed".into())
 }
 
+/// Makes a gRPC request, and checks its content and the trailer `grpc-status`.
 async fn grpc(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "grpc.localhost", &lab.root).await?;
     let request = http::Request::post("https://grpc.localhost/demo.Echo/Say")
@@ -150,6 +157,7 @@ async fn grpc(lab: &Lab) -> Outcome<String> {
     Ok(format!("grpc-status {} after {received} bytes, HTTP/2 to the service", status.to_str()?))
 }
 
+/// Makes two TLS connections, and checks that the second resumes the session of the first.
 async fn resumption(lab: &Lab) -> Outcome<String> {
     let config = tls(&lab.root, &[b"http/1.1"], false)?;
     let mut kinds = Vec::new();
@@ -173,6 +181,8 @@ fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     Ok(client)
 }
 
+/// Sends a GET request in early data over TCP, and checks that it reaches the service once, before the handshake
+/// completes, and with the field `Early-Data: 1`.
 async fn early_tcp(lab: &Lab) -> Outcome<String> {
     let mut client = with_early_data(lab, &get("early.localhost", "/early-tcp"))?;
     // The client has not sent Finished: whatever arrives now was forwarded before the handshake completed.
@@ -186,6 +196,8 @@ async fn early_tcp(lab: &Lab) -> Outcome<String> {
     Ok("accepted, answered before the handshake completed, Early-Data: 1".into())
 }
 
+/// Sends a POST request in early data over TCP, and checks that it reaches the service once, only after the handshake,
+/// and without `Early-Data`.
 async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
     let request = "POST /held-tcp HTTP/1.1\r\nHost: early.localhost\r\nContent-Length: 2\r\n\r\nhi";
     let mut client = with_early_data(lab, request)?;
@@ -216,6 +228,8 @@ async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) 
     Ok((text, accepted.await))
 }
 
+/// Sends a GET request in early data over QUIC, and checks that it reaches the service once, with the field
+/// `Early-Data: 1`.
 async fn early_quic(lab: &Lab) -> Outcome<String> {
     let request = http::Request::get("https://early.localhost/early-quic").body(())?;
     let (text, accepted) = quic_early(lab, request, b"").await?;
@@ -225,6 +239,8 @@ async fn early_quic(lab: &Lab) -> Outcome<String> {
     Ok("accepted, Early-Data: 1".into())
 }
 
+/// Sends a POST request in early data over QUIC, and checks that it reaches the service once, only after the handshake,
+/// and without `Early-Data`.
 async fn early_quic_post(lab: &Lab) -> Outcome<String> {
     let request =
         http::Request::post("https://early.localhost/held-quic").header("content-length", "2").body(())?;
@@ -246,6 +262,7 @@ fn count_bytes(mut client: Tls) -> Outcome<usize> {
     }
 }
 
+/// Checks that a TLS handshake for an unknown name over TCP gets no bytes, and is counted.
 async fn unknown_sni(lab: &Lab) -> Outcome<String> {
     let client = Tls::new(lab.tls, "unknown.example", &tls(&lab.root, &[], false)?)?;
     let bytes = count_bytes(client)?;
@@ -254,6 +271,7 @@ async fn unknown_sni(lab: &Lab) -> Outcome<String> {
     Ok("closed, 0 bytes came back".into())
 }
 
+/// Checks that a TLS handshake without a server name over TCP gets no bytes, and is counted.
 async fn no_sni(lab: &Lab) -> Outcome<String> {
     let client = Tls::new(lab.tls, "127.0.0.1", &tls(&lab.root, &[], false)?)?;
     let bytes = count_bytes(client)?;
@@ -300,6 +318,7 @@ async fn relay(
     Ok((address, back))
 }
 
+/// Checks that a QUIC handshake for an unknown name gets no packets within 1.5 s, and is counted.
 async fn unknown_sni_quic(lab: &Lab) -> Outcome<String> {
     let (relay, back) = relay(lab.tls, Duration::ZERO).await?;
     let endpoint = client::quic(&lab.root)?;
@@ -312,12 +331,14 @@ async fn unknown_sni_quic(lab: &Lab) -> Outcome<String> {
     Ok("0 packets came back in 1.5 s".into())
 }
 
+/// Checks that a request over plain HTTP for an unknown host gets no bytes.
 async fn unknown_host(lab: &Lab) -> Outcome<String> {
     let text = plain(lab.plain, [127, 0, 0, 1].into(), &get("unknown.example", "/"))?;
     require(text.is_empty(), || text.clone())?;
     Ok("closed, 0 bytes came back".into())
 }
 
+/// Checks that the service sees the client's address that a trusted proxy reports.
 async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     let request =
         "GET /hop HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n";
@@ -328,6 +349,7 @@ async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     Ok("198.51.100.7 as the trusted proxy reported; the entry left of it ignored".into())
 }
 
+/// Checks that an address in the fields of a client that is no trusted proxy does not reach the service.
 async fn spoofed(lab: &Lab) -> Outcome<String> {
     let request = "GET /spoofed HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 198.51.100.7\r\n\
                    X-Real-IP: 198.51.100.7\r\nForwarded: for=198.51.100.7\r\n\r\n";
@@ -338,6 +360,7 @@ async fn spoofed(lab: &Lab) -> Outcome<String> {
     Ok(format!("the origin saw {}", seen.field("x-real-ip").unwrap_or_default()))
 }
 
+/// Reloads the configuration five times under load, and checks that no request fails.
 async fn reload(lab: &Lab) -> Outcome<String> {
     let stop = AtomicBool::new(false);
     let (served, lost) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The result of a step of the demonstration.
 pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The longest wait for a TCP connection, and for each read from it.

@@ -21,7 +21,8 @@ pub(super) struct RealIp {
 }
 
 impl RealIp {
-    /// Returns the settings for a block within this one. If the block has ranges, the inherited ones are removed.
+    /// Returns the settings that a block within this one begins with: inherited ranges are removed if the block has its
+    /// own, which [`take`](Self::take) then reads.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         if block.iter().any(|directive| directive.name == "set_real_ip_from") {

@@ -315,7 +315,7 @@ fn keys(line: &mut impl FnMut(&str), one: &PathlessRoute) {
     one.guard.iter().chain(&one.keys).for_each(|key| line(key));
 }
 
-/// Writes an upstream.
+/// Writes the section of an upstream.
 fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
     line(&format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
     if !upstream.backups.is_empty() {

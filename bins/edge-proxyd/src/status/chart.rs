@@ -77,7 +77,8 @@ pub(super) fn format_span(span: Duration) -> String {
     }
 }
 
-/// Returns the path data of a line. `steps` is the number of positions, and `top` the value at the upper edge.
+/// Returns the SVG path data of a line, which is interrupted at values of `None`. `steps` is the number of positions,
+/// and `top` the value at the upper edge.
 fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     let (mut text, mut down) = (String::new(), false);
     for (at, value) in values.iter().enumerate() {

@@ -35,7 +35,7 @@ fn process(text: &mut String, uptime: Duration) {
     // The name of the program, in parentheses, may hold blanks.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<f64>().ok());
-    // Ticks are of the kernel's interface, not of its clock: always 100 in a second.
+    // The times in /proc are in USER_HZ, which is 100 per second on all architectures.
     const TICKS: f64 = 100.0;
     if let (Some(user), Some(system)) = (field(14), field(15)) {
         family(text, "process_cpu_seconds_total", "counter", "User and system time.");

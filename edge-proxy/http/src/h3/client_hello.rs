@@ -103,7 +103,10 @@ fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     std::str::from_utf8(name).map_err(|_| MalformedHello)
 }
 
-/// Returns the list of versions in a `supported_versions` extension, two bytes each.
+/// Returns the content of a `supported_versions` extension: versions of two bytes each, without the length before them.
+///
+/// # Errors
+/// The content is shorter than its length says.
 fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
     HelloReader(content).vector8()
 }
@@ -112,30 +115,36 @@ fn versions(content: &[u8]) -> Result<&[u8], MalformedHello> {
 struct HelloReader<'a>(&'a [u8]);
 
 impl<'a> HelloReader<'a> {
+    /// Returns the next `n` bytes.
     fn take(&mut self, n: usize) -> Result<&'a [u8], MalformedHello> {
         let (taken, rest) = self.0.split_at_checked(n).ok_or(MalformedHello)?;
         self.0 = rest;
         Ok(taken)
     }
 
+    /// Skips the next `n` bytes.
     fn skip(&mut self, n: usize) -> Result<(), MalformedHello> {
         self.take(n).map(drop)
     }
 
+    /// Returns the next byte.
     fn u8(&mut self) -> Result<u8, MalformedHello> {
         Ok(self.take(1)?[0])
     }
 
+    /// Returns the next two bytes as a big-endian number.
     fn u16(&mut self) -> Result<u16, MalformedHello> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
+    /// Returns the content of a vector whose length is in one byte before it.
     fn vector8(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
+    /// Returns the content of a vector whose length is in two bytes before it.
     fn vector16(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u16()?;
         self.take(usize::from(len))

@@ -2,10 +2,15 @@
 
 use super::{Code, ProtocolError, frame, varint};
 
+/// The identifier of SETTINGS_QPACK_MAX_TABLE_CAPACITY (RFC 9204 §5).
 const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
+/// The identifier of SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114 §7.2.4.1).
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
+/// The identifier of SETTINGS_QPACK_BLOCKED_STREAMS (RFC 9204 §5).
 const QPACK_BLOCKED_STREAMS: u64 = 0x7;
+/// The identifier of SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 9220 §3).
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
+/// The identifier of SETTINGS_H3_DATAGRAM (RFC 9297 §2.1.1).
 const H3_DATAGRAM: u64 = 0x33;
 
 /// The settings of an HTTP/3 peer. The defaults are those of RFC 9114 and RFC 9204.

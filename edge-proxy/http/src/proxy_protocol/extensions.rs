@@ -2,13 +2,21 @@
 
 use super::Error;
 
+/// The type PP2_TYPE_ALPN.
 pub(super) const ALPN: u8 = 0x01;
+/// The type PP2_TYPE_AUTHORITY.
 pub(super) const AUTHORITY: u8 = 0x02;
+/// The type PP2_TYPE_CRC32C.
 pub(super) const CRC32C: u8 = 0x03;
+/// The type PP2_TYPE_UNIQUE_ID.
 pub(super) const UNIQUE_ID: u8 = 0x05;
+/// The type PP2_TYPE_SSL, which contains the next three.
 pub(super) const SSL: u8 = 0x20;
+/// The type PP2_SUBTYPE_SSL_VERSION.
 const SSL_VERSION: u8 = 0x21;
+/// The type PP2_SUBTYPE_SSL_CN.
 const SSL_COMMON_NAME: u8 = 0x22;
+/// The type PP2_SUBTYPE_SSL_CIPHER.
 const SSL_CIPHER: u8 = 0x23;
 
 /// The longest value of an extension in bytes, except [`UNIQUE_ID`].

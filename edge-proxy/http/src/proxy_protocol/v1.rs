@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The longest header in bytes, including its CR LF.
 pub const MAX: usize = 107;
 
+/// The first bytes of a header of version 1.
 const BEGIN: &[u8] = b"PROXY ";
 
 /// Parses a header of version 1. Returns the header and its length in bytes. `Ok(None)` if it is incomplete.

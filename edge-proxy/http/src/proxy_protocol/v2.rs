@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The longest header that [`parse`] accepts in bytes, including its first 16 bytes.
 pub const MAX: usize = 4096;
 
+/// The first bytes of a header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The length in bytes of the part of a header before the addresses.
 const FIXED: usize = 16;
 
 /// Parses a header of version 2 of at most [`MAX`] bytes. Returns the header and its length in bytes. `Ok(None)` if it is

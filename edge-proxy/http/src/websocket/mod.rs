@@ -3,6 +3,7 @@
 use crate::{BodyLength, Method, Name, RequestHead, ResponseHead};
 use crate::{encoding, sha1};
 
+/// The text that is appended to the key before it is hashed (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Returns the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).

@@ -166,7 +166,7 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
 
 impl HttpConnection {
     /// Reads and discards what the client still sends, so that it can read the response. Ends when the client closes,
-    /// sends nothing for [`LINGER_PAUSE`], or has sent for [`LINGER_TIMEOUT`].
+    /// sends nothing for [`LINGER_PAUSE`], has sent for 30 s, or when the worker drains.
     async fn linger(&mut self, deadline: &Deadline) {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }

@@ -70,6 +70,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
     (b"www-authenticate", b""),
 ];
 
+/// The index of the static table by name and value.
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
 /// Looks up a field in the static table, ignoring the case of its name. The index in the result counts from 0.

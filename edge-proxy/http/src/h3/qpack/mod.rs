@@ -13,6 +13,7 @@ use super::{Code, ProtocolError};
 use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::TableMatch;
 
+/// The connection error QPACK_DECOMPRESSION_FAILED (RFC 9204 §6).
 const FAILED: ProtocolError = ProtocolError::Connection(Code::QPACK_DECOMPRESSION_FAILED);
 
 /// A decoder for field sections. It has no state between sections except reused memory.

@@ -107,6 +107,7 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b"x-frame-options", b"sameorigin"),
 ];
 
+/// The index of the static table by name and value.
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);
 
 /// Looks up a field in the static table, ignoring the case of its name.
