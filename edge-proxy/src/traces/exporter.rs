@@ -205,8 +205,9 @@ impl ExporterState {
         true
     }
 
-    /// Sends a batch, again while that may succeed, for at most [`DELIVERY_TIMEOUT`]. Counts its spans as exported or
-    /// failed.
+    /// Sends a batch, and counts its spans as exported or failed. After a connection error, a timeout, or the status
+    /// 429, 502, 503 or 504, it is sent again after a growing delay, for at most [`DELIVERY_TIMEOUT`]; other statuses
+    /// are failures.
     async fn deliver(&mut self, batch: &[Span]) {
         let message = otlp::request(&self.tracing.service, batch);
         let count = batch.len() as u64;

@@ -19,7 +19,9 @@ thread_local! {
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
 }
 
-/// Connects to the first of the host's addresses that accepts, and remembers that address on this thread.
+/// Connects to the first of the host's addresses that accepts, and remembers that address on this thread. The
+/// remembered address of the host and port is tried first. A single address is connected to directly and not
+/// remembered.
 ///
 /// # Errors
 /// The error of the last attempt if all fail.

@@ -74,7 +74,7 @@ fn block_on_with_timeout(exchange: impl Future<Output = Option<Reply>>) -> Optio
     runtime.block_on(async { tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await.ok().flatten() })
 }
 
-/// Returns the request of a probe. `None` if it is not valid.
+/// Returns the request of a probe without content, for HTTP/2 and HTTP/3. `None` if it is not valid.
 fn message(request: &Probe) -> Option<http::Request<()>> {
     let target = format!("https://{}{}", request.host, request.path);
     let mut message = http::Request::builder().method(request.method.as_str()).uri(target);

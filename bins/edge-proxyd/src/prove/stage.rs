@@ -298,7 +298,8 @@ fn defaults(http: &mut Directive, folder: &str) {
     block.splice(0..0, more);
 }
 
-/// Appends a directive and its block to `out` in nginx's syntax.
+/// Appends a directive and its block to `out` in nginx's syntax. In `http`, also disables the access log, and sets the
+/// folders for temporary files to ones in `folder`.
 fn write_directive(directive: &Directive, out: &mut String, folder: &str) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = !directive.name.is_empty()

@@ -49,7 +49,8 @@ pub fn write_trailers(out: &mut Vec<u8>, place: SectionPosition, fields: &Fields
 }
 
 /// Appends the section that `fill` writes as a HEADERS frame, followed by CONTINUATION frames if it exceeds
-/// [`frame::MAX_PAYLOAD`].
+/// [`frame::MAX_PAYLOAD`]. `place` contains the stream, whether the section ends it, and whether the section is the
+/// first on the connection, which sets the size of the dynamic table to 0.
 fn section(out: &mut Vec<u8>, place: SectionPosition, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let end = if place.end { frame::END_STREAM } else { 0 };

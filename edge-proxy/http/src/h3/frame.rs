@@ -107,7 +107,7 @@ fn header(bytes: &[u8]) -> Option<(u64, u64, usize)> {
     Some((kind, len, a + b))
 }
 
-/// Appends the header of a frame.
+/// Appends the header of a frame: its type `kind`, and the length of its payload, `len` bytes.
 pub fn write_header(out: &mut Vec<u8>, kind: u64, len: u64) {
     varint::write(out, kind);
     varint::write(out, len);

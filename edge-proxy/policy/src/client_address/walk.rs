@@ -126,7 +126,8 @@ fn advance(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), h
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-/// Restores the client from X-Forwarded-For, from right to left. Returns the reason to stop.
+/// Restores the client from X-Forwarded-For: reads its entries from right to left into `client`, up to the first that
+/// is not a trusted proxy. Returns the reason to stop.
 fn walk_list(
     trust: &Trust,
     identities: Identities<'_>,

@@ -161,7 +161,9 @@ const SPECIAL_NAMES: NameSet = NameSet::of(&[
 ]);
 
 /// Returns whether a client's field is forwarded, apart from edits. `trusted` is true if a trusted proxy sent the
-/// request.
+/// request. Not forwarded are names that are not portable, fields of the authenticated identity, fields that the proxy
+/// sets itself, and names that become a known one if `_` is read as `-`. Other X-Forwarded-* fields are forwarded only
+/// from a trusted proxy, and Sec-WebSocket-Key only for an upgrade.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;
     if !class.is_portable() {

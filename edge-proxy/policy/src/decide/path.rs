@@ -109,7 +109,7 @@ fn if_changed(path: &[u8], reading: Vec<u8>) -> Option<Vec<u8>> {
     (reading != path).then_some(reading)
 }
 
-/// Decodes each valid percent-escape once; invalid ones are kept. `None` if there is no valid one.
+/// Decodes each valid percent-escape once; invalid ones remain as they are. `None` if there is no valid one.
 fn decode(path: &[u8]) -> Option<Vec<u8>> {
     let digit = |i: usize| path.get(i).and_then(|b| char::from(*b).to_digit(16));
     let mut reading = Vec::with_capacity(path.len());

@@ -335,8 +335,9 @@ impl Http2Connection {
         self.count_aborted();
     }
 
-    /// Counts `n` bytes of content that were consumed or discarded, and returns them to the connection's window by a
-    /// WINDOW_UPDATE once they are half of it.
+    /// Counts `n` bytes of content that were consumed or discarded. Once the counted bytes are half of the connection's
+    /// window, returns them to the client by a WINDOW_UPDATE, which also enlarges the window if a larger one is due.
+    /// Nothing is written on a connection that is lost or has failed.
     fn release_all(&mut self, n: usize) {
         self.unreleased += n as u32;
         self.windows.count_passed(n);

@@ -148,7 +148,7 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     }
 }
 
-/// Checks the statuses and the budget of retries.
+/// Checks that the statuses are from 400 to 599, and that the budget is at most 100 %.
 fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
