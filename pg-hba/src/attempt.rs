@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Transport of a connection.
+/// Transport of a connection, with its encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
-    /// Unix-domain socket (`local`).
+    /// Unix-domain socket, which `local` records match.
     Socket,
     /// TCP without encryption.
     Plain,
@@ -18,35 +18,38 @@ pub enum Transport {
     Gss,
 }
 
-/// Kind of replication that a connection requests.
+/// Kind of replication that a connection requests by the startup parameter `replication`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Replication {
     /// No replication: an ordinary connection.
     #[default]
     None,
-    /// Logical replication. It names a database, and is matched like an ordinary connection.
+    /// Logical replication (`replication=database`). It names a database, and is matched like an ordinary connection.
     Logical,
-    /// Physical replication. It names no database, and is matched by `replication` only.
+    /// Physical replication (`replication=true`). It names no database, and is matched only by records with the
+    /// database `replication`.
     Physical,
 }
 
-/// A connection attempt.
+/// A connection attempt, as far as rules distinguish attempts. Displayed as a phrase in English.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// Database name. The server truncates it to 63 bytes; [`Attempt::local`] and the other constructors do so too.
+    /// Name of the requested database. The server truncates it to 63 bytes; the constructors do so too. Ignored for
+    /// physical replication.
     pub database: String,
-    /// Role name, truncated to 63 bytes like the database.
+    /// Name of the requested role, truncated to 63 bytes like the database.
     pub user: String,
     /// Transport of the connection.
     pub transport: Transport,
-    /// Client address. `None` over the Unix-domain socket.
+    /// Client address. `None` over the Unix-domain socket; over TCP, no rule matches without it.
     pub address: Option<IpAddr>,
-    /// Kind of replication.
+    /// Kind of replication that is requested.
     pub replication: Replication,
 }
 
 impl Attempt {
-    /// Creates an attempt over the Unix-domain socket.
+    /// Creates an attempt over the Unix-domain socket, without replication. Both names are truncated to 63 bytes, at a
+    /// character boundary.
     #[must_use]
     pub fn local(database: &str, user: &str) -> Self {
         Self {
@@ -58,19 +61,19 @@ impl Attempt {
         }
     }
 
-    /// Creates an attempt over TCP without encryption.
+    /// Creates an attempt over TCP without encryption and without replication. Both names are truncated to 63 bytes.
     #[must_use]
     pub fn tcp(database: &str, user: &str, address: IpAddr) -> Self {
         Self { transport: Transport::Plain, address: Some(address), ..Self::local(database, user) }
     }
 
-    /// Creates an attempt over TCP with TLS.
+    /// Creates an attempt over TCP with TLS and without replication. Both names are truncated to 63 bytes.
     #[must_use]
     pub fn tls(database: &str, user: &str, address: IpAddr) -> Self {
         Self { transport: Transport::Tls, ..Self::tcp(database, user, address) }
     }
 
-    /// Sets the kind of replication.
+    /// Sets the kind of replication. Default: [`Replication::None`].
     #[must_use]
     pub fn replicating(mut self, replication: Replication) -> Self {
         self.replication = replication;
@@ -79,6 +82,7 @@ impl Attempt {
 }
 
 impl fmt::Display for Attempt {
+    /// Formats as a phrase such as `database "app" as "app" from 192.0.2.7 with TLS`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.replication {
             Replication::Physical => write!(out, "physical replication as {:?}", self.user)?,
@@ -96,6 +100,7 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// Writes the client address, if there is one, and `how`.
 fn from(out: &mut fmt::Formatter<'_>, address: Option<IpAddr>, how: &str) -> fmt::Result {
     match address {
         Some(address) => write!(out, " from {address} {how}"),
@@ -103,55 +108,60 @@ fn from(out: &mut fmt::Formatter<'_>, address: Option<IpAddr>, how: &str) -> fmt
     }
 }
 
-/// Truncates a name to 63 bytes (`NAMEDATALEN - 1`), as the server does before it looks at the rules.
+/// Truncates a name to at most 63 bytes (`NAMEDATALEN - 1`), at a character boundary, as the server does before it
+/// compares names with the rules.
 fn cut(name: &str) -> String {
     let end = (0..=name.len().min(63)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     name[..end].to_owned()
 }
 
-/// Facts on which a decision depends beyond the attempt. Queried only if a rule depends on them. The default
+/// Facts on which a decision depends beyond the attempt. They are queried only if a rule depends on them. The default
 /// implementations describe a server without memberships, interfaces and host names.
 pub trait Environment {
-    /// Returns `true` if a role is a direct or indirect member of another. A role is a member of itself. The
-    /// attribute SUPERUSER does not count. A role that does not exist is a member of nothing.
+    /// Returns `true` if the role `user` is a direct or indirect member of `role`. A role is a member of itself. The
+    /// attribute SUPERUSER does not count. A role that does not exist is a member of nothing. By default, `true` only
+    /// for the role itself.
     fn is_member(&self, user: &str, role: &str) -> bool {
         user == role
     }
 
-    /// Returns `true` if an address is one of the server's own (`samehost`).
+    /// Returns `true` if an address is that of one of the server's interfaces (`samehost`). By default, `false`.
     fn is_own_address(&self, _: IpAddr) -> bool {
         false
     }
 
-    /// Returns `true` if an address is in the subnet of one of the server's interfaces (`samenet`).
+    /// Returns `true` if an address is in the subnet of one of the server's interfaces (`samenet`). By default,
+    /// `false`.
     fn is_own_network(&self, _: IpAddr) -> bool {
         false
     }
 
-    /// Returns the host name of an address, from a reverse lookup that a forward lookup confirms. `None` if there is none.
+    /// Returns the host name of a client address, from a reverse lookup that a forward lookup confirms. `None` if there
+    /// is none, which is the default.
     fn host_name(&self, _: IpAddr) -> Option<String> {
         None
     }
 }
 
-/// A [`Environment`] with the default implementations: no memberships, interfaces and host names.
+/// An [`Environment`] with the default implementations: no memberships, interfaces and host names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EmptyEnvironment;
 
 impl Environment for EmptyEnvironment {}
 
-/// A [`Environment`] with given memberships, interfaces and host names.
+/// An [`Environment`] with given memberships, interfaces and host names. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticEnvironment {
-    /// Direct memberships, as pairs of member and role.
+    /// Direct memberships, as pairs of member and role. Indirect ones follow from them.
     pub memberships: BTreeSet<(String, String)>,
-    /// Addresses of the server's interfaces, each with its netmask.
+    /// Addresses of the server's interfaces, each with its netmask. Loopback is not added by itself.
     pub interfaces: Vec<Network>,
-    /// Host names by client address.
+    /// Confirmed host names by client address.
     pub host_names: BTreeMap<IpAddr, String>,
 }
 
 impl Environment for StaticEnvironment {
+    /// Returns `true` if a chain of memberships leads from `user` to `role`. Cycles are permitted.
     fn is_member(&self, user: &str, role: &str) -> bool {
         let mut seen = BTreeSet::from([user]);
         let mut pending = vec![user];

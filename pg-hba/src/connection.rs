@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// Connection type of a record.
+/// Connection type of a record, by the encryption that it requires. Displayed as the keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConnectionType {
-    /// `local`: Unix-domain socket.
+    /// `local`: the Unix-domain socket.
     Local,
-    /// `host`: TCP, encrypted or not.
+    /// `host`: TCP with any or no encryption.
     Host,
     /// `hostssl`: TCP with TLS.
     HostSsl,
-    /// `hostnossl`: TCP without TLS.
+    /// `hostnossl`: TCP without TLS, including GSSAPI encryption.
     HostNoSsl,
-    /// TCP with GSSAPI encryption.
+    /// `hostgssenc`: TCP with GSSAPI encryption.
     HostGssEnc,
-    /// `hostnogssenc`: TCP without GSSAPI encryption.
+    /// `hostnogssenc`: TCP without GSSAPI encryption, including TLS.
     HostNoGssEnc,
 }
 
@@ -24,7 +24,7 @@ impl ConnectionType {
     pub const ALL: [Self; 6] =
         [Self::Local, Self::Host, Self::HostSsl, Self::HostNoSsl, Self::HostGssEnc, Self::HostNoGssEnc];
 
-    /// Returns the keyword in the file.
+    /// Returns the keyword in the file, in lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,12 +37,14 @@ impl ConnectionType {
         }
     }
 
+    /// Returns the connection type of a keyword, compared case-sensitively. `None` for any other text.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
 impl fmt::Display for ConnectionType {
+    /// Formats as the keyword. Honours width and alignment.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())
     }

@@ -6,19 +6,19 @@ use crate::method::Method;
 use crate::rule::{Address, Database, Outcome, Rule, User};
 use std::fmt;
 
-/// The server's decision about a connection attempt.
+/// The server's decision about a connection attempt: the first matching rule and the method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'r> {
-    /// Authentication method; [`Method::Reject`] if no rule matches.
+    /// Authentication method of the rule. [`Method::Reject`] if no rule matches.
     pub method: Method,
     /// The matching rule with its zero-based position. `None` if no rule matches.
     pub rule: Option<(usize, &'r Rule)>,
-    /// Reason for the decision.
+    /// Reason for the decision, with the rules that were passed over.
     pub why: DecisionReason,
 }
 
 impl Decision<'_> {
-    /// Returns the method with its effective options.
+    /// Returns the method with its effective options. A missing rule gives [`Method::Reject`] without options.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
@@ -28,9 +28,10 @@ impl Decision<'_> {
 /// Reason for a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecisionReason {
-    /// The rule matches. The mismatch of each earlier rule, in order.
+    /// A rule matches. Contains the mismatch of each earlier rule, in order, so that its length is the position of the
+    /// rule.
     Matched(Vec<Mismatch>),
-    /// No rule matches, so that the connection is rejected. The mismatch of each rule, in order.
+    /// No rule matches, so that the connection is rejected. Contains the mismatch of each rule, in order.
     NoRule(Vec<Mismatch>),
 }
 
@@ -44,22 +45,24 @@ impl DecisionReason {
     }
 }
 
-/// The first field of a rule that an attempt does not match, in the order in which the server compares them.
+/// The first field of a rule that an attempt does not match, in the order in which the server compares them. Displayed
+/// as a phrase in English.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mismatch {
     /// The rule cannot match on this server, as `hostssl` with TLS off.
     Impossible,
-    /// The connection type differs: the transport or its encryption.
+    /// The connection type requires another transport or another encryption.
     ConnectionType,
-    /// The client's address or host name does not match.
+    /// The client's address or host name does not match, or an attempt over TCP has no address.
     Address,
-    /// The database does not match.
+    /// No value of the database field matches.
     Database,
-    /// The role does not match.
+    /// No value of the user field matches.
     User,
 }
 
 impl fmt::Display for Mismatch {
+    /// Formats as a phrase such as `the database is another`. Honours width and alignment.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
             Self::Impossible => "it cannot match on this server",
@@ -101,7 +104,8 @@ pub fn decide<'r>(rules: &'r [Rule], attempt: &Attempt, environment: &dyn Enviro
 }
 
 impl Rule {
-    /// Returns the first field of the rule that an attempt does not match, or `None` if the rule matches.
+    /// Returns the first field of the rule that an attempt does not match, in the order of [`Mismatch`]. `None` if the
+    /// rule matches.
     #[must_use]
     pub fn mismatch(&self, attempt: &Attempt, environment: &dyn Environment) -> Option<Mismatch> {
         if !self.possible {
@@ -136,6 +140,7 @@ impl Rule {
 }
 
 impl ConnectionType {
+    /// Returns `true` if records of this type match connections over a transport.
     pub(crate) fn admits(self, transport: Transport) -> bool {
         match self {
             Self::Local => transport == Transport::Socket,
@@ -149,6 +154,8 @@ impl ConnectionType {
 }
 
 impl Database {
+    /// Returns `true` if this value matches the database of an attempt. Physical replication matches `replication`
+    /// only, which matches nothing else.
     fn matches(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
         if attempt.replication == Replication::Physical {
             return *self == Self::Replication;
@@ -165,6 +172,7 @@ impl Database {
 }
 
 impl User {
+    /// Returns `true` if this value matches a role.
     fn matches(&self, user: &str, environment: &dyn Environment) -> bool {
         match self {
             Self::All => true,
@@ -175,8 +183,8 @@ impl User {
     }
 }
 
-/// Matches a host name against a pattern, as `hostname_match` does. A pattern with a leading dot matches a suffix.
-/// ASCII case is ignored.
+/// Matches the name of a client against the host name of a rule, as `hostname_match` does. A pattern with a leading dot
+/// matches every name that ends in it. ASCII case is ignored.
 pub(crate) fn host_matches(pattern: &str, name: &str) -> bool {
     if pattern.starts_with('.') {
         let from = name.len().checked_sub(pattern.len());

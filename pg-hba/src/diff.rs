@@ -1,4 +1,4 @@
-//! Semantic comparison of rule lists.
+//! Semantic comparison of rule lists: whether they decide every connection alike.
 
 use crate::attempt::{Attempt, StaticEnvironment};
 use crate::decide::decide;
@@ -8,50 +8,52 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// Result of a comparison.
+/// Result of a comparison of two rule lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Diff {
     /// Every connection is decided alike.
     Equal,
-    /// Some connection is decided differently; an example.
+    /// Some connection is decided differently. Contains an example.
     Different(Box<CounterExample>),
-    /// The comparison could not be completed; the reason.
+    /// The comparison could not be completed, and no difference was found until then. Contains the reason.
     Undecided(Undecidable),
 }
 
-/// A connection that two rule lists decide differently.
+/// A connection that two rule lists decide differently. Displayed as a sentence with both outcomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterExample {
-    /// The connection attempt.
+    /// The connection attempt. Names that the rules do not mention are invented.
     pub attempt: Attempt,
     /// Facts under which the decisions differ: memberships, interfaces and host names. Empty if they differ without
     /// any.
     pub environment: StaticEnvironment,
-    /// The old list's matching rule with its zero-based position. `None` if no rule matches.
+    /// The matching rule of the old list with its zero-based position. `None` if no rule matches.
     pub old: Option<(usize, Rule)>,
-    /// The new list's matching rule with its zero-based position. `None` if no rule matches.
+    /// The matching rule of the new list with its zero-based position. `None` if no rule matches.
     pub new: Option<(usize, Rule)>,
 }
 
 impl CounterExample {
-    /// Returns the outcome of the old list.
+    /// Returns the outcome of the old list: method and effective options.
     #[must_use]
     pub fn old_outcome(&self) -> Outcome {
         outcome(self.old.as_ref())
     }
 
-    /// Returns the outcome of the new list.
+    /// Returns the outcome of the new list: method and effective options.
     #[must_use]
     pub fn new_outcome(&self) -> Outcome {
         outcome(self.new.as_ref())
     }
 }
 
+/// Returns the outcome of a rule. Without one, [`Method::Reject`](crate::Method::Reject).
 fn outcome(rule: Option<&(usize, Rule)>) -> Outcome {
     rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
 }
 
 impl fmt::Display for CounterExample {
+    /// Formats the attempt, the assumed facts, and the outcome of each list (`… before, … after`).
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.attempt)?;
         for (member, role) in &self.environment.memberships {
@@ -116,6 +118,7 @@ pub fn diff(old: &[Rule], new: &[Rule]) -> Diff {
     }
 }
 
+/// Visitor that searches for a cell in which the first rules of two lists have different outcomes.
 struct Finder<'f> {
     rules: &'f [&'f Rule],
     outcomes: Vec<u32>,
@@ -123,6 +126,7 @@ struct Finder<'f> {
 }
 
 impl Finder<'_> {
+    /// Returns `true` if two rules, by index, have the same outcome, databases and users.
     fn same(&self, one: usize, other: usize) -> bool {
         let (a, b) = (self.rules[one], self.rules[other]);
         self.outcomes[one] == self.outcomes[other] && a.databases == b.databases && a.users == b.users

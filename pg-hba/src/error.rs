@@ -5,30 +5,31 @@ use crate::server::Version;
 use std::fmt;
 use thiserror::Error;
 
-/// Error of parsing a line, which the server would reject.
+/// Error of a line that the server rejects. Displayed on one line with position, reason and fix.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub struct ParseError {
-    /// Name of the included file. `None` for the file that was given.
+    /// Resolved path of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// Line number, from 1.
+    /// Number of the physical line, from 1.
     pub line: u32,
     /// Column in bytes, from 1.
     pub column: u32,
-    /// The token that caused the error; empty at the end of a line.
+    /// The token that caused the error, without quotes. Empty at the end of a line, and if the error concerns no single
+    /// token.
     pub token: String,
-    /// Reason, in the server's words.
+    /// Reason for the rejection.
     pub reason: Refusal,
 }
 
 impl ParseError {
-    /// Returns the fix, if one is known.
+    /// Returns the action that corrects the line, as a phrase. `None` if none is known.
     #[must_use]
     pub fn fix(&self) -> Option<String> {
         self.reason.fix(&self.token)
     }
 
-    /// Returns the text of the `error` column of `pg_hba_file_rules`. `None` if the server rejects the file but
-    /// leaves that column NULL.
+    /// Returns the text of the `error` column of `pg_hba_file_rules`. `None` if the server rejects the file but leaves
+    /// that column NULL.
     #[must_use]
     pub fn server_message(&self) -> Option<String> {
         self.reason.server_message()
@@ -36,6 +37,7 @@ impl ParseError {
 }
 
 impl fmt::Display for ParseError {
+    /// Formats as `file: line n, column n: reason, at "token"; fix`, without the parts that are absent or repeated.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(out, "{file}: ")?;
@@ -51,156 +53,158 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// The reason for which a line is refused: in the server's own words (hba.c), with what it leaves to its log added.
+/// Reason for which a line is rejected. Displayed as the server's message (hba.c), with what the server writes only to
+/// its log.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    #[doc = "A host name has a mask."]
+    /// The address is a host name with a prefix length; the text.
     #[error("specifying both host name and CIDR mask is invalid: \"{0}\"")]
     HostWithMask(String),
-    #[doc = "A prefix length out of range."]
+    /// The prefix length is not a number or exceeds 32 for IPv4 or 128 for IPv6; the whole address.
     #[error("invalid CIDR mask in address \"{0}\"")]
     CidrMask(String),
-    #[doc = "A mask that is not an address."]
+    /// The mask is not a numeric address; the text.
     #[error("invalid IP mask \"{0}\": Name or service not known")]
     Mask(String),
-    #[doc = "IPv4 with an IPv6 mask, or the reverse."]
+    /// Address and mask have different address families.
     #[error("IP address and mask do not match")]
     MaskFamily,
-    #[doc = "The line ends too early."]
+    /// A field is missing at the end of the line; its name.
     #[error("end-of-line before {0}")]
     Missing(&'static str),
-    #[doc = "A comma where one value belongs."]
+    /// A field that takes one value contains a comma; its name.
     #[error("multiple values specified for {0}")]
     Multiple(&'static str),
-    #[doc = "No such record type."]
+    /// The connection type is unknown; the word. Include directives before version 16 are among them.
     #[error("invalid connection type \"{0}\"")]
     ConnectionType(String),
-    #[doc = "No such method in this version."]
+    /// The method is unknown in this version; the word.
     #[error("invalid authentication method \"{0}\"")]
     Method(String),
-    #[doc = "A method that this server was built without."]
+    /// The server was built without the method; its name.
     #[error("invalid authentication method \"{0}\": not supported by this build")]
     MethodNotBuilt(String),
-    #[doc = "`peer` over TCP."]
+    /// The method `peer` is used in a TCP record.
     #[error("peer authentication is only supported on local sockets")]
     PeerOverTcp,
-    #[doc = "`gss` over the socket."]
+    /// The method `gss` is used in a `local` record.
     #[error("gssapi authentication is not supported on local sockets")]
     GssOverSocket,
-    #[doc = "`cert` without TLS."]
+    /// The method `cert` is used in a record other than `hostssl`.
     #[error("cert authentication is only supported on hostssl connections")]
     CertWithoutTls,
-    #[doc = "An option without an equals sign."]
+    /// An option has no equals sign; the token.
     #[error("authentication option not in name=value format: {0}")]
     OptionForm(String),
-    #[doc = "No such option in this version."]
+    /// The option is unknown in this version; its name.
     #[error("unrecognized authentication option name: \"{0}\"")]
     OptionName(String),
-    #[doc = "An option of other methods."]
+    /// The method does not support the option.
     #[error("authentication option \"{name}\" is only valid for authentication methods {methods}")]
     OptionMethod {
         /// Name of the option.
         name: &'static str,
-        /// Methods that support the option.
+        /// Methods that support the option, as listed in the server's message.
         methods: &'static str,
     },
-    #[doc = "An option of `hostssl` records."]
+    /// The option is permitted in `hostssl` records only; its name.
     #[error("{0} can only be configured for \"hostssl\" rows")]
     OptionNeedsTls(&'static str),
-    #[doc = "A value of `clientcert` that `cert` does not go with."]
+    /// The value of `clientcert` is not permitted with the method `cert`; the server's message.
     #[error("{0}")]
     ClientCertWithCert(&'static str),
-    #[doc = "A value that the server refuses without a word in `pg_hba_file_rules`."]
+    /// The server rejects the value of an option without a message in `pg_hba_file_rules`.
     #[error("invalid value for {name}: \"{value}\"")]
     SilentValue {
         /// Name of the option.
         name: &'static str,
-        /// Value of the option.
+        /// Value of the option, as written.
         value: String,
     },
-    #[doc = "A port that is not above zero."]
+    /// The value of `ldapport` is 0 or not a number; the value.
     #[error("invalid LDAP port number: \"{0}\"")]
     LdapPort(String),
-    #[doc = "An `ldapurl` that is not valid."]
+    /// The value of `ldapurl` is not a valid URL; the value.
     #[error("could not parse LDAP URL \"{0}\"")]
     LdapUrl(String),
-    #[doc = "An `ldapurl` of another scheme."]
+    /// The scheme of `ldapurl` is neither `ldap` nor `ldaps`; the scheme.
     #[error("unsupported LDAP URL scheme: {0}")]
     LdapScheme(String),
-    #[doc = "Options of both LDAP modes."]
+    /// Options of LDAP exclude each other; the server's message.
     #[error("{0}")]
     LdapModes(&'static str),
-    #[doc = "A list of ports that is not valid."]
+    /// The value of `radiusports` is not a valid list; the value.
     #[error("invalid RADIUS port number: \"{0}\"")]
     RadiusPorts(String),
-    #[doc = "An option that the method cannot do without."]
+    /// The method requires an option that is missing.
     #[error("authentication method \"{method}\" requires argument {argument} to be set")]
     Required {
         /// Name of the method.
         method: &'static str,
-        /// Name of the option, quoted.
+        /// Name of the option, in double quotes.
         argument: &'static str,
     },
-    #[doc = "Lists whose lengths do not agree."]
+    /// A list of RADIUS options has neither one element nor as many as there are servers.
     #[error(
         "the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})"
     )]
     RadiusCount {
-        /// Name of the list.
+        /// Name of the list: `secrets`, `ports` or `identifiers`.
         what: &'static str,
         /// Number of elements of the list.
         count: usize,
-        /// Number of RADIUS servers.
+        /// Number of elements of `radiusservers`.
         servers: usize,
     },
-    #[doc = "`oauth` without `oauth_validator_libraries`."]
+    /// The method `oauth` is used while `oauth_validator_libraries` is empty.
     #[error("oauth_validator_libraries must be set for authentication method oauth")]
     OauthLibraries,
-    #[doc = "Several validators, and none chosen."]
+    /// `oauth_validator_libraries` has several values, and the option `validator` is missing.
     #[error(
         "authentication method \"oauth\" requires argument \"validator\" to be set when oauth_validator_libraries contains multiple options"
     )]
     OauthValidator,
-    #[doc = "A validator that postgresql.conf does not name."]
+    /// The validator is not in `oauth_validator_libraries`; its name.
     #[error("validator \"{0}\" is not permitted by oauth_validator_libraries")]
     OauthNotPermitted(String),
-    #[doc = "A map and the option to have none."]
+    /// The options `map` and `delegate_ident_mapping=1` are combined.
     #[error("map cannot be used in combination with delegate_ident_mapping")]
     OauthMap,
-    #[doc = "A regular expression that does not compile."]
+    /// A regular expression is not valid.
     #[error("invalid regular expression \"{pattern}\": {error}")]
     Pattern {
-        /// Text of the regular expression.
+        /// Text of the regular expression, without the slash.
         pattern: String,
         /// Error of the regular expression.
         error: PatternError,
     },
-    #[doc = "A token above 10,239 bytes, before version 16."]
+    /// A token is longer than 10,239 bytes, before version 16.
     #[error("authentication file token too long")]
     TokenTooLong,
-    #[doc = "A line above 20,477 bytes, before version 14."]
+    /// A line is longer than 20,477 bytes, before version 14.
     #[error("authentication file line too long")]
     LineTooLong,
-    #[doc = "A file that cannot be opened, in the words of the version."]
+    /// An included file or folder cannot be read; the message in the words of the version.
     #[error("{0}")]
     Include(String),
-    #[doc = "A field of pg_ident.conf is missing."]
+    /// A record of `pg_ident.conf` has fewer than three fields.
     #[error("missing entry at end of line")]
     IdentMissing,
-    #[doc = "A comma in pg_ident.conf."]
+    /// A field of `pg_ident.conf` contains a comma.
     #[error("multiple values in ident field")]
     IdentMultiple,
-    #[doc = "PostgreSQL 19 no longer has the method: it does not start with such a file."]
+    /// The method `radius` is used in version 19, which does not support it.
     #[error("invalid authentication method \"radius\"")]
     RadiusGone,
-    #[doc = "Not a single rule: the server does not start with such a file, nor load it."]
+    /// The file contains no rule. The server does not start with such a file, nor load it.
     #[error("the file contains no entries")]
     NoEntries,
 }
 
 impl Refusal {
-    /// Returns the first version that accepts the rejected syntax, or `None` if no later one does.
+    /// Returns the first version that accepts the syntax. `None` if no supported version does, or if other versions
+    /// reject it too.
     #[must_use]
     pub fn allowed_from(&self) -> Option<Version> {
         match self {
@@ -221,6 +225,7 @@ impl Refusal {
         }
     }
 
+    /// Returns the message in the `error` column. `None` if the server leaves the column NULL.
     fn server_message(&self) -> Option<String> {
         match self {
             Self::SilentValue { .. } | Self::NoEntries => None,
@@ -228,6 +233,7 @@ impl Refusal {
         }
     }
 
+    /// Returns the action that corrects the line. `None` if none is known.
     fn fix(&self, token: &str) -> Option<String> {
         if let Some(version) = self.allowed_from() {
             return Some(format!("it is allowed from PostgreSQL {version}"));
@@ -273,7 +279,8 @@ impl Refusal {
     }
 }
 
-/// Returns the recommended method, `scram-sha-256`, for another spelling of it. `None` for other words.
+/// Returns the recommended method, `scram-sha-256`, for another spelling of it such as `scram` or `sha256`. `None` for
+/// other words.
 fn method_meant(word: &str) -> Option<&'static str> {
     let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
     matches!(plain.as_str(), "scram" | "scramsha" | "scramsha256" | "sha256").then_some("scram-sha-256")

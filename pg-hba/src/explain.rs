@@ -1,5 +1,4 @@
-//! Decisions with incomplete knowledge: the rules that could decide a connection, and the facts on which each
-//! depends.
+//! Decisions with incomplete knowledge: the rules that could decide a connection, and the facts on which each depends.
 
 use crate::address::Network;
 use crate::attempt::{Attempt, Environment};
@@ -10,24 +9,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Facts about a server and a client, each of which may be unknown. By default, all are.
+/// Facts about a server and a client, each of which may be unknown. By default, all are unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knowledge {
-    /// Roles of which the connecting role is a direct or indirect member. `None` if unknown.
+    /// All roles of which the connecting role is a direct or indirect member. `None` if unknown; every role is a member
+    /// of itself.
     pub member_of: Option<BTreeSet<String>>,
-    /// Addresses of the server's interfaces with their netmasks. `None` if unknown. Loopback is always known.
+    /// Addresses of the server's interfaces with their netmasks. `None` if unknown. Loopback always counts as one of
+    /// them.
     pub interfaces: Option<Vec<Network>>,
     /// Confirmed host name of the client's address. `None` if unknown, `Some(None)` if the address has no name.
     pub client_name: Option<Option<String>>,
 }
 
-/// A fact on which a rule depends.
+/// An unknown fact on which a rule depends. Displayed as a phrase in English.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Dependency {
-    /// The client's host name matches this pattern.
+    /// The client's host name matches this pattern, a name or a suffix with a leading dot.
     ClientName(String),
-    /// The connecting role is a member of this role.
+    /// The connecting role is a direct or indirect member of this role.
     Membership(String),
     /// The client's address is one of the server's own (`samehost`).
     OwnAddress,
@@ -46,17 +47,17 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// A rule that may decide a connection.
+/// A rule that may decide a connection, or the rejection after the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Possibility<'r> {
     /// The rule with its zero-based position. `None` stands for no matching rule.
     pub rule: Option<(usize, &'r Rule)>,
-    /// Facts that must hold for the rule to match. Empty for the last possibility, which always applies.
+    /// Unknown facts whose holding lets the rule match. Empty for the last possibility, which always applies.
     pub if_all: Vec<Dependency>,
 }
 
 impl Possibility<'_> {
-    /// Returns the outcome if this rule decides.
+    /// Returns the outcome if this rule decides. Without a rule, [`Method::Reject`](crate::Method::Reject).
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.rule.map_or_else(Outcome::denied, |(_, rule)| rule.outcome())
@@ -66,14 +67,16 @@ impl Possibility<'_> {
 /// Result of [`explain`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'r> {
-    /// Rules that may decide, in order. The first one whose facts hold decides. The last one always applies.
+    /// Rules that may decide, in order; never empty. The first one whose facts hold decides. The last one always
+    /// applies.
     pub possible: Vec<Possibility<'r>>,
-    /// Zero-based positions of the rules that cannot match, each with its mismatch.
+    /// Zero-based positions of the rules that cannot match, each with its mismatch. Rules after the last possibility
+    /// are not examined.
     pub passed_over: Vec<(usize, Mismatch)>,
 }
 
 impl Explanation<'_> {
-    /// Returns the outcome if it is the same for all possibilities, or else `None`.
+    /// Returns the outcome if it is the same for all possibilities. `None` if it depends on unknown facts.
     #[must_use]
     pub fn certain(&self) -> Option<Outcome> {
         let first = self.possible.first()?.outcome();
@@ -101,7 +104,7 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     for (at, rule) in rules.iter().enumerate() {
         let assume =
             |holds| AssumedEnvironment { knowledge, attempt, rule, holds, asked: RefCell::default() };
-        // Every fact can only make more rules match, so the two extremes say all.
+        // // A fact that holds can only make more rules match, so the two extremes suffice.
         let best = assume(true);
         if let Some(mismatch) = rule.mismatch(attempt, &best) {
             out.passed_over.push((at, mismatch));
@@ -118,7 +121,8 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     out
 }
 
-/// A [`Environment`] in which every unknown fact holds, or none does.
+/// An [`Environment`] for one rule in which every unknown fact holds, or none does, and which records the queried
+/// unknown facts.
 struct AssumedEnvironment<'a> {
     knowledge: &'a Knowledge,
     attempt: &'a Attempt,
@@ -128,6 +132,7 @@ struct AssumedEnvironment<'a> {
 }
 
 impl AssumedEnvironment<'_> {
+    /// Records an unknown fact, and returns the assumption about it.
     fn unknown(&self, fact: Dependency) -> bool {
         self.asked.borrow_mut().insert(fact);
         self.holds
@@ -160,6 +165,7 @@ impl Environment for AssumedEnvironment<'_> {
             }
     }
 
+    /// Returns the known name, or, if the name is unknown and assumed, one that matches the rule's pattern.
     fn host_name(&self, _: IpAddr) -> Option<String> {
         match (&self.knowledge.client_name, &self.rule.address) {
             (Some(name), _) => name.clone(),

@@ -1,13 +1,14 @@
-//! The lockout check: whether rules admit a role.
+//! Lockout check: whether rules admit a role.
 
 use crate::attempt::{Attempt, EmptyEnvironment, Transport};
 use crate::index::Index;
 use crate::rule::{Address, Rule};
 use std::net::IpAddr;
 
-/// Returns `true` if the rules admit a role to the database `postgres`, or to that of its own name: over the
-/// Unix-domain socket, from loopback, or from an address of one of the rules. Memberships and host names are not
-/// considered.
+/// Returns `true` if the rules admit a role, by any method but `reject`, to the database `postgres` or to that of its
+/// own name: over the Unix-domain socket, or over TCP with each encryption, from loopback, 192.0.2.1 or the address of
+/// a network of the rules. Memberships, interfaces and host names are not considered, and whether authentication would
+/// succeed is not known.
 #[must_use]
 pub fn admits(rules: &[Rule], role: &str) -> bool {
     let mut clients: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];

@@ -13,11 +13,11 @@ use thiserror::Error;
 /// Connections to which an entry applies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// `*`: connections to which no other entry applies.
+    /// `*`: connections to which no other entry applies, with or without a server name.
     Default,
     /// `/no_sni/`: connections without a server name.
     NoName,
-    /// A server name (SNI), compared case-insensitively.
+    /// A server name (SNI), as written, compared case-insensitively.
     Name(String),
 }
 
@@ -31,32 +31,32 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// An entry of `pg_hosts.conf`.
+/// An entry of `pg_hosts.conf`: the certificate for some server names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Number of its first line, from 1.
+    /// Number of the first physical line, from 1. Included lists of names do not change it.
     pub line: u32,
-    /// Connections to which the entry applies.
+    /// Connections to which the entry applies. Never empty; `*` and `/no_sni/` are always alone.
     pub patterns: Vec<HostPattern>,
-    /// Path of the server certificate.
+    /// Path of the server certificate, as written.
     pub certificate: String,
-    /// Path of the private key.
+    /// Path of the private key, as written.
     pub key: String,
-    /// Path of the CA certificates by which client certificates are verified, if any.
+    /// Path of the CA certificates by which client certificates are verified. `None` if the field is absent.
     pub authority: Option<String>,
-    /// Command that prints the passphrase of the key, if any.
+    /// Command that prints the passphrase of the key. `None` if the field is absent.
     pub passphrase_command: Option<String>,
-    /// Whether the command is also run at a reload.
+    /// Whether the command is also run at a reload. Default: `false`.
     pub reloads: bool,
 }
 
-/// Error of parsing a line, which the server would reject.
+/// Error of a line that the server rejects.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {reason}")]
 pub struct HostsError {
-    /// Number of the first line, from 1.
+    /// Number of the first physical line, from 1.
     pub line: u32,
-    /// Description of the error, with the fix.
+    /// Description of the error, mostly with the action that corrects it.
     pub reason: String,
 }
 
@@ -76,11 +76,12 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Parses a file with the lists of host names that it includes by `@file`.
+    /// Parses a file with the lists of host names that it includes by `@file`, and with included files. `path` is not
+    /// read; relative names are resolved against its folder.
     ///
     /// # Errors
-    /// Returns an error for every line that the server would reject. With such a file the server does not start, and a reload has
-    /// no effect.
+    /// Returns an error for every line that the server rejects, such as a second entry for a server name. With such a
+    /// file the server does not start, and a reload has no effect.
     pub fn load(path: &str, text: &str, includes: &mut dyn Include) -> Result<Self, Vec<HostsError>> {
         let server = Server::new(Version::V19);
         let mut reader = Reader { server: &server, includes };
@@ -102,14 +103,15 @@ impl Hosts {
         if errors.is_empty() { Ok(found) } else { Err(errors) }
     }
 
-    /// Returns the entries, in order.
+    /// Returns the entries, in the order of the file.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// Returns the entry for a server name, or for none. Returns `None` if no entry applies: the handshake then fails, or, if the
-    /// file has no entries, the settings of postgresql.conf apply.
+    /// Returns the entry for a server name, or with `None` for connections without one; in both cases, else the entry
+    /// for `*`. Returns `None` if no entry applies: the handshake then fails or, if the file has no entries, the
+    /// settings of postgresql.conf apply.
     #[must_use]
     pub fn decide(&self, name: Option<&str>) -> Option<&Host> {
         let own = match name {
@@ -120,6 +122,10 @@ impl Hosts {
         self.hosts.get(*at)
     }
 
+    /// Appends an entry.
+    ///
+    /// # Errors
+    /// Returns a description if an earlier entry has one of its patterns. The entry is then not appended.
     fn add(&mut self, host: Host) -> Result<(), String> {
         for pattern in &host.patterns {
             let key = match pattern {
@@ -136,10 +142,16 @@ impl Hosts {
     }
 }
 
+/// Returns the server's message of an error.
 fn refusal_text(error: &ParseError) -> String {
     error.reason.to_string()
 }
 
+/// Interprets the fields of a line.
+///
+/// # Errors
+/// Returns a description if the certificate or key is missing, a special pattern is not alone, a field other than the
+/// first has a comma, the last field is not a boolean, or there are more than six fields.
 fn host(fields: &[Vec<Token>], line: u32) -> Result<Host, String> {
     let [names, rest @ ..] = fields else { return Err("missing host name".to_owned()) };
     let patterns: Vec<HostPattern> = names

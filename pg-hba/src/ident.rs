@@ -7,24 +7,24 @@ use crate::regex::Pattern;
 use crate::rule::{Origin, User};
 use crate::server::Server;
 
-/// Operating system user of a user name map.
+/// Operating system user, or another external identity, of a user name map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SystemUser {
-    /// A user, by name.
+    /// A user by the exact name.
     Name(String),
-    /// Users that match a regular expression (`/regex`).
+    /// Users that match a regular expression (`/regex`), in every version.
     Pattern(Pattern),
 }
 
 /// A record of `pg_ident.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Name of the map.
+    /// Name of the map, to which the option `map` refers.
     pub map: String,
-    /// Operating system user.
+    /// Operating system user, or the identity from another method.
     pub system_user: SystemUser,
-    /// Role that the user may connect as. Before version 16 always a name. `\1` in it stands for the first capture
-    /// group.
+    /// Role that the user may connect as. Before version 16 always a name. In a name, the first `\1` stands for the
+    /// first capture group of the pattern.
     pub database_user: User,
     /// Position in the file.
     pub origin: Origin,
@@ -33,12 +33,13 @@ pub struct Mapping {
 /// A parsed `pg_ident.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mappings {
-    /// Every record in order: the mapping, or the reason why the server rejects it.
+    /// Every record in order: the mapping, or the reason why the server rejects the line.
     pub lines: Vec<Result<Mapping, ParseError>>,
 }
 
 impl Mappings {
-    /// Parses a file with the files that it includes. Errors are kept in [`lines`](Self::lines).
+    /// Parses a file with the files that it includes. Relative names are resolved against the folder of `path`, which
+    /// is not read. Errors are kept in [`lines`](Self::lines).
     #[must_use]
     pub fn load(path: &str, text: &str, server: &Server, includes: &mut dyn Include) -> Self {
         let mut reader = Reader { server, includes };
@@ -78,8 +79,8 @@ impl Mappings {
         Self { lines }
     }
 
-    /// Returns `true` if an operating system user may connect as a role under a map (`check_usermap`). Rejected lines
-    /// are skipped.
+    /// Returns `true` if an operating system user may connect as a role under a map (`check_usermap`). `environment` is
+    /// queried for `+role` only. Rejected lines are skipped. `false` if no record has the map.
     #[must_use]
     pub fn allows(&self, map: &str, system_user: &str, role: &str, environment: &dyn Environment) -> bool {
         let mut lines =

@@ -1,8 +1,8 @@
-//! The compiled form: decisions over many rules in well under a microsecond.
+//! Compiled form of rules, for decisions over many rules in well under a microsecond.
 //!
 //! Each dimension has, for each of its values, the set of rules that accept it as bits; a decision finds the first bit
-//! that all of them have. Values that need more than a look-up (patterns, memberships, host names) count as accepted,
-//! and the rule itself then has the last word.
+//! that is set in all of them. Values that need more than a lookup (patterns, memberships, host names) count as
+//! accepted, and the rule itself is then compared with the attempt.
 
 use crate::address::Network;
 use crate::attempt::{Attempt, Environment, Replication, Transport};
@@ -33,9 +33,10 @@ pub struct Index {
     inexact: Vec<u64>,
 }
 
-/// Words of a set that are not zero, in order.
+/// Words of a bit set that are not zero, in ascending order, each with its index.
 type Sparse = Vec<(u32, u64)>;
 
+/// Rules by the names in one of their fields: those that may accept any name, and those of each literal name.
 #[derive(Clone, Debug, Default)]
 struct NameIndex {
     any: Vec<u64>,
@@ -43,7 +44,7 @@ struct NameIndex {
 }
 
 impl Index {
-    /// Builds the index. The order of the rules is kept.
+    /// Builds the index. The order of the rules is kept. Time and space grow with the number of rules.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let words = rules.len().div_ceil(64);
@@ -79,7 +80,8 @@ impl Index {
         &self.rules
     }
 
-    /// Decides an attempt exactly as [`crate::decide`] does. Returns the method, and the zero-based position of the matching rule.
+    /// Decides an attempt exactly as [`crate::decide`] does. Returns the method, and the zero-based position of the
+    /// matching rule. Without one, returns [`Method::Reject`] and `None`.
     #[must_use]
     pub fn decide(&self, attempt: &Attempt, environment: &dyn Environment) -> (Method, Option<usize>) {
         let connection = &self.connections[attempt.transport as usize];
@@ -113,6 +115,7 @@ impl Index {
         (Method::Reject, None)
     }
 
+    /// Adds the rule at a position to the sets of its values. A rule that cannot match is left out.
     fn add(&mut self, at: usize) {
         let (word, bit) = (at / 64, 1_u64 << (at % 64));
         let rule = &self.rules[at];
@@ -164,6 +167,7 @@ impl Index {
         }
     }
 
+    /// Appends the sets of rules for each indexed network that contains a client address.
     fn networks_of<'i>(&'i self, client: IpAddr, into: &mut Vec<Cursor<'i>>) {
         let v4 = client.is_ipv4();
         let (bits, _) = Network::from(client).left();
@@ -182,6 +186,7 @@ impl Index {
     }
 }
 
+/// Sets a bit of the set. `word` must not be lower than in the previous call.
 fn set(sparse: &mut Sparse, word: usize, bit: u64) {
     let word = u32::try_from(word).unwrap_or(u32::MAX);
     match sparse.last_mut() {
@@ -190,24 +195,27 @@ fn set(sparse: &mut Sparse, word: usize, bit: u64) {
     }
 }
 
-/// Reads a sparse set in rising order.
+/// Reader of a sparse set in ascending order of words.
 struct Cursor<'i> {
     rest: &'i [(u32, u64)],
-    /// The first word of `rest`, so that most look-ups are one comparison.
+    /// Index of the first word of `rest`, so that most lookups are one comparison. `usize::MAX` at the end.
     next: usize,
 }
 
 impl<'i> Cursor<'i> {
+    /// Creates a reader. `None` stands for the empty set.
     fn new(sparse: Option<&'i Sparse>) -> Self {
         let rest = sparse.map_or(&[][..], Vec::as_slice);
         Self { rest, next: first(rest) }
     }
 
+    /// Returns the bits of a word. `word` must not be lower than in the previous call.
     #[inline]
     fn at(&mut self, word: usize) -> u64 {
         if word < self.next { 0 } else { self.advance(word) }
     }
 
+    /// Skips the words before `word`, and returns its bits.
     fn advance(&mut self, word: usize) -> u64 {
         if self.next < word {
             let before = self.rest.partition_point(|(at, _)| (*at as usize) < word);
@@ -221,11 +229,12 @@ impl<'i> Cursor<'i> {
     }
 }
 
+/// Returns the index of the first word, or `usize::MAX` for an empty set.
 fn first(rest: &[(u32, u64)]) -> usize {
     rest.first().map_or(usize::MAX, |(word, _)| *word as usize)
 }
 
-/// Hashes networks. They come from the rules, never from a client, so nobody can choose them to collide.
+/// Hasher of networks. They come from the rules and never from a client, so that clients cannot provoke collisions.
 #[derive(Clone, Copy, Debug, Default)]
 struct NetworkHasher(u64);
 

@@ -1,7 +1,7 @@
 //! Installation of rules on a running server: checked before, compared by `pg_hba_file_rules`, and tested by a login.
 //!
-//! Files are the caller's: between [`prepare`] and [`activate`] it replaces the server's file, and puts the old one back,
-//! followed by [`reload`], when activation fails.
+//! The caller writes the files: between [`prepare`] and [`activate`] it replaces the server's file, and if activation
+//! fails, it restores the previous one and calls [`reload`].
 
 use crate::document::{Document, RejectedFile};
 use crate::guard::admits;
@@ -19,7 +19,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The server's version is not supported; its `server_version_num`.
+    /// The server's version is not supported; its major version number, 0 if it cannot be parsed.
     #[error("PostgreSQL {0} is not supported: expected 13 to 19")]
     Version(u32),
     /// The rules cannot be written in the grammar of the server's version.
@@ -38,54 +38,56 @@ pub enum InstallError {
     Impossible {
         /// Position of the rule, from 1.
         rule: usize,
-        /// The rule as written.
+        /// The rule as written in the file.
         text: String,
     },
-    /// The rules do not admit the session's own role, which is named.
+    /// The rules do not admit the session's own role; its name.
     #[error("refused: {0:?} would be locked out; name it in the policy: superuser = {0:?}")]
     LockedOut(String),
-    /// `pg_hba_file_rules` differs from the intended rules; a description.
+    /// `pg_hba_file_rules` differs from the intended rules; a description with the line.
     #[error("{0}")]
     Compare(String),
-    /// The server did not reload its configuration within 5 s.
+    /// The server did not reload its configuration within about 5 s.
     #[error("the server did not reload")]
     NoReload,
-    /// The test login failed; the reason.
+    /// The test login failed; the reason that the caller gave.
     #[error("the canary login failed: {0}")]
     Canary(String),
-    /// A query failed.
+    /// A query failed or returned no row.
     #[error("{sql}: {why}")]
     Query {
         /// SQL text of the query.
         sql: String,
-        /// Error message of the server.
+        /// Error message of the server or of the connection.
         why: String,
     },
 }
 
-/// Rules that passed the checks and can be installed.
+/// Rules that passed the checks of [`prepare`] and can be installed.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Path of the server's `pg_hba.conf` (`hba_file`).
+    /// Path of the server's `pg_hba.conf` (`hba_file`), on the server's host.
     pub path: PathBuf,
-    /// New content of the file.
+    /// New content of the file, including the first line [`MANAGED`](crate::MANAGED).
     pub text: String,
     rules: Vec<Rule>,
 }
 
-/// Queries the server's version.
+/// Queries the server's major version.
 ///
 /// # Errors
-/// Returns an [`InstallError`] if the query fails or the version is not supported.
+/// Returns [`InstallError::Query`] if the query fails, and [`InstallError::Version`] unless the version is from 13 to
+/// 19.
 pub async fn version(client: &Client) -> Result<Version, InstallError> {
     let number: u32 = one(client, "SHOW server_version_num").await?.parse().unwrap_or(0);
     Version::from_number(number / 10_000).ok_or(InstallError::Version(number))
 }
 
-/// Renders a policy for a server, and checks that its rules are valid, can match, and admit the session's role. Nothing is written.
+/// Renders a policy for a server, and checks that its rules are valid, can match with the current value of `ssl`, and
+/// admit the session's role. Nothing is written.
 ///
 /// # Errors
-/// Returns an [`InstallError`] if a query fails or a check does.
+/// Returns an [`InstallError`] if a query or a check fails.
 pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, InstallError> {
     let version = version(client).await?;
     let path = PathBuf::from(one(client, "SHOW hba_file").await?);
@@ -103,21 +105,22 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
     Ok(Prepared { path, text, rules })
 }
 
-/// Activates the file that the caller has written: compares `pg_hba_file_rules` with the intended rules, reloads the server, and
-/// awaits the test login `canary`.
+/// Activates the file that the caller has written: compares `pg_hba_file_rules` with the intended rules, reloads the
+/// server, waits up to about 5 s for the reload, and then awaits the test login `canary`.
 ///
 /// # Errors
-/// Returns an [`InstallError`] if a step fails. The caller then restores the previous file and calls [`reload`].
+/// Returns an [`InstallError`] if a step fails; `canary` is awaited only after a successful reload. The caller then
+/// restores the previous file and calls [`reload`].
 pub async fn activate(
     client: &Client,
     prepared: &Prepared,
     canary: impl Future<Output = Result<(), String>>,
 ) -> Result<(), InstallError> {
-    // The view reads the file itself, so it is known to be good before the server is told of it.
+    // // The view reads the file itself, so that errors are found before the server reloads.
     compare(client, &prepared.rules).await?;
     let before = one(client, "SELECT pg_conf_load_time()").await?;
     reload(client).await?;
-    // The time advances even when a file is refused; the comparison above is what says it was not.
+    // // The load time advances even if the server rejects the file, which the comparison above excludes.
     for _ in 0..200 {
         if one(client, "SELECT pg_conf_load_time()").await? != before {
             return canary.await.map_err(InstallError::Canary);
@@ -127,7 +130,7 @@ pub async fn activate(
     Err(InstallError::NoReload)
 }
 
-/// Makes the server reload its configuration (`pg_reload_conf()`). Does not wait for it.
+/// Requests a reload of the server's configuration (`pg_reload_conf()`), without waiting for it.
 ///
 /// # Errors
 /// Returns [`InstallError::Query`] if the query fails.
@@ -135,8 +138,12 @@ pub async fn reload(client: &Client) -> Result<(), InstallError> {
     one(client, "SELECT pg_reload_conf()").await.map(drop)
 }
 
-/// Compares the server's view of the file with the intended rules. A row without a type is a line that the server rejects, even if
-/// its `error` column is NULL.
+/// Compares the server's view of the file with the intended rules: type, method, and the numbers of databases and
+/// users. A row without a type is a line that the server rejects, even if its `error` column is NULL. Notices about
+/// records that cannot match are ignored.
+///
+/// # Errors
+/// Returns [`InstallError::Compare`] for the first difference, and [`InstallError::Query`] if the query fails.
 async fn compare(client: &Client, rules: &[Rule]) -> Result<(), InstallError> {
     let wrong = |why: String| Err(InstallError::Compare(why));
     let sql = "SELECT line_number, type, auth_method, error, array_length(database, 1), array_length(user_name, 1) \
@@ -169,6 +176,10 @@ async fn compare(client: &Client, rules: &[Rule]) -> Result<(), InstallError> {
     }
 }
 
+/// Executes a statement by the simple query protocol.
+///
+/// # Errors
+/// Returns [`InstallError::Query`] if it fails.
 async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, InstallError> {
     let failed = |why: tokio_postgres::Error| InstallError::Query {
         sql: sql.to_owned(),
@@ -177,6 +188,10 @@ async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, In
     client.simple_query(sql).await.map_err(failed)
 }
 
+/// Returns the first column of the first row.
+///
+/// # Errors
+/// Returns [`InstallError::Query`] if the query fails, or returns no row or NULL.
 async fn one(client: &Client, sql: &str) -> Result<String, InstallError> {
     let rows = query(client, sql).await?;
     let found = rows.iter().find_map(|row| match row {

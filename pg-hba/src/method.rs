@@ -5,44 +5,45 @@ use crate::error::Refusal;
 use crate::server::{Capability, Server, Version};
 use std::fmt;
 
-/// An authentication method.
+/// Authentication method of a record. Displayed as the keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// The method `bsd`: BSD authentication.
+    /// The method `bsd`: a clear-text password, checked by BSD authentication.
     Bsd,
-    /// The method `cert`: a client certificate.
+    /// The method `cert`: a client certificate, whose common name must be the role or map to it. `hostssl` records
+    /// only.
     Cert,
-    /// The method `gss`: GSSAPI.
+    /// The method `gss`: GSSAPI (Kerberos), over TCP only.
     Gss,
-    /// The method `ident`: the ident server of the client host, over TCP (RFC 1413).
+    /// The method `ident`: the ident server of the client host, over TCP (RFC 1413). In `local` records read as `peer`.
     Ident,
-    /// The method `ldap`: a password checked by LDAP.
+    /// The method `ldap`: a clear-text password, checked by LDAP.
     Ldap,
-    /// The method `md5`: a password by MD5, or by SCRAM if the stored verifier is one.
+    /// The method `md5`: a password by MD5, or by SCRAM-SHA-256 if the stored verifier is one.
     Md5,
     /// The method `oauth`: an OAuth bearer token (from version 18).
     Oauth,
-    /// The method `pam`: a password checked by PAM.
+    /// The method `pam`: a clear-text password, checked by PAM.
     Pam,
-    /// The method `password`: a clear-text password.
+    /// The method `password`: a clear-text password, compared with the stored verifier.
     Password,
-    /// The method `peer`: the operating system user at the other end of the Unix-domain socket.
+    /// The method `peer`: the operating system user at the other end of the Unix-domain socket. `local` records only.
     Peer,
-    /// The method `radius`: a password checked by RADIUS.
+    /// The method `radius`: a clear-text password, checked by RADIUS (until version 18).
     Radius,
     /// The method `reject`: the connection is rejected.
     Reject,
     /// The method `scram-sha-256`: a password by SCRAM-SHA-256 (RFC 7677).
     Scram,
-    /// The method `sspi`: SSPI, on Windows.
+    /// The method `sspi`: SSPI (Windows).
     Sspi,
     /// The method `trust`: no authentication.
     Trust,
 }
 
 impl Method {
-    /// All methods, in alphabetical order.
+    /// All methods, in alphabetical order of their keywords.
     pub const ALL: [Self; 15] = [
         Self::Bsd,
         Self::Cert,
@@ -83,12 +84,13 @@ impl Method {
         }
     }
 
-    /// Returns `true` unless the method is [`Method::Reject`].
+    /// Returns `true` for every method except [`Method::Reject`].
     #[must_use]
     pub fn admits(self) -> bool {
         self != Self::Reject
     }
 
+    /// Returns the feature of the build without which the server rejects the method. `None` if it needs none.
     fn needs(self) -> Option<Capability> {
         Some(match self {
             Self::Bsd => Capability::Bsd,
@@ -101,7 +103,11 @@ impl Method {
         })
     }
 
-    /// Parses the method field.
+    /// Parses the method field. `ident` in a `local` record gives [`Method::Peer`].
+    ///
+    /// # Errors
+    /// Returns the [`Refusal`] for a method that the version or the build does not have, or that the connection type
+    /// does not permit.
     pub(crate) fn parse(word: &str, connection: ConnectionType, server: &Server) -> Result<Self, Refusal> {
         let unknown = || Refusal::Method(word.to_owned());
         let mut method = Self::ALL.into_iter().find(|method| method.as_str() == word).ok_or_else(unknown)?;
@@ -129,12 +135,13 @@ impl Method {
 }
 
 impl fmt::Display for Method {
+    /// Formats as the keyword. Honours width and alignment.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())
     }
 }
 
-/// An option after the method, `name=value`.
+/// An option after the method (`name=value`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Setting {
     pub(crate) name: &'static str,
@@ -142,19 +149,20 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Returns the name of the option.
+    /// Returns the name of the option, as in the manual.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Returns the value as written.
+    /// Returns the value as written, without quotes.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// Returns the effective value: for a boolean option, anything but `1` is off.
+    /// Returns the effective value: `1` or `0` for a boolean option, of which any value but `1` is off; the mode of
+    /// `clientcert` for its old numbers; the number of `ldapport`; otherwise the value as written.
     pub(crate) fn meaning(&self) -> String {
         match (self.name, &*self.value) {
             (
@@ -174,16 +182,17 @@ impl Setting {
     }
 }
 
-/// An option, with its first version and its methods.
+/// An option, with its first version and the methods that support it.
 struct OptionSpec {
     name: &'static str,
     since: Version,
-    /// Methods that support it. All methods if empty.
+    /// Methods that support it. Empty if all do.
     methods: &'static [Method],
-    /// The methods in the words of the server's message.
+    /// The methods as listed in the server's message. Empty if all do.
     words: &'static str,
 }
 
+/// Creates the entry of an option.
 const fn kind(
     name: &'static str,
     since: Version,
@@ -193,6 +202,7 @@ const fn kind(
     OptionSpec { name, since, methods, words }
 }
 
+/// All options that this crate knows.
 const KINDS: &[OptionSpec] = &[
     kind(
         "map",
@@ -231,6 +241,10 @@ const KINDS: &[OptionSpec] = &[
 ];
 
 /// Parses an option `name=value`.
+///
+/// # Errors
+/// Returns the [`Refusal`] for text without an equals sign, an option that the version does not have or the method or
+/// connection type does not permit, and a value that the server rejects.
 pub(crate) fn setting(
     text: &str,
     connection: ConnectionType,
@@ -270,7 +284,7 @@ pub(crate) fn setting(
         }
         "radiusservers" => {
             let servers = split_list(value).ok_or_else(silent)?;
-            // The server looks names up here. What needs DNS is taken as found.
+            // // The server looks names up here. Lookups in DNS are assumed to succeed.
             if servers.iter().any(String::is_empty) {
                 return Err(silent());
             }
@@ -283,6 +297,10 @@ pub(crate) fn setting(
     Ok(Setting { name: kind.name, value: value.to_owned() })
 }
 
+/// Checks a value of `clientcert`.
+///
+/// # Errors
+/// Returns the [`Refusal`], or `None` if the server rejects the value without a message.
 fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Option<Refusal>> {
     let cert = method == Method::Cert;
     match value {
@@ -300,7 +318,11 @@ fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Opti
     }
 }
 
-/// Checks the options that a method requires, after all options have been parsed.
+/// Checks the options that a method requires or that exclude each other, after all options have been parsed. Of a
+/// repeated option, the last value counts.
+///
+/// # Errors
+/// Returns the first [`Refusal`].
 pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Result<(), Refusal> {
     let value = |name: &str| settings.iter().rev().find(|s| s.name == name).map(|s| s.value.as_str());
     let list = |name: &str| value(name).and_then(split_list).unwrap_or_default();
@@ -372,7 +394,8 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
     Ok(())
 }
 
-/// Parses a number as C's `atoi` does, sufficiently to tell zero from others.
+/// Parses a number as C's `atoi` does, except that a minus sign is ignored and a number that is too large gives the
+/// maximum. 0 if there are no digits. Sufficient to distinguish zero from other numbers.
 fn atoi(text: &str) -> i64 {
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -380,6 +403,10 @@ fn atoi(text: &str) -> i64 {
     digits[..end].parse().unwrap_or(if end == 0 { 0 } else { i64::MAX })
 }
 
+/// Checks that a URL has the scheme `ldap` or `ldaps`.
+///
+/// # Errors
+/// Returns [`Refusal::LdapScheme`] for `ldapi` and `cldap`, and [`Refusal::LdapUrl`] for any other text.
 fn ldap_url(url: &str) -> Result<(), Refusal> {
     let lower = url.to_ascii_lowercase();
     match lower.split_once("://") {
@@ -389,7 +416,8 @@ fn ldap_url(url: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Splits a list at commas, as `SplitGUCList` of varlena.c does. `None` if the syntax is not valid.
+/// Splits a list at commas, as `SplitGUCList` of varlena.c does; quoted items may contain commas. White space alone
+/// gives an empty list. `None` if the syntax is not valid.
 fn split_list(text: &str) -> Option<Vec<String>> {
     let space = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut rest = text.trim_start_matches(space);

@@ -4,7 +4,7 @@ use crate::rule::{Address, Database, Rule, User, rule_text};
 use crate::server::Version;
 use thiserror::Error;
 
-/// First line of a file that this crate wrote.
+/// First line of every file that [`render`] produces, without the line feed.
 pub const MANAGED: &str =
     "# Managed by pg-hba. Edits are overwritten: change the policy and render it again.";
 
@@ -12,7 +12,7 @@ pub const MANAGED: &str =
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenderError {
-    /// A field of the rule has no value, or contains an empty name.
+    /// A field of the rule has no value, or an empty name.
     #[error("rule {rule}: {field} is empty: give a name, or all")]
     Empty {
         /// Position of the rule, from 1.
@@ -20,30 +20,31 @@ pub enum RenderError {
         /// Name of the field: `databases`, `users` or `address`.
         field: &'static str,
     },
-    /// A name contains a line ending or a NUL byte.
+    /// A name, regular expression or value contains a line feed or a NUL byte, or ends in a carriage return.
     #[error("rule {rule}: {name:?} has a line end or a NUL, which no line of pg_hba.conf can hold")]
     LineEnd {
         /// Position of the rule, from 1.
         rule: usize,
-        /// Name that cannot be written.
+        /// The text that cannot be written.
         name: String,
     },
-    /// A name begins with a slash, which version 16 and later read as a regular expression, or a regular expression
-    /// is used before version 16.
+    /// A name begins with a slash, which version 16 and later read as a regular expression, or a regular expression is
+    /// used before version 16.
     #[error("rule {rule}: PostgreSQL {version} cannot tell {name:?} from a {other}")]
     Slash {
         /// Position of the rule, from 1.
         rule: usize,
-        /// The name or regular expression.
+        /// The name, or the regular expression without its slash.
         name: String,
-        /// Version of the server.
+        /// Version for which the rules are rendered.
         version: Version,
-        /// Kind as which the server would read it.
+        /// Kind as which the server would read it: `name` or `regular expression`.
         other: &'static str,
     },
 }
 
-/// Renders rules as a file that begins with [`MANAGED`].
+/// Renders rules as a file: the line [`MANAGED`], then one line with padded columns for each rule. Comments are not
+/// kept. [`crate::Document::parse`] reads the same rules from it.
 ///
 /// # Errors
 /// Returns a [`RenderError`] for the first rule that cannot be written in the grammar of the version.
@@ -57,6 +58,10 @@ pub fn render(rules: &[Rule], version: Version) -> Result<String, RenderError> {
     Ok(text)
 }
 
+/// Checks that a rule can be written in the grammar of a version. `position` is that of the rule, from 1.
+///
+/// # Errors
+/// Returns a [`RenderError`] with the first reason.
 fn representable(rule: &Rule, position: usize, version: Version) -> Result<(), RenderError> {
     let (mut names, mut patterns) = (Vec::new(), Vec::new());
     for database in &rule.databases {

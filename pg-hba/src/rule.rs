@@ -8,14 +8,14 @@ use crate::token::quote;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A value of the database field.
+/// A value of the database field. A field matches if one of its values does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Database {
     /// `all`: every database, but not physical replication.
     All,
-    /// A database by its name.
+    /// A database by its exact name.
     Name(String),
-    /// `/regex`: databases that match a regular expression (from version 16).
+    /// `/regex`: databases whose names match a regular expression (from version 16).
     Pattern(Pattern),
     /// `replication`: physical replication, which names no database.
     Replication,
@@ -25,16 +25,16 @@ pub enum Database {
     SameUser,
 }
 
-/// A value of the user field.
+/// A value of the user field. A field matches if one of its values does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum User {
-    /// `all`: every user.
+    /// `all`: every role.
     All,
-    /// `+role`: direct and indirect members of a role. The attribute SUPERUSER does not count.
+    /// `+role`: the role itself, and its direct and indirect members. The attribute SUPERUSER does not count.
     Member(String),
-    /// A role by its name.
+    /// A role by its exact name.
     Name(String),
-    /// `/regex`: roles that match a regular expression (from version 16).
+    /// `/regex`: roles whose names match a regular expression (from version 16).
     Pattern(Pattern),
 }
 
@@ -43,7 +43,7 @@ pub enum User {
 pub enum Address {
     /// `all`: every IPv4 and IPv6 address.
     All,
-    /// A host name, or with a leading dot a suffix of host names. Compared case-insensitively.
+    /// A host name or, with a leading dot, a suffix of host names. Compared without regard to ASCII case.
     Host(String),
     /// An IP address with a mask.
     Network(Network),
@@ -53,16 +53,17 @@ pub enum Address {
     SameNet,
 }
 
-/// Position at which a rule was read.
+/// Position at which a rule was read. By default, that of a rule that was not read from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// Name of the included file. `None` for the file that was given.
+    /// Resolved path of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// Number of the first line, from 1; 0 for a rule that was not read from a file.
+    /// Number of the first physical line, from 1. 0 for a rule that was not read from a file.
     pub line: u32,
 }
 
-/// One rule (a record of `pg_hba.conf`). Equality ignores the place in the file.
+/// One rule (a record of `pg_hba.conf`). Equality ignores the position in the file. Displayed as a line with padded
+/// columns.
 #[derive(Clone, Debug, Eq)]
 pub struct Rule {
     /// Connection type of the rule.
@@ -71,20 +72,21 @@ pub struct Rule {
     pub databases: Vec<Database>,
     /// Roles, any of which matches.
     pub users: Vec<User>,
-    /// Client addresses. [`Address::All`] for `local` records.
+    /// Client addresses. [`Address::All`] in `local` records, which have none.
     pub address: Address,
     /// Authentication method of the rule.
     pub method: Method,
-    /// Options of the method, in order.
+    /// Options of the method, in the order of the line; repeated ones included.
     pub settings: Vec<Setting>,
-    /// Whether the rule can match on the server it was read for: `hostssl` requires TLS to be on, `hostgssenc` a
-    /// build with GSSAPI.
+    /// Whether the rule can match on the server for which it was read: `hostssl` requires TLS to be on, `hostgssenc` a
+    /// build with GSSAPI. `true` for a rule that was not read from a file.
     pub possible: bool,
-    /// Position in the file.
+    /// Position in the file. Not part of the comparison.
     pub origin: Origin,
 }
 
 impl PartialEq for Rule {
+    /// Compares all fields except the position.
     fn eq(&self, other: &Self) -> bool {
         self.connection == other.connection
             && self.databases == other.databases
@@ -97,19 +99,20 @@ impl PartialEq for Rule {
 }
 
 impl Rule {
-    /// Creates a rule for the Unix-domain socket, without options.
+    /// Creates a rule for the Unix-domain socket, with one database, one role and no options.
     #[must_use]
     pub fn local(database: Database, user: User, method: Method) -> Self {
         Self::new(ConnectionType::Local, database, user, Address::All, method)
     }
 
-    /// Creates a rule for TCP connections, encrypted or not, without options.
+    /// Creates a rule for TCP connections, encrypted or not, with one database, one role and no options.
     #[must_use]
     pub fn host(database: Database, user: User, address: Address, method: Method) -> Self {
         Self::new(ConnectionType::Host, database, user, address, method)
     }
 
-    /// Creates a rule of any connection type, without options.
+    /// Creates a rule of any connection type, with one database, one role and no options. Combinations that the server
+    /// rejects are not detected.
     #[must_use]
     pub fn new(
         connection: ConnectionType,
@@ -130,8 +133,8 @@ impl Rule {
         }
     }
 
-    /// Returns the outcome for a matching connection: the method with its effective options, independent of their
-    /// order and repetition.
+    /// Returns the outcome for a matching connection: the method with its effective options, independent of their order
+    /// and repetition. Options of `reject` have no effect.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut settings = BTreeMap::new();
@@ -155,6 +158,7 @@ impl Rule {
     }
 }
 
+/// Returns `true` if an option has its default value.
 fn is_default(name: &str, value: &str) -> bool {
     matches!(
         (name, value),
@@ -165,21 +169,24 @@ fn is_default(name: &str, value: &str) -> bool {
 }
 
 impl fmt::Display for Rule {
+    /// Formats as a line of the file, without a line feed.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&rule_text(self))
     }
 }
 
-/// Outcome for a connection: the method and the effective options.
+/// Outcome for a connection: the method and the effective options. Two outcomes are equal if the server authenticates
+/// alike. Displayed as in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outcome {
-    /// Authentication method; [`Method::Reject`] also if no rule matches.
+    /// Authentication method. [`Method::Reject`] also if no rule matches.
     pub method: Method,
     /// Options whose effective value differs from the default, by name.
     pub settings: BTreeMap<&'static str, String>,
 }
 
 impl Outcome {
+    /// Returns the outcome of a connection that no rule matches, which equals that of `reject`.
     pub(crate) fn denied() -> Self {
         Self { method: Method::Reject, settings: BTreeMap::new() }
     }
@@ -192,7 +199,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Returns the rule as a line, with padded columns.
+/// Returns the rule as a line with padded columns, without a line feed. Values are quoted where necessary.
 pub(crate) fn rule_text(rule: &Rule) -> String {
     let databases: Vec<String> = rule.databases.iter().map(database_text).collect();
     let users: Vec<String> = rule.users.iter().map(user_text).collect();
@@ -208,6 +215,7 @@ pub(crate) fn rule_text(rule: &Rule) -> String {
     text
 }
 
+/// Returns a value of the database field as written in the file. A name that is a keyword is quoted.
 pub(crate) fn database_text(database: &Database) -> String {
     match database {
         Database::All => "all".to_owned(),
@@ -221,16 +229,18 @@ pub(crate) fn database_text(database: &Database) -> String {
     }
 }
 
+/// Returns a value of the user field as written in the file. The name `all` is quoted.
 pub(crate) fn user_text(user: &User) -> String {
     match user {
         User::All => "all".to_owned(),
-        // A quote at the start would make the plus a part of the name, so it comes after.
+        // // A quote before the plus would make it a part of the name, so it follows the plus.
         User::Member(role) => format!("+\"{}\"", role.replace('"', "\"\"")),
         User::Name(name) => quote(name, name != "all"),
         User::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),
     }
 }
 
+/// Returns the address field as written in the file.
 pub(crate) fn address_text(address: &Address) -> String {
     match address {
         Address::All => "all".to_owned(),

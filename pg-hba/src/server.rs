@@ -4,17 +4,18 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A major version of PostgreSQL whose grammar this crate supports.
+/// A major version of PostgreSQL whose grammar this crate supports, from 13 to 19. Ordered by age. Displayed as the
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Version {
-    /// PostgreSQL 13: no continuation lines, and lines shorter than 20,479 bytes.
+    /// PostgreSQL 13: no continuation lines, and lines of at most 20,477 bytes.
     V13,
-    /// PostgreSQL 14: continuation lines, `clientname`, and a stricter `clientcert`.
+    /// PostgreSQL 14: continuation lines, the option `clientname`, and a stricter `clientcert`.
     V14,
     /// PostgreSQL 15, with the grammar of 14.
     V15,
-    /// PostgreSQL 16: regular expressions, `include`, and tokens of any length.
+    /// PostgreSQL 16: regular expressions, `include` directives, and tokens of any length.
     V16,
     /// PostgreSQL 17, with the grammar of 16.
     V17,
@@ -28,7 +29,7 @@ impl Version {
     /// All versions, oldest first.
     pub const ALL: [Self; 7] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
-    /// The newest version that was tested against a server.
+    /// Newest version that was tested against a server.
     pub const TESTED: Self = Self::V18;
 
     /// Returns the major version number, from 13 to 19.
@@ -43,23 +44,28 @@ impl Version {
         Self::ALL.into_iter().find(|version| version.number() == number)
     }
 
+    /// Returns `true` if a backslash at the end of a line continues it: from version 14.
     pub(crate) fn has_continuations(self) -> bool {
         self >= Self::V14
     }
 
+    /// Returns `true` if names with a leading slash are regular expressions: from version 16.
     pub(crate) fn has_patterns(self) -> bool {
         self >= Self::V16
     }
 
+    /// Returns `true` if the version has `include` directives: from version 16.
     pub(crate) fn has_includes(self) -> bool {
         self >= Self::V16
     }
 
+    /// Returns `true` if the version has the method `radius`: until version 18.
     pub(crate) fn has_radius(self) -> bool {
         self <= Self::V18
     }
 
-    /// Returns the maximum length of a token in bytes (`MAX_TOKEN` in hba.c), if there is one.
+    /// Returns the maximum length of a token in bytes (`MAX_TOKEN` in hba.c): 10,239 until version 15, and `None` from
+    /// version 16.
     pub(crate) fn longest_token(self) -> Option<usize> {
         (self <= Self::V15).then_some(10_239)
     }
@@ -71,7 +77,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The text is not a major version from 13 to 19.
+/// Error of a text that is not a version number from 13 to 19. Contains the text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("PostgreSQL {0:?} is not a version known here: 13 to 19 are")]
 pub struct UnknownVersion(String);
@@ -79,27 +85,31 @@ pub struct UnknownVersion(String);
 impl FromStr for Version {
     type Err = UnknownVersion;
 
+    /// Parses a version number, such as `16` or `16.4`; only the part before the first dot counts.
+    ///
+    /// # Errors
+    /// Returns [`UnknownVersion`] unless the major version is from 13 to 19.
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
         let major = text.split('.').next().unwrap_or_default();
         major.parse().ok().and_then(Self::from_number).ok_or_else(|| UnknownVersion(text.to_owned()))
     }
 }
 
-/// An optional feature of a server's build. Without it, the server rejects its method, or its rules never match.
+/// An optional feature of a server's build. Without it, the server rejects its method, or its records never match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Capability {
-    /// Support for BSD authentication.
+    /// Support for BSD authentication (`bsd`).
     Bsd,
-    /// Support for GSSAPI.
+    /// Support for GSSAPI (`gss` and `hostgssenc`).
     Gss,
-    /// Support for LDAP.
+    /// Support for LDAP (`ldap`).
     Ldap,
-    /// Support for PAM.
+    /// Support for PAM (`pam`).
     Pam,
-    /// Support for SSPI, on Windows only.
+    /// Support for SSPI (`sspi`), on Windows only.
     Sspi,
-    /// Support for TLS.
+    /// Support for TLS (`hostssl` and `cert`).
     Tls,
 }
 
@@ -113,8 +123,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Creates a server as distributions build it: with every feature except SSPI and BSD authentication, with TLS
-    /// on, and with one OAuth validator, so that `oauth` is accepted.
+    /// Creates a server as distributions build it: with every feature except SSPI and BSD authentication, with TLS on,
+    /// and with one OAuth validator named `validator`, so that `oauth` is accepted.
     #[must_use]
     pub fn new(version: Version) -> Self {
         Self {
@@ -125,21 +135,21 @@ impl Server {
         }
     }
 
-    /// Removes a feature from the build.
+    /// Removes a feature from the build. Features cannot be added.
     #[must_use]
     pub fn without(mut self, capability: Capability) -> Self {
         self.missing.push(capability);
         self
     }
 
-    /// Sets the parameter `ssl`.
+    /// Sets the parameter `ssl`. Default: on.
     #[must_use]
     pub fn with_tls(mut self, on: bool) -> Self {
         self.tls = on;
         self
     }
 
-    /// Sets the parameter `oauth_validator_libraries` (PostgreSQL 18).
+    /// Sets the parameter `oauth_validator_libraries` (from version 18). Default: one library named `validator`.
     #[must_use]
     pub fn with_oauth_validators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.oauth_validators = names.into_iter().map(Into::into).collect();
@@ -172,6 +182,7 @@ impl Server {
 }
 
 impl From<Version> for Server {
+    /// Creates a server as [`Server::new`] does.
     fn from(version: Version) -> Self {
         Self::new(version)
     }

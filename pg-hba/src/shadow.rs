@@ -11,14 +11,16 @@ use std::ops::ControlFlow;
 pub struct ShadowedRule {
     /// Zero-based position of the rule.
     pub rule: usize,
-    /// Zero-based positions of the earlier rules that decide its connections. Empty if the rule cannot match at all.
+    /// Zero-based positions of earlier rules that together decide all connections that the rule matches, ascending.
+    /// Empty if the rule cannot match at all.
     pub by: Vec<usize>,
 }
 
-/// Returns exactly the rules that are not the first match of any connection, in order.
+/// Returns exactly the rules that are not the first match of any connection, in order, each with the rules that shadow
+/// it.
 ///
 /// # Errors
-/// Returns [`Undecidable`] if the rules are too complex or contain a pattern that cannot be analysed.
+/// Returns [`Undecidable`] if the rules have too many combinations or contain a pattern that cannot be analysed.
 pub fn shadowed_rules(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> {
     let all: Vec<&Rule> = rules.iter().collect();
     let mut reached = ReachableRules { reached: vec![false; rules.len()] };
@@ -27,9 +29,13 @@ pub fn shadowed_rules(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> 
     dead.map(|rule| Ok(ShadowedRule { rule, by: shadowing_rules(&all, rule)? })).collect()
 }
 
-/// Returns the earlier rules that take the connections of the last one.
+/// Returns the positions of earlier rules that decide the connections of the rule `dead`.
+///
+/// # Errors
+/// Returns [`Undecidable`] if these rules cannot be analysed.
 fn shadowing_rules(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable> {
-    // Only rules that could share a connection with it matter. Where the first of them covers it, that one takes all.
+    // // Only rules that may share a connection with it matter. If the first of them covers it, that rule decides
+    // everything.
     let mut meeting = (0..dead).filter(|&rule| may_meet(all[rule], all[dead]));
     let Some(first) = meeting.next() else { return Ok(Vec::new()) };
     if covers(all[first], all[dead]) {
@@ -43,7 +49,8 @@ fn shadowing_rules(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable
     Ok(shadowing.found.into_iter().map(|rule| near[rule]).collect())
 }
 
-/// Returns `true` if a rule matches every connection that another matches, as far as that is evident.
+/// Returns `true` if `one` evidently matches every connection that `other` matches. May be `false` for a rule that
+/// does.
 fn covers(one: &Rule, other: &Rule) -> bool {
     let connections = one.connection == other.connection
         || (one.connection == ConnectionType::Host && other.connection != ConnectionType::Local);
@@ -59,7 +66,7 @@ fn covers(one: &Rule, other: &Rule) -> bool {
     one.possible && connections && addresses && databases && users
 }
 
-/// Returns `true` if two rules may match the same connection.
+/// Returns `true` if two rules may match the same connection. May be `true` for rules that do not.
 fn may_meet(one: &Rule, other: &Rule) -> bool {
     let local = |rule: &Rule| rule.connection == ConnectionType::Local;
     let networks = match (&one.address, &other.address) {
@@ -77,10 +84,12 @@ fn may_meet(one: &Rule, other: &Rule) -> bool {
     one.possible && local(one) == local(other) && networks && databases && users
 }
 
+/// Visitor that records the rules that decide some cell.
 struct ReachableRules {
     reached: Vec<bool>,
 }
 
+/// Returns the class of a rule, which differs from that of every other rule.
 fn number(rule: usize) -> u32 {
     u32::try_from(rule).unwrap_or(u32::MAX)
 }
@@ -102,6 +111,7 @@ impl Visitor for ReachableRules {
     }
 }
 
+/// Visitor that records the rules that precede the rule `last` in some cell that it matches.
 struct ShadowingRules {
     last: usize,
     found: BTreeSet<usize>,

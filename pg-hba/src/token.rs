@@ -1,11 +1,11 @@
-//! The tokenizer: lines, continuations, quotes, commas and comments, as in `next_token` of hba.c.
+//! Tokenizer: lines, continuations, quotes, commas and comments, as in `next_token` of hba.c.
 
 use crate::server::Version;
 
-/// A byte range of the source text.
+/// A byte range of the source text, from `start` up to but excluding `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// Offset of the first byte.
+    /// Offset of the first byte, from 0.
     pub start: usize,
     /// Offset after the last byte.
     pub end: usize,
@@ -14,15 +14,16 @@ pub struct Span {
 /// A token: one value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// The text without quotes.
+    /// The text without quotes. Empty only for `""`.
     pub text: String,
     /// Whether a quote precedes the first character, so that keywords, `+` and `@` have no special meaning.
     pub quoted: bool,
-    /// Byte range in the source.
+    /// Byte range in the source, including quotes. A token from `@file` has the range of that reference.
     pub span: Span,
 }
 
 impl Token {
+    /// Returns `true` if the token is this word without quotes at its start, compared case-sensitively.
     pub(crate) fn is_keyword(&self, keyword: &str) -> bool {
         !self.quoted && self.text == keyword
     }
@@ -38,7 +39,7 @@ pub(crate) struct LogicalLine {
     pub(crate) number: u32,
     /// Byte range in the source, including line endings.
     pub(crate) span: Span,
-    /// The text without line endings and continuation backslashes.
+    /// Text without line endings, continuation backslashes, and whatever follows a NUL byte.
     pub(crate) text: String,
     /// Source offset of each byte of `text`.
     origin: Vec<usize>,
@@ -53,8 +54,9 @@ impl LogicalLine {
         }
     }
 
+    /// Returns `true` if the server rejects the line for its length, before version 14.
     pub(crate) fn is_too_long(&self, version: Version) -> bool {
-        // Before version 14 a line is read into a buffer of MAX_LINE bytes.
+        // // Before version 14 a line is read into a buffer of `MAX_LINE` bytes.
         version == Version::V13 && self.text.len() >= 20_478
     }
 }
@@ -72,8 +74,8 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
         let mut continued_at = 0;
         while at < source.len() {
             let end = source[at..].find('\n').map_or(source.len(), |found| at + found + 1);
-            // The server reads C strings: it loses what follows a NUL, and from version 14 on the line end too, so that
-            // the next physical line is appended and not counted.
+            // // The server reads C strings: it loses what follows a NUL and, from version 14, the line ending too, so
+            // that the next physical line is appended and not counted.
             let nul = source[at..end].find('\0').map(|found| at + found);
             text.push_str(&source[at..nul.unwrap_or(end)]);
             origin.extend(at..nul.unwrap_or(end));
@@ -85,7 +87,7 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
             let kept = text.trim_end_matches(['\n', '\r']).len();
             text.truncate(kept);
             origin.truncate(kept);
-            // The backslash must come after the last continuation, or two of them would join three lines.
+            // // The backslash must come after the last continuation, or two of them would join three lines.
             if version.has_continuations() && text.len() > continued_at && text.ends_with('\\') {
                 text.pop();
                 origin.pop();
@@ -99,7 +101,7 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
     lines
 }
 
-/// A token with its end.
+/// A token, and whether the field continues.
 #[derive(Debug)]
 pub(crate) struct LexedToken {
     pub(crate) token: Token,
@@ -107,7 +109,8 @@ pub(crate) struct LexedToken {
     pub(crate) comma: bool,
 }
 
-/// Reads the next token. Returns `None` at the end of the line.
+/// Reads the next token of a line from the byte offset `at`, which is advanced. Returns `None` at the end of the line
+/// and before a comment.
 pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToken> {
     let bytes = line.text.as_bytes();
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -135,7 +138,7 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToke
         if byte != b'"' || was_quote {
             text.push(byte);
         }
-        // Two quotes inside quotes are one.
+        // // Two quotes inside quotes stand for one.
         was_quote = in_quote && byte == b'"' && !was_quote;
         if byte == b'"' {
             in_quote = !in_quote;
@@ -153,7 +156,8 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToke
     Some(LexedToken { token: Token { text, quoted: initial_quote, span }, comma })
 }
 
-/// Quotes a value if the tokenizer requires it, or if `plain` would give it a special meaning.
+/// Quotes a value if the tokenizer requires it, or if `plain` is `false` because a bare word would have a special
+/// meaning.
 pub(crate) fn quote(text: &str, plain: bool) -> String {
     let safe =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+' | '%');

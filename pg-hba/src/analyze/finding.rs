@@ -1,16 +1,16 @@
-//! Findings, their codes and severities, and waivers.
+//! Findings of an analysis, their codes and severities, and waivers.
 
 use std::fmt;
 use thiserror::Error;
 
-/// Severity of a finding, in ascending order.
+/// Severity of a finding, in ascending order: notes first. Displayed as `note`, `warning` and `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Information; no change is needed.
+    /// Information that requires no change: `Ident`, `Radius`, `Undecided`, `HostName` and `Impossible`.
     Note,
-    /// A probable mistake or a weak setting.
+    /// A probable mistake or a weak setting: every code that is neither a note nor an error.
     Warning,
-    /// A security risk, or a line that the server rejects.
+    /// A security risk (`PublicTrust`, `Lockout`), or a line that the server rejects (`Refused`).
     Error,
 }
 
@@ -24,54 +24,61 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Kind of a finding, with a stable code from HBA001 on.
+/// Kind of a finding, with a stable code from HBA001 on, by which waivers name it. Displayed as the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// HBA001: the server rejects the line, and does not load the file.
+    /// HBA001: the server rejects the line, and therefore does not load the file; or the file has no rule.
     Refused,
-    /// HBA002: the rule is shadowed, so that no connection reaches it.
+    /// HBA002: the rule is shadowed: earlier rules decide every connection that it matches.
     Shadowed,
-    /// HBA003: no rule admits the superuser (lockout).
+    /// HBA003: no rule admits the superuser to `postgres` or to the database of its own name (lockout); see
+    /// [`crate::admits`].
     Lockout,
-    /// HBA004: `trust` for public addresses.
+    /// HBA004: `trust` over TCP for a network that is not within private, loopback, link-local or shared ranges.
     PublicTrust,
-    /// HBA005: a clear-text password over an unencrypted connection from public addresses.
+    /// HBA005: a method in which the client sends a clear-text password (`password`, `ldap`, `pam`, `radius`, `bsd`),
+    /// for public addresses, in a TCP record that does not require TLS.
     PublicCleartext,
-    /// HBA006: the method `md5`, which is deprecated.
+    /// HBA006: the method `md5`, which is deprecated (from PostgreSQL 18).
     Md5,
-    /// HBA007: the method `password`, by which the server receives the clear-text password.
+    /// HBA007: the method `password`, by which the server receives the clear-text password. Reported for every
+    /// connection type.
     Password,
-    /// HBA008: a host name, so that the rule depends on DNS.
+    /// HBA008: a host name as the address, so that the rule depends on a reverse and a forward lookup in DNS.
     HostName,
-    /// HBA009: an address with host bits set, or in an unusual notation.
+    /// HBA009: an address with host bits set, which the server ignores, or in another notation than the usual one, such
+    /// as octal.
     AddressForm,
     /// HBA010: a mask that is not contiguous.
     HoledMask,
-    /// HBA011: a line that has another meaning in another version.
+    /// HBA011: a line that has another meaning, or is rejected, in the version
+    /// [`Analysis::next`](super::Analysis::next). Included files are not compared.
     VersionDependent,
-    /// HBA012: a role that does not exist.
+    /// HBA012: a role named in the user field, or `+role`, that is not among the known roles.
     UnknownRole,
-    /// HBA013: a rule that cannot match on this server.
+    /// HBA013: a rule that cannot match on this server, as `hostssl` while TLS is off.
     Impossible,
-    /// HBA014: `ident` over TCP, which trusts the client host.
+    /// HBA014: `ident` in a TCP record, which trusts the client host.
     Ident,
-    /// HBA015: the method `radius`, which later versions do not support.
+    /// HBA015: the method `radius`, which PostgreSQL 19 does not support.
     Radius,
-    /// HBA016: an analysis that could not be completed.
+    /// HBA016: the analysis for shadowed rules could not be completed; see [`crate::Undecidable`].
     Undecided,
-    /// HBA017: `trust` for the superuser from other addresses than loopback.
+    /// HBA017: `trust` that decides connections of the superuser, from other addresses than loopback or over the
+    /// Unix-domain socket.
     SuperuserTrust,
-    /// HBA018: `trust` for all users over TCP from other addresses than loopback.
+    /// HBA018: `trust` for all users and databases over TCP, from addresses that are neither loopback nor public.
     EverybodyTrust,
-    /// HBA019: `trust` over the Unix-domain socket, for every operating system user.
+    /// HBA019: `trust` for all users and databases over the Unix-domain socket, thus for every operating system user.
     LocalTrust,
-    /// HBA020: `trust` for `samenet`, `samehost` or a host name, so that it depends on interfaces or DNS.
+    /// HBA020: `trust` for `samenet`, `samehost` or a host name other than `localhost`, so that it depends on
+    /// interfaces or DNS.
     IndirectTrust,
 }
 
 impl Code {
-    /// All codes, in numerical order.
+    /// All codes, in numerical order, from HBA001 to HBA020.
     pub const ALL: [Self; 20] = [
         Self::Refused,
         Self::Shadowed,
@@ -95,7 +102,7 @@ impl Code {
         Self::IndirectTrust,
     ];
 
-    /// Returns the severity of findings of this kind.
+    /// Returns the severity of all findings of this kind.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -118,7 +125,7 @@ impl Code {
         }
     }
 
-    /// Returns a description of the kind, in one sentence.
+    /// Returns a description of the kind, as one sentence with a full stop.
     #[must_use]
     pub fn summary(self) -> &'static str {
         match self {
@@ -147,29 +154,33 @@ impl Code {
 }
 
 impl fmt::Display for Code {
+    /// Formats as `HBA` and three digits, such as `HBA004`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "HBA{:03}", *self as u32 + 1)
     }
 }
 
-/// A finding about a line, or about the file as a whole.
+/// A finding about a line, or about the file as a whole. Displayed on one line, with file, line, severity, code,
+/// reason, fix and waiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Kind of the finding.
     pub code: Code,
-    /// Line number, from 1; 0 for the file as a whole.
+    /// Number of the first physical line, from 1. 0 for the file as a whole.
     pub line: u32,
-    /// Name of the included file. `None` for the file that was given.
+    /// Resolved path of the included file. `None` for the file that was given.
     pub file: Option<String>,
-    /// Description of the problem.
+    /// Description of the problem, without a full stop.
     pub reason: String,
-    /// Fix for the user.
+    /// Action that resolves the finding, as an imperative phrase.
     pub fix: String,
-    /// Reason of the waiver that applies to the finding, if any.
+    /// Reason of the waiver that applies to the finding. `None` if it is not waived. The finding is reported either
+    /// way.
     pub waived: Option<String>,
 }
 
 impl fmt::Display for Finding {
+    /// Formats as `file: line n: severity code: reason; fix (waived: reason)`, without the parts that are absent.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(out, "{file}: ")?;
@@ -182,7 +193,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A waiver: findings of one code are accepted, for a stated reason.
+/// A waiver, which marks the findings of one code, in the whole file or in one line, as accepted for a stated reason.
+/// Parsed from `CODE=REASON` or `CODE:LINE=REASON`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiver {
     code: Code,
@@ -194,27 +206,29 @@ pub struct Waiver {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaiverError {
-    /// The text is not of the form `CODE=REASON` or `CODE:LINE=REASON`.
+    /// The text is not of the form `CODE=REASON` or `CODE:LINE=REASON`, or the code is unknown; the text.
     #[error(
         "{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only"
     )]
     Form(String),
-    /// A waiver of this code gives no reason.
+    /// A waiver of this code has an empty reason.
     #[error("the waiver of {0} has no reason; say why it is accepted")]
     NoReason(Code),
 }
 
 impl Waiver {
-    /// Returns the reason if this waiver applies to the finding.
+    /// Returns the reason if this waiver applies to the finding: the code is the same and, for a waiver with a line,
+    /// the line. The file is not compared. `None` if it does not apply.
     pub(super) fn covers(&self, finding: &Finding) -> Option<&str> {
         let there = self.code == finding.code && self.line.is_none_or(|line| line == finding.line);
         there.then_some(self.reason.as_str())
     }
 
-    /// Creates a waiver for one code, on one line or, without a line, in the whole file.
+    /// Creates a waiver for one code. With `line`, it applies to findings in that line of any file; otherwise, to all
+    /// findings of the code. White space around the reason is removed.
     ///
     /// # Errors
-    /// Returns [`WaiverError::NoReason`] if the reason is empty.
+    /// Returns [`WaiverError::NoReason`] if the reason is blank.
     pub fn new(code: Code, line: Option<u32>, reason: &str) -> Result<Self, WaiverError> {
         if reason.trim().is_empty() {
             return Err(WaiverError::NoReason(code));
@@ -226,6 +240,11 @@ impl Waiver {
 impl std::str::FromStr for Waiver {
     type Err = WaiverError;
 
+    /// Parses `CODE=REASON` or `CODE:LINE=REASON`, such as `HBA004:12=lab network only`.
+    ///
+    /// # Errors
+    /// Returns [`WaiverError::Form`] for another form or an unknown code, and [`WaiverError::NoReason`] if the reason
+    /// is blank.
     fn from_str(text: &str) -> Result<Self, WaiverError> {
         let form = || WaiverError::Form(text.to_owned());
         let (what, reason) = text.split_once('=').ok_or_else(form)?;

@@ -1,4 +1,4 @@
-//! Analysis of rules: problems and risks in files that the server accepts.
+//! Analysis of a file: errors of the server, and problems and risks in the rules that it accepts.
 
 mod finding;
 
@@ -17,18 +17,20 @@ use crate::server::Server;
 use crate::shadow::shadowed_rules;
 use std::collections::{BTreeSet, HashMap};
 
-/// Inputs of an analysis, other than the file.
+/// Inputs of an analysis, other than the file. By default, no roles, next version, waivers and policy.
 #[derive(Clone, Debug, Default)]
 pub struct Analysis {
-    /// Superuser that must be admitted. `None` selects `postgres`.
+    /// Superuser that must be admitted, and for which `trust` is reported. `None` selects `postgres`.
     pub superuser: Option<String>,
     /// All existing roles. `None` if they are not known; unknown roles are then not reported.
     pub roles: Option<BTreeSet<String>>,
-    /// Server that will read the file in future, for findings about lines whose meaning changes. `None` disables them.
+    /// Server that will read the file in future, for findings about lines whose meaning changes. `None` disables these
+    /// findings.
     pub next: Option<Server>,
-    /// Waivers, which mark findings as accepted.
+    /// Waivers, which mark findings as accepted. Of several that apply, the first is used.
     pub waivers: Vec<Waiver>,
-    /// Rules of the policy that the file is generated from. A finding about `trust` in one of them counts as waived.
+    /// Rules of the policy that the file is generated from. Findings about the extent of `trust` (HBA017 to HBA020) in
+    /// a rule that equals one of them count as waived.
     pub policy: Vec<Rule>,
 }
 
@@ -73,19 +75,24 @@ pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec
     found
 }
 
+/// Findings in the order in which they were made.
 struct Findings {
     found: Vec<Finding>,
 }
 
 impl Findings {
+    /// Appends a finding that is not waived.
     fn push(&mut self, code: Code, line: u32, file: Option<String>, reason: String, fix: impl Into<String>) {
         self.found.push(Finding { code, line, file, reason, fix: fix.into(), waived: None });
     }
 
+    /// Appends a finding about a rule, at the line from which the rule was read.
     fn at(&mut self, code: Code, rule: &Rule, reason: impl Into<String>, fix: impl Into<String>) {
         self.push(code, rule.origin.line, rule.origin.file.clone(), reason.into(), fix);
     }
 
+    /// Reports what a rule shows by itself: public `trust`, weak and obsolete methods, its address, impossibility and
+    /// unknown roles.
     fn rule(&mut self, rule: &Rule, analysis: &Analysis) {
         let public = rule.connection != ConnectionType::Local && is_public(&rule.address);
         match rule.method {
@@ -183,7 +190,8 @@ impl Findings {
         }
     }
 
-    /// Reports `trust` that extends beyond loopback, in rules that can decide such connections.
+    /// Reports `trust` beyond loopback, in rules that can match. HBA017 is reported only if the rule decides some
+    /// connection of the superuser; HBA018 to HBA020 without regard to earlier rules.
     fn trust(&mut self, rules: &[Rule], analysis: &Analysis) {
         let superuser = analysis.superuser.as_deref().unwrap_or("postgres");
         let index = Index::new(rules.to_vec());
@@ -229,7 +237,8 @@ impl Findings {
         }
     }
 
-    /// Reports addresses that are not written in their usual form.
+    /// Reports addresses of networks whose text the server reads as another address, or that are not in their usual
+    /// notation, as octal or shortened numbers.
     fn forms(&mut self, document: &Document) {
         for line in document.lines() {
             let Content::Rule(rule) = &line.content else { continue };
@@ -247,6 +256,8 @@ impl Findings {
         }
     }
 
+    /// Appends [`Code::Shadowed`] for each rule that can match on this server and never decides, or [`Code::Undecided`]
+    /// once for the file.
     fn reach(&mut self, rules: &[Rule]) {
         match shadowed_rules(rules) {
             Ok(dead) => {
@@ -272,7 +283,7 @@ impl Findings {
         }
     }
 
-    /// Appends [`Code::Lockout`] if no rule may admit the superuser into its own database or `postgres`.
+    /// Appends [`Code::Lockout`] if [`crate::admits`] is `false` for the superuser.
     fn check_lockout(&mut self, rules: &[Rule], superuser: &str) {
         if !crate::guard::admits(rules, superuser) {
             let reason = format!("no rule lets {superuser:?} in, from anywhere");
@@ -280,6 +291,8 @@ impl Findings {
         }
     }
 
+    /// Appends [`Code::VersionDependent`] for each rule of the file itself that the server `next` rejects or reads
+    /// differently. Included files are not read again.
     fn versions(&mut self, document: &Document, server: &Server, next: &Server) {
         let again = Document::parse(document.text(), next);
         let mut other = HashMap::new();
@@ -305,12 +318,14 @@ impl Findings {
     }
 }
 
+/// Returns `true` if two rules are equal, or decide all connections alike and have the same regular expressions.
 fn means_same(one: &Rule, other: &Rule) -> bool {
     one == other
         || diff(std::slice::from_ref(one), std::slice::from_ref(other)) == Diff::Equal
             && patterns(one) == patterns(other)
 }
 
+/// Returns the regular expressions of the database and the user field, in order.
 fn patterns(rule: &Rule) -> Vec<&Pattern> {
     let databases = rule.databases.iter().filter_map(|database| match database {
         Database::Pattern(pattern) => Some(pattern),
@@ -323,7 +338,8 @@ fn patterns(rule: &Rule) -> Vec<&Pattern> {
     databases.chain(users).collect()
 }
 
-/// Returns `true` if a rule applies to loopback addresses only.
+/// Returns `true` if a TCP rule applies to loopback addresses only: a network within 127.0.0.0/8, `::1/128`, or the
+/// host name `localhost`. `samehost` does not count.
 fn is_loopback(rule: &Rule) -> bool {
     let loopback = |network: &Network| {
         network.to_net().is_some_and(|net| net.network().is_loopback() && net.broadcast().is_loopback())
@@ -336,8 +352,9 @@ fn is_loopback(rule: &Rule) -> bool {
         }
 }
 
-/// Returns `true` if a rule decides some connection of a role, to `postgres` or a database named by the rule, from an address of
-/// the rule.
+/// Returns `true` if the rule at the position `at` decides a sample connection of a role: to `postgres`, `template1`,
+/// the database of the role's name or one that the rule names, over each transport, from one address that the rule
+/// accepts. Physical replication is not tried.
 fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
     let rule = &rules[at];
     let named = rule.databases.iter().filter_map(|database| match database {
@@ -371,6 +388,7 @@ fn reaches(index: &Index, rules: &[Rule], at: usize, role: &str) -> bool {
     })
 }
 
+/// Returns `true` for `all`, and for a network that is not within private ranges or has a mask that is not contiguous.
 fn is_public(address: &Address) -> bool {
     match address {
         Address::All => true,

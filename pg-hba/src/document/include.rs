@@ -1,4 +1,4 @@
-//! Included files (`include`, `include_if_exists`, `include_dir` and `@file`).
+//! Included files (`include`, `include_if_exists`, `include_dir` and `@file`), from version 16 except for `@file`.
 
 use super::RawLine;
 use crate::error::Refusal;
@@ -6,23 +6,24 @@ use crate::rule::Origin;
 use crate::server::Server;
 use crate::token::{Field, LogicalLine, Token, lines, next_token};
 
-/// Source of included files. Paths are resolved as the server does before they are passed in.
+/// Source of included files. Paths are resolved against the folder of the including file before they are passed in.
 pub trait Include {
     /// Returns the content of a file.
     ///
     /// # Errors
-    /// Returns [`IncludeError::Missing`] if the file does not exist, which `include_if_exists` ignores, or the error
-    /// message of the operating system.
+    /// Returns [`IncludeError::Missing`] if the file does not exist, which `include_if_exists` ignores, or
+    /// [`IncludeError::Other`] with the message of the operating system.
     fn read(&mut self, path: &str) -> Result<String, IncludeError>;
 
-    /// Returns the names of the files in a folder, in any order.
+    /// Returns the names, without a path, of the files in a folder, in any order. The parser sorts them, and drops
+    /// those that do not end in `.conf` or begin with a dot.
     ///
     /// # Errors
     /// Returns an [`IncludeError`] if the folder cannot be read.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError>;
 }
 
-/// An error of an include directive: a file that cannot be read or resolved.
+/// Error of an [`Include`]: a file or folder that cannot be read.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncludeError {
@@ -34,7 +35,7 @@ pub enum IncludeError {
     Other(String),
 }
 
-/// An [`Include`] without files: every file is missing.
+/// An [`Include`] without files: every file and folder is missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoIncludes;
 
@@ -48,17 +49,18 @@ impl Include for NoIncludes {
     }
 }
 
-/// Reads files and what they include.
+/// Reader of files and of what they include, for the grammar of one server.
 pub(crate) struct Reader<'a> {
     pub(crate) server: &'a Server,
     pub(crate) includes: &'a mut dyn Include,
 }
 
-/// Maximum nesting depth of included files (`CONF_FILE_MAX_DEPTH`).
+/// Maximum nesting depth of included files (`CONF_FILE_MAX_DEPTH`). The given file has depth 0.
 const MAX_DEPTH: usize = 10;
 
 impl Reader<'_> {
-    /// Reads the lines of a file and of the files that it includes, in the order in which the server reads them.
+    /// Reads the lines of a file at a nesting depth and, after each include directive, those of the included files, in
+    /// the order in which the server reads them. Errors are kept in the lines.
     pub(crate) fn file(&mut self, path: &str, text: &str, depth: usize) -> Vec<RawLine> {
         let mut out = Vec::new();
         let file = (depth > 0).then(|| path.to_owned());
@@ -105,6 +107,8 @@ impl Reader<'_> {
         out
     }
 
+    /// Splits a line into fields, and replaces each token `@file` by the tokens of that file. Returns the fields up to
+    /// the first error, and that error, if any.
     fn fields(&mut self, path: &str, line: &LogicalLine, depth: usize) -> (Vec<Field>, Option<Refusal>) {
         let mut fields = Vec::new();
         let mut at = 0;
@@ -135,10 +139,11 @@ impl Reader<'_> {
         (fields, None)
     }
 
-    /// Appends the tokens of the file that a token `@file` names to a field. `path` is the file that contains the token.
+    /// Appends the tokens of the file that a token `@file` names to a field, with the span of that token. `path` is the
+    /// file that contains the token, `depth` the nesting depth of the named file.
     ///
     /// # Errors
-    /// The file cannot be read, contains an error, or is nested too deeply.
+    /// Returns a [`Refusal`] if the file cannot be read, contains an error, or is nested deeper than [`MAX_DEPTH`].
     fn expand(&mut self, path: &str, token: &Token, depth: usize, field: &mut Field) -> Result<(), Refusal> {
         let name = &token.text[1..];
         let full = resolve(path, name);
@@ -165,6 +170,10 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Reads the file that an include directive names.
+    ///
+    /// # Errors
+    /// Returns the error and the server's message if the file cannot be read or is nested deeper than [`MAX_DEPTH`].
     fn include(
         &mut self,
         path: &str,
@@ -184,6 +193,11 @@ impl Reader<'_> {
         Ok(self.file(&full, &text, depth))
     }
 
+    /// Reads the files of a folder whose names end in `.conf` and do not begin with a dot, in byte order.
+    ///
+    /// # Errors
+    /// Returns the server's message if the name is blank or the folder cannot be read, and those of all files that
+    /// cannot be read, joined by line feeds.
     fn include_dir(&mut self, path: &str, name: &str, depth: usize) -> Result<Vec<RawLine>, Refusal> {
         if name.trim_matches([' ', '\t', '\r', '\n']).is_empty() {
             return Err(Refusal::Include("empty configuration directory name".to_owned()));
@@ -205,7 +219,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the start of each physical line of a logical one, with its number.
+/// Returns the source offset of the start of each physical line of a logical one, with its number.
 fn physical_lines(text: &str, line: &LogicalLine) -> Vec<(usize, u32)> {
     let mut starts = vec![(line.span.start, line.number)];
     for (at, _) in text[line.span.start..line.span.end].match_indices('\n') {
@@ -215,7 +229,8 @@ fn physical_lines(text: &str, line: &LogicalLine) -> Vec<(usize, u32)> {
     starts
 }
 
-/// Resolves a file name relative to the folder of the file `from` that names it, as `AbsoluteConfigLocation` does.
+/// Resolves a file name relative to the folder of the file `from` that names it, as `AbsoluteConfigLocation` does. `.`,
+/// `..` and repeated slashes are removed from the result.
 fn resolve(from: &str, name: &str) -> String {
     let joined = match (name.starts_with('/'), from.rfind('/')) {
         (true, _) | (false, None) => name.to_owned(),

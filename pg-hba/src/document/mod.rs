@@ -1,4 +1,4 @@
-//! Parsed files: every byte of the text, and the meaning of each line.
+//! Parsed files: the unchanged text, and the meaning of each line.
 
 mod include;
 mod record;
@@ -14,31 +14,33 @@ use crate::server::Server;
 use crate::token::{Field, Span, Token};
 use record::{notice, rule};
 
-/// Meaning of a line.
+/// Meaning of a logical line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The line contains white space and comments only.
+    /// The line contains only white space and comments.
     Blank,
     /// A rule that the server loads.
     Rule(Rule),
-    /// A line that the server rejects; it then does not load the file.
+    /// A line that the server rejects; it then does not load the file. Contains the error.
     Refused(ParseError),
-    /// An include directive. The included lines follow it.
+    /// An include directive whose file was read, or was missing under `include_if_exists`. The included lines follow
+    /// it.
     Include,
 }
 
-/// A logical line: physical lines joined by continuation backslashes.
+/// A logical line: physical lines joined by continuation backslashes (from version 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Number of the first physical line, with the file's name if it is included.
+    /// Number of the first physical line, with the name of the file if it is included.
     pub origin: Origin,
-    /// Byte range in its own file, including line endings.
+    /// Byte range in the text of its own file, including line endings.
     pub span: Span,
-    /// Fields of the line; empty if it is blank.
+    /// Fields of the line. Empty if it is blank; incomplete after an error in a token.
     pub fields: Vec<Field>,
     /// Meaning of the line.
     pub content: Content,
-    /// The server's notice about the record type, for a record that cannot match.
+    /// Server's notice (in the `error` column of `pg_hba_file_rules`) that a record of this type cannot match. `None`
+    /// if it can, and for `oauth`, which clears the notice.
     pub notice: Option<&'static str>,
 }
 
@@ -58,20 +60,22 @@ pub struct Document {
     lines: Vec<Line>,
 }
 
-/// Error of a file that the server rejects, with every reason.
+/// Error of a file that the server rejects, with every reason in order; never empty. Displayed with one line for each
+/// reason.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct RejectedFile(pub Vec<ParseError>);
 
 impl Document {
-    /// Parses a file without access to included files. An include directive is handled as if the file were missing.
+    /// Parses a file without access to included files: an include directive is handled as if its file did not exist.
+    /// Errors are kept in the lines.
     #[must_use]
     pub fn parse(text: &str, server: &Server) -> Self {
         Self::load("pg_hba.conf", text, server, &mut NoIncludes)
     }
 
-    /// Parses a file with the files that it includes. Relative names are resolved against the folder of `path`.
-    /// Errors are kept in the lines.
+    /// Parses a file with the files that it includes. Relative names are resolved against the folder of `path`, which
+    /// is not read. Errors are kept in the lines.
     #[must_use]
     pub fn load(path: &str, text: &str, server: &Server, includes: &mut dyn Include) -> Self {
         let mut reader = Reader { server, includes };
@@ -80,7 +84,7 @@ impl Document {
         Self { text: text.to_owned(), lines }
     }
 
-    /// Returns the parsed text, unchanged.
+    /// Returns the parsed text, unchanged. Included files are not part of it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -92,11 +96,11 @@ impl Document {
         &self.lines
     }
 
-    /// Returns the rules in order.
+    /// Returns the rules, including those of included files, in order. Never empty.
     ///
     /// # Errors
     /// Returns [`RejectedFile`] with every reason for which the server rejects the file. A file without any rule is
-    /// rejected too.
+    /// rejected too ([`Refusal::NoEntries`]).
     pub fn rules(&self) -> Result<Vec<Rule>, RejectedFile> {
         let errors: Vec<ParseError> = self.errors().cloned().collect();
         if !errors.is_empty() {
@@ -123,7 +127,8 @@ impl Document {
         Ok(rules)
     }
 
-    /// Returns the errors of the lines that the server rejects, in order.
+    /// Returns the errors of the lines that the server rejects, in order. The error of a file without rules is not
+    /// among them.
     pub fn errors(&self) -> impl Iterator<Item = &ParseError> {
         self.lines.iter().filter_map(|line| match &line.content {
             Content::Refused(error) => Some(error),
@@ -132,7 +137,7 @@ impl Document {
     }
 }
 
-/// A tokenized line, before it is interpreted as a record of one of the file formats.
+/// A tokenized line, before it is interpreted as a record of `pg_hba.conf`, `pg_ident.conf` or `pg_hosts.conf`.
 #[derive(Clone, Debug)]
 pub(crate) struct RawLine {
     pub(crate) origin: Origin,
@@ -144,6 +149,7 @@ pub(crate) struct RawLine {
 }
 
 impl RawLine {
+    /// Interprets the line as a record of `pg_hba.conf`.
     fn finish(self, server: &Server) -> Line {
         let mut noted = None;
         let content = if let Some(reason) = self.error.clone() {
@@ -160,7 +166,8 @@ impl RawLine {
                     Content::Rule(rule)
                 }
                 Err((token, reason)) => {
-                    // A note of the record type stays in the error column where the refusal itself says nothing.
+                    // // A notice about the record type stays in the `error` column if the rejection itself has no
+                    // message there.
                     let kind = self.fields[0].first().and_then(|kind| ConnectionType::from_word(&kind.text));
                     noted = kind.and_then(|kind| notice(kind, server));
                     Content::Refused(self.refused(reason, token.as_ref()))
@@ -170,11 +177,13 @@ impl RawLine {
         Line { origin: self.origin, span: self.span, fields: self.fields, content, notice: noted }
     }
 
-    /// Returns `true` if the line is a record, and not blank or a successful include directive.
+    /// Returns `true` if the line is a record or has an error; `false` for a blank line and a successful include
+    /// directive.
     pub(crate) fn is_record(&self) -> bool {
         self.error.is_some() || (!self.fields.is_empty() && !self.included)
     }
 
+    /// Returns the error of the line, at the position of `token`, or without one at the end of the last token.
     pub(crate) fn refused(&self, reason: Refusal, token: Option<&Token>) -> ParseError {
         let last = self.fields.last().and_then(|field| field.last());
         let offset =

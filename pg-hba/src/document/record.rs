@@ -9,10 +9,10 @@ use crate::rule::{Address, Database, Origin, Rule, User};
 use crate::server::{Capability, Server};
 use crate::token::{Field, Token};
 
-/// The token that is to blame, if one is, and why.
+/// Error of a record: the token that caused it, `None` at the end of the line, and the reason.
 type RecordError = (Option<Token>, Refusal);
 
-/// Returns the server's notice about a record type that cannot match. `None` if it can.
+/// Returns the server's notice about a record type that cannot match on this server. `None` if it can match.
 pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match connection {
         ConnectionType::HostSsl if !server.has(Capability::Tls) => {
@@ -28,7 +28,11 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
     }
 }
 
-/// Parses a record as `parse_hba_line` does.
+/// Interprets the fields of a record as `parse_hba_line` does. Returns the rule, with an empty origin, and the notice
+/// about a record type that cannot match.
+///
+/// # Errors
+/// Returns the first error, with its token.
 pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), RecordError> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;
@@ -56,7 +60,7 @@ pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'
         settings.push(setting.map_err(|refusal| (Some(token.clone()), refusal))?);
     }
     method::check(method, &settings, server).map_err(|refusal| (Some(word.clone()), refusal))?;
-    // check_oauth_validator clears the error text, and with it a notice of the record type.
+    // // `check_oauth_validator` clears the error text, and with it the notice about the record type.
     if method == Method::Oauth {
         notice = None;
     }
@@ -64,6 +68,11 @@ pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'
     Ok((Rule { connection, databases, users, address, method, settings, possible, origin }, notice))
 }
 
+/// Returns the only token of a field.
+///
+/// # Errors
+/// Returns [`Refusal::Missing`] with `missing` without a field, and [`Refusal::Multiple`] with `multiple`, at the
+/// second token, for several tokens.
 fn one<'f>(
     field: Option<&'f Field>,
     missing: &'static str,
@@ -76,6 +85,11 @@ fn one<'f>(
     }
 }
 
+/// Compiles a token that begins with a slash as a regular expression. Returns `None` for other tokens, or if
+/// `from_version` is `false`.
+///
+/// # Errors
+/// Returns [`Refusal::Pattern`] if the regular expression is not valid.
 pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Pattern>, RecordError> {
     match token.text.strip_prefix('/') {
         Some(text) if from_version => Pattern::new(text)
@@ -85,6 +99,10 @@ pub(crate) fn pattern(token: &Token, from_version: bool) -> Result<Option<Patter
     }
 }
 
+/// Interprets a token of the database field. A quoted keyword is a name.
+///
+/// # Errors
+/// Returns [`Refusal::Pattern`] if a regular expression is not valid.
 fn database(token: &Token, server: &Server) -> Result<Database, RecordError> {
     if let Some(pattern) = pattern(token, server.version().has_patterns())? {
         return Ok(Database::Pattern(pattern));
@@ -99,6 +117,10 @@ fn database(token: &Token, server: &Server) -> Result<Database, RecordError> {
     })
 }
 
+/// Interprets a token of the user field. A quoted `all` is a name, and `+` has no meaning in a quoted token.
+///
+/// # Errors
+/// Returns [`Refusal::Pattern`] if a regular expression is not valid.
 pub(crate) fn user(token: &Token, server: &Server) -> Result<User, RecordError> {
     if let Some(pattern) = pattern(token, server.version().has_patterns())? {
         return Ok(User::Pattern(pattern));
@@ -110,6 +132,11 @@ pub(crate) fn user(token: &Token, server: &Server) -> Result<User, RecordError> 
     })
 }
 
+/// Interprets the address field. An address without a prefix length takes its mask from the next field of `rest`.
+///
+/// # Errors
+/// Returns the error for a host name with a mask, and for a mask that is missing, not valid, or of the other address
+/// family.
 fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Result<Address, RecordError> {
     for (word, address) in
         [("all", Address::All), ("samehost", Address::SameHost), ("samenet", Address::SameNet)]

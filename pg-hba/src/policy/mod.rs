@@ -14,10 +14,12 @@ use crate::rule::{Outcome, Rule};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The authentication of services on the same host, which connect over a Unix-domain socket (`local` lines).
+/// Authentication of services on the same host, which connect over the Unix-domain socket (`local` records) or over
+/// loopback TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Local {
-    /// `trust`, over the Unix-domain socket and over loopback TCP. Any local user can then connect as any of these roles.
+    /// `trust`, over the Unix-domain socket and over loopback TCP. Any local user can then connect as any of these
+    /// roles. The default.
     #[default]
     Trust,
     /// `peer` over the Unix-domain socket; `scram-sha-256` over loopback TCP, where `peer` is not available.
@@ -26,31 +28,31 @@ pub enum Local {
     Scram,
 }
 
-/// Authentication of clients in the tailnet.
+/// Authentication of clients in the tailnet, the address ranges of [`Policy::tailnet_ranges`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tailnet {
-    /// `trust`: the VPN has authenticated the client host. Privileged roles are rejected.
+    /// `trust`: the VPN has authenticated the client host. Privileged roles are rejected. The default.
     #[default]
     Trust,
     /// `scram-sha-256`. Privileged roles are rejected.
     Scram,
-    /// `reject`: no connections from the tailnet.
+    /// `reject`: no connections from the tailnet, other than physical replication by [`Policy::replication`].
     Off,
 }
 
-/// Connections that must use TLS. Loopback is exempt.
+/// Connections over TCP that must use TLS. Loopback is exempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tls {
-    /// TLS is not required.
+    /// TLS is not required. The default.
     #[default]
     Optional,
     /// TLS is required outside the tailnet, whose traffic the VPN encrypts.
     OutsideTailnet,
-    /// TLS is required for all TCP connections except loopback.
+    /// TLS is required for all TCP connections except from 127.0.0.1 and `::1`.
     Required,
 }
 
-/// A service: one role that may connect to one database.
+/// A service: one role that may connect to one database from the same host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Name of the database.
@@ -103,14 +105,15 @@ impl Default for Policy {
     }
 }
 
-/// IPv4 range of tailnets, in shared address space (RFC 6598). Safe only if the VPN drops it on other interfaces.
+/// IPv4 range of tailnets, in shared address space (RFC 6598). Trusting it is safe only if the host drops packets from
+/// it on all interfaces but the VPN's.
 pub const TAILNET_V4: &str = "100.64.0.0/10";
-/// IPv6 range of tailnets, in unique-local address space (RFC 4193).
+/// IPv6 range of tailnets, in unique-local address space (RFC 4193). Not among the default ranges.
 pub const TAILNET_V6: &str = "fd7a:115c:a1e0::/48";
 
 impl Policy {
-    /// Creates the default policy, without services: `local` and `tailnet` are `trust`, `tls` is `optional`, and the superuser is
-    /// `postgres`.
+    /// Creates the default policy, without services: `local` and `tailnet` are `trust`, `tls` is `optional`, the
+    /// tailnet is [`TAILNET_V4`], and the superuser is `postgres`.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -127,90 +130,96 @@ impl Policy {
         }
     }
 
-    /// Creates a policy without `trust`: `peer` for services on the same host, `scram-sha-256` on the tailnet, TLS required.
+    /// Creates a policy without `trust`: `peer` for services on the same host (`scram-sha-256` over loopback TCP),
+    /// `scram-sha-256` on the tailnet, and TLS required. Otherwise as [`Policy::new`].
     #[must_use]
     pub fn strict() -> Self {
         Self::new().local(Local::Peer).tailnet(Tailnet::Scram).tls(Tls::Required)
     }
 
-    /// Sets the superuser, who is admitted to all databases and to physical replication over the Unix-domain socket, by `peer`.
-    /// Default: `postgres`.
+    /// Sets the superuser, who is admitted to all databases and to physical replication over the Unix-domain socket, by
+    /// `peer`, before all other rules, and is rejected from the tailnet. Default: `postgres`.
     #[must_use]
     pub fn superuser(mut self, role: impl Into<String>) -> Self {
         self.superuser = role.into();
         self
     }
 
-    /// Adds a service: `role` may connect to `database` from the same host.
+    /// Adds a service: `role` may connect to `database` from the same host, by the method of [`Policy::local`].
+    /// Default: none.
     #[must_use]
     pub fn service(mut self, database: impl Into<String>, role: impl Into<String>) -> Self {
         self.services.push(Service { database: database.into(), role: role.into() });
         self
     }
 
-    /// Adds a privileged role, with SUPERUSER, REPLICATION, CREATEROLE or BYPASSRLS, which is rejected from the tailnet.
+    /// Adds a privileged role, as one with SUPERUSER, REPLICATION, CREATEROLE or BYPASSRLS, which is rejected from the
+    /// tailnet. Default: the superuser alone, who is always among them.
     #[must_use]
     pub fn privileged(mut self, role: impl Into<String>) -> Self {
         self.privileged.push(role.into());
         self
     }
 
-    /// Sets the authentication of services on the same host.
+    /// Sets the authentication of services on the same host. Default: [`Local::Trust`].
     #[must_use]
     pub fn local(mut self, local: Local) -> Self {
         self.local = local;
         self
     }
 
-    /// Sets the authentication of clients in the tailnet.
+    /// Sets the authentication of clients in the tailnet. Default: [`Tailnet::Trust`].
     #[must_use]
     pub fn tailnet(mut self, tailnet: Tailnet) -> Self {
         self.tailnet = tailnet;
         self
     }
 
-    /// Sets the address ranges of the tailnet. Host bits are cleared. Default: [`TAILNET_V4`].
+    /// Sets the address ranges of the tailnet, in place of the previous ones. Host bits are cleared. Default:
+    /// [`TAILNET_V4`].
     #[must_use]
     pub fn tailnet_ranges(mut self, ranges: impl IntoIterator<Item = IpNet>) -> Self {
         self.ranges = ranges.into_iter().map(|net| net.trunc()).collect();
         self
     }
 
-    /// Sets the connections that must use TLS.
+    /// Sets the connections that must use TLS. Default: [`Tls::Optional`].
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
     }
 
-    /// Adds a replication grant. Host bits of `from` are cleared.
+    /// Adds a permission for physical replication from a network, by `scram-sha-256` and under the requirement of TLS,
+    /// or with `None` over the Unix-domain socket, by `peer`. Host bits of `from` are cleared. Default: none.
     #[must_use]
     pub fn replication(mut self, role: impl Into<String>, from: Option<IpNet>) -> Self {
         self.replication.push(ReplicationGrant { role: role.into(), from: from.map(|net| net.trunc()) });
         self
     }
 
-    /// Adds a rule after those of the superuser and before all others.
+    /// Adds a rule after those of the superuser and before all others. Several rules keep their order.
     #[must_use]
     pub fn before(mut self, rule: Rule) -> Self {
         self.before.push(rule);
         self
     }
 
-    /// Adds a rule after those of the tailnet and before the final ones for all users.
+    /// Adds a rule after those of the tailnet and before the final ones for all users. Several rules keep their order.
     #[must_use]
     pub fn after(mut self, rule: Rule) -> Self {
         self.after.push(rule);
         self
     }
 
-    /// Returns the rules of the policy, in order.
+    /// Returns the rules of the policy, in order: the superuser, [`Policy::before`], services, replication, the
+    /// tailnet, [`Policy::after`], and the final rules for all users.
     #[must_use]
     pub fn compile(&self) -> Vec<Rule> {
         compile::compile(self)
     }
 
-    /// Decides an attempt by the policy itself, without its rules. Tests compare [`Policy::compile`] with it.
+    /// Decides an attempt by the policy itself, without its compiled rules. Tests compare [`Policy::compile`] with it.
     #[must_use]
     pub fn decide(&self, attempt: &Attempt, environment: &dyn Environment) -> Outcome {
         let simple = |method| Outcome { method, settings: std::collections::BTreeMap::new() };
@@ -273,6 +282,7 @@ impl Policy {
         simple(if encrypted { Method::Scram } else { Method::Reject })
     }
 
+    /// Returns `true` if the encryption of an attempt for replication satisfies the requirement of TLS.
     fn tls_suffices(&self, attempt: &Attempt, client: IpAddr) -> bool {
         let tailnet = self.ranges.iter().any(|range| range.contains(&client));
         match self.tls {
@@ -284,7 +294,8 @@ impl Policy {
     }
 }
 
-/// Returns `true` for `127.0.0.1` and `::1`, from which connections of the same host come.
+/// Returns `true` for `127.0.0.1` and `::1`, from which connections of the same host come. Other addresses of
+/// 127.0.0.0/8 do not count.
 fn is_loopback(client: IpAddr) -> bool {
     client == IpAddr::from([127, 0, 0, 1]) || client == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
 }

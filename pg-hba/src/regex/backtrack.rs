@@ -1,15 +1,15 @@
-//! Matching by search, for groups, back references and lookaround.
+//! Matching by search, for capture groups, back references and lookaround.
 //!
-//! Names have at most 63 bytes, so a bound on the number of steps is never met by a pattern written in earnest; a
-//! pattern that meets it does not match.
+//! Names have at most 63 bytes, so that ordinary patterns never reach the limit of steps; a pattern that reaches it
+//! does not match.
 
 use super::nfa::{PrecedingChar, holds, kind};
 use super::parse::Node;
 
-/// Maximum number of steps of a search. A pattern that exceeds it does not match.
+/// Maximum number of steps of a search over all start positions. A search that exceeds it does not match.
 const MAX_STEPS: usize = 2_000_000;
 
-/// The match of each group, in characters.
+/// The match of each group as start and end, in characters. `None` for a group that did not match.
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
 
 /// A search for one pattern in one name.
@@ -19,20 +19,23 @@ pub(super) struct Matcher<'p> {
     name: Vec<u32>,
 }
 
+/// State of a search.
 struct Search<'m> {
     name: &'m [u32],
     groups: Groups,
     steps: usize,
 }
 
+/// Continuation of a match, called with the position after it. Returns `true` to end the search.
 type Next<'a, 'm> = &'a mut dyn FnMut(&mut Search<'m>, usize) -> bool;
 
 impl<'p> Matcher<'p> {
+    /// Creates a search. `groups` is the number of capture groups of the pattern.
     pub(super) fn new(node: &'p Node, groups: usize, name: &str) -> Self {
         Self { node, groups, name: name.chars().map(u32::from).collect() }
     }
 
-    /// Returns the groups of the leftmost match, and of those the longest. `None` without a match.
+    /// Returns the groups of the leftmost match, and of those at the same start the longest. `None` without a match.
     pub(super) fn find(&self) -> Option<Groups> {
         let mut search = Search { name: &self.name, groups: Vec::new(), steps: 0 };
         for from in 0..=self.name.len() {
@@ -58,7 +61,8 @@ impl<'p> Matcher<'p> {
 }
 
 impl<'m> Search<'m> {
-    /// Matches `node` at the position `at`, then calls `next` with the end of the match. Returns `true` once `next` does.
+    /// Matches `node` at the position `at`, in characters, then calls `next` with the end of the match. Returns `true`
+    /// once `next` does, and `false` if no way to match remains or the limit of steps is exceeded.
     fn run(&mut self, node: &Node, at: usize, next: Next<'_, 'm>) -> bool {
         self.steps += 1;
         if self.steps > MAX_STEPS {
@@ -111,6 +115,7 @@ impl<'m> Search<'m> {
         }
     }
 
+    /// Matches nodes one after another, then calls `next`.
     fn sequence(&mut self, parts: &[Node], at: usize, next: Next<'_, 'm>) -> bool {
         match parts {
             [] => next(self, at),
@@ -118,6 +123,8 @@ impl<'m> Search<'m> {
         }
     }
 
+    /// Matches `node` at least `min` and at most `max` times, then calls `next`. A greedy repetition tries more rounds
+    /// first. `None` is no maximum.
     fn repeat(
         &mut self,
         node: &Node,
@@ -135,7 +142,7 @@ impl<'m> Search<'m> {
         }
         let fewer = max.map(|max| max - 1);
         let more = self.run(node, at, &mut |search, to| {
-            // An empty round can be repeated for ever and changes nothing.
+            // // An empty repetition could be repeated without end, and changes nothing.
             if to == at && min == 0 {
                 return false;
             }

@@ -1,16 +1,16 @@
 //! Sets of characters, as sorted ranges of code points.
 
-/// A set of code points: sorted ranges, both ends included, that do not touch.
+/// A set of code points: sorted, inclusive ranges that neither overlap nor are adjacent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct CharSet {
     ranges: Vec<(u32, u32)>,
 }
 
-/// The largest code point of a set.
+/// Largest code point of a set (`CHR_MAX`).
 const MAX_CODE: u32 = 0x7fff_fffe;
 
 impl CharSet {
-    /// Returns the set of all code points.
+    /// Returns the set of all code points, from 0 to [`MAX_CODE`].
     pub(super) fn all() -> Self {
         Self { ranges: vec![(0, MAX_CODE)] }
     }
@@ -25,7 +25,7 @@ impl CharSet {
         &self.ranges
     }
 
-    /// Adds the code points `from` to `to`, inclusive.
+    /// Adds the code points from `from` to `to`, inclusive.
     pub(super) fn add(&mut self, from: u32, to: u32) {
         self.ranges.push((from, to));
         self.ranges.sort_unstable();
@@ -46,7 +46,7 @@ impl CharSet {
         }
     }
 
-    /// Returns the set of all other code points.
+    /// Returns the set of all other code points up to [`MAX_CODE`].
     pub(super) fn complement(&self) -> Self {
         let mut ranges = Vec::new();
         let mut next = 0;
@@ -62,14 +62,14 @@ impl CharSet {
         Self { ranges }
     }
 
-    /// Removes a code point.
+    /// Removes a code point, if it is in the set.
     pub(super) fn remove(&mut self, code: u32) {
         let mut outside = self.complement();
         outside.add(code, code);
         *self = outside.complement();
     }
 
-    /// Adds the other case of each ASCII letter, all that the C collation folds.
+    /// Adds the other case of each ASCII letter in the set. The C collation folds no other letters.
     pub(super) fn fold_case(&mut self) {
         for upper in b'A'..=b'Z' {
             let (upper, lower) = (u32::from(upper), u32::from(upper.to_ascii_lowercase()));
@@ -115,8 +115,8 @@ impl CharSet {
         Some(set)
     }
 
-    /// Returns the code point of a collating element: the only character of `name`, or the one that POSIX calls `name`. `None` if
-    /// the name is unknown.
+    /// Returns the code point of a collating element: the only character of `name`, or the one whose POSIX name is
+    /// `name`. `None` if the name is unknown.
     pub(super) fn element(name: &str) -> Option<u32> {
         let mut chars = name.chars();
         if let (Some(only), None) = (chars.next(), chars.next()) {
@@ -126,11 +126,12 @@ impl CharSet {
     }
 }
 
-/// Returns `true` if the C collation counts a character as part of a word.
+/// Returns `true` if a character is part of a word under the C collation: an ASCII letter, a digit or an underscore.
 pub(super) fn is_word(code: u32) -> bool {
     u8::try_from(code).is_ok_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// POSIX names of characters with their code points.
 const ELEMENTS: &[(&str, u8)] = &[
     ("NUL", 0),
     ("SOH", 1),

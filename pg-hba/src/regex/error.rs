@@ -2,20 +2,20 @@
 
 use thiserror::Error;
 
-/// Error of a regular expression, with the server's message (`regerrs.h`).
+/// Error of a regular expression. Displayed as the server's message (`regerrs.h`).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// A basic regular expression (`(?b)`), which this implementation does not support.
+    /// A basic regular expression (`(?b)`), which the server accepts but this implementation does not support.
     #[error("basic regular expressions are not supported here")]
     Basic,
-    /// A quantifier does not follow an atom.
+    /// A quantifier does not follow an atom, or the text after `(?` is not valid.
     #[error("quantifier operand invalid")]
     BadRepeat,
-    /// The bounds of a quantifier are reversed, such as `{2,1}`, or above 255.
+    /// The bounds of a quantifier are reversed, such as `{2,1}`, above 255, or contain other characters.
     #[error("invalid repetition count(s)")]
     BadBounds,
-    /// A back reference is to a group that does not exist or is not closed, or is in a lookaround constraint.
+    /// A back reference is to a group that does not exist or is not closed yet, or is in a lookaround constraint.
     #[error("invalid backreference number")]
     BadReference,
     /// A `{` has no matching `}`.
@@ -27,13 +27,13 @@ pub enum PatternError {
     /// The name in `[[:name:]]` is not a character class.
     #[error("invalid character class")]
     Class,
-    /// The name in `[[.name.]]` is not a collating element.
+    /// The name in `[[.name.]]` or `[[=name=]]` is not a collating element.
     #[error("invalid collating element")]
     Collation,
-    /// A backslash precedes a letter without a meaning.
+    /// A backslash is at the end, or precedes a letter without a meaning or digits that are not valid.
     #[error("invalid escape \\ sequence")]
     Escape,
-    /// A letter in `(?…)` is not an option.
+    /// A letter in `(?…)` at the start is not an option.
     #[error("invalid embedded option")]
     Option,
     /// Parentheses are not balanced.
@@ -42,10 +42,10 @@ pub enum PatternError {
     /// A character range is reversed, such as `[b-a]`, or ends in a class.
     #[error("invalid character range")]
     Range,
-    /// The regular expression is too large after expansion of its bounds, or nested too deeply.
+    /// The regular expression exceeds 20,000 steps after expansion of its bounds, or is nested deeper than 200 groups.
     #[error("regular expression is too complex")]
     TooComplex,
-    /// A director (`***`) is unknown.
+    /// The director `***?` is used, which is unknown.
     #[error("invalid regexp (reg version 0.8)")]
     Version,
 }

@@ -36,10 +36,11 @@ pub struct Pattern {
     compiled: Arc<Compiled>,
 }
 
+/// Syntax tree of a pattern, with its automaton.
 struct Compiled {
     node: Node,
     groups: usize,
-    /// Absent when the pattern has back references or lookaround, which no finite automaton of ours covers.
+    /// `None` if the pattern has back references or lookaround.
     automaton: Option<Automaton>,
 }
 
@@ -47,8 +48,8 @@ impl Pattern {
     /// Compiles a regular expression, the text after the slash.
     ///
     /// # Errors
-    /// Returns a [`PatternError`] for whatever `pg_regcomp` rejects, with the same message, and for basic regular
-    /// expressions (`(?b)`), which this implementation does not support.
+    /// Returns a [`PatternError`] for whatever `pg_regcomp` rejects, with the same message, for basic regular
+    /// expressions (`(?b)`), which this implementation does not support, and for expressions that are too complex.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let (node, groups) = parse::parse(text)?;
         let automaton = Automaton::build(&node)?;
@@ -61,7 +62,8 @@ impl Pattern {
         &self.text
     }
 
-    /// Returns `true` if some part of `name` matches. The search is not anchored.
+    /// Returns `true` if some part of `name` matches. The search is not anchored. A pattern with back references or
+    /// lookaround whose search exceeds 2,000,000 steps does not match.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
         match &self.compiled.automaton {
@@ -70,8 +72,8 @@ impl Pattern {
         }
     }
 
-    /// Returns the text of the first capture group in the leftmost match, to which `\1` in a user name map refers.
-    /// `None` without a match; `Some(None)` if the pattern has no group or the group did not match.
+    /// Returns the text of the first capture group in the leftmost, longest match, to which `\1` in a user name map
+    /// refers. `None` without a match; `Some(None)` if the pattern has no group or the group did not match.
     #[must_use]
     pub fn first_group<'n>(&self, name: &'n str) -> Option<Option<&'n str>> {
         if !self.is_match(name) {
@@ -84,23 +86,26 @@ impl Pattern {
         }))
     }
 
-    /// Returns `true` if the regular expression has neither back references nor lookaround, so that sets of names can
-    /// be analysed.
+    /// Returns `true` if the regular expression has neither back references nor lookaround. Only such patterns can be
+    /// analysed by [`crate::diff`] and [`crate::shadowed_rules`].
     #[must_use]
     pub fn is_regular(&self) -> bool {
         self.compiled.automaton.is_some()
     }
 
+    /// Returns the automaton. `None` if the pattern is not regular.
     pub(crate) fn automaton(&self) -> Option<&Automaton> {
         self.compiled.automaton.as_ref()
     }
 
+    /// Returns a search for the pattern in `name`.
     fn matcher(&self, name: &str) -> Matcher<'_> {
         Matcher::new(&self.compiled.node, self.compiled.groups, name)
     }
 }
 
 impl PartialEq for Pattern {
+    /// Compares the texts.
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }

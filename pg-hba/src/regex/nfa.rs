@@ -1,12 +1,15 @@
-//! A finite automaton for the patterns that have one: matching in linear time, and steps to explore sets of names.
+//! Non-deterministic finite automaton of a regular pattern: matching in linear time, and steps to explore sets of
+//! names.
 
 use super::charset::{CharSet, is_word};
 use super::error::PatternError;
 use super::parse::{Assertion, Node};
 
-/// Maximum number of steps of an automaton.
+/// Maximum number of instructions of an automaton.
 const MAX_STEPS: usize = 20_000;
 
+/// An instruction. The numbers of [`Step::Fork`] and the last number of the others are positions of the next
+/// instructions; the first one of [`Step::Take`] is that of a character set.
 #[derive(Debug)]
 enum Step {
     Assert(Assertion, usize),
@@ -23,16 +26,16 @@ pub(crate) struct Automaton {
     start: usize,
 }
 
-/// A state of the deterministic automaton: what has been seen so far, as far as it matters.
+/// A state of the deterministic automaton, which determines how the rest of a name is matched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    /// A match has been found: nothing that follows can undo it.
+    /// A match has been found, whatever follows.
     Matched,
-    /// Positions to go on from, and what kind of character came last.
+    /// Positions at which instructions continue, ascending, and the kind of the last character.
     Open(Vec<u32>, PrecedingChar),
 }
 
-/// The character before a position, as far as assertions tell characters apart.
+/// Kind of the character before a position, as far as assertions distinguish characters. `Nothing` at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PrecedingChar {
     Nothing,
@@ -42,6 +45,7 @@ pub(crate) enum PrecedingChar {
 }
 
 impl PrecedingChar {
+    /// Returns the kind of a code point.
     fn of(code: u32) -> Self {
         match code {
             10 => Self::Newline,
@@ -55,7 +59,7 @@ impl Automaton {
     /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
     ///
     /// # Errors
-    /// The automaton is too large.
+    /// Returns [`PatternError::TooComplex`] above 20,000 instructions.
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);
@@ -65,11 +69,12 @@ impl Automaton {
         Ok(Some(automaton))
     }
 
-    /// Returns the number of instructions.
+    /// Returns the number of instructions, at most 20,000.
     pub(crate) fn size(&self) -> usize {
         self.steps.len()
     }
 
+    /// Returns `true` if some part of `name` matches.
     pub(super) fn is_match(&self, name: &str) -> bool {
         let mut state = self.initial();
         for c in name.chars() {
@@ -81,11 +86,12 @@ impl Automaton {
         self.finish(&state)
     }
 
+    /// Returns the state before the first character.
     pub(crate) fn initial(&self) -> State {
         State::Open(Vec::new(), PrecedingChar::Nothing)
     }
 
-    /// Returns the state after one more character.
+    /// Returns the state after one more character. [`State::Matched`] never changes.
     pub(crate) fn step(&self, state: &State, code: u32) -> State {
         let State::Open(positions, before) = state else { return State::Matched };
         let Some(reached) = self.closure(positions, *before, Some(PrecedingChar::of(code))) else {
@@ -103,7 +109,7 @@ impl Automaton {
         State::Open(next, PrecedingChar::of(code))
     }
 
-    /// Returns `true` if a name that ends here matches.
+    /// Returns `true` if a name that ends in this state matches.
     pub(crate) fn finish(&self, state: &State) -> bool {
         match state {
             State::Matched => true,
@@ -111,14 +117,15 @@ impl Automaton {
         }
     }
 
-    /// Adds every code point at which the automaton may change its behaviour.
+    /// Appends every code point at which a range of the automaton's character sets begins, or after which one ends.
     pub(crate) fn boundaries(&self, into: &mut Vec<u32>) {
         for (from, to) in self.sets.iter().flat_map(CharSet::ranges) {
             into.extend([*from, to.saturating_add(1)]);
         }
     }
 
-    /// Returns the positions reachable from `positions` without a character. `None` if a match is among them.
+    /// Returns the positions of character instructions that are reachable from `positions`, or from the start, without
+    /// a character. `after` is the next character, `None` at the end. `None` if a match is among them.
     fn closure(
         &self,
         positions: &[u32],
@@ -147,10 +154,11 @@ impl Automaton {
         Some(reached)
     }
 
-    /// Adds a node that continues at the step `then`. Returns its first step.
+    /// Appends the instructions of a node that continues at the instruction `then`. Returns the position of its first
+    /// one.
     ///
     /// # Errors
-    /// The automaton is too large.
+    /// Returns [`PatternError::TooComplex`] if there are too many instructions.
     fn add(&mut self, node: &Node, then: usize) -> Result<usize, PatternError> {
         match node {
             Node::Set(set) => {
@@ -190,6 +198,10 @@ impl Automaton {
         }
     }
 
+    /// Appends an instruction, and returns its position.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::TooComplex`] if there are already 20,000.
     fn push(&mut self, step: Step) -> Result<usize, PatternError> {
         if self.steps.len() >= MAX_STEPS {
             return Err(PatternError::TooComplex);
@@ -199,6 +211,7 @@ impl Automaton {
     }
 }
 
+/// Returns `true` if a node contains neither back references nor lookaround.
 fn is_regular(node: &Node) -> bool {
     match node {
         Node::Assert(_) | Node::Set(_) => true,
@@ -208,7 +221,8 @@ fn is_regular(node: &Node) -> bool {
     }
 }
 
-/// Returns `true` if an assertion holds between two characters. `after` is `None` at the end.
+/// Returns `true` if an assertion holds between two characters. `before` is [`PrecedingChar::Nothing`] at the start,
+/// `after` is `None` at the end.
 pub(super) fn holds(assertion: Assertion, before: PrecedingChar, after: Option<PrecedingChar>) -> bool {
     let word_before = before == PrecedingChar::Word;
     let word_after = after == Some(PrecedingChar::Word);
@@ -224,7 +238,7 @@ pub(super) fn holds(assertion: Assertion, before: PrecedingChar, after: Option<P
     }
 }
 
-/// Returns the kind of a character, as [`holds`] takes it.
+/// Returns the kind of a code point, as [`holds`] compares it.
 pub(super) fn kind(code: u32) -> PrecedingChar {
     PrecedingChar::of(code)
 }

@@ -1,9 +1,10 @@
-//! The syntax, following regc_lex.c and regcomp.c.
+//! Parser of regular expressions, following regc_lex.c and regcomp.c.
 
 use super::charset::CharSet;
 use super::error::PatternError;
 
-/// A parsed expression.
+/// Syntax tree of a regular expression. Groups are numbered from 0, references from 1; the boolean of a reference is
+/// whether it ignores case.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Alternatives(Vec<Self>),
@@ -16,7 +17,7 @@ pub(super) enum Node {
     Set(CharSet),
 }
 
-/// A condition between two characters.
+/// A condition between two characters, which consumes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Assertion {
     Start,
@@ -29,7 +30,10 @@ pub(super) enum Assertion {
     NotBoundary,
 }
 
-/// Parses a pattern. Returns it with the number of its groups.
+/// Parses a pattern. Returns its syntax tree, and the number of its capture groups.
+///
+/// # Errors
+/// Returns the [`PatternError`] of the server.
 pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
     let mut parser = Parser::new(text);
     parser.prefixes()?;
@@ -39,16 +43,18 @@ pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
         return Ok((Node::Sequence(rest), 0));
     }
     let node = parser.alternatives(false, false)?;
-    // In an ARE an unmatched parenthesis is an error; alternatives() stops only there or at the end.
+    // // `alternatives` stops only at an unmatched parenthesis, which in an advanced expression is an error, or at the
+    // end.
     if parser.at < parser.chars.len() {
         return Err(PatternError::Parentheses);
     }
     Ok((node, parser.groups))
 }
 
-/// Depth of groups above which the expression is too complex, as by the server's stack check.
+/// Nesting depth of groups above which the expression is too complex, as by the server's stack check.
 const MAX_DEPTH: usize = 200;
 
+/// Options of the syntax, as set by a director and by embedded options.
 #[derive(Clone, Copy)]
 struct Flags {
     advanced: bool,
@@ -59,6 +65,7 @@ struct Flags {
     newline_stops: bool,
 }
 
+/// State of the parser. `closed` tells for each capture group whether its parenthesis is closed.
 struct Parser {
     chars: Vec<u32>,
     at: usize,
@@ -68,7 +75,7 @@ struct Parser {
     depth: usize,
 }
 
-/// The meaning of an escape.
+/// Meaning of an escape.
 enum Escape {
     Assert(Assertion),
     Char(u32),
@@ -78,6 +85,7 @@ enum Escape {
 }
 
 impl Parser {
+    /// Creates a parser of an advanced regular expression without options.
     fn new(text: &str) -> Self {
         let flags = Flags {
             advanced: true,
@@ -97,26 +105,33 @@ impl Parser {
         }
     }
 
+    /// Returns the current character. `None` at the end.
     fn peek(&self) -> Option<char> {
         self.peek_at(0)
     }
 
-    /// Returns the character `ahead` of the current one. `None` after the end, and for a code point that is no character.
+    /// Returns the character `ahead` of the current one. `None` after the end.
     fn peek_at(&self, ahead: usize) -> Option<char> {
         self.chars.get(self.at + ahead).and_then(|&code| char::from_u32(code))
     }
 
+    /// Skips the current character if it is `wanted`. Returns `true` if it was.
     fn eat(&mut self, wanted: char) -> bool {
         let there = self.peek() == Some(wanted);
         self.at += usize::from(there);
         there
     }
 
+    /// Returns `true` if the rest begins with `text`.
     fn looking_at(&self, text: &str) -> bool {
         text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c))
     }
 
-    /// Parses `***=`, `***:` and `(?letters)` at the start, and sets the flags.
+    /// Parses a director (`***=`, `***:`) and embedded options (`(?letters)`) at the start, and sets the flags.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Version`], [`PatternError::BadRepeat`], [`PatternError::Basic`] or
+    /// [`PatternError::Option`] for others.
     fn prefixes(&mut self) -> Result<(), PatternError> {
         if self.looking_at("***") && self.peek_at(3).is_some() {
             match self.peek_at(3) {
@@ -157,7 +172,7 @@ impl Parser {
         if self.eat(')') { Ok(()) } else { Err(PatternError::Option) }
     }
 
-    /// Skips comments `(?#…)`, and white space and `#` comments of the expanded syntax.
+    /// Skips comments `(?#…)` and, in the expanded syntax, white space and `#` comments.
     fn skip_blanks(&mut self) {
         loop {
             let before = self.at;
@@ -183,6 +198,11 @@ impl Parser {
         }
     }
 
+    /// Parses branches separated by `|`, up to a parenthesis or the end. `nested` is whether a group is open, `look`
+    /// whether a lookaround constraint is.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::TooComplex`] above [`MAX_DEPTH`], or the error of a branch.
     fn alternatives(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -196,13 +216,17 @@ impl Parser {
         Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Alternatives(branches) })
     }
 
+    /// Parses quantified atoms up to `|`, a parenthesis or the end.
+    ///
+    /// # Errors
+    /// Returns the error of an atom.
     fn branch(&mut self, nested: bool, look: bool) -> Result<Node, PatternError> {
         let mut parts = Vec::new();
         loop {
             self.skip_blanks();
             match self.peek() {
                 None | Some('|') => break,
-                // An ERE takes an unmatched parenthesis for itself.
+                // // An extended regular expression reads an unmatched parenthesis as a character.
                 Some(')') if nested || self.flags.advanced => break,
                 _ => parts.push(self.parse_quantified(look)?),
             }
@@ -210,6 +234,10 @@ impl Parser {
         Ok(Node::Sequence(parts))
     }
 
+    /// Parses an atom with its quantifier. A constraint takes none.
+    ///
+    /// # Errors
+    /// Returns the error of the atom or of its bounds.
     fn parse_quantified(&mut self, look: bool) -> Result<Node, PatternError> {
         let atom = self.atom(look)?;
         if matches!(atom, Node::Assert(_) | Node::Look { .. }) {
@@ -233,8 +261,8 @@ impl Parser {
         Ok(Node::Repeat { node: Box::new(atom), min, max, greedy })
     }
 
-    /// Returns `true` if the brace at the current position begins a bound, which a digit follows. Any other brace stands for
-    /// itself.
+    /// Returns `true` if the brace at the current position begins bounds, which a digit follows. Any other brace stands
+    /// for itself.
     fn opens_bounds(&mut self) -> bool {
         let here = self.at;
         self.at += 1;
@@ -246,6 +274,11 @@ impl Parser {
         digit
     }
 
+    /// Parses bounds from after `{` to `}`. Returns minimum and maximum; `None` is no maximum.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Braces`] without a closing brace, and [`PatternError::BadBounds`] for bounds that are
+    /// reversed, above 255 or not numbers.
     fn bounds(&mut self) -> Result<(u32, Option<u32>), PatternError> {
         let min = self.bound()?;
         let mut max = Some(min);
@@ -266,6 +299,10 @@ impl Parser {
         if max.is_some_and(|max| min > max) { Err(PatternError::BadBounds) } else { Ok((min, max)) }
     }
 
+    /// Parses a bound from 0 to 255.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::BadBounds`] above 255, and [`PatternError::Braces`] at the end of the text.
     fn bound(&mut self) -> Result<u32, PatternError> {
         let mut value = 0;
         self.skip_blanks();
@@ -283,6 +320,14 @@ impl Parser {
         if value > 255 { Err(PatternError::BadBounds) } else { Ok(value) }
     }
 
+    /// Parses an atom or a constraint at the current character. In a lookaround constraint (`look`), back references
+    /// are rejected and groups do not capture.
+    ///
+    /// # Errors
+    /// Returns the [`PatternError`] of the first violation.
+    ///
+    /// # Panics
+    /// Panics at the end of the text.
     fn atom(&mut self, look: bool) -> Result<Node, PatternError> {
         let c = self.peek().expect("the caller saw a character");
         let code = self.chars[self.at];
@@ -344,6 +389,11 @@ impl Parser {
         }
     }
 
+    /// Parses a group or lookaround constraint from its opening parenthesis.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::BadRepeat`] for an unknown `(?`, [`PatternError::Parentheses`] without a closing
+    /// parenthesis, or the error of the content.
     fn group(&mut self, look: bool) -> Result<Node, PatternError> {
         self.at += 1;
         let mut around = None;
@@ -387,7 +437,10 @@ impl Parser {
         })
     }
 
-    /// Parses an escape of an ARE, from after its backslash.
+    /// Parses an escape of an advanced regular expression, from after its backslash.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Escape`] for an unknown letter or digits that are not valid.
     fn escape(&mut self) -> Result<Escape, PatternError> {
         let code = self.chars[self.at];
         self.at += 1;
@@ -429,7 +482,8 @@ impl Parser {
                 self.at -= 1;
                 let from = self.at;
                 let number = self.digits(10, 1, 255)? as usize;
-                // The server's own heuristic: one digit, or a group that exists; otherwise octal.
+                // // The server's own heuristic: one digit, or the number of a group that exists, is a reference;
+                // otherwise octal.
                 if self.at == from + 1 || (number > 0 && number <= self.groups) {
                     return Ok(Escape::Reference(number));
                 }
@@ -444,6 +498,10 @@ impl Parser {
         })
     }
 
+    /// Parses one to three octal digits. The third one is left if the value would exceed 255.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Escape`] without a digit.
     fn octal(&mut self) -> Result<u32, PatternError> {
         let value = self.digits(8, 1, 3)?;
         if value > 0xff {
@@ -453,6 +511,10 @@ impl Parser {
         Ok(value)
     }
 
+    /// Parses from `least` to `most` digits. Values wrap beyond 32 bits.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Escape`] for fewer digits, or a value above the largest code point.
     fn digits(&mut self, base: u32, least: usize, most: usize) -> Result<u32, PatternError> {
         let mut value = 0_u32;
         let mut count = 0;
@@ -465,6 +527,11 @@ impl Parser {
         if count < least || value > 0x7fff_fffe { Err(PatternError::Escape) } else { Ok(value) }
     }
 
+    /// Parses a bracket expression, or one of the word constraints `[[:<:]]` and `[[:>:]]`.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Brackets`] without a closing bracket, [`PatternError::Range`] for a range that is not
+    /// valid, or the error of an item.
     fn bracket(&mut self) -> Result<Node, PatternError> {
         for (text, assertion) in [("[[:<:]]", Assertion::WordStart), ("[[:>:]]", Assertion::WordEnd)] {
             if self.looking_at(text) {
@@ -518,8 +585,11 @@ impl Parser {
         Ok(Node::Set(set))
     }
 
-    /// Parses one item of a bracket expression. Returns a character that may open a range. `None` for a class, which has been added
-    /// to `set` or, complemented, to `complements`.
+    /// Parses one item of a bracket expression. Returns a character that may begin a range. `None` for a class, which
+    /// has been added to `set` or, complemented, to `complements`.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Brackets`] at the end, or the error of an escape or name.
     fn bracket_item(
         &mut self,
         set: &mut CharSet,
@@ -557,6 +627,12 @@ impl Parser {
         }
     }
 
+    /// Parses the name after `[:`, `[=` or `[.`. Returns the character of a collating element. `None` for a class or an
+    /// equivalence class, which has been added to `set`.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::Class`] or [`PatternError::Collation`] for an unknown name, and
+    /// [`PatternError::Brackets`] without its end.
     fn parse_named(&mut self, kind: char, set: &mut CharSet) -> Result<Option<u32>, PatternError> {
         let from = self.at;
         while !(self.peek() == Some(kind) && self.peek_at(1) == Some(']')) {
@@ -585,6 +661,7 @@ impl Parser {
     }
 }
 
+/// Returns the node of a single character, with both cases of an ASCII letter if `fold` is `true`.
 fn literal(code: u32, fold: bool) -> Node {
     let mut set = CharSet::one(code);
     if fold {

@@ -5,13 +5,13 @@ use crate::address::Network;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Maximum number of tree nodes. Only masks that are not contiguous come near it.
+/// Maximum number of tree nodes of one address family. Only masks that are not contiguous come near it.
 const MAX_NODES: usize = 2_000_000;
 
-/// A network: `true` for IPv4, then base and mask, left-aligned in 128 bits.
+/// A network: whether it is IPv4, then base without host bits, and mask, both left-aligned in 128 bits.
 pub(super) type NetworkKey = (bool, u128, u128);
 
-/// An address, and the networks that contain it.
+/// An address, and all of the given networks that contain it.
 pub(super) struct SampleAddress {
     pub(super) address: IpAddr,
     pub(super) inside: Vec<NetworkKey>,
@@ -23,7 +23,10 @@ pub(super) fn side(network: &Network) -> NetworkKey {
     (network.is_v4(), base & mask, mask)
 }
 
-/// Returns addresses of both families, one for each combination of networks.
+/// Returns addresses of both families, one for each combination of networks that contains an address.
+///
+/// # Errors
+/// Returns [`Undecidable::TooComplex`] if the networks combine in too many ways.
 pub(super) fn sample_addresses(networks: &[Network]) -> Result<Vec<SampleAddress>, Undecidable> {
     let mut found = Vec::new();
     for v4 in [true, false] {
@@ -54,7 +57,8 @@ pub(super) fn sample_addresses(networks: &[Network]) -> Result<Vec<SampleAddress
     Ok(found)
 }
 
-/// Returns an interface whose network contains the client without being the client.
+/// Returns an interface whose network contains the client, with an address that is not the client's. `None` never
+/// occurs.
 pub(super) fn neighbour(client: IpAddr) -> Option<Network> {
     let (address, len): (IpAddr, u8) = match client {
         IpAddr::V4(client) => (Ipv4Addr::from(u32::from(client) ^ 2).into(), 30),
@@ -64,6 +68,7 @@ pub(super) fn neighbour(client: IpAddr) -> Option<Network> {
     Network::new(address, net.netmask())
 }
 
+/// Binary tree of the addresses of one family, cut at the bits that networks distinguish.
 struct Tree<'t> {
     sides: &'t [(u128, u128)],
     width: u32,
@@ -73,8 +78,11 @@ struct Tree<'t> {
 }
 
 impl Tree<'_> {
-    /// Splits the addresses at the next bit: `path` has the first `bit` bits decided, the networks `open` may contain such an
-    /// address, the networks `inside` contain all of them.
+    /// Splits the addresses at the next bit that matters: `path` has the first `bit` bits decided, the networks `open`
+    /// may contain such an address, the networks `inside` contain all of them.
+    ///
+    /// # Errors
+    /// Returns [`Undecidable::TooComplex`] above [`MAX_NODES`].
     fn cut(
         &mut self,
         bit: u32,
@@ -103,7 +111,7 @@ impl Tree<'_> {
             let mut key = inside.clone();
             key.sort_unstable();
             if self.seen.insert(key) {
-                // A host rather than a network, where nothing depends on it.
+                // // A host address rather than that of a network, if no network depends on the last bit.
                 let last = 1_u128 << (128 - self.width);
                 self.found.push((if bit < self.width { path | last } else { path }, inside.clone()));
             }

@@ -1,9 +1,9 @@
-//! The space of all connections, cut into cells that no rule distinguishes.
+//! The space of all connections, divided into cells that no rule distinguishes.
 //!
-//! The dimensions are transport, replication, address, the facts behind `samehost`, `samenet` and host names,
-//! database, user, and memberships of roles. They are cut one after another; each cut keeps only the rules that still
-//! apply, and stops as soon as what is left has been seen. So the work follows what rules say, not the product of
-//! the dimensions.
+//! The dimensions are transport, replication, address, the facts behind `samehost`, `samenet` and host names, database,
+//! user, and memberships of roles. They are divided one after another; each division keeps only the rules that still
+//! apply, and stops as soon as the remaining combination has been visited. The work thus depends on the rules, not on
+//! the product of the dimensions.
 
 mod addresses;
 mod names;
@@ -21,21 +21,24 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecidable {
-    /// A regular expression has back references or lookaround, which no finite automaton covers; its text.
+    /// A regular expression has back references or lookaround, for which there is no finite automaton; its text without
+    /// the slash.
     #[error("the regular expression {0:?} has back references or lookaround, which cannot be reasoned about")]
     Pattern(String),
-    /// The number of combinations exceeds the limit.
+    /// The number of combinations exceeds the limit: 5,000,000 cells, 2,000,000 nodes of addresses, or 25,000,000 steps
+    /// of automata.
     #[error("the rules can be combined in too many ways")]
     TooComplex,
 }
 
-/// A visitor of the cells.
+/// A visitor of the cells of some lists of rules.
 pub(crate) trait Visitor {
-    /// Returns the number of the class of a rule: rules of one class do not differ for this visitor.
+    /// Returns the class of a rule. The visitor does not distinguish rules of the same class and the same names.
     fn key(&self, rule: usize) -> u32;
-    /// Returns `true` if the cells decided by these rules need not be visited.
+    /// Returns `true` if cells that are decided by these rules alone need not be visited.
     fn skip(&self, lists: &[Vec<usize>]) -> bool;
-    /// Visits one cell: `firsts` has the index of the first rule of each list that decides it, and `cell` a connection from it.
+    /// Visits one cell. `firsts` has, for each list, the index of the first rule that matches, `None` without one;
+    /// `cell` is a connection of the cell. Returns [`ControlFlow::Break`] to end the walk.
     fn visit(&mut self, firsts: &[Option<usize>], cell: &Cell) -> ControlFlow<()>;
 }
 
@@ -46,10 +49,11 @@ pub(crate) struct Cell {
     pub(crate) environment: StaticEnvironment,
 }
 
-/// Maximum number of cells that are visited.
+/// Maximum number of steps of enumerating memberships, thus of cells that are visited.
 const MAX_CELLS: usize = 5_000_000;
 
-/// Visits every cell of `lists`, which contain positions in `rules`.
+/// Visits every cell of `lists`, which contain positions in `rules`, in ascending order, until the visitor ends the
+/// walk.
 ///
 /// # Errors
 /// Returns [`Undecidable`] if there are too many cells, or a pattern cannot be analysed.
@@ -74,16 +78,21 @@ pub(crate) fn walk(
     }
 }
 
+/// Reason for ending the enumeration before its end: by the visitor, or since a limit is exceeded.
 enum EnumerationEnd {
     Done,
     Undecided(Undecidable),
 }
 
+/// Result of enumerating cells. [`EnumerationEnd::Done`] is not an error of the walk.
 type EnumerationResult = Result<(), EnumerationEnd>;
+/// Positions of rules that may still match, for each list.
 type Lists = Vec<Vec<usize>>;
-/// A list of rules, each by the class of its names and by the visitor's [`key`](Visitor::key).
+/// A list of rules, each by the class of its databases and users, and by the visitor's [`key`](Visitor::key).
 type Keys = Vec<(u32, u32)>;
 
+/// State of the walk. `spec` has the class of databases and users of each rule; `seen` the combinations of physical
+/// replication and keys that have been visited.
 struct CellEnumerator<'w> {
     rules: &'w [&'w Rule],
     universe: NameClasses,
@@ -93,10 +102,11 @@ struct CellEnumerator<'w> {
     cells: usize,
 }
 
-/// The memberships under which a rule matches once the names are known: one of each of these lists.
+/// Memberships that a rule needs once the names are known: one role of each of these lists. Empty if it matches.
 type Clauses = Vec<Vec<String>>;
 
 impl CellEnumerator<'_> {
+    /// Divides by transport and by physical replication, and keeps the rules that may match.
     fn transports(&mut self, lists: &[Vec<usize>]) -> EnumerationResult {
         for transport in [Transport::Socket, Transport::Tls, Transport::Plain, Transport::Gss] {
             for replication in [Replication::None, Replication::Physical] {
@@ -118,6 +128,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
+    /// Divides by the client address.
     fn addresses(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         if lists.iter().all(Vec::is_empty) {
             return Ok(());
@@ -140,7 +151,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Sorts rules by their networks, without those that an earlier rule for every address hides.
+    /// Groups rules by their networks, without those that are hidden by an earlier rule for every address.
     fn by_address(&self, list: &[usize], cell: &Cell) -> NetworkPartition {
         let physical = cell.attempt.replication == Replication::Physical;
         let mut out = NetworkPartition { elsewhere: Vec::new(), networks: HashMap::new() };
@@ -166,6 +177,8 @@ impl CellEnumerator<'_> {
         out
     }
 
+    /// Divides by whether the client's address is in a subnet of the server or is one of its addresses, if a rule
+    /// depends on it.
     fn own_networks(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> EnumerationResult {
         let mentions = |address: &Address| matches!(address, Address::SameHost | Address::SameNet);
         if !lists.iter().flatten().any(|&rule| mentions(&self.rules[rule].address)) {
@@ -188,6 +201,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
+    /// Divides by the host name of the client: none, each name in a rule, and another name for each suffix.
     fn host_names(&mut self, lists: &Lists, cell: &Cell, client: IpAddr) -> EnumerationResult {
         let patterns: BTreeSet<String> = lists
             .iter()
@@ -220,8 +234,8 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Removes rules that an earlier rule of the same list hides: those with the same databases and users, and all after a rule for
-    /// everybody.
+    /// Removes rules that an earlier rule of the same list hides: those with the same databases and users, and all
+    /// after a rule for all of them.
     fn reduce(&self, lists: &Lists, physical: bool) -> Lists {
         let reduce = |list: &Vec<usize>| {
             let mut seen = HashSet::new();
@@ -239,6 +253,7 @@ impl CellEnumerator<'_> {
         lists.iter().map(reduce).collect()
     }
 
+    /// Divides by the database, unless the combination of rules has been visited.
     fn names(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         let physical = cell.attempt.replication == Replication::Physical;
         let lists = self.reduce(lists, physical);
@@ -281,7 +296,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Groups rules by the databases that they name.
+    /// Groups rules by the databases that they name. Those with other values are for any database.
     fn by_database(&self, list: &[usize]) -> NamePartition {
         let mut out = NamePartition::default();
         for &rule in list {
@@ -300,7 +315,7 @@ impl CellEnumerator<'_> {
         out
     }
 
-    /// Sorts rules by the users that they name.
+    /// Groups rules by the roles that they name. Those with other values are for any role.
     fn by_user(&self, list: &[usize]) -> NamePartition {
         let mut out = NamePartition::default();
         for &rule in list {
@@ -318,6 +333,7 @@ impl CellEnumerator<'_> {
         out
     }
 
+    /// Adds the classes of all roles that the rules name or whose members they accept.
     fn mentioned_users(&self, lists: &Lists, into: &mut BTreeSet<usize>) {
         for user in lists.iter().flatten().flat_map(|&rule| &self.rules[rule].users) {
             if let User::Name(name) | User::Member(name) = user {
@@ -326,6 +342,7 @@ impl CellEnumerator<'_> {
         }
     }
 
+    /// Divides by the role. `database` is the class of the database, `None` for physical replication.
     fn users(&mut self, lists: &Lists, cell: &Cell, database: Option<usize>) -> EnumerationResult {
         if self.visitor.skip(lists) {
             return Ok(());
@@ -354,8 +371,8 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Enumerates the cells of one combination of names, addresses and types, in which only memberships are still open. `user` is
-    /// the index of the user name.
+    /// Enumerates the cells of one combination of names, addresses and types, in which only memberships are open.
+    /// `user` is the class of the role.
     fn enumerate_conditions(&mut self, lists: &Lists, mut cell: Cell, user: usize) -> EnumerationResult {
         let conditions: Vec<Vec<(usize, Clauses)>> = lists
             .iter()
@@ -381,8 +398,12 @@ impl CellEnumerator<'_> {
         self.enumerate_memberships(&conditions, &mut cell)
     }
 
-    /// Assumes each open membership to be absent, then present, until the first rule of each list is certain, and visits those
-    /// cells.
+    /// Assumes each open membership to be absent, then present, until the first rule of each list is certain, and
+    /// visits those cells.
+    ///
+    /// # Errors
+    /// Returns [`EnumerationEnd::Undecided`] above [`MAX_CELLS`], and [`EnumerationEnd::Done`] if the visitor ends the
+    /// walk.
     fn enumerate_memberships(
         &mut self,
         conditions: &[Vec<(usize, Clauses)>],
@@ -418,7 +439,7 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Returns the memberships that a rule still needs; `None` when it cannot match these names.
+    /// Returns the memberships that a rule still needs. `None` if it cannot match these names.
     fn condition(&self, rule: &Rule, attempt: &Attempt, user: usize) -> Option<Clauses> {
         let mut clauses = Clauses::new();
         let mut groups = Vec::new();
@@ -463,7 +484,8 @@ impl CellEnumerator<'_> {
     }
 }
 
-/// Returns the condition of a rule when it is known whether the user is a member of `role`. `None` if the rule then cannot match.
+/// Returns the condition of a rule if it is known whether the role is a member of `role`. `None` if the rule then
+/// cannot match.
 fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Option<(usize, Clauses)> {
     let mut left = Clauses::new();
     for clause in clauses {
@@ -480,23 +502,24 @@ fn assume((rule, clauses): &(usize, Clauses), role: &str, member: bool) -> Optio
     Some((*rule, left))
 }
 
+/// Returns the lists with only those rules for which `keep` is `true`.
 fn filter(lists: &[Vec<usize>], keep: impl Fn(usize) -> bool) -> Lists {
     lists.iter().map(|list| list.iter().copied().filter(|&rule| keep(rule)).collect()).collect()
 }
 
-/// Returns `true` if a rule is for every database and every user.
+/// Returns `true` if a rule is for every database, or any if `physical`, and for every role.
 fn is_for_everybody(rule: &Rule, physical: bool) -> bool {
     (physical || rule.databases.contains(&Database::All)) && rule.users.contains(&User::All)
 }
 
-/// Rules of a list by their networks, and those that are for other addresses too.
+/// Rules of a list by their networks, and those that are not restricted to a network.
 struct NetworkPartition {
     elsewhere: Vec<usize>,
     networks: HashMap<addresses::NetworkKey, Vec<usize>>,
 }
 
 impl NetworkPartition {
-    /// Returns the rules at an address inside these networks, in order.
+    /// Returns the rules that may match at an address inside exactly these networks, ascending.
     fn at(&self, inside: &[addresses::NetworkKey]) -> Vec<usize> {
         let mut found = self.elsewhere.clone();
         let last = found.last().copied();
@@ -510,7 +533,7 @@ impl NetworkPartition {
     }
 }
 
-/// Rules of a list by the names in one of their fields, and those that are for other names too.
+/// Rules of a list by the names in one of their fields, and those that may match other names too.
 #[derive(Default)]
 struct NamePartition {
     others: Vec<usize>,
@@ -518,6 +541,7 @@ struct NamePartition {
 }
 
 impl NamePartition {
+    /// Appends a rule to those of a class, once. Without a class, the rule is dropped.
     fn add(&mut self, class: Option<usize>, rule: usize) {
         if let Some(class) = class {
             let rules = self.named.entry(class).or_default();
@@ -527,7 +551,8 @@ impl NamePartition {
         }
     }
 
-    /// Returns the rules that fit a class of names, in order.
+    /// Returns the rules that fit a class of names, ascending: those that name it, and of the others those for which
+    /// `fits` is `true`.
     fn at(&self, class: usize, fits: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut found: Vec<usize> = self.others.iter().copied().filter(|&rule| fits(rule)).collect();
         if let Some(named) = self.named.get(&class) {

@@ -1,39 +1,39 @@
-//! The names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that
-//! match them.
+//! Names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that match.
 
 use super::Undecidable;
 use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
 use std::collections::{BTreeSet, HashMap};
 
-/// Names that no rule distinguishes.
+/// A class of names that no rule distinguishes: one literal name, or all other names that the same patterns match.
 pub(crate) struct NameClass {
     /// One of the names.
     pub(crate) name: String,
-    /// Another one, if there is any.
+    /// Another name of the class. `None` for a literal name, or if none is known.
     pub(crate) second: Option<String>,
     matched: Vec<bool>,
 }
 
-/// The classes of names.
+/// The classes of names that some rules distinguish.
 pub(crate) struct NameClasses {
     pub(crate) classes: Vec<NameClass>,
     literals: HashMap<String, usize>,
     patterns: HashMap<Pattern, usize>,
-    /// Classes without a literal name; never empty in practice, since names are many.
+    /// Indexes of the classes that are not a literal name. Practically never empty.
     pub(crate) others: Vec<usize>,
-    /// Classes of literal names by the patterns that match them.
+    /// Indexes of the classes of literal names, grouped by the patterns that match them.
     alike: Vec<Vec<usize>>,
 }
 
-/// Maximum work, in steps of automata: well under a second in an optimised build.
+/// Maximum work of the search for names, in steps of automata: well under a second in an optimised build.
 const MAX_WORK: usize = 25_000_000;
 
 impl NameClasses {
-    /// Creates the classes of the names that these rules can tell apart.
+    /// Creates the classes of the names that these rules distinguish. Databases and roles share the classes.
     ///
     /// # Errors
-    /// Returns [`Undecidable`] if there are too many, or a pattern is not regular.
+    /// Returns [`Undecidable::TooComplex`] if the search exceeds [`MAX_WORK`], and [`Undecidable::Pattern`] if a
+    /// pattern is not regular.
     pub(crate) fn of(rules: &[&Rule]) -> Result<Self, Undecidable> {
         let mut names: Vec<String> = Vec::new();
         let mut patterns: HashMap<Pattern, usize> = HashMap::new();
@@ -62,7 +62,7 @@ impl NameClasses {
         }
         names.sort_unstable();
         names.dedup();
-        // Longer names are cut before they reach the rules, and an empty one never does.
+        // // The server truncates longer names before it compares them with the rules, and rejects an empty one.
         names.retain(|name| !name.is_empty() && name.len() <= 63);
         if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
             return Err(Undecidable::Pattern(odd.as_str().to_owned()));
@@ -87,12 +87,13 @@ impl NameClasses {
         Ok(Self { classes, literals, patterns, others, alike })
     }
 
-    /// Returns the class of a literal name. `None` if no rule names it.
+    /// Returns the index of the class of a literal name. `None` if no rule names it, or it is longer than 63 bytes.
     pub(crate) fn literal(&self, name: &str) -> Option<usize> {
         self.literals.get(name).copied()
     }
 
-    /// Adds literal names that nothing mentions here, two for each set of patterns, since some sets contain no other names.
+    /// Adds literal names that are not mentioned here, two for each set of patterns, since some sets contain no other
+    /// names.
     pub(crate) fn stand_ins(&self, mentioned: &mut BTreeSet<usize>) {
         if self.patterns.is_empty() {
             return;
@@ -104,14 +105,20 @@ impl NameClasses {
         }
     }
 
+    /// Returns `true` if a pattern matches the names of a class.
     pub(crate) fn matches(&self, class: usize, pattern: &Pattern) -> bool {
         self.patterns.get(pattern).is_some_and(|&index| self.classes[class].matched[index])
     }
 }
 
-/// Readable names, tried before the search for any.
+/// Readable names, tried before the search.
 const READABLE: [&str; 6] = ["somebody", "another", "stranger", "visitor", "unnamed_1", "unnamed_2"];
 
+/// Returns the classes of names that are not literals, by the set of patterns that match them, each with up to two
+/// names of at most 63 bytes.
+///
+/// # Errors
+/// Returns [`Undecidable::TooComplex`] if the search exceeds [`MAX_WORK`].
 fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec<NameClass>, Undecidable> {
     let mut found: HashMap<Vec<bool>, NameClass> = HashMap::new();
     let mut add = |name: &str| {
@@ -138,11 +145,11 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     }
     let automata: Vec<&Automaton> = patterns.iter().filter_map(Pattern::automaton).collect();
     let alphabet = alphabet(literals, &automata);
-    // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
+    // // Breadth first by length in bytes. Each state is entered with two names, so that each class is found with two.
     let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
     let mut sorted: Vec<&str> = literals.keys().map(String::as_str).collect();
     sorted.sort_unstable();
-    // Only the beginnings of literal names have to be told apart.
+    // // Only names that are prefixes of literal names have to be distinguished.
     let prefix = |name: &str| {
         let next = sorted.partition_point(|literal| *literal < name);
         sorted.get(next).is_some_and(|literal| literal.starts_with(name)).then(|| name.to_owned())
@@ -186,7 +193,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     Ok(found.into_values().collect())
 }
 
-/// Returns two characters, if there are as many, of each set of characters that neither the literals nor the automata tell apart.
+/// Returns up to two characters of each set of characters that neither the literals nor the automata distinguish.
 fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<char> {
     let mut edges: Vec<u32> = vec![1, 10, 11, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0x7f, 0x80];
     automata.iter().for_each(|automaton| automaton.boundaries(&mut edges));
@@ -199,7 +206,7 @@ fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<c
     let mut chars = Vec::new();
     for (index, &edge) in edges.iter().enumerate() {
         let end = edges.get(index + 1).copied().unwrap_or(0x11_0000);
-        // Surrogates are no characters, so the first that is one stands for the range.
+        // // Surrogates are not characters, so the first characters of the range represent it.
         chars.extend((edge..end).filter_map(char::from_u32).take(2));
     }
     chars
