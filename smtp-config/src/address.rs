@@ -1,13 +1,13 @@
 //! Addresses as Go's `net/mail` parses them, by release of Go.
 //!
-//! Forgejo passes `FROM`, `ENVELOPE_FROM` and `REPLY_TO_ADDRESS` to `mail.ParseAddress` and exits when it fails. Since Go
-//! 1.22.1 and 1.21.8 (CVE-2024-24784) special characters in a display name must be quoted; every Forgejo from 7 on is
-//! built with such a release.
+//! Forgejo passes `FROM`, `ENVELOPE_FROM` and `REPLY_TO_ADDRESS` to `mail.ParseAddress` and exits if it fails. Since Go
+//! 1.22.1 and 1.21.8 (CVE-2024-24784) special characters in a display name must be quoted; every Forgejo from version 7
+//! is built with such a release.
 
 use std::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
 
-/// Parsing rules of Go's `net/mail`, named by the first release of Go that has them.
+/// Parsing rules of Go's `net/mail`, named by the first release of Go that has them. Ordered by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AddressRules {
@@ -15,9 +15,10 @@ pub enum AddressRules {
     Go1_22,
     /// Domain literals contain an IPv4 or IPv6 address without the `IPv6:` tag.
     Go1_23,
-    /// As [`Go1_23`](Self::Go1_23), and a comment directly after encoded words at the beginning of a name is rejected.
+    /// As [`Go1_23`](Self::Go1_23), but a comment directly after encoded words at the beginning of a name is rejected.
     Go1_26,
-    /// Domain literals contain an IPv4 address, or `IPv6:` and an IPv6 address (RFC 5321 §4.1.3).
+    /// As [`Go1_26`](Self::Go1_26), but domain literals contain an IPv4 address, or `IPv6:` and an IPv6 address (RFC
+    /// 5321 §4.1.3).
     Go1_27,
 }
 
@@ -29,21 +30,20 @@ impl AddressRules {
 /// A parsed mailbox (RFC 5322 §3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Display name with encoded words decoded; empty if there is none.
+    /// Display name with encoded words decoded. Empty if there is none.
     pub name: String,
-    /// The addr-spec, `local@domain`.
+    /// The addr-spec `local@domain`, without quotes around the local part.
     pub address: String,
 }
 
-/// Error of parsing an address, with the text of Go's error.
+/// Error of parsing an address. Displayed as Go's error.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct AddressError(String);
 
-/// Parses one address as `mail.ParseAddress` does.
+/// Parses one address as `mail.ParseAddress` does. A group with exactly one member is accepted.
 ///
 /// # Errors
-///
 /// Returns an [`AddressError`] with the text of the error that Go returns.
 pub fn parse_address(text: &str, rules: AddressRules) -> Result<Address, AddressError> {
     let mut parser = Parser { rest: text, rules };
@@ -65,7 +65,8 @@ pub fn mailbox(text: &str, rules: AddressRules) -> Option<String> {
     parse_address(text, rules).ok().map(|parsed| parsed.address)
 }
 
-/// Returns `Name <local@domain>`, with the display name quoted where RFC 5322 requires it.
+/// Returns `name <address>`, with the display name quoted if RFC 5322 requires it. Without a name, returns `address`
+/// alone.
 #[must_use]
 pub fn format_address(name: &str, address: &str) -> String {
     if name.is_empty() {
@@ -78,7 +79,8 @@ pub fn format_address(name: &str, address: &str) -> String {
     format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Returns a rejected `Name <local@domain>` with its display name quoted. `None` if some release of Go would reject that too.
+/// Returns a rejected `Name <local@domain>` with its display name quoted. `None` if the text has no name or some
+/// release of Go would reject the result too.
 #[must_use]
 pub fn with_quoted_name(text: &str) -> Option<String> {
     let (name, rest) = text.rsplit_once('<')?;
@@ -90,11 +92,12 @@ pub fn with_quoted_name(text: &str) -> Option<String> {
     (!name.is_empty() && AddressRules::ALL.iter().all(accepted)).then_some(quoted)
 }
 
+/// Creates an error with a text.
 fn error(text: impl Into<String>) -> AddressError {
     AddressError(text.into())
 }
 
-/// Quotes a text with double quotes, as Go's `%q` prints visible characters.
+/// Quotes a text with double quotes, as Go's `%q` does with visible characters.
 fn quote_as_go(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -104,6 +107,7 @@ fn quote_as_go(text: &str) -> String {
     out
 }
 
+/// Quotes a character with single quotes, as Go's `%q` does with visible characters.
 fn quoted_char(c: char) -> String {
     let mut out = String::from("'");
     escape(&mut out, c, '\'');
@@ -111,6 +115,7 @@ fn quoted_char(c: char) -> String {
     out
 }
 
+/// Appends a character, escaped as in Go if it is a control character, a backslash or `quote`.
 fn escape(out: &mut String, c: char, quote: char) {
     match c {
         '\\' => out.push_str("\\\\"),
@@ -123,12 +128,17 @@ fn escape(out: &mut String, c: char, quote: char) {
     }
 }
 
+/// State of the parser: the text that remains, and the rules.
 struct Parser<'t> {
     rest: &'t str,
     rules: AddressRules,
 }
 
 impl<'t> Parser<'t> {
+    /// Parses an address or, if `groups`, a group. Returns the mailboxes.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn address(&mut self, groups: bool) -> Result<Vec<Address>, AddressError> {
         self.skip_space();
         if self.rest.is_empty() {
@@ -155,6 +165,10 @@ impl<'t> Parser<'t> {
         Ok(vec![Address { name, address }])
     }
 
+    /// Parses the members of a group from after its colon, up to and including the semicolon.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn group(&mut self) -> Result<Vec<Address>, AddressError> {
         let mut members = Vec::new();
         self.skip_space();
@@ -177,6 +191,9 @@ impl<'t> Parser<'t> {
     }
 
     /// Parses an addr-spec. Consumes nothing on failure.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn spec(&mut self) -> Result<String, AddressError> {
         let before = self.rest;
         let spec = self.local_and_domain();
@@ -186,13 +203,17 @@ impl<'t> Parser<'t> {
         spec
     }
 
+    /// Parses the local part, `@` and the domain.
+    ///
+    /// # Errors
+    /// Returns Go's error. What has been parsed until then is consumed.
     fn local_and_domain(&mut self) -> Result<String, AddressError> {
         self.skip_space();
         if self.rest.is_empty() {
             return Err(error("mail: no addr-spec"));
         }
         let local = if self.rest.starts_with('"') {
-            // Go reports any fault of the quoted string so.
+            // // Go returns this error for any fault of the quoted string.
             let empty = || error("mail: empty quoted string in addr-spec");
             self.quoted_string().ok().filter(|local| !local.is_empty()).ok_or_else(empty)?
         } else {
@@ -213,6 +234,10 @@ impl<'t> Parser<'t> {
         Ok(format!("{local}@{domain}"))
     }
 
+    /// Parses a domain literal with its brackets.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn domain_literal(&mut self) -> Result<String, AddressError> {
         let inner = &self.rest[1..];
         let end = inner.find(|c| !is_visible(c) || matches!(c, '[' | ']' | '\\')).unwrap_or(inner.len());
@@ -227,7 +252,7 @@ impl<'t> Parser<'t> {
         let newest = self.rules >= AddressRules::Go1_27;
         if let Some(six) = text.strip_prefix("IPv6:").filter(|_| newest) {
             return match six.parse::<IpAddr>() {
-                // Go holds IPv4 addresses in 16 bytes too.
+                // // `net.ParseIP` accepts an IPv4 address here too.
                 Ok(_) => Ok(format!("[{text}]")),
                 Err(_) => {
                     Err(error(format!("mail: invalid IPv6 address in domain-literal: {}", quote_as_go(text))))
@@ -246,10 +271,13 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Parses the display name before `<`.
+    /// Parses the display name before `<`, as words joined by spaces.
+    ///
+    /// # Errors
+    /// Returns Go's error if the first word is not valid, or a comment is not closed. A later error ends the name.
     fn phrase(&mut self) -> Result<String, AddressError> {
         let mut words: Vec<String> = Vec::new();
-        // Encoded words that are not yet joined to one.
+        // // Adjacent encoded words, which are joined without a space.
         let mut encoded = String::new();
         let mut after_encoded = false;
         let joins = self.rules >= AddressRules::Go1_26;
@@ -289,12 +317,16 @@ impl<'t> Parser<'t> {
             words.push(encoded);
         }
         match failed {
-            // An error after the first word is ignored.
+            // // Go ignores an error after the first word.
             Some(why) if words.is_empty() => Err(error(format!("mail: missing word in phrase: {why}"))),
             _ => Ok(words.join(" ")),
         }
     }
 
+    /// Parses a quoted string, and returns its content.
+    ///
+    /// # Errors
+    /// Returns Go's error if it contains a control character or is not closed.
     fn quoted_string(&mut self) -> Result<String, AddressError> {
         let mut value = String::new();
         let mut escaped = false;
@@ -319,6 +351,10 @@ impl<'t> Parser<'t> {
         Err(error("mail: unclosed quoted-string"))
     }
 
+    /// Parses an atom. Unless `permissive`, dots are permitted only between other characters.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn atom(&mut self, permissive: bool) -> Result<&'t str, AddressError> {
         let end = self.rest.find(|c| !is_atom_text(c)).unwrap_or(self.rest.len());
         if end == 0 {
@@ -335,7 +371,11 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Parses a comment after a bare address, which is its display name.
+    /// Parses a comment after a bare address, which is its display name, from after the opening parenthesis. Encoded
+    /// words are decoded.
+    ///
+    /// # Errors
+    /// Returns Go's error.
     fn comment_name(&mut self) -> Result<String, AddressError> {
         let comment = self.comment()?;
         let words = comment.split([' ', '\t']).filter(|word| !word.is_empty());
@@ -344,7 +384,10 @@ impl<'t> Parser<'t> {
         Ok(words?.join(" "))
     }
 
-    /// Parses the rest of a comment after its opening parenthesis.
+    /// Parses a comment, which may be nested, from after its opening parenthesis. Returns its text.
+    ///
+    /// # Errors
+    /// Returns Go's error if the comment is not closed.
     fn comment(&mut self) -> Result<String, AddressError> {
         let (mut depth, mut text, mut escaped) = (1, String::new(), false);
         for (at, c) in self.rest.char_indices() {
@@ -368,6 +411,10 @@ impl<'t> Parser<'t> {
         Err(error("mail: misformatted parenthetical comment"))
     }
 
+    /// Skips spaces, tabs and comments.
+    ///
+    /// # Errors
+    /// Returns Go's error if a comment is not closed.
     fn skip_comments(&mut self) -> Result<(), AddressError> {
         self.skip_space();
         while self.take('(') {
@@ -377,10 +424,12 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
+    /// Skips spaces and tabs.
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
 
+    /// Skips a character if it is next. Returns `true` if it was.
     fn take(&mut self, c: char) -> bool {
         let rest = self.rest.strip_prefix(c);
         self.rest = rest.unwrap_or(self.rest);
@@ -388,27 +437,31 @@ impl<'t> Parser<'t> {
     }
 }
 
+/// Returns `true` for an IPv4-mapped IPv6 address.
 fn is_mapped(address: Ipv6Addr) -> bool {
     address.to_ipv4_mapped().is_some()
 }
 
+/// Returns `true` for visible ASCII and for every other character from U+0080.
 fn is_visible(c: char) -> bool {
     ('!'..='~').contains(&c) || c >= '\u{80}'
 }
 
+/// Returns `true` if a character may be part of an atom. A dot is included.
 fn is_atom_text(c: char) -> bool {
     is_visible(c) && !"()<>[]:;@\\,\"".contains(c)
 }
 
 /// A word of a display name, by whether it was an encoded word (RFC 2047 §2).
 enum PhraseWord {
-    /// An RFC 2047 encoded word, decoded.
+    /// Content of an encoded word.
     Encoded(String),
-    /// A word that is not an encoded word.
+    /// A word that was not an encoded word, without quotes.
     Plain(String),
 }
 
 impl PhraseWord {
+    /// Returns the text of the word.
     fn into_text(self) -> String {
         match self {
             Self::Encoded(text) | Self::Plain(text) => text,
@@ -416,7 +469,10 @@ impl PhraseWord {
     }
 }
 
-/// Decodes an RFC 2047 encoded word. A malformed one is returned unchanged; an unknown charset is an error.
+/// Decodes an encoded word (RFC 2047). A malformed one is returned unchanged.
+///
+/// # Errors
+/// Returns Go's error unless the charset is UTF-8, ISO-8859-1 or US-ASCII.
 fn decode_word(word: &str) -> Result<PhraseWord, AddressError> {
     let plain = || Ok(PhraseWord::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));
@@ -439,6 +495,7 @@ fn decode_word(word: &str) -> Result<PhraseWord, AddressError> {
     }))
 }
 
+/// Decodes Base64 with padding. `None` if it is not valid.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let body = text.trim_end_matches('=');
     if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
@@ -465,6 +522,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Decodes the Q encoding (RFC 2047 §4.2). `None` if it is not valid.
 fn quoted_printable(text: &str) -> Option<Vec<u8>> {
     let (mut out, mut rest) = (Vec::new(), text.as_bytes());
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());

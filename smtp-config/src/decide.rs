@@ -1,19 +1,20 @@
-//! Forgejo's decisions during an SMTP session. Identical in versions 7 to 17, which differ in the settings that they read.
+//! Forgejo's decisions during an SMTP session. They are identical in versions 7 to 17, which differ in the settings
+//! that they read.
 
 use crate::effective::{EffectiveMailer, EffectiveTransport};
 use crate::protocol::Protocol;
 use std::fmt;
 
-/// An SMTP AUTH mechanism (RFC 4954) that Forgejo implements.
+/// An SMTP AUTH mechanism (RFC 4954) that Forgejo implements. Displayed as in the AUTH command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// CRAM-MD5 (RFC 2195): a keyed hash of the password.
+    /// CRAM-MD5 (RFC 2195): a keyed hash of the password, never the password itself.
     CramMd5,
-    /// LOGIN: the password in base64. The prompts must be exactly `Username:` and `Password:`.
+    /// LOGIN: the password in Base64. The prompts must be exactly `Username:` and `Password:`.
     Login,
     /// NTLM (NT LAN Manager), a challenge-response mechanism.
     Ntlm,
-    /// PLAIN (RFC 4616): the password in base64.
+    /// PLAIN (RFC 4616): the password in Base64.
     Plain,
 }
 
@@ -28,8 +29,8 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// Returns the mechanism that Forgejo selects from the parameters of the AUTH extension: the first of CRAM-MD5, PLAIN, LOGIN and
-/// NTLM that occurs in the text. `None` if none does.
+/// Returns the mechanism that Forgejo selects from the parameters of the AUTH extension: the first of CRAM-MD5, PLAIN,
+/// LOGIN and NTLM that occurs in the text, even as part of another word. `None` if none does.
 #[must_use]
 pub fn mechanism(offered: &str) -> Option<Mechanism> {
     let order = [Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login, Mechanism::Ntlm];
@@ -41,7 +42,7 @@ pub fn mechanism(offered: &str) -> Option<Mechanism> {
 pub enum AfterEhlo {
     /// The session continues as it is, with TLS already active or not requested.
     GoOn,
-    /// The server does not offer STARTTLS: Forgejo logs a warning and continues without TLS.
+    /// STARTTLS is configured, but the server does not offer it: Forgejo logs a warning and continues without TLS.
     GoOnInClear,
     /// Forgejo sends STARTTLS.
     StartTls,
@@ -57,10 +58,10 @@ pub fn after_ehlo(transport: EffectiveTransport, offered: bool) -> AfterEhlo {
     }
 }
 
-/// What an eavesdropper learns of the credentials.
+/// What an eavesdropper on the connection learns of the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// The password, in clear text or base64.
+    /// The password, in clear text or Base64.
     Password,
     /// A hash of the password, which permits guessing it offline.
     Hash,
@@ -77,15 +78,15 @@ pub enum Authentication {
     NotOffered,
     /// The server offers only mechanisms that Forgejo lacks: the message is sent without authentication.
     NoneKnown,
-    /// PLAIN is selected without TLS and the server's name is not localhost, as over a Unix-domain socket: Go refuses, and the
-    /// message is not sent.
+    /// PLAIN is selected without TLS, and the server's name is not localhost, as over a Unix-domain socket: Go refuses,
+    /// and the message is not sent.
     PlainRefused,
-    /// Forgejo authenticates with this mechanism. The second value is what an eavesdropper learns.
+    /// Forgejo authenticates by this mechanism. The second value is what an eavesdropper learns.
     Start(Mechanism, Exposure),
 }
 
-/// Returns Forgejo's decision about SMTP AUTH. `auth` is the parameters of the AUTH extension, or `None` if the server does not
-/// offer it.
+/// Returns Forgejo's decision about SMTP AUTH. `tls` is whether the connection is encrypted; `auth` is the parameters
+/// of the AUTH extension, or `None` if the server does not offer it.
 #[must_use]
 pub fn authentication(mailer: &EffectiveMailer, tls: bool, auth: Option<&str>) -> Authentication {
     if mailer.user.is_empty() {

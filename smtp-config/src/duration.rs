@@ -1,10 +1,10 @@
 //! Durations as Go's `time.ParseDuration` accepts them.
 
-/// Largest magnitude of a negative duration, in nanoseconds.
+/// Largest magnitude of a duration in nanoseconds, which only a negative one may have.
 const MAX_NEGATIVE: u64 = 1 << 63;
 
 /// Returns `true` if the text is a duration in Go's format, such as `5m` or `1h30m`, that fits into 64 bits of
-/// nanoseconds.
+/// nanoseconds. A unit is required, except for `0`.
 pub(crate) fn is_duration(text: &str) -> bool {
     let negative = text.starts_with('-');
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -14,6 +14,7 @@ pub(crate) fn is_duration(text: &str) -> bool {
     nanoseconds(rest).is_some_and(|total| negative || total < MAX_NEGATIVE)
 }
 
+/// Returns the nanoseconds of a duration without a sign. `None` if it is not valid or exceeds [`MAX_NEGATIVE`].
 fn nanoseconds(text: &str) -> Option<u64> {
     let (mut rest, mut total) = (text, 0_u64);
     if rest.is_empty() {
@@ -45,7 +46,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
         rest = &after[end..];
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
         let part = whole.checked_mul(unit).filter(|part| *part <= MAX_NEGATIVE)?;
-        // The fraction is cut off where it has more digits than count.
+        // // Digits of the fraction beyond the precision of the number are dropped.
         let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
         let part = part.checked_add((fraction * unit as f64) as u64).filter(|part| *part <= MAX_NEGATIVE)?;
         total = total.checked_add(part).filter(|total| *total <= MAX_NEGATIVE)?;

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use thiserror::Error;
 
-/// A change of one key: a new value, or its removal.
+/// A change of one key: a new value, or its removal. `Debug` does not print the value of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Name of the section.
+    /// Name of the section. A missing one is appended to the file.
     pub section: String,
     /// Name of the key.
     pub key: String,
-    /// New value. `None` removes the key.
+    /// New value, without quotes. `None` removes the key.
     pub value: Option<String>,
 }
 
@@ -24,14 +24,14 @@ impl Change {
         Self { section: section.to_owned(), key: key.to_owned(), value: Some(value.to_owned()) }
     }
 
-    /// Creates a change that removes a key.
+    /// Creates a change that removes every assignment of a key. A missing key is no error.
     #[must_use]
     pub fn remove(section: &str, key: &str) -> Self {
         Self { section: section.to_owned(), key: key.to_owned(), value: None }
     }
 }
 
-/// Hides the value of a secret.
+/// Hides the value of a secret, as [`is_secret_key`] determines it.
 impl fmt::Debug for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = is_secret_key(&self.key) && self.value.is_some();
@@ -41,7 +41,7 @@ impl fmt::Debug for Change {
     }
 }
 
-/// Error of an edit. The file is left unchanged.
+/// Error of an edit. No text is then returned.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EditError {
@@ -56,29 +56,31 @@ pub enum EditError {
         /// Reason why the value cannot be represented.
         reason: Unrepresentable,
     },
-    /// The value would be read differently, at once or after Forgejo has written the file. The text names the key.
+    /// A value would be read differently, at once or after Forgejo has written the file; the key, or a description of
+    /// what is affected.
     #[error("{0} would be read differently, because of the rest of the file")]
     NotRead(String),
 }
 
 /// Returns the file with the changes applied.
 ///
-/// If a key occurs in several changes, the last applies. A line whose value is already right is left unchanged, so that a second
-/// edit has no effect. A changed line is written anew. Its trailing comment moves to the line above, except for passwords, where it
-/// may be the rest of the old value. Of several lines of a password only the last is kept. The result is verified by reading it
-/// back, also after two re-saves by Forgejo.
+/// If a key occurs in several changes, the last applies. A line whose value is already right is left unchanged, so that
+/// a second edit has no effect. A changed line is written anew. Its trailing comment moves to the line above, except
+/// for passwords, where it may be the rest of the old value. Of several lines of a password only the last is kept. New
+/// keys are appended to their section, and new sections to the file. The result is verified by reading it back, also
+/// after two re-saves by Forgejo.
 ///
 /// # Errors
-///
-/// Returns an [`EditError`] if the file is not valid, a value cannot be represented, or the result would be read differently.
+/// Returns an [`EditError`] if the file is not valid, a value cannot be represented, or the result would be read
+/// differently.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     edit_parsed(&Ini::parse(text)?, changes).map(|(edited, _)| edited)
 }
 
-/// Applies changes to a parsed file, as [`edit`] does. Returns the new text with its values, which have no positions.
+/// Applies changes to a parsed file, as [`edit`] does. Returns the new text with its values; positions are only
+/// included if nothing changed.
 ///
 /// # Errors
-///
 /// As for [`edit`].
 pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditError> {
     let mut last: HashMap<(&str, &str), usize> = HashMap::new();
@@ -91,7 +93,7 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
         .filter(|(at, change)| last.get(&(change.section.as_str(), change.key.as_str())) == Some(at));
     let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
     let edited = Editor::new(old, &changes).apply(&changes)?;
-    // Values that are kept were read back twice already.
+    // // Values that remain have been read back twice already.
     if edited == old.text() {
         return Ok((edited, old.clone()));
     }
@@ -105,7 +107,7 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
             let before = saved.as_ref().unwrap_or(&new);
             let next = Ini::parse_values(&before.write());
             let next = next.map_err(|_| EditError::NotRead("the file".to_owned()))?;
-            // What is written and read unchanged stays so.
+            // // What is written and read unchanged remains so.
             if next.sections() == before.sections() {
                 break;
             }
@@ -128,13 +130,13 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
     Ok((edited, new))
 }
 
-/// Replacements and insertions, by position in the old text.
+/// Replacements and insertions, by position in the old text. `end` is the line ending of the file.
 struct Editor<'i> {
     ini: &'i Ini,
     end: &'static str,
-    /// Line indices of each changed key.
+    /// Indexes into the entries of each changed key.
     lines: HashMap<(&'i str, &'i str), Vec<usize>>,
-    /// Byte offset after the last line of each section.
+    /// Byte offset after the last line of each changed section.
     section_ends: HashMap<&'i str, usize>,
     replaced: BTreeMap<(usize, usize), String>,
     inserted: BTreeMap<usize, String>,
@@ -142,6 +144,7 @@ struct Editor<'i> {
 }
 
 impl<'i> Editor<'i> {
+    /// Collects the lines of the sections that the changes name.
     fn new(ini: &'i Ini, changes: &[&Change]) -> Self {
         let named = |section: &str| changes.iter().any(|change| change.section == section);
         let mut lines: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -165,8 +168,12 @@ impl<'i> Editor<'i> {
         }
     }
 
+    /// Returns the new text.
+    ///
+    /// # Errors
+    /// Returns [`EditError::Value`] if a value cannot be represented.
     fn apply(mut self, changes: &[&Change]) -> Result<String, EditError> {
-        // Values that already are right after two re-saves stay in the form in which they are written.
+        // // A value that remains right after two re-saves keeps the form in which it is written.
         let right = |change: &&&Change| {
             change.value.is_some() && self.ini.value(&change.section, &change.key) == change.value
         };
@@ -195,11 +202,17 @@ impl<'i> Editor<'i> {
         Ok(self.text())
     }
 
+    /// Removes the lines of an entry, by its index.
     fn remove(&mut self, at: usize) {
         let span = &self.ini.entries()[at].span;
         self.replaced.insert((span.start, span.end), String::new());
     }
 
+    /// Replaces the last of the lines of a key, or appends a line to its section. With `keep`, the last line remains
+    /// unchanged.
+    ///
+    /// # Errors
+    /// Returns [`EditError::Value`] if the value cannot be represented.
     fn set(&mut self, change: &Change, value: &str, lines: &[usize], keep: bool) -> Result<(), EditError> {
         let secret = is_password(&change.key);
         if let [earlier @ .., _] = lines
@@ -231,6 +244,7 @@ impl<'i> Editor<'i> {
         Ok(())
     }
 
+    /// Returns the old text with all replacements and insertions.
     fn text(self) -> String {
         let old = self.ini.text();
         let mut out = String::with_capacity(old.len() + 1024);
@@ -238,7 +252,7 @@ impl<'i> Editor<'i> {
         let mut pieces: Vec<(usize, usize, String)> =
             self.replaced.into_iter().map(|((start, end), text)| (start, end, text)).collect();
         pieces.extend(self.inserted.into_iter().map(|(at, text)| (at, at, text)));
-        // At one place the insertion comes before the line that follows it.
+        // // An insertion precedes a replacement at the same position.
         pieces.sort_by_key(|(start, end, _)| (*start, *end));
         for (start, end, text) in pieces {
             out.push_str(&old[from..start]);
@@ -262,7 +276,8 @@ impl<'i> Editor<'i> {
     }
 }
 
-/// Compares two files, except for the changed keys.
+/// Returns `true` if two files have the same sections, keys and unexpanded values in the same order, except for the
+/// changed keys.
 fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
     let changed: HashSet<(&str, &str)> =
         changes.iter().map(|change| (change.section.as_str(), change.key.as_str())).collect();
@@ -285,12 +300,13 @@ fn same_except(old: &Ini, new: &Ini, changes: &[&Change]) -> bool {
         })
 }
 
-/// Returns `true` if the key contains a password.
+/// Returns `true` if the key contains a password itself.
 pub(crate) fn is_password(key: &str) -> bool {
     matches!(key, "PASSWD" | "PASSWORD")
 }
 
-/// Returns the trailing comment of a line whose value has no backticks and no triple quotes.
+/// Returns the trailing comment of a line, with its `#` or `;`. `None` if there is none, or the value begins with a
+/// backtick or triple quotes.
 pub(crate) fn trailing_comment(line: &str) -> Option<&str> {
     let value = line[line.find(['=', ':'])? + 1..].trim();
     let at = value.find(['#', ';']).filter(|_| !value.starts_with(['`']) && !value.starts_with("\"\"\""))?;

@@ -1,4 +1,4 @@
-//! The effective settings of `[mailer]` after Forgejo's start, loaded step by step in the order of its loader.
+//! Effective settings of `[mailer]` after Forgejo's start, loaded step by step in the order of its loader.
 
 use crate::address::{Address, parse_address};
 use crate::duration::is_duration;
@@ -14,38 +14,38 @@ use secrecy::SecretString;
 /// Default of `APP_NAME`, to which `%(NAME)s` expands.
 const APP_NAME: &str = "Forgejo: Beyond coding. We Forge.";
 
-/// Transport over which messages are sent.
+/// Transport over which Forgejo sends messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffectiveTransport {
     /// `dummy`: messages are written to the log and not sent.
     Dummy,
-    /// SMTP over TCP.
+    /// `smtp`, `smtps` or `smtp+starttls`: SMTP over TCP.
     Network(Protocol),
-    /// The program `sendmail` of this host.
+    /// `sendmail`: the program of this host.
     Sendmail,
-    /// SMTP over a Unix-domain socket, without TLS.
+    /// `smtp+unix`: SMTP over a Unix-domain socket, without TLS.
     Unix,
 }
 
-/// Source of the transport.
+/// Source from which the transport was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Derived from a deprecated key, such as `IS_TLS_ENABLED`.
+    /// A deprecated key: `MAILER_TYPE` or `IS_TLS_ENABLED`.
     Deprecated,
-    /// Inferred from the port, or from a host that is a path.
+    /// The port, or a host that is a path, since `PROTOCOL` is missing or empty.
     Inferred,
     /// `PROTOCOL` has an unknown value, so that Forgejo uses SMTP without TLS.
     Unknown,
-    /// Set by `PROTOCOL`.
+    /// A valid `PROTOCOL`.
     Written,
 }
 
 /// Host name that Forgejo sends in EHLO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Helo {
-    /// `localhost`, the default of Go's `net/smtp`.
+    /// `localhost`, the default of Go's `net/smtp`, if `ENABLE_HELO` is off.
     Localhost,
-    /// The host name of the machine that runs Forgejo.
+    /// The host name of the machine that runs Forgejo, if `HELO_HOSTNAME` is missing.
     Machine,
     /// The configured `HELO_HOSTNAME`.
     Name(String),
@@ -58,11 +58,11 @@ pub enum Password {
     None,
     /// A value in app.ini, with `%(name)s` expanded.
     Written(SecretString),
-    /// Path of a file. Its content is trimmed, and for the mailer `%(name)s` is expanded.
+    /// Path of a file. Its content is trimmed, and for the mailer `%(name)s` is expanded; see [`secret_of_file`].
     File(String),
 }
 
-/// Effective settings of `[mailer]` after Forgejo's start.
+/// Effective settings of `[mailer]` after Forgejo's start. `Debug` does not print the password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EffectiveMailer {
@@ -72,19 +72,21 @@ pub struct EffectiveMailer {
     pub transport: EffectiveTransport,
     /// Source of the transport.
     pub origin: Origin,
-    /// Host name or address of the server, or path of the socket.
+    /// Host name or address of the server, or path of the socket. Empty if `SMTP_ADDR` is missing.
     pub host: String,
-    /// Port as text, as Forgejo keeps it. It may not be a valid port.
+    /// Port as text, as Forgejo keeps it. It may not be a valid port. Default: the protocol's port for SMTP over TCP,
+    /// unless the protocol is unknown; otherwise empty.
     pub port: String,
-    /// User name for SMTP AUTH; empty if none.
+    /// User name for SMTP AUTH. Empty if none.
     pub user: String,
     /// Source of the password.
     pub password: Password,
-    /// `FROM` as written, or `USER` if there is no `FROM`; empty if neither is set.
+    /// `FROM` as written, or `USER` if there is no `FROM`. Empty if neither is set.
     pub from: String,
     /// `FROM` as parsed by Go. `None` if it is empty.
     pub sender: Option<Address>,
-    /// Envelope sender (RFC 5321); empty for the null reverse-path.
+    /// Envelope sender (RFC 5321). Default: the address of `FROM`. Empty for the null reverse-path (`<>`), and without
+    /// a sender.
     pub envelope_from: String,
     /// Host name for EHLO.
     pub helo: Helo,
@@ -92,23 +94,23 @@ pub struct EffectiveMailer {
     pub trusts_anybody: bool,
     /// Whether a client certificate is presented (`USE_CLIENT_CERT`). Default: `false`.
     pub client_certificate: bool,
-    /// Paths of the client certificate and of its key; empty if not set.
+    /// Paths of the client certificate and of its key, as written. Empty if not set.
     pub client_files: (String, String),
-    /// Text that is put before every subject, followed by a space; empty if none.
+    /// Text that is put before every subject, followed by a space. Empty if none.
     pub subject_prefix: String,
     /// Whether messages have no HTML part (`SEND_AS_PLAIN_TEXT`). Default: `false`.
     pub plain_text: bool,
-    /// Headers of `[mailer.override_header]` with their values, set on every message.
+    /// Headers of `[mailer.override_header]` with their values, set on every message. Empty before version 8.
     pub headers: Vec<(String, Vec<String>)>,
     /// Path of `sendmail` (default: `sendmail`), and `SENDMAIL_ARGS` as written.
     pub sendmail: (String, String),
 }
 
-/// Loads `[mailer]` by the rules of a Forgejo version. Returns `None` if outgoing mail is disabled.
+/// Loads `[mailer]` by the rules of a Forgejo version. Returns `None` if outgoing mail is disabled, which is the
+/// default. Password files are not read.
 ///
 /// # Errors
-///
-/// Returns the setting that stops Forgejo from starting.
+/// Returns the first setting that stops Forgejo from starting.
 pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>, Fatal> {
     let mut section = SectionLoader { ini: ini.excerpt(&[SECTION]), name: SECTION };
     if !section.flag("ENABLED", false) {
@@ -162,10 +164,10 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>,
         (true, name) if name.is_empty() => Helo::Machine,
         (true, name) => Helo::Name(name),
     };
-    // The password is mapped last, when every key that it may name is there.
+    // // The password is loaded last, when every key to which it may refer exists.
     let password = match password {
         Password::File(path) => Password::File(path),
-        // Where URIs are read, what was expanded for the comparison with them was stored.
+        // // From the version that reads URIs, the value that was expanded for the check against the URI is stored.
         Password::None if version.knows_uri() => Password::None,
         Password::None | Password::Written(_) => match section.text("PASSWD") {
             text if text.is_empty() => Password::None,
@@ -195,14 +197,14 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>,
     }))
 }
 
-/// Returns the password that Forgejo uses after it reads this content from the file of the URI: trimmed, and for the mailer with
-/// `%(name)s` expanded.
+/// Returns the password that Forgejo uses after it reads this content from the file of the URI: trimmed and, for the
+/// mailer, with `%(name)s` expanded.
 #[must_use]
 pub fn secret_of_file(ini: &Ini, section: &str, content: &str) -> SecretString {
     let mut held = ini.excerpt(&[section]);
     let key = if section == SECTION { "PASSWD" } else { "PASSWORD" };
     held.set(section, key, content.trim());
-    // The incoming password is used as it was read, the mailer's is mapped from its key.
+    // // The password of incoming mail is used as read; that of the mailer is loaded from its key.
     let value = if section == SECTION { held.value(section, key) } else { Some(content.trim().to_owned()) };
     SecretString::from(value.unwrap_or_default())
 }
@@ -214,25 +216,28 @@ pub(crate) struct SectionLoader {
 }
 
 impl SectionLoader {
-    /// Returns the expanded value of a key; empty if it is missing.
+    /// Returns the expanded value of a key. Empty if it is missing.
     pub(crate) fn text(&self, key: &str) -> String {
         self.ini.value(self.name, key).unwrap_or_default()
     }
 
+    /// Returns `true` if the key exists, also with an empty value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.ini.value(self.name, key).is_some()
     }
 
+    /// Returns the value of a key as a boolean, or `default` if it is missing or not a boolean.
     pub(crate) fn flag(&self, key: &str, default: bool) -> bool {
         boolean(&self.text(key)).unwrap_or(default)
     }
 
+    /// Sets a key, which is created if it is missing.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.ini.set(self.name, key, value);
     }
 
-    /// Creates a missing key with an empty value, as go-ini does for each key that is asked for: `%(name)s` then expands to
-    /// nothing.
+    /// Creates a missing key with an empty value, as go-ini does for each key that is queried: `%(name)s` then expands
+    /// to an empty text.
     pub(crate) fn touch(&mut self, key: &str) {
         if !self.has(key) {
             self.set(key, "");
@@ -246,10 +251,10 @@ impl SectionLoader {
         }
     }
 
-    /// Copies a key to another name that is missing.
+    /// Copies the value of the key `other` to `key`, if only `other` exists.
     pub(crate) fn alias(&mut self, other: &str, key: &str) {
         if self.has(other) && !self.has(key) {
-            // The key is there before the other one is expanded.
+            // // The key must exist before the other one is expanded.
             self.touch(key);
             let value = self.text(other);
             self.set(key, &value);
@@ -257,7 +262,10 @@ impl SectionLoader {
     }
 }
 
-/// Maps deprecated keys to current ones. Returns the source of a transport that is set afterwards.
+/// Maps deprecated keys to current ones. Returns the source of a transport that `PROTOCOL` then sets.
+///
+/// # Errors
+/// Returns [`Fatal::Host`] if the deprecated `HOST` is not valid.
 fn map_deprecated(section: &mut SectionLoader) -> Result<Origin, Fatal> {
     let mut origin = Origin::Written;
     let written = section.has("PROTOCOL");
@@ -297,6 +305,7 @@ fn map_deprecated(section: &mut SectionLoader) -> Result<Origin, Fatal> {
     Ok(origin)
 }
 
+/// Copies aliases to the keys that the version reads.
 fn aliases(section: &mut SectionLoader, version: Version) {
     if version.knows_aliases() {
         section.alias("USERNAME", "USER");
@@ -307,11 +316,11 @@ fn aliases(section: &mut SectionLoader, version: Version) {
     }
 }
 
-/// Loads a password from its key or its URI. From the versions on that know URIs, writes the expanded value back to its key, where
-/// it is expanded again.
+/// Loads a password from its key or its URI. From the first version that reads URIs, the expanded value is written back
+/// to the key of the mailer, where it is expanded again.
 ///
 /// # Errors
-/// Both keys are set, or the URI is not valid.
+/// Returns [`Fatal::BothPasswords`] if both keys are set, and [`Fatal::Uri`] if the URI is not valid.
 pub(crate) fn secret(
     section: &mut SectionLoader,
     version: Version,
@@ -336,7 +345,7 @@ pub(crate) fn secret(
         }),
         (false, true) => {
             if version.knows_uri() && section.name == SECTION {
-                // The expanded value is stored, and expanded again where it is mapped.
+                // // Forgejo stores the expanded value, and expands it again when it loads the section.
                 section.set(key, &written);
             }
             Ok(Password::Written(SecretString::from(written)))
@@ -344,11 +353,12 @@ pub(crate) fn secret(
     }
 }
 
+/// Returns the transport with its source. `given` is the source if `PROTOCOL` has a known value.
 fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (EffectiveTransport, Origin) {
     let transport = match protocol {
         "" if host.contains(['/', '\\']) => return (EffectiveTransport::Unix, Origin::Inferred),
         "" => {
-            // Forgejo compares the port as a text.
+            // // Forgejo compares the port as text.
             let protocol = match port {
                 "25" => Protocol::Smtp,
                 "587" => Protocol::StartTls,
@@ -367,6 +377,7 @@ fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (Effectiv
     (transport, given)
 }
 
+/// Returns the headers of `[mailer.override_header]`. Empty for a version that does not read the section.
 fn headers(ini: &Ini, version: Version) -> Vec<(String, Vec<String>)> {
     if !version.knows_override_header() {
         return Vec::new();
@@ -376,7 +387,8 @@ fn headers(ini: &Ini, version: Version) -> Vec<(String, Vec<String>)> {
     keys.iter().map(|key| (key.name().to_owned(), list(&value(key.name())))).collect()
 }
 
-/// Splits a value at commas, as go-ini does: `\,` is a comma, `\\` a backslash. An empty last element is dropped.
+/// Splits a value at commas, as go-ini does: `\,` stands for a comma, `\\` for a backslash. Elements are trimmed. An
+/// empty last element is dropped.
 fn list(text: &str) -> Vec<String> {
     let (mut parts, mut part, mut escaped) = (Vec::new(), String::new(), false);
     for c in text.chars() {
@@ -400,20 +412,22 @@ fn list(text: &str) -> Vec<String> {
 }
 
 impl EffectiveMailer {
-    /// Returns the server name passed to Go's `net/smtp`, by which it decides whether PLAIN is permitted without TLS.
+    /// Returns the server name that is passed to Go's `net/smtp`, which permits PLAIN without TLS for localhost only:
+    /// the path of the socket for SMTP over a Unix-domain socket, otherwise `localhost`.
     #[must_use]
     pub fn server_name(&self) -> &str {
         if self.transport == EffectiveTransport::Unix { &self.host } else { "localhost" }
     }
 
-    /// Returns the host for display. A host that contains credentials, such as a pasted URL, is replaced by `(not shown)`.
+    /// Returns the host for display. A host that contains credentials, such as a pasted URL, is replaced by `(not
+    /// shown)`.
     #[must_use]
     pub fn shown_host(&self) -> &str {
         crate::redact::visible(&self.host)
     }
 
-    /// Returns `true` if the connection does not leave the host: for `dummy`, `sendmail`, a Unix-domain socket or a loopback
-    /// address.
+    /// Returns `true` if the connection does not leave the host: for `dummy`, `sendmail`, a Unix-domain socket,
+    /// `localhost` or a loopback address.
     #[must_use]
     pub fn is_local(&self) -> bool {
         !matches!(self.transport, EffectiveTransport::Network(_)) || is_loopback(&self.host)

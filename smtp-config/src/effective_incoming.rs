@@ -1,4 +1,4 @@
-//! The effective settings of `[email.incoming]` after Forgejo's start, loaded in the order of its loader.
+//! Effective settings of `[email.incoming]` after Forgejo's start, loaded in the order of its loader.
 
 use crate::effective::{Password, SectionLoader, secret};
 use crate::fatal::Fatal;
@@ -14,35 +14,35 @@ use secrecy::SecretString;
 pub struct EffectiveIncoming {
     /// Address for replies by mail, with `%{token}` (`REPLY_TO_ADDRESS`).
     pub reply_to: String,
-    /// Host name or address of the IMAP server.
+    /// Host name or address of the IMAP server. Empty if it is missing.
     pub host: String,
-    /// Port; 0 if it is not set and the version does not infer it.
+    /// Port, which may be out of range. Default: 993 with TLS and 143 without from version 8, and 0 before.
     pub port: i64,
     /// Whether implicit TLS is used (`USE_TLS`). Default: `false`.
     pub tls: bool,
     /// Whether any certificate is accepted (`SKIP_TLS_VERIFY`). Default: `false`.
     pub trusts_anybody: bool,
-    /// User name of the mailbox.
+    /// User name of the mailbox. Empty if it is missing.
     pub username: String,
     /// Source of the password.
     pub password: Password,
     /// Name of the mailbox. Default: `INBOX`.
     pub mailbox: String,
-    /// Whether handled messages are deleted. Default: `true`.
+    /// Whether handled messages are deleted (`DELETE_HANDLED_MESSAGE`). Default: `true`.
     pub delete_handled: bool,
 }
 
-/// Loads `[email.incoming]` by the rules of a Forgejo version. Returns `None` if incoming mail is disabled.
+/// Loads `[email.incoming]` by the rules of a Forgejo version. Returns `None` if incoming mail is disabled, which is
+/// the default.
 ///
 /// # Errors
-///
-/// Returns the setting that stops Forgejo from starting.
+/// Returns the first setting that stops Forgejo from starting.
 pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<EffectiveIncoming>, Fatal> {
     let mut section = SectionLoader { ini: ini.excerpt(&["email", INCOMING]), name: INCOMING };
     if !section.flag("ENABLED", false) {
         return Ok(None);
     }
-    // Values are mapped first, aliases come after.
+    // // Forgejo loads the values first, and resolves aliases afterwards.
     let aliased = |other: &str, key: &str| version.knows_aliases() && section.has(other) && !section.has(key);
     let username = section.text(if aliased("USER", "USERNAME") { "USER" } else { "USERNAME" });
     let password = if version.knows_uri() {
@@ -85,8 +85,8 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
     }))
 }
 
-/// Parses an integer as Go does with base 0: with a prefix for the base, and underscores between digits. `None` if it is not valid
-/// or exceeds 64 bits.
+/// Parses an integer as Go does with base 0: a prefix selects the base, and underscores are permitted between digits.
+/// `None` if it is not valid or exceeds 64 bits.
 fn integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

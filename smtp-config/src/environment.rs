@@ -1,35 +1,36 @@
-//! Environment variables as `environment-to-ini` reads them: in containers and on NixOS it writes them into app.ini
-//! before Forgejo starts. Forgejo itself does not read them.
+//! Environment variables as `environment-to-ini` reads them, which writes them to app.ini before Forgejo starts, in
+//! containers and on NixOS. Forgejo itself does not read them.
 
 use crate::ini::{Ini, Unrepresentable};
 use crate::section::Setting;
 
-/// The name of an environment variable, decoded.
+/// Decoded name of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Name of the section, in lowercase.
+    /// Name of the section, in lower case.
     pub section: String,
-    /// Name of the key.
+    /// Name of the key, in the case of the variable.
     pub key: String,
     /// Whether the variable contains the path of a file with the value (`__FILE`).
     pub file: bool,
 }
 
-/// Returns the variable name of a key, such as `FORGEJO__email_0X2E_incoming__HOST`. Characters other than letters, digits and
-/// single `_` are encoded as `_0X`, their UTF-8 bytes in hexadecimal, and `_`.
+/// Returns the variable name of a key, such as `FORGEJO__email_0X2E_incoming__HOST`. Characters other than ASCII
+/// letters, digits and single `_` are encoded as `_0X`, their UTF-8 bytes in hexadecimal, and `_`.
 #[must_use]
 pub fn variable(section: &str, key: &str) -> String {
     format!("FORGEJO__{}__{}", encode_name(section), encode_name(key))
 }
 
-/// Returns the name of the variable that contains the path of a file with the value. One LF or CRLF at the end of the file is
-/// removed.
+/// Returns the name of the variable that contains the path of a file with the value. One LF or CRLF at the end of the
+/// file is removed.
 #[must_use]
 pub fn file_variable(section: &str, key: &str) -> String {
     format!("{}__FILE", variable(section, key))
 }
 
-/// Decodes a variable name as Forgejo does. Returns `None` unless it begins with `FORGEJO__` or `GITEA__` and has a key.
+/// Decodes a variable name as Forgejo does. Returns `None` unless it begins with `FORGEJO__` or `GITEA__`, has a key,
+/// and is valid UTF-8.
 #[must_use]
 pub fn decode(name: &str) -> Option<Variable> {
     let (name, file) = name.strip_suffix("__FILE").map_or((name, false), |name| (name, true));
@@ -55,7 +56,8 @@ pub fn decode(name: &str) -> Option<Variable> {
     Some(Variable { section: String::from_utf8(section).ok()?.to_lowercase(), key, file })
 }
 
-/// Returns the text before the next escape sequence, the bytes that it encodes, and the rest.
+/// Returns the text before the next escape sequence, the bytes that it encodes, and the rest. Without an escape
+/// sequence, returns the whole text.
 fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     let mut from = 0;
     while let Some(at) = text[from..].find("_0") {
@@ -75,11 +77,13 @@ fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     (text, Vec::new(), "")
 }
 
+/// Encodes the name of a section or key.
 fn encode_name(name: &str) -> String {
     let mut out = String::new();
     let mut buffer = [0; 4];
     for (at, c) in name.char_indices() {
-        // A `_` at an edge or beside another would be taken for a separator or for the beginning of an escape.
+        // // A `_` at an end or beside another one would be read as a separator or as the beginning of an escape
+        // sequence.
         let edge = at == 0 || at + c.len_utf8() == name.len();
         let alone = !edge && !name[..at].ends_with('_') && !name[at + 1..].starts_with(['_', '0']);
         if c.is_ascii_alphanumeric() || (c == '_' && alone) {
@@ -94,11 +98,10 @@ fn encode_name(name: &str) -> String {
     out
 }
 
-/// Checks that Forgejo reads the value of a variable unchanged, after environment-to-ini has written it to app.ini and after each
-/// re-save by Forgejo.
+/// Checks that Forgejo reads the value of a variable unchanged, after environment-to-ini has written it to app.ini and
+/// after two re-saves by Forgejo.
 ///
 /// # Errors
-///
 /// Returns the reason why the value would change.
 pub fn survives(value: &str) -> Result<(), Unrepresentable> {
     if value.contains('\0') {
@@ -124,7 +127,6 @@ pub fn survives(value: &str) -> Result<(), Unrepresentable> {
 /// Returns the variables for settings, as pairs of name and value, in the same order.
 ///
 /// # Errors
-///
 /// Returns the first key whose value would change, with the reason.
 pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String, Unrepresentable)> {
     let each = settings.iter().map(|(section, key, value)| {
@@ -139,15 +141,16 @@ pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String,
 pub enum Format {
     /// `.env` file of Docker Compose.
     Compose,
-    /// File for `docker run --env-file`: everything after `=` is the value, without quotes.
+    /// File for `docker run --env-file`: everything after `=` is the value, quotes included.
     Docker,
-    /// Script for a POSIX shell, read by `. ./file`.
+    /// Script for a POSIX shell, read by `. ./file`. Variables are not exported.
     Shell,
     /// File for systemd's `EnvironmentFile=`.
     Systemd,
 }
 
-/// Returns the line `NAME=value`, quoted as the format requires.
+/// Returns the line `NAME=value` without a line ending, quoted as the format requires. The value must not contain a
+/// line break.
 #[must_use]
 pub fn line(format: Format, name: &str, value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+:,./-_".contains(c);

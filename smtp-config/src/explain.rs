@@ -10,7 +10,7 @@ use crate::version::Version;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Result of Forgejo's start with these settings.
+/// Result of Forgejo's start with these settings. Displayed as a verb phrase whose subject is Forgejo.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Start {
@@ -39,11 +39,11 @@ pub struct ExplainedKey {
     pub section: String,
     /// Name of the key.
     pub key: String,
-    /// Effective value. `None` for a secret.
+    /// Effective value. `None` if it may contain a secret.
     pub value: Option<String>,
-    /// Source of the value: a line, or the setting from which it is derived.
+    /// Source of the value: a line, or the setting from which it is derived. Empty if the key is in no line.
     pub from: String,
-    /// Effect of the key on Forgejo.
+    /// Effect of the key on Forgejo, as a phrase.
     pub effect: &'static str,
 }
 
@@ -53,14 +53,14 @@ pub struct ExplainedKey {
 pub struct Explanation {
     /// Result of Forgejo's start.
     pub outcome: Start,
-    /// Keys that are written, followed by those that are implied.
+    /// Keys that are written, in the order of the file, followed by those that are implied if Forgejo sends mail.
     pub keys: Vec<ExplainedKey>,
 }
 
-/// Explains the sections of the mailer by what [`effective`] and [`effective_incoming`] load from them.
+/// Explains the mail sections by what [`effective`] and [`effective_incoming`] load from them.
 #[must_use]
 pub fn explain(ini: &Ini, version: Version) -> Explanation {
-    // The mailer is loaded first.
+    // // Forgejo loads the mailer first.
     let loaded = effective(ini, version);
     let outcome = match (loaded, effective_incoming(ini, version)) {
         (Err(why), _) | (Ok(_), Err(why)) => Start::Fatal(why),
@@ -90,7 +90,7 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
         for (key, value, from) in implied_values(mailer) {
             let written = keys.iter_mut().find(|row| row.section == SECTION && row.key == key);
             if let Some(row) = written {
-                // An empty value counts as none.
+                // // An empty value counts as missing.
                 if ini.value(SECTION, key).is_some_and(|held| held.is_empty()) && !value.is_empty() {
                     row.value = Some(value);
                     row.from = format!("{}, empty: {from}", row.from);
@@ -109,6 +109,7 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
     Explanation { outcome, keys }
 }
 
+/// Writes how messages are sent.
 fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let origin = match mailer.origin {
         Origin::Written => "",
@@ -128,7 +129,7 @@ fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Resul
     }
 }
 
-/// Returns the values of keys that are not written.
+/// Returns key, value and source of the settings that are implied if they are not written.
 fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'static str)> {
     let mut rows = Vec::new();
     if let EffectiveTransport::Network(protocol) = mailer.transport {
@@ -158,6 +159,7 @@ fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'stat
     rows
 }
 
+/// Returns the effect of a key.
 fn effect(section: &str, key: &str) -> &'static str {
     match (section, key) {
         (OVERRIDE_HEADER, _) => "sets the header on every message; a comma separates values",

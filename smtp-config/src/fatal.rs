@@ -9,7 +9,7 @@ use crate::secret_uri::SecretUriError;
 use crate::section::{INCOMING, SECTION};
 use thiserror::Error;
 
-/// A setting that stops Forgejo from starting. The message quotes Forgejo's log, without secrets.
+/// A setting that stops Forgejo from starting. Displayed as in Forgejo's log, without secrets.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fatal {
@@ -44,39 +44,39 @@ pub enum Fatal {
     /// The deprecated `HOST` is not a valid `host:port`.
     #[error("Invalid mailer.HOST ({0}): address {0}: {reason}", visible(.value))]
     Host {
-        /// The rejected `host:port`.
+        /// The rejected text.
         value: String,
         /// Error that Go returns.
         reason: HostPortError,
     },
-    /// `REPLY_TO_ADDRESS` is not valid.
+    /// `REPLY_TO_ADDRESS` is not valid for Forgejo.
     #[error("Invalid incoming_mail.REPLY_TO_ADDRESS ({value}): {reason}")]
     ReplyTo {
         /// The rejected address.
         value: String,
-        /// Reason that Forgejo gives.
+        /// Reason in Forgejo's log.
         reason: ReplyToError,
     },
-    /// `SENDMAIL_TIMEOUT` is not a valid duration.
+    /// `SENDMAIL_TIMEOUT` is not a valid duration (from version 17).
     #[error("Failed to parse duration for [mailer].SENDMAIL_TIMEOUT: {value:?}")]
     SendmailTimeout {
-        /// The rejected duration.
+        /// The rejected text.
         value: String,
     },
-    /// The URI of a password file is not valid. It is not printed, since it may be the password itself.
+    /// The URI of a password file is not valid. It is not included, since it may be the password itself.
     #[error("{reason} {uri_key}")]
     Uri {
         /// Name of the section.
         section: &'static str,
         /// `PASSWD_URI` or `PASSWORD_URI`.
         uri_key: &'static str,
-        /// Reason that Forgejo gives.
+        /// Reason in Forgejo's log.
         reason: SecretUriError,
     },
 }
 
 impl Fatal {
-    /// Returns the name of the section.
+    /// Returns the name of the section: `mailer` or `email.incoming`.
     #[must_use]
     pub fn section(&self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Fatal {
         }
     }
 
-    /// Returns the name of the key to correct.
+    /// Returns the name of the key to correct. `PASSWD_URI` or `PASSWORD_URI` if both passwords are set.
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ impl Fatal {
         }
     }
 
-    /// Returns the fix, without the reason.
+    /// Returns the action that corrects the setting, without the reason.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {

@@ -1,16 +1,16 @@
-//! Findings and their codes.
+//! Findings about settings, and their codes.
 
 use crate::section::SECTION;
 use std::fmt;
 
-/// Severity of a finding, in ascending order.
+/// Severity of a finding, in ascending order. Displayed in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Information; no change is needed.
+    /// Information that requires no change.
     Note,
-    /// A setting that works, but carries a risk.
+    /// A setting that works, but carries a risk, or is probably a mistake.
     Warning,
-    /// A setting that does not work, or exposes a secret.
+    /// A setting that does not work, exposes a secret, or stops Forgejo from starting.
     Error,
 }
 
@@ -37,7 +37,7 @@ macro_rules! codes {
             /// All codes, in the order of declaration.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the stable, machine-readable name.
+            /// Returns the stable, machine-readable name, such as `both-passwords`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -53,7 +53,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns a description of the kind, in one sentence.
+            /// Returns a description of the kind, as one sentence with a full stop.
             #[must_use]
             pub fn summary(self) -> &'static str {
                 match self {
@@ -122,27 +122,27 @@ codes! {
     Variable = "variable", Error, "A `${NAME}` that app.ini does not expand.";
 }
 
-/// A finding about a setting.
+/// A finding about a setting. Displayed on one line with position, severity, code, setting, problem and fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// Kind of the finding.
     pub code: Code,
-    /// Severity, which may differ from [`Code::severity`].
+    /// Severity, which may be higher than [`Code::severity`].
     pub severity: Severity,
-    /// Name of the section; empty for the whole file.
+    /// Name of the section. Empty for the whole file.
     pub section: String,
-    /// Name of the key; empty for a section or the whole file.
+    /// Name of the key. Empty for a section or the whole file.
     pub key: String,
-    /// Effective value. `None` for a secret, and if there is no value.
+    /// Effective value. `None` if it may contain a secret, and if there is no value.
     pub value: Option<String>,
-    /// Line number, from 1. `None` if the finding is about no line.
+    /// Number of the line with the last assignment of the key, or with the header, from 1. `None` if there is neither.
     pub line: Option<u32>,
-    /// Column of the key in characters, from 1. `None` if there is no line.
+    /// Column of the key in characters, from 1; 1 for a header. `None` if there is no line.
     pub column: Option<u32>,
     /// Description of the problem and its effect. Contains no secret.
     pub problem: String,
-    /// Fix for the user; empty if no change is needed.
+    /// Action that resolves the finding, as an imperative phrase. Empty if no change is needed.
     pub fix: String,
 }
 

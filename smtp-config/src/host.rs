@@ -2,31 +2,31 @@
 
 use thiserror::Error;
 
-/// Error of Go's `net.SplitHostPort`.
+/// Error of Go's `net.SplitHostPort`. Displayed as Go's error.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostPortError {
-    /// `[` without a matching `]`.
+    /// A `[` has no matching `]`.
     #[error("missing ']' in address")]
     MissingBracket,
-    /// No colon before a port. Forgejo then uses the whole text as host.
+    /// There is no colon before a port. Forgejo then uses the whole text as host.
     #[error("missing port in address")]
     MissingPort,
-    /// Several colons outside of brackets, as in an IPv6 address or a URL.
+    /// Several colons are outside of brackets, as in an IPv6 address or a URL.
     #[error("too many colons in address")]
     TooManyColons,
-    /// `]` in an unexpected place.
+    /// A `]` is in an unexpected position.
     #[error("unexpected ']' in address")]
     UnexpectedClose,
-    /// `[` in an unexpected place.
+    /// A `[` is in an unexpected position.
     #[error("unexpected '[' in address")]
     UnexpectedOpen,
 }
 
-/// Splits `host:port` as Go's `net.SplitHostPort` does. Brackets around the host are removed. The port is not parsed.
+/// Splits `host:port` as Go's `net.SplitHostPort` does, at the last colon. Brackets around the host are removed. The
+/// port is not parsed and may be empty, as may the host.
 ///
 /// # Errors
-///
 /// Returns the error that Go returns.
 pub fn split_host_port(text: &str) -> Result<(&str, &str), HostPortError> {
     let colon = text.rfind(':').ok_or(HostPortError::MissingPort)?;
@@ -55,13 +55,13 @@ pub fn split_host_port(text: &str) -> Result<(&str, &str), HostPortError> {
     Ok((host, &text[colon + 1..]))
 }
 
-/// Returns `true` if the host is `localhost` or a loopback address.
+/// Returns `true` if the host is `localhost`, in any case, or a loopback address.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     loopback || host.eq_ignore_ascii_case("localhost")
 }
 
-/// Returns the fault of a server name or address, with the fix. `None` if it has none.
+/// Returns the fault of a server name or address, with the fix. `None` if it has none. An empty host is no fault here.
 pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
     let brackets = host.contains(['[', ']']);
     if host.contains(['/', '\\']) {

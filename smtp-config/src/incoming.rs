@@ -5,13 +5,13 @@ use secrecy::SecretString;
 /// Settings of incoming mail. `Debug` does not print the password.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// Address for replies by mail, with one `%{token}` before the `@`.
+    /// Address for replies by mail, with one `%{token}` before the `@`, and without a display name.
     pub reply_to: String,
     /// Host name or address of the IMAP server.
     pub host: String,
-    /// Port. `None` selects 993 with TLS and 143 without.
+    /// TCP port. `None` selects 993 with TLS and 143 without.
     pub port: Option<u16>,
-    /// Whether implicit TLS is used. STARTTLS is not available.
+    /// Whether implicit TLS is used. Forgejo does not support STARTTLS here.
     pub tls: bool,
     /// User name of the mailbox.
     pub username: String,
@@ -21,12 +21,13 @@ pub struct Incoming {
     pub mailbox: Option<String>,
     /// Whether handled messages are deleted.
     pub delete_handled: bool,
-    /// Maximum size of a message that is read, in bytes. `None` selects Forgejo's default.
+    /// Maximum size of a message that is read, in bytes. `None` selects Forgejo's default of 10,485,760.
     pub maximum_size: Option<u32>,
 }
 
 impl Incoming {
-    /// Creates settings that read `INBOX` with implicit TLS and delete handled messages. There is no password.
+    /// Creates settings that read `INBOX` with implicit TLS and delete handled messages. There is no password. Nothing
+    /// is validated; see [`crate::Mailer::faults`].
     #[must_use]
     pub fn new(reply_to: &str, host: &str, username: &str) -> Self {
         Self {
@@ -42,8 +43,8 @@ impl Incoming {
         }
     }
 
-    /// Returns the keys of `[email.incoming]` with their values, without the password. The port is always included, since Forgejo
-    /// before 8 does not infer it.
+    /// Returns the keys of `[email.incoming]` with their values, in the order in which they are written, without the
+    /// password. The port is always included, since Forgejo before 8 does not infer it.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let port = self.port.unwrap_or(if self.tls { 993 } else { 143 });

@@ -16,20 +16,21 @@ use crate::version::Version;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-/// An SMTP server.
+/// An SMTP server, reached over TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Host name, against which its certificate is verified, or IP address.
+    /// Host name, for which its certificate is verified, or IP address.
     pub host: String,
     /// TCP port. 0 is not valid.
     pub port: u16,
-    /// Protocol. `None` selects the one that the provider documents for the port, or else the one that Forgejo infers from it.
+    /// Protocol. `None` selects the one that the provider documents for the port, or else the one that Forgejo infers
+    /// from it.
     pub protocol: Option<Protocol>,
 }
 
 impl Server {
-    /// Returns the protocol that is used: the one that is set, the one that the provider documents for the port, or the one that
-    /// Forgejo infers from it.
+    /// Returns the protocol that is used: the one that is set, or else the one that the provider documents for the
+    /// port, or else the one that Forgejo infers from it.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         let known = || Preset::of_host(&self.host).and_then(|preset| preset.protocol_at(self.port));
@@ -46,46 +47,48 @@ pub enum Transport {
     Sendmail {
         /// Absolute path of the program, or a name that is looked up in `PATH`.
         path: String,
-        /// Arguments before the recipients. `--` is appended to them.
+        /// Arguments before the recipients, without quotes. `--` is appended to them.
         args: Vec<String>,
     },
-    /// SMTP over the Unix-domain socket at this absolute path.
+    /// SMTP over the Unix-domain socket at this absolute path, without TLS.
     Unix(String),
 }
 
-/// Settings of outgoing and incoming mail. [`Mailer::new`] uses Mailjet with implicit TLS, [`Mailer::server`] another server.
+/// Settings of outgoing and incoming mail. [`Mailer::new`] uses Mailjet with implicit TLS, [`Mailer::server`] another
+/// server. `Debug` does not print passwords.
 #[derive(Clone, Debug)]
 pub struct Mailer {
-    /// The sender: `Name <local@domain>`.
+    /// From mailbox: `Name <local@domain>` or `local@domain`. Quotes around the name are added where necessary.
     pub from: String,
     /// Transport over which messages are sent.
     pub transport: Transport,
     /// User name for SMTP AUTH. `None` disables authentication.
     pub user: Option<String>,
-    /// Password for SMTP AUTH. [`Mailer::settings`] omits it, and `Debug` does not print it.
+    /// Password for SMTP AUTH. [`Mailer::settings`] omits it.
     pub password: Option<SecretString>,
-    /// Envelope sender (RFC 5321), if it differs from the From address. `<>` is the null reverse-path.
+    /// Envelope sender (RFC 5321). `<>` is the null reverse-path. `None` selects the address of `from`.
     pub envelope_from: Option<String>,
-    /// Text that is put before every subject, followed by a space.
+    /// Text that is put before every subject, followed by a space. `None` for none.
     pub subject_prefix: Option<String>,
     /// Host name for EHLO. `None` selects that of the machine that runs Forgejo.
     pub helo: Option<String>,
     /// Whether messages have no HTML part. Default: `false`.
     pub plain_text: bool,
-    /// Header names and values that are set on every message. Read by Forgejo from 8 on. A comma separates several values.
+    /// Header names and values that are set on every message. Read by Forgejo from version 8. A comma separates several
+    /// values.
     pub headers: Vec<(String, String)>,
     /// Settings of incoming mail. `None` disables it.
     pub incoming: Option<Incoming>,
 }
 
-/// Error of validating a setting.
+/// Error of validating a setting. Displayed with the setting, the reason and the fix.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MailerError {
     /// The address is not valid for Go's `net/mail`, so that Forgejo would not start.
     #[error("{key}: {value}: {reason}, and Forgejo would not start: write Name <local@domain>")]
     Address {
-        /// `from` or `envelope_from`.
+        /// Name of the setting: `from` or `envelope_from`.
         key: &'static str,
         /// The rejected address.
         value: String,
@@ -100,22 +103,22 @@ pub enum MailerError {
         "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
     )]
     Header(String),
-    /// The host name or address is malformed.
+    /// The host name or address is empty or malformed.
     #[error("{key}: {value}: {fault}: {fix}")]
     Host {
-        /// `host` or `incoming.host`.
+        /// Name of the setting: `host` or `incoming.host`.
         key: &'static str,
         /// The rejected host.
         value: String,
         /// Description of the fault.
         fault: &'static str,
-        /// Fix for the user.
+        /// Action that corrects it.
         fix: &'static str,
     },
     /// A path that must be absolute is relative.
     #[error("{key}: {value}: not an absolute path: begin it with /")]
     Path {
-        /// The name of the setting.
+        /// Name of the setting: `socket` or `sendmail`.
         key: &'static str,
         /// The relative path.
         value: String,
@@ -129,9 +132,9 @@ pub enum MailerError {
     /// The configured version of Forgejo does not read a setting.
     #[error("{key}: not read before Forgejo {since}: remove it")]
     Version {
-        /// The name of the setting.
+        /// Name of the setting.
         key: &'static str,
-        /// The first version that reads it.
+        /// First version that reads it.
         since: u32,
     },
 }
@@ -151,7 +154,7 @@ impl MailerError {
     }
 }
 
-/// A password, with the route by which Forgejo receives it.
+/// A password, with the route by which Forgejo receives it. `Debug` does not print the password.
 #[derive(Clone, Copy, Debug)]
 pub struct Credential<'a> {
     /// The password in clear text.
@@ -161,13 +164,15 @@ pub struct Credential<'a> {
 }
 
 impl Mailer {
-    /// Creates settings for Mailjet with implicit TLS. `from` is the From mailbox.
+    /// Creates settings for Mailjet with implicit TLS. `from` is the From mailbox. There are no credentials, and
+    /// nothing is validated.
     #[must_use]
     pub fn new(from: &str) -> Self {
         Self::server(from, "in-v3.mailjet.com", 465)
     }
 
-    /// Creates settings for this server. The protocol is selected by the port.
+    /// Creates settings for this server. The protocol is determined by host and port. There are no credentials, and
+    /// nothing is validated.
     #[must_use]
     pub fn server(from: &str, host: &str, port: u16) -> Self {
         Self {
@@ -191,17 +196,16 @@ impl Mailer {
         Some((server.protocol(), server.protocol.is_none()))
     }
 
-    /// Checks that a version of Forgejo starts with these settings and supports all of them.
+    /// Checks that a version of Forgejo starts with these settings and supports all of them. Passwords are not checked.
     ///
     /// # Errors
-    ///
     /// Returns the first error of [`faults`](Self::faults).
     pub fn validate(&self, version: Version) -> Result<(), MailerError> {
         self.faults(version).into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Returns an error for every setting that a version of Forgejo does not support or does not start with. Empty if the settings
-    /// are valid.
+    /// Returns an error for every setting that a version of Forgejo does not support or does not start with. Empty if
+    /// the settings are valid.
     #[must_use]
     pub fn faults(&self, version: Version) -> Vec<MailerError> {
         let mut faults = Vec::new();
@@ -220,7 +224,7 @@ impl Mailer {
                 faults.extend((*port == 0).then_some(MailerError::Port));
             }
             Transport::Unix(path) => faults.extend(absolute("socket", path).err()),
-            // A name without a slash is looked up, as a shell does.
+            // // A name without a slash is looked up in `PATH`.
             Transport::Sendmail { path, args } => {
                 if path.is_empty() || path.contains('/') {
                     faults.extend(absolute("sendmail", path).err());
@@ -246,7 +250,7 @@ impl Mailer {
         faults
     }
 
-    /// Returns the From mailbox, with its display name quoted where a release of Go requires it.
+    /// Returns the From mailbox, with its display name quoted if a release of Go requires it.
     fn written_from(&self) -> String {
         let refused = AddressRules::ALL.iter().any(|rules| parse_address(&self.from, *rules).is_err());
         let quoted = refused.then(|| with_quoted_name(&self.from)).flatten();
@@ -266,7 +270,7 @@ impl Mailer {
                 ]);
             }
             Transport::Sendmail { path, args } => {
-                // With `--` at the end no recipient can be taken for an option, whatever the version.
+                // // With `--` at the end no recipient can be parsed as an option, in any version.
                 let args: Vec<String> =
                     args.iter().map(|arg| shell_quoted(arg)).chain(["--".to_owned()]).collect();
                 settings.extend([
@@ -297,11 +301,11 @@ impl Mailer {
         own.chain(headers).chain(incoming).collect()
     }
 
-    /// Returns the changes that make app.ini contain exactly these settings.
+    /// Returns the changes that make the mail sections of app.ini contain exactly these settings.
     ///
-    /// Deprecated and alias keys are removed, as are optional keys that are not set here. A password that is not given is kept only
-    /// if host and user are unchanged. Keys of the old server, such as client certificates, are removed with it. `version` is the
-    /// one whose rules apply to `old`.
+    /// Deprecated and alias keys are removed, as are optional keys that are not set here. A password that is not given
+    /// is kept only if host and user are unchanged. Keys of the old server, such as client certificates, are removed
+    /// with it. `version` is the one whose rules apply to `old`.
     #[must_use]
     pub fn changes(
         &self,
@@ -340,6 +344,7 @@ impl Mailer {
         changes
     }
 
+    /// Returns `true` if app.ini already uses the same server or socket.
     fn is_same_host(&self, old: &Ini, version: Version) -> bool {
         let Ok(Some(held)) = effective(old, version) else {
             let host = old.value(SECTION, "SMTP_ADDR").unwrap_or_default();
@@ -385,7 +390,7 @@ const OF_THE_SERVER: &[&str] = &[
     "USE_CLIENT_CERT",
 ];
 
-/// Keys of `[email.incoming]` that are removed when incoming mail is disabled.
+/// Keys of `[email.incoming]` that are removed if incoming mail is disabled.
 const OF_INCOMING: &[&str] = &[
     "DELETE_HANDLED_MESSAGE",
     "ENABLED",
@@ -398,9 +403,10 @@ const OF_INCOMING: &[&str] = &[
     "USE_TLS",
 ];
 
+/// Optional keys of `[email.incoming]`, which are removed unless they are set.
 const MAILBOX_OPTIONS: &[&str] = &["MAILBOX", "MAXIMUM_MESSAGE_SIZE"];
 
-/// Adds the changes of a password. One that is not given is kept only if `stays`.
+/// Appends the changes of a password. One that is not given is kept only if `stays`.
 fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential<'_>>, stays: bool) {
     let (key, uri_key, others) = if section == SECTION {
         ("PASSWD", "PASSWD_URI", ["PASSWORD", "PASSWORD_URI"])
@@ -427,6 +433,10 @@ fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential
     }
 }
 
+/// Checks a host name or address.
+///
+/// # Errors
+/// Returns [`MailerError::Host`] if it is empty or malformed.
 fn host_name(key: &'static str, host: &str) -> Result<(), MailerError> {
     let fault = if host.is_empty() { Some(("empty", "write the server's name")) } else { host_fault(host) };
     match fault {
@@ -435,6 +445,10 @@ fn host_name(key: &'static str, host: &str) -> Result<(), MailerError> {
     }
 }
 
+/// Checks that a path is absolute.
+///
+/// # Errors
+/// Returns [`MailerError::Path`] if it is not.
 fn absolute(key: &'static str, path: &str) -> Result<(), MailerError> {
     if path.starts_with('/') { Ok(()) } else { Err(MailerError::Path { key, value: path.to_owned() }) }
 }

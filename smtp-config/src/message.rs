@@ -6,13 +6,13 @@ use std::fmt::Write;
 /// A message to be rendered. Time and domain are arguments, so that the result is deterministic.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
-    /// Address of the recipient.
+    /// Address of the recipient, without a display name.
     pub to: &'a str,
     /// Subject, without the prefix.
     pub subject: &'a str,
-    /// Text of the plain-text part.
+    /// Text of the plain-text part. Lines may end in LF or CRLF.
     pub text: &'a str,
-    /// HTML part. It is omitted if the mailer sends plain text only.
+    /// HTML part. `None` for a message without one. Omitted if the mailer sends plain text only.
     pub html: Option<&'a str>,
     /// Value of the Date header (RFC 5322 §3.3), as [`date`] returns it.
     pub date: &'a str,
@@ -23,12 +23,13 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Renders the message with CRLF line endings, without dot-stuffing.
+    /// Renders the message with CRLF line endings, without dot-stuffing; see [`smtp_data`]. Headers of the mailer
+    /// replace others of exactly the same name.
     #[must_use]
     pub fn render(&self, mailer: &EffectiveMailer) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();
         let mut set = |name: &str, value: Vec<String>| {
-            // Go's header names are compared as they are written.
+            // // Forgejo compares header names case-sensitively.
             match headers.iter_mut().find(|(held, _)| held == name) {
                 Some((_, held)) => *held = value,
                 None => headers.push((name.to_owned(), value)),
@@ -75,6 +76,7 @@ impl Message<'_> {
         out
     }
 
+    /// Returns the Message-ID, from the time and a hash of recipient, subject and body.
     fn id(&self) -> String {
         let body = self.html.unwrap_or(self.text);
         let hashed: Vec<u8> = [self.to, self.subject, body].concat().into_bytes();
@@ -89,6 +91,7 @@ fn fnv(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3_u64) ^ u64::from(*byte))
 }
 
+/// Appends the headers and the content of a part.
 fn part(out: &mut String, kind: &str, text: &str) {
     let _ = write!(
         out,
@@ -97,6 +100,7 @@ fn part(out: &mut String, kind: &str, text: &str) {
     );
 }
 
+/// Returns the From header, with the name quoted or encoded where necessary.
 fn sender(name: &str, address: &str) -> String {
     if name.is_empty() {
         return address.to_owned();
@@ -113,7 +117,8 @@ fn sender(name: &str, address: &str) -> String {
     format!("{quoted} <{address}>")
 }
 
-/// Encodes header text (RFC 2047): unchanged if it is visible ASCII, or else as encoded words of at most 75 characters.
+/// Encodes header text (RFC 2047): unchanged if it is visible ASCII and spaces, or else as encoded words of at most 75
+/// characters, one on each line.
 fn encoded_words(text: &str) -> String {
     if text.chars().all(|c| (' '..='~').contains(&c)) && !text.contains("=?") {
         return text.to_owned();
@@ -137,7 +142,7 @@ fn encoded_words(text: &str) -> String {
     words.join("\r\n ")
 }
 
-/// Encodes text as quoted-printable (RFC 2045 §6.7), with lines of at most 76 characters.
+/// Encodes text as quoted-printable (RFC 2045 §6.7), with lines of at most 76 characters, which end in CRLF.
 fn quoted_printable(text: &str) -> String {
     let mut out = String::new();
     let text = text.replace("\r\n", "\n");
@@ -165,7 +170,8 @@ fn quoted_printable(text: &str) -> String {
     out
 }
 
-/// Returns the data that follows DATA: the message with dot-stuffing (RFC 5321 §4.5.2), and the final line with a single dot.
+/// Returns the data that follows DATA: the message with dot-stuffing (RFC 5321 §4.5.2), and the final line with a
+/// single dot. Lines of `message` must end in CRLF.
 #[must_use]
 pub fn smtp_data(message: &str) -> String {
     let mut out = String::new();
@@ -177,12 +183,12 @@ pub fn smtp_data(message: &str) -> String {
     out
 }
 
-/// Formats seconds since 1970-01-01 UTC as a date and time of RFC 5322, in UTC.
+/// Formats seconds since 1970-01-01 UTC as a date and time of RFC 5322, in UTC (`+0000`).
 #[must_use]
 pub fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    // Years of the Gregorian calendar that begin in March, so that the leap day is the last of a year.
+    // // Years of the Gregorian calendar are assumed to begin in March, so that the leap day is the last day of a year.
     let shifted = days + 719_468;
     let (era, day) = (shifted / 146_097, shifted % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

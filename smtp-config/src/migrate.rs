@@ -1,4 +1,4 @@
-//! Changes that prepare `[mailer]` and `[email.incoming]` for a later version of Forgejo.
+//! Changes that prepare `[mailer]` for a later version of Forgejo.
 
 use crate::address::with_quoted_name;
 use crate::duration::is_duration;
@@ -12,17 +12,17 @@ use crate::version::Version;
 /// A change of app.ini, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
-    /// The change of the file.
+    /// The change of the file, for [`crate::edit`].
     pub change: Change,
-    /// The reason for the change.
+    /// Reason for the change, as a phrase.
     pub reason: &'static str,
 }
 
-/// Returns the changes after which the settings have the same meaning and use no deprecated key. Empty if outgoing mail is
-/// disabled. Settings that stop version `to` from starting are corrected where their meaning is clear.
+/// Returns the changes after which the settings have the same meaning and no deprecated key is used. Empty if outgoing
+/// mail is disabled. Settings that stop version `to` from starting are corrected where their meaning is clear: an
+/// unquoted display name, and a `SENDMAIL_TIMEOUT` that is not a duration.
 ///
 /// # Errors
-///
 /// Returns a setting that stops version `from` from starting.
 pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, Fatal> {
     let mut work = Migrator { ini, done: Vec::new() };
@@ -83,16 +83,18 @@ pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, 
     Ok(work.done)
 }
 
+/// Changes so far, of one file.
 struct Migrator<'i> {
     ini: &'i Ini,
     done: Vec<Migration>,
 }
 
 impl Migrator<'_> {
-    /// Quotes the display name of a From mailbox that either version rejects. Returns the corrected file. `None` if both accept it.
+    /// Quotes the display name of a From mailbox that either version rejects. Returns the corrected file. `None` if
+    /// both accept it.
     ///
     /// # Errors
-    /// Quoting does not make the mailbox valid.
+    /// Returns [`Fatal::From`] if quoting does not make the mailbox valid, or it comes from `USER`.
     fn sender(&mut self, from: Version, to: Version) -> Result<Option<Ini>, Fatal> {
         for version in [from, to] {
             let Err(Fatal::From { value, reason, by_user }) = effective(self.ini, version) else { continue };
@@ -107,13 +109,14 @@ impl Migrator<'_> {
         Ok(None)
     }
 
+    /// Sets a key of `[mailer]` that has another value.
     fn set(&mut self, key: &str, value: &str, reason: &'static str) {
         if self.ini.value(SECTION, key).as_deref() != Some(value) {
             self.done.push(Migration { change: Change::set(SECTION, key, value), reason });
         }
     }
 
-    /// Removes a key. Returns whether it existed.
+    /// Removes a key of `[mailer]`. Returns `true` if it existed.
     fn remove(&mut self, key: &str, reason: &'static str) -> bool {
         let there = self.ini.section(SECTION).is_some_and(|section| section.key(key).is_some());
         if there {

@@ -1,15 +1,14 @@
-//! `services.forgejo` of NixOS. Its `settings` are in the world-readable store; its `secrets` are files that systemd
-//! passes on and environment-to-ini writes into app.ini.
+//! The options `services.forgejo` of NixOS. Its `settings` are in the world-readable store; its `secrets` are files
+//! that systemd passes on and environment-to-ini writes to app.ini.
 
 use crate::ini::{Unrepresentable, quote};
 use crate::section::Setting;
 use std::fmt::Write;
 
-/// Returns the options `services.forgejo` as a Nix expression. `secrets` are triples of section, key and path of a file. Values are
-/// quoted for go-ini, since NixOS writes them unchanged.
+/// Returns the options `services.forgejo` as a Nix expression. `secrets` are triples of section, key and path of a
+/// file. Values are quoted for go-ini, since NixOS writes them unchanged.
 ///
 /// # Errors
-///
 /// Returns the first key whose value cannot be represented, with the reason.
 pub fn nixos(
     settings: &[Setting],
@@ -37,7 +36,7 @@ pub fn nixos(
     Ok(out)
 }
 
-/// Returns a Nix string literal.
+/// Returns a Nix string literal in double quotes.
 #[must_use]
 fn string(text: &str) -> String {
     let mut out = String::from("\"");
@@ -56,14 +55,17 @@ fn string(text: &str) -> String {
     out
 }
 
+/// Returns an attribute name, quoted unless it is an identifier.
 fn name(text: &str) -> String {
+    /// Keywords of Nix, which are not valid identifiers.
     const KEYWORDS: [&str; 9] = ["assert", "else", "if", "in", "inherit", "let", "rec", "then", "with"];
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_-'".contains(c));
     if begins && plain && !KEYWORDS.contains(&text) { text.to_owned() } else { string(text) }
 }
 
-/// Returns booleans and integers as Nix literals of their type, so that other modules can compare them.
+/// Returns a value as a Nix expression: booleans and integers below 10⁹ as literals of their type, so that other
+/// modules can compare them, everything else as a string.
 fn value(text: &str) -> String {
     let number = text.len() < 10 && !text.starts_with('0') && text.parse::<u32>().is_ok();
     if matches!(text, "true" | "false") || number { text.to_owned() } else { string(text) }

@@ -7,28 +7,29 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Preset {
-    /// Unique name of the preset.
+    /// Unique name of the preset, such as `mailjet`.
     pub name: &'static str,
     /// Host name. It contains `REGION` for a provider with one server per region, and is empty for a self-hosted
     /// server.
     pub host: &'static str,
-    /// Ports with their protocols, the preferred one first.
+    /// Documented ports with their protocols, the preferred one first.
     pub ports: &'static [(u16, Protocol)],
     /// Human-readable description of the user name.
     pub user: &'static str,
-    /// User name, if it is the same for all customers.
+    /// User name, if it is the same for all customers. `None` otherwise.
     pub fixed_user: Option<&'static str>,
     /// Whether the From address must be the user name or one of its aliases.
     pub sender_is_user: bool,
     /// Human-readable description of the password.
     pub password: &'static str,
-    /// Reason why password authentication fails, if the provider requires a method that Forgejo lacks.
+    /// Reason why password authentication fails, if the provider requires a method that Forgejo lacks. `None`
+    /// otherwise.
     pub no_password_login: Option<&'static str>,
-    /// Domain to be included in the SPF record of the sender's domain, if the provider requires it.
+    /// Domain to be included in the SPF record of the sender's domain. `None` if the provider does not require it.
     pub spf: Option<&'static str>,
     /// Whether the provider replaces the envelope sender by its own, so that SPF is checked for its domain.
     pub own_return_path: bool,
-    /// DKIM selectors, if they are the same for all customers.
+    /// DKIM selectors, if they are the same for all customers. Empty otherwise.
     pub dkim: &'static [&'static str],
 }
 
@@ -42,16 +43,20 @@ pub enum PresetError {
     /// The server is self-hosted, so that the preset has no host; the preset's name.
     #[error("{0} is a server of your own: give its host")]
     Host(&'static str),
-    /// The region contains characters other than lowercase letters, digits and `-`.
+    /// The region is empty or contains characters other than lower-case letters, digits and `-`.
     #[error("not a valid region: expected lower case letters, digits and -")]
     RegionName,
 }
 
+/// Implicit TLS, under a short name for the table.
 const TLS: Protocol = Protocol::Smtps;
+/// STARTTLS, under a short name for the table.
 const STARTTLS: Protocol = Protocol::StartTls;
+/// Reason why password authentication fails at Microsoft's servers.
 const NO_BASIC_AUTHENTICATION: &str =
     "Microsoft retires passwords (basic authentication) for SMTP in favour of OAuth, which Forgejo lacks";
 
+/// Creates a preset whose user name is the address, without any special property.
 const fn preset(name: &'static str, host: &'static str, ports: &'static [(u16, Protocol)]) -> Preset {
     Preset {
         name,
@@ -192,13 +197,13 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl Preset {
-    /// Returns the preset with this name, if any.
+    /// Returns the preset with exactly this name. `None` if there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Returns the preset to which a host name belongs, ignoring case. `None` for other hosts.
+    /// Returns the preset to which a host name belongs, in any case and region. `None` for other hosts.
     #[must_use]
     pub fn of_host(host: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| match preset.host.split_once("REGION") {
@@ -219,7 +224,6 @@ impl Preset {
     /// Returns the host name. `region` is ignored unless the provider has one server per region.
     ///
     /// # Errors
-    ///
     /// Returns a [`PresetError`] if the region is missing or not valid, or the server is self-hosted.
     pub fn host(&self, region: Option<&str>) -> Result<String, PresetError> {
         if self.host.is_empty() {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// Protocol of the connection to an SMTP server.
+/// Protocol of the connection to an SMTP server. Displayed as the value of `PROTOCOL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// SMTP without TLS.
+    /// `smtp`: SMTP without TLS.
     Smtp,
-    /// SMTP with implicit TLS (RFC 8314).
+    /// `smtps`: SMTP with implicit TLS (RFC 8314).
     Smtps,
-    /// SMTP with STARTTLS (RFC 3207).
+    /// `smtp+starttls`: SMTP with STARTTLS (RFC 3207). Forgejo continues without TLS if the server does not offer it.
     StartTls,
 }
 
@@ -25,7 +25,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the port that Forgejo infers from the protocol.
+    /// Returns the port that Forgejo infers from the protocol: 25, 465 or 587.
     #[must_use]
     pub fn port(self) -> u16 {
         match self {

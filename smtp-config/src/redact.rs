@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// Returns `true` if a key of any section contains a secret, by its name.
+/// Returns `true` if a key of any section contains a secret, by its name in any case. Keys that end in `_URI` or
+/// `_FILE` do not count.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_uppercase();
@@ -10,8 +11,8 @@ pub fn is_secret_key(key: &str) -> bool {
     words.iter().any(|word| key.contains(word)) && !key.ends_with("_URI") && !key.ends_with("_FILE")
 }
 
-/// Returns `true` if a value contains credentials, whatever its key: `user:password@` in a URL or connection string, or
-/// `password=`.
+/// Returns `true` if a value contains credentials, whatever its key: `user:password@` in a URL or connection string, a
+/// user or token in a URL, or an assignment such as `password=`.
 #[must_use]
 pub fn carries_credentials(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
@@ -21,7 +22,7 @@ pub fn carries_credentials(value: &str) -> bool {
     value.split([' ', '\t', '\n', ',', '"', '\'']).any(|word| {
         let Some((before, _)) = word.rsplit_once('@') else { return false };
         let user = before.rsplit_once("://").map_or(before, |(_, user)| user);
-        // A token alone may stand before the @ of a URL, as may user:password of anything.
+        // // A URL may have a token alone before the `@`, any other text `user:password`.
         without_addresses(user).contains(':') || before.contains("://")
     })
 }
@@ -41,7 +42,7 @@ fn without_addresses(text: &str) -> String {
     out + rest
 }
 
-/// Returns the value if it may be displayed next to its key, or `None` if it may contain a secret.
+/// Returns the value if it may be displayed next to its key. `None` if it may contain a secret.
 #[must_use]
 pub fn visible_value<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     let misused =

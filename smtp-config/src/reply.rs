@@ -12,7 +12,7 @@ const MAX_LINES: usize = 256;
 pub struct Reply {
     /// Reply code, from 100 to 599.
     pub code: u16,
-    /// Text of each line without the code, at least one line.
+    /// Text of each line, without code and separator; never empty.
     pub lines: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// A line does not begin with a valid reply code.
+    /// A line does not begin with a reply code from 100 to 599 that a space, a hyphen or the end of the line follows.
     #[error("a line without a reply code: not an SMTP server, or one that expects TLS here")]
     Code,
     /// The lines of a reply have different codes.
@@ -35,14 +35,13 @@ pub enum ReplyError {
 /// incomplete.
 ///
 /// # Errors
-///
 /// Returns a [`ReplyError`] as soon as the bytes cannot become a valid reply.
 pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
     let (mut at, mut code, mut lines) = (0, None, Vec::new());
     loop {
         let rest = &bytes[at..];
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-            // What cannot become a code is refused at once, so that nobody waits for the end of a TLS record.
+            // // Bytes that cannot become a code are rejected at once, so that a TLS record is not awaited to its end.
             let wrong = rest.iter().take(3).any(|byte| !byte.is_ascii_digit());
             return match () {
                 () if wrong => Err(ReplyError::Code),
@@ -79,7 +78,7 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
 }
 
 impl Reply {
-    /// Returns `true` if the reply code begins with this digit.
+    /// Returns `true` if the reply code begins with this digit, from 1 to 5.
     #[must_use]
     pub fn is(&self, class: u16) -> bool {
         self.code / 100 == class
@@ -93,8 +92,8 @@ impl Reply {
         format!("{} {}", self.code, text.trim())
     }
 
-    /// Returns the parameters of an EHLO keyword, or `None` if the reply lacks it. As in Go, the keyword is
-    /// case-sensitive and the first line is skipped. If it occurs several times, the last applies.
+    /// Returns the parameters of an EHLO keyword, empty if it has none. `None` if the reply lacks it. As in Go, the
+    /// keyword is case-sensitive and the first line is skipped. If it occurs several times, the last applies.
     #[must_use]
     pub fn extension(&self, keyword: &str) -> Option<&str> {
         self.lines.iter().skip(1).rev().find_map(|line| {

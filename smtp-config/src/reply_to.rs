@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Placeholder in the address for the token of a conversation.
 pub const TOKEN: &str = "%{token}";
 
-/// Reason why Forgejo rejects `REPLY_TO_ADDRESS`, in the words of its log.
+/// Reason why Forgejo rejects `REPLY_TO_ADDRESS`. Displayed as in its log.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyToError {
@@ -16,7 +16,7 @@ pub enum ReplyToError {
     /// The address has a display name.
     #[error("name must not be set")]
     Name,
-    /// The placeholder is missing, or stands after the `@`.
+    /// The placeholder is missing, or after the `@`.
     #[error("%{{token}} must appear in the user part of the address (before the @)")]
     NoToken,
     /// The placeholder occurs more than once.
@@ -24,11 +24,10 @@ pub enum ReplyToError {
     ManyTokens,
 }
 
-/// Checks an address for `REPLY_TO_ADDRESS`: it must contain `%{token}` exactly once, before the `@`, and no display
-/// name.
+/// Checks an address for `REPLY_TO_ADDRESS`: it must contain `%{token}` exactly once, before the `@`, and have no
+/// display name.
 ///
 /// # Errors
-///
 /// Returns the reason why Forgejo does not start.
 pub fn reply_to(address: &str, rules: AddressRules) -> Result<(), ReplyToError> {
     let parsed = parse_address(address, rules).map_err(ReplyToError::Address)?;

@@ -12,8 +12,8 @@ pub enum Route {
     Uri(String),
     /// `PASSWD` in app.ini.
     AppIni,
-    /// An environment variable with suffix `__FILE` that contains this path. environment-to-ini writes the password to app.ini
-    /// before Forgejo starts, in containers or by `services.forgejo.secrets` of NixOS.
+    /// An environment variable with the suffix `__FILE` that contains this path. environment-to-ini writes the password
+    /// to app.ini before Forgejo starts, in containers or by `services.forgejo.secrets` of NixOS.
     EnvironmentFile(String),
 }
 
@@ -21,16 +21,17 @@ pub enum Route {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The version does not support `PASSWD_URI`.
+    /// The version does not read `PASSWD_URI`.
     #[error("PASSWD_URI is read from Forgejo 13 on")]
     Version,
     /// No path of a file with the password is given.
     #[error("PASSWD_URI needs a password in a file")]
     NoFile,
-    /// The path contains characters that Go would encode, or is not absolute.
+    /// The path is not absolute, begins with `//`, or contains characters other than ASCII letters, digits, and `. _ /
+    /// -`.
     #[error("PASSWD_URI needs an absolute path of letters, digits, and . _ / - only")]
     Path,
-    /// The password begins or ends with white space, which Forgejo trims.
+    /// The password begins or ends with white space, which Forgejo removes.
     #[error("the content of PASSWD_URI loses the white space around it")]
     Trimmed,
     /// The password cannot be represented in app.ini.
@@ -38,7 +39,7 @@ pub enum RouteError {
     Value(#[from] Unrepresentable),
 }
 
-/// Returns `true` if a path is absolute and the same after Go has decoded it.
+/// Returns `true` if a path is absolute and the same after Go has decoded it as part of a URI.
 pub(crate) fn safe_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
@@ -48,7 +49,6 @@ pub(crate) fn safe_path(path: &str) -> bool {
 /// Returns the route by `PASSWD_URI`. `file` is the absolute path of the file that contains the password.
 ///
 /// # Errors
-///
 /// Returns the reason why the route is not possible.
 pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> Result<Route, RouteError> {
     let (value, file) = (password.expose_secret(), file.ok_or(RouteError::NoFile)?);
@@ -70,19 +70,18 @@ pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> 
 /// Returns the route by `PASSWD` in app.ini.
 ///
 /// # Errors
-///
-/// Returns the reason why the route is not possible.
+/// Returns [`RouteError::Value`] if the password cannot be represented in app.ini.
 pub fn by_app_ini(password: &SecretString) -> Result<Route, RouteError> {
     quote(password.expose_secret())?;
     Ok(Route::AppIni)
 }
 
-/// Returns the route by an environment variable with suffix `__FILE`. The file must contain the password and at most one line
-/// ending.
+/// Returns the route by an environment variable with the suffix `__FILE`. The file must contain the password and at
+/// most one line ending. The path is not checked.
 ///
 /// # Errors
-///
-/// Returns the reason why the route is not possible.
+/// Returns [`RouteError::NoFile`] without a path, and [`RouteError::Value`] if the password would not be read
+/// unchanged.
 pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Result<Route, RouteError> {
     let file = file.ok_or(RouteError::NoFile)?;
     crate::environment::survives(password.expose_secret())?;
@@ -92,7 +91,6 @@ pub fn by_environment_file(password: &SecretString, file: Option<&str>) -> Resul
 /// Returns the route by `PASSWD_URI` if it is possible, or else the one by app.ini.
 ///
 /// # Errors
-///
 /// Returns the reasons why both are not possible, in this order.
 pub fn choose(
     version: Version,

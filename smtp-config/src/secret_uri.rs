@@ -2,23 +2,22 @@
 
 use thiserror::Error;
 
-/// Error of a `PASSWD_URI` or `PASSWORD_URI` that stops Forgejo from starting.
+/// Error of a `PASSWD_URI` or `PASSWORD_URI` that stops Forgejo from starting. Displayed as in its log.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretUriError {
     /// The text is not valid for Go's `url.Parse`.
     #[error("Failed to parse")]
     Syntax,
-    /// The scheme is not `file`.
+    /// The scheme is missing, or is not `file`.
     #[error("Unsupported URI-Scheme")]
     Scheme,
 }
 
-/// Returns the path that Forgejo opens, the result of Go's `url.Parse(uri).RequestURI()`. Percent-encoding and query are kept, the
-/// host is dropped. For `file:name` the path is relative to the working directory.
+/// Returns the path that Forgejo opens, the result of Go's `url.Parse(uri).RequestURI()`. Percent-encoding and query
+/// are kept, the host is dropped. For `file:name` the path is relative to the working directory.
 ///
 /// # Errors
-///
 /// Returns the reason why Forgejo does not start.
 pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
     if uri.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
@@ -32,7 +31,7 @@ pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
         Some(("", _)) => return Err(SecretUriError::Syntax),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest,
         Some((_, rest)) => {
-            // A URI of another scheme may also be malformed, which Go finds first.
+            // // A URI of another scheme may also be malformed, which Go detects first.
             return Err(if parts(rest).is_some() { SecretUriError::Scheme } else { SecretUriError::Syntax });
         }
         None => {
@@ -64,8 +63,8 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Returns the request URI of `rest`, the part of a URI after its scheme, as Go's net/url composes it. `None` if the authority or
-/// the escapes are not valid.
+/// Returns the request URI of `rest`, the part of a URI after its scheme, as Go's `net/url` composes it. `None` if the
+/// authority or the percent-encoding is not valid.
 fn parts(rest: &str) -> Option<String> {
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
@@ -91,7 +90,8 @@ fn parts(rest: &str) -> Option<String> {
     Some(format!("{path}{query}"))
 }
 
-/// Returns `true` if Go accepts the text as a host with optional user and port. Brackets count as malformed.
+/// Returns `true` if Go accepts the text as a host with optional user and port. Brackets, which Go accepts around an
+/// IPv6 address, are rejected.
 fn is_authority(text: &str) -> bool {
     let (user, place) = text.rsplit_once('@').unwrap_or(("", text));
     let in_user = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
@@ -104,7 +104,7 @@ fn is_authority(text: &str) -> bool {
     host.bytes().all(fits) && escapes_in_host(host) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns `true` if Go accepts each percent-encoded byte in a host: non-ASCII bytes and the percent sign.
+/// Returns `true` if Go accepts each percent-encoded byte in a host: bytes from 0x80 and the percent sign.
 fn escapes_in_host(host: &str) -> bool {
     host.split('%').skip(1).all(|rest| {
         let escape = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -128,11 +128,12 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns `true` if Go keeps the path as written.
+/// Returns `true` if Go keeps the path as written, since it contains only permitted characters.
 fn is_encoded(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte))
 }
 
+/// Encodes a path as Go does.
 fn escape_path(path: &[u8]) -> String {
     let mut out = String::new();
     for byte in path {

@@ -11,7 +11,8 @@ pub fn shell_quoted(arg: &str) -> String {
     }
 }
 
-/// Splits a text into words as a POSIX shell does. Returns `None` if a quote or an escape is not complete.
+/// Splits a text into words as a POSIX shell does, without expansions, comments and operators. Returns `None` if a
+/// quote or an escape is not complete.
 #[must_use]
 pub fn shell_words(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word) = (Vec::new(), None::<String>);

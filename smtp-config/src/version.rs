@@ -1,9 +1,9 @@
-//! Releases of Forgejo, and the settings that each supports.
+//! Releases of Forgejo, and the settings that each reads.
 
 use crate::address::AddressRules;
 use std::fmt;
 
-/// A major version of Forgejo, such as 13.
+/// A major version of Forgejo, such as 13. Any number is permitted. Default: 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32);
 
@@ -12,20 +12,21 @@ pub struct Version(pub u32);
 pub struct Release {
     /// Major version of the release.
     pub version: Version,
-    /// Minor version of Go 1 that its first binaries were built with.
+    /// Minor version of Go 1 by which its first binaries were built.
     pub go: u32,
-    /// Year and month in which its support ends.
+    /// Year and month, from 1, in which its support ends.
     pub support_ends: (u32, u32),
     /// Whether the release has long-term support.
     pub long_term: bool,
 }
 
+/// Creates a release.
 const fn release(major: u32, go: u32, support_ends: (u32, u32), long_term: bool) -> Release {
     Release { version: Version(major), go, support_ends, long_term }
 }
 
-/// The supported releases, oldest first. Dates follow Forgejo's published schedule: a release is supported for three months, one
-/// with long-term support for fifteen.
+/// The examined releases, oldest first. Dates follow Forgejo's published schedule: a release is supported for three
+/// months, one with long-term support for fifteen.
 pub const RELEASES: &[Release] = &[
     release(7, 22, (2025, 7), true),
     release(8, 22, (2024, 10), false),
@@ -41,7 +42,7 @@ pub const RELEASES: &[Release] = &[
 ];
 
 impl Default for Version {
-    /// Returns the newest release with long-term support.
+    /// Returns the newest release with long-term support, 15.
     fn default() -> Self {
         Self(15)
     }
@@ -64,8 +65,8 @@ impl Version {
         RELEASES.iter().find(|release| release.version == self)
     }
 
-    /// Returns a caveat about this version at a year and month: unknown, out of support, or not examined as released. `None` if
-    /// there is none.
+    /// Returns a caveat about this version at a year and month: unknown, out of support, or not examined as released.
+    /// `None` if there is none. Support lasts to the end of its last month.
     #[must_use]
     pub fn caveat(self, year: u32, month: u32) -> Option<String> {
         let (oldest, newest) = (RELEASES[0].version, Self::NEWEST);
@@ -85,7 +86,8 @@ impl Version {
         }
     }
 
-    /// Returns the rules of `net/mail` in the oldest Go that the version's binaries were built with.
+    /// Returns the rules of `net/mail` in the oldest Go by which the version's binaries were built. Versions newer than
+    /// [`RELEASES`] have the newest rules, older ones the oldest.
     #[must_use]
     pub fn address_rules(self) -> AddressRules {
         let go = self.release().map_or(if self < RELEASES[0].version { 22 } else { 27 }, |held| held.go);
@@ -97,52 +99,53 @@ impl Version {
         }
     }
 
-    /// Returns `true` if `USERNAME` and `PASSWORD` are aliases of `USER` and `PASSWD` (from 8 on).
+    /// Returns `true` if `USERNAME` and `PASSWORD` are aliases of `USER` and `PASSWD` (from 8).
     #[must_use]
     pub fn knows_aliases(self) -> bool {
         self.0 >= 8
     }
 
-    /// Returns `true` if `[mailer.override_header]` is supported (from 8 on).
+    /// Returns `true` if `[mailer.override_header]` is read (from 8).
     #[must_use]
     pub fn knows_override_header(self) -> bool {
         self.0 >= 8
     }
 
-    /// Returns `true` if the port of `[email.incoming]` is inferred where it is missing (from 8 on).
+    /// Returns `true` if the port of `[email.incoming]` is inferred if it is missing (from 8).
     #[must_use]
     pub fn infers_incoming_port(self) -> bool {
         self.0 >= 8
     }
 
-    /// Returns `true` if `FROM_DISPLAY_NAME_FORMAT` is supported (from 9 on).
+    /// Returns `true` if `FROM_DISPLAY_NAME_FORMAT` is read (from 9).
     #[must_use]
     pub fn knows_display_name_format(self) -> bool {
         self.0 >= 9
     }
 
-    /// Returns `true` if Forgejo appends `--` to `SENDMAIL_ARGS`, so that a recipient is not taken for an option (from 12 on).
+    /// Returns `true` if Forgejo appends `--` to `SENDMAIL_ARGS`, so that a recipient is not parsed as an option (from
+    /// 12).
     #[must_use]
     pub fn ends_sendmail_args(self) -> bool {
         self.0 >= 12
     }
 
-    /// Returns `true` if `PASSWD_URI` and `PASSWORD_URI` are supported (from 13 on).
+    /// Returns `true` if `PASSWD_URI` and `PASSWORD_URI` are read (from 13).
     #[must_use]
     pub fn knows_uri(self) -> bool {
         self >= Self::FIRST_WITH_URI
     }
 
-    /// Returns `true` if mail is sent by the go-mail library instead of `net/smtp` (from 17 on): it writes `To: <a@b>`, tolerates a
-    /// failed QUIT and sends `MAIL FROM` without angle brackets. The release notes of 16.0.0 list every change and have none of
-    /// these; the sources of July 2026, after the branch of 16, have them.
+    /// Returns `true` if mail is sent by the go-mail library instead of `net/smtp` (from 17): it writes `To: <a@b>`,
+    /// tolerates a failed QUIT and sends `MAIL FROM` without angle brackets. The release notes of 16.0.0 list none of
+    /// these changes; the sources of July 2026, after the branch of 16, have them.
     #[must_use]
     pub fn sends_by_go_mail(self) -> bool {
         self.0 >= 17
     }
 
-    /// Returns `true` if a `SENDMAIL_TIMEOUT` that is not a valid duration stops Forgejo from starting, instead of being replaced
-    /// by five minutes (from 17 on, in the same sources).
+    /// Returns `true` if a `SENDMAIL_TIMEOUT` that is not a valid duration stops Forgejo from starting, instead of
+    /// being replaced by five minutes (from 17, by the same sources).
     #[must_use]
     pub fn refuses_bad_timeout(self) -> bool {
         self.0 >= 17

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the program.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use cli_support::generate::Generate;
@@ -8,7 +8,7 @@ use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The policy where none is named.
+/// Path of the policy if none is given.
 const POLICY: [&str; 1] = ["/etc/pg-hba/hba.toml"];
 
 /// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
@@ -191,7 +191,11 @@ pub(crate) enum Command {
     },
 }
 
-/// Parses a client's address as the server logs it: the interface of a link-local one does not count for any rule.
+/// Parses a client address as the server logs it. The scope of a link-local address after `%` is dropped, since no rule
+/// distinguishes it.
+///
+/// # Errors
+/// Returns an error if the text is not an IP address.
 fn client_address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
     match text.split_once('%') {
         Some((address, _)) => address.parse::<std::net::Ipv6Addr>().map(IpAddr::V6),

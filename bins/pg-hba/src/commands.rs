@@ -1,4 +1,4 @@
-//! The commands of the program.
+//! Subcommands of the program.
 
 use crate::args::{Args, Command, Ssl};
 use crate::manual::MANUAL;
@@ -13,6 +13,11 @@ use pg_hba::{
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Runs the subcommand, and prints its result. Returns [`Done::Differences`] if there is a finding, a difference or a
+/// rejection.
+///
+/// # Errors
+/// Returns a [`Failure`] if a file cannot be read or is not valid, or the server cannot be queried.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
@@ -102,6 +107,11 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
+/// Prints the pg_hba.conf of a policy, as text or JSON.
+///
+/// # Errors
+/// Returns a [`Failure`] if the policy cannot be read, is not valid, or cannot be written in the grammar of the
+/// version.
 fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, Failure> {
     let rules = files::policy(path, version)?.compile();
     let text = render(&rules, version).map_err(|why| Failure::Configuration(why.to_string()))?;
@@ -113,6 +123,10 @@ fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, 
     Ok(Done::Fine)
 }
 
+/// Analyses a file, and prints its findings. Returns [`Done::Differences`] if a finding above a note is not waived.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read.
 fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Result<Done, Failure> {
     let document = files::document(path, server)?;
     let findings = analyze(&document, server, analysis);
@@ -144,13 +158,19 @@ fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Re
     Ok(if counts { Done::Differences } else { Done::Fine })
 }
 
-/// Returns the place of a finding: the line that it is about.
+/// Returns the place of a finding: its line, with column 1, or line and column 0 for the whole file. Included files are
+/// named by their resolved path.
 fn place(path: &Path, finding: &Finding) -> Place {
     let file = finding.file.clone().unwrap_or_else(|| path.display().to_string());
     let line = finding.line as usize;
     Place { file, line, column: line.min(1), key: String::new() }
 }
 
+/// Compares two files, and prints a connection that they decide differently, if there is one. `version` reads the old
+/// file, `next` the new one.
+///
+/// # Errors
+/// Returns a [`Failure`] if a file cannot be read or would be rejected, or the comparison cannot be completed.
 fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: bool) -> Result<Done, Failure> {
     let (old, new) = (files::rules(old, &Server::new(version))?, files::rules(new, &Server::new(next))?);
     let example = match diff(&old, &new) {

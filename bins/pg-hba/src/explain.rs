@@ -1,4 +1,4 @@
-//! `explain`: the rule that decides a connection, or the facts that it depends on.
+//! The subcommand `explain`: the rule that decides a connection, or the facts on which the decision depends.
 
 use crate::files;
 use crate::structured;
@@ -7,6 +7,10 @@ use pg_hba::{Attempt, Explanation, Knowledge, Rule, Server, explain};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Prints the rules that may decide a connection attempt, and the mismatch of each rule before.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read or the server would reject it.
 pub(crate) fn run(
     path: &Path,
     server: &Server,
@@ -53,6 +57,7 @@ pub(crate) fn run(
     Ok(Done::Fine)
 }
 
+/// Returns the explanation as JSON. `rule` is null unless the decision is certain.
 fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> Value {
     let passed: Vec<Value> = found
         .passed_over
@@ -74,7 +79,7 @@ fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> V
             })
         })
         .collect();
-    // The deciding rule is known only where nothing is open.
+    // // The deciding rule is known only if no fact is open.
     let decides = if let [only] = &found.possible[..] { only.rule } else { None };
     json!({
         "outcome": outcome,

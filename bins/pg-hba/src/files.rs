@@ -1,4 +1,4 @@
-//! Files on disk, for a library that reads none.
+//! Reading of files for the library, which does not access the file system.
 
 use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
@@ -7,14 +7,16 @@ use cli_support::words::Words;
 use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyError, PolicySpec, Server, Version};
 use std::path::Path;
 
-/// Included files, from the file system.
+/// Included files, read from the file system.
 pub(crate) struct FileSystem;
 
 impl Include for FileSystem {
+    /// Reads a file as UTF-8.
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
         std::fs::read_to_string(path).map_err(|why| words(&why))
     }
 
+    /// Returns the names of all entries that are not folders. Names that are not UTF-8 are skipped.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
         let entries = std::fs::read_dir(path).map_err(|why| words(&why))?;
         Ok(entries
@@ -25,6 +27,7 @@ impl Include for FileSystem {
     }
 }
 
+/// Converts an error of the file system; a missing file is distinguished.
 fn words(why: &std::io::Error) -> IncludeError {
     match why.kind() {
         std::io::ErrorKind::NotFound => IncludeError::Missing,
@@ -32,24 +35,37 @@ fn words(why: &std::io::Error) -> IncludeError {
     }
 }
 
+/// Reads a file as UTF-8.
+///
+/// # Errors
+/// Returns a [`Failure`] with the path if it cannot be read.
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|why| Findings::unreadable(&path.display().to_string(), &why).into())
 }
 
-/// Reads a pg_hba.conf with what it includes.
+/// Reads a pg_hba.conf with the files that it includes. Errors in its lines are kept in the document.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file itself cannot be read.
 pub(crate) fn document(path: &Path, server: &Server) -> Result<Document, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Document::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
-/// Reads a pg_ident.conf with what it includes.
+/// Reads a pg_ident.conf with the files that it includes. Errors in its lines are kept.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file itself cannot be read.
 pub(crate) fn mappings(path: &Path, server: &Server) -> Result<Mappings, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Mappings::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
-/// Returns the rules of a file that the server would accept.
+/// Returns the rules of a pg_hba.conf.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read, or the server would reject it.
 pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, Failure> {
     let version = server.version();
     let refused =
@@ -57,7 +73,7 @@ pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, F
     document(path, server)?.rules().map_err(refused)
 }
 
-/// The words of a policy for hints.
+/// Hints for mistakes in a policy: keys and values of other programs, and examples.
 const WORDS: Words = Words {
     foreign: &[
         ("auth_method", "write local, tailnet and tls, or whole rules in before = [\"host …\"]"),
@@ -79,7 +95,10 @@ const WORDS: Words = Words {
     secrets: &[],
 };
 
-/// Reads a policy.
+/// Reads a policy in TOML. Its rules are parsed by the grammar of `version`.
+///
+/// # Errors
+/// Returns a [`Failure`] with every error that was found.
 pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
@@ -89,7 +108,7 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
         .map_err(|errors| Findings::new(errors.iter().map(|error| fault(&source, error)).collect()).into())
 }
 
-/// Returns an error of a policy with its place.
+/// Returns an error of a policy as a finding, with its place in the file.
 fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
     let below = |field: &str, text: &str| source.path_of_text(field, text).unwrap_or(field.to_owned());
     match error {

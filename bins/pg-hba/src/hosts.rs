@@ -1,4 +1,4 @@
-//! `hosts`: a pg_hosts.conf checked, and the entry for a client shown.
+//! The subcommand `hosts`: checks a pg_hosts.conf, and shows the entry for a client.
 
 use crate::files::{self, FileSystem};
 use cli_support::finding::{Finding, Findings, Place};
@@ -7,9 +7,15 @@ use pg_hba::{Host, Hosts, HostsError};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The name that a client asks for; `Some(None)` for a client that asks for none.
+/// Server name that a client requests (SNI): `Some(None)` for a client that requests none, `None` if no client is asked
+/// about.
 pub(crate) type RequestedName<'a> = Option<Option<&'a str>>;
 
+/// Checks a pg_hosts.conf, and prints the entry for the requested name. Returns [`Done::Differences`] if the file is
+/// rejected or no entry applies.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read.
 pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Result<Done, Failure> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let hosts = match Hosts::load(&full.display().to_string(), &files::text(path)?, &mut FileSystem) {
@@ -49,13 +55,14 @@ pub(crate) fn run(path: &Path, asked: RequestedName<'_>, as_json: bool) -> Resul
     Ok(if refused { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a refused line in the form that all programs of the family have.
+/// Returns the error of a line as a finding, in the form that all programs of the family print.
 fn finding(path: &Path, why: &HostsError) -> Finding {
     let line = why.line as usize;
     let place = Place { file: path.display().to_string(), line, column: line.min(1), key: String::new() };
     Finding::error("refused", place, &why.reason)
 }
 
+/// Returns an entry as JSON. Whether there is a passphrase command is included, but not the command.
 fn host(host: &Host) -> Value {
     let patterns: Vec<String> = host.patterns.iter().map(ToString::to_string).collect();
     json!({"line": host.line, "names": patterns, "certificate": host.certificate, "key": host.key,

@@ -1,4 +1,4 @@
-//! `ident`: a pg_ident.conf checked, and a mapping looked up.
+//! The subcommand `ident`: checks a pg_ident.conf, and looks up a mapping.
 
 use crate::files;
 use cli_support::finding::{Finding, Findings, Place};
@@ -7,7 +7,8 @@ use pg_hba::{Mapping, ParseError, Server, StaticEnvironment, SystemUser, User, V
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The mapping that is to be explained.
+/// Mapping to be looked up: the map, the operating system user, the role, and the roles of which that role is a direct
+/// member.
 pub(crate) struct RequestedMapping<'a> {
     pub(crate) map: &'a str,
     pub(crate) system_user: &'a str,
@@ -15,6 +16,11 @@ pub(crate) struct RequestedMapping<'a> {
     pub(crate) member_of: &'a [String],
 }
 
+/// Checks a pg_ident.conf, and prints whether the mapping is allowed. Returns [`Done::Differences`] if a line is
+/// rejected or the mapping is not allowed.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read.
 pub(crate) fn run(
     path: &Path,
     version: Version,
@@ -51,7 +57,7 @@ pub(crate) fn run(
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a refused line in the form that all programs of the family have.
+/// Returns the error of a line as a finding, in the form that all programs of the family print.
 fn finding(path: &Path, why: &ParseError) -> Finding {
     let file = why.file.clone().unwrap_or_else(|| path.display().to_string());
     let place = Place { file, line: why.line as usize, column: why.column as usize, key: String::new() };
@@ -60,6 +66,7 @@ fn finding(path: &Path, why: &ParseError) -> Finding {
     Finding::error("refused", place, format!("{}{end}", why.reason)).fix(fix)
 }
 
+/// Returns a mapping as JSON.
 fn mapping(mapping: &Mapping) -> Value {
     let system_user = match &mapping.system_user {
         SystemUser::Name(name) => json!({"name": name}),

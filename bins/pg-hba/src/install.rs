@@ -1,4 +1,5 @@
-//! Installing rules: checked before, compared after, put back when anything is not as it should be.
+//! The subcommand `install`: rules are checked before, compared afterwards, and the previous file is restored on
+//! failure.
 
 use crate::files;
 use cli_support::outcome::{Done, Failure};
@@ -9,9 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
-/// The time limit of a connection.
+/// Time limit for connecting to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Installs the rules of a policy on a running server. Blocks until it has completed.
+///
+/// # Errors
+/// See [`install`].
 pub(crate) fn run(
     policy: &Path,
     connect: &str,
@@ -26,6 +31,12 @@ pub(crate) fn run(
     runtime.block_on(install(policy, connect, canary, dry_run, as_json))
 }
 
+/// Installs the rules of a policy, unless the file already has them or `dry_run` is set. Returns [`Done::Differences`]
+/// for a dry run with changes.
+///
+/// # Errors
+/// Returns a [`Failure`] if the policy is not valid, the server cannot be queried, or activation fails; the previous
+/// file is then restored.
 async fn install(
     policy: &Path,
     connect: &str,
@@ -65,7 +76,7 @@ async fn install(
     Ok(Done::Fine)
 }
 
-/// Maps faults of the policy to errors of configuration.
+/// Converts an error: one that the policy causes is an error of the configuration, any other a failure.
 fn install_failure(why: &InstallError) -> Failure {
     match why {
         InstallError::Impossible { .. }
@@ -76,6 +87,7 @@ fn install_failure(why: &InstallError) -> Failure {
     }
 }
 
+/// Prints a result with the path of the file, as text or JSON.
 fn say(as_json: bool, what: &str, path: &Path) {
     if as_json {
         println!("{}", json!({"result": what, "file": path}));
@@ -84,6 +96,10 @@ fn say(as_json: bool, what: &str, path: &Path) {
     }
 }
 
+/// Connects to a server without TLS, by a connection string as in libpq.
+///
+/// # Errors
+/// Returns a [`Failure`] if the connection fails or takes more than 10 s.
 pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
     let failed = |why: String| Failure::Failed(format!("cannot connect: {why}"));
     let connect = tokio_postgres::connect(config, NoTls);
@@ -95,21 +111,29 @@ pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// The rule file in force: its path with links resolved, and its content, which is restored if activation fails.
+/// The server's file: its path with symbolic links resolved, and its content, which is restored if activation fails.
 struct ActiveFile {
     path: PathBuf,
     text: Vec<u8>,
 }
 
 impl ActiveFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if it cannot be read.
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
-        // A link stays a link: what it points to is replaced.
+        // // A symbolic link is kept: its target is replaced.
         let real = path.canonicalize().map_err(failed)?;
         let text = std::fs::read(&real).map_err(failed)?;
         Ok(Self { path: real, text })
     }
 
+    /// Replaces the file atomically.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if it cannot be written.
     fn write(&self, text: &[u8]) -> Result<(), Failure> {
         replace(&self.path, text).map_err(|why| Failure::because(&why))
     }

@@ -1,4 +1,4 @@
-//! The pg-hba program: render, check, explain, compare and install `pg_hba.conf`.
+//! The program pg-hba: renders, checks, explains, compares and installs `pg_hba.conf`.
 
 mod args;
 mod commands;

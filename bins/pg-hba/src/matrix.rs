@@ -1,12 +1,12 @@
-//! A table of users, databases, addresses and methods.
+//! Table of roles, databases, client addresses and methods.
 
 use pg_hba::{Address, ConnectionType, Database, Rule, User};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// A table of access: rows are users and databases, columns are client addresses, and a cell has the methods in the order of
-/// the rules.
+/// A table of access: rows are pairs of role and database, columns are client addresses, and a cell has the methods,
+/// each with its line, in the order of the rules.
 pub(crate) struct Matrix {
     columns: Vec<String>,
     rows: Vec<(String, String)>,
@@ -14,6 +14,7 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
+    /// Creates the table of some rules. Rows and columns are in the order of their first occurrence.
     pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut matrix = Self { columns: Vec::new(), rows: Vec::new(), cells: BTreeMap::new() };
         for rule in rules {
@@ -33,11 +34,13 @@ impl Matrix {
         matrix
     }
 
+    /// Returns the methods of a cell, separated by commas. Empty if no rule is about it.
     fn cell(&self, row: usize, column: usize) -> String {
         let methods = self.cells.get(&(row, column)).map(Vec::as_slice).unwrap_or_default();
         methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// Returns the cells as JSON, one object for each method.
     pub(crate) fn json(&self) -> serde_json::Value {
         let cells: Vec<_> = self
             .cells
@@ -51,6 +54,7 @@ impl Matrix {
         json!({ "cells": cells })
     }
 
+    /// Returns the table as text with aligned columns.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![vec!["user".to_owned(), "database".to_owned()]];
         lines[0].extend(self.columns.iter().cloned());
@@ -72,6 +76,7 @@ impl Matrix {
         text
     }
 
+    /// Returns the table as an HTML page.
     pub(crate) fn html(&self) -> String {
         let mut out = String::from(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Who may connect</title>\n<style>\n\
@@ -97,6 +102,7 @@ impl Matrix {
         out
     }
 
+    /// Returns the table as an SVG image.
     pub(crate) fn svg(&self) -> String {
         let (wide, high) = (150, 28);
         let columns: Vec<String> =
@@ -140,6 +146,7 @@ impl Matrix {
     }
 }
 
+/// Returns the index of an item, which is appended if it is missing.
 fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     list.iter().position(|known| *known == item).unwrap_or_else(|| {
         list.push(item);
@@ -147,7 +154,7 @@ fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Returns the CSS class of a cell by the method that comes first in it.
+/// Returns the CSS class of a cell, by the first method in it.
 fn css_class(cell: &str) -> &'static str {
     match cell.split(',').next().unwrap_or_default() {
         "" => "none",
@@ -158,6 +165,7 @@ fn css_class(cell: &str) -> &'static str {
     }
 }
 
+/// Returns the address field of a rule without quotes.
 fn place(address: &Address) -> String {
     match address {
         Address::All => "all".to_owned(),
@@ -168,6 +176,7 @@ fn place(address: &Address) -> String {
     }
 }
 
+/// Returns a value of the user field without quotes.
 fn who(user: &User) -> String {
     match user {
         User::All => "all".to_owned(),
@@ -177,6 +186,7 @@ fn who(user: &User) -> String {
     }
 }
 
+/// Returns a value of the database field without quotes.
 fn what(database: &Database) -> String {
     match database {
         Database::All => "all".to_owned(),
@@ -188,6 +198,7 @@ fn what(database: &Database) -> String {
     }
 }
 
+/// Escapes text for HTML and SVG, also within attributes in double quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

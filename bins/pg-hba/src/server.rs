@@ -1,21 +1,25 @@
-//! Facts that a running server knows.
+//! Facts that are queried from a running server.
 
 use crate::install::login;
 use cli_support::outcome::Failure;
 use std::collections::BTreeSet;
 
-/// The facts of a server that rules depend on: the roles that a user is a member of, and the value of `ssl`.
+/// Facts of a server on which decisions depend: the roles of which a role is a direct or indirect member, itself
+/// included, and whether `ssl` is on.
 pub(crate) struct Facts {
     pub(crate) member_of: BTreeSet<String>,
     pub(crate) ssl: bool,
 }
 
-/// Every role that a role is a member of, directly or not.
+/// Query of every role of which a role is a direct or indirect member, itself included.
 const MEMBERSHIPS: &str = "WITH RECURSIVE held (role) AS (SELECT oid FROM pg_roles WHERE rolname = $1 UNION \
      SELECT roleid FROM pg_auth_members JOIN held ON member = role) \
      SELECT rolname::text FROM pg_roles JOIN held ON oid = role";
 
-/// Connects to a server, and asks it for the memberships of `user` and for `ssl`.
+/// Connects to a server, and queries the memberships of `user` and the value of `ssl`. Blocks until it has completed.
+///
+/// # Errors
+/// Returns a [`Failure`] if the connection or a query fails.
 pub(crate) fn query_facts(connect: &str, user: &str) -> Result<Facts, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

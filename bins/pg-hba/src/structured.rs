@@ -3,7 +3,7 @@
 use pg_hba::{Address, ConnectionType, Database, Rule, User};
 use serde_json::{Map, Value, json};
 
-/// Returns a rule as an object, with its text.
+/// Returns a rule as a JSON object, with its text. `address` is null for `local` records.
 pub(crate) fn rule(rule: &Rule) -> Value {
     let databases: Vec<Value> = rule.databases.iter().map(database).collect();
     let users: Vec<Value> = rule.users.iter().map(user).collect();
@@ -24,6 +24,7 @@ pub(crate) fn rule(rule: &Rule) -> Value {
     })
 }
 
+/// Returns a value of the database field as an object.
 fn database(database: &Database) -> Value {
     match database {
         Database::All => json!({"keyword": "all"}),
@@ -35,6 +36,7 @@ fn database(database: &Database) -> Value {
     }
 }
 
+/// Returns a value of the user field as an object.
 fn user(user: &User) -> Value {
     match user {
         User::All => json!({"keyword": "all"}),
@@ -44,6 +46,7 @@ fn user(user: &User) -> Value {
     }
 }
 
+/// Returns the address field as an object.
 fn address(address: &Address) -> Value {
     match address {
         Address::All => json!({"keyword": "all"}),

@@ -1,4 +1,4 @@
-//! Findings in `[email.incoming]`.
+//! Checks of `[email.incoming]`.
 
 use super::mailer::uri_form;
 use super::{Checker, values};
@@ -9,11 +9,12 @@ use crate::finding::Code;
 use crate::host::{host_fault, is_loopback};
 use crate::section::INCOMING;
 
+/// Checks the section. If incoming mail is disabled, only the value of `ENABLED` is checked.
 pub(super) fn check(checker: &mut Checker<'_>) {
     checker.flag("ENABLED", false);
     let mut now = checker.ini.excerpt(&["email", INCOMING]);
     let mut fatals: Vec<Fatal> = Vec::new();
-    // One run finds every setting that stops the start.
+    // // Each setting that stops the start is replaced, so that one run finds all of them.
     let incoming = loop {
         let fatal = match effective_incoming(&now, checker.version) {
             Ok(found) => break found,
@@ -54,6 +55,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     server(checker, &incoming);
 }
 
+/// Reports a missing user name or password, and a `MAXIMUM_MESSAGE_SIZE` that is not a number. `uri` is whether a
+/// password file is configured.
 fn account(checker: &mut Checker<'_>, incoming: &EffectiveIncoming, uri: bool) {
     if incoming.username.is_empty() {
         checker.add(Code::IncomingAccount, "USERNAME", "missing: the login fails", "write the account");
@@ -67,6 +70,7 @@ fn account(checker: &mut Checker<'_>, incoming: &EffectiveIncoming, uri: bool) {
     }
 }
 
+/// Reports faults of host and port, and the absence of TLS or of its verification. Hosts on loopback may have no TLS.
 fn server(checker: &mut Checker<'_>, incoming: &EffectiveIncoming) {
     if incoming.host.is_empty() {
         checker.add(Code::Host, "HOST", "there is no server", "write its name");

@@ -1,4 +1,4 @@
-//! Checks of section and key names: unknown names, wrong case, duplicates.
+//! Checks of the names of sections and keys: unknown names, wrong case, duplicates.
 
 use super::{Checker, known_keys};
 use crate::finding::Code;
@@ -65,7 +65,7 @@ pub(super) const INCOMING_KEYS: &[&str] = &[
     "USE_TLS",
 ];
 
-/// Names that users write instead of a key, other than misspellings.
+/// Names that users write instead of a key, other than misspellings, each with the intended key.
 const MEANT: &[(&str, &str)] = &[
     ("EMAIL", "FROM"),
     ("LOGIN", "USER"),
@@ -85,6 +85,7 @@ const MEANT: &[(&str, &str)] = &[
     ("TYPE", "PROTOCOL"),
 ];
 
+/// Checks all sections of the mailer, and reports a missing `[mailer]`.
 pub(super) fn check(checker: &mut Checker<'_>) {
     sections(checker);
     for section in [SECTION, INCOMING] {
@@ -104,7 +105,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Reports sections whose name resembles a known one.
+/// Reports sections whose name differs from a known one by case, surrounding white space or one edit.
 fn sections(checker: &mut Checker<'_>) {
     for header in checker.ini.headers() {
         let name = header.section.as_str();
@@ -129,6 +130,7 @@ fn sections(checker: &mut Checker<'_>) {
     }
 }
 
+/// Reports unknown keys of the current section, with the key that is probably meant.
 fn report_unknown(checker: &mut Checker<'_>) {
     let known = known_keys(checker.section);
     let keys = checker.ini.section(checker.section).map(crate::ini::Section::keys).unwrap_or_default();
@@ -160,15 +162,15 @@ fn report_unknown(checker: &mut Checker<'_>) {
 /// Length in bytes above which no key is suggested for a name.
 const MAX_NAME_LEN: usize = 64;
 
-/// Returns the known key that a name is most likely meant for: by the table of usual mistakes, else the closest one, at a distance
-/// of at most a quarter of the name. `None` if no key is that close.
+/// Returns the known key for which a name is most likely meant: by the table of usual mistakes, or else the closest
+/// one, at an edit distance of at most a quarter of the name's length, and at least 1. `None` if no key is that close.
 fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let usual = MEANT.iter().find(|(other, _)| *other == name).map(|(_, key)| *key);
     let first = usual.and_then(|key| key.split(' ').next());
     if let Some(key) = usual.filter(|_| first.is_some_and(|first| known.contains(&first))) {
         return Some(key);
     }
-    // No key is that long, and a comparison takes as many steps as both have letters.
+    // // No key is that long, and the time of a comparison is proportional to both lengths.
     if name.len() > MAX_NAME_LEN {
         return None;
     }
@@ -178,6 +180,7 @@ fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     close.min().map(|(_, key)| key)
 }
 
+/// Reports keys of the current section that are assigned more than once, at the last assignment.
 fn duplicates(checker: &mut Checker<'_>) {
     let mut seen: HashMap<&str, (u32, u32)> = HashMap::new();
     let entries = checker.ini.entries().iter().filter(|entry| entry.section == checker.section);

@@ -15,7 +15,7 @@ use crate::section::{OVERRIDE_HEADER, SECTION};
 use crate::shell::shell_words;
 use crate::version::Version;
 
-/// Deprecated keys, each with its replacement.
+/// Deprecated keys, each with the advice that replaces it.
 pub(crate) const DEPRECATED: &[(&str, &str)] = &[
     ("MAILER_TYPE", "write PROTOCOL"),
     ("HOST", "write SMTP_ADDR and SMTP_PORT"),
@@ -28,6 +28,7 @@ pub(crate) const DEPRECATED: &[(&str, &str)] = &[
     ("ENABLE_HTML_ALTERNATIVE", "write SEND_AS_PLAIN_TEXT"),
 ];
 
+/// Checks both sections. If outgoing mail is disabled, only the value of `ENABLED` is checked.
 pub(super) fn check(checker: &mut Checker<'_>) {
     checker.section = SECTION;
     checker.flag("ENABLED", false);
@@ -35,7 +36,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for fatal in &fatals {
         checker.fatal(fatal);
     }
-    // Mail that is off stops nothing and leaks nothing.
+    // // Disabled mail cannot stop Forgejo or expose a password.
     let Some(mailer) = mailer else { return };
     for key in [
         "ENABLE_HELO",
@@ -60,8 +61,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     override_header(checker);
 }
 
-/// Loads the mailer, and returns it with every setting that stops Forgejo: each is replaced by a valid value before the next
-/// attempt. `None` if mail is disabled, or cannot be loaded.
+/// Loads the mailer, and returns it with every setting that stops Forgejo: each is replaced by a valid value before the
+/// next attempt. `None` if mail is disabled or cannot be loaded. The mailer has no headers.
 fn load_leniently(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<Fatal>) {
     let mut now = ini.excerpt(&[SECTION]);
     let mut fatals = Vec::new();
@@ -95,6 +96,8 @@ fn load_leniently(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<
     }
 }
 
+/// Reports deprecated keys and spellings, aliases that the version does not read, and a `SENDMAIL_TIMEOUT` that is not
+/// a duration.
 fn names(checker: &mut Checker<'_>) {
     for (key, fix) in DEPRECATED {
         if checker.ini.value(SECTION, key).is_some() {
@@ -116,6 +119,7 @@ fn names(checker: &mut Checker<'_>) {
     }
 }
 
+/// Reports a missing sender, and addresses that not every release of Go accepts.
 fn sender(checker: &mut Checker<'_>, mailer: &EffectiveMailer, fatals: &[Fatal]) {
     let refused = fatals.iter().any(|fatal| matches!(fatal, Fatal::From { .. }));
     if mailer.from.is_empty() {
@@ -132,6 +136,7 @@ fn sender(checker: &mut Checker<'_>, mailer: &EffectiveMailer, fatals: &[Fatal])
     }
 }
 
+/// Reports faults of a password file's URI, and a user without a password.
 fn password(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     let uri_key = checker.first(&["PASSWD_URI", "PASSWORD_URI"]);
     if let Some(uri) = checker.get(uri_key) {
@@ -146,7 +151,8 @@ fn password(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     }
 }
 
-/// Reports a URI that the version does not read, or whose path is another than the one that is written.
+/// Reports a URI that the version does not read, or whose path differs from the written one or contains characters
+/// other than letters, digits and `. _ / -`.
 pub(super) fn uri_form(checker: &mut Checker<'_>, key: &str, uri: &str) {
     if !checker.version.knows_uri() {
         let problem = format!("not read before Forgejo {}: there is no password", Version::FIRST_WITH_URI);
@@ -163,6 +169,7 @@ pub(super) fn uri_form(checker: &mut Checker<'_>, key: &str, uri: &str) {
     }
 }
 
+/// Reports faults of host, port, protocol, TLS and provider of SMTP over TCP.
 fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protocol) {
     let host_key = checker.first(&["SMTP_ADDR", "HOST"]);
     let port_key = checker.first(&["SMTP_PORT", host_key]);
@@ -213,7 +220,7 @@ fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protoc
     if let Some(preset) = preset {
         provider(checker, mailer, preset);
     }
-    // Of an unknown protocol it is said already that plain SMTP is spoken.
+    // // For an unknown protocol, SMTP without TLS has been reported already.
     if mailer.user.is_empty() || mailer.is_local() || mailer.origin == Origin::Unknown {
         return;
     }
@@ -249,6 +256,7 @@ fn better(preset: Option<&Preset>) -> Option<&'static str> {
     }
 }
 
+/// Reports a port that belongs to another protocol, or that the provider does not document.
 fn crossed(
     checker: &mut Checker<'_>,
     mailer: &EffectiveMailer,
@@ -284,7 +292,7 @@ fn crossed(
     }
 }
 
-/// Reports an account or sender that the provider would reject.
+/// Reports a user name or sender that the provider would reject, and a provider without password authentication.
 fn provider(checker: &mut Checker<'_>, mailer: &EffectiveMailer, preset: &Preset) {
     let key = checker.first(&["USER", "USERNAME"]);
     if let Some(fixed) = preset.fixed_user.filter(|fixed| !mailer.user.is_empty() && mailer.user != *fixed) {
@@ -303,6 +311,7 @@ fn provider(checker: &mut Checker<'_>, mailer: &EffectiveMailer, preset: &Preset
     }
 }
 
+/// Reports faults of SMTP over a Unix-domain socket.
 fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     if mailer.origin == Origin::Inferred {
         let problem = "missing, and SMTP_ADDR is a path: a Unix socket";
@@ -332,6 +341,7 @@ fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     }
 }
 
+/// Reports faults of `SENDMAIL_PATH` and `SENDMAIL_ARGS`.
 fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     let (path, args) = &mailer.sendmail;
     if path.contains([' ', '\t']) {
@@ -350,9 +360,11 @@ fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     }
 }
 
-/// Headers that must differ between messages, so that a fixed value breaks threading, dates or addresses.
+/// Headers, in lower case, that must differ between messages, so that a fixed value breaks threading, dates or
+/// addresses.
 const FIXED: &[&str] = &["date", "message-id", "to", "subject", "content-type", "content-transfer-encoding"];
 
+/// Reports faults of `[mailer.override_header]`.
 fn override_header(checker: &mut Checker<'_>) {
     checker.section = OVERRIDE_HEADER;
     values::check(checker);

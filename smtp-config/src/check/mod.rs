@@ -1,4 +1,4 @@
-//! Checks of the mailer's sections of app.ini, based on the values that Forgejo has after loading them.
+//! Checks of the mail sections of app.ini, based on the values that Forgejo has after loading them.
 
 mod incoming;
 mod keys;
@@ -13,8 +13,9 @@ use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 use crate::version::Version;
 use std::collections::HashMap;
 
-/// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, sorted by line and column. A setting
-/// that stops Forgejo from starting is an error, and its message quotes Forgejo's log.
+/// Returns every finding in `[mailer]`, `[mailer.override_header]` and `[email.incoming]`, sorted by line and column. A
+/// setting that stops Forgejo from starting is an error, and its message quotes Forgejo's log. Files are not read; see
+/// [`secret_file`].
 #[must_use]
 pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
     let mut checker = Checker::new(ini, version, SECTION);
@@ -27,12 +28,12 @@ pub fn check(ini: &Ini, version: Version) -> Vec<Finding> {
     checker.findings
 }
 
-/// Result of reading the file of a password as the user that runs Forgejo.
+/// Reason why the user that runs Forgejo cannot obtain the password from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretFile {
     /// The file does not exist.
     Missing,
-    /// The file is empty or contains white space only.
+    /// The file is empty or contains only white space.
     Empty,
     /// The user is not permitted to read the file.
     Unreadable {
@@ -43,7 +44,8 @@ pub enum SecretFile {
     },
 }
 
-/// Returns the finding about the file at `path`, to which `PASSWD_URI` or `PASSWORD_URI` of the section points.
+/// Returns the finding, an error, about the file at `path`, to which `PASSWD_URI` or `PASSWORD_URI` of the section
+/// refers.
 #[must_use]
 pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretFile) -> Finding {
     let mut checker = Checker::new(ini, Version::default(), section);
@@ -67,17 +69,18 @@ pub fn secret_file(ini: &Ini, section: &'static str, path: &str, state: &SecretF
     checker.findings.remove(0)
 }
 
-/// State of a run: the findings so far, and the section being checked.
+/// State of a run: the findings so far, and the current section.
 struct Checker<'i> {
     ini: &'i Ini,
     version: Version,
     section: &'static str,
     findings: Vec<Finding>,
-    /// The last assignment of each key in the checked sections.
+    /// The last assignment of each key, by section and key, in the checked sections.
     last: HashMap<(&'i str, &'i str), &'i Entry>,
 }
 
 impl<'i> Checker<'i> {
+    /// Creates a run for a section, without findings.
     fn new(ini: &'i Ini, version: Version, section: &'static str) -> Self {
         let ours = ini
             .entries()
@@ -87,16 +90,19 @@ impl<'i> Checker<'i> {
         Self { ini, version, section, findings: Vec::new(), last }
     }
 
+    /// Appends a finding about a key of the current section, with the severity of its code.
     fn add(&mut self, code: Code, key: &str, problem: impl Into<String>, fix: &str) {
         self.add_with(code, code.severity(), key, problem, fix);
     }
 
+    /// Appends a finding about a key of the current section, at its last assignment or else at the header. With an
+    /// empty key, it is about the section.
     fn add_with(&mut self, code: Code, severity: Severity, key: &str, problem: impl Into<String>, fix: &str) {
         let entry = self.last.get(&(self.section, key)).copied();
         let header = self.ini.headers().iter().find(|header| header.section == self.section);
         let line = entry.map(|entry| entry.line).or(header.map(|header| header.line));
         let value = entry.and_then(|_| self.ini.value(self.section, key));
-        // The URI of a password may be the password itself.
+        // // What is written as the URI of a password may be the password itself.
         let value = value.filter(|value| !is_password(key) && visible_value(key, value).is_some());
         self.findings.push(Finding {
             code,
@@ -111,17 +117,17 @@ impl<'i> Checker<'i> {
         });
     }
 
-    /// Returns the value of a key. `None` if it is missing or empty.
+    /// Returns the value of a key in the current section. `None` if it is missing or empty.
     fn get(&self, key: &str) -> Option<String> {
         self.ini.value(self.section, key).filter(|value| !value.is_empty())
     }
 
-    /// Returns the first of these keys that has a value.
+    /// Returns the first of these keys that has a value in the current section, or else the first one.
     fn first<'k>(&self, keys: &[&'k str]) -> &'k str {
         keys.iter().find(|key| self.get(key).is_some()).or(keys.first()).copied().unwrap_or_default()
     }
 
-    /// Reports a switch that is not a boolean.
+    /// Reports a value that is not a boolean, for which Forgejo uses `default`.
     fn flag(&mut self, key: &str, default: bool) {
         let Some(value) = self.get(key) else { return };
         if crate::ini::boolean(&value).is_none() {
@@ -141,7 +147,7 @@ impl<'i> Checker<'i> {
     }
 }
 
-/// Returns the alias of a key, or the key itself.
+/// Returns the alias of a key for a password, or any other key itself.
 fn alias(key: &'static str) -> &'static str {
     match key {
         "PASSWD" => "PASSWORD",
@@ -152,7 +158,7 @@ fn alias(key: &'static str) -> &'static str {
     }
 }
 
-/// Returns the known keys of a section.
+/// Returns the known keys of a section. Empty for `[mailer.override_header]`, whose keys are header names.
 fn known_keys(section: &str) -> &'static [&'static str] {
     match section {
         SECTION => keys::MAILER,

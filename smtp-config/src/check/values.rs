@@ -6,14 +6,15 @@ use crate::finding::Code;
 use crate::ini::{Ini, has_reference};
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 
-/// Reports values of the section that end at a `#` or `;`, keep an open quote, or name a variable.
+/// Reports values of the current section that end at a `#` or `;`, begin with a quote that is not closed, or contain a
+/// variable.
 pub(super) fn check(checker: &mut Checker<'_>) {
     let mut found = Vec::new();
     for entry in checker.ini.entries().iter().filter(|entry| entry.section == checker.section) {
         let line = &checker.ini.text()[entry.span.clone()];
         let value = line.find(['=', ':']).map_or("", |at| line[at + 1..].trim());
         let quoted = value.starts_with('`') || value.starts_with("\"\"\"");
-        // With a blank before it, it is a comment as people write one.
+        // // A `#` or `;` after white space is assumed to begin a comment on purpose.
         let comment = |at: usize| at == 0 || value[..at].ends_with([' ', '\t']);
         let at = value.find(['#', ';']).filter(|_| !quoted);
         if at.is_some_and(|at| is_password(&entry.key) || !comment(at)) {
@@ -46,7 +47,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Reports `%(name)s` in a password.
+/// Reports `%(name)s` in the passwords under these keys.
 pub(super) fn reference(checker: &mut Checker<'_>, keys: &[&str]) {
     for key in keys {
         let held = checker.ini.section(checker.section).and_then(|section| section.key(key));
@@ -57,7 +58,7 @@ pub(super) fn reference(checker: &mut Checker<'_>, keys: &[&str]) {
     }
 }
 
-/// Reports values that change when Forgejo writes app.ini.
+/// Reports values that change if Forgejo writes app.ini once or twice.
 pub(super) fn resave(checker: &mut Checker<'_>) {
     let mut now = None::<Ini>;
     for _ in 0..2 {
@@ -69,7 +70,7 @@ pub(super) fn resave(checker: &mut Checker<'_>) {
             checker.add(Code::ResaveUnreadable, "", problem, fix);
             return;
         };
-        // What is written and read unchanged stays so.
+        // // What is written and read unchanged remains so.
         let settled = now.as_ref().unwrap_or(checker.ini).sections() == next.sections();
         now = Some(next);
         if settled {

@@ -1,4 +1,4 @@
-//! Authentication, as Go's `net/smtp` and Forgejo do it.
+//! SMTP AUTH (RFC 4954), as Go's `net/smtp` and Forgejo do it.
 
 use super::wire::{Wire, WireError};
 use crate::decide::Mechanism;
@@ -14,16 +14,16 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The connection failed during authentication.
+    /// The connection failed during authentication, or a reply was not valid.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The server rejected the credentials; its reply.
+    /// The server rejected the credentials or the mechanism; its reply, without the password.
     #[error("refused: {}", .0.text())]
     Refused(Reply),
-    /// The server's LOGIN prompt is neither `Username:` nor `Password:`.
+    /// A LOGIN prompt of the server is neither `Username:` nor `Password:`.
     #[error("the server asked something other than Username: and Password:, and Forgejo gives up")]
     Question,
-    /// The server's challenge is not valid base64.
+    /// The server's challenge is not valid Base64.
     #[error("the server's challenge is not base64")]
     Challenge,
     /// NTLM was selected, which this crate does not implement.
@@ -31,8 +31,11 @@ pub enum AuthError {
     Ntlm,
 }
 
-/// Authenticates by a mechanism. The caller has verified the server. Removes from the reply what the server repeats of the
-/// password.
+/// Authenticates by a mechanism. The caller must have verified the server. Returns the final reply, from which the
+/// password is removed if the server repeats it.
+///
+/// # Errors
+/// Returns an [`AuthError`] if the server rejects the credentials, the exchange fails, or the mechanism is NTLM.
 pub(super) async fn authenticate(
     wire: &mut Wire,
     mechanism: Mechanism,
@@ -55,8 +58,8 @@ pub(super) async fn authenticate(
 /// Length in bytes below which a password may occur in a reply by coincidence, so that removing it would reveal it.
 const MIN_HIDDEN_LEN: usize = 8;
 
-/// Returns an answer to AUTH without the password, as it is or as it was sent. With a short password nothing of the text
-/// is kept but the enhanced status code.
+/// Returns a reply to AUTH without the password, in clear text and in the encodings of PLAIN and LOGIN. With a password
+/// shorter than 8 bytes, only the enhanced status code is kept.
 fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
     let secret = password.expose_secret();
     if secret.is_empty() {
@@ -71,6 +74,10 @@ fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
     sent.iter().fold(text.to_owned(), |text, sent| text.replace(sent.as_str(), "(not shown)"))
 }
 
+/// Performs the exchange of a mechanism.
+///
+/// # Errors
+/// Returns an [`AuthError`] unless the final reply code is 235.
 async fn conversation(
     wire: &mut Wire,
     mechanism: Mechanism,
@@ -112,14 +119,19 @@ async fn conversation(
     if reply.code == 235 { Ok(reply) } else { Err(AuthError::Refused(reply)) }
 }
 
+/// Decodes the challenge in a reply.
+///
+/// # Errors
+/// Returns [`AuthError::Challenge`] if it is not valid Base64.
 fn challenge(reply: &Reply) -> Result<Vec<u8>, AuthError> {
     let text = reply.lines.first().map_or("", |line| line.trim());
     STANDARD.decode(text).map_err(|_| AuthError::Challenge)
 }
 
-/// Returns the response to a CRAM-MD5 challenge (RFC 2195).
+/// Returns the response to a CRAM-MD5 challenge (RFC 2195): the user name, a space, and the HMAC in lower-case
+/// hexadecimal.
 fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
-    // HMAC takes a key of any length.
+    // // HMAC accepts a key of any length.
     let mut out = format!("{user} ");
     if let Ok(mut mac) = <Hmac<md5::Md5> as KeyInit>::new_from_slice(secret.as_bytes()) {
         mac.update(challenge);

@@ -1,4 +1,4 @@
-//! DNS lookups, with the system's resolvers or a given one.
+//! DNS lookups by the system's resolvers or by a given server.
 
 use crate::policy::{Answer, Answers, Question};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
@@ -9,17 +9,18 @@ use hickory_resolver::{Resolver, TokioResolver};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A resolver with a time limit per query.
+/// A resolver with a time limit for each question.
 pub(super) struct Dns {
     resolver: TokioResolver,
     limit: Duration,
 }
 
 impl Dns {
-    /// Creates a resolver that asks `server`, or the system's servers. `limit` bounds each lookup.
+    /// Creates a resolver that queries `server`, over UDP and TCP, or the system's servers if it is `None`. `limit`
+    /// bounds each question.
     ///
     /// # Errors
-    /// The system's configuration cannot be read.
+    /// Returns a [`NetError`] if the system's configuration cannot be read.
     pub(super) fn new(server: Option<SocketAddr>, limit: Duration) -> Result<Self, NetError> {
         let builder = match server {
             None => Resolver::builder_tokio()?,
@@ -36,11 +37,11 @@ impl Dns {
         Ok(Self { resolver: builder.build()?, limit })
     }
 
-    /// Runs an evaluation with the answers so far, and looks up the question that it returns, until it completes. `None` after 200
-    /// questions. A lookup that fails or times out is answered by [`Answer::Failed`].
+    /// Runs an evaluation with the answers so far, and looks up the question that it returns, until it completes.
+    /// `None` after 200 questions. A lookup that fails or times out has the answer [`Answer::Failed`].
     pub(super) async fn evaluate<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
         let mut answers = Answers::default();
-        // Far more than SPF and DMARC are allowed to cause.
+        // // Far more questions than SPF and DMARC permit.
         for _ in 0..200 {
             match ask(&answers) {
                 Ok(found) => return Some(found),
@@ -53,23 +54,27 @@ impl Dns {
         None
     }
 
-    /// Looks up the TXT records of a name. [`Answer::Failed`] after an error or the time limit.
+    /// Looks up the TXT records of a name. [`Answer::Failed`] after an error or the time limit; empty if there are
+    /// none.
     pub(super) async fn texts(&self, name: &str) -> Answer {
         self.answer(&Question::Texts(name.to_owned())).await
     }
 
-    /// Looks up the IPv6 and IPv4 addresses of a name. [`Answer::Failed`] after an error or the time limit.
+    /// Looks up the IPv6 and IPv4 addresses of a name. [`Answer::Failed`] after an error or the time limit; empty if
+    /// there are none.
     pub(super) async fn addresses(&self, name: &str) -> Answer {
         self.answer(&Question::Addresses(name.to_owned())).await
     }
 
+    /// Answers a question within the time limit. [`Answer::Failed`] after an error or the time limit.
     async fn answer(&self, question: &Question) -> Answer {
         let looked_up = tokio::time::timeout(self.limit, self.look_up(question)).await;
         looked_up.unwrap_or(Answer::Failed)
     }
 
+    /// Answers a question. Failures of one address family are ignored if the other has addresses.
     async fn look_up(&self, question: &Question) -> Answer {
-        // The dot at the end keeps the machine's search domains out.
+        // // The trailing dot excludes the search domains of the host.
         let absolute = |name: &str| format!("{}.", name.trim_end_matches('.'));
         match question {
             Question::Addresses(name) => {
@@ -126,7 +131,7 @@ impl Dns {
     }
 }
 
-/// Returns `true` if the error means that no such records exist.
+/// Returns `true` if the error means that the name or its records do not exist.
 fn is_no_such_record(why: &NetError) -> bool {
     why.is_nx_domain() || why.is_no_records_found()
 }

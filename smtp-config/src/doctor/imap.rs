@@ -1,4 +1,4 @@
-//! The checks of incoming mail: connection, TLS, greeting, login and mailbox over IMAP (RFC 9051).
+//! Checks of incoming mail: connection, TLS, greeting, login and mailbox over IMAP (RFC 9051).
 
 use super::server::{addresses, connect};
 use super::tls::{days_left, fix, verifying};
@@ -16,11 +16,12 @@ use tokio_rustls::TlsConnector;
 
 /// Maximum length of a response line, in bytes.
 const MAX_LINE_LEN: u64 = 16 * 1024;
-/// Maximum number of lines in a response.
+/// Maximum number of lines in a response to a command.
 const MAX_LINES: usize = 256;
 
-/// Checks the IMAP server of incoming mail: connection, TLS, greeting, login and mailbox. The password is sent only
-/// over TLS, to a server whose certificate was verified. Returns the checks in order.
+/// Checks the IMAP server of incoming mail: connection, TLS, greeting, login and mailbox, at the first address of the
+/// host. The password is sent only over TLS, to a server whose certificate was verified; without TLS, the login is
+/// skipped. The mailbox is opened read-only. Returns the checks in order.
 pub async fn examine_incoming(
     incoming: &EffectiveIncoming,
     password: Option<&SecretString>,
@@ -42,6 +43,7 @@ pub async fn examine_incoming(
     report.checks
 }
 
+/// Checks connection, TLS and session at an address.
 async fn server(
     report: &mut Report,
     incoming: &EffectiveIncoming,
@@ -108,6 +110,7 @@ async fn server(
     session(report, incoming, Imap::new(Box::new(stream), options), password).await;
 }
 
+/// Checks greeting, login and mailbox. The login is skipped if `password` is `None`.
 async fn session(
     report: &mut Report,
     incoming: &EffectiveIncoming,
@@ -125,7 +128,7 @@ async fn session(
     };
     let command = format!("LOGIN {} ", string(&incoming.username));
     match imap.command("a", &command, Some(password)).await {
-        // The text of the answer may repeat the password.
+        // // The text of the response may repeat the password.
         Ok(answer) if answer.status == "OK" => report.pass("incoming-login", "OK"),
         Ok(answer) => {
             let fix = "correct USERNAME and PASSWORD; many providers want a password that is made for mail programs";
@@ -144,26 +147,32 @@ async fn session(
     let _ = imap.command("c", "LOGOUT", None).await;
 }
 
-/// The tagged response that completes a command.
+/// The tagged response that completes a command: status in upper case, and text, both without control characters.
 struct TaggedResponse {
     status: String,
     text: String,
 }
 
+/// A stream of bytes in both directions.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection to an IMAP server.
+/// A connection to an IMAP server, with a time limit for each read and write.
 struct Imap {
     io: BufReader<Box<dyn Stream>>,
     limit: std::time::Duration,
 }
 
 impl Imap {
+    /// Creates a connection over a stream.
     fn new(io: Box<dyn Stream>, options: &Options) -> Self {
         Self { io: BufReader::new(io), limit: options.limit }
     }
 
+    /// Reads a line, without its ending.
+    ///
+    /// # Errors
+    /// Returns an error after the time limit, at the end of the stream, or for a line longer than 16 KiB.
     async fn line(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         let read = (&mut self.io).take(MAX_LINE_LEN);
@@ -176,6 +185,10 @@ impl Imap {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
+    /// Writes a text.
+    ///
+    /// # Errors
+    /// Returns an error after the time limit, or if writing fails.
     async fn write(&mut self, text: &str) -> io::Result<()> {
         let io = self.io.get_mut();
         let sent = timeout(self.limit, async {
@@ -185,7 +198,11 @@ impl Imap {
         sent.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))?
     }
 
-    /// Sends a command, with a secret as a literal at its end, and reads up to its final answer.
+    /// Sends a command, with a secret as a synchronizing literal at its end, and reads up to its tagged response. If
+    /// the server rejects the literal, its response is returned, and the secret is not sent.
+    ///
+    /// # Errors
+    /// Returns an error if reading or writing fails, or after 256 lines without a tagged response.
     async fn command(
         &mut self,
         tag: &str,
@@ -217,18 +234,20 @@ impl Imap {
     }
 }
 
+/// Parses a tagged response. `None` for a line without this tag.
 fn answer(tag: &str, line: &str) -> Option<TaggedResponse> {
     let rest = line.strip_prefix(tag)?.strip_prefix(' ')?;
     let (status, text) = rest.split_once(' ').unwrap_or((rest, ""));
     Some(TaggedResponse { status: printable(&status.to_ascii_uppercase()), text: printable(text) })
 }
 
-/// Returns an IMAP quoted string.
+/// Returns an IMAP quoted string, without control characters.
 fn string(text: &str) -> String {
     let safe: String = text.chars().filter(|c| !c.is_control()).collect();
     format!("\"{}\"", safe.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Replaces control characters by spaces.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

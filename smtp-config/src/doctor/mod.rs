@@ -1,7 +1,7 @@
-//! Checks of a server over the wire, each with its own time limit (feature `doctor`). They need a Tokio runtime.
+//! Checks of a server over the network, each with its own time limit (feature `doctor`). They require a Tokio runtime.
 //!
-//! The password is sent only over TLS to a server whose certificate is valid for its name. [`replay`] shows what Forgejo
-//! would do, with a password that is made up.
+//! The password is sent only over TLS to a server whose certificate is valid for its name. [`replay`] shows what
+//! Forgejo would do, with a made-up password.
 
 mod auth;
 mod dns;
@@ -28,26 +28,27 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Options of the checks.
+/// Options of the checks. The default is [`Options::default`].
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Time limit of one step, such as connecting or waiting for a reply. Default: 10 s.
     pub limit: Duration,
-    /// The address to connect to instead of resolving `host`. The certificate is still verified for `host`.
+    /// IP address to connect to, instead of resolving the host. The certificate is still verified for the host.
+    /// Default: `None`.
     pub address: Option<IpAddr>,
-    /// Root certificates in DER, trusted beside the system's. Default: none.
+    /// Root certificates in DER, trusted in addition to those of the system. Default: none.
     pub roots: Vec<CertificateDer<'static>>,
     /// DNS server to query instead of the system's resolvers. Default: `None`.
     pub resolver: Option<SocketAddr>,
     /// Recipient for RCPT TO. `None`, the default, selects the sender.
     pub recipient: Option<String>,
-    /// Host name of this machine, used for EHLO if `HELO_HOSTNAME` is not set. Default: `localhost`.
+    /// Host name of this machine, sent in EHLO if `HELO_HOSTNAME` is not set. Default: `localhost`.
     pub machine: String,
-    /// DKIM selectors to look up beside those of the provider. Default: none.
+    /// DKIM selectors to look up in addition to those of the provider. Default: none.
     pub selectors: Vec<String>,
     /// Whether SPF, DKIM and DMARC of the sender's domain are checked. Default: `true`.
     pub dns: bool,
-    /// TCP ports whose reachability is checked. Default: 25, 465, 587 and 2525.
+    /// TCP ports whose reachability is checked, besides the configured one. Default: 25, 465, 587 and 2525.
     pub ports: Vec<u16>,
 }
 
@@ -67,14 +68,14 @@ impl Default for Options {
     }
 }
 
-/// Result of a check, in ascending order of severity.
+/// Result of a check, in ascending order of severity. Displayed in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The check passed.
     Pass,
-    /// Information; no change is needed.
+    /// Information that requires no change.
     Note,
-    /// The check was not run, since a previous one failed.
+    /// The check was not run, since a previous one failed or its precondition is missing.
     Skipped,
     /// The configuration works, but carries a risk.
     Warning,
@@ -94,24 +95,24 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A check with its result. It contains no secret.
+/// A check with its result. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Stable, machine-readable name of the check.
+    /// Stable, machine-readable name of the check, such as `tls`.
     pub name: &'static str,
-    /// Subject of the check: an address, a port or a domain.
+    /// Subject of the check: an address, a host, a domain or a mailbox.
     pub about: String,
-    /// The result of the check.
+    /// Result of the check.
     pub verdict: Verdict,
-    /// Facts that were found.
+    /// Facts that were found, in words.
     pub detail: String,
-    /// Fix for the user; empty if no change is needed.
+    /// Action that resolves the problem, as an imperative phrase. Empty if none is known or needed.
     pub fix: String,
-    /// Duration of the check.
+    /// Time since the previous check of the report.
     pub took: Duration,
 }
 
-/// The checks so far, in order.
+/// The checks so far, in order, with the subject of the next ones.
 struct Report {
     checks: Vec<Check>,
     about: String,
@@ -119,10 +120,12 @@ struct Report {
 }
 
 impl Report {
+    /// Creates an empty report.
     fn new() -> Self {
         Self { checks: Vec::new(), about: String::new(), began: Instant::now() }
     }
 
+    /// Appends a check of the current subject.
     fn add(&mut self, name: &'static str, verdict: Verdict, detail: impl Into<String>, fix: &str) {
         let took = self.began.elapsed();
         self.began = Instant::now();
@@ -130,25 +133,29 @@ impl Report {
         self.checks.push(Check { name, about, verdict, detail, fix: fix.to_owned(), took });
     }
 
+    /// Appends a check that passed.
     fn pass(&mut self, name: &'static str, detail: impl Into<String>) {
         self.add(name, Verdict::Pass, detail, "");
     }
 
+    /// Appends a check that failed.
     fn fail(&mut self, name: &'static str, detail: impl Into<String>, fix: &str) {
         self.add(name, Verdict::Fail, detail, fix);
     }
 
+    /// Appends a check that was not run.
     fn skip(&mut self, name: &'static str, why: &str) {
         self.add(name, Verdict::Skipped, why, "");
     }
 
+    /// Appends a check with a warning.
     fn warn(&mut self, name: &'static str, detail: impl Into<String>, fix: &str) {
         self.add(name, Verdict::Warning, detail, fix);
     }
 }
 
-/// Runs every check of outgoing mail, and returns them in order. The password is sent only to a server whose certificate was
-/// verified. No message is sent.
+/// Runs every check of outgoing mail, and returns them in order. The password is sent only over TLS to a server whose
+/// certificate was verified. No message is sent. Without a password, an empty one is used.
 pub async fn examine(
     mailer: &EffectiveMailer,
     password: Option<&SecretString>,
@@ -162,7 +169,7 @@ pub async fn examine(
     report.checks
 }
 
-/// Returns the name for EHLO.
+/// Returns the host name that is sent in EHLO.
 fn helo<'a>(mailer: &'a EffectiveMailer, options: &'a Options) -> &'a str {
     match &mailer.helo {
         Helo::Localhost => "localhost",

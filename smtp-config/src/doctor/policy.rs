@@ -1,4 +1,4 @@
-//! The checks of the sender's domain: SPF, DKIM and DMARC.
+//! Checks of the sender's domain: SPF, DKIM and DMARC.
 
 use super::dns::Dns;
 use super::{Options, Report, Verdict};
@@ -10,6 +10,7 @@ use crate::policy::{
 use crate::presets::Preset;
 use std::net::IpAddr;
 
+/// Checks the domain of the sender. Reports nothing if there is no sender.
 pub(super) async fn examine(report: &mut Report, mailer: &EffectiveMailer, options: &Options) {
     let Some(sender) = &mailer.sender else { return };
     let Some((_, domain)) = sender.address.rsplit_once('@') else { return };
@@ -18,7 +19,7 @@ pub(super) async fn examine(report: &mut Report, mailer: &EffectiveMailer, optio
         Ok(dns) => dns,
         Err(why) => return report.fail("dns", why.to_string(), "set the machine's resolvers"),
     };
-    // With the null sender the name of EHLO is what SPF identifies, RFC 7208 section 2.4.
+    // // With the null reverse-path, SPF identifies the name from EHLO (RFC 7208 §2.4).
     let name = super::helo(mailer, options);
     let envelope = mailer.envelope_from.rsplit_once('@').map_or(name, |(_, domain)| domain);
     let preset = Preset::of_host(&mailer.host);
@@ -34,10 +35,12 @@ enum Outcome {
     Fail,
     /// Receivers will evaluate it as passed.
     Pass,
-    /// The DNS alone does not determine the result.
+    /// The DNS does not determine the result.
     Unknown,
 }
 
+/// Checks SPF of the envelope sender's domain: for a known provider by the required include, otherwise by the addresses
+/// of the server.
 async fn of_spf(
     report: &mut Report,
     dns: &Dns,
@@ -82,7 +85,7 @@ async fn of_spf(
         report.fail("spf", "+all: anybody may send for this domain", "end the record with -all");
         return Outcome::Pass;
     }
-    // A provider sends from addresses of its own, which only its name in the record covers.
+    // // A provider sends from addresses of its own, which the record covers only by the provider's name.
     if let Some(wanted) = preset.and_then(|preset| preset.spf) {
         let includes = terms.iter().any(|term| {
             matches!(term.name.as_str(), "include" | "redirect") && term.argument.eq_ignore_ascii_case(wanted)
@@ -106,7 +109,8 @@ async fn of_spf(
     addresses_pass(report, dns, mailer, domain, &addresses).await
 }
 
-/// Evaluates SPF for the addresses of the server, as if it sent from them.
+/// Evaluates SPF for the addresses of the server, under the assumption that it sends from them. [`Outcome::Pass`] if
+/// all pass.
 async fn addresses_pass(
     report: &mut Report,
     dns: &Dns,
@@ -144,7 +148,7 @@ async fn addresses_pass(
     }
 }
 
-/// Looks up the DKIM keys of the sender's domain.
+/// Looks up the DKIM keys of the sender's domain. [`Outcome::Pass`] if one is usable.
 async fn of_dkim(
     report: &mut Report,
     dns: &Dns,
@@ -180,7 +184,7 @@ async fn of_dkim(
                 let verdict = if key.testing { Verdict::Warning } else { Verdict::Pass };
                 report.add("dkim", verdict, format!("a key of {}{testing}", key.kind), "");
             }
-            // A provider uses one of its selectors or another.
+            // // A provider uses any of its selectors.
             Err(DkimError::Missing) if options.selectors.contains(selector) || selectors.len() == 1 => {
                 report.warn("dkim", "no record", "add the record that the provider shows");
             }
@@ -190,12 +194,13 @@ async fn of_dkim(
     }
     match () {
         () if any => Outcome::Pass,
-        // A provider may use other selectors than those that are known.
+        // // A provider may use other selectors than the known ones.
         () if options.selectors.is_empty() => Outcome::Unknown,
         () => Outcome::Fail,
     }
 }
 
+/// Looks up the DMARC record, and reports whether messages will pass by the outcomes of SPF and DKIM.
 async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, spf: Outcome, dkim: Outcome) {
     report.about = domain.to_owned();
     let asked = dns.evaluate(|answers| -> Result<_, Question> { discover(domain, answers) }).await;
@@ -207,10 +212,10 @@ async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, 
         }
         None => return report.warn("dmarc", "the DNS gave no answer", "try again"),
     };
-    // RFC 7489 section 3.1: SPF or DKIM must pass, and for an aligned domain.
+    // // RFC 7489 §3.1: SPF or DKIM must pass for an aligned domain.
     let aligned = held.aligned(held.spf, domain, envelope);
     let by_spf = if aligned { spf } else { Outcome::Fail };
-    // A key under the sender's own domain is aligned however strictly.
+    // // A key of the sender's own domain is aligned in both modes.
     let by_dkim = if held.aligned(held.dkim, domain, domain) { dkim } else { Outcome::Fail };
     let policy = match held.policy {
         Policy::None => "none",

@@ -24,12 +24,12 @@ pub struct Step {
     pub outcome: String,
 }
 
-/// Forgejo's SMTP session with a server.
+/// Forgejo's SMTP session with a server. By default empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Whether an eavesdropper would learn the password.
+    /// Whether an eavesdropper would learn the password, or a hash of it.
     pub leaks: bool,
     /// Whether Forgejo would wait indefinitely, since it sets no time limit.
     pub hangs: bool,
@@ -38,10 +38,12 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// Appends a step.
     fn step(&mut self, does: impl Into<String>, outcome: impl Into<String>) {
         self.steps.push(Step { does: does.into(), outcome: outcome.into() });
     }
 
+    /// Appends a step that failed, with its consequence for Forgejo.
     fn broke(&mut self, does: &str, why: &WireError) {
         if matches!(why, WireError::Silent { .. }) {
             self.hangs = true;
@@ -52,7 +54,8 @@ impl Replay {
     }
 }
 
-/// Replays Forgejo's session with the server. No credentials are sent.
+/// Replays Forgejo's session with the server, up to authentication. No credentials and no message are sent. A
+/// certificate that is not valid is accepted if Forgejo would accept it.
 pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let protocol = match mailer.transport {
@@ -65,7 +68,7 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
                 }
                 Err(why) => out.step(format!("connects to {}", mailer.shown_host()), why.to_string()),
             }
-            // A socket of this machine has no eavesdropper.
+            // // Nobody can eavesdrop on a socket of this machine.
             out.leaks = false;
             return out;
         }
@@ -89,8 +92,9 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
     out
 }
 
-/// Replays Forgejo's session with a proxy on this host that removes STARTTLS from the server's replies, and reports whether the
-/// password would be sent in clear. The password is made up and reaches only the proxy.
+/// Replays Forgejo's session through a proxy on this host that removes STARTTLS from the server's replies, and reports
+/// whether the password would be sent in clear. The password is made up and reaches only the proxy. Other transports
+/// than SMTP over TCP have no steps of a session.
 pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let EffectiveTransport::Network(protocol) = mailer.transport else { return out };
@@ -129,6 +133,7 @@ pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Rep
     out
 }
 
+/// Returns a replay with the steps before the connection.
 fn begun(mailer: &EffectiveMailer) -> Replay {
     let mut out = Replay::default();
     let origin = match mailer.origin {
@@ -157,8 +162,9 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
     out
 }
 
+/// Returns the address to which Forgejo connects. `None` if it cannot be determined, which is appended as a step.
 async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -> Option<SocketAddr> {
-    // Go begins with the first address, and falls back to the other family only when it cannot connect.
+    // // Go begins with the first address, and uses the other family only if it cannot connect.
     let first = addresses(&mailer.host, options).await.map(|all| all.first().copied());
     match (first, mailer.port.parse()) {
         (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
@@ -176,8 +182,8 @@ async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -
     }
 }
 
-/// Replays the SMTP session and records each step. With `stand_in`, a made-up password, it continues through an authentication that
-/// would expose the password.
+/// Replays the SMTP session and records each step. With `stand_in`, a made-up password, an authentication that would
+/// expose the password is performed too.
 async fn converse(
     out: &mut Replay,
     mailer: &EffectiveMailer,
@@ -262,8 +268,9 @@ async fn converse(
     }
 }
 
+/// Starts TLS, with or without verification as configured. Returns `true` if the handshake succeeded.
 async fn tls(out: &mut Replay, mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> bool {
-    // Only a password that is made up is ever sent here.
+    // // Only a made-up password is ever sent over this connection.
     let identity = identity(mailer).unwrap_or_default();
     let config =
         if mailer.trusts_anybody { accepting(identity) } else { verifying(&options.roots, identity) };
@@ -288,8 +295,8 @@ async fn tls(out: &mut Replay, mailer: &EffectiveMailer, options: &Options, wire
     }
 }
 
-/// Returns the password that a server decodes from SMTP AUTH with this mechanism, for a test of its encoding. Client and server are
-/// connected in memory. `None` if the exchange fails, as with mechanisms other than LOGIN and PLAIN.
+/// Returns the password that a server decodes from SMTP AUTH by this mechanism, for a test of its encoding. Client and
+/// server are connected in memory. `None` if the exchange fails, as with mechanisms other than LOGIN and PLAIN.
 pub async fn arrives(mechanism: Mechanism, user: &str, password: &SecretString) -> Option<SecretString> {
     let (ours, theirs) = tokio::io::duplex(1 << 18);
     let server = tokio::spawn(async move {

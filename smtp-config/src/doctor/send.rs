@@ -1,4 +1,4 @@
-//! Sending a message as Forgejo does, to a server whose certificate was verified.
+//! Sending of a message as Forgejo does, to a server whose certificate was verified.
 
 use super::auth::{AuthError, authenticate};
 use super::server::{addresses, connect};
@@ -17,19 +17,19 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// Error of sending a message.
+/// Error of sending a message, which was then not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// No connection to the server could be made.
+    /// The server could not be connected to.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
         /// Host and port of the server.
         place: String,
-        /// The reason of the failure.
+        /// Reason for the failure.
         why: String,
     },
-    /// The connection failed, or the server refused a command.
+    /// The connection failed, or the server rejected a command or the message.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The client certificate or its key cannot be loaded; the reason.
@@ -41,10 +41,10 @@ pub enum SendError {
     /// The password would have been sent without TLS; the reason.
     #[error("{0}: the password would go out in clear, so nothing was sent; take smtps on port 465")]
     Exposed(&'static str),
-    /// Forgejo would stop at this point; the reason.
+    /// Forgejo would send nothing with these settings; the reason.
     #[error("{0}")]
     Stopped(&'static str),
-    /// `sendmail` could not be started, or failed.
+    /// `sendmail` could not be started, failed, or did not end within the time limit.
     #[error("{program}: {why}")]
     Sendmail {
         /// Path of the program.
@@ -57,17 +57,17 @@ pub enum SendError {
 /// Result of sending a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The server's reply to the message.
+    /// The server's reply to the message, on one line.
     pub answer: String,
-    /// Description of a failure that Forgejo would log although the message was delivered.
+    /// Description of a failure that Forgejo would log although the message was delivered. `None` if there is none.
     pub caveat: Option<String>,
 }
 
-/// Sends a message rendered by [`Message`](crate::Message). With `PROTOCOL = sendmail` it runs the program. A certificate that is
-/// not valid for the host is an error, also with `FORCE_TRUST_SERVER_CERT`. Without a password, an empty one is used.
+/// Sends a message rendered by [`Message`](crate::Message). With `PROTOCOL = sendmail`, runs the program. A certificate
+/// that is not valid for the host is an error, also with `FORCE_TRUST_SERVER_CERT`. Without a password, an empty one is
+/// used.
 ///
 /// # Errors
-///
 /// Returns a [`SendError`] if the message was not sent.
 pub async fn send(
     mailer: &EffectiveMailer,
@@ -107,7 +107,7 @@ pub async fn send(
             return Err(SendError::Stopped("Go refuses PLAIN over a Unix socket"));
         }
         Authentication::Start(mechanism, Exposure::Nothing) => {
-            // Without a password Forgejo logs in with an empty one.
+            // // Without a password Forgejo authenticates with an empty one.
             let empty = SecretString::from("");
             authenticate(&mut wire, mechanism, &mailer.user, password.unwrap_or(&empty)).await?;
         }
@@ -124,6 +124,10 @@ pub async fn send(
     Ok(Sent { answer: reply.text(), caveat })
 }
 
+/// Performs a mail transaction. Returns the reply to the message.
+///
+/// # Errors
+/// Returns a [`SendError`] if the server rejects a command or the message.
 async fn transaction(
     wire: &mut Wire,
     mailer: &EffectiveMailer,
@@ -146,6 +150,10 @@ async fn transaction(
     if reply.is(2) { Ok(reply) } else { Err(WireError::Refused { stage: "the message", reply }.into()) }
 }
 
+/// Connects to the socket, or to the first address of the host that accepts.
+///
+/// # Errors
+/// Returns [`SendError::Unreachable`] with the last reason if none does.
 async fn open_session(mailer: &EffectiveMailer, options: &Options) -> Result<Wire, SendError> {
     let place = format!("{}:{}", mailer.shown_host(), mailer.port);
     let unreachable = |why: String| SendError::Unreachable { place: place.clone(), why };
@@ -165,6 +173,10 @@ async fn open_session(mailer: &EffectiveMailer, options: &Options) -> Result<Wir
     Err(SendError::Unreachable { place, why: last })
 }
 
+/// Starts TLS, and verifies the certificate.
+///
+/// # Errors
+/// Returns a [`SendError`] if the handshake fails or the client certificate cannot be loaded.
 async fn tls(mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> Result<(), SendError> {
     let name = ServerName::try_from(mailer.host.clone());
     let name =
@@ -175,8 +187,11 @@ async fn tls(mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> Re
     Ok(wire.begin_tls(config, name).await?)
 }
 
-/// Calls sendmail as Forgejo does: the envelope's sender, the configured arguments, from Forgejo 12 on `--`, the recipient;
-/// line ends are LF.
+/// Runs sendmail as Forgejo does: with the envelope sender, the configured arguments, `--` from Forgejo 12, and the
+/// recipient. Line endings are LF.
+///
+/// # Errors
+/// Returns [`SendError::Sendmail`] if it cannot be started, fails, or does not end within the time limit.
 async fn sendmail(
     mailer: &EffectiveMailer,
     recipient: &str,
@@ -185,7 +200,7 @@ async fn sendmail(
 ) -> Result<Sent, SendError> {
     let (program, args) = &mailer.sendmail;
     let failed = |why: String| SendError::Sendmail { program: program.clone(), why };
-    // Forgejo drops arguments with an open quote.
+    // // Forgejo drops arguments with an open quote.
     let mut words = crate::shell::shell_words(args).unwrap_or_default();
     if mailer.version.ends_sendmail_args() && words.last().is_none_or(|last| last != "--") {
         words.push("--".to_owned());

@@ -1,4 +1,4 @@
-//! The checks of a server's name, addresses and ports.
+//! Checks of a server's name, addresses and ports.
 
 use super::session::session;
 use super::tls::{identity, verifying};
@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+/// Checks the server of outgoing mail, by its transport.
 pub(super) async fn examine(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -41,6 +42,7 @@ pub(super) async fn examine(
     }
 }
 
+/// Reports whether `sendmail` exists, as a path or in `PATH`.
 fn sendmail(report: &mut Report, path: &str) {
     let found = if path.contains('/') {
         Some(std::path::PathBuf::from(path)).filter(|path| path.is_file())
@@ -58,7 +60,10 @@ fn sendmail(report: &mut Report, path: &str) {
     }
 }
 
-/// Returns the addresses of a host in the order in which Go tries them.
+/// Returns the addresses of a host in the order in which Go tries them. An address in `options` replaces the lookup.
+///
+/// # Errors
+/// Returns a description if the host has no address, or the lookup fails or times out.
 pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAddr>, String> {
     if let Some(address) = options.address {
         return Ok(vec![address]);
@@ -89,30 +94,35 @@ pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAdd
     }
 }
 
-/// Sorts addresses as RFC 6724 does as far as it matters here: those that this machine has a route to come first, IPv6
-/// before IPv4.
+/// Sorts addresses as RFC 6724 does, as far as it matters here: those to which this machine has a route come first,
+/// IPv6 before IPv4.
 fn sort_by_route(all: Vec<IpAddr>) -> Vec<IpAddr> {
     sorted_by(all, |address| {
         let any: IpAddr = match address {
             IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
         };
-        // Connecting a UDP socket sends nothing; it asks for a route.
+        // // Connecting a UDP socket looks up a route, and sends nothing.
         std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 25))).is_ok()
     })
 }
 
+/// Sorts addresses: reachable ones first, and IPv6 before IPv4.
 fn sorted_by(mut all: Vec<IpAddr>, reachable: impl Fn(&IpAddr) -> bool) -> Vec<IpAddr> {
     all.sort_by_key(|address| (!reachable(address), address.is_ipv4()));
     all
 }
 
-/// Connects to an address within the time limit.
+/// Connects to an address.
+///
+/// # Errors
+/// Returns an error if connecting fails, or takes longer than the time limit.
 pub(super) async fn connect(address: SocketAddr, options: &Options) -> io::Result<TcpStream> {
     let connected = timeout(options.limit, TcpStream::connect(address)).await;
     connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
 }
 
+/// Checks port, name, client certificate and each address, and one session for each address family.
 async fn network(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -151,7 +161,7 @@ async fn network(
         match connect(socket, options).await {
             Ok(stream) => {
                 report.pass("connect", if address.is_ipv4() { "IPv4" } else { "IPv6" });
-                // One conversation a family: the servers behind one name are taken to be alike.
+                // // One session for each address family: servers of one name are assumed to behave alike.
                 if families.contains(&address.is_ipv4()) {
                     continue;
                 }
@@ -171,6 +181,7 @@ async fn network(
     ports(report, &all, port, options).await;
 }
 
+/// Reports an address that cannot be connected to: as a warning if there are others, otherwise as a failure.
 fn unreachable(report: &mut Report, why: &io::Error, port: u16, others: bool) {
     let detail = format!("{why}; Forgejo sets no time limit for this");
     let fix = match (why.kind(), port) {
@@ -185,6 +196,7 @@ fn unreachable(report: &mut Report, why: &io::Error, port: u16, others: bool) {
     report.add("connect", verdict, detail, fix);
 }
 
+/// Reports the reachability of other ports, at the first IPv4 address or else the first one.
 async fn ports(report: &mut Report, all: &[IpAddr], own: u16, options: &Options) {
     let Some(address) = all.iter().find(|address| address.is_ipv4()).or(all.first()) else { return };
     for port in options.ports.iter().filter(|port| **port != own) {

@@ -15,9 +15,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Fix for failures without a known cause.
 const FIXES: &str = "look at the server's log";
 
-/// Checks an SMTP session from the greeting to QUIT.
+/// Checks an SMTP session from the greeting to QUIT. Ends after the first failure that prevents the next step. `config`
+/// is the verifying configuration for TLS.
 pub(super) async fn session(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -79,6 +81,7 @@ pub(super) async fn session(
     quit(report, mailer, wire).await;
 }
 
+/// Ends the session. Reports a failure of QUIT for versions of Forgejo that log it as a failed message.
 async fn quit(report: &mut Report, mailer: &EffectiveMailer, wire: Wire) {
     if let Err(why) = wire.quit().await
         && !mailer.version.sends_by_go_mail()
@@ -91,6 +94,8 @@ async fn quit(report: &mut Report, mailer: &EffectiveMailer, wire: Wire) {
     }
 }
 
+/// Starts TLS, and reports the certificate's validity: a warning less than 7 days before its expiry. `implicit` is
+/// whether TLS is used from the beginning. Returns `true` if the handshake succeeded.
 async fn tls(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -133,6 +138,7 @@ async fn tls(
     true
 }
 
+/// Reports a failure of the greeting.
 fn report_greeting_error(report: &mut Report, why: &WireError, protocol: Protocol) {
     let fix = match (why, protocol) {
         (WireError::Silent { .. }, Protocol::Smtps) => FIXES,
@@ -145,8 +151,10 @@ fn report_greeting_error(report: &mut Report, why: &WireError, protocol: Protoco
     report.fail("greeting", why.to_string(), fix);
 }
 
+/// Sends EHLO, and reports the extensions. `first` is whether TLS has not been started by STARTTLS. `None` if the
+/// server rejects it, which is reported.
 async fn ehlo(report: &mut Report, wire: &mut Wire, name: &str, first: bool) -> Option<Reply> {
-    // Go falls back to HELO before TLS only.
+    // // Go falls back to HELO only before STARTTLS.
     let answer =
         if first { wire.hello(name).await } else { wire.expect("EHLO", &format!("EHLO {name}"), 2).await };
     match answer {
@@ -162,6 +170,7 @@ async fn ehlo(report: &mut Report, wire: &mut Wire, name: &str, first: bool) -> 
     }
 }
 
+/// Reports whether the name in EHLO is a fully qualified domain name.
 fn helo_name(report: &mut Report, name: &str) {
     let labels: Vec<&str> = name.split('.').collect();
     let fits = |label: &&str| {
@@ -177,6 +186,8 @@ fn helo_name(report: &mut Report, name: &str) {
     }
 }
 
+/// Reports the mechanism that Forgejo would select. Returns `false` if Forgejo would not authenticate although a user
+/// is configured.
 fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offered: &Reply) -> bool {
     let auth = offered.extension("AUTH");
     match authentication(mailer, wire.is_tls(), auth) {
@@ -210,8 +221,8 @@ fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offere
     true
 }
 
-/// Authenticates if Forgejo would, and reports the result. The password is not sent without TLS. Returns `true` if the mail
-/// transaction may follow.
+/// Authenticates if Forgejo would, and reports the result. The password is not sent without TLS. Returns `true` if the
+/// mail transaction may follow.
 async fn authenticate_session(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -277,8 +288,8 @@ async fn authenticate_session(
     }
 }
 
-/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply. No message is sent. For versions that send by go-mail, then checks a
-/// sender without angle brackets.
+/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply. No message is sent. For versions that send by go-mail,
+/// then checks a sender without angle brackets.
 async fn envelope(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -286,7 +297,7 @@ async fn envelope(
     offered: &Reply,
     wire: &mut Wire,
 ) {
-    // As Go does.
+    // // In the order in which Go appends them.
     let words: String = [("8BITMIME", " BODY=8BITMIME"), ("SMTPUTF8", " SMTPUTF8")]
         .into_iter()
         .filter_map(|(extension, word)| offered.extension(extension).map(|_| word))
@@ -320,8 +331,8 @@ async fn envelope(
     }
 }
 
-/// Sends MAIL FROM without angle brackets, as the sources of July 2026 do. Reports a rejection as a warning, since a release may
-/// send it as RFC 5321 requires.
+/// Sends MAIL FROM without angle brackets, as the sources of July 2026 do. Reports a rejection as a warning, since a
+/// release may send it as RFC 5321 requires.
 async fn bare_sender(report: &mut Report, mailer: &EffectiveMailer, words: &str, wire: &mut Wire) {
     let line = format!("MAIL FROM:{}{words}", mailer.envelope_from);
     match wire.command("MAIL FROM", &line).await {

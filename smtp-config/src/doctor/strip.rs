@@ -1,5 +1,5 @@
-//! A proxy on this machine that strips STARTTLS: it forwards a conversation, removes STARTTLS from the server's answers, and
-//! keeps the authentication to itself.
+//! A proxy on this host that strips STARTTLS: it forwards a session, removes STARTTLS from the server's replies, and
+//! does not forward the authentication.
 
 use super::auth::plain_password;
 use crate::reply::reply;
@@ -8,19 +8,19 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The client's behaviour on a connection whose STARTTLS was stripped.
+/// Behaviour of the client on a connection whose STARTTLS was stripped.
 pub(super) struct StrippedSession {
-    /// The client began with TLS, so that nothing could be removed.
+    /// Whether the client began with TLS, so that nothing could be removed.
     pub(super) encrypted: bool,
-    /// A password received without TLS.
+    /// The password received without TLS. `None` if none was sent by PLAIN.
     pub(super) password: Option<SecretString>,
 }
 
-/// Accepts one connection, forwards it to `server` without STARTTLS, and answers AUTH itself. Returns when either side ends the
-/// connection.
+/// Accepts one connection, forwards it to `server` without STARTTLS, and replies to AUTH PLAIN itself. Returns when
+/// either side closes the connection.
 ///
 /// # Errors
-/// The connection to the server, or a read or write, fails.
+/// Returns an error if the connection to the server, or a read or write, fails.
 pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<StrippedSession> {
     let (mut client, _) = listener.accept().await?;
     let mut upstream = TcpStream::connect(server).await?;
@@ -32,7 +32,7 @@ pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io:
             read = client.read_buf(&mut from_client) => if read? == 0 { break },
             read = upstream.read_buf(&mut from_server) => if read? == 0 { break },
         }
-        // The first byte of a TLS record.
+        // // The content type of a TLS handshake record.
         if from_client.first() == Some(&0x16) {
             seen.encrypted = true;
             upstream.write_all(&from_client).await?;
@@ -54,7 +54,7 @@ pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io:
                 upstream.write_all(&line).await?;
             }
         }
-        // Nothing that could be TLS or garbage is held back without end.
+        // // Bytes that are no SMTP reply, as of TLS, are forwarded unchanged instead of being held back.
         match reply(&from_server) {
             Ok(Some((answer, length))) => {
                 from_server.drain(..length);

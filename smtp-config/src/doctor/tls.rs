@@ -1,4 +1,4 @@
-//! TLS connections verified as Go does, and explanations of their errors.
+//! TLS connections that are verified as Go does, and explanations of their errors.
 
 use crate::effective::EffectiveMailer;
 use rustls::client::WebPkiServerVerifier;
@@ -10,11 +10,14 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use std::io;
 use std::sync::Arc;
 
-/// A client certificate with its chain, and the key.
+/// A client certificate with its chain, and its private key.
 pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// Reads the client certificate that Forgejo presents, where it presents one. Both files are read for every message, so a
-/// fault stops messages, not the start.
+/// Reads the client certificate that Forgejo presents. Returns `None` if it presents none. Forgejo reads both files for
+/// every message, so that a fault stops messages, and not the start.
+///
+/// # Errors
+/// Returns a description if a file is missing, cannot be read, or does not match the other.
 pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, String> {
     if !mailer.client_certificate {
         return Ok(None);
@@ -23,7 +26,7 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
     let read = |name: &str, path: &str| {
         if path.is_empty() { Err(format!("{name} is missing")) } else { Ok(path.to_owned()) }
     };
-    // A relative path is seen from Forgejo's working folder, which may be another one than here.
+    // // A relative path refers to Forgejo's working directory, which may differ from that of this process.
     let hint = |path: &str| {
         if path.starts_with('/') {
             ""
@@ -42,21 +45,25 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
     }
     let secret = PrivateKeyDer::from_pem_file(&key)
         .map_err(|why| format!("CLIENT_KEY_FILE: {key}: {why}{}", hint(&key)))?;
-    // Go compares the two when it loads them.
+    // // Go compares certificate and key when it loads them.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     rustls::sign::CertifiedKey::from_der(certificates.clone(), secret.clone_key(), &provider)
         .map_err(|why| format!("CLIENT_KEY_FILE: {key}: not the key of {chain}: {why}"))?;
     Ok(Some((certificates, secret)))
 }
 
-/// Returns the server name for TLS, or a placeholder where certificates are not verified.
+/// Returns the server name for TLS. If the host is not a valid name, returns a placeholder if certificates are not
+/// verified, and otherwise `None`.
 pub(super) fn server_name(mailer: &EffectiveMailer) -> Option<ServerName<'static>> {
     let name = ServerName::try_from(mailer.host.clone()).ok();
     name.or_else(|| mailer.trusts_anybody.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten())
 }
 
-/// Returns a configuration that verifies, with the system's roots and those that are given. Like Go, it accepts a
-/// certificate that is itself among the roots, if it is valid for the name and not expired.
+/// Returns a configuration that verifies the server by the system's root certificates and those in `extra`. As Go does,
+/// it also accepts a certificate that is itself one of them, if it is valid for the name and the current time.
+///
+/// # Errors
+/// Returns an error if a certificate of `extra` or the identity is not valid.
 pub(super) fn verifying(
     extra: &[CertificateDer<'static>],
     identity: Option<Identity>,
@@ -74,13 +81,20 @@ pub(super) fn verifying(
     config(provider, Arc::new(GoCompatibleVerifier { inner, pinned }), identity)
 }
 
-/// Returns a configuration that accepts any certificate, as `FORCE_TRUST_SERVER_CERT` does. It is for conversations with a
-/// password that is made up only.
+/// Returns a configuration that accepts any certificate, as `FORCE_TRUST_SERVER_CERT` does. It must be used only for
+/// sessions with a made-up password.
+///
+/// # Errors
+/// Returns an error if the identity is not valid.
 pub(super) fn accepting(identity: Option<Identity>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     config(provider.clone(), Arc::new(PermissiveVerifier(provider)), identity)
 }
 
+/// Returns a configuration with a verifier and an optional client certificate.
+///
+/// # Errors
+/// Returns an error if the identity is not valid.
 fn config(
     provider: Arc<rustls::crypto::CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
@@ -154,7 +168,7 @@ impl ServerCertVerifier for GoCompatibleVerifier {
     }
 }
 
-/// A verifier that accepts any certificate.
+/// A verifier that accepts any certificate. Signatures of the handshake are verified.
 #[derive(Debug)]
 struct PermissiveVerifier(Arc<rustls::crypto::CryptoProvider>);
 
@@ -234,9 +248,10 @@ pub(super) fn explained(why: &io::Error) -> String {
     }
 }
 
+/// Description of a certificate from an unknown issuer.
 const UNTRUSTED: &str = "the server's certificate comes from an authority that this machine does not trust";
 
-/// Returns the fix for a TLS error.
+/// Returns the action that resolves a TLS error. `implicit` is whether TLS was used from the beginning.
 pub(super) fn fix(why: &io::Error, implicit: bool) -> &'static str {
     match tls_error(why) {
         Some(Error::InvalidMessage(_)) if implicit => {
@@ -257,12 +272,13 @@ pub(super) fn fix(why: &io::Error, implicit: bool) -> &'static str {
     }
 }
 
+/// Returns the TLS error within an I/O error. `None` if there is none.
 fn tls_error(why: &io::Error) -> Option<&Error> {
     why.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
 }
 
-/// Returns the days until a certificate expires; negative after its expiry. `now` is in seconds since 1970. `None` if the
-/// certificate cannot be parsed.
+/// Returns the whole days until a certificate expires; negative after its expiry. `now` is in seconds since 1970-01-01
+/// UTC. `None` if the certificate cannot be parsed.
 pub(super) fn days_left(certificate: &CertificateDer<'_>, now: i64) -> Option<i64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some((parsed.validity().not_after.timestamp() - now) / 86_400)

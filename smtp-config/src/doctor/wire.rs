@@ -1,4 +1,5 @@
-//! A connection to an SMTP server: commands and replies, each with a time limit. Nothing that is sent is stored or logged.
+//! A connection to an SMTP server: commands and replies, each with a time limit. What is sent is neither stored nor
+//! logged.
 
 use crate::reply::{Reply, ReplyError, reply};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,12 +19,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The server sent nothing within the time limit.
+    /// The server sent or accepted nothing within the time limit.
     #[error("no answer to {stage} within {} s", limit.as_secs_f32())]
     Silent {
         /// Step during which the client waited.
         stage: &'static str,
-        /// Time limit that passed.
+        /// The time limit.
         limit: Duration,
     },
     /// The server closed the connection during this step.
@@ -56,17 +57,18 @@ pub enum WireError {
         /// Error of the handshake.
         why: io::Error,
     },
-    /// The server refused a command with a 4yz or 5yz reply, or another unexpected one.
+    /// The server rejected a command with a 4yz or 5yz reply, or sent another unexpected one.
     #[error("{stage} was answered {}", reply.text())]
     Refused {
-        /// The refused command.
+        /// The rejected command.
         stage: &'static str,
         /// Reply of the server.
         reply: Reply,
     },
 }
 
-/// A connection, its buffer and its time limit.
+/// A connection, with the bytes that were received and not yet parsed, its time limit, and after TLS the server's
+/// certificate.
 pub(super) struct Wire {
     io: Option<Box<dyn Io>>,
     buffer: Vec<u8>,
@@ -75,20 +77,25 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    /// Creates a connection over a stream without TLS. `limit` bounds each step.
     pub(super) fn new(io: Box<dyn Io>, limit: Duration) -> Self {
         Self { io: Some(io), buffer: Vec::new(), limit, certificate: None }
     }
 
+    /// Returns `true` after a TLS handshake.
     pub(super) fn is_tls(&self) -> bool {
         self.certificate.is_some()
     }
 
-    /// Returns the server's certificate. `None` before TLS.
+    /// Returns the server's certificate. `None` before TLS; empty if the server sent none.
     pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.certificate.as_ref()
     }
 
-    /// Starts TLS on the connection as it is.
+    /// Performs a TLS handshake on the connection. After an error the connection cannot be used.
+    ///
+    /// # Errors
+    /// Returns [`WireError::Injected`] if unencrypted bytes are pending, and otherwise the error of the handshake.
     pub(super) async fn begin_tls(
         &mut self,
         config: Arc<rustls::ClientConfig>,
@@ -110,13 +117,20 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads the next reply.
+    /// Reads the next reply, within the time limit.
+    ///
+    /// # Errors
+    /// Returns a [`WireError`] if the reply is malformed, late, or the connection ends. `stage` is named in it.
     pub(super) async fn read(&mut self, stage: &'static str) -> Result<Reply, WireError> {
         let limit = self.limit;
         let silent = WireError::Silent { stage, limit };
         timeout(limit, self.read_on(stage)).await.unwrap_or(Err(silent))
     }
 
+    /// Reads the next reply, without a time limit.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
     async fn read_on(&mut self, stage: &'static str) -> Result<Reply, WireError> {
         loop {
             match reply(&self.buffer).map_err(|why| WireError::Reply { stage, why })? {
@@ -136,7 +150,10 @@ impl Wire {
         }
     }
 
-    /// Sends bytes unchanged.
+    /// Sends bytes unchanged, within the time limit.
+    ///
+    /// # Errors
+    /// Returns a [`WireError`] with `stage` if writing fails or is late.
     pub(super) async fn write(&mut self, stage: &'static str, bytes: &[u8]) -> Result<(), WireError> {
         let io = self.io.as_mut().ok_or(WireError::Closed(stage))?;
         let sent = timeout(self.limit, async {
@@ -148,13 +165,19 @@ impl Wire {
             .map_err(|why| WireError::Io { stage, why })
     }
 
-    /// Sends a line and reads the reply.
+    /// Sends a line, to which CRLF is appended, and reads the reply, whatever its code.
+    ///
+    /// # Errors
+    /// Returns a [`WireError`] with `stage` if writing or reading fails.
     pub(super) async fn command(&mut self, stage: &'static str, line: &str) -> Result<Reply, WireError> {
         self.write(stage, format!("{line}\r\n").as_bytes()).await?;
         self.read(stage).await
     }
 
-    /// Sends a command and reads the reply. A reply code that begins with another digit is an error.
+    /// Sends a command and reads the reply, whose code must begin with the digit `class`.
+    ///
+    /// # Errors
+    /// Returns [`WireError::Refused`] for another code, or the error of writing or reading.
     pub(super) async fn expect(
         &mut self,
         stage: &'static str,
@@ -165,14 +188,20 @@ impl Wire {
         if reply.is(class) { Ok(reply) } else { Err(WireError::Refused { stage, reply }) }
     }
 
-    /// Reads the server's greeting.
+    /// Reads the server's greeting, whose code must be 220.
+    ///
+    /// # Errors
+    /// Returns [`WireError::Refused`] for another code, or the error of reading.
     pub(super) async fn greeting(&mut self) -> Result<Reply, WireError> {
         let reply = self.read("the greeting").await?;
         if reply.code == 220 { Ok(reply) } else { Err(WireError::Refused { stage: "the greeting", reply }) }
     }
 
-    /// Introduces the client by EHLO, or by HELO where that is refused, as Go does; a server that takes HELO only offers no
-    /// extension.
+    /// Sends EHLO or, if it is rejected, HELO, as Go does. The reply to HELO has only its first line, so that it offers
+    /// no extension.
+    ///
+    /// # Errors
+    /// Returns the rejection of EHLO if both are rejected, or the error of the connection.
     pub(super) async fn hello(&mut self, name: &str) -> Result<Reply, WireError> {
         match self.expect("EHLO", &format!("EHLO {name}"), 2).await {
             Err(WireError::Refused { reply: refused, .. }) => {
@@ -188,7 +217,10 @@ impl Wire {
         }
     }
 
-    /// Sends QUIT and reads the reply.
+    /// Sends QUIT and reads the reply, whose code must begin with 2. The connection is closed.
+    ///
+    /// # Errors
+    /// Returns a [`WireError`] for another reply, or if the connection fails.
     pub(super) async fn quit(mut self) -> Result<Reply, WireError> {
         self.expect("QUIT", "QUIT", 2).await
     }

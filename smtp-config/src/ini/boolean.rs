@@ -1,6 +1,7 @@
 //! Booleans as go-ini reads them.
 
-/// Parses a boolean as go-ini does. Returns `None` for other spellings.
+/// Parses a boolean as go-ini does, such as `true`, `yes`, `on` or `1`. Returns `None` for other spellings, such as
+/// `yEs`.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
     match text {

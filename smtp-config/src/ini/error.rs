@@ -2,13 +2,14 @@
 
 use thiserror::Error;
 
-/// Error of parsing app.ini, as go-ini reports it. Forgejo does not start with such a file.
+/// Error of parsing app.ini, as go-ini reports it. Forgejo does not start with such a file. Displayed with position,
+/// kind and fix.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{line}:{column}: {reason}: {}", reason.fix())]
 pub struct IniError {
-    /// Line number, from 1.
+    /// Line number, from 1. For a value of several lines, that of its first line.
     pub line: u32,
-    /// Column in characters, from 1.
+    /// Column of the first character that is not white space, in characters, from 1.
     pub column: u32,
     /// Kind of the error.
     pub reason: SyntaxError,
@@ -30,7 +31,7 @@ pub enum SyntaxError {
     /// The quote of a key is not closed.
     #[error("unclosed quote around the key")]
     KeyNotClosed,
-    /// Nothing precedes the `=`.
+    /// Nothing precedes the `=` or `:`.
     #[error("value without a key")]
     KeyWithoutName,
     /// The backtick or triple quote of a value is not closed before the end of the file.
@@ -39,7 +40,7 @@ pub enum SyntaxError {
 }
 
 impl SyntaxError {
-    /// Returns the fix for this kind of error.
+    /// Returns the action that corrects this kind of error, as an imperative phrase.
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {

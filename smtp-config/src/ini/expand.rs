@@ -1,10 +1,12 @@
-//! Expansion of `%(name)s` to the value of another key, of the same section or else of the default section.
+//! Expansion of `%(name)s` to the value of another key, of the same section, its parents, or else of the default
+//! section.
 
 use super::{DEFAULT_SECTION, Ini, Key, Section};
 
-/// Number of substitutions after which go-ini stops.
+/// Maximum number of substitutions (`depthValues` of go-ini).
 const MAX_SUBSTITUTIONS: usize = 99;
 
+/// Returns the value of a key with references expanded. A reference to an unknown key ends the expansion.
 pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
     let mut value = key.value.clone();
     for _ in 0..MAX_SUBSTITUTIONS {
@@ -17,7 +19,8 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
             .or_else(|| ini.find(DEFAULT_SECTION, name).map(|(_, other)| other));
         let Some(other) = other else { break };
         let next = value.replace(reference, &other.value);
-        // A key that names itself stays as it is however often it is looked at; one that also grows is cut off.
+        // // A key that refers to itself does not change by further substitutions; the length of one that grows is
+        // limited.
         if next == value || next.len() > MAX_VALUE_LEN {
             break;
         }
@@ -26,11 +29,11 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
     value
 }
 
-/// Length in bytes above which a value is not expanded further, so that keys that reference each other do not exhaust
+/// Length in bytes above which a value is not expanded further, so that keys that refer to each other do not exhaust
 /// memory.
 const MAX_VALUE_LEN: usize = 1 << 20;
 
-/// Returns the first `%(name)s` of a text, whole. `None` if there is none.
+/// Returns the first reference `%(name)s` of a text, including `%(` and `)s`. `None` if there is none.
 pub(super) fn reference(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(at) = text[from..].find("%(") {

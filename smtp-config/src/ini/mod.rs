@@ -1,5 +1,5 @@
-//! app.ini as go-ini reads and writes it with Forgejo's options: no continuation lines, inline comments,
-//! `" = "` between key and value, no alignment.
+//! app.ini as go-ini reads and writes it with Forgejo's options: no continuation lines, inline comments, `" = "`
+//! between key and value, no alignment.
 
 mod boolean;
 mod error;
@@ -15,10 +15,10 @@ pub use quote::{Unrepresentable, has_reference, quote, survives};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Name of the section for keys before the first header.
+/// Name of the section for keys before the first header, which go-ini also searches for `%(name)s`.
 pub const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// A parsed file: sections in order, each with its keys in order.
+/// A parsed file: sections in order, each with its keys in order. `Debug` prints the whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ini {
     text: String,
@@ -28,20 +28,20 @@ pub struct Ini {
     headers: Vec<Header>,
 }
 
-/// A section with its keys.
+/// A section with its keys. A section that occurs several times in the text is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     name: String,
     comment: String,
     keys: Vec<Key>,
-    /// Positions of the keys. `None` for a small section.
+    /// Indexes of the keys. `None` for a small section.
     by_name: Option<HashMap<String, usize>>,
 }
 
 /// Number of keys from which a section has an index.
 const INDEX_FROM: usize = 16;
 
-/// A key with its value, in which `%(name)s` is not expanded.
+/// A key with its value, in which `%(name)s` is not expanded. `Debug` does not print the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     name: String,
@@ -55,7 +55,7 @@ pub struct Key {
 pub struct Entry {
     /// Name of the section.
     pub section: String,
-    /// Name of the key.
+    /// Name of the key. A key `-` is named `#` and its number in the section.
     pub key: String,
     /// Number of the first line, from 1.
     pub line: u32,
@@ -77,16 +77,18 @@ pub struct Header {
 }
 
 impl Ini {
-    /// Parses a file as go-ini does with Forgejo's options.
+    /// Parses a file as go-ini does with Forgejo's options. A byte order mark is skipped.
     ///
     /// # Errors
-    ///
     /// Returns the first error. Forgejo does not start with such a file.
     pub fn parse(text: &str) -> Result<Self, IniError> {
         parse::parse(text, true)
     }
 
-    /// Parses a file for its values only, without positions.
+    /// Parses a file for its values only: text, entries and headers are empty.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
     pub(crate) fn parse_values(text: &str) -> Result<Self, IniError> {
         parse::parse(text, false)
     }
@@ -97,7 +99,8 @@ impl Ini {
         &self.text
     }
 
-    /// Returns the sections in order of their first occurrence. The first is [`DEFAULT_SECTION`].
+    /// Returns the sections in order of their first occurrence. The first is [`DEFAULT_SECTION`], also if it has no
+    /// keys.
     #[must_use]
     pub fn sections(&self) -> &[Section] {
         &self.sections
@@ -115,28 +118,29 @@ impl Ini {
         &self.headers
     }
 
-    /// Returns the section with exactly this name, if any.
+    /// Returns the section with exactly this name. `None` if there is none.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.by_name.get(name).and_then(|at| self.sections.get(*at))
     }
 
-    /// Returns the value of a key, with `%(name)s` expanded. A key that is missing in section `a.b` is looked up in `a`. Returns
-    /// `None` if it is missing there too.
+    /// Returns the value of a key, with `%(name)s` expanded. A key that is missing in section `a.b` is looked up in
+    /// `a`. Returns `None` if it is missing there too.
     #[must_use]
     pub fn value(&self, section: &str, key: &str) -> Option<String> {
         let (section, key) = self.find(section, key)?;
         Some(expand::expand(self, section, key))
     }
 
-    /// Returns the text that go-ini 1.67 writes, as when Forgejo stores a generated token.
+    /// Returns the text that go-ini 1.67 writes, as when Forgejo stores a generated token. Comments are kept, blank
+    /// lines are not.
     #[must_use]
     pub fn write(&self) -> String {
         write::write(self)
     }
 
-    /// Sets a key as Forgejo's code does. A missing section or key is created. [`entries`](Self::entries) and [`text`](Self::text)
-    /// are not updated.
+    /// Sets the unexpanded value of a key, as Forgejo's code does. A missing section or key is created.
+    /// [`entries`](Self::entries) and [`text`](Self::text) are not updated.
     pub fn set(&mut self, section: &str, key: &str, value: &str) {
         let at = self.section_index(section);
         let section = &mut self.sections[at];
@@ -152,7 +156,7 @@ impl Ini {
         }
     }
 
-    /// Returns a file of the default section and of some others, without positions.
+    /// Returns a copy of the default section and of the named ones that exist, without positions.
     pub(crate) fn excerpt(&self, sections: &[&str]) -> Self {
         let mut out = Self::empty();
         for name in [DEFAULT_SECTION].iter().chain(sections) {
@@ -164,6 +168,7 @@ impl Ini {
         out
     }
 
+    /// Creates a file with an empty default section.
     fn empty() -> Self {
         let mut out = Self {
             text: String::new(),
@@ -176,7 +181,7 @@ impl Ini {
         out
     }
 
-    /// Returns the index of a section, which is created where it is missing.
+    /// Returns the index of a section, which is created if it is missing.
     fn section_index(&mut self, name: &str) -> usize {
         if let Some(at) = self.by_name.get(name) {
             return *at;
@@ -192,6 +197,7 @@ impl Ini {
         at
     }
 
+    /// Returns a key with its section, which may be a parent of the named one. `None` if the key is in none of them.
     fn find(&self, section: &str, key: &str) -> Option<(&Section, &Key)> {
         let mut name = section;
         loop {
@@ -213,18 +219,19 @@ impl Section {
         &self.name
     }
 
-    /// Returns the keys in order of their first occurrence.
+    /// Returns the keys in order of their first occurrence. Repeated keys occur once, with the last value.
     #[must_use]
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// Returns the key with exactly this name, if any.
+    /// Returns the key with exactly this name. `None` if there is none; parent sections are not searched.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.position(name).and_then(|at| self.keys.get(at))
     }
 
+    /// Returns the index of a key. `None` if it is missing.
     fn position(&self, name: &str) -> Option<usize> {
         if self.keys.len() < INDEX_FROM {
             return self.keys.iter().position(|key| key.name == name);
@@ -232,14 +239,14 @@ impl Section {
         self.by_name.as_ref()?.get(name).copied()
     }
 
-    /// Adds a key, or replaces the one with the same name.
+    /// Adds a key, or replaces the one with the same name, which keeps its position.
     fn put(&mut self, key: Key) {
         if let Some(at) = self.position(&key.name) {
             self.keys[at] = key;
             return;
         }
         self.keys.push(key);
-        // The index is made when the section has become large, and then kept.
+        // // The index is built once the section has become large, and then updated.
         let from = if self.keys.len() == INDEX_FROM { 0 } else { self.keys.len() - 1 };
         if self.keys.len() >= INDEX_FROM {
             let names = self.keys[from..].iter().enumerate();
@@ -255,7 +262,7 @@ impl Key {
         &self.name
     }
 
-    /// Returns the value without expansion of `%(name)s`.
+    /// Returns the value without quotes and without expansion of `%(name)s`.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.value

@@ -2,9 +2,13 @@
 
 use super::{Entry, Header, Ini, IniError, Key, SyntaxError};
 
+/// Triple quote, which encloses values of several lines.
 const TRIPLE: &str = "\"\"\"";
 
 /// Parses a file. Without `positions`, text, entries and headers are omitted.
+///
+/// # Errors
+/// Returns the first error, with its position.
 pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
     let mut reader = Reader { text, at: 0, line: 0, comment: String::new() };
     if text.starts_with('\u{feff}') {
@@ -69,13 +73,16 @@ pub(super) fn parse(text: &str, positions: bool) -> Result<Ini, IniError> {
     Ok(ini)
 }
 
-/// Returns the column, from 1, of the first character that is not white space.
+/// Returns the column, in characters from 1, of the first character that is not white space.
 fn column(line: &str) -> u32 {
     let indent = line.len() - line.trim_start().len();
     u32::try_from(line[..indent].chars().count() + 1).unwrap_or(u32::MAX)
 }
 
-/// Returns the key and the text after its delimiter.
+/// Splits a line into the key, without quotes, and the text after its delimiter `=` or `:`.
+///
+/// # Errors
+/// Returns the error if a quote is not closed or there is no delimiter.
 fn key_name(line: &str) -> Result<(&str, &str), SyntaxError> {
     let quote = match line {
         _ if line.len() > 6 && line.starts_with(TRIPLE) => TRIPLE,
@@ -94,16 +101,17 @@ fn key_name(line: &str) -> Result<(&str, &str), SyntaxError> {
     Ok((inner[..close].trim(), &after[end + 1..]))
 }
 
+/// Reader of the text by lines. `at` is the byte offset of the next line, `line` the number of the last one.
 struct Reader<'t> {
     text: &'t str,
     at: usize,
     line: u32,
-    /// Comments since the last key or section, which are written before the next one.
+    /// Comments since the last key or section, which belong to the next one.
     comment: String,
 }
 
 impl<'t> Reader<'t> {
-    /// Returns the next line with its line end. `None` at the end of the text.
+    /// Returns the next line with its line ending. `None` at the end of the text.
     fn next_line(&mut self) -> Option<&'t str> {
         let rest = &self.text[self.at..];
         if rest.is_empty() {
@@ -115,6 +123,11 @@ impl<'t> Reader<'t> {
         Some(line)
     }
 
+    /// Parses a value from the text after the delimiter, and from following lines if a quote is not closed in this one.
+    /// A trailing comment is kept.
+    ///
+    /// # Errors
+    /// Returns [`SyntaxError::ValueNotClosed`] if a quote is not closed.
     fn value(&mut self, text: &str) -> Result<String, SyntaxError> {
         let line = text.trim_start();
         let quote = match line {
@@ -143,7 +156,10 @@ impl<'t> Reader<'t> {
         Ok(line.to_owned())
     }
 
-    /// Reads a value of several lines: up to the last quote of the first line that has one.
+    /// Reads a value of several lines: up to the last quote in the first line that has one.
+    ///
+    /// # Errors
+    /// Returns [`SyntaxError::ValueNotClosed`] at the end of the text.
     fn lines(&mut self, first: &str, quote: &str) -> Result<String, SyntaxError> {
         let mut value = first.to_owned();
         loop {
@@ -157,12 +173,14 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Appends the comment in a text, from its first `#` or `;`.
     fn add_comment(&mut self, text: &str, trim: bool) {
         if let Some(at) = text.find(['#', ';']) {
             self.comment.push_str(if trim { text[at..].trim() } else { &text[at..] });
         }
     }
 
+    /// Returns the comments so far, without surrounding white space, and clears them.
     fn take_comment(&mut self) -> String {
         std::mem::take(&mut self.comment).trim().to_owned()
     }

@@ -18,15 +18,14 @@ pub enum Unrepresentable {
         "the value has %(name)s, which go-ini replaces by another key's value and which cannot be escaped"
     )]
     Reference,
-    /// The value would be read unchanged at first, but not after Forgejo has written the file.
+    /// No quoting lets the value be read unchanged, both at first and after Forgejo has written the file.
     #[error("the value would change once Forgejo has written the file itself")]
     Resave,
 }
 
-/// Returns the value, quoted as go-ini requires.
+/// Returns the value as it is to be written: as it is, or in backticks.
 ///
 /// # Errors
-///
 /// Returns the reason why no quoting works.
 pub fn quote(value: &str) -> Result<String, Unrepresentable> {
     if value.contains(['\n', '\r']) {
@@ -57,7 +56,7 @@ pub fn survives(text: &str, value: &str) -> bool {
     true
 }
 
-/// Returns `true` if a value contains `%(name)s`.
+/// Returns `true` if a value contains a reference `%(name)s`.
 #[must_use]
 pub fn has_reference(value: &str) -> bool {
     reference(value).is_some()

@@ -1,9 +1,11 @@
-//! The writer of go-ini 1.67.
+//! Writer of go-ini 1.67.
 
 use super::{DEFAULT_SECTION, Ini, Key};
 
+/// Triple quote, which encloses values that contain a line feed or a backtick.
 const TRIPLE: &str = "\"\"\"";
 
+/// Returns the text of a file.
 pub(super) fn write(ini: &Ini) -> String {
     let mut out = String::with_capacity(ini.text.len());
     let last = ini.sections.len().saturating_sub(1);
@@ -28,6 +30,7 @@ pub(super) fn write(ini: &Ini) -> String {
     out
 }
 
+/// Appends a comment, each line with one space after its `#` or `;`.
 fn comment(out: &mut String, comment: &str) {
     for line in comment.lines().filter(|line| !line.is_empty()) {
         let (sign, rest) = line.split_at(1);
@@ -35,6 +38,7 @@ fn comment(out: &mut String, comment: &str) {
     }
 }
 
+/// Appends the name of a key, quoted as go-ini does.
 fn name(out: &mut String, key: &Key) {
     let name = key.name.as_str();
     if key.automatic {
@@ -48,6 +52,7 @@ fn name(out: &mut String, key: &Key) {
     }
 }
 
+/// Appends a value, quoted as go-ini does.
 fn value(out: &mut String, value: &str) {
     if value.contains(['\n', '`']) {
         out.extend([TRIPLE, value, TRIPLE]);

@@ -5,11 +5,11 @@ use thiserror::Error;
 /// A DKIM key record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dkim {
-    /// Key type (`k=`): `rsa` or `ed25519`. Default: `rsa`.
+    /// Key type (`k=`), such as `rsa` or `ed25519`. Default: `rsa`.
     pub kind: String,
-    /// Length of the base64-encoded public key, in characters.
+    /// Length of the Base64-encoded public key, in characters.
     pub length: usize,
-    /// Whether the domain is testing DKIM (`t=y`).
+    /// Whether the domain is testing DKIM (`t=y`), so that receivers may ignore failures.
     pub testing: bool,
 }
 
@@ -17,24 +17,24 @@ pub struct Dkim {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DkimError {
-    /// No TXT record is a DKIM key record.
+    /// No TXT record is a DKIM key record with a public key tag (`p=`).
     #[error("no DKIM record")]
     Missing,
     /// The public key is empty, which means that it is revoked.
     #[error("the key is revoked: p= is empty")]
     Revoked,
-    /// The public key is not valid base64.
+    /// The public key is not valid Base64.
     #[error("the key is not base64")]
     Key,
-    /// The RSA key is shorter than 1024 bits, the minimum of RFC 8301 §3.2.
+    /// The RSA key is shorter than 1024 bits, the minimum of RFC 8301 §3.2, by the length of its encoding.
     #[error("an RSA key of less than 1024 bits is not accepted")]
     Short,
 }
 
-/// Parses the TXT records of `SELECTOR._domainkey.DOMAIN`. The first DKIM key record is used.
+/// Parses the TXT records of `SELECTOR._domainkey.DOMAIN`. The first DKIM key record is used. Each text is one record
+/// with its strings concatenated.
 ///
 /// # Errors
-///
 /// Returns a [`DkimError`] if there is no usable key.
 pub fn dkim(texts: &[String]) -> Result<Dkim, DkimError> {
     let record = texts.iter().find(|text| {
@@ -59,7 +59,7 @@ pub fn dkim(texts: &[String]) -> Result<Dkim, DkimError> {
         return Err(DkimError::Key);
     }
     let kind = tag("k").unwrap_or_else(|| "rsa".to_owned());
-    // 1024 bits of RSA in their usual wrapping are 162 bytes, 140 without it.
+    // // An RSA key of 1024 bits has 162 bytes as SubjectPublicKeyInfo, and 140 bytes without that structure.
     if kind == "rsa" && key.len() < 184 {
         return Err(DkimError::Short);
     }

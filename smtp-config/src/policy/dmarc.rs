@@ -6,29 +6,29 @@ use thiserror::Error;
 /// Policy that the domain owner requests for messages that fail DMARC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// `none`: no specific handling.
+    /// `none`: no specific handling. Also for a missing or unknown value.
     None,
-    /// `quarantine`: treat the message as suspicious.
+    /// `quarantine`: the message is to be treated as suspicious.
     Quarantine,
-    /// `reject`: reject the message.
+    /// `reject`: the message is to be rejected.
     Reject,
 }
 
 /// Identifier alignment mode (RFC 9989).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {
-    /// `r`: the organizational domains are equal.
+    /// `r`: the organizational domains must be equal.
     Relaxed,
-    /// `s`: the domains are equal.
+    /// `s`: the domains must be equal.
     Strict,
 }
 
 /// A DMARC policy record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dmarc {
-    /// Domain at which the record was found.
+    /// Domain at which the record was found, in lower case.
     pub domain: String,
-    /// Policy for the sender's domain: `p`, or `sp` if the record is of a parent domain.
+    /// Policy for the sender's domain: `p`, or `sp` if the record is of a parent domain and has it.
     pub policy: Policy,
     /// Alignment mode of DKIM (`adkim`). Default: relaxed.
     pub dkim: Alignment,
@@ -48,15 +48,15 @@ pub enum DmarcError {
     /// Neither the domain nor a parent domain has a record.
     #[error("no record of DMARC, neither for the domain nor above it")]
     Missing,
-    /// There is more than one record, so that receivers ignore them.
+    /// A domain has more than one record, so that receivers ignore them.
     #[error("more than one record of DMARC: receivers take none of them")]
     Several,
 }
 
-/// Parses the TXT records of `_dmarc.DOMAIN`. `sender` is the domain of the From address. Returns `None` if none is a DMARC record.
+/// Parses the TXT records of `_dmarc.DOMAIN`. `domain` is that domain, `sender` the domain of the From address. Returns
+/// `None` if none is a DMARC record.
 ///
 /// # Errors
-///
 /// Returns [`DmarcError::Several`] if there is more than one DMARC record.
 pub fn dmarc(domain: &str, sender: &str, texts: &[String]) -> Result<Option<Dmarc>, DmarcError> {
     let tags = |text: &str| -> Vec<(String, String)> {
@@ -92,13 +92,13 @@ pub fn dmarc(domain: &str, sender: &str, texts: &[String]) -> Result<Option<Dmar
     }))
 }
 
-/// Finds the policy record for the sender's domain: its own, or that of the closest parent domain. At most eight names are queried;
-/// a domain with more than eight labels continues with its last seven.
+/// Finds the policy record for the sender's domain: its own, or that of the closest parent domain. At most eight names
+/// are queried; a domain with more than eight labels continues with its last seven. The top-level domain is not
+/// queried.
 ///
 /// # Errors
-///
-/// Returns the next DNS question if its answer is missing in `answers`. The inner error is the final result without a usable
-/// record.
+/// Returns the next DNS question if its answer is missing in `answers`. The inner error is the final result without a
+/// usable record.
 pub fn discover(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcError>, Question> {
     let sender = normal(sender);
     let labels: Vec<&str> = sender.split('.').collect();
@@ -120,8 +120,8 @@ pub fn discover(sender: &str, answers: &Answers) -> Result<Result<Dmarc, DmarcEr
 }
 
 impl Dmarc {
-    /// Returns `true` if a domain, of SPF or of a DKIM signature, is aligned with the sender's domain. The organizational domain is
-    /// the one at which the record was found.
+    /// Returns `true` if a domain, of SPF or of a DKIM signature, is aligned with the sender's domain. In relaxed mode,
+    /// the organizational domain is the one at which the record was found.
     #[must_use]
     pub fn aligned(&self, alignment: Alignment, sender: &str, other: &str) -> bool {
         let (sender, other) = (normal(sender), normal(other));

@@ -1,4 +1,5 @@
-//! SPF, DKIM and DMARC as pure functions of DNS answers. A missing answer is returned as a question.
+//! SPF, DKIM and DMARC as pure functions of DNS answers. A missing answer is returned as a question, after whose answer
+//! the function is called again.
 
 mod dkim;
 mod dmarc;
@@ -11,7 +12,7 @@ pub use spf::{Spf, Term, TermError, record, spf, terms};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// A DNS question that an evaluation depends on.
+/// A DNS question on which an evaluation depends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// A and AAAA records of a name.
@@ -22,7 +23,7 @@ pub enum Question {
     Texts(String),
 }
 
-/// The answer to a question. It is empty for a name that does not exist.
+/// Answer to a question. Empty for a name that does not exist or has no such records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// IPv4 and IPv6 addresses.
@@ -35,7 +36,7 @@ pub enum Answer {
     Texts(Vec<String>),
 }
 
-/// The DNS answers known so far.
+/// DNS answers that are known so far. By default none.
 #[derive(Clone, Debug, Default)]
 pub struct Answers(BTreeMap<Question, Answer>);
 
@@ -45,13 +46,18 @@ impl Answers {
         self.0.insert(question, answer);
     }
 
-    /// Returns the answer, or the question if its answer is not known.
+    /// Returns the answer.
+    ///
+    /// # Errors
+    /// Returns the question if its answer is not known.
     fn get(&self, question: Question) -> Result<&Answer, Question> {
         self.0.get(&question).ok_or(question)
     }
 
-    /// Returns the TXT records of a name, empty if there are none. The error is the open question, or `None` if the
-    /// lookup failed.
+    /// Returns the TXT records of a name, empty if there are none.
+    ///
+    /// # Errors
+    /// Returns the question if its answer is not known, or `None` if the lookup failed.
     fn texts(&self, name: &str) -> Result<&[String], Option<Question>> {
         match self.get(Question::Texts(name.to_owned())).map_err(Some)? {
             Answer::Texts(texts) => Ok(texts),
@@ -61,7 +67,7 @@ impl Answers {
     }
 }
 
-/// Returns a domain in lowercase, without a trailing dot.
+/// Returns a domain in lower case, without trailing dots.
 fn normal(domain: &str) -> String {
     domain.trim_end_matches('.').to_ascii_lowercase()
 }

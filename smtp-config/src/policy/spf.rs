@@ -12,13 +12,13 @@ const MAX_LOOKUPS: u32 = 10;
 pub enum Spf {
     /// `fail`: the address is not authorized.
     Fail,
-    /// `neutral`: the record makes no assertion.
+    /// `neutral`: the record makes no assertion about the address.
     Neutral,
     /// `none`: the domain has no record.
     None,
     /// `pass`: the address is authorized.
     Pass,
-    /// `permerror`: the record is not valid, has too many lookups, or is not the only one.
+    /// `permerror`: the record is not valid, causes more than 10 lookups, or is not the only one.
     PermError,
     /// `softfail`: the address is probably not authorized.
     SoftFail,
@@ -29,17 +29,17 @@ pub enum Spf {
 /// A term of an SPF record: a mechanism or a modifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Result if the mechanism matches, by its qualifier.
+    /// Result if the mechanism matches, by its qualifier. Default: [`Spf::Pass`]. Without a meaning for a modifier.
     pub result: Spf,
-    /// `all`, `include`, `a`, `mx`, `ptr`, `ip4`, `ip6`, `exists`, `redirect` or `exp`.
+    /// Name in lower case: `all`, `include`, `a`, `mx`, `ptr`, `ip4`, `ip6`, `exists`, `redirect` or `exp`.
     pub name: String,
-    /// The text after `:` or `=`; empty if none.
+    /// Text after `:` or `=`, with macros. Empty if none.
     pub argument: String,
-    /// Prefix lengths for IPv4 and IPv6. `None` where not written.
+    /// Prefix lengths for IPv4 and IPv6. `None` if not written, which stands for 32 and 128.
     pub prefixes: (Option<u8>, Option<u8>),
 }
 
-/// The text is not a valid term of an SPF record.
+/// Error of a term of an SPF record that is not valid. Contains its text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is not a valid term of SPF")]
 pub struct TermError(pub String);
@@ -47,7 +47,6 @@ pub struct TermError(pub String);
 /// Returns the SPF record among a domain's TXT records. `None` if there is none.
 ///
 /// # Errors
-///
 /// Returns the number of SPF records if there is more than one. Receivers then evaluate to `permerror`.
 pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
     let is = |text: &&String| {
@@ -62,19 +61,19 @@ pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
     }
 }
 
-/// Parses the terms of an SPF record, in order.
+/// Parses the terms of an SPF record, in order. Unknown modifiers are omitted.
 ///
 /// # Errors
-///
 /// Returns the first term that is not valid.
 pub fn terms(record: &str) -> Result<Vec<Term>, TermError> {
     let words = record.split(' ').skip(1).filter(|word| !word.is_empty());
     words.map(|word| term(word).ok_or_else(|| TermError(word.to_owned()))).collect::<Result<Vec<_>, _>>().map(
-        // A modifier that nobody knows is passed over.
+        // // RFC 7208 §6: unknown modifiers are ignored.
         |terms| terms.into_iter().filter(|term| !term.name.is_empty()).collect(),
     )
 }
 
+/// Parses a term. An unknown modifier has an empty name. `None` if it is not valid.
 fn term(word: &str) -> Option<Term> {
     let (result, rest) = match word.split_at_checked(1)? {
         ("+", rest) => (Spf::Pass, rest),
@@ -126,7 +125,6 @@ fn term(word: &str) -> Option<Term> {
 /// `helo` the host name from EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches.
 ///
 /// # Errors
-///
 /// Returns the next DNS question if its answer is missing in `answers`.
 pub fn spf(
     address: IpAddr,
@@ -140,6 +138,7 @@ pub fn spf(
     Ok((result, evaluation.lookups))
 }
 
+/// State of an evaluation, with the number of terms that caused lookups.
 struct Evaluation<'a> {
     address: IpAddr,
     sender: &'a str,
@@ -149,6 +148,10 @@ struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
+    /// Evaluates the record of a domain.
+    ///
+    /// # Errors
+    /// Returns the next DNS question.
     fn domain(&mut self, domain: &str) -> Result<Spf, Question> {
         let texts = match self.answers.texts(domain) {
             Ok(texts) => texts,
@@ -233,6 +236,10 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Returns the addresses of a name. `None` if the lookup failed.
+    ///
+    /// # Errors
+    /// Returns the question if its answer is not known.
     fn addresses(&self, name: &str) -> Result<Option<&[IpAddr]>, Question> {
         match self.answers.get(Question::Addresses(normal(name)))? {
             Answer::Addresses(list) => Ok(Some(list)),
@@ -241,6 +248,7 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Returns `true` if the evaluated address is in the network of `held` by the prefix length of its family.
     fn within(&self, held: IpAddr, (four, six): (Option<u8>, Option<u8>)) -> bool {
         match (self.address, held) {
             (IpAddr::V4(ours), IpAddr::V4(held)) => {
@@ -286,6 +294,7 @@ impl Evaluation<'_> {
         Some(out)
     }
 
+    /// Expands the content of `%{…}`: letter, number of parts, `r` and delimiters. `None` if it is not valid.
     fn one(&self, inner: &str, domain: &str) -> Option<String> {
         let letter = inner.chars().next().filter(char::is_ascii)?;
         let (local, behind) = self.sender.rsplit_once('@').unwrap_or(("postmaster", self.sender));
